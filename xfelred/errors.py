@@ -1,0 +1,89 @@
+"""Exceptions that users see.
+
+Every class derives from `XfelredError` and from the built-in exception that
+describes its kind, so that ``except ValueError`` and ``except KeyError`` keep working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class XfelredError(Exception):
+    """Base of all errors that xfelred raises on purpose."""
+
+
+class _KeyedError(XfelredError, KeyError):
+    # KeyError shows the repr of its message; users want the text.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class SourceNameError(_KeyedError):
+    """A source (device, detector) is not in the run."""
+
+
+class PropertyNameError(_KeyedError):
+    """A key is not in a source."""
+
+
+class TrainIDError(_KeyedError):
+    """A train ID is not in the run."""
+
+
+class SelectionEmptyError(XfelredError, ValueError):
+    """Nothing is left after a selection."""
+
+
+class UnknownFormatError(XfelredError, ValueError):
+    """A path does not hold data of a known facility."""
+
+
+class BrokenFileError(XfelredError, OSError):
+    """A file is damaged, truncated or inconsistent with its own index."""
+
+
+class InconsistentDataError(XfelredError, ValueError):
+    """Parts of a run contradict each other (duplicates, labels, frame counts)."""
+
+
+class MultiRunError(XfelredError, ValueError):
+    """One run was asked for where data of several were joined."""
+
+
+class NoDataError(XfelredError, ValueError):
+    """A value was asked for from an empty selection."""
+
+
+class MissingConstantError(XfelredError, ValueError):
+    """A calibration constant, or a coordinate that an operation needs, is missing."""
+
+
+class GeometryMismatchError(XfelredError, ValueError):
+    """A geometry does not fit the modules or pixels of the data."""
+
+
+class MissingExtraError(XfelredError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def listing(names: Iterable[object], limit: int = 8) -> str:
+    """Return the first `limit` names, comma separated, for use in a message."""
+    items = [str(n) for n in names]
+    more = f", ... ({len(items) - limit} more)" if len(items) > limit else ""
+    return (", ".join(items[:limit]) + more) or "none"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty text."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def require_extra(module: str, extra: str) -> MissingExtraError:
+    """Return the error that tells how to install the extra which holds `module`."""
+    return MissingExtraError(
+        f"this needs the package {module!r}, which is not installed;"
+        f" install it with: pip install 'xfelred[{extra}]'"
+    )

@@ -1,0 +1,1 @@
+"""Where every pixel is, and what that means in q and phi."""

@@ -1,0 +1,1 @@
+"""Plain numpy and numba on blocks: no dask, no xarray, no files."""

@@ -1,0 +1,1 @@
+"""Operations: labelled array in, labelled array out."""

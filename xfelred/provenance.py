@@ -1,0 +1,59 @@
+"""The history of a result: one line of text per operation, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import dask.array
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+
+from xfelred.names import HISTORY
+
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
+
+
+def record(result: Labelled, op: str, /, *parents: Any, **params: Any) -> Labelled:
+    """Return `result` with the line ``op {json of params}`` added to its history.
+
+    Parameters
+    ----------
+    result : DataArray or Dataset
+        What the operation made; not modified.
+    op : str
+        Name of the operation.
+    *parents : DataArray or Dataset
+        Where the history starts: the lines of every parent, without repetition.
+        Without parents the history of `result` itself is continued.
+    **params
+        Parameters of the operation. Arrays enter as 8 letters of their token.
+    """
+    lines: list[str] = []
+    for parent in parents or (result,):
+        old = getattr(parent, "attrs", {}).get(HISTORY, "")
+        lines += [line for line in old.splitlines() if line not in lines]
+    lines.append(f"{op} {json.dumps(jsonable(params), sort_keys=True)}")
+    out = result.copy(deep=False)
+    out.attrs[HISTORY] = "\n".join(lines)
+    return out
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` as JSON types; arrays become 8 letters of their token."""
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    if isinstance(value, (xr.DataArray, xr.Dataset, np.ndarray, dask.array.Array)):
+        return "array:" + tokenize(value)[:8]
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, slice):
+        return f"{value.start}:{value.stop}:{value.step}"
+    return str(value)

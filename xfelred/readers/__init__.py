@@ -1,0 +1,1 @@
+"""Files of each facility as labelled lazy arrays."""

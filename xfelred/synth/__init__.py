@@ -1,0 +1,1 @@
+"""Simulated runs in the file layout of each facility, with known truth."""
