@@ -1,0 +1,102 @@
+"""Plain selections along one axis: slices with positive step and sorted int arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Selector = slice | NDArray[np.integer[Any]]
+
+
+def length(selector: Selector, n: int) -> int:
+    """Return how many of `n` positions a selector takes."""
+    if isinstance(selector, slice):
+        return len(range(*selector.indices(n)))
+    return len(selector)
+
+
+def is_whole(selector: Selector, n: int) -> bool:
+    """Tell whether a selector takes all `n` positions."""
+    return isinstance(selector, slice) and selector == slice(0, n, 1)
+
+
+def subset(old: Selector, new: Selector, n: int) -> Selector:
+    """Return the selector that acts as `old` and then `new` on the `n` it leaves."""
+    if isinstance(old, slice) and isinstance(new, slice):
+        inner = range(old.start, old.stop, old.step)[new]
+        return slice(inner.start, max(inner.stop, inner.start), inner.step)
+    if isinstance(old, slice):
+        return old.start + old.step * np.asarray(new)
+    return old[new]
+
+
+def normalized(index: Any, n: int) -> tuple[Selector, bool] | None:
+    """Return (selector, drops the axis) for one item of an index, None if exotic.
+
+    Exotic are dask arrays, ``None`` and unsorted or repeated positions: these are
+    left to dask.
+    """
+    if isinstance(index, slice):
+        start, stop, step = index.indices(n)
+        if step < 1:
+            return None
+        return slice(start, max(start, stop), step), False
+    if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+        i = int(index)
+        if not -n <= i < n:
+            raise IndexError(f"index {i} is out of bounds for an axis of length {n}")
+        i %= n
+        return slice(i, i + 1, 1), True
+    if not isinstance(index, (list, np.ndarray)):
+        return None
+    positions = np.asarray(index)
+    if positions.ndim != 1:
+        return None
+    if positions.dtype == bool:
+        if len(positions) != n:
+            raise IndexError(f"boolean index of length {len(positions)} on axis of {n}")
+        positions = np.flatnonzero(positions)
+    if not len(positions):
+        return slice(0, 0, 1), False
+    if positions.dtype.kind not in "iu":
+        return None
+    if positions.min() < -n or positions.max() >= n:
+        raise IndexError(f"index {positions.max()} is out of bounds for length {n}")
+    positions = np.where(positions < 0, positions + n, positions).astype(np.int64)
+    if np.any(np.diff(positions) <= 0):
+        return None
+    return as_slice(positions), False
+
+
+def as_slice(positions: NDArray[np.int64]) -> Selector:
+    """Return sorted positions as a slice where they are evenly spaced."""
+    if len(positions) == 1:
+        return slice(int(positions[0]), int(positions[0]) + 1, 1)
+    steps = np.diff(positions)
+    if np.all(steps == steps[0]):
+        step = int(steps[0])
+        return slice(int(positions[0]), int(positions[-1]) + 1, step)
+    return positions
+
+
+def chunks_after(chunks: tuple[int, ...], selector: Selector) -> tuple[int, ...]:
+    """Return the chunk lengths that a selector leaves of `chunks`, empty ones dropped."""
+    edges = np.concatenate([[0], np.cumsum(chunks)])
+    if isinstance(selector, slice):
+        # ceil((edge - start) / step), clipped to the number selected
+        n = length(selector, int(edges[-1]))
+        at = np.clip(-((selector.start - edges) // selector.step), 0, n)
+    else:
+        at = np.searchsorted(selector, edges)
+    sizes = np.diff(at)
+    return tuple(int(s) for s in sizes[sizes > 0]) or (0,)
+
+
+def merge_chunks(chunks: tuple[int, ...], factor: int) -> tuple[int, ...]:
+    """Return chunks in which up to `factor` neighbours are joined."""
+    if factor < 2:
+        return chunks
+    groups = np.add.reduceat(chunks, np.arange(0, len(chunks), factor))
+    return tuple(int(g) for g in groups)

@@ -1,0 +1,369 @@
+"""The recipe of a lazy array: sources, constants and the kernels applied to them.
+
+Recipes are small frozen trees. They can be cut to a selection before anything is
+read, evaluated region by region without dask, and turned into dask layers
+(`xfelred.lazy.array`). A region is one slice with step 1 for every axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from xfelred.lazy.indexing import Selector, is_whole
+from xfelred.lazy.source import ReadPlan
+
+Region = Mapping[str, slice]
+Selection = Mapping[str, Selector]
+Kernel = Callable[..., NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Data that a plan reads from files."""
+
+    plan: ReadPlan
+    dims: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.plan.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.plan.dtype
+
+    @property
+    def token(self) -> str:
+        return self.plan.token
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """An array in memory, such as a bad-pixel map; `array` may travel separately."""
+
+    array: NDArray[Any]
+    dims: tuple[str, ...]
+    token: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The same numbers with other axes: `dims` reordered, axes of length 1 dropped."""
+
+    arg: Node
+    dims: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(sizes(self.arg)[d] for d in self.dims)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.arg.dtype
+
+    @property
+    def token(self) -> str:
+        return tokenize("view", self.arg.token, self.dims)
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A kernel on blocks of frames; see `xfelred.lazy.map_frames` for its contract.
+
+    Attributes
+    ----------
+    kernel : callable
+        Importable function ``kernel(block, *companions, **params)``.
+    args : tuple of nodes
+        The array and its companions.
+    frame_dims : tuple of str
+        Axes that may be cut anywhere.
+    core_dims : tuple of str
+        Axes of the first argument that a block always holds whole.
+    out_core : tuple of (str, int)
+        Axes, and their lengths, that stand in place of `core_dims` in the result.
+    """
+
+    kernel: Kernel
+    args: tuple[Node, ...]
+    frame_dims: tuple[str, ...]
+    core_dims: tuple[str, ...]
+    out_core: tuple[tuple[str, int], ...]
+    dtype: np.dtype[Any]
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return (*self.frame_dims, *(d for d, _ in self.out_core))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        n = sizes(self.args[0])
+        return (*(n[d] for d in self.frame_dims), *(n for _, n in self.out_core))
+
+    @property
+    def token(self) -> str:
+        tokens = [arg.token for arg in self.args]
+        kernel = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
+        return tokenize(
+            kernel,
+            tokens,
+            self.dims,
+            self.core_dims,
+            str(self.dtype),
+            dict(self.params),
+        )
+
+
+Node = Source | Const | View | Map
+
+
+def sizes(node: Node) -> dict[str, int]:
+    """Return the length of every axis of a node."""
+    return dict(zip(node.dims, node.shape, strict=True))
+
+
+def full_region(node: Node) -> dict[str, slice]:
+    """Return the region that is the whole node."""
+    return {d: slice(0, n, 1) for d, n in sizes(node).items()}
+
+
+def narrow(node: Node, index: Selection) -> tuple[Node, dict[str, Selector]]:
+    """Return (node cut to a selection, the part of the selection it cannot take).
+
+    The selection names axes of `node`; axes that it does not name stay whole.
+    """
+    index = {d: s for d, s in index.items() if not is_whole(s, sizes(node)[d])}
+    if not index:
+        return node, {}
+    match node:
+        case Source():
+            return narrow_source(node, index)
+        case Const():
+            array = node.array
+            for axis, d in enumerate(node.dims):
+                if d in index:
+                    array = array[(slice(None),) * axis + (index[d],)]
+            return Const(array, node.dims, tokenize(node.token, index)), {}
+        case View():
+            arg, rest = narrow(node.arg, index)
+            return replace(node, arg=arg), rest
+        case Map():
+            return narrow_map(node, index)
+
+
+def narrow_source(node: Source, index: Selection) -> tuple[Source, dict[str, Selector]]:
+    """Cut a source; only the axes inside a row must be plain slices."""
+    first_pixel = len(node.dims) - len(node.plan.entry) + node.plan.n_inner
+    slices_only = node.dims[first_pixel:]
+    rest = {
+        d: s for d, s in index.items() if d in slices_only and not isinstance(s, slice)
+    }
+    taken = tuple(
+        index[d] if d in index and d not in rest else slice(0, n, 1)
+        for d, n in sizes(node).items()
+    )
+    plan = node.plan.narrow(taken, token=tokenize(node.token, taken))
+    return Source(plan, node.dims), rest
+
+
+def narrow_map(node: Map, index: Selection) -> tuple[Map, dict[str, Selector]]:
+    """Cut the arguments of a map along the axes that its kernel does not mix."""
+    rest = {d: s for d, s in index.items() if d not in node.frame_dims}
+    taken = {d: s for d, s in index.items() if d not in rest}
+    args = []
+    for arg in node.args:
+        cut, left = narrow(arg, {d: s for d, s in taken.items() if d in arg.dims})
+        if left:
+            # All arguments must be cut alike: leave these axes to dask.
+            keep = {d: s for d, s in taken.items() if d not in left}
+            smaller, more = narrow_map(node, keep)
+            return smaller, {**rest, **left, **more}
+        args.append(cut)
+    return replace(node, args=tuple(args)), rest
+
+
+def evaluate(
+    node: Node, region: Region, scratch: dict[int, NDArray[Any]] | None = None
+) -> NDArray[Any]:
+    """Return the numbers of one region, read and computed in this thread.
+
+    Parameters
+    ----------
+    node : Node
+        What to compute.
+    region : mapping of str to slice
+        One slice with step 1 for every axis of `node`.
+    scratch : dict, optional
+        Buffers that are reused from call to call; a result may lie in one of them and
+        then holds until the next call with the same `scratch`.
+    """
+    match node:
+        case Source():
+            return read_source(node, region, scratch)
+        case Const():
+            return node.array[tuple(region[d] for d in node.dims)]
+        case View():
+            dropped = tuple(d for d in node.arg.dims if d not in node.dims)
+            block = evaluate(
+                node.arg, {**region, **dict.fromkeys(dropped, slice(0, 1, 1))}, scratch
+            )
+            order = [node.arg.dims.index(d) for d in (*node.dims, *dropped)]
+            return block.transpose(order)[(...,) + (0,) * len(dropped)]
+        case Map():
+            blocks = [
+                aligned(
+                    evaluate(arg, arg_region(node, arg, region), scratch),
+                    arg.dims,
+                    (*node.frame_dims, *node.core_dims),
+                )
+                for arg in node.args
+            ]
+            return node.kernel(*blocks, **node.params)
+
+
+def read_source(
+    node: Source, region: Region, scratch: dict[int, NDArray[Any]] | None
+) -> NDArray[Any]:
+    """Read one region of a source, into its scratch buffer if there is one."""
+    plan = node.plan.narrow(tuple(region[d] for d in node.dims))
+    if scratch is None:
+        return plan.load()
+    n = int(np.prod(plan.shape, dtype=np.int64))
+    buffer = scratch.get(id(node))
+    if buffer is None or buffer.size < n:
+        buffer = scratch[id(node)] = np.empty(n, plan.dtype)
+    return plan.load(buffer[:n].reshape(plan.shape))
+
+
+def arg_region(node: Map, arg: Node, region: Region) -> dict[str, slice]:
+    """Return the region of an argument that a region of a map needs."""
+    n = sizes(arg)
+    return {
+        d: region[d] if d in node.frame_dims else slice(0, n[d], 1) for d in arg.dims
+    }
+
+
+def aligned(
+    block: NDArray[Any], dims: tuple[str, ...], target: tuple[str, ...]
+) -> NDArray[Any]:
+    """Return `block` with its axes in the order of `target`, length 1 where absent."""
+    if dims == target:
+        return block
+    block = block.transpose([dims.index(d) for d in target if d in dims])
+    return block[tuple(slice(None) if d in dims else np.newaxis for d in target)]
+
+
+def relabelled(node: Node, names: Mapping[str, str]) -> Node:
+    """Return the same recipe with other names for its axes."""
+    match node:
+        case Source() | Const():
+            return replace(node, dims=tuple(names.get(d, d) for d in node.dims))
+        case View():
+            return View(
+                relabelled(node.arg, names), tuple(names.get(d, d) for d in node.dims)
+            )
+        case Map():
+            return replace(
+                node,
+                args=tuple(relabelled(arg, names) for arg in node.args),
+                frame_dims=tuple(names.get(d, d) for d in node.frame_dims),
+                core_dims=tuple(names.get(d, d) for d in node.core_dims),
+                out_core=tuple((names.get(d, d), n) for d, n in node.out_core),
+            )
+
+
+def sources(node: Node) -> list[Source]:
+    """Return every source that a recipe reads."""
+    match node:
+        case Source():
+            return [node]
+        case Const():
+            return []
+        case View():
+            return sources(node.arg)
+        case Map():
+            return [s for arg in node.args for s in sources(arg)]
+
+
+def whole_dims(node: Node) -> set[str]:
+    """Return the axes of a node along which it must not be cut."""
+    match node:
+        case Source() | Const():
+            return set()
+        case View():
+            return whole_dims(node.arg)
+        case Map():
+            below = set().union(*(whole_dims(arg) for arg in node.args))
+            return {d for d, _ in node.out_core} | (below & set(node.dims))
+
+
+def lead_dims(node: Node) -> tuple[str, ...]:
+    """Return the axes that rows of files are spread over (train, pulse or frame)."""
+    match node:
+        case Source():
+            plan = node.plan
+            return node.dims[: len(plan.lead_shape) + plan.n_inner]
+        case Const():
+            return ()
+        case View():
+            return tuple(d for d in node.dims if d in lead_dims(node.arg))
+        case Map():
+            lead = {d for arg in node.args for d in lead_dims(arg)}
+            return tuple(d for d in node.frame_dims if d in lead)
+
+
+def module_dim(node: Node) -> str | None:
+    """Return the name of the module axis, None if there is none any more."""
+    found = [s.dims[len(lead_dims(s))] for s in sources(node)]
+    return found[0] if found and found[0] in node.dims else None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a constant that travels beside the recipe."""
+
+    number: int
+    dims: tuple[str, ...]
+
+
+def detach(node: Any, constants: list[Const]) -> Any:
+    """Return the recipe with its constants taken out and appended to `constants`."""
+    match node:
+        case Const():
+            constants.append(node)
+            return Slot(len(constants) - 1, node.dims)
+        case View():
+            return replace(node, arg=detach(node.arg, constants))
+        case Map():
+            return replace(node, args=tuple(detach(a, constants) for a in node.args))
+        case _:
+            return node
+
+
+def attach(node: Any, arrays: tuple[NDArray[Any], ...]) -> Any:
+    """Return the recipe with its constants put back."""
+    match node:
+        case Slot():
+            return Const(arrays[node.number], node.dims, "")
+        case View():
+            return replace(node, arg=attach(node.arg, arrays))
+        case Map():
+            return replace(node, args=tuple(attach(a, arrays) for a in node.args))
+        case _:
+            return node

@@ -1,0 +1,332 @@
+"""Read plans: which rows of which dataset fill which place of an array.
+
+A `ReadPlan` describes a whole run in a few integer arrays, so that it stays small
+and can be cut to any block, module or pixel window before anything is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.lazy.indexing import Selector, is_whole, length, subset
+
+IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Runs of rows of one dataset and where they go: all arrays have one length."""
+
+    start: IntArray
+    count: IntArray
+    place: IntArray
+
+
+class RowReader(Protocol):
+    """What a file format must provide: fill `out[place]` from rows of a dataset."""
+
+    def __call__(
+        self,
+        path: str,
+        dataset: str,
+        rows: Rows,
+        entry: tuple[Selector, ...],
+        out: NDArray[Any],
+    ) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """Which entries of a shot go to which slot, for every distinct kind of shot.
+
+    Pattern ``p`` takes the entries ``offset[ptr[p]:ptr[p + 1]]`` of its shot and puts
+    them into the slots ``slot[ptr[p]:ptr[p + 1]]``.
+    """
+
+    ptr: IntArray
+    offset: IntArray
+    slot: IntArray
+
+    def sizes(self) -> IntArray:
+        """Return the number of entries of each pattern."""
+        return np.diff(self.ptr)
+
+    def expand(self, pattern: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Return (position in `pattern`, offset, slot) for every entry of the shots."""
+        n = self.sizes()[pattern]
+        shot = np.repeat(np.arange(len(pattern)), n)
+        inside = np.arange(len(shot)) - np.repeat(np.cumsum(n) - n, n)
+        at = self.ptr[pattern][shot] + inside
+        return shot, self.offset[at], self.slot[at]
+
+    def used_by(self, pattern: IntArray) -> tuple[IntArray, Patterns]:
+        """Return (renumbered pattern, only the patterns that occur in it)."""
+        kept, renumbered = np.unique(pattern, return_inverse=True)
+        if len(kept) == len(self.ptr) - 1:
+            return pattern, self
+        _, offset, slot = self.expand(kept)
+        ptr = np.concatenate([[0], np.cumsum(self.sizes()[kept])])
+        return renumbered.reshape(-1), Patterns(ptr, offset, slot)
+
+    def where(self, keep: NDArray[np.bool_], slot: IntArray) -> Patterns:
+        """Return the patterns with only the entries `keep`, in renumbered slots."""
+        ptr = np.concatenate([[0], np.cumsum(keep)])[self.ptr]
+        return Patterns(ptr, self.offset[keep], slot)
+
+
+def one_each(n_slots: int) -> Patterns:
+    """Return the single pattern in which entry i goes to slot i."""
+    i = np.arange(n_slots)
+    return Patterns(np.array([0, n_slots]), i, i)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPlan:
+    """Where every element of an array lies in files; frozen, picklable, compact.
+
+    The array has the axes ``(shot, *slot_shape, *inner, module, *pixels)`` or, if
+    `flat`, ``(entry of any shot, *inner, module, *pixels)``. ``inner`` are the first
+    `n_inner` axes inside a row of the dataset; they stand before the module axis.
+
+    Attributes
+    ----------
+    read_rows : RowReader
+        Importable function that reads.
+    targets : tuple of (path, dataset name)
+        Every dataset of the plan.
+    target, first : int (shot, module)
+        Dataset of each shot and module (-1: no data) and the first row there.
+    pattern : int (shot,)
+        Row of `patterns` that each shot follows.
+    entry : tuple of slice or int array
+        What is taken from each axis of a row of the dataset.
+    dtype, fill_value
+        Of the result; a value that was not recorded becomes `fill_value`.
+    token : str
+        Identity of the files and of every selection so far.
+    """
+
+    read_rows: RowReader
+    targets: tuple[tuple[str, str], ...]
+    target: IntArray
+    first: IntArray
+    pattern: IntArray
+    patterns: Patterns
+    slot_shape: tuple[int, ...]
+    entry: tuple[Selector, ...]
+    entry_shape: tuple[int, ...]
+    n_inner: int
+    dtype: np.dtype[Any]
+    fill_value: Any
+    flat: bool
+    token: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that the plan describes."""
+        inner, pixels = (
+            self.entry_shape[: self.n_inner],
+            self.entry_shape[self.n_inner :],
+        )
+        return (*self.lead_shape, *inner, self.target.shape[1], *pixels)
+
+    @property
+    def lead_shape(self) -> tuple[int, ...]:
+        """Shape of the axes that rows of the datasets are spread over."""
+        if self.flat:
+            return (int(self.patterns.sizes()[self.pattern].sum()),)
+        return (len(self.pattern), *self.slot_shape)
+
+    def narrow(self, index: tuple[Selector, ...], *, token: str = "") -> ReadPlan:
+        """Return the plan of ``array[index]`` (one slice or sorted int array an axis)."""
+        n_lead, n_in = len(self.lead_shape), self.n_inner
+        inner, module = index[n_lead : n_lead + n_in], index[n_lead + n_in]
+        plan = self.narrow_lead(index[:n_lead])
+        entry_index = (*inner, *index[n_lead + n_in + 1 :])
+        return replace(
+            plan,
+            target=plan.target[:, module],
+            first=plan.first[:, module],
+            entry=tuple(
+                subset(old, new, n)
+                for old, new, n in zip(
+                    self.entry, entry_index, self.entry_shape, strict=True
+                )
+            ),
+            entry_shape=tuple(
+                length(new, n)
+                for new, n in zip(entry_index, self.entry_shape, strict=True)
+            ),
+            token=token,
+        )
+
+    def narrow_lead(self, index: tuple[Selector, ...]) -> ReadPlan:
+        """Return the plan of the selected shots and slots (flat: of the entries)."""
+        if self.flat:
+            return self.narrow_flat(index[0])
+        shots, slots = index[0], index[1:]
+        pattern, patterns = self.patterns.used_by(self.pattern[shots])
+        slot_shape = self.slot_shape
+        if not all(is_whole(s, n) for s, n in zip(slots, slot_shape, strict=True)):
+            patterns, slot_shape = select_slots(patterns, slot_shape, slots)
+        return replace(
+            self,
+            target=self.target[shots],
+            first=self.first[shots],
+            pattern=pattern,
+            patterns=patterns,
+            slot_shape=slot_shape,
+        )
+
+    def narrow_flat(self, entries: Selector) -> ReadPlan:
+        """Return the plan of the selected entries of a flat plan."""
+        sizes = self.patterns.sizes()[self.pattern]
+        end = np.cumsum(sizes)
+        if is_whole(entries, int(end[-1]) if len(end) else 0):
+            return self
+        if isinstance(entries, slice):
+            if entries.step == 1 and entries.stop > entries.start:
+                return self.cut_flat(entries.start, entries.stop, end)
+            entries = np.arange(entries.start, entries.stop, entries.step)
+        shot = np.searchsorted(end, entries, side="right")
+        shots, counts = np.unique(shot, return_counts=True)
+        at = self.patterns.ptr[self.pattern[shot]] + (entries - (end - sizes)[shot])
+        ptr = np.concatenate([[0], np.cumsum(counts)])
+        return replace(
+            self,
+            target=self.target[shots],
+            first=self.first[shots],
+            pattern=np.arange(len(shots)),
+            patterns=Patterns(ptr, self.patterns.offset[at], self.patterns.slot[at]),
+        )
+
+    def cut_flat(self, start: int, stop: int, end: IntArray) -> ReadPlan:
+        """Return the plan of the entries ``start:stop``; `end` closes each shot.
+
+        Shots inside keep their pattern, so that the cost grows with the shots and not
+        with the entries; only the two shots at the ends may get one of their own.
+        """
+        shots = slice(
+            int(np.searchsorted(end, start, side="right")),
+            int(np.searchsorted(end, stop - 1, side="right")) + 1,
+        )
+        pattern, patterns = self.patterns.used_by(self.pattern[shots])
+        pattern = pattern.copy()
+        begin = np.concatenate([[0], end])[shots.start : shots.stop]
+        for i in {0, len(pattern) - 1}:
+            full = slice(*patterns.ptr[pattern[i] : pattern[i] + 2].tolist())
+            lo = full.start + max(0, start - int(begin[i]))
+            hi = full.start + min(full.stop - full.start, stop - int(begin[i]))
+            if (lo, hi) != (full.start, full.stop):
+                pattern[i] = len(patterns.ptr) - 1
+                patterns = Patterns(
+                    np.append(patterns.ptr, patterns.ptr[-1] + hi - lo),
+                    np.append(patterns.offset, patterns.offset[lo:hi]),
+                    np.append(patterns.slot, patterns.slot[lo:hi]),
+                )
+        return replace(
+            self,
+            target=self.target[shots],
+            first=self.first[shots],
+            pattern=pattern,
+            patterns=patterns,
+        )
+
+    def compact(self) -> ReadPlan:
+        """Return an equal plan that names only the datasets it reads."""
+        used = np.unique(self.target)
+        used = used[used >= 0]
+        renumber = np.full(len(self.targets) + 1, -1, self.target.dtype)
+        renumber[used] = np.arange(len(used))
+        return replace(
+            self,
+            targets=tuple(self.targets[i] for i in used),
+            target=renumber[self.target],
+        )
+
+    def load(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read everything in the plan into `out` or into a new array."""
+        if out is None:
+            out = np.empty(self.shape, self.dtype)
+        if out.size == 0:
+            return out
+        n_lead = len(self.lead_shape)
+        # Module next to the rows: one strided view per module, without a copy.
+        lead = out.reshape((-1, *out.shape[n_lead:]))
+        lead = np.moveaxis(lead, 1 + self.n_inner, 1)
+        shot, offset, slot = self.patterns.expand(self.pattern)
+        place = np.arange(len(shot)) if self.flat else self.place(shot, slot)
+        for module in range(self.target.shape[1]):
+            self.load_module(module, shot, offset, place, lead[:, module])
+        return out
+
+    def place(self, shot: IntArray, slot: IntArray) -> IntArray:
+        """Return the position along the flattened leading axes."""
+        return shot * int(np.prod(self.slot_shape, dtype=int)) + slot
+
+    def load_module(
+        self,
+        module: int,
+        shot: IntArray,
+        offset: IntArray,
+        place: IntArray,
+        out: NDArray[Any],
+    ) -> None:
+        """Read one module into `out` (place, *entry); fill what was not recorded."""
+        target = self.target[:, module][shot]
+        here = target >= 0
+        if np.count_nonzero(here) < len(out):
+            empty = np.ones(len(out), bool)
+            empty[place[here]] = False
+            out[empty] = self.fill_value
+        if not here.all():
+            target, shot, offset, place = (
+                a[here] for a in (target, shot, offset, place)
+            )
+        if not len(target):
+            return
+        row = self.first[:, module][shot] + offset
+        new = np.ones(len(row), bool)
+        new[1:] = (np.diff(row) != 1) | (np.diff(place) != 1) | (np.diff(target) != 0)
+        start = np.flatnonzero(new)
+        count = np.diff(np.append(start, len(row)))
+        runs = target[start]
+        for which in np.unique(runs):
+            mine = start[runs == which]
+            rows = Rows(row[mine], count[runs == which], place[mine])
+            path, dataset = self.targets[which]
+            self.read_rows(path, dataset, rows, self.entry, out)
+
+    def recorded(self) -> NDArray[np.bool_]:
+        """Return where data were recorded: bool (*lead_shape, module)."""
+        shot, _, slot = self.patterns.expand(self.pattern)
+        place = np.arange(len(shot)) if self.flat else self.place(shot, slot)
+        lead = self.lead_shape
+        out = np.zeros((int(np.prod(lead, dtype=int)), self.target.shape[1]), bool)
+        out[place] = self.target[shot] >= 0
+        return out.reshape((*lead, -1))
+
+
+def select_slots(
+    patterns: Patterns, slot_shape: tuple[int, ...], index: tuple[Selector, ...]
+) -> tuple[Patterns, tuple[int, ...]]:
+    """Return patterns and slot shape after selecting along each slot axis."""
+    at = np.unravel_index(patterns.slot, slot_shape)
+    keep = np.ones(len(patterns.slot), bool)
+    new: list[IntArray] = []
+    for position, selector, n in zip(at, index, slot_shape, strict=True):
+        renumber = np.full(n, -1)
+        renumber[selector] = np.arange(length(selector, n))
+        new.append(renumber[position])
+        keep &= new[-1] >= 0
+    shape = tuple(length(s, n) for s, n in zip(index, slot_shape, strict=True))
+    slot = (
+        np.ravel_multi_index(tuple(a[keep] for a in new), shape)
+        if all(shape)
+        else (np.zeros(0, int))
+    )
+    return patterns.where(keep, slot), shape
