@@ -1,3 +1,42 @@
-"""Lazy labelled arrays for X-ray free-electron-laser detector data."""
+"""Lazy labelled arrays for X-ray free-electron-laser detector data.
+
+Open a run with `open_run`, get frames from it, and apply the operations in `ops`,
+`masks` and `geometry`. Names are imported when they are first used, so that
+``import xfelred`` costs little more than ``import xarray``.
+"""
+
+from xfelred.lazy_names import attach
 
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    submodules=("ops", "geometry", "synth", "plot", "errors"),
+    names={
+        "xfelred.readers.open": ("open_run",),
+        "xfelred.readers.euxfel": (
+            "AGIPD1M",
+            "AGIPD500K",
+            "DSSC1M",
+            "H5File",
+            "JUNGFRAU",
+            "LPD1M",
+            "LPDSolo",
+            "RunDirectory",
+            "by_id",
+            "by_index",
+            "identify_multimod_detectors",
+            "stack_detector_data",
+        ),
+        "xfelred.products": ("write",),
+        "xfelred.errors": (
+            "XfelredError",
+            "SourceNameError",
+            "PropertyNameError",
+            "TrainIDError",
+            "SelectionEmptyError",
+            "UnknownFormatError",
+            "BrokenFileError",
+        ),
+    },
+)

@@ -236,6 +236,12 @@ class ReadPlan:
             patterns=patterns,
         )
 
+    def narrow_modules(self, modules: slice) -> ReadPlan:
+        """Return the plan of some of the modules."""
+        return replace(
+            self, target=self.target[:, modules], first=self.first[:, modules]
+        )
+
     def compact(self) -> ReadPlan:
         """Return an equal plan that names only the datasets it reads."""
         used = np.unique(self.target)

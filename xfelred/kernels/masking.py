@@ -1,0 +1,66 @@
+"""Bad pixels replaced by a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(nogil=True, cache=True)
+def replace_bad(
+    x: NDArray[Any], bad: NDArray[Any], bits: Any, value: Any, out: NDArray[Any]
+) -> None:
+    """Copy `x` to `out` with `value` where ``bad & bits`` is not 0; all flat."""
+    for i in range(x.size):
+        out[i] = value if bad[i] & bits else x[i]
+
+
+def masked(
+    images: NDArray[Any],
+    bad: NDArray[Any],
+    *,
+    bits: int | None = None,
+    value: Any = np.nan,
+) -> NDArray[Any]:
+    """Return pixels with a value in place of bad ones.
+
+    Parameters
+    ----------
+    images : any real dtype (...)
+        Not modified.
+    bad : bool or integer (...)
+        Non-zero where a pixel is bad; broadcasts against `images`.
+    bits : int, optional
+        Only these bits of `bad` count.
+    value : scalar, optional
+        What bad pixels become; it must fit the dtype of `images`.
+
+    Returns
+    -------
+    array (...)
+        Same dtype as `images`.
+    """
+    flags = bad.view(np.uint8) if bad.dtype == bool else bad
+    every = (
+        np.array(-1).astype(flags.dtype)[()]
+        if bits is None
+        else flags.dtype.type(bits & int(np.iinfo(flags.dtype).max))
+    )
+    value = images.dtype.type(value)
+    if (
+        flags.shape == images.shape
+        and images.flags.c_contiguous
+        and flags.flags.c_contiguous
+    ):
+        out = np.empty_like(images)
+        replace_bad(images.ravel(), flags.ravel(), every, value, out.ravel())
+        return out
+    return np.where(flags & every, value, images)
+
+
+def any_plane(planes: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return 1 where any element along the last axis is not 0, uint8 (...)."""
+    return (planes != 0).any(axis=-1).astype(np.uint8)

@@ -1,0 +1,32 @@
+"""What every reader offers to `xfelred.open_run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A way to open runs of one facility.
+
+    Readers of other packages register an instance of this class in the entry-point
+    group ``xfelred.readers``.
+
+    Attributes
+    ----------
+    facility : str
+        Name for ``facility=``.
+    looks_for : str
+        What tells its files from others; shown when a file is not recognised.
+    recognises : callable
+        ``recognises(path) -> bool`` looks into one file.
+    open : callable
+        ``open(source, run, data, include, **options) -> Run``.
+    """
+
+    facility: str
+    looks_for: str
+    recognises: Callable[[str], bool]
+    open: Callable[..., Any]

@@ -1,0 +1,37 @@
+"""European XFEL: runs of HDF5 files by train, and multi-module detectors."""
+
+from xfelred.readers.euxfel.detectors import (
+    AGIPD1M,
+    AGIPD500K,
+    DSSC1M,
+    JUNGFRAU,
+    LPD1M,
+    LPDSolo,
+)
+from xfelred.readers.euxfel.finding import identify_multimod_detectors
+from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.open import H5File, RunDirectory, open_source, recognises
+from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.selection import by_id, by_index
+from xfelred.readers.euxfel.source_data import SourceData
+from xfelred.readers.euxfel.stack import stack_detector_data
+
+__all__ = [
+    "AGIPD1M",
+    "AGIPD500K",
+    "DSSC1M",
+    "JUNGFRAU",
+    "LPD1M",
+    "H5File",
+    "KeyData",
+    "LPDSolo",
+    "Run",
+    "RunDirectory",
+    "SourceData",
+    "by_id",
+    "by_index",
+    "identify_multimod_detectors",
+    "open_source",
+    "recognises",
+    "stack_detector_data",
+]

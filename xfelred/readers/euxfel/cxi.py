@@ -1,0 +1,219 @@
+"""Detector data as a CXI file of virtual datasets (CXI 1.50, for CrystFEL and others)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.euxfel.labels import first_cells
+from xfelred.readers.euxfel.metadata import run_metadata
+from xfelred.readers.euxfel.module_plans import stored_as
+from xfelred.readers.hdf5 import open_dataset
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import Detector
+
+AXES = "experiment_identifier:module_identifier"
+GOOD_FILL = {"gain": 0, "mask": 0xFFFFFFFF}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Identity of every frame: train ID, pulse ID or memory cell, and its entry."""
+
+    train: NDArray[np.uint64]
+    inner: NDArray[np.uint64]
+    per_entry: int
+
+
+def write_virtual_cxi(
+    detector: Detector,
+    filename: str | os.PathLike[str],
+    fillvalues: dict[str, Any] | None = None,
+) -> None:
+    """Write a CXI file that shows the data of all modules without copying them.
+
+    Parameters
+    ----------
+    detector : Detector
+    filename : path
+        Replaced if it exists; nothing is left there if writing fails.
+    fillvalues : dict, optional
+        Values for what was not recorded, for "data", "gain" or "mask". By default NaN
+        or 0 in data, 0 in gain and all bits in mask.
+
+    Raises
+    ------
+    ValueError
+        If `fillvalues` names something else.
+    OverflowError
+        If a value does not fit the dtype.
+    """
+    given = dict(fillvalues or {})
+    main = detector.spec.data.partition(".")[2]
+    if main != "data" and main in given:
+        given["data"] = given.pop(main)
+    unknown = set(given) - {"data", "gain", "mask"}
+    if unknown:
+        raise ValueError(
+            f"fillvalues has {sorted(unknown)}; it may have data, gain, mask"
+        )
+    frames = cell_frames(detector) if detector.spec.inner else pulse_frames(detector)
+    target = os.fspath(filename)
+    partial = f"{target}.partial"
+    try:
+        with h5py.File(partial, "w", libver=("v110", "v110")) as f:
+            write_file(detector, f, frames, given)
+        os.replace(partial, target)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def pulse_frames(detector: Any) -> Frames:
+    """Return the frames of AGIPD, LPD or DSSC."""
+    labels = detector.pulse_labels()
+    train, at = labels.expanded
+    return Frames(detector.data.ids[train], labels.pulse[at], 1)
+
+
+def cell_frames(detector: Any) -> Frames:
+    """Return the frames of JUNGFRAU: every memory cell of every train."""
+    cells = first_cells(detector).astype(np.uint64)
+    ids = detector.data.ids
+    return Frames(np.repeat(ids, len(cells)), np.tile(cells, len(ids)), len(cells))
+
+
+def write_file(
+    detector: Detector, f: h5py.File, frames: Frames, given: dict[str, Any]
+) -> None:
+    """Write everything."""
+    f["cxi_version"] = [150]
+    entry = f.create_group("entry_1")
+    describe_entry(detector, entry)
+    label = "memoryCell" if detector.spec.inner else "pulseId"
+    identifier = [f"{t}:{p}" for t, p in zip(frames.train, frames.inner, strict=True)]
+    entry.create_dataset(
+        "experiment_identifier", data=identifier, dtype=h5py.string_dtype()
+    )
+    entry["trainId"], entry[label] = frames.train, frames.inner
+    instrument = entry.create_group("instrument_1/detector_1")
+    instrument.attrs["name"] = detector.detector_name
+    first = detector.first_number
+    instrument["module_identifier"] = np.arange(detector.n_modules) + first
+    instrument["experiment_identifier"] = h5py.SoftLink(
+        "/entry_1/experiment_identifier"
+    )
+    entry["data_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_1")
+    cell_key = "data.memoryCell" if detector.spec.inner else "image.cellId"
+    virtual(detector, entry, "cellId", cell_key, frames, 0, "")
+    for name, key in pixel_keys(detector):
+        add_pixels(detector, entry, instrument, name, key, frames, given)
+
+
+def pixel_keys(detector: Detector) -> list[tuple[str, str]]:
+    """Return (dataset, key) of pixels, gain and mask, as far as the data have them."""
+    group = detector.main_group
+    keys = [("data", detector.spec.data)]
+    gain, mask = f"{group}.gain", detector.spec.mask
+    if gain in detector:
+        keys.append(("gain", gain))
+        if mask in detector:
+            keys.append(("mask", mask))
+    return keys
+
+
+def describe_entry(detector: Detector, entry: h5py.Group) -> None:
+    """Name proposal and run, if they are known."""
+    if not detector.data.is_single_run:
+        return
+    try:
+        found = run_metadata(detector.data.files)
+    except BrokenFileError:
+        return
+    proposal, run = found.get("proposalNumber"), found.get("runNumber")
+    if proposal is not None and run is not None:
+        entry.attrs["name"] = f"EuXFEL proposal {proposal} run {run}"
+        entry.attrs["euxfelProposalNumber"] = proposal
+        entry.attrs["euxfelRunNumber"] = run
+
+
+def add_pixels(
+    detector: Detector,
+    entry: h5py.Group,
+    instrument: h5py.Group,
+    name: str,
+    key: str,
+    frames: Frames,
+    given: dict[str, Any],
+) -> None:
+    """Add one virtual dataset of pixels and describe its axes."""
+    dtype, shape = stored_as(detector, key)
+    default = np.nan if dtype.kind == "f" else 0
+    fill = given.get(name, GOOD_FILL.get(name, default))
+    fill = checked_virtual_fill(name, fill, dtype)
+    n_axes = len(shape) - (1 if detector.spec.inner else 0)
+    extra = ":data_gain" if n_axes == 3 and name == "data" else ""
+    virtual(detector, instrument, name, key, frames, fill, f"{extra}:y:x")
+    if extra:
+        planes = [b"data", b"gain"][: shape[-3]]
+        entry.create_dataset("data_gain", data=planes, dtype=h5py.string_dtype())
+        instrument["data_gain"] = h5py.SoftLink("/entry_1/data_gain")
+
+
+def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a fill value of a dtype; OverflowError if it does not fit."""
+    if dtype.kind not in "iu":
+        return dtype.type(fill)
+    info = np.iinfo(dtype)
+    if name == "mask" and fill == GOOD_FILL["mask"]:
+        fill = min(int(fill), int(info.max))
+    if not np.isfinite(fill) or not info.min <= int(fill) <= info.max:
+        raise OverflowError(
+            f"fill value {fill} for {name} does not fit {dtype} ({info.min} to {info.max})"
+        )
+    return dtype.type(int(fill))
+
+
+def virtual(
+    detector: Detector,
+    group: h5py.Group,
+    name: str,
+    key: str,
+    frames: Frames,
+    fill: Any,
+    axes: str,
+) -> None:
+    """Create a virtual dataset (frame, module, ...) of a key."""
+    dtype, shape = stored_as(detector, key)
+    per_row = bool(detector.spec.inner)
+    if name == "cellId":
+        pixels: tuple[int, ...] = ()
+    else:
+        pixels = shape[1:] if per_row else shape
+    layout = h5py.VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
+    table = detector.table(key.partition(".")[0])
+    counts = detector.counts
+    start = (np.cumsum(counts) - counts) * frames.per_entry
+    for m, number in enumerate(detector.modules):
+        position = number - detector.first_number
+        for train in np.flatnonzero(table.count[:, m] > 0):
+            path = table.targets[int(table.target[train, m])][1]
+            dataset = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
+            source = h5py.VirtualSource(
+                path, dataset, open_dataset(path, dataset).shape, dtype
+            )
+            first, n = int(table.first[train, m]), int(counts[train])
+            part = source[first] if per_row else source[first : first + n]
+            if not pixels and not per_row and len(shape) == 1:
+                part = source[first : first + n, 0]
+            at = int(start[train])
+            layout[at : at + n * frames.per_entry, position] = part
+    dataset = group.create_virtual_dataset(name, layout, fillvalue=fill)
+    dataset.attrs["axes"] = AXES + axes

@@ -1,0 +1,258 @@
+"""The index of one European XFEL file, read once: trains, sources, rows of each train.
+
+Layout: spec of the DAQ file format, versions 0.5 to 1.3. Only the groups INDEX and
+METADATA are read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.hdf5 import open_dataset
+
+log = logging.getLogger(__name__)
+
+IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
+TIME_SERVER = "Karabo_TimerServer"
+AUXILIARY = ("REDUCTION", "ERRATA")
+
+
+@dataclass(frozen=True, eq=False)
+class FileIndex:
+    """What INDEX and METADATA of one file say.
+
+    Attributes
+    ----------
+    path : str
+    size, mtime : int
+        Bytes and time of change (ns) when the index was read.
+    version : str
+        Data format version; ``0.5`` where the file does not say.
+    train_ids : uint64 (n,)
+        Non-zero train IDs in file order.
+    rows : int64 (n,)
+        Position of each of these trains in the INDEX arrays of the file.
+    valid : bool (n,)
+        False for suspect trains.
+    control, instrument : frozenset of str
+        Source names.
+    legacy : dict of str to str
+        Old names of instrument sources and the present ones.
+    """
+
+    path: str
+    size: int
+    mtime: int
+    version: str
+    train_ids: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+    control: frozenset[str]
+    instrument: frozenset[str]
+    legacy: dict[str, str]
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    cache: dict[tuple[str, str], IndexArrays] = field(default_factory=dict, repr=False)
+
+    def index(self, source: str, group: str) -> IndexArrays:
+        """Return (first row, number of rows) of each train of the file, int64 (n,).
+
+        Parameters
+        ----------
+        source : str
+        group : str
+            Index group of an instrument source; empty for a control source.
+        """
+        key = (source, group)
+        if key not in self.cache:
+            self.cache[key] = read_index(self, f"INDEX/{source}/{group}".rstrip("/"))
+        return self.cache[key]
+
+    def token(self) -> tuple[str, int, int]:
+        """Return what identifies the content of the file."""
+        return (self.path, self.size, self.mtime)
+
+
+def read_index(file: FileIndex, name: str) -> IndexArrays:
+    """Read first and count, in whichever form the file has them."""
+    first = open_dataset(file.path, f"{name}/first")[:]
+    group = open_dataset(file.path, f"{name}/first").parent
+    if "count" in group:
+        count = group["count"][:].astype(np.int64)
+    else:
+        # Old form: `last` is inclusive and means nothing where status is 0; unsigned
+        # arithmetic would wrap for `last = first - 1`.
+        status = group["status"][:].astype(np.int64)
+        last = group["last"][:].astype(np.int64)
+        count = np.where(status > 0, last - first.astype(np.int64) + 1, 0) * status
+    if len(first) <= file.rows.max(initial=-1) or len(count) < len(first):
+        raise BrokenFileError(
+            f"{file.path} is inconsistent: {name} describes {len(first)} trains, but the"
+            f" file lists {int(file.rows.max(initial=-1)) + 1}"
+        )
+    return first.astype(np.int64)[file.rows], count[file.rows]
+
+
+def read_file(path: str) -> FileIndex:
+    """Read the index of one file.
+
+    Raises
+    ------
+    BrokenFileError
+        If it is not HDF5, is truncated or lacks its train IDs or its list of sources.
+    """
+    try:
+        stat = os.stat(path)
+        with h5py.File(path, "r", locking=False) as f:
+            return parse(f, path, stat)
+    except BrokenFileError:
+        raise
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise BrokenFileError(f"{path} is not a readable run file: {error}") from error
+
+
+def parse(f: h5py.File, path: str, stat: os.stat_result) -> FileIndex:
+    """Return the index of an open file."""
+    if "INDEX/trainId" not in f:
+        raise BrokenFileError(
+            f"{path} has no INDEX/trainId: not a run file, or cut short"
+        )
+    version = "0.5"
+    if "METADATA/dataFormatVersion" in f:
+        version = text(f["METADATA/dataFormatVersion"][0])
+    stored = f["INDEX/trainId"][:].astype(np.uint64)
+    rows = np.flatnonzero(stored)
+    train_ids = stored[rows]
+    control, instrument = source_names(f, path, version)
+    legacy = legacy_names(f, instrument)
+    groups = {s: index_groups(f, s) for s in instrument}
+    return FileIndex(
+        path=path,
+        size=stat.st_size,
+        mtime=stat.st_mtime_ns,
+        version=version,
+        train_ids=train_ids,
+        rows=rows,
+        valid=validity(f, version, train_ids, rows),
+        control=control,
+        instrument=instrument,
+        legacy=legacy,
+        groups=groups,
+    )
+
+
+def source_names(
+    f: h5py.File, path: str, version: str
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return control and instrument source names from METADATA."""
+    for name in ("METADATA/dataSources/dataSourceId", "METADATA/dataSourceId"):
+        if name in f:
+            entries = [text(x) for x in f[name][:]]
+            break
+    else:
+        raise BrokenFileError(f"{path} has no list of data sources in METADATA")
+    control, instrument = set(), set()
+    for entry in entries:
+        if not entry:
+            continue
+        section, _, device = entry.partition("/")
+        if section == "CONTROL":
+            control.add(device)
+        elif section == "INSTRUMENT":
+            instrument.add(device.rpartition("/")[0])
+        elif section not in (TIME_SERVER, *AUXILIARY):
+            raise BrokenFileError(
+                f"{path} lists a source of an unknown kind: {entry!r}"
+            )
+    return frozenset(control), frozenset(instrument)
+
+
+def legacy_names(f: h5py.File, instrument: Iterable[str]) -> dict[str, str]:
+    """Return the instrument sources that are soft links to another source."""
+    root = f.get("INSTRUMENT")
+    found = {}
+    for name in instrument if root is not None else ():
+        link = root.get(name, getlink=True)
+        if isinstance(link, h5py.SoftLink):
+            found[name] = link.path.removeprefix("/INSTRUMENT/")
+    return found
+
+
+def index_groups(f: h5py.File, source: str) -> tuple[str, ...]:
+    """Return the index groups of an instrument source."""
+    group = f.get(f"INDEX/{source}")
+    return tuple(group) if isinstance(group, h5py.Group) else ()
+
+
+def validity(
+    f: h5py.File,
+    version: str,
+    train_ids: NDArray[np.uint64],
+    rows: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Return False for suspect trains."""
+    if "INDEX/flag" not in f:
+        return guessed_validity(train_ids)
+    flag = f["INDEX/flag"][:].astype(bool)[rows]
+    # In 1.1 the flag is the index of the origin: 0, the time server, is the valid one.
+    return ~flag if version == "1.1" else flag
+
+
+def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return False for the train IDs that break the order, in the oldest files.
+
+    At every step that does not increase, the smaller of two sets is suspect: the
+    earlier trains with IDs at or above the later one, or the later trains with IDs at
+    or below the earlier one.
+    """
+    valid = np.ones(len(train_ids), bool)
+    for i in np.flatnonzero(train_ids[:-1] >= train_ids[1:]):
+        before = np.flatnonzero(train_ids[: i + 1] >= train_ids[i + 1])
+        after = i + 1 + np.flatnonzero(train_ids[i + 1 :] <= train_ids[i])
+        valid[before if len(before) < len(after) else after] = False
+    return valid
+
+
+def text(value: Any) -> str:
+    """Return a string for what HDF5 stores as bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def read_files(paths: list[str]) -> tuple[FileIndex, ...]:
+    """Read many files at once; damaged ones cost themselves, with a log message.
+
+    Raises
+    ------
+    BrokenFileError
+        If not one of them can be read.
+    """
+    with ThreadPoolExecutor(min(16, max(len(paths), 1))) as pool:
+        found = list(pool.map(try_file, paths))
+    files = tuple(f for f in found if isinstance(f, FileIndex))
+    problems = [f for f in found if isinstance(f, BrokenFileError)]
+    for problem in problems:
+        log.warning("skipped a file: %s", problem)
+    if not files:
+        raise BrokenFileError(
+            f"none of {len(paths)} files can be read; the first problem: {problems[0]}"
+        )
+    return files
+
+
+def try_file(path: str) -> FileIndex | BrokenFileError:
+    """Return the index of a file, or what is wrong with it."""
+    try:
+        return read_file(path)
+    except BrokenFileError as error:
+        return error

@@ -1,0 +1,142 @@
+"""Finding the multi-module detectors of a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import MissingConstantError, SourceNameError, did_you_mean, listing
+from xfelred.readers.euxfel.detectors import CLASSES, Detector
+from xfelred.readers.euxfel.identify import names_in, sources_of
+from xfelred.readers.euxfel.module_table import module_table
+from xfelred.readers.euxfel.specs import SPECS
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.run import Run
+
+
+def identify_multimod_detectors(
+    data: Run,
+    detector_name: str | None = None,
+    *,
+    single: bool = False,
+    clses: Iterable[type[Detector]] | None = None,
+) -> Any:
+    """Find multi-module detectors by their source names.
+
+    Parameters
+    ----------
+    data : Run
+    detector_name : str, optional
+        Only this detector.
+    single : bool, optional
+        Return the one (name, class) instead of a set of them.
+    clses : iterable of classes, optional
+        Only these kinds.
+
+    Returns
+    -------
+    set of (str, class), or (str, class)
+
+    Raises
+    ------
+    ValueError
+        If `single` and there is not exactly one.
+    """
+    found = {
+        (name, cls)
+        for cls in (CLASSES if clses is None else clses)
+        for name in names_in(data, cls.kind)
+        if detector_name in (None, name)
+    }
+    if not single:
+        return found
+    if len(found) != 1:
+        names = sorted(n for n, _ in found)
+        wanted = "one detector" if detector_name is None else f"one {detector_name!r}"
+        raise ValueError(
+            f"expected {wanted} in the data, found {len(found)}: {listing(names)}"
+        )
+    return next(iter(found))
+
+
+def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
+    """Return the detector that a user names, or the only one."""
+    found = {n: cls for n, cls in identify_multimod_detectors(run)}
+    if name is None:
+        if not found:
+            raise SourceNameError(
+                f"no multi-module detector in this run of {len(run.entries)} sources"
+            )
+        if len(found) > 1:
+            raise ValueError(
+                f"several detectors in this run: {listing(sorted(found))}; name one of them"
+            )
+        name = next(iter(found))
+    if name not in found:
+        raise SourceNameError(
+            f"no detector {name!r} in this run.{did_you_mean(name, found)} Detectors here:"
+            f" {listing(sorted(found))}"
+        )
+    cls: Any = found[name]
+    allowed = {"modules", "min_modules", "raw"} | {
+        "LPD1M": {"parallel_gain"}, "LPDSolo": {"parallel_gain"},
+        "JUNGFRAU": {"n_modules", "first_modno"},
+    }.get(cls.kind, set())  # fmt: skip
+    for option in options:
+        if option not in allowed:
+            raise TypeError(
+                f"{cls.kind} has no option {option!r}; it has {sorted(allowed)}"
+            )
+    if options.get("raw") is None:
+        # One notebook line must not warn about what it shows: frames say what they are.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return cls(run, name, **options)  # type: ignore[no-any-return]
+    return cls(run, name, **options)  # type: ignore[no-any-return]
+
+
+DETECTOR_OPTIONS = frozenset(
+    {"raw", "parallel_gain", "min_modules", "first_modno", "n_modules"}
+)
+
+
+def frames_of_run(
+    run: Run, name: str | None, key: str | None, options: dict[str, Any]
+) -> xr.DataArray:
+    """Return the frames of a detector; options of the detector and of `frames` mixed."""
+    own = {k: v for k, v in options.items() if k in DETECTOR_OPTIONS}
+    rest = {k: v for k, v in options.items() if k not in DETECTOR_OPTIONS}
+    return find_detector(run, name, **own).frames(key, **rest)
+
+
+def no_constants(run: Run, name: str | None) -> MissingConstantError:
+    """Return the error for constants, which these files do not hold."""
+    which = name or ", ".join(run.detectors) or "any detector"
+    return MissingConstantError(
+        f"European XFEL files hold no calibration constants ({which}); make them from a"
+        " dark run with ops.dark_statistics, or read corrected data"
+    )
+
+
+def module_counts(
+    run: Run, name: str, kind: str
+) -> tuple[list[int], NDArray[np.int64]] | None:
+    """Return module numbers and entries (module, train) of a detector, without checks."""
+    found = sources_of(run, kind, name)
+    corrected = {s: n for s, (n, c) in found.items() if c} or {
+        s: n for s, (n, _) in found.items()
+    }
+    group = SPECS[kind].data.partition(".")[0]
+    try:
+        table = module_table(run, tuple(corrected), group)
+    except OSError:
+        return None
+    if not table.count.size:
+        return None
+    return sorted(corrected.values()), table.count.T

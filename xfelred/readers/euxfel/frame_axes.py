@@ -1,0 +1,201 @@
+"""The train and pulse axes of a detector's frames, dense or flat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.lazy import Patterns, one_each
+from xfelred.lazy.indexing import Selector, as_slice, length
+from xfelred.lazy.nodes import Node
+from xfelred.names import (
+    CELL,
+    DATA_GAIN,
+    FAST,
+    FRAME,
+    GAIN,
+    MODULE,
+    N_PULSES,
+    PULSE,
+    SLOW,
+    TRAIN,
+)
+from xfelred.readers.euxfel.labels import N_GAINS, Labels, matches
+from xfelred.readers.euxfel.module_plans import Layout
+from xfelred.readers.euxfel.selection import ById, ByIndex
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import JUNGFRAU, Detector, XtdfDetector
+    from xfelred.readers.euxfel.frames import FramesRequest
+
+
+@dataclass(frozen=True)
+class FrameAxes:
+    """How trains and pulses become axes.
+
+    Attributes
+    ----------
+    layout : Layout
+        Patterns for the read plan.
+    leading : tuple of str
+        Names of the axes before ``module``.
+    coords : dict
+        Coordinates along them.
+    recorded : bool (train, pulse) or None
+        Which pulses a train has; None if all have all.
+    train_of_frame : int (frame,)
+        Train position of each frame (flat layout).
+    cells : slice, int array or None
+        Selected memory cells where these are an axis inside an entry (JUNGFRAU).
+    """
+
+    layout: Layout
+    leading: tuple[str, ...]
+    coords: dict[str, Any]
+    recorded: NDArray[np.bool_] | None
+    train_of_frame: NDArray[np.int64]
+    cells: Selector | None = None
+
+    @property
+    def n_inner(self) -> int:
+        """Number of axes of an entry that stand before ``module``."""
+        return 0 if self.cells is None else 1
+
+    def drops_raw_axis(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an entry has the length-1 axis of raw data."""
+        return self.cells is None and shape[:1] == (1,)
+
+    def full_roi(self, roi: Any) -> Any:
+        """Return `roi` with the axis of memory cells in front, if there is one."""
+        items = roi if isinstance(roi, tuple) else (roi,)
+        return items if self.cells is None else (slice(None), *items)
+
+    def window(self, window: tuple[Selector, ...]) -> tuple[Selector, ...]:
+        """Return what is read of an entry, with the selected memory cells."""
+        return window if self.cells is None else (self.cells, *window[1:])
+
+    def lengths(self, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the lengths that `window` leaves."""
+        if self.cells is None:
+            return lengths
+        return (length(self.cells, lengths[0]), *lengths[1:])
+
+    def dims(self, n_pixel_axes: int) -> tuple[str, ...]:
+        """Return the names of all axes."""
+        names = {3: (DATA_GAIN, SLOW, FAST), 2: (SLOW, FAST)}
+        pixel = names.get(n_pixel_axes, tuple(f"dim_{i}" for i in range(n_pixel_axes)))
+        return (*self.leading, MODULE, *pixel)
+
+    def dropped(self, roi: Any, node: Node) -> list[str]:
+        """Return the axes that an integer in `roi` drops: only ``data_gain``."""
+        items = roi if isinstance(roi, tuple) else (roi,)
+        takes_one = bool(items) and isinstance(items[0], (int, np.integer))
+        return [DATA_GAIN] if takes_one and DATA_GAIN in node.dims else []
+
+
+def pulse_axes(detector: XtdfDetector, request: FramesRequest) -> FrameAxes:
+    """Return the axes of AGIPD, LPD and DSSC data."""
+    labels = detector.pulse_labels().select(request.pulses)
+    if request.layout == "frame":
+        return flat_pulse_axes(detector, labels)
+    labels.check_unique(detector.detector_name, "pulseId")
+    used = labels.used()
+    axis = np.unique(labels.pulse[used])
+    gains = np.arange(N_GAINS, dtype=np.uint8) if detector.parallel_gain else None
+    slot = np.searchsorted(axis, labels.pulse)
+    slots: tuple[int, ...] = (len(axis),)
+    coords: dict[str, Any] = {TRAIN: detector.data.ids, PULSE: axis}
+    leading: tuple[str, ...] = (TRAIN, PULSE)
+    recorded = recorded_pulses(labels, slot, len(axis))
+    coords[CELL] = cell_coordinate(labels, slot, recorded)
+    if gains is not None:
+        slot = slot * N_GAINS + labels.gain
+        slots, leading = (len(axis), N_GAINS), (TRAIN, PULSE, GAIN)
+        coords[GAIN] = gains
+    coords[N_PULSES] = (TRAIN, recorded.sum(axis=1))
+    layout = Layout(labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots)
+    padded = recorded if not recorded.all() else None
+    return FrameAxes(layout, leading, coords, padded, np.zeros(0, np.int64))
+
+
+def recorded_pulses(
+    labels: Labels, slot: NDArray[np.int64], n: int
+) -> NDArray[np.bool_]:
+    """Return which pulses each train has: bool (train, pulse)."""
+    kinds = np.zeros((len(labels.ptr) - 1, n), bool)
+    kind = np.repeat(np.arange(len(kinds)), np.diff(labels.ptr))
+    inside = slot < n
+    kinds[kind[inside], slot[inside]] = True
+    return kinds[labels.pattern]
+
+
+def cell_coordinate(
+    labels: Labels, slot: NDArray[np.int64], recorded: NDArray[np.bool_]
+) -> tuple[Any, NDArray[np.int64]]:
+    """Return the memory cell of each pulse, per train only where trains differ."""
+    n = recorded.shape[1]
+    kinds = np.full((len(labels.ptr) - 1, n), -1, np.int64)
+    kind = np.repeat(np.arange(len(kinds)), np.diff(labels.ptr))
+    inside = slot < n
+    kinds[kind[inside], slot[inside]] = labels.cell[inside]
+    kinds = kinds[np.unique(labels.pattern)] if len(labels.pattern) else kinds[:0]
+    common = kinds.max(axis=0, initial=-1)
+    if ((kinds == common) | (kinds < 0)).all():
+        return (PULSE, common)
+    full = np.full((int(labels.pattern.max()) + 1, n), -1, np.int64)
+    full[np.unique(labels.pattern)] = kinds
+    return ((TRAIN, PULSE), full[labels.pattern])
+
+
+def flat_pulse_axes(detector: XtdfDetector, labels: Labels) -> FrameAxes:
+    """Return the axis of single frames."""
+    train, at = labels.expanded
+    coords: dict[str, Any] = {
+        TRAIN: (FRAME, detector.data.ids[train]),
+        PULSE: (FRAME, labels.pulse[at]),
+        CELL: (FRAME, labels.cell[at].astype(np.int64)),
+    }
+    if detector.parallel_gain:
+        coords[GAIN] = (FRAME, labels.gain[at])
+    layout = Layout(labels.pattern, labels.flat(), flat=True)
+    return FrameAxes(layout, (FRAME,), coords, None, train)
+
+
+def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
+    """Return the axes of JUNGFRAU data: memory cells are pulses."""
+    cells = memory_cells(detector)
+    n = detector.frames_per_entry
+    chosen = chosen_cells(cells, n, request.pulses)
+    picked = cells[:, chosen]
+    same = len(picked) > 0 and bool((picked == picked[:1]).all())
+    coords: dict[str, Any] = {
+        TRAIN: detector.data.ids,
+        PULSE: np.asarray(chosen),
+        CELL: (PULSE, picked[0]) if same else ((TRAIN, PULSE), picked),
+        N_PULSES: (TRAIN, np.full(len(detector.data.ids), len(chosen))),
+    }
+    layout = Layout(np.zeros(len(detector.data.ids), np.int64), one_each(1))
+    selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
+    return FrameAxes(
+        layout, (TRAIN, PULSE), coords, None, np.zeros(0, np.int64), selector
+    )
+
+
+def memory_cells(detector: Detector) -> NDArray[np.int64]:
+    """Return the memory cell of every frame: int64 (train, cell)."""
+    data = detector.key_data("data.memoryCell").ndarray(fill_value=0)
+    here = detector.table(detector.main_group).count > 0
+    first = here.argmax(axis=1)
+    return data[first, np.arange(data.shape[1])].astype(np.int64)  # type: ignore[no-any-return]
+
+
+def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.int64]:
+    """Return the positions of the selected memory cells."""
+    if isinstance(pulses, ById):
+        numbers = cells[0] if len(cells) else np.arange(n)
+        return np.flatnonzero(matches(numbers, pulses.value))
+    value = pulses.value if isinstance(pulses, ByIndex) else pulses
+    return np.flatnonzero(matches(np.arange(n), value))

@@ -1,0 +1,220 @@
+"""Keys with an entry for every frame: pulses, memory cells and gain stages."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.lazy import Patterns
+from xfelred.names import DATA_GAIN, FAST, MODULE, SLOW
+from xfelred.readers.euxfel.labels import Labels
+from xfelred.readers.euxfel.mask import Mask
+from xfelred.readers.euxfel.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.module_plans import (
+    Layout,
+    Pixels,
+    checked_fill,
+    module_plan,
+)
+from xfelred.readers.euxfel.plans import counted_patterns, entry_window
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import Detector
+
+STACKED = "train_pulse"
+
+
+class FrameKeyData(MultimodKeyData):
+    """One key with an entry for every frame (``image.*``)."""
+
+    def __init__(
+        self, det: Any, key: str, mask: Mask | None = None, pulses: Any = None
+    ) -> None:
+        self.pulses = pulses
+        super().__init__(det, key, mask)
+
+    def of(self, det: Detector) -> Any:
+        """Return the same key and pulses of a detector with other trains."""
+        return type(self)(det, self.key, self.mask, self.pulses)
+
+    def select_pulses(self, pulses: Any) -> Any:
+        """Return the key for some pulses of each train.
+
+        Parameters
+        ----------
+        pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``
+        """
+        return type(self)(self.det, self.key, self.mask, pulses)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The selected frames."""
+        labels: Labels = self.det.pulse_labels()  # type: ignore[attr-defined]
+        return labels if self.pulses is None else labels.select(self.pulses)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Selected entries of each train, in order."""
+        if self.pulses is None:
+            pattern, patterns = counted_patterns(self.det.counts)
+            return Layout(pattern, patterns, flat=True)
+        return Layout(self.labels.pattern, self.labels.flat(), flat=True)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Selected frames of each train."""
+        return self.layout.patterns.sizes()[self.layout.pattern]
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Names of the axes."""
+        n = len(self.entry_shape)
+        names = {3: [DATA_GAIN, SLOW, FAST], 2: [SLOW, FAST]}
+        return [MODULE, STACKED, *names.get(n, [f"dim_{i}" for i in range(n)])]
+
+    def pulse_id_coordinates(self) -> NDArray[np.uint64]:
+        """Return the pulse ID of every selected frame."""
+        return self.labels.pulse[self.labels.expanded[1]]
+
+    def cell_id_coordinates(self) -> NDArray[np.uint64]:
+        """Return the memory cell of every selected frame."""
+        return self.labels.cell[self.labels.expanded[1]]
+
+    def index(self, inner: str, names: tuple[str, str]) -> pd.MultiIndex:
+        """Return (train[, gain], pulse or cell) of every selected frame."""
+        train, at = self.labels.expanded
+        values = self.labels.cell if inner == "cellId" else self.labels.pulse
+        levels = [self.ids[train], values[at]]
+        if self.det.parallel_gain:
+            levels.insert(1, self.labels.gain[at])
+            return pd.MultiIndex.from_arrays(levels, names=[names[0], "gain", names[1]])
+        return pd.MultiIndex.from_arrays(levels, names=list(names))
+
+    def stacked(
+        self, data: Any, dims: list[str], inner: str, names: tuple[str, str]
+    ) -> xr.DataArray:
+        """Return an array labelled by a multi-index along its second axis."""
+        coords = xr.Coordinates.from_pandas_multiindex(
+            self.index(inner, names), STACKED
+        )
+        out = xr.DataArray(data, dims=dims, coords=coords)
+        return out.assign_coords({MODULE: self.modules})
+
+    def labelled(
+        self, data: Any, roi: Any = (), inner: str = "pulseId"
+    ) -> xr.DataArray:
+        """Return an array with labels."""
+        _, _, dropped = entry_window(roi, self.entry_shape)
+        entry = [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
+        dims = [*self.dimensions[:2], *entry]
+        return self.stacked(data, dims, inner, ("train", short_label(inner)))
+
+    def xarray(  # type: ignore[override]
+        self,
+        *,
+        fill_value: Any = None,
+        roi: Any = (),
+        astype: Any = None,
+        subtrain_index: str = "pulseId",
+        unstack_pulses: bool = False,
+    ) -> xr.DataArray:
+        """Read the data as a labelled array.
+
+        Parameters
+        ----------
+        fill_value, roi, astype
+            As in `ndarray`.
+        subtrain_index : {"pulseId", "cellId"}, optional
+            What labels the frames of a train.
+        unstack_pulses : bool, optional
+            Give trains and pulses an axis each.
+
+        Returns
+        -------
+        DataArray (module, train_pulse, ...) or (module, train[, gain], pulse, ...)
+        """
+        short_label(subtrain_index)
+        if unstack_pulses:
+            return self.unstacked(fill_value, roi, astype, subtrain_index)
+        data = self.ndarray(fill_value=fill_value, roi=roi, astype=astype)
+        return self.labelled(data, roi, subtrain_index)
+
+    def unstacked(
+        self, fill_value: Any, roi: Any, astype: Any, inner: str
+    ) -> xr.DataArray:
+        """Read into (module, train[, gain], pulse or cell, ...), NaN where not recorded."""
+        labels = self.labels
+        labels.check_unique(self.det.detector_name, inner)
+        values = labels.cell if inner == "cellId" else labels.pulse
+        used = labels.used()
+        axis = np.unique(values[used])
+        here = labels.counts > 0
+        gains = np.unique(labels.gain[used])
+        slots = (len(gains), len(axis)) if self.det.parallel_gain else (len(axis),)
+        slot = np.searchsorted(axis, values)
+        if self.det.parallel_gain:
+            slot = labels.gain.astype(np.int64) * len(axis) + slot
+        window, shape, dropped = entry_window(roi, self.entry_shape)
+        dtype = np.dtype(astype) if astype is not None else self.dtype
+        fill = checked_fill(fill_value, dtype)
+        n_slots = int(np.prod(slots))
+        gaps = bool((labels.counts[here] != n_slots).any())
+        kind = np.result_type(dtype, promoted(dtype)) if gaps else dtype
+        plan = module_plan(
+            self.det, self.key,
+            Layout(labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots),
+            Pixels(window, shape, kind, kind.type(fill)),
+        )  # fmt: skip
+        plan = plan.narrow_lead(
+            (np.flatnonzero(here), *(slice(0, n, 1) for n in slots))
+        )
+        n_lead = 1 + len(slots)
+        out = np.empty((plan.target.shape[1], *plan.lead_shape, *shape), kind)
+        self.read(plan, np.moveaxis(out, 0, n_lead))
+        if gaps:
+            empty = np.ones((int(here.sum()), n_slots), bool)
+            train, _, at = plan.patterns.expand(plan.pattern)
+            empty[train, at] = False
+            out[:, empty.reshape(plan.lead_shape)] = np.nan
+        out = out.squeeze(tuple(n_lead + i for i in dropped))
+        dims = [MODULE, "train", *(["gain"] if self.det.parallel_gain else [])]
+        dims += [short_label(inner)]
+        dims += [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
+        coords = {
+            MODULE: self.modules,
+            "train": self.ids[here],
+            short_label(inner): axis,
+        }
+        if self.det.parallel_gain:
+            coords["gain"] = gains
+        return xr.DataArray(out, dims=dims, coords=coords)
+
+    def dask_array(  # type: ignore[override]
+        self,
+        *,
+        labelled: bool = False,
+        subtrain_index: str = "pulseId",
+        fill_value: Any = None,
+        astype: Any = None,
+        frames_per_chunk: int | None = None,
+    ) -> Any:
+        """Return the data as a lazy array, as a DataArray if `labelled`."""
+        data = self.lazy(fill_value, astype, frames_per_chunk)
+        return self.labelled(data, (), subtrain_index) if labelled else data
+
+
+def short_label(inner: str) -> str:
+    """Return the name of the axis that an index labels; ValueError if unknown."""
+    if inner not in ("pulseId", "cellId"):
+        raise ValueError(f"subtrain_index must be 'pulseId' or 'cellId', not {inner!r}")
+    return inner.removesuffix("Id")
+
+
+def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a dtype that also has NaN: float64 for everything but floats."""
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)

@@ -1,0 +1,174 @@
+"""Chosen frames of a detector in a new run file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+import xfelred
+from xfelred.readers.euxfel.locate import accepted
+from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
+from xfelred.readers.euxfel.module_plans import Layout, Pixels, module_plan
+from xfelred.readers.euxfel.plans import counted_patterns
+from xfelred.readers.hdf5 import open_dataset
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import XtdfDetector
+
+
+def write_frames(
+    detector: XtdfDetector, filename: str | os.PathLike[str], trains: Any, pulses: Any
+) -> None:
+    """Write chosen frames of all modules to a new file in the facility's layout.
+
+    Parameters
+    ----------
+    detector : AGIPD1M, AGIPD500K, DSSC1M, LPD1M or LPDSolo
+    filename : path
+        Replaced if it exists; nothing is left there if writing fails.
+    trains, pulses : int arrays (n,)
+        Train and pulse ID of each frame; unknown pairs are ignored.
+
+    Raises
+    ------
+    ValueError
+        If `trains` and `pulses` are not one-dimensional and equally long, or for
+        parallel-gain data, whose pulse IDs do not tell frames apart.
+    """
+    train_ids, pulse_ids = np.asarray(trains), np.asarray(pulses)
+    if train_ids.ndim != 1 or pulse_ids.ndim != 1 or train_ids.shape != pulse_ids.shape:
+        raise ValueError(
+            "trains and pulses must be one-dimensional and of one length, got shapes"
+            f" {train_ids.shape} and {pulse_ids.shape}"
+        )
+    if detector.parallel_gain:
+        raise ValueError(
+            "frames of parallel-gain data cannot be chosen by pulse: each pulse has three"
+        )
+    chosen = chosen_frames(detector, train_ids, pulse_ids)
+    target = os.fspath(filename)
+    partial = f"{target}.partial"
+    try:
+        with h5py.File(partial, "w") as f:
+            f.attrs["writer"] = f"xfelred {xfelred.__version__}"
+            write_metadata(detector, f)
+            for source in detector.source_to_modno:
+                write_source(detector, f, source, chosen)
+        os.replace(partial, target)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def chosen_frames(
+    detector: XtdfDetector, train_ids: NDArray[Any], pulse_ids: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Return which frames of the detector are among the pairs, bool (frame,)."""
+    labels = detector.pulse_labels()
+    train, at = labels.expanded
+    have = np.rec.fromarrays([detector.data.ids[train], labels.pulse[at]])
+    want = np.rec.fromarrays(
+        [train_ids.astype(np.uint64), pulse_ids.astype(np.uint64)], dtype=have.dtype
+    )
+    return np.isin(have, want)
+
+
+def write_source(
+    detector: XtdfDetector, f: h5py.File, source: str, chosen: NDArray[np.bool_]
+) -> None:
+    """Write all groups of one module."""
+    module = list(detector.source_to_modno).index(source)
+    data = detector.data.entries[source]
+    counts = detector.counts
+    for group in data.index_groups:
+        table = detector.table(group)
+        own = table.count[:, module]
+        if group == detector.main_group:
+            train = np.repeat(np.arange(len(counts)), counts)
+            keep = chosen & (own > 0)[train]
+            kept = np.bincount(train[keep], minlength=len(counts))
+            inside = np.arange(len(train)) - np.repeat(
+                np.cumsum(counts) - counts, counts
+            )
+            rows = table.first[train[keep], module] + inside[keep]
+        else:
+            kept = own
+            pattern, patterns = counted_patterns(own)
+            shot, offset, _ = patterns.expand(pattern)
+            rows = table.first[shot, module] + offset
+        index = f.create_group(f"INDEX/{source}/{group}")
+        index["first"] = (np.cumsum(kept) - kept).astype(np.uint64)
+        index["count"] = kept.astype(np.uint64)
+        target = np.repeat(table.target[:, module], kept)
+        paths = [path for _, path in table.targets]
+        for key in sorted(data.all_keys()):
+            if key.partition(".")[0] == group:
+                name = f"INSTRUMENT/{source}/{key.replace('.', '/')}"
+                copy_rows(f, name, paths, target, rows)
+
+
+def copy_rows(
+    f: h5py.File, name: str, paths: list[str], target: NDArray[Any], rows: NDArray[Any]
+) -> None:
+    """Copy rows of a dataset, which may lie in several files, row by row."""
+    used = np.unique(target[target >= 0])
+    like = open_dataset(paths[int(used[0])] if len(used) else paths[0], name)
+    out = f.create_dataset(
+        name,
+        shape=(len(rows), *like.shape[1:]),
+        dtype=like.dtype,
+        chunks=like.chunks,
+        maxshape=(None, *like.shape[1:]),
+        compression=like.compression,
+        compression_opts=like.compression_opts,
+        shuffle=like.shuffle,
+        fletcher32=like.fletcher32,
+    )
+    for i, (t, row) in enumerate(zip(target.tolist(), rows.tolist(), strict=True)):
+        out[i] = open_dataset(paths[t], name)[row]
+
+
+def write_metadata(detector: XtdfDetector, f: h5py.File) -> None:
+    """Write METADATA and the train index."""
+    run = detector.data
+    metadata = run_metadata(run.files)
+    old = metadata["dataFormatVersion"] == "0.5"
+    for key, value in metadata.items():
+        if old:
+            continue
+        stored = "1.0" if key == "dataFormatVersion" else value
+        f[f"METADATA/{key}"] = [
+            stored.encode("ascii", "replace") if isinstance(stored, str) else stored
+        ]
+    entries = sorted(
+        f"{source}/{group}"
+        for source in detector.source_to_modno
+        for group in run.entries[source].index_groups
+    )
+    where = "METADATA" if old else "METADATA/dataSources"
+    text = h5py.string_dtype("ascii")
+    lists = {
+        "dataSourceId": [f"INSTRUMENT/{e}" for e in entries],
+        "root": ["INSTRUMENT"] * len(entries),
+        "deviceId": entries,
+    }
+    for key, values in lists.items():
+        f.create_dataset(f"{where}/{key}", data=values, dtype=text)
+    f["INDEX/trainId"] = run.ids
+    times = train_timestamps(run, False, False, False)
+    if not np.isnat(times).any():
+        f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)
+    f["INDEX/flag"] = valid_trains(detector).astype(np.int32)
+
+
+def valid_trains(detector: XtdfDetector) -> NDArray[np.bool_]:
+    """Return which trains at least one file regards as valid."""
+    ids = detector.data.ids
+    out = np.zeros(len(ids), bool)
+    for file in detector.data.files:
+        out |= np.isin(ids, file.train_ids[accepted(file, False)])
+    return out

@@ -1,0 +1,388 @@
+"""Pixel data of a detector as the lazy labelled array of the data model."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from dask.utils import parse_bytes
+from numpy.typing import NDArray
+
+from xfelred.errors import InconsistentDataError, PropertyNameError, SelectionEmptyError
+from xfelred.kernels.masking import masked
+from xfelred.lazy import Map, Node, Patterns, Source, one_each, planned
+from xfelred.names import (
+    AVAILABLE,
+    BAD_PIXELS,
+    CELL,
+    DATA_GAIN,
+    FAST,
+    FINGERPRINT,
+    FRAME,
+    GAIN,
+    LONG_NAME,
+    MODULE,
+    N_PULSES,
+    PULSE,
+    RECORDED,
+    SLOW,
+    TRAIN,
+    UNITS,
+)
+from xfelred.provenance import record
+from xfelred.readers.euxfel.frame_axes import FrameAxes, cell_axes, pulse_axes
+from xfelred.readers.euxfel.mask import mask_node
+from xfelred.readers.euxfel.module_plans import (
+    Pixels,
+    checked_fill,
+    module_plan,
+    stored_as,
+)
+from xfelred.readers.euxfel.plans import entry_window
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import Detector
+
+log = logging.getLogger(__name__)
+
+LAYOUTS = ("train", "frame")
+BAD_CHOICES = ("apply", "keep", None)
+MISSING_CHOICES = ("fill", "drop", "raise")
+
+
+@dataclass(frozen=True)
+class FramesRequest:
+    """What `frames` was asked for, checked."""
+
+    key: str
+    pulses: Any
+    layout: Literal["train", "frame"]
+    modules: Iterable[int] | None
+    roi: Any
+    fill_value: Any
+    astype: Any
+    bad_pixels: Literal["apply", "keep"] | None
+    chunk_size: str | int
+    missing: Literal["fill", "drop", "raise"]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a word that is not a choice."""
+        for name, choices in (
+            ("layout", LAYOUTS), ("bad_pixels", BAD_CHOICES), ("missing", MISSING_CHOICES)
+        ):  # fmt: skip
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {choices}, not {getattr(self, name)!r}"
+                )
+
+
+def frames(
+    detector: Detector,
+    key: str | None = None,
+    *,
+    pulses: Any = np.s_[:],
+    layout: Literal["train", "frame"] = "train",
+    modules: Iterable[int] | None = None,
+    roi: Any = (),
+    fill_value: Any = None,
+    astype: Any = None,
+    bad_pixels: Literal["apply", "keep"] | None = "apply",
+    chunk_size: str | int = "128MiB",
+    missing: Literal["fill", "drop", "raise"] = "fill",
+) -> xr.DataArray:
+    """Return pixel data as a lazy array (train, pulse, module, slow_scan, fast_scan).
+
+    Parameters
+    ----------
+    detector : Detector
+    key : str, optional
+        By default the pixel data.
+    pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``, optional
+        Pulses of each train: positions, or pulse IDs with ``by_id``. Of JUNGFRAU, memory
+        cells: positions, or cell numbers with ``by_id``.
+    layout : {"train", "frame"}, optional
+        "train": one axis each for trains and pulses, padded where trains differ;
+        "frame": one axis ``frame`` with coordinates train, pulse and cell, never padded.
+    modules : iterable of int, optional
+        Numbers of the modules to read.
+    roi : slice, int or tuple of these, optional
+        Pixels of each module to read; of raw AGIPD data the first axis is
+        ``data_gain``, and an integer there drops it.
+    fill_value : scalar, optional
+        What was not recorded; by default NaN for floats and 0 for integers.
+    astype : dtype, optional
+        Cast to this while reading.
+    bad_pixels : {"apply", "keep", None}, optional
+        What to do with the mask of corrected data. "apply": bad pixels are NaN
+        (integers become float32 or float64 for that); "keep": a lazy coordinate
+        ``bad_pixels`` holds the bits; None: leave it alone.
+    chunk_size : str or int, optional
+        Size of a block, all modules of whole trains or of some pulses of a train.
+    missing : {"fill", "drop", "raise"}, optional
+        What to do with trains in which a module has no data.
+
+    Returns
+    -------
+    DataArray (train, pulse[, gain], module[, data_gain], slow_scan, fast_scan)
+        Lazy; coordinates train, pulse, module, ``cell``, ``available`` (train, module),
+        ``n_pulses`` (train) and, if padded, ``recorded`` (train, pulse).
+
+    Raises
+    ------
+    PropertyNameError
+        If the key is unknown.
+    InconsistentDataError
+        If modules disagree on pulses, or data are missing and ``missing="raise"``.
+    SelectionEmptyError
+        If ``missing="drop"`` leaves nothing.
+    """
+    request = FramesRequest(
+        key or detector.spec.data, pulses, layout, modules, roi, fill_value, astype,
+        bad_pixels, chunk_size, missing,
+    )  # fmt: skip
+    positions = module_positions(detector, request.modules)
+    detector = complete(detector, positions, request)
+    axes = (cell_axes if detector.spec.inner else pulse_axes)(detector, request)
+    node, bad = nodes(detector, request, axes, positions)
+    array = labelled(detector, request, axes, positions, node)
+    if bad is not None and request.bad_pixels == "keep":
+        bits = planned(bad, dict(zip(bad.dims, array.chunks or (), strict=True)))
+        array = array.assign_coords({BAD_PIXELS: (array.dims, bits)})
+        array[BAD_PIXELS].attrs = {UNITS: "1", LONG_NAME: "bad-pixel bits, 0 is good"}
+    if detector.spec.inner and layout == "frame":
+        array = flattened(array)
+    return recorded_history(detector, request, array)
+
+
+def flattened(array: xr.DataArray) -> xr.DataArray:
+    """Return an array (train, pulse, ...) as (frame, ...)."""
+    n = array.sizes[TRAIN] * array.sizes[PULSE]
+    old = array.transpose(TRAIN, PULSE, MODULE, ...)
+    dims = (FRAME, *old.dims[2:])
+    coords: dict[str, Any] = {
+        k: c.variable for k, c in old.coords.items() if not {TRAIN, PULSE} & set(c.dims)
+    }
+    trains, pulses = old.sizes[TRAIN], old.sizes[PULSE]
+    for name in (TRAIN, PULSE, CELL, AVAILABLE, BAD_PIXELS):
+        if name not in old.coords:
+            continue
+        rest = [d for d in old[name].dims if d not in (TRAIN, PULSE)]
+        full = old[name].variable.set_dims(
+            {TRAIN: trains, PULSE: pulses, **{d: old.sizes[d] for d in rest}}
+        )
+        values = full.transpose(TRAIN, PULSE, *rest).data
+        coords[name] = ((FRAME, *rest), values.reshape((n, *values.shape[2:])))
+    data = old.data.rechunk({1: -1}).reshape((n, *old.shape[2:]))
+    out = xr.DataArray(data, dims=dims, coords=coords, name=old.name, attrs=old.attrs)
+    describe(out)
+    return out
+
+
+def module_positions(detector: Detector, modules: Iterable[int] | None) -> list[int]:
+    """Return the positions of the modules to read."""
+    if modules is None:
+        return list(range(len(detector.modules)))
+    wanted = [int(m) for m in ([modules] if np.isscalar(modules) else modules)]  # type: ignore[list-item]
+    unknown = sorted(set(wanted) - set(detector.modules))
+    if unknown:
+        raise SelectionEmptyError(
+            f"{detector.detector_name} has no module {unknown}; it has {detector.modules}"
+        )
+    return [i for i, m in enumerate(detector.modules) if m in wanted]
+
+
+def complete(
+    detector: Detector, positions: list[int], request: FramesRequest
+) -> Detector:
+    """Return the detector without the trains that `missing` leaves out."""
+    if request.missing == "fill":
+        return detector
+    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    whole = here.all(axis=1)
+    if whole.all():
+        return detector
+    if request.missing == "raise":
+        train, module = np.argwhere(~here)[0]
+        raise InconsistentDataError(
+            f"{int((~here).sum())} gaps (module x train) in {detector.detector_name}: module"
+            f" {detector.modules[positions[module]]} has no data in train"
+            f" {detector.data.ids[train]}. Use missing='fill' or missing='drop'"
+        )
+    if not whole.any():
+        raise SelectionEmptyError(
+            f"no train of {detector.detector_name} has data of all {len(positions)}"
+            " modules; use missing='fill' or fewer modules"
+        )
+    return detector.with_ids(detector.data.ids[whole])  # type: ignore[no-any-return]
+
+
+def nodes(
+    detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
+) -> tuple[Node, Node | None]:
+    """Return the recipes of the pixels, and of the bad-pixel bits if there are any."""
+    stored, shape = stored_as(detector, request.key)
+    shape = shape[1:] if axes.drops_raw_axis(shape) else shape
+    window, lengths, _ = entry_window(axes.full_roi(request.roi), shape)
+    window = axes.window(window)
+    lengths = axes.lengths(lengths)
+    dtype = np.dtype(request.astype) if request.astype is not None else stored
+    has_mask = request.bad_pixels is not None and usable_mask(detector, request.key)
+    if has_mask and request.bad_pixels == "apply" and dtype.kind != "f":
+        dtype = np.result_type(dtype, np.float32)
+    fill = checked_fill(request.fill_value, dtype)
+    pixels = Pixels(window, lengths, dtype, fill, axes.n_inner)
+    plan = module_plan(detector, request.key, axes.layout, pixels, positions)
+    dims = axes.dims(len(lengths) - axes.n_inner)
+    node: Node = Source(plan, dims)
+    bad = mask_node(detector, plan, dims) if has_mask else None
+    if bad is not None and request.bad_pixels == "apply":
+        params = {"bits": None, "value": float("nan")}
+        node = Map(masked, (node, bad), dims, (), (), dtype, "apply_bad_pixels", params)
+    return node, bad
+
+
+def usable_mask(detector: Detector, key: str) -> bool:
+    """Return whether the data have a mask that belongs to the pixels of a key."""
+    pixels = {detector.spec.data, detector.spec.data.replace(".data", ".gain")}
+    return key in pixels and detector.spec.mask in detector
+
+
+def block_chunks(node: Node, size: int) -> dict[str, tuple[int, ...]]:
+    """Return chunks of all modules and whole trains, or some pulses of one train."""
+    length = dict(zip(node.dims, node.shape, strict=True))
+    chunks = {d: (n,) for d, n in length.items()}
+    first = node.dims[0]
+    second = node.dims[1] if node.dims[1] == PULSE else None
+    one = int(np.prod([n for d, n in length.items() if d not in (first, second)]))
+    frame = max(1, one * node.dtype.itemsize)
+    train = frame * (length[second] if second else 1)
+    n = max(1, size // max(train, 1))
+    chunks[first] = pieces(length[first], n)
+    if second and train > size:
+        chunks[second] = pieces(length[second], max(1, size // frame))
+    return chunks
+
+
+def pieces(n: int, length: int) -> tuple[int, ...]:
+    """Return chunk lengths of n."""
+    full, rest = divmod(n, length)
+    return (length,) * full + ((rest,) if rest or not full else ())
+
+
+def labelled(
+    detector: Detector,
+    request: FramesRequest,
+    axes: FrameAxes,
+    positions: list[int],
+    node: Node,
+) -> xr.DataArray:
+    """Return the lazy array with its coordinates and attributes."""
+    numbers = [detector.modules[i] for i in positions]
+    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    coords: dict[str, Any] = {**axes.coords, MODULE: numbers}
+    coords |= pixel_coordinates(
+        request, node, axes, stored_as(detector, request.key)[1]
+    )
+    if request.layout == "train" or detector.spec.inner:
+        coords[AVAILABLE] = ((TRAIN, MODULE), here)
+        if axes.recorded is not None:
+            coords[RECORDED] = ((TRAIN, PULSE), axes.recorded)
+            warn_padding(detector, axes.recorded)
+    else:
+        coords[AVAILABLE] = ((FRAME, MODULE), here[axes.train_of_frame])
+    array = xr.DataArray(
+        planned(node, block_chunks(node, parse_bytes(request.chunk_size))),
+        dims=node.dims,
+        coords=coords,
+        name=request.key.split(".")[-1],
+    )
+    squeezed = [d for d in axes.dropped(request.roi, node) if d in array.dims]
+    array = array.isel(dict.fromkeys(squeezed, 0))
+    array.attrs = {
+        UNITS: "adu",
+        LONG_NAME: f"{detector.detector_name} {request.key}",
+        "facility": "euxfel",
+        "detector": detector.detector_name,
+        "detector_kind": detector.kind,
+        "run": detector.data.run_id,
+        FINGERPRINT: fingerprint(detector),
+    }
+    describe(array)
+    return array
+
+
+def pixel_coordinates(
+    request: FramesRequest, node: Node, axes: FrameAxes, stored: tuple[int, ...]
+) -> dict[str, Any]:
+    """Return pixel numbers along the axes of which only a part is read."""
+    shape = stored[1:] if axes.drops_raw_axis(stored) else stored
+    window, lengths, _ = entry_window(axes.full_roi(request.roi), shape)
+    coords: dict[str, Any] = {}
+    for d, w, n, full in list(
+        zip(node.dims[::-1], window[::-1], lengths[::-1], shape[::-1], strict=False)
+    )[:2]:
+        if n < full and d in (SLOW, FAST):
+            coords[d] = np.arange(full)[w]
+    return coords
+
+
+def describe(array: xr.DataArray) -> None:
+    """Give every coordinate its unit and a long name."""
+    names = {
+        TRAIN: "train ID",
+        PULSE: "pulse ID",
+        MODULE: "module number",
+        CELL: "memory cell",
+        GAIN: "gain stage (0 high, 1 medium, 2 low)",
+        AVAILABLE: "data were recorded",
+        RECORDED: "the train has this pulse",
+        N_PULSES: "number of pulses in the train",
+    }
+    for name, text in names.items():
+        if name in array.coords:
+            array[name].attrs = {UNITS: "1", LONG_NAME: text}
+
+
+def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
+    """Say once how much of a dense array is padding."""
+    part = 1 - recorded.mean()
+    warnings.warn(
+        f"trains of {detector.detector_name} differ in their pulses: {part:.0%} of the"
+        " train x pulse array is padding. layout='frame' avoids it",
+        stacklevel=6,
+    )
+
+
+def fingerprint(detector: Detector) -> str:
+    """Return what identifies the files behind a detector, as 16 letters."""
+    paths = sorted(
+        {
+            p
+            for source in detector.data.entries.values()
+            for p in map(lambda f: f.token(), source.files)
+        }
+    )
+    return str(
+        tokenize([(p.rsplit("/", 1)[-1], size, mtime) for p, size, mtime in paths])
+    )[:16]
+
+
+def recorded_history(
+    detector: Detector, request: FramesRequest, array: xr.DataArray
+) -> xr.DataArray:
+    """Return the array with its first line of history."""
+    params = {
+        k: v for k, v in vars(request).items()
+        if k not in ("chunk_size", "modules")
+    }  # fmt: skip
+    params["pulses"] = str(request.pulses)
+    params["roi"] = str(request.roi)
+    params["detector"] = detector.detector_name
+    params["modules"] = [int(m) for m in array[MODULE].values.ravel()]
+    return record(array, "frames", **params)

@@ -1,0 +1,459 @@
+"""The data of one key of one source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from xfelred.errors import NoDataError, TrainIDError
+from xfelred.lazy import ReadPlan, Source, planned
+from xfelred.names import UNITS
+from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.readers.euxfel.locate import Location, locate
+from xfelred.readers.euxfel.plans import counted_patterns, entry_window
+from xfelred.readers.euxfel.selection import (
+    TrainIDs,
+    select_train_ids,
+    split_evenly,
+)
+from xfelred.readers.hdf5 import open_dataset, read_rows
+
+BLOCK = 128 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class KeyData:
+    """The data of one key for the selected trains; nothing is read until asked.
+
+    Attributes
+    ----------
+    source, key : str
+    section : {"CONTROL", "INSTRUMENT"}
+    files : tuple of FileIndex
+    ids : uint64 (n,)
+        Selected train IDs.
+    """
+
+    source: str
+    key: str
+    section: Literal["CONTROL", "INSTRUMENT"]
+    files: tuple[FileIndex, ...]
+    ids: TrainIDs
+    inc_suspect_trains: bool = True
+
+    # -- what it is ------------------------------------------------------------------
+
+    @property
+    def train_ids(self) -> list[int]:
+        """Selected train IDs, with or without data."""
+        return [int(t) for t in self.ids]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is slow data, one row per train."""
+        return self.section == "CONTROL"
+
+    @property
+    def is_instrument(self) -> bool:
+        """Whether this is fast data, any number of rows per train."""
+        return self.section == "INSTRUMENT"
+
+    @property
+    def index_group(self) -> str:
+        """Group of keys that share an index; empty for control data."""
+        return "" if self.is_control else self.key.partition(".")[0]
+
+    @property
+    def hdf5_data_path(self) -> str:
+        """Name of the dataset in the files."""
+        return f"/{self.section}/{self.source}/{self.key.replace('.', '/')}"
+
+    @property
+    def source_file_paths(self) -> list[str]:
+        """Files that hold data of the selected trains; all if there are none."""
+        used = np.unique(self.location.file[self.location.count > 0])
+        return [self.files[i].path for i in used] or [f.path for f in self.files]
+
+    @cached_property
+    def location(self) -> Location:
+        """Where each train lies."""
+        return locate(
+            self.files, self.source, self.index_group, self.ids, self.inc_suspect_trains
+        )
+
+    @cached_property
+    def dataset(self) -> tuple[np.dtype[Any], tuple[int, ...], dict[str, Any]]:
+        """Dtype, shape of one entry and attributes, from the first file with the key."""
+        found = open_dataset(self.source_file_paths[0], self.hdf5_data_path)
+        attrs = {**found.attrs, **(found.parent.attrs if self.is_control else {})}
+        is_text = h5py.check_string_dtype(found.dtype) is not None
+        dtype = np.dtype(object) if is_text else found.dtype
+        return dtype, found.shape[1:], attrs
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the data; object for text."""
+        return self.dataset[0]
+
+    @property
+    def entry_shape(self) -> tuple[int, ...]:
+        """Shape of one entry."""
+        return self.dataset[1]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, with the entries."""
+        return 1 + len(self.entry_shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data: entries of all selected trains, then one entry."""
+        return (int(self.location.count.sum()), *self.entry_shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def size_mb(self) -> float:
+        """Megabytes in memory."""
+        return self.nbytes / 1e6
+
+    @property
+    def size_gb(self) -> float:
+        """Gigabytes in memory."""
+        return self.nbytes / 1e9
+
+    @property
+    def units(self) -> str | None:
+        """Symbol of the unit with its metric prefix, None if unknown."""
+        attrs = self.dataset[2]
+        symbol = attrs.get("unitSymbol")
+        if symbol is None:
+            return None
+        prefix = text(attrs.get("metricPrefixSymbol", ""))
+        return ("μ" if prefix == "u" else prefix) + text(symbol)
+
+    @property
+    def units_name(self) -> str | None:
+        """Name of the unit with its metric prefix, None if unknown."""
+        attrs = self.dataset[2]
+        name = attrs.get("unitName")
+        if name is None:
+            return None
+        return text(attrs.get("metricPrefixName", "")) + text(name)
+
+    def __repr__(self) -> str:
+        return (
+            f"<xfelred KeyData source={self.source!r} key={self.key!r}"
+            f" for {len(self.ids)} trains>"
+        )
+
+    # -- which trains ----------------------------------------------------------------
+
+    def __getitem__(self, trains: Any) -> KeyData:
+        return self.select_trains(trains)
+
+    def with_ids(self, ids: TrainIDs) -> KeyData:
+        """Return the key for other train IDs."""
+        return replace(self, ids=ids)
+
+    def select_trains(self, trains: Any) -> KeyData:
+        """Return the key for a selection of its trains."""
+        return self.with_ids(select_train_ids(self.ids, trains))
+
+    def split_trains(
+        self, parts: int | None = None, trains_per_part: int | None = None
+    ) -> Iterator[KeyData]:
+        """Yield the key in pieces of its trains."""
+        for piece in split_evenly(len(self.ids), parts, trains_per_part):
+            yield self.with_ids(self.ids[piece])
+
+    def drop_empty_trains(self) -> KeyData:
+        """Return the key for the trains that have data."""
+        return self.with_ids(self.ids[self.location.count > 0])
+
+    def train_id_coordinates(self) -> NDArray[np.uint64]:
+        """Return the train ID of every entry."""
+        return np.repeat(self.ids, self.location.count)
+
+    def data_counts(self, labelled: bool = True) -> Any:
+        """Return the number of entries in each train.
+
+        Labelled: a pandas Series over the trains found in the files of this source;
+        else an array over all selected trains, 0 where absent.
+        """
+        if not labelled:
+            return self.location.count
+        here = self.location.file >= 0
+        return pd.Series(self.location.count[here], index=self.ids[here])
+
+    def train_index_bounds(self, labelled: bool = True) -> Any:
+        """Return first and one past the last entry of each train in `ndarray`."""
+        stop = np.cumsum(self.location.count)
+        start = stop - self.location.count
+        if not labelled:
+            return start, stop
+        return pd.DataFrame({"start": start, "stop": stop}, index=self.ids)
+
+    # -- the data --------------------------------------------------------------------
+
+    def plan(self, roi: Any = ()) -> tuple[ReadPlan, tuple[int, ...]]:
+        """Return the plan to read all entries, and which axes of it `roi` drops."""
+        window, shape, dropped = entry_window(roi, self.entry_shape)
+        at = np.flatnonzero(self.location.count > 0)
+        pattern, patterns = counted_patterns(self.location.count[at])
+        token = tokenize(
+            [f.token() for f in self.files], self.hdf5_data_path, self.ids, window
+        )
+        return ReadPlan(
+            read_rows=read_rows,
+            targets=tuple((f.path, self.hdf5_data_path) for f in self.files),
+            target=self.location.file[at][:, None],
+            first=self.location.first[at][:, None],
+            pattern=pattern,
+            patterns=patterns,
+            slot_shape=(0,),
+            entry=window,
+            entry_shape=shape,
+            n_inner=0,
+            dtype=self.dtype,
+            fill_value=0,
+            flat=True,
+            token=token,
+        ), dropped
+
+    def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read the data.
+
+        Parameters
+        ----------
+        roi : slice, int or tuple of these, optional
+            What to read of each entry; an int drops its axis.
+        out : array, optional
+            Where to read to; it must have the shape of the result.
+
+        Returns
+        -------
+        array (entries, ...)
+            Text comes as an object array of str.
+
+        Raises
+        ------
+        ValueError
+            If `out` has another shape.
+        BrokenFileError
+            If a file cannot be read.
+        """
+        plan, dropped = self.plan(roi)
+        shape = tuple(
+            n
+            for i, n in enumerate((plan.shape[0], *plan.shape[2:]))
+            if i not in dropped
+        )
+        if out is not None and out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, but the data have {shape}")
+        if (
+            out is None
+            or dropped
+            or out.dtype != plan.dtype
+            or not out.flags.c_contiguous
+        ):
+            found = plan.load()[:, 0].reshape(shape)
+            if self.dtype == object:
+                found = np.array([text(x) for x in found.ravel()], object).reshape(
+                    shape
+                )
+            if out is None:
+                return found
+            out[...] = found
+            return out
+        plan.load(out[:, np.newaxis])
+        return out
+
+    def xarray(
+        self,
+        extra_dims: list[str] | None = None,
+        roi: Any = (),
+        name: str | None = None,
+        extra_coords: dict[str, Any] | None = None,
+    ) -> xr.DataArray | xr.Dataset:
+        """Read the data as a labelled array.
+
+        Parameters
+        ----------
+        extra_dims : list of str, optional
+            Names of the axes after the first; by default ``dim_0, dim_1, ...``.
+        roi, name
+            As in `ndarray`; name of the result, by default ``source.key``.
+        extra_coords : dict, optional
+            More coordinates.
+
+        Returns
+        -------
+        DataArray (trainId, ...)
+            A Dataset with one variable per field for structured data.
+        """
+        data = self.ndarray(roi)
+        dims = ["trainId", *(extra_dims or [f"dim_{i}" for i in range(data.ndim - 1)])]
+        coords = {"trainId": self.train_id_coordinates(), **(extra_coords or {})}
+        name = name or f"{self.source}.{self.short_key}"
+        attrs = {UNITS: self.units} if self.units else {}
+        if data.dtype.names:
+            fields = {f: (dims, data[f], attrs) for f in data.dtype.names}
+            return xr.Dataset(fields, coords=coords)
+        return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)
+
+    @property
+    def short_key(self) -> str:
+        """The key without ``.value`` if it is control data."""
+        return self.key.removesuffix(".value") if self.is_control else self.key
+
+    def series(self) -> pd.Series:
+        """Read one-dimensional data as a pandas Series over ``trainId``.
+
+        Raises
+        ------
+        TypeError
+            If an entry is not a single value.
+        """
+        if self.ndim > 1:
+            raise TypeError(
+                f"a pandas Series holds one value per entry, but {self.key!r} has entries"
+                f" of shape {self.entry_shape}; use .xarray()"
+            )
+        index = pd.Index(self.train_id_coordinates(), name="trainId")
+        name = f"{self.source}/{self.short_key}"
+        return pd.Series(self.ndarray(), name=name, index=index)
+
+    def dask_array(self, labelled: bool = False) -> Any:
+        """Return the data as a lazy array, as a DataArray if `labelled`."""
+        plan, _ = self.plan()
+        dims = (
+            "trainId",
+            "module",
+            *(f"dim_{i}" for i in range(len(self.entry_shape))),
+        )
+        per_entry = max(1, self.nbytes // max(plan.shape[0], 1))
+        n = max(1, BLOCK // per_entry)
+        full, rest = divmod(plan.shape[0], n)
+        chunks = {d: (length,) for d, length in zip(dims, plan.shape, strict=True)}
+        chunks["trainId"] = (n,) * full + ((rest,) if rest or not full else ())
+        data = planned(Source(plan, dims), chunks)[:, 0]
+        if not labelled:
+            return data
+        kept = [d for d in dims if d != "module"]
+        name = f"{self.source}.{self.short_key}"
+        coords = {"trainId": self.train_id_coordinates()}
+        attrs = {UNITS: self.units} if self.units else {}
+        return xr.DataArray(data, dims=kept, coords=coords, name=name, attrs=attrs)
+
+    def as_single_value(
+        self,
+        rtol: float = 1e-5,
+        atol: float = 0.0,
+        reduce_by: str | Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return the one value that all entries have within a tolerance.
+
+        Parameters
+        ----------
+        rtol, atol : float, optional
+            As in `numpy.allclose`.
+        reduce_by : str or callable, optional
+            How the value is found: name of a numpy function, ``"first"`` or a
+            function of the data; by default the median over entries.
+
+        Raises
+        ------
+        ValueError
+            If the data vary more.
+        NoDataError
+            If there are no data.
+        TypeError
+            If `reduce_by` is given for text.
+        """
+        data = self.ndarray()
+        if not len(data):
+            raise NoDataError(f"{self.source}/{self.key} has no data in these trains")
+        if self.dtype == object:
+            return self.single_text(data, reduce_by)
+        if reduce_by is None:
+            value = np.median(data, axis=0)
+        elif reduce_by == "first":
+            value = data[0]
+        elif isinstance(reduce_by, str):
+            value = numpy_function(reduce_by)(data, axis=0)
+        else:
+            value = reduce_by(data)
+        if not np.allclose(data, value, rtol=rtol, atol=atol):
+            off = float(np.max(np.abs(np.asarray(data, float) - value)))
+            raise ValueError(
+                f"{self.source}/{self.key} is not constant: it differs from {value} by up"
+                f" to {off}, more than rtol={rtol}, atol={atol} allow"
+            )
+        return value
+
+    def single_text(self, data: NDArray[Any], reduce_by: Any) -> str:
+        """Return the only text in the data."""
+        if reduce_by is not None:
+            raise TypeError("reduce_by has no meaning for text")
+        found = sorted(set(data.ravel()))
+        if len(found) > 1:
+            raise ValueError(
+                f"{self.source}/{self.key} has {len(found)} texts: {found[:5]}"
+            )
+        return str(found[0])
+
+    # -- train by train --------------------------------------------------------------
+
+    def trains(
+        self, keep_dims: bool = False, include_empty: bool = False
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (train ID, data); one entry loses its first axis unless `keep_dims`."""
+        for i, tid in enumerate(self.ids):
+            n = self.location.count[i]
+            if n or include_empty:
+                data = self.with_ids(self.ids[i : i + 1]).ndarray()
+                yield int(tid), data if n != 1 or keep_dims else data[0]
+
+    def train_from_id(
+        self, tid: int, keep_dims: bool = False
+    ) -> tuple[int, NDArray[Any]]:
+        """Return (train ID, data) of one train; TrainIDError if it is not selected."""
+        if np.uint64(tid) not in self.ids:
+            raise TrainIDError(
+                f"train {tid} is not among the {len(self.ids)} selected trains"
+            )
+        ((_, data),) = self.with_ids(np.array([tid], np.uint64)).trains(
+            keep_dims, include_empty=True
+        )
+        return int(tid), data
+
+    def train_from_index(
+        self, i: int, keep_dims: bool = False
+    ) -> tuple[int, NDArray[Any]]:
+        """Return (train ID, data) of the train at a position."""
+        return self.train_from_id(int(self.ids[i]), keep_dims)
+
+
+REDUCERS = frozenset(
+    {"mean", "median", "min", "max", "sum", "nanmean", "nanmedian", "nanmin", "nanmax"}
+)
+
+
+def numpy_function(name: str) -> Callable[..., Any]:
+    """Return a numpy reduction by its name."""
+    if name not in REDUCERS:
+        raise ValueError(f"unknown reduction {name!r}; choose from {sorted(REDUCERS)}")
+    return getattr(np, name)  # type: ignore[no-any-return]

@@ -1,0 +1,267 @@
+"""Which frames a train holds: pulse IDs, memory cells, gain stages, and selections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import InconsistentDataError
+from xfelred.lazy import Patterns
+from xfelred.readers.euxfel.selection import ById, ByIndex
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
+
+N_GAINS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Frames of every distinct kind of train, and which kind each train is.
+
+    Attributes
+    ----------
+    pattern : int (train,)
+        Kind of each train.
+    ptr : int (kinds + 1,)
+        Kind k has the frames ``ptr[k]:ptr[k + 1]`` of the arrays below.
+    offset : int
+        Position among the entries of the train in the file.
+    pulse, cell : uint64
+    gain : uint8
+        0 to 2 in parallel-gain data, else 0.
+    """
+
+    pattern: NDArray[np.int64]
+    ptr: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    pulse: NDArray[np.uint64]
+    cell: NDArray[np.uint64]
+    gain: NDArray[np.uint8]
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of frames of each train."""
+        return np.diff(self.ptr)[self.pattern]
+
+    @cached_property
+    def expanded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Train position, and position in the arrays above, of every frame."""
+        at = np.arange(len(self.offset))
+        train, where, _ = Patterns(self.ptr, at, at).expand(self.pattern)
+        return train, where
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames of all trains."""
+        return int(self.counts.sum())
+
+    def flat(self) -> Patterns:
+        """Return the patterns of a plan without slots."""
+        return Patterns(self.ptr, self.offset, np.zeros_like(self.offset))
+
+    def keep(self, chosen: NDArray[np.bool_]) -> Labels:
+        """Return the labels of the chosen elements of the arrays."""
+        ptr = np.concatenate([[0], np.cumsum(chosen)])[self.ptr]
+        return Labels(
+            self.pattern, ptr, self.offset[chosen], self.pulse[chosen],
+            self.cell[chosen], self.gain[chosen],
+        )  # fmt: skip
+
+    def select(self, pulses: Any) -> Labels:
+        """Return the labels of some pulses of each train; see `chosen_pulses`."""
+        return self.keep(chosen_pulses(self, pulses))
+
+    def trains(self, keep: NDArray[np.bool_]) -> Labels:
+        """Return the labels of some trains."""
+        return replace(self, pattern=self.pattern[keep])
+
+    def used(self) -> NDArray[np.int64]:
+        """Return the positions in the arrays that occur in at least one train."""
+        kinds = np.unique(self.pattern)
+        _, at, _ = Patterns(self.ptr, np.arange(len(self.offset)), self.offset).expand(
+            kinds
+        )
+        return at
+
+    def check_unique(self, name: str, label: str) -> None:
+        """Raise InconsistentDataError if a train has a label twice in a gain stage."""
+        values = self.pulse if label == "pulseId" else self.cell
+        for k in np.unique(self.pattern):
+            part = slice(self.ptr[k], self.ptr[k + 1])
+            pairs = values[part].astype(np.int64) * N_GAINS + self.gain[part]
+            if len(np.unique(pairs)) < len(pairs):
+                raise InconsistentDataError(
+                    f"{name}: a train has the same {label} for several frames, so frames"
+                    " cannot be told apart by it. If this is LPD parallel-gain data pass"
+                    " parallel_gain=True; else read without unstacking"
+                    " (unstack_pulses=False, layout='frame')"
+                )
+
+
+def read_labels(detector: XtdfDetector) -> Labels:
+    """Read pulse IDs and memory cells of all modules and check that they agree.
+
+    Raises
+    ------
+    InconsistentDataError
+        If modules that have a frame disagree on it.
+    """
+    counts = detector.counts
+    pulse = agreed(detector, "image.pulseId", counts)
+    cell = agreed(detector, "image.cellId", counts)
+    per_train = counts // (N_GAINS if detector.parallel_gain else 1)
+    end = np.cumsum(counts)
+    start = end - counts
+    kinds: dict[tuple[bytes, bytes], int] = {}
+    pattern = np.zeros(len(counts), np.int64)
+    pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
+    for t, (i, n) in enumerate(zip(start.tolist(), per_train.tolist(), strict=True)):
+        one = (pulse[i : i + n], cell[i : i + n])
+        key = (one[0].tobytes(), one[1].tobytes())
+        if key not in kinds:
+            kinds[key] = len(kinds)
+            pieces.append(one)
+        pattern[t] = kinds[key]
+    return assembled(pattern, pieces, N_GAINS if detector.parallel_gain else 1)
+
+
+def assembled(
+    pattern: NDArray[np.int64],
+    pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
+    n_gains: int,
+) -> Labels:
+    """Return labels for distinct kinds of trains, with gain stages one after the other."""
+    lengths = np.array([n_gains * len(p) for p, _ in pieces], np.int64)
+    ptr = np.concatenate([[0], np.cumsum(lengths)])
+    empty = [np.zeros(0, np.uint64)]
+    return Labels(
+        pattern=pattern,
+        ptr=ptr,
+        offset=np.concatenate([np.arange(n) for n in lengths] or [np.zeros(0, int)]),
+        pulse=np.concatenate([np.tile(p, n_gains) for p, _ in pieces] or empty),
+        cell=np.concatenate([np.tile(c, n_gains) for _, c in pieces] or empty),
+        gain=np.concatenate(
+            [np.repeat(np.arange(n_gains, dtype=np.uint8), len(p)) for p, _ in pieces]
+            or [np.zeros(0, np.uint8)]
+        ),
+    )
+
+
+def agreed(
+    detector: XtdfDetector, key: str, counts: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return a label of every frame, the same in all modules that have the frame."""
+    n = int(counts.sum())
+    values, known = np.zeros(n, np.uint64), np.zeros(n, bool)
+    inside = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+    # Beyond the first gain stage the labels of parallel-gain data are junk.
+    stages = N_GAINS if detector.parallel_gain else 1
+    meant = inside < np.repeat(counts // stages, counts)
+    table = detector.table(detector.main_group)
+    for m, (number, source) in enumerate(detector.modno_to_source.items()):
+        here = np.repeat(table.count[:, m] > 0, counts)
+        data = detector.data.entries[source].key_data(key).ndarray()
+        found = data.reshape(len(data), -1)[:, 0].astype(np.uint64)
+        differ = np.flatnonzero((found != values[here]) & known[here] & meant[here])
+        if len(differ):
+            at = np.flatnonzero(here)[differ[0]]
+            train = np.repeat(detector.data.ids, counts)[at]
+            raise InconsistentDataError(
+                f"inconsistent {key} in {detector.detector_name}: frame {inside[at]} of"
+                f" train {train} is {found[differ[0]]} in module {number} and {values[at]}"
+                " in the modules before it. Leave this module out (modules=)"
+            )
+        values[here], known[here] = found, True
+    if not known.all():
+        raise InconsistentDataError(
+            f"no module of {detector.detector_name} has {key} for"
+            f" {int((~known).sum())} of {n} frames"
+        )
+    return values
+
+
+def chosen_pulses(labels: Labels, pulses: Any) -> NDArray[np.bool_]:
+    """Return which elements of the arrays of `labels` a selection takes.
+
+    Parameters
+    ----------
+    labels : Labels
+    pulses : slice, int, sequence of int, ``by_id[...]`` or ``by_index[...]``
+        Positions in each train (in each gain stage), or pulse IDs. What a train does
+        not have is ignored.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        If the selection is not made of non-negative integers.
+    """
+    if isinstance(pulses, ById):
+        return matches(labels.pulse.astype(np.int64), pulses.value)
+    value = pulses.value if isinstance(pulses, ByIndex) else pulses
+    sizes = np.diff(labels.ptr)
+    inside = np.arange(len(labels.offset)) - np.repeat(labels.ptr[:-1], sizes)
+    if labels.gain.any():
+        inside = inside % np.repeat(np.maximum(sizes // N_GAINS, 1), sizes)
+    return matches(inside, value)
+
+
+def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
+    """Return which numbers are in a slice, list or single integer."""
+    if isinstance(value, slice):
+        return in_slice(numbers, value)
+    wanted = np.atleast_1d(np.asarray(value))
+    if wanted.dtype == bool:
+        raise ValueError(
+            "pulses cannot be selected by booleans; pass positions or by_id[pulse IDs]"
+        )
+    if wanted.size == 0:
+        return np.zeros(len(numbers), bool)
+    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+        raise TypeError(f"pulses are selected by integers, not {value!r}")
+    if wanted.min() < 0:
+        raise ValueError(f"negative pulses are not supported: {value!r}")
+    return np.isin(numbers, wanted)
+
+
+def in_slice(numbers: NDArray[np.int64], value: slice) -> NDArray[np.bool_]:
+    """Return which numbers a slice of non-negative integers takes."""
+    for part in (value.start, value.stop, value.step):
+        if part is not None and (
+            isinstance(part, bool) or not isinstance(part, (int, np.integer))
+        ):
+            raise TypeError(f"a slice of pulses needs integers, got {value}")
+    start = 0 if value.start is None else int(value.start)
+    step = 1 if value.step is None else int(value.step)
+    if step < 1:
+        raise ValueError(f"a slice of pulses needs a positive step, got {value}")
+    if start < 0 or (value.stop is not None and value.stop < 0):
+        raise NotImplementedError(
+            f"negative pulses are not supported, got {value}: trains differ in length"
+        )
+    taken = (numbers >= start) & ((numbers - start) % step == 0)
+    return taken if value.stop is None else taken & (numbers < int(value.stop))
+
+
+def first_cells(detector: JUNGFRAU) -> NDArray[np.uint8]:
+    """Return the memory cells of the first train; see `JUNGFRAU.cell_ids`."""
+    found: NDArray[np.uint8] | None = None
+    table = detector.table(detector.main_group)
+    for m, source in enumerate(detector.source_to_modno):
+        if table.count[0, m] == 0:
+            continue
+        key = detector.data.entries[source].key_data("data.memoryCell")
+        cells = key.with_ids(detector.data.ids[:1]).ndarray()[0]
+        if found is not None and not np.array_equal(found, cells):
+            raise InconsistentDataError(
+                f"modules of {detector.detector_name} disagree on the memory cells of"
+                f" train {detector.data.ids[0]}: {cells} and {found}"
+            )
+        found = cells
+    if found is None:
+        raise InconsistentDataError(f"{detector.detector_name} has no memory cells")
+    return found

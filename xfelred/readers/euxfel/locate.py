@@ -1,0 +1,95 @@
+"""Where the rows of each train lie: which file, which rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import InconsistentDataError
+from xfelred.readers.euxfel.files import FileIndex
+from xfelred.readers.euxfel.selection import TrainIDs
+
+
+@dataclass(frozen=True, eq=False)
+class Location:
+    """Position in the list of files (-1: in none), first row and number of rows.
+
+    All arrays have one element for every train.
+    """
+
+    file: NDArray[np.int64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+
+
+def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
+    """Return which trains of a file count."""
+    return np.ones(len(file.train_ids), bool) if inc_suspect_trains else file.valid
+
+
+def locate(
+    files: tuple[FileIndex, ...],
+    source: str,
+    group: str,
+    train_ids: TrainIDs,
+    inc_suspect_trains: bool,
+) -> Location:
+    """Return where the rows of each train lie.
+
+    Parameters
+    ----------
+    files : tuple of FileIndex
+        Files that hold the source.
+    source, group : str
+        Source name and index group (empty for control sources).
+    train_ids : uint64 (n,), sorted
+    inc_suspect_trains : bool
+        False ignores what a file itself regards as suspect.
+    """
+    n = len(train_ids)
+    out = Location(np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64))
+    for i, file in enumerate(files):
+        use = np.flatnonzero(accepted(file, inc_suspect_trains))
+        at = np.searchsorted(train_ids, file.train_ids[use])
+        match = at < n
+        match[match] = train_ids[at[match]] == file.train_ids[use][match]
+        if not match.any():
+            continue
+        first, count = file.index(source, group)
+        out.file[at[match]] = i
+        out.first[at[match]] = first[use[match]]
+        out.count[at[match]] = count[use[match]]
+    return out
+
+
+def all_train_ids(files: tuple[FileIndex, ...], inc_suspect_trains: bool) -> TrainIDs:
+    """Return the sorted train IDs that at least one file accepts."""
+    found = [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.uint64)
+
+
+def check_conflicts(
+    sources: dict[str, tuple[FileIndex, ...]], inc_suspect_trains: bool
+) -> None:
+    """Raise InconsistentDataError where one source has the same train twice."""
+    checked: set[tuple[str, ...]] = set()
+    for source, files in sources.items():
+        key = tuple(f.path for f in files)
+        if key in checked:
+            continue
+        checked.add(key)
+        ids = np.concatenate(
+            [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]
+        )
+        unique, counts = np.unique(ids, return_counts=True)
+        if len(unique) < len(ids):
+            twice = unique[counts > 1]
+            where = [f.path for f in files if np.isin(twice[0], f.train_ids)]
+            raise InconsistentDataError(
+                f"conflicting data: source {source!r} has train {twice[0]}"
+                f"{f' and {len(twice) - 1} more' if len(twice) > 1 else ''} twice, in"
+                f" {', '.join(where)}. If these trains are suspect, open the run with"
+                " inc_suspect_trains=False"
+            )

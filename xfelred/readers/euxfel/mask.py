@@ -1,0 +1,101 @@
+"""The bad-pixel mask that corrected data carry, applied while reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from xfelred.kernels.masking import any_plane, masked
+from xfelred.lazy import Map, Node, ReadPlan, Source
+from xfelred.readers.euxfel.module_plans import stored_as
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import Detector
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which bits make a pixel bad (None: any) and what a bad pixel becomes."""
+
+    bits: int | None
+    value: Any
+
+    def apply(self, images: NDArray[Any], bad: NDArray[Any]) -> NDArray[Any]:
+        """Return images with bad pixels replaced."""
+        return masked(images, bad, bits=self.bits, value=self.value)
+
+    def applied(self, data: Node, bad: Node) -> Map:
+        """Return the recipe of data with bad pixels replaced."""
+        params = {"bits": self.bits, "value": self.value}
+        return Map(
+            masked,
+            (data, bad),
+            data.dims,
+            (),
+            (),
+            data.dtype,
+            "apply_bad_pixels",
+            params,
+        )
+
+    def node(self, detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
+        """Return the recipe of the mask that goes with a plan of pixels."""
+        return mask_node(
+            detector, plan, dims or tuple(map(str, range(len(plan.shape))))
+        )
+
+
+def mask_node(detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
+    """Return the bad-pixel bits of the elements that a plan of pixel data reads.
+
+    Where a module was not recorded the bits are 0. In the oldest corrected files the
+    mask has three planes; a pixel is bad if any of them is set.
+    """
+    key = detector.spec.mask
+    dtype, shape = stored_as(detector, key)
+    name = key.replace(".", "/")
+    targets = []
+    for path, dataset in plan.targets:
+        source = dataset.split("/", 1)[1].rsplit(f"/{detector.main_group}/", 1)[0]
+        targets.append((path, f"INSTRUMENT/{source}/{name}"))
+    planes = shape[len(plan.entry) :]
+    bad = replace(
+        plan,
+        targets=tuple(targets),
+        entry=(*plan.entry, *(slice(0, n, 1) for n in planes)),
+        entry_shape=(*plan.entry_shape, *planes),
+        dtype=dtype,
+        fill_value=dtype.type(0),
+        token=tokenize(plan.token, key),
+    )
+    if not planes:
+        return Source(bad, dims)
+    source_node = Source(bad, (*dims, "plane"))
+    return Map(
+        any_plane, (source_node,), dims, ("plane",), (), np.dtype(np.uint8), "any_plane"
+    )
+
+
+def combined_bits(bits: int | Iterable[int] | None) -> int | None:
+    """Return bits as one number; None stands for any bit."""
+    if bits is None or isinstance(bits, (int, np.integer)):
+        return None if bits is None else int(bits)
+    combined = 0
+    for bit in bits:
+        combined |= int(bit)
+    return combined
+
+
+def checked_value(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a value for bad pixels; ValueError if the dtype cannot hold it."""
+    if dtype.kind in "iu" and not np.isfinite(value):
+        raise ValueError(
+            f"bad pixels cannot become {value} in data of dtype {dtype}; pass masked_value="
+            " a number, or astype='float32' where the data are read"
+        )
+    return value

@@ -1,0 +1,124 @@
+"""Which sources and keys a user means: globs, pairs, dicts or other data objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.source_data import SourceData
+
+Sources = Mapping[str, SourceData]
+Chosen = dict[str, frozenset[str] | None]  # None: all keys of the source
+
+
+def unknown_source(name: str, sources: Iterable[str]) -> SourceNameError:
+    """Return the error for a source that is not in the run."""
+    known = sorted(sources)
+    return SourceNameError(
+        f"no source {name!r} in this run.{did_you_mean(name, known)}"
+        f" It has {len(known)} sources: {listing(known)}"
+    )
+
+
+def chosen(sources: Sources, what: Any, key_glob: str = "*") -> Chosen:
+    """Return the selected sources and their keys.
+
+    Parameters
+    ----------
+    sources : mapping of str to SourceData
+    what : str, list, dict or data object
+        A glob of source names; a list of globs or of (source glob, key glob); a dict
+        {source: set of keys, or None for all}; or something with sources of its own.
+    key_glob : str
+        Goes with a single glob.
+
+    Raises
+    ------
+    ValueError
+        If a glob matches nothing.
+    SourceNameError, PropertyNameError
+        If a source or a key named in a dict is unknown.
+    """
+    if isinstance(what, str):
+        return by_globs(sources, [(what, key_glob)])
+    if isinstance(what, Mapping):
+        return by_names(sources, what)
+    if isinstance(what, KeyData):
+        return by_names(sources, {what.source: {what.key}})
+    if isinstance(what, SourceData):
+        return by_names(sources, {what.source: what.selected_keys})
+    if hasattr(what, "entries"):
+        return by_names(sources, {s: e.selected_keys for s, e in what.entries.items()})
+    if isinstance(what, Iterable):
+        pairs = [(w, "*") if isinstance(w, str) else tuple(w) for w in what]
+        if all(len(p) == 2 for p in pairs):
+            return by_globs(sources, pairs)
+    raise TypeError(
+        "select takes a glob, a list of globs or (source, key) globs, a dict"
+        f" {{source: keys}} or another run, not {what!r}"
+    )
+
+
+def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
+    """Return what matches at least one of the (source glob, key glob) pairs."""
+    found: Chosen = {}
+    for source_glob, key_glob in pairs:
+        matched = False
+        for name, source in sources.items():
+            if not fnmatchcase(name, source_glob):
+                continue
+            keys = matching_keys(source, key_glob)
+            if keys is not None and not keys:
+                continue
+            matched = True
+            old = found.get(name, frozenset())
+            found[name] = None if keys is None or old is None else old | keys
+        if not matched:
+            raise ValueError(
+                f"nothing matches source {source_glob!r} and key {key_glob!r};"
+                f" the sources are {listing(sorted(sources))}"
+            )
+    return found
+
+
+def matching_keys(source: SourceData, key_glob: str) -> frozenset[str] | None:
+    """Return the keys of a source that match a glob; None if all do."""
+    if key_glob == "*":
+        return source.selected_keys
+    if source.is_control and not key_glob.endswith((".value", "*")):
+        key_glob += ".value"
+    return frozenset(k for k in source.keys() if fnmatchcase(k, key_glob))
+
+
+def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:
+    """Return what a dict names, with control keys completed to ``.value``."""
+    found: Chosen = {}
+    for name, keys in what.items():
+        source = sources.get(name)
+        if source is None:
+            raise unknown_source(name, sources)
+        if not keys:
+            found[name] = source.selected_keys
+        else:
+            found[name] = source.select_keys(keys).selected_keys
+    return found
+
+
+def without(sources: Sources, removed: Chosen) -> Chosen:
+    """Return what stays when sources or some of their keys are removed."""
+    left: Chosen = {}
+    for name, source in sources.items():
+        if name not in removed:
+            left[name] = source.selected_keys
+            continue
+        keys = removed[name]
+        rest = frozenset(source.keys()) - (keys if keys is not None else source.keys())
+        if rest:
+            left[name] = rest
+    return left
+
+
+__all__ = ["Chosen", "chosen", "unknown_source", "without"]

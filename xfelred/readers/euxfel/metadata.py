@@ -1,0 +1,84 @@
+"""What METADATA and INDEX/timestamp tell about a run."""
+
+from __future__ import annotations
+
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.readers.hdf5 import open_group
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.run import Run
+
+
+def run_metadata(files: tuple[FileIndex, ...]) -> dict[str, Any]:
+    """Return the one-element METADATA datasets of the first file, as plain values."""
+    file = files[0]
+    if file.version == "0.5":
+        return {"dataFormatVersion": "0.5"}
+    group = open_group(file.path, "METADATA")
+    if group is None:
+        raise BrokenFileError(f"{file.path} has no METADATA")
+    found: dict[str, Any] = {}
+    for name, item in group.items():
+        if isinstance(item, h5py.Dataset) and item.shape == (1,):
+            value = item[0]
+            found[name] = text(value) if isinstance(value, bytes) else value.item()
+    return found
+
+
+def train_timestamps(
+    run: Run, labelled: bool, pydatetime: bool, euxfel_local_time: bool
+) -> Any:
+    """Return the time at which each train was recorded.
+
+    Parameters
+    ----------
+    run : Run
+    labelled : bool
+        True: a pandas Series over train IDs.
+    pydatetime : bool
+        True: a list of `datetime` in UTC, None where unknown.
+    euxfel_local_time : bool
+        True: in the time zone of the facility (Europe/Berlin).
+
+    Returns
+    -------
+    datetime64[ns] (n,), list or Series
+        NaT where a file has no timestamps (before format 1.2 they may lack).
+    """
+    times = np.full(len(run.ids), np.datetime64("NaT", "ns"))
+    for file in run.files:
+        index = open_group(file.path, "INDEX")
+        if index is None or "timestamp" not in index:
+            continue
+        at = np.searchsorted(run.ids, file.train_ids)
+        here = at < len(run.ids)
+        here[here] = run.ids[at[here]] == file.train_ids[here]
+        stamps = index["timestamp"][:][file.rows].astype("datetime64[ns]")
+        known = here & (stamps.astype(np.int64) > 0)
+        times[at[known]] = stamps[known]
+    return presented(run, times, labelled, pydatetime, euxfel_local_time)
+
+
+def presented(
+    run: Run, times: Any, labelled: bool, pydatetime: bool, local: bool
+) -> Any:
+    """Return times in the form that was asked for."""
+    if not (labelled or pydatetime or local):
+        return times
+    series = xr.DataArray(
+        times, dims="trainId", coords={"trainId": run.ids}
+    ).to_series()
+    zone = ZoneInfo("Europe/Berlin") if local else timezone.utc
+    series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
+    if pydatetime:
+        return [None if t is None or t != t else t.to_pydatetime() for t in series]
+    return series if labelled else series.array

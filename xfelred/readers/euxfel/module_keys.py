@@ -1,0 +1,321 @@
+"""The data of one key of all modules of a detector: ``det[key]``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.lazy import Node, ReadPlan, Source, planned
+from xfelred.lazy.nodes import evaluate, full_region
+from xfelred.names import MODULE
+from xfelred.readers.euxfel.mask import Mask
+from xfelred.readers.euxfel.module_plans import (
+    Layout,
+    Pixels,
+    checked_fill,
+    module_plan,
+    stored_as,
+)
+from xfelred.readers.euxfel.plans import counted_patterns, entry_window
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detectors import Detector
+
+BLOCK = 128 << 20
+SUB_BLOCK = 16 << 20
+
+
+class MultimodKeyData:
+    """One key of all modules, entries of all trains one after the other.
+
+    Attributes
+    ----------
+    det : Detector
+    key : str
+    mask : Mask or None
+        Bad pixels that are replaced when the data are read.
+    """
+
+    def __init__(self, det: Detector, key: str, mask: Mask | None = None) -> None:
+        self.det, self.key, self.mask = det, key, mask
+        self.stored  # noqa: B018  (raises if a module lacks the key)
+
+    # -- what it is ------------------------------------------------------------------
+
+    @cached_property
+    def stored(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Dtype and entry shape in the files."""
+        return stored_as(self.det, self.key)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype in the files."""
+        return self.stored[0]
+
+    @property
+    def entry_shape(self) -> tuple[int, ...]:
+        """Shape of one entry, without the length-1 axis of raw data."""
+        shape = self.stored[1]
+        raw = self.key.startswith("image.") and shape[:1] == (1,)
+        return shape[1:] if raw else shape
+
+    @property
+    def modules(self) -> list[int]:
+        """Numbers of the modules."""
+        return self.det.modules
+
+    @property
+    def train_ids(self) -> list[int]:
+        """Train IDs."""
+        return self.det.train_ids
+
+    @property
+    def group(self) -> str:
+        """Index group of the key."""
+        return self.key.partition(".")[0]
+
+    @property
+    def ids(self) -> NDArray[np.uint64]:
+        """Train IDs as an array."""
+        return self.det.data.ids
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Entries of each train: one, whether recorded or not, for other keys."""
+        return np.ones(len(self.ids), np.int64)
+
+    def train_id_coordinates(self) -> NDArray[np.uint64]:
+        """Return the train ID of every entry."""
+        return np.repeat(self.ids, self.counts)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Names of the axes."""
+        return [MODULE, "trainId", *(f"dim_{i}" for i in range(len(self.entry_shape)))]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.dimensions)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return self.buffer_shape()
+
+    def buffer_shape(self, module_gaps: bool = False, roi: Any = ()) -> tuple[int, ...]:
+        """Return the shape of an array for the data.
+
+        Parameters
+        ----------
+        module_gaps : bool, optional
+            With room for every module of the complete detector.
+        roi : optional
+            As in `ndarray`.
+        """
+        _, lengths, dropped = entry_window(roi, self.entry_shape)
+        kept = [n for i, n in enumerate(lengths) if i + 1 not in dropped]
+        n = self.det.n_modules if module_gaps else len(self.modules)
+        return (n, int(self.layout.patterns.sizes()[self.layout.pattern].sum()), *kept)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.key!r} of {self.det.detector_name}:"
+            f" {len(self.modules)} modules, {len(self.ids)} trains>"
+        )
+
+    __iter__ = None
+
+    # -- which trains ----------------------------------------------------------------
+
+    def of(self, det: Detector) -> Any:
+        """Return the same key of a detector with other trains."""
+        return type(self)(det, self.key, self.mask)
+
+    def with_mask(self, mask: Mask) -> Any:
+        """Return the same data with bad pixels replaced when they are read."""
+        return type(self)(self.det, self.key, mask)
+
+    def __getitem__(self, trains: Any) -> Any:
+        return self.select_trains(trains)
+
+    def select_trains(self, trains: Any) -> Any:
+        """Return the key for a selection of trains."""
+        return self.of(self.det.select_trains(trains))
+
+    def split_trains(
+        self,
+        parts: int | None = None,
+        trains_per_part: int | None = None,
+        frames_per_part: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the key in pieces of whole trains; see `Detector.split_trains`."""
+        for det in self.det.split_trains(parts, trains_per_part, frames_per_part):
+            yield self.of(det)
+
+    def data_availability(self, module_gaps: bool = False) -> NDArray[np.bool_]:
+        """Return where data exist: bool (module, entry)."""
+        table = self.det.table(self.group)
+        train, _, _ = self.layout.patterns.expand(self.layout.pattern)
+        here = (table.count > 0)[train].T
+        if not module_gaps:
+            return here
+        out = np.zeros((self.det.n_modules, here.shape[1]), bool)
+        out[self.positions] = here
+        return out
+
+    @property
+    def positions(self) -> list[int]:
+        """Position of each module in the complete detector."""
+        return [n - self.det.first_number for n in self.modules]
+
+    # -- the data --------------------------------------------------------------------
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Entries of each train, in order."""
+        pattern, patterns = counted_patterns(self.counts)
+        return Layout(pattern, patterns, flat=True)
+
+    def plan(
+        self, roi: Any, fill_value: Any, astype: Any
+    ) -> tuple[ReadPlan, tuple[int, ...]]:
+        """Return the plan (entry, module, ...) and the entry axes that `roi` drops."""
+        window, shape, dropped = entry_window(roi, self.entry_shape)
+        dtype = np.dtype(astype) if astype is not None else self.dtype
+        pixels = Pixels(window, shape, dtype, checked_fill(fill_value, dtype))
+        return module_plan(self.det, self.key, self.layout, pixels), dropped
+
+    def read(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Read a plan (entry, ..., module, ...) into `out` of the same axes."""
+        if self.mask is None:
+            plan.load(out)
+            return
+        n, *rest = plan.lead_shape
+        step = max(1, n * SUB_BLOCK // max(out.nbytes, 1))
+        for i in range(0, n, step):
+            part = slice(i, min(i + step, n), 1)
+            one = plan.narrow_lead((part, *(slice(0, m, 1) for m in rest)))
+            one.load(out[part])
+            bad = self.mask.node(self.det, one, ())
+            out[part] = self.mask.apply(out[part], evaluate(bad, full_region(bad)))
+
+    def ndarray(
+        self,
+        *,
+        fill_value: Any = None,
+        out: NDArray[Any] | None = None,
+        roi: Any = (),
+        astype: Any = None,
+        module_gaps: bool = False,
+        decompress_threads: int | None = None,
+    ) -> NDArray[Any]:
+        """Read the data.
+
+        Parameters
+        ----------
+        fill_value : scalar, optional
+            For modules without data; by default NaN for floats and 0 for others.
+        out : array, optional
+            Where to read to; it must have the shape of the result.
+        roi : slice, int or tuple of these, optional
+            What to read of each entry.
+        astype : dtype, optional
+            Cast to this while reading.
+        module_gaps : bool, optional
+            With an element for every module of the complete detector.
+        decompress_threads : int, optional
+            Has no effect; for scripts that pass it.
+
+        Returns
+        -------
+        array (module, entry, ...)
+
+        Raises
+        ------
+        ValueError
+            If `out` has another shape, or the fill value does not fit the dtype.
+        OverflowError
+            If the fill value is out of range.
+        """
+        plan, dropped = self.plan(roi, fill_value, astype)
+        shape = self.buffer_shape(module_gaps, roi)
+        if out is None:
+            out = np.empty(shape, plan.dtype)
+        elif out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, but the data have {shape}")
+        full = out[
+            (slice(None), slice(None), *roi_axes(dropped, len(plan.entry_shape)))
+        ]
+        if module_gaps:
+            absent = sorted(set(range(len(out))) - set(self.positions))
+            full[absent] = plan.fill_value
+            for m, position in enumerate(self.positions):
+                one = plan.narrow_modules(slice(m, m + 1, 1))
+                self.read(one, np.moveaxis(full[position : position + 1], 0, 1))
+        else:
+            self.read(plan, np.moveaxis(full, 0, 1))
+        return out
+
+    def node(self, fill_value: Any, astype: Any) -> Node:
+        """Return the recipe of the data, axes (entry, module, ...)."""
+        plan, _ = self.plan((), fill_value, astype)
+        data = Source(plan, self.plan_dims)
+        if self.mask is None:
+            return data
+        return self.mask.applied(data, self.mask.node(self.det, plan, self.plan_dims))
+
+    @property
+    def plan_dims(self) -> tuple[str, ...]:
+        """Names of the axes of a plan: entries first."""
+        module, entry, *rest = self.dimensions
+        return (entry, module, *rest)
+
+    def lazy(self, fill_value: Any, astype: Any, per_chunk: int | None = None) -> Any:
+        """Return the data as a lazy array (module, entry, ...)."""
+        node = self.node(fill_value, astype)
+        n = node.shape[0]
+        size = int(np.prod(node.shape[1:], dtype=np.int64)) * node.dtype.itemsize
+        length = max(1, per_chunk or BLOCK // max(size, 1))
+        full, rest = divmod(n, length)
+        chunks = {d: (k,) for d, k in zip(node.dims, node.shape, strict=True)}
+        chunks[node.dims[0]] = (length,) * full + ((rest,) if rest or not full else ())
+        order = (1, 0, *range(2, len(node.dims)))
+        return planned(node, chunks).transpose(order)
+
+    def coordinates(self) -> dict[str, Any]:
+        """Return the coordinates of the labelled array."""
+        return {MODULE: self.modules, "trainId": self.train_id_coordinates()}
+
+    def labelled(self, data: Any, roi: Any = ()) -> xr.DataArray:
+        """Return an array with labels."""
+        _, _, dropped = entry_window(roi, self.entry_shape)
+        entry = [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
+        if self.dimensions[2:3] == ["dim_0"]:
+            entry = [f"dim_{i}" for i in range(len(entry))]
+        dims = [*self.dimensions[:2], *entry]
+        return xr.DataArray(data, dims=dims, coords=self.coordinates())
+
+    def xarray(
+        self, *, fill_value: Any = None, roi: Any = (), astype: Any = None
+    ) -> xr.DataArray:
+        """Read the data as a labelled array; see `ndarray`."""
+        data = self.ndarray(fill_value=fill_value, roi=roi, astype=astype)
+        return self.labelled(data, roi)
+
+    def dask_array(
+        self, *, labelled: bool = False, fill_value: Any = None, astype: Any = None
+    ) -> Any:
+        """Return the data as a lazy array, as a DataArray if `labelled`."""
+        data = self.lazy(fill_value, astype)
+        return self.labelled(data) if labelled else data
+
+
+def roi_axes(dropped: tuple[int, ...], n: int) -> tuple[Any, ...]:
+    """Return the index that puts back the entry axes which integers dropped."""
+    return tuple(np.newaxis if i + 1 in dropped else slice(None) for i in range(n))

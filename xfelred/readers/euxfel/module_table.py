@@ -1,0 +1,94 @@
+"""Where the rows of every module and train of a detector lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import InconsistentDataError, SelectionEmptyError
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.run import Run
+
+IntTable = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleTable:
+    """Rows of one index group of all modules.
+
+    Attributes
+    ----------
+    train_ids : uint64 (train,)
+    sources : tuple of str
+        One for each module.
+    targets : tuple of (int, path)
+        Position of a module and one of its files.
+    target, first, count : int64 (train, module)
+        Position in `targets` (-1: no data), first row and number of rows.
+    """
+
+    train_ids: NDArray[np.uint64]
+    sources: tuple[str, ...]
+    targets: tuple[tuple[int, str], ...]
+    target: IntTable
+    first: IntTable
+    count: IntTable
+
+    def select(self, keep: NDArray[np.bool_]) -> ModuleTable:
+        """Return the table of some of the trains."""
+        return ModuleTable(
+            self.train_ids[keep], self.sources, self.targets,
+            self.target[keep], self.first[keep], self.count[keep],
+        )  # fmt: skip
+
+    def trains_with(self, name: str, min_modules: int) -> NDArray[np.bool_]:
+        """Return the trains with data of at least `min_modules` modules.
+
+        Raises
+        ------
+        InconsistentDataError
+            If modules with data have different numbers of entries in a train.
+        SelectionEmptyError
+            If there is no such train.
+        """
+        most = self.count.max(axis=1, initial=0)
+        odd = (self.count > 0) & (self.count != most[:, None])
+        if odd.any():
+            train, module = np.argwhere(odd)[0]
+            raise InconsistentDataError(
+                f"Inconsistent frame counts for train {self.train_ids[train]} of {name}:"
+                f" {self.sources[module]} has {self.count[train, module]} entries, others"
+                f" have {most[train]}. Leave this module or train out (modules=,"
+                " select_trains)"
+            )
+        keep: NDArray[np.bool_] = (self.count > 0).sum(axis=1) >= min_modules
+        if not keep.any():
+            raise SelectionEmptyError(
+                f"no train of {name} has data of at least {min_modules} modules:"
+                f" {len(self.train_ids)} trains and {len(self.sources)} modules were looked"
+                f" at, at most {int((self.count > 0).sum(axis=1).max(initial=0))} modules"
+                " have data in one train"
+            )
+        return keep
+
+
+def module_table(data: Run, sources: tuple[str, ...], group: str) -> ModuleTable:
+    """Return the table of an index group of some sources."""
+    shape = (len(data.ids), len(sources))
+    target = np.full(shape, -1)
+    first, count = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    targets: list[tuple[int, str]] = []
+    for m, name in enumerate(sources):
+        source = data.entries[name].with_ids(data.ids)
+        if group not in source.index_groups:
+            continue
+        found = source.location(group)
+        here = found.count > 0
+        target[:, m] = np.where(here, found.file + len(targets), -1)
+        first[:, m], count[:, m] = found.first, found.count
+        targets += [(m, f.path) for f in source.files]
+    return ModuleTable(data.ids, sources, tuple(targets), target, first, count)

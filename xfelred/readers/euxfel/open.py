@@ -1,0 +1,218 @@
+"""Opening European XFEL runs: directories, files, proposal and run numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+from xfelred.readers.euxfel.files import read_file, read_files
+from xfelred.readers.euxfel.matching import chosen, without
+from xfelred.readers.euxfel.run import Run, make_run
+
+DEFAULT_ROOT = "/gpfs/exfel/exp"
+OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
+
+
+def run_files(
+    path: str | os.PathLike[str],
+    include: str = "*",
+    file_filter: Callable[[list[str]], Iterable[str]] | None = None,
+) -> list[str]:
+    """Return the data files of a run directory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory does not exist or holds no matching file.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"no run directory {root}; it is {'a file' if root.exists() else 'not there'}"
+        )
+    names = sorted(
+        f.name for f in root.iterdir()
+        if f.name.endswith(".h5") and f.name.lower() != OVERVIEW
+    )  # fmt: skip
+    matching = [str(root / n) for n in names if fnmatchcase(n, include)]
+    if file_filter is not None:
+        matching = list(file_filter(matching))
+    if not matching:
+        raise FileNotFoundError(
+            f"no *.h5 file in {root} matches include={include!r}; it holds"
+            f" {len(names)} HDF5 files"
+        )
+    return matching
+
+
+def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
+    path: str | os.PathLike[str],
+    include: str = "*",
+    file_filter: Callable[[list[str]], Iterable[str]] | None = None,
+    *,
+    inc_suspect_trains: bool = True,
+    parallelize: bool = True,
+    aliases: Any = None,
+) -> Run:
+    """Open all files of a run directory.
+
+    Parameters
+    ----------
+    path : path
+    include : str, optional
+        Glob of file names.
+    file_filter : callable, optional
+        Gets the paths and returns those to open.
+    inc_suspect_trains : bool, optional
+        False leaves out trains that a file regards as suspect.
+    parallelize, aliases
+        Accepted for scripts that pass them; without effect.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no matching file.
+    BrokenFileError
+        If none of them can be read. Single damaged files are skipped with a message.
+    InconsistentDataError
+        If a source has the same train twice.
+    """
+    paths = run_files(path, include, file_filter)
+    return make_run(read_files(paths), inc_suspect_trains)
+
+
+def H5File(path: str | os.PathLike[str], *, inc_suspect_trains: bool = True) -> Run:  # noqa: N802
+    """Open one file of a run; errors as in `RunDirectory`."""
+    return make_run((read_file(os.fspath(path)),), inc_suspect_trains)
+
+
+def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
+    """Open a list of files as one run."""
+    missing = [p for p in paths if not os.path.exists(p)]
+    if missing or not paths:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} files are not there: {missing[:3]}"
+        )
+    return make_run(read_files(list(paths)), inc_suspect_trains)
+
+
+def open_proposal_run(
+    proposal: Any,
+    run: Any,
+    data: Any = "default",
+    include: str = "*",
+    *,
+    inc_suspect_trains: bool = True,
+) -> Run:
+    """Open a run by proposal and run number.
+
+    Parameters
+    ----------
+    proposal : int, str or path
+        2012, ``"2012"``, ``"p002012"`` or the directory of the proposal.
+    run : int or str
+        5, ``"5"`` or ``"r0005"``.
+    data : str or list of str, optional
+        "raw", "proc" or another subdirectory; "default": corrected and raw data, raw
+        ones for equal source names; "all": the same, corrected ones for equal names; a
+        list: the later ones for equal names.
+    include : str, optional
+        Glob of file names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the proposal or the run is not there.
+    """
+    root = find_proposal(proposal)
+    name = run if isinstance(run, str) and run.startswith("r") else f"r{int(run):04d}"
+    order = {"default": ["proc", "raw"], "all": ["raw", "proc"]}
+    kinds = order.get(data, [data]) if isinstance(data, str) else list(data)
+    opened: Run | None = None
+    for kind in kinds:
+        directory = root / kind / name
+        # Not every run is corrected.
+        if kind == "proc" and data in ("default", "all") and not directory.is_dir():
+            continue
+        new = RunDirectory(directory, include, inc_suspect_trains=inc_suspect_trains)
+        opened = new if opened is None else prefer(opened, new)
+    if opened is None:
+        raise FileNotFoundError(f"no data of kind {data!r} for run {name} in {root}")
+    return opened
+
+
+def prefer(old: Run, new: Run) -> Run:
+    """Return both runs as one; the sources of `new` win."""
+    removed = chosen(new.with_legacy(), "*")
+    common = {s: None for s in removed if s in old.all_sources}
+    present: dict[str, frozenset[str] | None] = {
+        old.legacy_sources.get(s, s): None for s in common
+    }
+    rest = without(old.entries, present)
+    if not rest:
+        return new
+    return old.with_sources(rest).union(new)
+
+
+def find_proposal(proposal: Any) -> Path:
+    """Return the directory of a proposal."""
+    text = os.fspath(proposal) if isinstance(proposal, os.PathLike) else str(proposal)
+    if os.sep in text:
+        if not os.path.isdir(text):
+            raise FileNotFoundError(f"no proposal directory {text}")
+        return Path(text)
+    number = text.removeprefix("p")
+    if not number.isdigit():
+        raise ValueError(
+            f"a proposal is a number such as 2012 or 'p002012', not {text!r}"
+        )
+    root = os.environ.get("EXTRA_DATA_DATA_ROOT", DEFAULT_ROOT)
+    name = f"p{int(number):06d}"
+    found = sorted(glob(os.path.join(root, "*", "*", name)))
+    if not found:
+        raise FileNotFoundError(
+            f"no proposal {name} below {root}; set EXTRA_DATA_DATA_ROOT to where the"
+            " instruments' directories are, or pass the run directory"
+        )
+    return Path(found[0])
+
+
+def recognises(path: str) -> bool:
+    """Return whether a file is laid out as the DAQ of the European XFEL does."""
+    try:
+        with h5py.File(path, "r", locking=False) as f:
+            return "INDEX/trainId" in f
+    except OSError:
+        return False
+
+
+def open_source(source: Any, run: Any, data: Any, include: str, **options: Any) -> Run:
+    """Open whatever a user calls a run; see `xfelred.open_run`."""
+    if run is not None:
+        return open_proposal_run(source, run, data, include, **options)
+    if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
+        return open_paths([f.filename for f in source.files], **options)
+    if isinstance(source, (list, tuple)):
+        return open_paths([os.fspath(p) for p in source], **options)
+    text = os.fspath(source)
+    if os.path.isdir(text):
+        return RunDirectory(text, include, **options)
+    if os.path.isfile(text):
+        return H5File(text, **options)
+    found = sorted(glob(text))
+    if not found:
+        raise FileNotFoundError(
+            f"nothing at {text}: no such file, directory or pattern"
+        )
+    return open_paths(found, **options)

@@ -1,0 +1,510 @@
+"""A European XFEL run: sources, trains, selections, and the arrays made from them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import MultiRunError, TrainIDError
+from xfelred.readers.euxfel import finding, summary, tables
+from xfelred.readers.euxfel.files import FileIndex
+from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
+from xfelred.readers.euxfel.matching import chosen, unknown_source, without
+from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
+from xfelred.readers.euxfel.selection import TrainIDs, select_train_ids, split_evenly
+from xfelred.readers.euxfel.source_data import SourceData
+
+DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Data of one run (or of several joined), for the selected sources and trains.
+
+    Nothing but indexes has been read. Selecting gives a new object.
+
+    Attributes
+    ----------
+    entries : dict of str to SourceData
+        Present name of each source and its data.
+    files : tuple of FileIndex
+        All files of the run, also those without a selected source.
+    ids : uint64 (n,)
+        Selected train IDs, sorted.
+    single : bool
+        Whether all data come from one run.
+    """
+
+    entries: dict[str, SourceData]
+    files: tuple[FileIndex, ...]
+    ids: TrainIDs
+    single: bool = True
+    inc_suspect_trains: bool = True
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    facility = "euxfel"
+
+    # -- what there is ---------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """Proposal and run, such as ``p700000 r0102``; empty if unknown."""
+        return summary.run_id(self)
+
+    @property
+    def train_ids(self) -> list[int]:
+        """Sorted train IDs."""
+        return [int(t) for t in self.ids]
+
+    @property
+    def is_single_run(self) -> bool:
+        """Whether all data come from one run."""
+        return self.single
+
+    @property
+    def control_sources(self) -> frozenset[str]:
+        """Sources with one row per train."""
+        return frozenset(s for s, e in self.entries.items() if e.is_control)
+
+    @property
+    def instrument_sources(self) -> frozenset[str]:
+        """Sources with any number of rows per train, legacy names included."""
+        present = {s for s, e in self.entries.items() if e.is_instrument}
+        return frozenset(present | set(self.legacy_sources))
+
+    @property
+    def all_sources(self) -> frozenset[str]:
+        """All source names."""
+        return self.control_sources | self.instrument_sources
+
+    @property
+    def sources(self) -> list[str]:
+        """All source names, sorted."""
+        return sorted(self.all_sources)
+
+    @cached_property
+    def legacy_sources(self) -> dict[str, str]:
+        """Old names of sources and the present ones."""
+        found = {k: v for f in self.files for k, v in f.legacy.items()}
+        return {old: new for old, new in found.items() if new in self.entries}
+
+    @property
+    def detector_sources(self) -> frozenset[str]:
+        """Instrument sources that are modules of AGIPD, LPD or DSSC."""
+        return frozenset(
+            s for s, e in self.entries.items()
+            if e.is_instrument and DETECTOR_SOURCE.match(s)
+        )  # fmt: skip
+
+    @property
+    def detectors(self) -> dict[str, str]:
+        """Names of multi-module detectors and their kinds (class names)."""
+        found = finding.identify_multimod_detectors(self)
+        return {name: cls.__name__ for name, cls in sorted(found, key=lambda f: f[0])}
+
+    def keys(self, source: str) -> list[str]:
+        """Return the keys of a source, sorted; control keys without ``.value``."""
+        return sorted(self.source(source).keys(inc_timestamps=False))
+
+    def keys_for_source(self, source: str) -> set[str]:
+        """Return the keys of a source as they stand in the files."""
+        return self.source(source).keys()
+
+    def source(self, name: str) -> SourceData:
+        """Return the data of a source; a legacy name warns.
+
+        Raises
+        ------
+        SourceNameError
+            If the run has no such source.
+        """
+        if name in self.entries:
+            return self.entries[name]
+        if name in self.legacy_sources:
+            new = self.legacy_sources[name]
+            warnings.warn(
+                f"{name} is an old name of {new}; use the new one",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            return replace(self.entries[new], legacy_name=name)
+        raise unknown_source(name, self.all_sources)
+
+    def __getitem__(self, item: Any) -> Any:
+        """Return ``run[source]``, ``run[source, key]`` or ``run[selection of trains]``."""
+        if isinstance(item, str):
+            return self.source(item)
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+            return self.source(item[0]).key_data(item[1])
+        return self.select_trains(item)
+
+    def __contains__(self, item: object) -> bool:
+        if isinstance(item, tuple) and len(item) == 2:
+            source, key = item
+            return (
+                source in self.all_sources
+                and key in self.entries[self.legacy_sources.get(source, source)]
+            )
+        return item in self.all_sources
+
+    __iter__ = None  # run[0] selects a train, so a loop would be misleading
+
+    # -- selecting -------------------------------------------------------------------
+
+    def with_ids(self, ids: TrainIDs) -> Run:
+        """Return the run for some of its trains."""
+        entries = {
+            s: e.with_ids(e.ids[np.isin(e.ids, ids)]) for s, e in self.entries.items()
+        } if any(e.ids is not self.ids for e in self.entries.values()) else {
+            s: e.with_ids(ids) for s, e in self.entries.items()
+        }  # fmt: skip
+        return replace(self, entries=entries, ids=ids, memo={})
+
+    def select_trains(self, trains: Any) -> Run:
+        """Return the run for a selection of its trains.
+
+        Parameters
+        ----------
+        trains : slice, int, list, bool array, ``by_id[...]`` or ``by_index[...]``
+            Positions unless it is ``by_id``.
+        """
+        return self.with_ids(select_train_ids(self.ids, trains))
+
+    def split_trains(
+        self, parts: int | None = None, trains_per_part: int | None = None
+    ) -> Iterator[Run]:
+        """Yield the run in even pieces of its trains."""
+        for piece in split_evenly(len(self.ids), parts, trains_per_part):
+            yield self.with_ids(self.ids[piece])
+
+    def select(
+        self,
+        sources: Any,
+        key_glob: str = "*",
+        require_all: bool = False,
+        require_any: bool = False,
+        *,
+        warn_drop_trains_frac: float = 1.0,
+    ) -> Run:
+        """Return the run with some of its sources and keys.
+
+        Parameters
+        ----------
+        sources : str, list, dict or run
+            A glob of source names; a list of globs or (source glob, key glob) pairs; a
+            dict {source: keys}, None standing for all; or what another run holds.
+        key_glob : str, optional
+            Goes with a single glob.
+        require_all, require_any : bool, optional
+            Keep only trains in which all, or any, of the selected sources have data.
+        warn_drop_trains_frac : float, optional
+            Warn if one source makes `require_all` drop at least this part of the trains.
+
+        Raises
+        ------
+        ValueError
+            If nothing matches.
+        SourceNameError, PropertyNameError
+            If a dict names what does not exist.
+        """
+        run = self.with_sources(chosen(self.with_legacy(), sources, key_glob))
+        if not (require_all or require_any):
+            return run
+        return run.with_ids(
+            tables.trains_with_data(run, require_all, warn_drop_trains_frac)
+        )
+
+    def with_legacy(self) -> dict[str, SourceData]:
+        """Return the sources under their present and their old names."""
+        old = {k: self.entries[v] for k, v in self.legacy_sources.items()}
+        return {**self.entries, **old}
+
+    def with_sources(self, chosen: dict[str, frozenset[str] | None]) -> Run:
+        """Return the run with the chosen sources and keys."""
+        entries: dict[str, SourceData] = {}
+        for name, keys in chosen.items():
+            present = self.legacy_sources.get(name, name)
+            old = entries.get(present)
+            if old is not None and (old.selected_keys is None or keys is None):
+                keys = None
+            elif old is not None and keys is not None:
+                keys = keys | (old.selected_keys or frozenset())
+            entries[present] = replace(self.entries[present], selected_keys=keys)
+        return replace(self, entries=entries, memo={})
+
+    def deselect(self, sources: Any, key_glob: str = "*") -> Run:
+        """Return the run without some of its sources or keys; arguments of `select`."""
+        removed = chosen(self.with_legacy(), sources, key_glob)
+        removed = {self.legacy_sources.get(s, s): k for s, k in removed.items()}
+        return self.with_sources(without(self.entries, removed))
+
+    def union(self, *others: Run) -> Run:
+        """Return the data of several selections or runs together.
+
+        Raises
+        ------
+        InconsistentDataError
+            If a source has the same train twice.
+        """
+        return join(self, *others)
+
+    def __or__(self, other: Run) -> Run:
+        return self.union(other)
+
+    # -- detectors and arrays: the contract of all facilities ------------------------
+
+    def detector(self, name: str | None = None, **options: Any) -> Any:
+        """Return a multi-module detector; without a name the run must have just one.
+
+        Options are those of its class: ``modules, min_modules, raw``, ``parallel_gain``
+        (LPD), ``n_modules, first_modno`` (JUNGFRAU).
+        """
+        return finding.find_detector(self, name, **options)
+
+    def frames(
+        self, detector: str | None = None, key: str | None = None, **options: Any
+    ) -> xr.DataArray:
+        """Return pixel data as a lazy array (train, pulse, module, slow_scan, fast_scan).
+
+        Parameters
+        ----------
+        detector : str, optional
+            Name of the detector; not needed if the run has exactly one.
+        key : str, optional
+            By default the pixel data.
+        **options
+            Options of the detector (see `detector`) and of `Detector.frames`: pulses,
+            layout, modules, roi, fill_value, astype, bad_pixels, chunk_size, missing.
+        """
+        return finding.frames_of_run(self, detector, key, options)
+
+    def scalars(self, keys: Sequence[Any]) -> xr.Dataset:
+        """Return per-train (and per-pulse) values of several sources, joined by train.
+
+        Parameters
+        ----------
+        keys : sequence of (source, key) or "source.key"
+            A value per train, or a vector of pulses per train.
+
+        Returns
+        -------
+        Dataset (train[, pulse])
+            One variable per key over the union of trains, NaN where a source has none.
+        """
+        return tables.scalars(self, keys)
+
+    def constants(self, detector: str | None = None) -> xr.Dataset:
+        """Return calibration constants that the files hold.
+
+        Raises
+        ------
+        MissingConstantError
+            Always: European XFEL runs keep their constants in a database.
+        """
+        raise finding.no_constants(self, detector)
+
+    # -- values ----------------------------------------------------------------------
+
+    def get_array(
+        self,
+        source: str,
+        key: str,
+        extra_dims: Any = None,
+        roi: Any = (),
+        name: str | None = None,
+    ) -> Any:
+        """Read one key as a labelled array; see `KeyData.xarray`."""
+        return self[source, key].xarray(extra_dims=extra_dims, roi=roi, name=name)
+
+    def get_series(self, source: str, key: str) -> pd.Series:
+        """Read one-dimensional data as a pandas Series over trains."""
+        return self[source, key].series()
+
+    def get_dask_array(self, source: str, key: str, labelled: bool = False) -> Any:
+        """Return one key as a lazy array; see `KeyData.dask_array`."""
+        return self[source, key].dask_array(labelled=labelled)
+
+    def get_data_counts(self, source: str, key: str) -> pd.Series:
+        """Return the number of entries of each train; see `KeyData.data_counts`."""
+        return self[source, key].data_counts()
+
+    def get_dataframe(
+        self, fields: Any = None, *, timestamps: bool = False
+    ) -> pd.DataFrame:
+        """Read many one-dimensional keys into a table, joined by train ID."""
+        return tables.dataframe(self, fields, timestamps)
+
+    def get_run_value(self, source: str, key: str) -> Any:
+        """Return the value of a property at the start of the run."""
+        return self.source(source).run_value(key)
+
+    def get_run_values(self, source: str) -> dict[str, Any]:
+        """Return all properties of a device at the start of the run."""
+        return self.source(source).run_values()
+
+    def trains(
+        self,
+        devices: Any = None,
+        train_range: Any = None,
+        *,
+        require_all: bool = False,
+        flat_keys: bool = False,
+        keep_dims: bool = False,
+    ) -> Iterator[tuple[int, dict[Any, Any]]]:
+        """Yield (train ID, {source: {key: array}}) for every train.
+
+        Parameters
+        ----------
+        devices : as `select`, optional
+            Only these sources and keys.
+        train_range : as `select_trains`, optional
+            Only these trains.
+        require_all : bool, optional
+            Leave out trains in which a source has no data.
+        flat_keys : bool, optional
+            Give {(source, key): array} instead.
+        keep_dims : bool, optional
+            Keep the first axis of data with one entry.
+        """
+        run = self if devices is None else self.select(devices)
+        run = run if train_range is None else run.select_trains(train_range)
+        return tables.trains(run, require_all, flat_keys, keep_dims)
+
+    def train_from_id(
+        self,
+        train_id: int,
+        devices: Any = None,
+        *,
+        flat_keys: bool = False,
+        keep_dims: bool = False,
+    ) -> tuple[int, dict[Any, Any]]:
+        """Return (train ID, data) of one train; TrainIDError if it is not selected."""
+        if np.uint64(train_id) not in self.ids:
+            raise TrainIDError(
+                f"train {train_id} is not in this run of {len(self.ids)} trains"
+                + (f" ({self.ids[0]} to {self.ids[-1]})" if len(self.ids) else "")
+            )
+        run = self if devices is None else self.select(devices)
+        run = run.with_ids(np.array([train_id], np.uint64))
+        return next(tables.trains(run, False, flat_keys, keep_dims))
+
+    def train_from_index(
+        self, train_index: int, devices: Any = None, **options: Any
+    ) -> tuple[int, dict[Any, Any]]:
+        """Return (train ID, data) of the train at a position."""
+        return self.train_from_id(int(self.ids[train_index]), devices, **options)
+
+    def train_timestamps(
+        self,
+        labelled: bool = False,
+        *,
+        pydatetime: bool = False,
+        euxfel_local_time: bool = False,
+    ) -> Any:
+        """Return the time of each train, NaT if unknown; see `metadata`."""
+        return train_timestamps(self, labelled, pydatetime, euxfel_local_time)
+
+    def run_metadata(self) -> dict[str, Any]:
+        """Return METADATA of the run; MultiRunError if several were joined."""
+        if not self.single:
+            raise MultiRunError(
+                "these data come from several runs, which have no common metadata"
+            )
+        return run_metadata(self.files)
+
+    def detector_info(self, source: str) -> dict[str, Any]:
+        """Return dims, frames per train and total frames of a detector module."""
+        return summary.detector_info(self, source)
+
+    def info(
+        self, details_for_sources: Any = (), with_aggregators: bool = False
+    ) -> None:
+        """Print what the run holds."""
+        summary.print_info(self)
+
+    def __repr__(self) -> str:
+        return summary.text(self)
+
+    def _repr_html_(self) -> str:
+        return summary.html(self)
+
+
+def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> Run:
+    """Return the run that a set of files makes.
+
+    Raises
+    ------
+    InconsistentDataError
+        If a source has the same train twice.
+    """
+    ids = all_train_ids(files, inc_suspect_trains)
+    by_source: dict[str, list[FileIndex]] = {}
+    control = set()
+    for file in files:
+        control |= file.control
+        for name in sorted(file.control | (file.instrument - set(file.legacy))):
+            by_source.setdefault(name, []).append(file)
+    grouped = {s: tuple(f) for s, f in sorted(by_source.items())}
+    check_conflicts(grouped, inc_suspect_trains)
+    entries = {
+        s: SourceData(
+            s, "CONTROL" if s in control else "INSTRUMENT", f, ids,
+            inc_suspect_trains=inc_suspect_trains,
+        )
+        for s, f in grouped.items()
+    }  # fmt: skip
+    return Run(entries, files, ids, inc_suspect_trains=inc_suspect_trains)
+
+
+def join(*runs: Run) -> Run:
+    """Return several runs or selections as one."""
+    ids = np.unique(np.concatenate([r.ids for r in runs]))
+    suspects = all(r.inc_suspect_trains for r in runs)
+    entries: dict[str, SourceData] = {}
+    for run in runs:
+        for name, new in run.entries.items():
+            old = entries.get(name)
+            entries[name] = new if old is None else merged(old, new)
+    if len({id(e.ids) for e in entries.values()}) == 1 or all(
+        np.array_equal(e.ids, ids) for e in entries.values()
+    ):
+        entries = {s: e.with_ids(ids) for s, e in entries.items()}
+    check_conflicts({s: used_files(e) for s, e in entries.items()}, suspects)
+    files = tuple({f.path: f for r in runs for f in r.files}.values())
+    return Run(entries, files, ids, same_run(runs), suspects)
+
+
+def merged(old: SourceData, new: SourceData) -> SourceData:
+    """Return one source from two: all files, trains and keys of both."""
+    files = tuple({f.path: f for f in (*old.files, *new.files)}.values())
+    keys = None
+    if old.selected_keys is not None and new.selected_keys is not None:
+        keys = old.selected_keys | new.selected_keys
+    ids = np.union1d(old.ids, new.ids)
+    return replace(old, files=files, selected_keys=keys, ids=ids, memo={})
+
+
+def used_files(source: SourceData) -> tuple[FileIndex, ...]:
+    """Return the files that hold a selected train of a source."""
+    return tuple(f for f in source.files if np.isin(f.train_ids, source.ids).any())
+
+
+def same_run(runs: Sequence[Run]) -> bool:
+    """Return whether all data are known to come from one run."""
+    if not all(r.single for r in runs):
+        return False
+    if len({tuple(sorted(f.path for f in r.files)) for r in runs}) == 1:
+        return True
+    found = [run_metadata(r.files) for r in runs]
+    names = {(m.get("proposalNumber"), m.get("runNumber")) for m in found}
+    return len(names) == 1 and None not in next(iter(names))

@@ -1,0 +1,166 @@
+"""Selecting trains by position or ID, and splitting them into parts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+TrainIDs = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class ById:
+    """A selection by ID; made by ``by_id[...]``."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class ByIndex:
+    """A selection by position; made by ``by_index[...]``."""
+
+    value: Any
+
+
+class MakeById:
+    """``by_id[10000:10010]`` or ``by_id[[10000, 10003]]`` selects by ID."""
+
+    def __getitem__(self, value: Any) -> ById:
+        return ById(value)
+
+    def __repr__(self) -> str:
+        return "by_id"
+
+
+class MakeByIndex:
+    """``by_index[:5]`` or ``by_index[[0, 3]]`` selects by position."""
+
+    def __getitem__(self, value: Any) -> ByIndex:
+        return ByIndex(value)
+
+    def __repr__(self) -> str:
+        return "by_index"
+
+
+by_id = MakeById()
+by_index = MakeByIndex()
+
+
+def select_train_ids(train_ids: TrainIDs, selection: Any) -> TrainIDs:
+    """Return the selected train IDs, sorted.
+
+    Parameters
+    ----------
+    train_ids : uint64 (n,)
+        Sorted.
+    selection : slice, int, sequence, bool array, DataArray, ``by_id[...]``, ``by_index[...]``
+        Positions, unless it is ``by_id``. A boolean array has length n; a boolean
+        DataArray has a coordinate ``trainId`` or ``train``.
+
+    Raises
+    ------
+    IndexError
+        If a position is out of range.
+    ValueError
+        If a boolean array has another length.
+    """
+    if isinstance(selection, ById):
+        return select_ids(train_ids, selection.value)
+    if isinstance(selection, ByIndex):
+        selection = selection.value
+    if isinstance(selection, xr.DataArray):
+        return select_labelled(train_ids, selection)
+    if isinstance(selection, slice):
+        return np.sort(train_ids[selection])
+    if isinstance(selection, (int, np.integer)) and not isinstance(selection, bool):
+        return train_ids[[checked_position(int(selection), len(train_ids))]]
+    positions = np.asarray(selection)
+    if positions.dtype == bool:
+        if positions.shape != train_ids.shape:
+            raise ValueError(
+                f"a boolean selection of {positions.size} values cannot select from"
+                f" {len(train_ids)} trains; it needs one value for every train"
+            )
+        return train_ids[positions]
+    if positions.size == 0:
+        return train_ids[:0]
+    if positions.dtype.kind not in "iu" or positions.ndim != 1:
+        raise TypeError(
+            f"trains are selected by slice, integers, booleans or by_id, not {selection!r}"
+        )
+    at = [checked_position(int(i), len(train_ids)) for i in positions]
+    return train_ids[np.unique(at)]
+
+
+def checked_position(i: int, n: int) -> int:
+    """Return a position counted from the start; IndexError if there is none."""
+    if not -n <= i < n:
+        raise IndexError(f"train position {i} is out of range: there are {n} trains")
+    return i % n
+
+
+def select_labelled(train_ids: TrainIDs, selection: xr.DataArray) -> TrainIDs:
+    """Return the train IDs at which a labelled boolean array is True."""
+    for name in ("trainId", "train"):
+        if name in selection.coords and selection.dtype == bool:
+            wanted = selection.coords[name].values[selection.values]
+            return train_ids[np.isin(train_ids, wanted)]
+    raise ValueError(
+        "a DataArray selects trains if it is boolean and has a coordinate 'trainId' or"
+        f" 'train'; got {selection.dtype} with coordinates {list(selection.coords)}"
+    )
+
+
+def select_ids(train_ids: TrainIDs, value: Any) -> TrainIDs:
+    """Return the train IDs that an ID, a range or a list of IDs names."""
+    if isinstance(value, slice):
+        if value.step not in (None, 1):
+            raise ValueError(f"by_id takes no step, got {value.step}")
+        low = 0 if value.start is None else int(value.start)
+        at = train_ids >= np.uint64(max(low, 0))
+        if value.stop is not None:
+            at &= train_ids < np.uint64(max(int(value.stop), 0))
+        found = train_ids[at]
+    else:
+        wanted = np.atleast_1d(np.asarray(value))
+        found = train_ids[np.isin(train_ids, wanted)]
+    empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
+    if not len(found) and len(train_ids) and not empty_request:
+        warnings.warn(
+            f"by_id[{value}] selects none of the {len(train_ids)} trains"
+            f" {train_ids[0]} to {train_ids[-1]}",
+            stacklevel=4,
+        )
+    return found
+
+
+def split_evenly(
+    n: int, parts: int | None, trains_per_part: int | None
+) -> Iterator[slice]:
+    """Yield slices that cut n trains into even pieces.
+
+    There are at least `parts` pieces (but none is empty), and none has more than
+    `trains_per_part` trains.
+    """
+    check_split(parts=parts, trains_per_part=trains_per_part)
+    pieces = ceil(n / trains_per_part) if trains_per_part is not None else 1
+    if parts is not None:
+        pieces = max(pieces, min(parts, n))
+    for i in range(pieces if n else 0):
+        yield slice(i * n // pieces, (i + 1) * n // pieces)
+
+
+def check_split(**limits: int | None) -> None:
+    """Raise ValueError unless at least one limit is given and all are positive."""
+    if all(v is None for v in limits.values()):
+        raise ValueError(f"pass at least one of {', '.join(limits)}")
+    for name, value in limits.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

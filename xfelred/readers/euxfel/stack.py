@@ -1,0 +1,205 @@
+"""Modules of one train, as `Run.trains` gives them, in one array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.readers.euxfel.module_plans import checked_fill
+
+
+@dataclass(frozen=True)
+class StackView:
+    """Modules seen as one array without copying them.
+
+    Attributes
+    ----------
+    parts : dict of int to array
+        Arrays of the modules that are there.
+    n_modules : int
+    axis : int
+        Axis of modules in the result, counted from the start.
+    fill_value : scalar
+    """
+
+    parts: dict[int, NDArray[Any]]
+    n_modules: int
+    axis: int
+    fill_value: Any
+
+    @property
+    def one(self) -> NDArray[Any]:
+        """Any of the arrays."""
+        return next(iter(self.parts.values()))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the data."""
+        return self.one.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the stacked data."""
+        shape = self.one.shape
+        return (*shape[: self.axis], self.n_modules, *shape[self.axis :])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one module, or a view with other axes cut.
+
+        Along the axis of modules only an integer or a full slice is possible.
+        """
+        items = list(index) if isinstance(index, tuple) else [index]
+        if any(item is Ellipsis for item in items):
+            at = next(i for i, item in enumerate(items) if item is Ellipsis)
+            items[at : at + 1] = [slice(None)] * (self.ndim - len(items) + 1)
+        items += [slice(None)] * (self.ndim - len(items))
+        module = items.pop(self.axis)
+        rest = tuple(items)
+        if isinstance(module, (int, np.integer)):
+            return self.module(int(module))[rest]
+        if module != slice(None):
+            raise TypeError(
+                "a view of stacked modules takes one module or all of them; use"
+                " real_array=True for other selections"
+            )
+        parts = {m: a[rest] for m, a in self.parts.items()}
+        dropped = sum(isinstance(i, (int, np.integer)) for i in rest[: self.axis])
+        return StackView(parts, self.n_modules, self.axis - dropped, self.fill_value)
+
+    def module(self, number: int) -> NDArray[Any]:
+        """Return the array of one module, filled if it is missing."""
+        if not -self.n_modules <= number < self.n_modules:
+            raise IndexError(f"module {number} of {self.n_modules}")
+        number %= self.n_modules
+        if number in self.parts:
+            return self.parts[number]
+        return np.full(self.one.shape, self.fill_value, self.dtype)
+
+    def squeeze(self, axis: int | None = None) -> StackView:
+        """Return a view without axes of length 1 (not that of modules)."""
+        shape = self.shape
+        axes = (
+            [i for i, n in enumerate(shape) if n == 1 and i != self.axis]
+            if axis is None
+            else [axis % self.ndim]
+        )
+        if self.axis in axes:
+            raise ValueError("the axis of modules cannot be squeezed in a view")
+        inner = tuple(i - (i > self.axis) for i in axes)
+        parts = {m: a.squeeze(inner) for m, a in self.parts.items()}
+        before = sum(i < self.axis for i in axes)
+        return StackView(parts, self.n_modules, self.axis - before, self.fill_value)
+
+    def asarray(self) -> NDArray[Any]:
+        """Return the modules copied into one array."""
+        out = np.full(self.shape, self.fill_value, self.dtype)
+        modules = np.moveaxis(out, self.axis, 0)
+        for number, part in self.parts.items():
+            modules[number] = part
+        return out
+
+
+def stack_detector_data(
+    train: Mapping[str, Mapping[str, Any]],
+    data: str,
+    axis: int = -3,
+    modules: int = 16,
+    fillvalue: Any = None,
+    real_array: bool = True,
+    *,
+    pattern: str = r"/DET/(\d+)CH",
+    starts_at: int = 0,
+) -> Any:
+    """Put the modules of one train into one array.
+
+    Parameters
+    ----------
+    train : mapping
+        ``{source: {key: array}}`` for one train; every source a module.
+    data : str
+        Key to stack, for example ``image.data``.
+    axis : int, optional
+        Axis of modules in the result.
+    modules : int, optional
+        Number of modules of the complete detector.
+    fillvalue : scalar, optional
+        For missing modules; by default NaN for floats and 0 for others.
+    real_array : bool, optional
+        False: return a view of the arrays that copies nothing.
+    pattern : str, optional
+        Regular expression; its first group is the module number in a source name.
+    starts_at : int, optional
+        Number of the first module.
+
+    Returns
+    -------
+    array or StackView
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to stack, a source is not a module, or dtypes or shapes
+        differ.
+    IndexError
+        If a module number is too large.
+    """
+    if not train:
+        raise ValueError("no data of this train to stack")
+    parts = {}
+    for source, values in train.items():
+        found = re.search(pattern, source)
+        if found is None:
+            raise ValueError(
+                f"source {source!r} is not a module of a detector (pattern {pattern!r});"
+                " select the detector's sources first"
+            )
+        if data not in values:
+            continue
+        number = int(found[1]) - starts_at
+        if not 0 <= number < modules:
+            raise IndexError(
+                f"source {source!r} is module {number}, but modules={modules}"
+            )
+        parts[number] = np.asarray(values[data])
+    return stacked(checked_parts(parts, data), axis, modules, fillvalue, real_array)
+
+
+def stacked(
+    parts: dict[int, NDArray[Any]], axis: int, modules: int, fillvalue: Any, real: bool
+) -> Any:
+    """Return the view, or the array, of checked modules."""
+    one = next(iter(parts.values()))
+    ndim = one.ndim + 1
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"axis {axis} is outside a result with {ndim} axes")
+    view = StackView(parts, modules, axis % ndim, checked_fill(fillvalue, one.dtype))
+    return view.asarray() if real else view
+
+
+def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray[Any]]:
+    """Return the modules with data; ValueError unless they fit together."""
+    if not parts:
+        raise ValueError(f"no module has the key {key!r} in this train")
+    if len({a.dtype for a in parts.values()}) > 1:
+        raise ValueError(
+            f"modules have different dtypes of {key!r}:"
+            f" {sorted({str(a.dtype) for a in parts.values()})}"
+        )
+    shapes = {a.shape for a in parts.values()}
+    full = {s for s in shapes if s[:1] != (0,)} or shapes
+    empty = shapes - full
+    tails = {s[1:] for s in empty} <= {s[1:] for s in full}
+    if len(full) > 1 or not tails:
+        raise ValueError(f"modules have different shapes of {key!r}: {sorted(shapes)}")
+    shape = next(iter(full))
+    return {m: a for m, a in parts.items() if a.shape == shape}

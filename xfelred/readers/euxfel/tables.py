@@ -1,0 +1,165 @@
+"""Values of several sources together: train by train, as tables, joined by train ID."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import InconsistentDataError, PropertyNameError
+from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
+from xfelred.provenance import record
+from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.selection import TrainIDs
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.run import Run
+
+
+def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> TrainIDs:
+    """Return the trains in which all (else: any) selected sources have data.
+
+    Every index group of a source that has a selected key counts.
+    """
+    keep = np.full(len(run.ids), require_all)
+    for name, source in run.entries.items():
+        groups = {""} if source.is_control else {
+            k.partition(".")[0] for k in source.keys()
+        }  # fmt: skip
+        for group in sorted(groups):
+            counts = source.with_ids(run.ids).location(group).count > 0
+            if not require_all:
+                keep |= counts
+                continue
+            dropped = 1 - np.count_nonzero(counts) / max(len(counts), 1)
+            if dropped >= warn_fraction and len(counts):
+                warnings.warn(
+                    f"require_all: source {name!r} has no data in"
+                    f" {dropped:.0%} of {len(counts)} trains",
+                    stacklevel=4,
+                )
+            keep &= counts
+    return run.ids[keep]
+
+
+def key_list(run: Run) -> list[KeyData]:
+    """Return the data of every selected key of every source."""
+    return [
+        source.key_data(key)
+        for _, source in sorted(run.entries.items())
+        for key in sorted(source.keys())
+    ]
+
+
+def trains(
+    run: Run, require_all: bool, flat_keys: bool, keep_dims: bool
+) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Yield (train ID, data) for every train; see `Run.trains`."""
+    if require_all:
+        run = run.with_ids(trains_with_data(run, True, 1.0))
+    keys = key_list(run)
+    for tid in run.ids:
+        one = np.array([tid], np.uint64)
+        found: dict[Any, Any] = {}
+        for name in run.entries:
+            if not flat_keys:
+                found[name] = {"metadata": {"source": name, "timestamp.tid": int(tid)}}
+        for key in keys:
+            data = key.with_ids(one[np.isin(one, key.ids)])
+            count = int(data.location.count.sum())
+            # A train that a file lists without entries still yields an empty array.
+            if not len(data.ids) or data.location.file[0] < 0:
+                continue
+            values = data.ndarray()
+            value = values if count != 1 or keep_dims else values[0]
+            if flat_keys:
+                found[key.source, key.key] = value
+            else:
+                found[key.source][key.key] = value
+        yield int(tid), found
+
+
+def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
+    """Return all one-dimensional keys as columns ``source/key``, joined by train ID."""
+    if fields is not None:
+        run = run.select(fields)
+    columns = []
+    for key in key_list(run):
+        if not timestamps and key.key.endswith(".timestamp"):
+            continue
+        if key.ndim == 1 and key.dtype != object:
+            columns.append(key.series())
+    if not columns:
+        return pd.DataFrame(index=pd.Index(run.ids, name="trainId"))
+    return pd.concat(columns, axis=1, join="outer")
+
+
+def scalars(run: Run, keys: Sequence[Any]) -> xr.Dataset:
+    """Return values per train, or per train and pulse; see `Run.scalars`."""
+    if isinstance(keys, str):
+        raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
+    found = {}
+    for item in keys:
+        key = named_key(run, item)
+        found[f"{key.source}.{key.short_key}"] = scalar(key, run.ids)
+    out = xr.Dataset(found, coords={TRAIN: run.ids})
+    out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "train ID"}
+    return record(out, "scalars", keys=sorted(found))
+
+
+def named_key(run: Run, item: Any) -> KeyData:
+    """Return the key that a pair or a text ``source.key`` names."""
+    if not isinstance(item, str):
+        source, key = item
+        return run[source, key]  # type: ignore[no-any-return]
+    for name in sorted(run.all_sources, key=len, reverse=True):
+        for separator in (".", "/"):
+            if item.startswith(name + separator):
+                return run[name, item[len(name) + 1 :]]  # type: ignore[no-any-return]
+    if item in run:
+        known = sorted(run[item].keys(inc_timestamps=False))
+        raise PropertyNameError(
+            f"{item!r} is a source; name one of its keys: {known[:10]}"
+        )
+    return run[item, ""]  # type: ignore[no-any-return]
+
+
+def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
+    """Return one value, or one vector of pulses, per train."""
+    if len(key.entry_shape) > 1:
+        raise ValueError(
+            f"{key.source}.{key.key} has entries of shape {key.entry_shape}; scalars are"
+            " single values or vectors of pulses. Use run[source, key].xarray()"
+        )
+    counts = key.location.count
+    if counts.max(initial=0) > 1:
+        raise InconsistentDataError(
+            f"{key.source}.{key.key} has up to {counts.max()} entries in a train; scalars"
+            " need one per train. Use run[source, key].xarray()"
+        )
+    values = key.ndarray()
+    here = np.isin(ids, key.ids[counts > 0])
+    attrs: dict[str, Any] = {
+        UNITS: key.units or "1",
+        LONG_NAME: f"{key.source} {key.short_key}",
+    }
+    dims = (TRAIN, PULSE)[: values.ndim]
+    return xr.DataArray(joined(values, here), dims=dims, attrs=attrs)
+
+
+def joined(values: NDArray[Any], here: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return values at the trains that have them, NaN (or empty text) elsewhere."""
+    if here.all():
+        return values
+    if values.dtype == object:
+        out = np.full((len(here), *values.shape[1:]), "", object)
+    else:
+        kind = np.result_type(values.dtype, np.float32)
+        out = np.full((len(here), *values.shape[1:]), np.nan, kind)
+    out[here] = values
+    return out

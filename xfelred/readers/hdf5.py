@@ -1,0 +1,158 @@
+"""Rows of HDF5 datasets, through one cache of open files per process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.lazy import Rows
+from xfelred.lazy.indexing import Selector
+
+MAX_OPEN = 256
+
+
+class OpenFiles:
+    """The most recently used files of this process, opened for reading.
+
+    Files are recognised by path, size and time of change, so that one which was
+    replaced is opened anew. A child process starts with an empty cache: HDF5 handles
+    do not survive a fork.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lock = threading.Lock()
+        self.files: OrderedDict[tuple[str, int, int], h5py.File] = OrderedDict()
+        self.datasets: dict[tuple[str, int, int], dict[str, h5py.Dataset]] = {}
+        self.pid = os.getpid()
+
+    def dataset(self, path: str, name: str) -> h5py.Dataset:
+        """Return an open dataset; raise BrokenFileError if that is not possible."""
+        try:
+            stat = os.stat(path)
+            key = (path, stat.st_size, stat.st_mtime_ns)
+            with self.lock:
+                known = self.known(key)
+                found = known.get(name)
+                if found is None:
+                    found = known[name] = self.files[key][name]
+        except (OSError, KeyError) as error:
+            raise BrokenFileError(
+                f"cannot read {name} in {path}: {error}. If the file was moved or is still"
+                " being copied, open the run again when it is complete"
+            ) from error
+        if not isinstance(found, h5py.Dataset):
+            raise BrokenFileError(f"{name} in {path} is a group, not a dataset")
+        return found
+
+    def group(self, path: str, name: str) -> Any:
+        """Return what a name stands for in a file, None for nothing."""
+        try:
+            stat = os.stat(path)
+            key = (path, stat.st_size, stat.st_mtime_ns)
+            with self.lock:
+                self.known(key)
+                return self.files[key].get(name)
+        except OSError as error:
+            raise BrokenFileError(f"cannot open {path}: {error}") from error
+
+    def known(self, key: tuple[str, int, int]) -> dict[str, h5py.Dataset]:
+        """Return the open datasets of a file, after opening it if need be."""
+        if os.getpid() != self.pid:
+            self.files, self.datasets, self.pid = OrderedDict(), {}, os.getpid()
+        if key not in self.files:
+            # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
+            self.files[key] = h5py.File(key[0], "r", locking=False, rdcc_nbytes=0)
+            self.datasets[key] = {}
+            while len(self.files) > self.limit:
+                # Dropped, not closed: another thread may be reading from it.
+                old, _ = self.files.popitem(last=False)
+                del self.datasets[old]
+        self.files.move_to_end(key)
+        return self.datasets[key]
+
+
+OPEN_FILES = OpenFiles(MAX_OPEN)
+
+
+def open_dataset(path: str, name: str) -> h5py.Dataset:
+    """Return an open dataset from the cache of this process."""
+    return OPEN_FILES.dataset(path, name)
+
+
+def read_rows(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read runs of rows of a dataset into ``out``; see `xfelred.lazy.RowReader`.
+
+    A second axis of length 1 that `entry` does not mention is dropped (raw data of
+    multi-module detectors). Values are cast as C does.
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be read or has fewer rows than its index says.
+    """
+    source = open_dataset(path, dataset)
+    last = int((rows.start + rows.count).max())
+    if last > source.shape[0] or int(rows.start.min()) < 0:
+        raise BrokenFileError(
+            f"{path} is inconsistent: its index points to row {last - 1} of {dataset},"
+            f" which has {source.shape[0]} rows"
+        )
+    extra = source.ndim - 1 - len(entry)
+    if extra not in (0, 1) or (extra and source.shape[1] != 1):
+        raise BrokenFileError(
+            f"{dataset} in {path} has shape {source.shape}, expected {len(entry)} axes"
+            " after the first as in the other files of this run"
+        )
+    window: tuple[Any, ...] = (0,) * extra + tuple(
+        e if isinstance(e, slice) else slice(int(e[0]), int(e[-1]) + 1) for e in entry
+    )
+    pick = (slice(None),) + tuple(
+        slice(None) if isinstance(e, slice) else e - e[0] for e in entry
+    )
+    fancy = any(not isinstance(e, slice) for e in entry)
+    direct = out.flags.c_contiguous and out.dtype == source.dtype and not fancy
+    try:
+        for take, place in runs_of(rows):
+            if direct:
+                source.read_direct(out, (take, *window), (place,))
+            else:
+                block = source[(take, *window)]
+                with np.errstate(invalid="ignore"):
+                    out[place] = block[pick] if fancy else block
+    except (OSError, ValueError, TypeError) as error:
+        raise BrokenFileError(f"cannot read {dataset} in {path}: {error}") from error
+
+
+def runs_of(rows: Rows) -> list[tuple[slice, slice]]:
+    """Return (rows, places) as slices; evenly spaced single rows become one slice."""
+    start, count, place = rows.start, rows.count, rows.place
+    if len(start) > 2 and (count == 1).all() and (np.diff(place) == 1).all():
+        steps = np.diff(start)
+        if (steps == steps[0]).all() and steps[0] > 0:
+            n = len(start)
+            take = slice(int(start[0]), int(start[-1]) + 1, int(steps[0]))
+            return [(take, slice(int(place[0]), int(place[0]) + n))]
+    return [
+        (slice(s, s + n), slice(p, p + n))
+        for s, n, p in zip(start.tolist(), count.tolist(), place.tolist(), strict=True)
+    ]
+
+
+def open_group(path: str, name: str) -> h5py.Group | None:
+    """Return an open group of a file, None if the file has no such group."""
+    found = OPEN_FILES.group(path, name)
+    return found if isinstance(found, h5py.Group) else None

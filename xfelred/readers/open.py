@@ -1,0 +1,125 @@
+"""Opening any run: the facility is found from the content of the files."""
+
+from __future__ import annotations
+
+import os
+from glob import glob
+from importlib.metadata import entry_points
+from typing import Any
+
+from xfelred.errors import UnknownFormatError, did_you_mean
+from xfelred.readers.base import Reader
+from xfelred.readers.euxfel.reader import READER as EUXFEL
+
+GROUP = "xfelred.readers"
+BUILT_IN = (EUXFEL,)
+
+
+def readers() -> dict[str, Reader]:
+    """Return the readers of this package and of installed plugins, by facility."""
+    found = {r.facility: r for r in BUILT_IN}
+    for point in entry_points(group=GROUP):
+        if point.name not in found:
+            found[point.name] = point.load()
+    return found
+
+
+def open_run(
+    source: Any,
+    run: Any = None,
+    data: Any = "default",
+    include: str = "*",
+    *,
+    facility: str | None = None,
+    **options: Any,
+) -> Any:
+    """Open a run of any facility; nothing but index data is read.
+
+    Parameters
+    ----------
+    source : path, list of paths, glob, or proposal number
+        European XFEL: a run directory, a file, a list or glob of files, an open
+        ``extra_data`` collection, or a proposal together with `run`.
+    run : int or str, optional
+        Run number within a proposal.
+    data : str or list of str, optional
+        Which data of a proposal: "raw", "proc", "default" (both, raw ones for equal
+        names), "all" (both, corrected ones for equal names).
+    include : str, optional
+        Glob of file names in a directory.
+    facility : str, optional
+        Use the reader of this facility whatever the files look like.
+    **options
+        Options of the reader; European XFEL: ``inc_suspect_trains``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `source`.
+    UnknownFormatError
+        If no reader recognises the files.
+    BrokenFileError
+        If no file can be read.
+    """
+    known = readers()
+    if facility is not None:
+        if facility not in known:
+            raise ValueError(
+                f"no reader for facility {facility!r}.{did_you_mean(facility, known)}"
+                f" There are: {', '.join(sorted(known))}"
+            )
+        return known[facility].open(source, run, data, include, **options)
+    reader = EUXFEL if run is not None else recognised(source, known)
+    return reader.open(source, run, data, include, **options)
+
+
+def recognised(source: Any, known: dict[str, Reader]) -> Reader:
+    """Return the reader for a source, found by looking into files."""
+    if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
+        return EUXFEL
+    paths = candidates(source)
+    for reader in known.values():
+        if any(reader.recognises(p) for p in paths):
+            return reader
+    looked = "; ".join(f"{r.facility}: {r.looks_for}" for r in known.values())
+    raise UnknownFormatError(
+        f"{source} is no run of a known facility: looked into {len(paths)} file(s) for"
+        f" {looked}. If the files are damaged copy them again; if you know better pass"
+        " facility="
+    )
+
+
+def candidates(source: Any) -> list[str]:
+    """Return the files to look into.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    if isinstance(source, (list, tuple)):
+        paths = [os.fspath(p) for p in source]
+    else:
+        text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
+        if os.path.isdir(text):
+            paths = sorted(glob(os.path.join(glob_escape(text), "*.h5")))
+            if not paths:
+                raise FileNotFoundError(f"no *.h5 file in the directory {text}")
+        else:
+            paths = [text] if os.path.exists(text) else sorted(glob(text))
+    there = [p for p in paths if os.path.exists(p)]
+    if not there:
+        raise FileNotFoundError(
+            f"nothing at {source}: no such file, directory or pattern. For a proposal"
+            " number pass the run too: open_run(2012, 34)"
+        )
+    return there
+
+
+def glob_escape(text: str) -> str:
+    """Return a path in which no character has a meaning for glob."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
