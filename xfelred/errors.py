@@ -64,6 +64,10 @@ class GeometryMismatchError(XfelredError, ValueError):
     """A geometry does not fit the modules or pixels of the data."""
 
 
+class OutputExistsError(XfelredError, FileExistsError):
+    """A product would replace something, or continue something unfinished."""
+
+
 class MissingExtraError(XfelredError, ImportError):
     """An optional dependency is not installed."""
 

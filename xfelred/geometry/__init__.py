@@ -1,1 +1,14 @@
-"""Where every pixel is, and what that means in q and phi."""
+"""Where pixels are: descriptions of detectors, and scattering coordinates."""
+
+from xfelred.geometry.core import Geometry
+from xfelred.geometry.energy import energy_to_wavelength, wavelength_to_energy
+from xfelred.geometry.locate import locate
+from xfelred.geometry.panels import Panel
+
+__all__ = [
+    "Geometry",
+    "Panel",
+    "energy_to_wavelength",
+    "locate",
+    "wavelength_to_energy",
+]

@@ -80,7 +80,10 @@ def along_rows(
     fold = empty_state((a, LANES), x.dtype, needs)
     full = r - r % LANES
     add(x[:, :full].reshape(a, -1, LANES), fold)
-    lanes = [{k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()} for i in range(LANES)]
+    lanes = [
+        {k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()}
+        for i in range(LANES)
+    ]
     rest = empty_state((a,), x.dtype, needs)
     add(x[:, full:].reshape(a, -1, 1), {k: v.reshape(a, 1) for k, v in rest.items()})
     now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
@@ -90,7 +93,9 @@ def along_rows(
     return state
 
 
-def empty_state(shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]) -> State:
+def empty_state(
+    shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]
+) -> State:
     """Return the state of no frames."""
     state: State = {"count": np.zeros(shape, np.int32)}
     if needs & SUMS:
@@ -134,9 +139,16 @@ def merge(states: Sequence[State]) -> State:
             out["count"] = out["count"] + other["count"]
         if "low" in out:
             one, two = out["seen"], other["seen"]
-            low, high = np.minimum(out["low"], other["low"]), np.maximum(out["high"], other["high"])
-            out["low"] = np.where(one & two, low, np.where(two, other["low"], out["low"]))
-            out["high"] = np.where(one & two, high, np.where(two, other["high"], out["high"]))
+            low, high = (
+                np.minimum(out["low"], other["low"]),
+                np.maximum(out["high"], other["high"]),
+            )
+            out["low"] = np.where(
+                one & two, low, np.where(two, other["low"], out["low"])
+            )
+            out["high"] = np.where(
+                one & two, high, np.where(two, other["high"], out["high"])
+            )
             out["seen"] = one | two
     return out
 

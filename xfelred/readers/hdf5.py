@@ -69,7 +69,7 @@ class OpenFiles:
             self.files, self.datasets, self.pid = OrderedDict(), {}, os.getpid()
         if key not in self.files:
             # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
-            self.files[key] = h5py.File(key[0], "r", locking=False, rdcc_nbytes=0)
+            self.files[key] = h5py.File(key[0], "r", rdcc_nbytes=0)
             self.datasets[key] = {}
             while len(self.files) > self.limit:
                 # Dropped, not closed: another thread may be reading from it.

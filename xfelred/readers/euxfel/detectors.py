@@ -273,6 +273,11 @@ class Detector:
             frames_per_part=frames_per_part,
         )
         ids = self.data.ids
+        if frames_per_part is not None and self.spec.inner:
+            # Every train has as many frames, so this is a limit on trains.
+            whole = max(1, frames_per_part // self.frames_per_entry)
+            trains_per_part = min(trains_per_part or whole, whole)
+            frames_per_part = None
         if frames_per_part is None:
             for piece in split_evenly(len(ids), parts, trains_per_part):
                 yield self.with_ids(ids[piece])

@@ -112,7 +112,7 @@ def read_file(path: str) -> FileIndex:
     """
     try:
         stat = os.stat(path)
-        with h5py.File(path, "r", locking=False) as f:
+        with h5py.File(path, "r") as f:
             return parse(f, path, stat)
     except BrokenFileError:
         raise

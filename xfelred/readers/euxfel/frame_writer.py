@@ -14,7 +14,7 @@ from xfelred.readers.euxfel.locate import accepted
 from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
 from xfelred.readers.euxfel.module_plans import Layout, Pixels, module_plan
 from xfelred.readers.euxfel.plans import counted_patterns
-from xfelred.readers.hdf5 import open_dataset
+from xfelred.readers.hdf5 import open_dataset, open_group
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import XtdfDetector
@@ -135,15 +135,12 @@ def copy_rows(
 def write_metadata(detector: XtdfDetector, f: h5py.File) -> None:
     """Write METADATA and the train index."""
     run = detector.data
-    metadata = run_metadata(run.files)
-    old = metadata["dataFormatVersion"] == "0.5"
-    for key, value in metadata.items():
-        if old:
-            continue
-        stored = "1.0" if key == "dataFormatVersion" else value
-        f[f"METADATA/{key}"] = [
-            stored.encode("ascii", "replace") if isinstance(stored, str) else stored
-        ]
+    like = open_group(run.files[0].path, "METADATA")
+    old = run.files[0].version == "0.5"
+    for key in run_metadata(run.files):
+        if not old and like is not None:
+            version = key == "dataFormatVersion"
+            f[f"METADATA/{key}"] = np.array([b"1.0"]) if version else like[key][:]
     entries = sorted(
         f"{source}/{group}"
         for source in detector.source_to_modno
@@ -162,7 +159,8 @@ def write_metadata(detector: XtdfDetector, f: h5py.File) -> None:
     times = train_timestamps(run, False, False, False)
     if not np.isnat(times).any():
         f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)
-    f["INDEX/flag"] = valid_trains(detector).astype(np.int32)
+    if not old:
+        f["INDEX/flag"] = valid_trains(detector).astype(np.int32)
 
 
 def valid_trains(detector: XtdfDetector) -> NDArray[np.bool_]:

@@ -49,6 +49,7 @@ class KeyData:
     files: tuple[FileIndex, ...]
     ids: TrainIDs
     inc_suspect_trains: bool = True
+    legacy_name: str | None = None
 
     # -- what it is ------------------------------------------------------------------
 
@@ -185,23 +186,23 @@ class KeyData:
 
     def train_id_coordinates(self) -> NDArray[np.uint64]:
         """Return the train ID of every entry."""
-        return np.repeat(self.ids, self.location.count)
+        order = self.location.order
+        return np.repeat(self.ids[order], self.location.count[order])
 
     def data_counts(self, labelled: bool = True) -> Any:
-        """Return the number of entries in each train.
+        """Return the number of entries in each selected train, 0 where absent.
 
-        Labelled: a pandas Series over the trains found in the files of this source;
-        else an array over all selected trains, 0 where absent.
+        Labelled: a pandas Series over train IDs; else an array.
         """
-        if not labelled:
-            return self.location.count
-        here = self.location.file >= 0
-        return pd.Series(self.location.count[here], index=self.ids[here])
+        count = self.location.count
+        return pd.Series(count, index=self.ids) if labelled else count
 
     def train_index_bounds(self, labelled: bool = True) -> Any:
         """Return first and one past the last entry of each train in `ndarray`."""
-        stop = np.cumsum(self.location.count)
-        start = stop - self.location.count
+        count, order = self.location.count, self.location.order
+        start, stop = np.zeros_like(count), np.zeros_like(count)
+        stop[order] = np.cumsum(count[order])
+        start[order] = stop[order] - count[order]
         if not labelled:
             return start, stop
         return pd.DataFrame({"start": start, "stop": stop}, index=self.ids)
@@ -211,7 +212,7 @@ class KeyData:
     def plan(self, roi: Any = ()) -> tuple[ReadPlan, tuple[int, ...]]:
         """Return the plan to read all entries, and which axes of it `roi` drops."""
         window, shape, dropped = entry_window(roi, self.entry_shape)
-        at = np.flatnonzero(self.location.count > 0)
+        at = self.location.order
         pattern, patterns = counted_patterns(self.location.count[at])
         token = tokenize(
             [f.token() for f in self.files], self.hdf5_data_path, self.ids, window
@@ -307,12 +308,17 @@ class KeyData:
         data = self.ndarray(roi)
         dims = ["trainId", *(extra_dims or [f"dim_{i}" for i in range(data.ndim - 1)])]
         coords = {"trainId": self.train_id_coordinates(), **(extra_coords or {})}
-        name = name or f"{self.source}.{self.short_key}"
+        name = name or f"{self.name}.{self.short_key}"
         attrs = {UNITS: self.units} if self.units else {}
         if data.dtype.names:
             fields = {f: (dims, data[f], attrs) for f in data.dtype.names}
             return xr.Dataset(fields, coords=coords)
         return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)
+
+    @property
+    def name(self) -> str:
+        """The name by which the source was asked for."""
+        return self.legacy_name or self.source
 
     @property
     def short_key(self) -> str:
@@ -333,7 +339,7 @@ class KeyData:
                 f" of shape {self.entry_shape}; use .xarray()"
             )
         index = pd.Index(self.train_id_coordinates(), name="trainId")
-        name = f"{self.source}/{self.short_key}"
+        name = f"{self.name}/{self.short_key}"
         return pd.Series(self.ndarray(), name=name, index=index)
 
     def dask_array(self, labelled: bool = False) -> Any:
@@ -353,7 +359,7 @@ class KeyData:
         if not labelled:
             return data
         kept = [d for d in dims if d != "module"]
-        name = f"{self.source}.{self.short_key}"
+        name = f"{self.name}.{self.short_key}"
         coords = {"trainId": self.train_id_coordinates()}
         attrs = {UNITS: self.units} if self.units else {}
         return xr.DataArray(data, dims=kept, coords=coords, name=name, attrs=attrs)

@@ -166,7 +166,7 @@ def agreed(
     for m, (number, source) in enumerate(detector.modno_to_source.items()):
         here = np.repeat(table.count[:, m] > 0, counts)
         data = detector.data.entries[source].key_data(key).ndarray()
-        found = data.reshape(len(data), -1)[:, 0].astype(np.uint64)
+        found = (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
         differ = np.flatnonzero((found != values[here]) & known[here] & meant[here])
         if len(differ):
             at = np.flatnonzero(here)[differ[0]]

@@ -16,12 +16,15 @@ from xfelred.readers.euxfel.selection import TrainIDs
 class Location:
     """Position in the list of files (-1: in none), first row and number of rows.
 
-    All arrays have one element for every train.
+    These arrays have one element for every train. `order` holds the positions of the
+    trains with data in the order in which single sources are read: train order, but
+    within an unbroken stretch of a file the order of the file.
     """
 
     file: NDArray[np.int64]
     first: NDArray[np.int64]
     count: NDArray[np.int64]
+    order: NDArray[np.int64]
 
 
 def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
@@ -49,7 +52,8 @@ def locate(
         False ignores what a file itself regards as suspect.
     """
     n = len(train_ids)
-    out = Location(np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64))
+    where, first_row, n_rows = np.full(n, -1), np.zeros(n, int), np.zeros(n, int)
+    stretches: list[NDArray[np.int64]] = []
     for i, file in enumerate(files):
         use = np.flatnonzero(accepted(file, inc_suspect_trains))
         at = np.searchsorted(train_ids, file.train_ids[use])
@@ -58,10 +62,14 @@ def locate(
         if not match.any():
             continue
         first, count = file.index(source, group)
-        out.file[at[match]] = i
-        out.first[at[match]] = first[use[match]]
-        out.count[at[match]] = count[use[match]]
-    return out
+        where[at[match]] = i
+        first_row[at[match]] = first[use[match]]
+        n_rows[at[match]] = count[use[match]]
+        breaks = np.flatnonzero(np.diff(use[match]) > 1) + 1
+        stretches += np.split(at[match], breaks)
+    stretches.sort(key=lambda s: (int(s[0]), int(s[-1])))
+    order = np.concatenate(stretches) if stretches else np.zeros(0, int)
+    return Location(where, first_row, n_rows, order[n_rows[order] > 0])
 
 
 def all_train_ids(files: tuple[FileIndex, ...], inc_suspect_trains: bool) -> TrainIDs:

@@ -191,7 +191,7 @@ def find_proposal(proposal: Any) -> Path:
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as the DAQ of the European XFEL does."""
     try:
-        with h5py.File(path, "r", locking=False) as f:
+        with h5py.File(path, "r") as f:
             return "INDEX/trainId" in f
     except OSError:
         return False

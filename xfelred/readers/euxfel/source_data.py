@@ -9,7 +9,6 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from xfelred.errors import PropertyNameError, did_you_mean
 from xfelred.readers.euxfel.files import FileIndex, text
@@ -159,13 +158,9 @@ class SourceData:
                 f" run[{self.source!r}].keys()"
             )
         return KeyData(
-            self.source,
-            key,
-            self.section,
-            self.files,
-            self.ids,
-            self.inc_suspect_trains,
-        )
+            self.source, key, self.section, self.files, self.ids,
+            self.inc_suspect_trains, self.legacy_name,
+        )  # fmt: skip
 
     def location(self, group: str) -> Location:
         """Return where each selected train lies, for one index group."""
@@ -177,22 +172,15 @@ class SourceData:
         Parameters
         ----------
         labelled : bool, optional
-            True: a pandas Series over the train IDs found in the files of this source;
-            False: an array over all selected trains, 0 where absent.
+            True: a pandas Series over train IDs; False: an array.
         index_group : str, optional
             Only this group.
         """
         groups = self.index_groups if index_group is None else (index_group,)
-        found = [self.location(g) for g in groups]
-        count = (
-            np.max([f.count for f in found], axis=0, initial=0)
-            if found
-            else (np.zeros(len(self.ids), np.int64))
-        )
-        if not labelled:
-            return count
-        here = np.any([f.file >= 0 for f in found], axis=0) if found else count > 0
-        return pd.Series(count[here], index=self.ids[here])
+        count = np.zeros(len(self.ids), np.int64)
+        for group in groups:
+            count = np.maximum(count, self.location(group).count)
+        return pd.Series(count, index=self.ids) if labelled else count
 
     def with_ids(self, ids: TrainIDs) -> SourceData:
         """Return the source for other train IDs."""
@@ -262,8 +250,3 @@ def plain_value(dataset: h5py.Dataset) -> Any:
     """Return the first row of a RUN dataset; text as str."""
     value = dataset[0]
     return text(value) if isinstance(value, (bytes, str)) else value
-
-
-def frame_files(files: tuple[FileIndex, ...], source: str) -> NDArray[np.bool_]:
-    """Return which files hold a source."""
-    return np.array([source in f.control or source in f.instrument for f in files])

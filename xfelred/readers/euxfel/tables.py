@@ -72,8 +72,7 @@ def trains(
         for key in keys:
             data = key.with_ids(one[np.isin(one, key.ids)])
             count = int(data.location.count.sum())
-            # A train that a file lists without entries still yields an empty array.
-            if not len(data.ids) or data.location.file[0] < 0:
+            if not count:
                 continue
             values = data.ndarray()
             value = values if count != 1 or keep_dims else values[0]
@@ -142,7 +141,7 @@ def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
             f"{key.source}.{key.key} has up to {counts.max()} entries in a train; scalars"
             " need one per train. Use run[source, key].xarray()"
         )
-    values = key.ndarray()
+    values = key.ndarray()[np.argsort(key.location.order)]
     here = np.isin(ids, key.ids[counts > 0])
     attrs: dict[str, Any] = {
         UNITS: key.units or "1",

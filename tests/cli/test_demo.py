@@ -1,0 +1,68 @@
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from xfelred.cli import demo
+from xfelred.cli.main import run
+
+SMALL = ["--trains", "6", "--pulses", "3"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small demo that has run."""
+    directory = tmp_path_factory.mktemp("demo")
+    assert run(["demo", str(directory), *SMALL]) == 0
+    return demo.Places.under(directory)
+
+
+@pytest.mark.slow
+def test_demo_writes_what_it_names(tmp_path, capsys):
+    directory = tmp_path / "new"
+    assert run(["demo", str(directory), *SMALL]) == 0
+    out, err = capsys.readouterr()
+    places = demo.Places.under(directory)
+    for path in (places.run, places.image, places.profiles, places.figure):
+        assert path.exists()
+        assert str(path) in out
+    assert ">>> run = xf.open_run(" in out
+    assert "simulating" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_products_of_the_demo_hold_the_run(made):
+    image = xr.open_zarr(made.image)
+    assert image["mean"].dims == ("module", "slow_scan", "fast_scan")
+    assert demo.BROKEN not in image.module
+    # A module without gaps has been counted in each frame but its bad pixels.
+    assert int(image["count"].sel(module=0).max()) == 6 * 3 - 1 * 2
+    assert int(image["count"].sel(module=demo.LOST).max()) < 3 * 3 + 1
+    with h5py.File(made.profiles) as file:
+        data = file["entry/data"]
+        assert data.attrs["signal"] == "intensity"
+        assert data["intensity"].shape == (6, 3, demo.N_BINS)
+        assert data["q"].attrs["units"] == "1/angstrom"
+        profile = np.nanmean(data["intensity"][:, :, :], axis=(0, 1))
+        strongest = data["q"][np.nanargmax(profile)]
+    # The rings that `synth` simulates.
+    assert min(abs(strongest - np.array([0.8, 1.3, 1.9, 2.5]))) < 0.03
+    assert made.figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_demo_replaces_only_what_it_made(made, capsys):
+    other = made.run.parent / "notes.txt"
+    other.write_text("mine")
+    assert run(["demo", str(made.run.parent), *SMALL]) == 0
+    assert other.read_text() == "mine"
+
+
+def test_demo_does_not_touch_a_run_of_somebody_else(tmp_path, capsys):
+    precious = tmp_path / "r0001" / "CORR-R0001-AGIPD00-S00000.h5"
+    precious.parent.mkdir()
+    precious.write_bytes(b"beam time")
+    assert run(["demo", str(tmp_path), *SMALL]) == 1
+    assert "was not made by xfelred demo" in capsys.readouterr().err
+    assert precious.read_bytes() == b"beam time"

@@ -1,0 +1,208 @@
+import dask.array
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+
+from xfelred import plot
+from xfelred.errors import MissingConstantError
+from xfelred.geometry import Geometry
+from xfelred.names import PIXEL_DIMS
+from xfelred.ops.assemble import assemble
+
+
+@pytest.fixture(autouse=True)
+def _no_windows():
+    mpl.use("Agg")
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
+@pytest.fixture
+def picture():
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2, 10, (60, 80)).astype("float32")
+    values[28:32] = np.nan
+    y = np.arange(60) * 2e-4 - 6e-3
+    x = np.arange(80) * 2e-4 - 8e-3
+    return xr.DataArray(
+        dask.array.from_array(values, chunks=(30, 80)),
+        dims=("y", "x"),
+        coords={"y": ("y", y, {"units": "m"}), "x": ("x", x, {"units": "m"})},
+        name="mean",
+        attrs={"units": "adu", "long_name": "mean intensity"},
+    )
+
+
+@pytest.fixture
+def profiles():
+    q = np.linspace(0.2, 3, 50)
+    curve = 10 * np.exp(-(((q - 1.3) / 0.1) ** 2)) + 2
+    return xr.Dataset(
+        {
+            "intensity": (
+                ("pulse", "q"),
+                curve * np.array([[1.0], [1.2], [0.8]]),
+                {"units": "adu", "long_name": "intensity averaged over the bin"},
+            ),
+            "sigma": (("pulse", "q"), np.full((3, 50), 0.5)),
+        },
+        coords={"pulse": [0, 4, 8], "q": ("q", q, {"units": "1/angstrom"})},
+    )
+
+
+@pytest.fixture
+def pulses():
+    return xr.Dataset(
+        {
+            "mean": ("pulse", [3.0, 4.0, 5.0], {"units": "adu"}),
+            "std": ("pulse", [1.0, 1.0, 2.0]),
+            "sem": ("pulse", [0.1, 0.1, 0.2]),
+        },
+        coords={"pulse": [0, 4, 8]},
+    )
+
+
+@pytest.fixture
+def available():
+    there = np.ones((20, 16), bool)
+    there[5:9, 3] = False
+    there[:, 12] = False
+    return xr.DataArray(
+        there,
+        dims=("train", "module"),
+        coords={"train": np.arange(20) + 10**9, "module": np.arange(16)},
+        name="available",
+    )
+
+
+def test_image_shows_the_pixels_in_millimetres(picture):
+    ax = plot.image(picture)
+    (drawn,) = ax.images
+    np.testing.assert_array_equal(drawn.get_array().mask, np.isnan(picture.values))
+    np.testing.assert_allclose(drawn.get_extent(), (-8.1, 7.9, -6.1, 5.9))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x (mm)", "y (mm)")
+    assert ax.child_axes[0].get_ylabel() == "mean intensity (adu)"
+
+
+def test_few_hot_pixels_do_not_stretch_the_colours(picture):
+    values = picture.compute()
+    values[0, 0] = 1e9
+    low, high = plot.image(values).images[0].get_clim()
+    np.testing.assert_allclose((low, high), np.nanpercentile(values, (0.5, 99.5)))
+    assert plot.image(values, limits=(0, 7)).images[0].get_clim() == (0, 7)
+
+
+def test_image_of_detector_pixels_has_no_millimetres():
+    da = xr.DataArray(np.ones((4, 6)), dims=("slow_scan", "fast_scan"))
+    ax = plot.image(da, log=True, title="module 3")
+    assert ax.images[0].get_extent() == [-0.5, 5.5, -0.5, 3.5]
+    assert ax.get_ylabel() == "slow scan"
+    assert ax.get_title("left") == "module 3"
+
+
+def test_axis_that_runs_down_is_drawn_so(picture):
+    flipped = picture.isel(x=slice(None, None, -1))
+    left, right, *_ = plot.image(flipped).images[0].get_extent()
+    assert left == pytest.approx(7.9)
+    assert right == pytest.approx(-8.1)
+
+
+@pytest.mark.parametrize(
+    ("detector", "to_the_left", "downwards"),
+    [("AGIPD1M", True, False), (None, False, True)],
+)
+def test_assembled_image_is_seen_as_its_geometry_says(detector, to_the_left, downwards):
+    corners = [(-525, 625), (-550, -10), (520, -160), (542.5, 475)]
+    if detector:
+        panels = Geometry.from_quad_positions(detector, corners, distance=1)
+    else:
+        panels = Geometry.flat((6, 8), centre=(3, 4), distance=1, pixel_size=1e-4)
+    modules = xr.DataArray(np.ones(panels.shape), dims=PIXEL_DIMS)
+    ax = plot.image(assemble(modules, panels))
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    assert bool(left > right) is to_the_left
+    assert bool(bottom > top) is downwards
+
+
+def test_image_without_a_good_pixel_can_be_drawn(picture):
+    ax = plot.image(picture * np.nan)
+    ax.figure.canvas.draw()
+
+
+def test_image_of_modules_says_what_to_do():
+    da = xr.DataArray(np.ones((2, 4, 6)), dims=("module", "slow_scan", "fast_scan"))
+    with pytest.raises(ValueError, match=r"shows 2 dims.*'module': 2.*assemble"):
+        plot.image(da)
+
+
+def test_azimuthal_draws_one_line_and_band_for_each_pulse(profiles):
+    ax = plot.azimuthal(profiles)
+    assert len(ax.lines) == len(ax.collections) == 3
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), profiles.intensity[1])
+    assert ax.get_xlabel() == "q (Å⁻¹)"
+    assert ax.get_ylabel() == "intensity (adu)"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "pulse 0", "pulse 4", "pulse 8",
+    ]  # fmt: skip
+
+
+def test_azimuthal_draws_on_the_axes_it_is_given(profiles):
+    ax = plot.azimuthal(profiles.isel(pulse=0), label="dark")
+    again = plot.azimuthal(profiles[["intensity"]].isel(pulse=1), ax, log=True)
+    assert again is ax
+    assert len(ax.lines) == 2
+    assert ax.get_yscale() == "log"
+
+
+def test_azimuthal_of_many_frames_says_what_to_do(profiles):
+    with pytest.raises(ValueError, match="select or average frames first"):
+        plot.azimuthal(profiles.expand_dims(train=4))
+
+
+def test_statistics_draws_mean_error_and_spread(pulses):
+    ax = plot.statistics(pulses)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), pulses["mean"])
+    assert ax.get_title("left") == "mean of each pulse"
+    assert ax.get_ylabel() == "mean (adu)"
+    plot.statistics(pulses[["mean"]], ax)
+    with pytest.raises(ValueError, match="reduce the other axes too"):
+        plot.statistics(pulses.expand_dims(module=4))
+
+
+def test_availability_shows_gaps(available):
+    ax = plot.availability(available)
+    np.testing.assert_array_equal(ax.images[0].get_array(), available.values.T)
+    assert ax.get_title("left") == "92.5 % recorded"
+    assert "1000000000" in ax.get_xlabel()
+
+
+def test_module_that_is_nowhere_is_a_gap_too(available):
+    ax = plot.availability(available.drop_sel(module=[12]))
+    np.testing.assert_array_equal(ax.images[0].get_array(), available.values.T)
+
+
+def test_availability_is_found_on_frames(available):
+    frames = xr.DataArray(
+        np.zeros((20, 16, 2)),
+        dims=("train", "module", "slow_scan"),
+        coords={"available": available},
+    )
+    np.testing.assert_array_equal(
+        plot.availability(frames).images[0].get_array(), available.values.T
+    )
+    with pytest.raises(MissingConstantError, match="no coordinate 'available'"):
+        plot.availability(frames.drop_vars("available"))
+
+
+def test_overview_has_four_plots(picture, profiles, pulses, available, tmp_path):
+    figure = plot.overview(
+        picture, profiles.isel(pulse=0), pulses, available, title="r0001"
+    )
+    figure.savefig(tmp_path / "overview.png")
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert len([title for title in titles if title]) == 4
+    assert figure.get_suptitle() == "r0001"

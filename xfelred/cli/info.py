@@ -1,0 +1,74 @@
+"""`xfelred info`: what is in a run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.readers.open import open_run
+
+
+@click.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--source", metavar="NAME", help="Show the keys of one source.")
+def info(run: str, as_json: bool, source: str | None) -> None:
+    """Show the sources, detectors and trains of RUN, a directory or a file."""
+    opened = open_run(run)
+    if source is not None:
+        content = describe_source(opened, source)
+        text = "\n".join([source, *key_lines(content["keys"])])
+    else:
+        content = describe_run(opened)
+        text = ""
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+    elif text:
+        click.echo(text)
+    else:
+        opened.info()
+
+
+def describe_run(run: Any) -> dict[str, Any]:
+    """Return what a program wants to know about a run, as JSON types."""
+    trains = [int(train) for train in run.train_ids]
+    return {
+        "facility": run.facility,
+        "run_id": run.run_id,
+        "n_trains": len(trains),
+        "first_train": trains[0] if trains else None,
+        "last_train": trains[-1] if trains else None,
+        "train_ids": trains,
+        "detectors": {str(k): str(v) for k, v in sorted(run.detectors.items())},
+        "sources": sorted(str(source) for source in run.sources),
+    }
+
+
+def describe_source(run: Any, source: str) -> dict[str, Any]:
+    """Return the keys of a source, with the type and shape of their data."""
+    sources = {str(name) for name in run.sources}
+    if source not in sources:
+        raise SourceNameError(
+            f"no source {source!r} in run {run.run_id};"
+            f" sources here: {listing(sorted(sources))}.{did_you_mean(source, sources)}"
+        )
+    keys = {str(key): describe_key(run[source, key]) for key in run.keys(source)}
+    return {"source": source, "keys": dict(sorted(keys.items()))}
+
+
+def describe_key(data: Any) -> dict[str, Any]:
+    """Return type, shape and unit of the data of one key."""
+    shape = [int(n) for n in data.shape]
+    return {"dtype": str(data.dtype), "shape": shape, "units": data.units or None}
+
+
+def key_lines(keys: dict[str, dict[str, Any]]) -> list[str]:
+    """Return one line of text for each key, in columns."""
+    width = max(map(len, keys), default=0)
+    return [
+        f"  {name:{width}}  {key['dtype']} {tuple(key['shape'])} {key['units'] or ''}".rstrip()
+        for name, key in keys.items()
+    ]

@@ -1,0 +1,64 @@
+"""The command `xfelred`: its options, its exit codes, where its words go."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from xfelred import __version__
+from xfelred.cli.demo import demo
+from xfelred.cli.info import info
+from xfelred.errors import SelectionEmptyError, XfelredError
+
+OK, FAILED, USAGE, EMPTY = 0, 1, 2, 3
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 nothing selected.",
+)
+@click.version_option(__version__, prog_name="xfelred")
+@click.option("--verbose", is_flag=True, help="Say on stderr what happens.")
+def command(verbose: bool) -> None:
+    """Lazy labelled arrays for X-ray free-electron-laser data."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+
+
+command.add_command(info)
+command.add_command(demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit; errors of users and of data have no traceback."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = show_warning
+            result = command.main(arguments, prog_name="xfelred", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return USAGE if isinstance(error, click.UsageError) else FAILED
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return FAILED
+    except (XfelredError, OSError) as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        return EMPTY if isinstance(error, SelectionEmptyError) else FAILED
+    # Click hands over the code of --help and --version as an integer.
+    return result if isinstance(result, int) else OK
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning about the data, without the line of code that found it."""
+    click.echo(f"warning: {message}", err=True)

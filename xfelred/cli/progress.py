@@ -1,0 +1,56 @@
+"""Progress on stderr: a bar for a person, a line now and then for a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from dask.callbacks import Callback
+from dask.diagnostics import ProgressBar
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show how far dask is with the computations inside the block.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, e.g. ``writing mean.zarr``.
+    """
+    start = time.monotonic()
+    on_screen = sys.stderr.isatty()
+    click.echo(what if on_screen else f"{what} ...", err=True)
+    watcher = ProgressBar(out=sys.stderr) if on_screen else lines_on_stderr(what)
+    with watcher:
+        yield
+    if not on_screen:
+        click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)
+
+
+def lines_on_stderr(what: str) -> Callback:
+    """Return a callback of dask that prints a line every few seconds."""
+    last = time.monotonic()
+
+    def after_task(
+        key: object,
+        result: object,
+        graph: object,
+        state: dict[str, Any],
+        worker: object,
+    ) -> None:
+        nonlocal last
+        if time.monotonic() - last < SECONDS_BETWEEN_LINES:
+            return
+        last = time.monotonic()
+        left = sum(len(state[name]) for name in ("ready", "waiting", "running"))
+        done = len(state["finished"])
+        click.echo(f"{what}: {done} of {done + left} tasks", err=True)
+
+    return Callback(posttask=after_task)

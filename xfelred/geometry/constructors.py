@@ -1,0 +1,323 @@
+"""The ways to make a `Geometry`; they become its class methods.
+
+Parameters that they share: `energy` (eV) or `wavelength` (angstrom) of the photons,
+without which there is no q; `distance` from the sample (m), without which images can
+be assembled but there are no angles; `modules`, the hardware numbers, without which
+modules are matched by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xfelred.geometry import crystfel, detectors
+from xfelred.geometry.energy import photon_energy
+from xfelred.geometry.panels import Panel, Shape, find_panels, vector
+from xfelred.geometry.pixels import Values, as_numbers, numbers_of, stacked, tilted
+from xfelred.geometry.poni import Poni, read_poni
+
+if TYPE_CHECKING:
+    from xfelred.geometry.core import Geometry
+
+Pair = tuple[float, float]
+
+IMAGE_AXES = "x grows with fast_scan, y with slow_scan, z along the beam"
+LABORATORY_AXES = (
+    "right-handed: x to the left looking along the beam, y up, z along the beam"
+)
+POSITION_AXES = "as in the positions that were given; z along the beam"
+
+
+def flat(
+    cls: type[Geometry],
+    shape: Sequence[int],
+    centre: Pair,
+    distance: float,
+    pixel_size: float | Pair,
+    *,
+    energy: float | None = None,
+    wavelength: float | None = None,
+    modules: Iterable[int] | None = None,
+) -> Geometry:
+    """Describe a flat detector at right angles to the beam.
+
+    Parameters
+    ----------
+    shape : (slow, fast) or (module, slow, fast)
+        Number of pixels. Several modules all lie at the same place.
+    centre : (x, y)
+        Where the beam hits, in pixels: x along fast_scan, y along slow_scan; an
+        integer is the centre of a pixel.
+    distance : float
+        From the sample, in metres.
+    pixel_size : float or (slow, fast)
+        In metres.
+    energy, wavelength, modules
+        See the class.
+    """
+    sizes = tuple(int(n) for n in shape)
+    if len(sizes) not in (2, 3) or min(sizes) < 1:
+        raise ValueError(
+            f"shape={tuple(shape)}; wanted (slow, fast) or (module, slow, fast)"
+        )
+    n_modules, n_slow, n_fast = (1, *sizes)[-3:]
+    slow, fast = (float(p) for p in np.broadcast_to(pixel_size, 2))
+    foot = ((centre[1] + 0.5) * slow, (centre[0] + 0.5) * fast)
+    plane = Poni(float(distance), foot, (0.0, 0.0, 0.0), (slow, fast))
+    return cls(
+        (n_modules, n_slow, n_fast),
+        tuple(plane.panel((n_slow, n_fast), m) for m in range(n_modules)),
+        modules=as_numbers(modules),
+        energy=photon_energy(energy, wavelength),
+        distance=plane.distance,
+        handedness=IMAGE_AXES,
+    )
+
+
+def from_poni(
+    cls: type[Geometry],
+    path: str | Path,
+    shape: Sequence[int] | None = None,
+    *,
+    energy: float | None = None,
+    wavelength: float | None = None,
+) -> Geometry:
+    """Read a PONI file of pyFAI (versions 1, 2 and 2.1, with rotations).
+
+    `shape` is (slow, fast); by default that of the data in `locate`. `energy` or
+    `wavelength` win over the file.
+    """
+    plane = read_poni(path)
+    given = photon_energy(energy, wavelength)
+    out = cls(
+        None,
+        energy=plane.energy if given is None else given,
+        distance=plane.distance,
+        handedness=IMAGE_AXES,
+        poni=plane,
+    )
+    known = plane.shape if shape is None else tuple(shape)[-2:]
+    return out if known is None else out.with_shape((1, int(known[0]), int(known[1])))
+
+
+def from_positions(
+    cls: type[Geometry],
+    x: Values,
+    y: Values,
+    z: Values,
+    *,
+    energy: float | None = None,
+    wavelength: float | None = None,
+    modules: Iterable[int] | None = None,
+    distance: float | None = None,
+    handedness: str = POSITION_AXES,
+) -> Geometry:
+    """Take pixel centres as they are: metres from the sample, z along the beam.
+
+    x, y, z are arrays (slow, fast) or (module, slow, fast); each may be one number.
+    `modules` is by default the `module` coordinate of `x`; `distance` the place where
+    the solid angle is 1 (by default that of the panels).
+    """
+    positions = stacked(x, y, z)
+    return cls(
+        positions.shape[1:],
+        positions=positions,
+        modules=numbers_of(x) if modules is None else as_numbers(modules),
+        energy=photon_energy(energy, wavelength),
+        distance=distance,
+        handedness=handedness,
+    )
+
+
+def lcls(
+    cls: type[Geometry],
+    x: Values,
+    y: Values,
+    z: Values,
+    *,
+    centre: Pair,
+    distance: float,
+    tilt: Pair = (0.0, 0.0),
+    energy: float | None = None,
+    wavelength: float | None = None,
+) -> Geometry:
+    """Place psana pixel coordinates; lengths in m, angles in rad.
+
+    `centre` is where the beam hits, in the detector's coordinates; the mean z of the
+    pixels lies at `distance`; `tilt` is (tx, ty).
+    """
+    positions, normal = tilted(stacked(x, y, z), centre, distance, tilt)
+    return cls(
+        positions.shape[1:],
+        positions=positions,
+        modules=numbers_of(x),
+        energy=photon_energy(energy, wavelength),
+        distance=float(distance),
+        normal=normal,
+        handedness="psana detector coordinates turned by the tilt; z along the beam",
+    )
+
+
+def from_quad_positions(
+    cls: type[Geometry],
+    detector: str,
+    quads: Sequence[Pair],
+    *,
+    distance: float | None = None,
+    energy: float | None = None,
+    wavelength: float | None = None,
+    **gaps: Any,
+) -> Geometry:
+    """Place AGIPD1M, LPD1M or DSSC1M by the corners of its four quadrants.
+
+    `detector` may be a name such as ``"SPB_DET_AGIPD1M-1"``. Positions (x, y) and gaps
+    are in pixels for AGIPD, in mm for LPD and DSSC; the corners are those of
+    EXtra-geom. Options: `asic_gap`, `panel_gap`, `unit` (metres per unit), see
+    `xfelred.geometry.detectors.quadrant_panels`. For AGIPD500K2G give one position,
+    that of the beam from the bottom right corner.
+    """
+    name = detectors.layout_name(detector)
+    panels = detectors.quadrant_panels(name, quads, **gaps)
+    shape = detectors.LAYOUTS[name].shape
+    return cls.from_panels(
+        panels,
+        shape,
+        modules=range(shape[0]),
+        distance=distance,
+        energy=photon_energy(energy, wavelength),
+    )
+
+
+def from_module_positions(
+    cls: type[Geometry],
+    offsets: Sequence[Pair],
+    orientations: Sequence[tuple[int, int]] | None = None,
+    *,
+    asic_gap: float = 2.0,
+    unit: float | None = None,
+    distance: float | None = None,
+    energy: float | None = None,
+    wavelength: float | None = None,
+    modules: Iterable[int] | None = None,
+) -> Geometry:
+    """Place JUNGFRAU modules by their bottom, beam-right corners.
+
+    Offsets and gap are in pixels (or in `unit` metres); `orientations` are the signs
+    of the fast and the slow direction along x and y, by default (1, 1).
+    """
+    panels = detectors.jungfrau_panels(
+        offsets, orientations, asic_gap=asic_gap, unit=unit
+    )
+    return cls.from_panels(
+        panels,
+        (len(offsets), *detectors.LAYOUTS["JUNGFRAU"].shape[1:]),
+        modules=modules,
+        distance=distance,
+        energy=photon_energy(energy, wavelength),
+    )
+
+
+def from_panels(
+    cls: type[Geometry],
+    panels: Sequence[Panel],
+    shape: Shape,
+    *,
+    distance: float | None = None,
+    energy: float | None = None,
+    modules: Iterable[int] | None = None,
+) -> Geometry:
+    """Take panels whose z counts from the detector, and move them to `distance`."""
+    return cls(
+        shape,
+        tuple(panel.moved(distance or 0.0) for panel in panels),
+        modules=as_numbers(modules),
+        energy=energy,
+        distance=distance,
+        placed=distance is not None,
+        handedness=LABORATORY_AXES,
+    )
+
+
+def from_crystfel(
+    cls: type[Geometry],
+    path: str | Path,
+    *,
+    clen: float | None = None,
+    energy: float | None = None,
+    wavelength: float | None = None,
+    modules: Iterable[int] | None = None,
+) -> Geometry:
+    """Read a CrystFEL geometry file (.geom).
+
+    `clen` (m), `energy` and `wavelength` win over the file, and are needed where it
+    only names a place in the data. Modules glued along slow_scan are taken apart in
+    `locate` and `ops.assemble`, as the data have them.
+    """
+    given = photon_energy(energy, wavelength)
+    file = crystfel.read_crystfel(path, clen=clen, energy=given)
+    return cls(
+        file.shape,
+        file.panels,
+        modules=file.modules if modules is None else as_numbers(modules),
+        energy=file.energy,
+        distance=file.distance,
+        bad=crystfel.bad_pixels(file),
+        handedness=LABORATORY_AXES,
+        groups=file.groups,
+    )
+
+
+def from_extra_geom(
+    cls: type[Geometry],
+    geometry: Any,
+    *,
+    distance: float | None = None,
+    energy: float | None = None,
+    wavelength: float | None = None,
+    modules: Iterable[int] | None = None,
+) -> Geometry:
+    """Take the positions of a geometry of EXtra-geom.
+
+    Its z counts from the detector: give `distance`. Modules of the 1M detectors are
+    numbered from 0, others need `modules`, or are matched by position.
+    """
+    xyz = np.moveaxis(np.asarray(geometry.get_pixel_positions()), -1, 0)
+    panels = exact_corners(find_panels(xyz), getattr(geometry, "modules", ()))
+    xyz[2] += distance or 0.0
+    numbered = "1M" in getattr(geometry, "detector_type_name", "")
+    default = range(xyz.shape[1]) if numbered else None
+    return cls(
+        xyz.shape[1:],
+        tuple(panel.moved(distance or 0.0) for panel in panels),
+        positions=xyz,
+        modules=as_numbers(default if modules is None else modules),
+        energy=photon_energy(energy, wavelength),
+        distance=distance,
+        placed=distance is not None,
+        handedness=LABORATORY_AXES,
+    )
+
+
+def exact_corners(
+    panels: Sequence[Panel], modules: Sequence[Sequence[Any]]
+) -> tuple[Panel, ...]:
+    """Return panels with the corners of EXtra-geom's tiles, to the last bit.
+
+    Corners found from positions differ from them by rounding errors, which would decide
+    where a tile goes that lies half way between two pixels of an assembled image.
+    """
+    out = []
+    for panel in panels:
+        tiles = modules[panel.module] if panel.module < len(modules) else ()
+        near = [
+            tile.corner_pos
+            for tile in tiles
+            if np.allclose(tile.corner_pos, panel.corner, rtol=0, atol=1e-9)
+        ]
+        out.append(replace(panel, corner=vector(near[0])) if near else panel)
+    return tuple(out)

@@ -1,0 +1,241 @@
+"""Where the pixels of a detector are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.geometry import constructors
+from xfelred.geometry.energy import energy_to_wavelength
+from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
+from xfelred.geometry.pixels import as_numbers, cut, selected
+from xfelred.geometry.poni import Poni
+from xfelred.names import BAD_PIXELS, MODULE, PIXEL_DIMS
+
+PHI_CONVENTION = "phi = atan2(y, x), from x towards y"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Geometry:
+    """Positions of the pixels of a detector, in metres from the sample.
+
+    Made by `flat`, `lcls` or one of the ``from_...`` methods. Immutable, picklable and
+    tokenized by dask by its content.
+
+    Attributes
+    ----------
+    shape : (module, slow_scan, fast_scan), or None
+        None: a PONI file without shape, which fits any single module.
+    panels : tuple of Panel
+        Flat pieces of sensor, where the positions come from them.
+    positions : float (3, module, slow_scan, fast_scan), m, or None
+        Pixel centres, where they were given as such.
+    modules : tuple of int, or None
+        Hardware numbers; None: modules are matched by position.
+    energy : float or None
+        Of the photons, in eV.
+    distance : float or None
+        From the sample in metres: the reference of the solid angle.
+    placed : bool
+        False where z is unknown, so that there are no scattering angles.
+    normal : (x, y, z), or None
+        Common normal of the sensors: solid angles are (d/r)^3 with the distance d of
+        each pixel along it. None: each panel has its own.
+    bad : bool (module, slow_scan, fast_scan), or None
+        True where the geometry file says that a pixel is bad, or has no pixel.
+    handedness, phi_convention : str
+        What the axes mean; recorded in results.
+    groups : mapping
+        Rigid groups of a CrystFEL file: names of panels.
+    poni : Poni or None
+        The file that `shape` is still missing for.
+    """
+
+    shape: Shape | None
+    panels: tuple[Panel, ...] = ()
+    positions: NDArray[np.floating] | None = None
+    modules: tuple[int, ...] | None = None
+    energy: float | None = None
+    distance: float | None = None
+    placed: bool = True
+    normal: Vector | None = None
+    bad: NDArray[np.bool_] | None = None
+    handedness: str = constructors.POSITION_AXES
+    phi_convention: str = PHI_CONVENTION
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    poni: Poni | None = None
+
+    flat = classmethod(constructors.flat)
+    lcls = classmethod(constructors.lcls)
+    from_crystfel = classmethod(constructors.from_crystfel)
+    from_extra_geom = classmethod(constructors.from_extra_geom)
+    from_module_positions = classmethod(constructors.from_module_positions)
+    from_panels = classmethod(constructors.from_panels)
+    from_poni = classmethod(constructors.from_poni)
+    from_positions = classmethod(constructors.from_positions)
+    from_quad_positions = classmethod(constructors.from_quad_positions)
+
+    def __post_init__(self) -> None:
+        if self.positions is not None:
+            # One memory order, so that equal geometries have equal tokens.
+            positions = np.ascontiguousarray(self.positions)
+            object.__setattr__(self, "positions", positions)
+        if self.modules is None or self.shape is None:
+            return
+        if (
+            len({*self.modules}) != len(self.modules)
+            or len(self.modules) != self.shape[0]
+        ):
+            raise GeometryMismatchError(
+                f"modules={listing(self.modules, 20)} must name the {self.shape[0]}"
+                " modules of the geometry, each once"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed on demand."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what identifies the geometry: its class and its fields."""
+        return (
+            type(self).__name__,
+            *(tokenize(v) for v in self.__getstate__().values()),
+        )
+
+    def __repr__(self) -> str:
+        """Return one line: shape, modules, distance, energy."""
+        shape = "any shape" if self.shape is None else "x".join(map(str, self.shape))
+        numbers = f", modules {listing(self.modules, 20)}" if self.modules else ""
+        distance = "unknown" if self.distance is None else f"{self.distance:g} m"
+        energy = "unknown" if self.energy is None else f"{self.energy:g} eV"
+        return f"<Geometry {shape}{numbers}, distance {distance}, energy {energy}>"
+
+    @property
+    def wavelength(self) -> float | None:
+        """Wavelength of the photons in angstrom."""
+        return None if self.energy is None else energy_to_wavelength(self.energy)
+
+    @cached_property
+    def centres(self) -> NDArray[np.floating]:
+        """Pixel centres, (3, module, slow_scan, fast_scan), m; NaN: no pixel."""
+        if self.positions is not None:
+            return self.positions
+        return panel_positions(self.panels, self.known_shape)
+
+    @property
+    def x(self) -> NDArray[np.floating]:
+        """Pixel centres along x, (module, slow_scan, fast_scan), m."""
+        return self.centres[0]
+
+    @property
+    def y(self) -> NDArray[np.floating]:
+        """Pixel centres along y, (module, slow_scan, fast_scan), m."""
+        return self.centres[1]
+
+    @property
+    def z(self) -> NDArray[np.floating]:
+        """Pixel centres along the beam, (module, slow_scan, fast_scan), m."""
+        return self.centres[2]
+
+    @cached_property
+    def lattice(self) -> tuple[Panel, ...]:
+        """Panels, found in the positions if need be; empty where they are irregular."""
+        if self.panels or self.positions is None:
+            return self.panels
+        return find_panels(self.positions)
+
+    @property
+    def known_shape(self) -> Shape:
+        """Shape, or the error that says how to give it."""
+        if self.shape is None:
+            raise MissingConstantError(
+                "the PONI file does not hold the number of pixels; give it:"
+                " Geometry.from_poni(path, shape=(slow, fast))"
+            )
+        return self.shape
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Pixel size (slow, fast) of the first panel in metres; None: irregular."""
+        for panel in self.lattice[:1]:
+            return (
+                float(np.linalg.norm(panel.slow_step)),
+                float(np.linalg.norm(panel.fast_step)),
+            )
+        return None
+
+    @property
+    def bad_pixels(self) -> xr.DataArray:
+        """Bool (module, slow_scan, fast_scan), True where a pixel is bad or absent."""
+        bad = np.isnan(self.x) if self.bad is None else self.bad
+        coords = {} if self.modules is None else {MODULE: list(self.modules)}
+        attrs = {"units": "1", "long_name": "bad pixels of the geometry"}
+        return xr.DataArray(bad, coords, PIXEL_DIMS, name=BAD_PIXELS, attrs=attrs)
+
+    def select_modules(self, modules: int | Iterable[int]) -> Geometry:
+        """Return the geometry of some modules, in the order given.
+
+        Parameters
+        ----------
+        modules : int or iterable of int
+            Hardware numbers; positions, counted from 0, where modules have no numbers.
+        """
+        wanted = as_numbers([modules] if isinstance(modules, int) else modules) or ()
+        numbers = self.modules or tuple(range(self.known_shape[0]))
+        unknown = [m for m in wanted if m not in numbers]
+        if unknown or not wanted:
+            raise GeometryMismatchError(
+                f"modules {listing(unknown, 20)} are not in the geometry, which has"
+                f" modules {listing(numbers, 20)}"
+            )
+        order = [numbers.index(m) for m in wanted]
+        return replace(
+            self,
+            shape=(len(order), *self.known_shape[1:]),
+            panels=selected(self.panels, order),
+            positions=None if self.positions is None else self.positions[:, order],
+            modules=None if self.modules is None else wanted,
+            bad=None if self.bad is None else self.bad[order],
+        )
+
+    def with_shape(self, shape: Shape) -> Geometry:
+        """Return the same pixels as an array of `shape`.
+
+        Fills in the shape of a PONI file, and takes apart modules that are glued along
+        slow_scan.
+        """
+        if self.shape == shape:
+            return self
+        if self.shape is None and self.poni is not None and shape[0] == 1:
+            return replace(self, shape=shape, panels=(self.poni.panel(shape[1:]),))
+        here = self.known_shape
+        glued = here[0] == 1 and here[1] == shape[0] * shape[1] and here[2] == shape[2]
+        if not glued:
+            raise GeometryMismatchError(
+                f"the geometry has {size(here)}, which cannot be arranged as"
+                f" {size(shape)}"
+            )
+        return replace(
+            self,
+            shape=shape,
+            modules=None,
+            panels=cut(self.panels, shape[1]),
+            positions=None
+            if self.positions is None
+            else self.positions.reshape(3, *shape),
+            bad=None if self.bad is None else self.bad.reshape(shape),
+        )
+
+
+def size(shape: Shape) -> str:
+    """Return text such as ``16 modules of 512x128``."""
+    modules = "1 module" if shape[0] == 1 else f"{shape[0]} modules"
+    return f"{modules} of {shape[1]}x{shape[2]}"

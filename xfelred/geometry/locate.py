@@ -1,0 +1,229 @@
+"""Scattering coordinates on an array of detector data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from xfelred.errors import GeometryMismatchError, listing
+from xfelred.geometry.angles import Angles, angles_of
+from xfelred.geometry.core import Geometry, size
+from xfelred.names import (
+    FAST,
+    LONG_NAME,
+    MODULE,
+    PHI,
+    PIXEL_DIMS,
+    POLARIZATION,
+    SLOW,
+    SOLID_ANGLE,
+    TWO_THETA,
+    UNITS,
+    Q,
+)
+from xfelred.provenance import record
+
+HALF_WIDTH = "_half_width"
+FULL_RANGE = "geometry_range"
+"""Attribute of a coordinate: its range [lowest, highest] over the whole geometry."""
+
+# Units and long names of the coordinates that `locate` adds.
+DESCRIBED = {
+    Q: ("1/angstrom", "momentum transfer"),
+    PHI: ("rad", "azimuth"),
+    TWO_THETA: ("rad", "scattering angle"),
+    SOLID_ANGLE: ("1", "solid angle relative to normal incidence at the beam centre"),
+    POLARIZATION: ("1", "polarization factor of a beam polarized along x"),
+    Q + HALF_WIDTH: ("1/angstrom", "half width of a pixel in momentum transfer"),
+    PHI + HALF_WIDTH: ("rad", "half width of a pixel in azimuth"),
+    TWO_THETA + HALF_WIDTH: ("rad", "half width of a pixel in scattering angle"),
+}
+LARGE = 2**24  # pixels; above, coordinates are float32
+
+
+def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
+    """Add scattering coordinates to detector data.
+
+    Parameters
+    ----------
+    da : DataArray (..., [module,] slow_scan, fast_scan)
+        Frames, lazy or not. Modules are matched by their labels to the numbers of the
+        geometry; the data may hold fewer.
+    geometry : Geometry
+        Where the pixels are.
+
+    Returns
+    -------
+    DataArray
+        `da` with the coordinates `q` (1/angstrom; left out where the geometry has no
+        photon energy), `phi`, `two_theta` (rad), `solid_angle` and `polarization` on
+        the pixel dims, and the half widths of pixels where their corners are known.
+        The data are not touched.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If modules or pixels of the data are not in the geometry.
+    MissingConstantError
+        If the geometry does not know the distance from the sample.
+    """
+    fitted = fit(da, geometry)
+    index, dims = pixel_index(da, fitted)
+    angles = angles_of(fitted)
+    arrays = by_name(angles)
+    coords = {
+        name: xr.Variable(dims, values[index], described(name, arrays))
+        for name, values in arrays.items()
+    }
+    out = da.assign_coords(coords)
+    out.attrs = {
+        **da.attrs,
+        "handedness": geometry.handedness,
+        "phi_convention": geometry.phi_convention,
+    }
+    return record(
+        out,
+        "locate",
+        geometry=tokenize(geometry)[:8],
+        distance=geometry.distance,
+        energy=geometry.energy,
+    )
+
+
+def by_name(angles: Angles) -> dict[str, NDArray[Any]]:
+    """Return the arrays that there are under the names of their coordinates."""
+    arrays = {
+        Q: angles.q,
+        PHI: angles.phi,
+        TWO_THETA: angles.two_theta,
+        SOLID_ANGLE: angles.solid_angle,
+        POLARIZATION: angles.polarization,
+        Q + HALF_WIDTH: angles.q_half_width,
+        PHI + HALF_WIDTH: angles.phi_half_width,
+        TWO_THETA + HALF_WIDTH: angles.two_theta_half_width,
+    }
+    large = angles.phi.size > LARGE
+    return {
+        name: values.astype(np.float32) if large else values
+        for name, values in arrays.items()
+        if values is not None
+    }
+
+
+def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the attributes of a coordinate; radial ones get their full range."""
+    units, long_name = DESCRIBED[name]
+    attrs: dict[str, Any] = {UNITS: units, LONG_NAME: long_name}
+    radial = name.removesuffix(HALF_WIDTH)
+    if radial in {Q, TWO_THETA}:
+        half = 0.0 if radial == name else arrays[name].astype(np.float64)
+        low, high = np.nanmin(arrays[radial] - half), np.nanmax(arrays[radial] + half)
+        attrs[FULL_RANGE] = [max(0.0, float(low)), float(high)]
+    return attrs
+
+
+def fit(da: xr.DataArray, geometry: Geometry) -> Geometry:
+    """Return the geometry in the module shape of the data.
+
+    Fills in the shape of a PONI file, and takes apart modules that a geometry file has
+    glued along slow_scan.
+    """
+    for dim in (SLOW, FAST):
+        if dim not in da.dims:
+            raise GeometryMismatchError(
+                f"the array has dims {listing(da.dims)}; wanted {SLOW} and {FAST}:"
+                " locate detector frames before they are assembled or reduced"
+            )
+    labelled = {d for d in (SLOW, FAST) if d in da.coords}
+    slow, fast = da.sizes[SLOW], da.sizes[FAST]
+    n_modules = da.sizes.get(MODULE, 1)
+    if geometry.shape is None:
+        if n_modules > 1:
+            raise GeometryMismatchError(
+                f"the PONI file describes one flat detector, data has"
+                f" {size((n_modules, slow, fast))}; select one module, or use"
+                " Geometry.from_positions for all of them"
+            )
+        if labelled:
+            geometry.known_shape  # noqa: B018  a cut image does not tell the shape
+        return geometry.with_shape((1, slow, fast))
+    here = geometry.shape
+    glued = here[0] == 1 and here[1] > slow and here[1] % slow == 0 and here[2] == fast
+    if glued and SLOW not in labelled and MODULE in da.dims:
+        return geometry.with_shape((here[1] // slow, slow, fast))
+    return geometry
+
+
+def pixel_index(
+    da: xr.DataArray, geometry: Geometry
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return (index into arrays of the geometry, dims of the result)."""
+    modules = module_index(da, geometry)
+    axes = [modules]
+    for dim, n in zip((SLOW, FAST), geometry.known_shape[1:], strict=True):
+        if dim in da.coords:
+            labels = np.asarray(da[dim].values)
+            if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n:
+                raise GeometryMismatchError(
+                    f"{dim} labels of the data are not pixels 0 to {n - 1} of the"
+                    f" geometry: {listing(labels)}"
+                )
+            axes.append(labels)
+        elif da.sizes[dim] == n:
+            axes.append(np.arange(n))
+        else:
+            raise GeometryMismatchError(
+                f"geometry has {size(geometry.known_shape)}, data has {dim}"
+                f"={da.sizes[dim]}; locate the whole modules, then select pixels"
+            )
+    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    index = np.ix_(*axes)
+    return (index if MODULE in da.dims else (axes[0][0], *np.ix_(*axes[1:]))), dims
+
+
+def module_index(da: xr.DataArray, geometry: Geometry) -> NDArray[np.intp]:
+    """Return the positions in the geometry of the modules of the data."""
+    n = geometry.known_shape[0]
+    numbers = geometry.modules
+    labels = np.atleast_1d(da[MODULE].values) if MODULE in da.coords else None
+    if labels is not None and numbers is not None:
+        unknown = [m for m in labels.tolist() if m not in numbers]
+        if not unknown:
+            return np.array([numbers.index(m) for m in labels.tolist()], dtype=np.intp)
+        raise mismatch(
+            da, geometry, f"modules {listing(unknown, 20)} of the data are not in it"
+        )
+    count = da.sizes.get(MODULE, 1)
+    if count != n:
+        raise mismatch(da, geometry, "it cannot be told which is which")
+    return np.arange(n)
+
+
+def mismatch(da: xr.DataArray, geometry: Geometry, why: str) -> GeometryMismatchError:
+    """Return the error for modules that do not fit."""
+    count = da.sizes.get(MODULE, 1)
+    labels = da[MODULE].values.tolist() if MODULE in da.coords else range(count)
+    numbers = f" ({numbered(geometry.modules)})" if geometry.modules else ""
+    return GeometryMismatchError(
+        f"geometry has {size(geometry.known_shape)}{numbers}, data has"
+        f" {numbered(labels)} ({count} module{'s' * (count != 1)}); {why}.\n"
+        '  Pass modules=data.module.values to the geometry, or missing="fill" to'
+        " frames() to keep empty modules."
+    )
+
+
+def numbered(labels: Iterable[int]) -> str:
+    """Return text such as ``modules 0-15 without 11``."""
+    present = sorted({int(m) for m in np.atleast_1d(list(labels))})
+    if not present:
+        return "no modules"
+    absent = [m for m in range(present[0], present[-1]) if m not in present]
+    if len(absent) >= len(present):
+        return f"modules {listing(present, 20)}"
+    gaps = f" without {listing(absent, 20)}" if absent else ""
+    return f"modules {present[0]}-{present[-1]}{gaps}"

@@ -1,0 +1,250 @@
+"""Rings and sectors: the bins that pixels belong to, from their coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import MissingConstantError
+from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH
+from xfelred.kernels import splitting
+from xfelred.names import (
+    LONG_NAME,
+    PHI,
+    POLARIZATION,
+    SOLID_ANGLE,
+    TWO_THETA,
+    UNITS,
+    Q,
+)
+
+TURN = 2 * np.pi
+Bins = int | Sequence[float] | NDArray[np.floating[Any]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The radial coordinate of every pixel.
+
+    Attributes
+    ----------
+    name : str
+        Of the coordinate, and of the dim of bins.
+    dims : tuple of str
+        Pixel dims.
+    values : float64 (pixel dims)
+    half : float64 (pixel dims), or None
+        Half widths, if pixels are split.
+    full_range : (lowest, highest)
+        Over the whole geometry.
+    attrs : dict
+        Units and long name.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    values: Floats
+    half: Floats | None
+    full_range: tuple[float, float]
+    attrs: dict[str, Any]
+
+
+def radial_axis(da: xr.DataArray, name: str, split: bool) -> Axis:
+    """Return the radial coordinate of an array that has been located."""
+    source = coord = pixel_coord(da, name)
+    values = coord.values.astype(np.float64)
+    half = None
+    if split:
+        source = pixel_coord(da, name + HALF_WIDTH)
+        half = source.values.astype(np.float64)
+    if FULL_RANGE in source.attrs:
+        low, high = source.attrs[FULL_RANGE]
+    else:
+        spread = 0.0 if half is None else half
+        low, high = np.nanmin(values - spread), np.nanmax(values + spread)
+    attrs = {k: v for k, v in coord.attrs.items() if k in {UNITS, LONG_NAME}}
+    dims = tuple(str(d) for d in coord.dims)
+    return Axis(name, dims, values, half, (max(0.0, float(low)), float(high)), attrs)
+
+
+def pixel_coord(da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return a coordinate of the pixels, or raise the error that says how to get it."""
+    if name in da.coords and da[name].ndim:
+        return da[name]
+    if TWO_THETA not in da.coords:
+        advice = "apply geometry.locate(da, geometry) first"
+    elif name in {Q, Q + HALF_WIDTH} and Q not in da.coords:
+        advice = (
+            "the geometry has no photon energy: give it energy= or wavelength=, or"
+            f" integrate with unit={TWO_THETA!r}"
+        )
+    elif name.endswith(HALF_WIDTH):
+        advice = "the geometry does not know the corners of its pixels: use split='no'"
+    else:
+        advice = "apply geometry.locate(da, geometry) again"
+    raise MissingConstantError(f"the array has no coordinate {name!r}; {advice}")
+
+
+def radial_edges(axis: Axis, bins: Bins, limits: tuple[float, float] | None) -> Floats:
+    """Return the bin edges along the radial axis.
+
+    Parameters
+    ----------
+    axis : Axis
+    bins : int or sequence of float
+        Number of equal bins over `limits`, or edges.
+    limits : (lowest, highest) or None
+        By default all pixels of the geometry.
+    """
+    if not isinstance(bins, (int, np.integer)):
+        if limits is not None:
+            raise ValueError(
+                f"q_range={limits} and bin edges are given; give a number of bins"
+            )
+        return checked_edges("q_bins", bins)
+    low, high = axis.full_range if limits is None else limits
+    if bins < 1 or not low < high:
+        raise ValueError(
+            f"q_bins={bins} from {low} to {high}; wanted at least 1 bin and a range"
+        )
+    return np.linspace(float(low), float(high), int(bins) + 1)
+
+
+def azimuth_edges(bins: Bins) -> Floats:
+    """Return the bin edges in azimuth, rad: of equal sectors from -pi, or as given."""
+    if isinstance(bins, (int, np.integer)):
+        if bins < 1:
+            raise ValueError(f"phi_bins={bins}; wanted at least 1")
+        return np.linspace(-np.pi, np.pi, int(bins) + 1)
+    edges = checked_edges("phi_bins", bins)
+    if edges[-1] - edges[0] > TURN * (1 + 1e-9):
+        raise ValueError(
+            f"phi_bins run from {edges[0]} to {edges[-1]} rad, more than one turn"
+        )
+    return edges
+
+
+def checked_edges(name: str, edges: Bins) -> Floats:
+    """Return bin edges as an array, or raise ValueError."""
+    out = np.asarray(edges, dtype=np.float64)
+    if out.ndim != 1 or len(out) < 2 or not (np.diff(out) > 0).all():
+        raise ValueError(
+            f"{name}={edges!r}; wanted a number of bins, or increasing edges"
+        )
+    return out
+
+
+def correction(
+    da: xr.DataArray, axis: Axis, solid_angle: bool, polarization: float | None
+) -> Floats:
+    """Return solid angle times polarization factor, float64 (pixel dims).
+
+    Notes
+    -----
+    Polarization factor for the degree P along x (pyFAI's sign):
+    (1 + cos^2 two_theta) / 2 - P cos(2 phi) sin^2 two_theta / 2. It is found from the
+    coordinate for P = 1 and the mean over phi.
+    """
+    out = np.ones(axis.values.shape)
+    if solid_angle:
+        out *= pixel_coord(da, SOLID_ANGLE).transpose(*axis.dims).values
+    if polarization is not None:
+        degree = float(polarization)
+        if not -1 <= degree <= 1:
+            raise ValueError(f"polarization={polarization}; wanted -1 to 1, or None")
+        two_theta = pixel_coord(da, TWO_THETA).transpose(*axis.dims).values
+        full = pixel_coord(da, POLARIZATION).transpose(*axis.dims).values
+        unpolarized = (1 + np.cos(two_theta) ** 2) / 2
+        out *= unpolarized + degree * (full - unpolarized)
+    return out
+
+
+def bin_maps(
+    da: xr.DataArray,
+    axis: Axis,
+    edges: Floats,
+    phi_edges: Floats | None,
+    good: NDArray[np.bool_],
+) -> list[NDArray[Any]]:
+    """Return the maps that the kernel `integrate_azimuthally` takes, on pixel dims.
+
+    Parameters
+    ----------
+    da : DataArray
+        With the coordinate `phi`, if there are `phi_edges`.
+    axis : Axis
+        Pixels are split if it has half widths.
+    edges, phi_edges : float64
+        Of the bins.
+    good : bool (pixel dims)
+        False: the pixel belongs to no bin.
+    """
+    shape = axis.values.shape
+    values, good = axis.values.ravel(), (good & np.isfinite(axis.values)).ravel()
+    if axis.half is None:
+        bins = positions(values, edges)
+        if phi_edges is not None:
+            phi = pixel_coord(da, PHI).transpose(*axis.dims).values.ravel()
+            sector = positions(unrolled(phi, phi_edges), closed(phi_edges))
+            both = (bins >= 0) & (sector >= 0)
+            bins = np.where(both, sector * (len(edges) - 1) + bins, -1)
+        flat = np.where(good, bins, -1).astype(np.int32)
+        return [flat.reshape(shape)]
+    half = axis.half.ravel()
+    good &= np.isfinite(half)
+    low, high = np.maximum(values - half, 0.0), values + half
+    entries = splitting.split_entries(low, high, edges, good)
+    if phi_edges is not None:
+        phi = pixel_coord(da, PHI).transpose(*axis.dims).values.ravel()
+        wide = pixel_coord(da, PHI + HALF_WIDTH).transpose(*axis.dims)
+        sectors = splitting.wrapped_entries(
+            phi, wide.values.ravel().astype(np.float64), closed(phi_edges), good
+        )
+        entries = splitting.product_entries(sectors, entries, len(edges) - 1)
+    return [m.reshape(shape) for m in splitting.packed_entries(*entries)]
+
+
+def positions(values: Floats, edges: Floats) -> NDArray[np.intp]:
+    """Return the bin of every value, -1 outside; the last edge is inclusive."""
+    at = np.searchsorted(edges, values, side="right") - 1
+    at[values == edges[-1]] = len(edges) - 2
+    at[~((values >= edges[0]) & (values <= edges[-1]))] = -1
+    return at
+
+
+def unrolled(phi: Floats, edges: Floats) -> Floats:
+    """Return angles moved by whole turns to where the edges are."""
+    return np.mod(phi - edges[0], TURN) + edges[0]
+
+
+def closed(edges: Floats) -> Floats:
+    """Return edges that fill one turn exactly, if they do so up to rounding."""
+    if edges[-1] - edges[0] < TURN * (1 - 1e-9):
+        return edges
+    # One step further, so that no angle is lost where a turn is added.
+    return np.append(edges[:-1], np.nextafter(edges[0] + TURN, np.inf))
+
+
+def edge_coords(
+    axis: Axis, edges: Floats, phi_edges: Floats | None
+) -> dict[str, xr.Variable]:
+    """Return coordinates of the bins: centres, and edges on a dim of their own."""
+    phi_attrs = {UNITS: "rad", LONG_NAME: "azimuth"}
+    out = {}
+    for name, ends, attrs in (
+        (axis.name, edges, axis.attrs),
+        (PHI, phi_edges, phi_attrs),
+    ):
+        if ends is None:
+            continue
+        what = attrs.get(LONG_NAME, name)
+        edge_attrs = {**attrs, LONG_NAME: f"bin edges of {what}"}
+        out[name] = xr.Variable(name, (ends[:-1] + ends[1:]) / 2, attrs)
+        out[f"{name}_edges"] = xr.Variable(f"{name}_edge", ends, edge_attrs)
+    return out

@@ -1,0 +1,229 @@
+"""Azimuthal integration of every frame."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from xfelred.errors import GeometryMismatchError, listing
+from xfelred.geometry import rings
+from xfelred.geometry.rings import Bins
+from xfelred.kernels import azimuthal
+from xfelred.lazy import map_frames
+from xfelred.names import (
+    AVAILABLE,
+    BAD_PIXELS,
+    LONG_NAME,
+    MODULE,
+    PHI,
+    RECORDED,
+    TWO_THETA,
+    UNITS,
+    Q,
+)
+from xfelred.provenance import record
+
+QUANTITY = "quantity"
+
+
+def integrate_azimuthally(
+    da: xr.DataArray,
+    q_bins: Bins,
+    *,
+    phi_bins: Bins | None = None,
+    unit: Literal["q", "two_theta"] = "q",
+    q_range: tuple[float, float] | None = None,
+    split: Literal["no", "bbox"] = "no",
+    solid_angle: bool = True,
+    polarization: float | None = None,
+    normalization: Literal["ratio", "mean"] = "ratio",
+    errors: Literal["poisson", "azimuthal"] | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
+) -> xr.Dataset:
+    """Average every frame over rings, or over rings and sectors.
+
+    Parameters
+    ----------
+    da : DataArray (..., [module,] slow_scan, fast_scan)
+        Frames with the coordinates of `geometry.locate`. NaN pixels are left out, frame
+        by frame.
+    q_bins : int or sequence of float
+        Number of equal bins, or their edges, in the unit of the axis; the last edge is
+        inclusive.
+    phi_bins : int or sequence of float, optional
+        Also sort by azimuth: equal sectors of the full circle from -pi, or edges in
+        rad, which may run across pi.
+    unit : {"q", "two_theta"}
+        Axis: 1/angstrom, or rad.
+    q_range : (lowest, highest), optional
+        What an int of `q_bins` spans. By default all pixels of the geometry, whatever
+        is bad or missing.
+    split : {"no", "bbox"}
+        A pixel belongs to the bin of its centre, or is shared out over the bins that it
+        covers.
+    solid_angle : bool
+        Correct for the solid angle of the pixels.
+    polarization : float, optional
+        Correct for a beam polarized along x (1), along y (-1), or not at all (0). None:
+        no correction.
+    normalization : {"ratio", "mean"}
+        Divide the sum of signals by the sum of corrections, or average
+        signal / correction.
+    errors : {"poisson", "azimuthal"}, optional
+        Variance of a pixel: its signal, which is then in photons; or the spread in its
+        bin.
+    bad_pixels : DataArray or array, optional
+        Non-zero: pixel is left out. On pixel dims, or with frame dims as well; matched
+        by module number where both have one.
+
+    Returns
+    -------
+    Dataset
+        On (..., [phi,] q), lazy: `intensity`; `sigma`, its standard error, if `errors`;
+        `count` of pixels (sum of shares if split); `norm`, the sum of corrections. A
+        bin without pixels holds NaN and count 0.
+
+    Raises
+    ------
+    MissingConstantError
+        If a coordinate is missing: no `locate`, or no photon energy.
+
+    Notes
+    -----
+    I = sum c S / sum c N over the pixels of a bin, with signal S, share c and
+    N = solid angle * polarization factor; pyFAI's next-generation formula
+    (doi:10.1107/S1600576715004306).
+    """
+    check_choices(unit, split, normalization, errors)
+    axis = rings.radial_axis(da, unit, split=split != "no")
+    edges = rings.radial_edges(axis, q_bins, q_range)
+    phi_edges = None if phi_bins is None else rings.azimuth_edges(phi_bins)
+    factor = rings.correction(da, axis, solid_angle, polarization)
+    bad = None if bad_pixels is None else on_pixels(bad_pixels, da, axis.dims)
+    good, masks = factor > 0, unrecorded(da)
+    if bad is not None and bad.chunks is None and set(bad.dims) <= set(axis.dims):
+        sizes = {d: da.sizes[d] for d in axis.dims}
+        good &= (bad.variable.set_dims(sizes).transpose(*axis.dims) == 0).values
+    elif bad is not None:
+        masks.append(bad)
+    maps = [factor, *rings.bin_maps(da, axis, edges, phi_edges, good)]
+    sizes = {unit: len(edges) - 1}
+    if phi_edges is not None:
+        sizes = {PHI: len(phi_edges) - 1, **sizes}
+    names = ("intensity", "count", "norm", *(("sigma",) if errors else ()))
+    packed = map_frames(
+        azimuthal.integrate_azimuthally,
+        da,
+        *(xr.DataArray(m, dims=axis.dims) for m in maps),
+        *masks,
+        core_dims=axis.dims,
+        out_core={QUANTITY: len(names), **sizes},
+        dtype=np.float64,
+        n_core=len(axis.dims),
+        shape=tuple(sizes.values()),
+        mean=normalization == "mean",
+        errors=errors or "",
+        n_masks=len(masks),
+    )
+    result = described(packed, names, da, whole_counts=split == "no")
+    result = result.assign_coords(rings.edge_coords(axis, edges, phi_edges))
+    return record(
+        result,
+        "integrate_azimuthally",
+        da,
+        q_bins=q_bins if isinstance(q_bins, int) else edges,
+        phi_bins=phi_bins
+        if phi_bins is None or isinstance(phi_bins, int)
+        else phi_edges,
+        unit=unit,
+        q_range=q_range,
+        split=split,
+        solid_angle=solid_angle,
+        polarization=polarization,
+        normalization=normalization,
+        errors=errors,
+        bad_pixels=bad,
+    )
+
+
+def check_choices(
+    unit: str, split: str, normalization: str, errors: str | None
+) -> None:
+    """Raise ValueError for an option that does not exist."""
+    for name, value, known in (
+        ("unit", unit, (Q, TWO_THETA)),
+        ("split", split, ("no", "bbox")),
+        ("normalization", normalization, ("ratio", "mean")),
+        ("errors", errors, (None, "poisson", "azimuthal")),
+    ):
+        if value not in known:
+            wanted = listing(map(repr, known))
+            raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
+
+
+def on_pixels(
+    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
+) -> xr.DataArray:
+    """Return bad pixels for the modules of the data, without coordinates."""
+    if not isinstance(bad_pixels, xr.DataArray):
+        values = np.asarray(bad_pixels)
+        shape = tuple(da.sizes[d] for d in dims)
+        if values.shape not in {shape, shape[-2:]}:
+            raise GeometryMismatchError(
+                f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
+                f" DataArray with dims {dims}"
+            )
+        return xr.DataArray(values, dims=dims[-values.ndim :], name=BAD_PIXELS)
+    extra = [d for d in bad_pixels.dims if d not in da.dims]
+    if extra:
+        raise GeometryMismatchError(
+            f"bad_pixels has dims {listing(bad_pixels.dims)}, the data"
+            f" {listing(da.dims)}; remove {listing(extra)}"
+        )
+    out = bad_pixels
+    if MODULE in out.dims and MODULE in out.coords and MODULE in da.coords:
+        wanted, known = np.atleast_1d(da[MODULE].values), out[MODULE].values
+        unknown = [m for m in wanted.tolist() if m not in known]
+        if unknown:
+            raise GeometryMismatchError(
+                f"bad_pixels has modules {listing(known, 20)}, not {listing(unknown)}"
+                " of the data"
+            )
+        out = out.sel({MODULE: wanted})
+    return out.reset_coords(drop=True).drop_vars(out.indexes, errors="ignore")
+
+
+def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
+    """Return masks of the frames that were not recorded, whatever their fill value."""
+    masks = []
+    for name in (AVAILABLE, RECORDED):
+        there = da.coords.get(name)
+        if there is None or not set(there.dims) <= set(da.dims):
+            continue
+        if not there.values.all():
+            masks.append(~there.variable.astype(bool))
+    return [xr.DataArray(m, name=BAD_PIXELS) for m in masks]
+
+
+def described(
+    packed: xr.DataArray, names: tuple[str, ...], da: xr.DataArray, whole_counts: bool
+) -> xr.Dataset:
+    """Return the results as variables with units and long names."""
+    units = str(da.attrs.get(UNITS, "1"))
+    labels = {
+        "intensity": (units, "intensity averaged over the bin"),
+        "count": ("1", "number of pixels in the bin"),
+        "norm": ("1", "sum of solid angle and polarization factors in the bin"),
+        "sigma": (units, "standard error of the intensity"),
+    }
+    result = xr.Dataset(attrs=packed.attrs)
+    for i, name in enumerate(names):
+        values = packed.isel({QUANTITY: i})
+        if name == "count" and whole_counts:
+            values = values.astype(np.int64)
+        values.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
+        result[name] = values.rename(name)
+    return result

@@ -1,0 +1,121 @@
+"""A product appears under its final name complete, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dask
+import dask.base
+import dask.system
+import dask.threaded
+
+from xfelred.errors import OutputExistsError
+
+# A directory with one of these is a zarr group, and may be replaced as a whole.
+ZARR_FILES = ("zarr.json", ".zgroup")
+
+
+@contextmanager
+def atomic_output(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary sibling of `path`, which gets that name at the end.
+
+    After any failure, also Ctrl-C, the sibling is removed and `path` is what it was.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; its directory must exist.
+    overwrite : bool
+        Replace what has this name now, but only once the new product is complete.
+    """
+    check_free(path, overwrite=overwrite)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with idle_threads_at_end():
+            yield partial
+        publish(partial, path, overwrite=overwrite)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise unless a product may be written under this name."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {path.name}: there is no directory {path.parent};"
+            " create it first"
+        )
+    if path.is_symlink():
+        raise OutputExistsError(f"{path} is a link; give the name of its target")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(
+            f"{path} exists; pass overwrite=True to replace it, or another name"
+        )
+    if path.is_dir() and any(path.iterdir()) and not is_zarr(path):
+        raise OutputExistsError(
+            f"{path} is a directory that holds other things than a zarr product;"
+            " it is never replaced: choose another name"
+        )
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a directory is a zarr group."""
+    return any((path / name).is_file() for name in ZARR_FILES)
+
+
+def publish(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a complete product its final name; the old one stays until then."""
+    check_free(path, overwrite=overwrite)
+    if partial.is_file():
+        flush_to_disk(partial)
+    if not (partial.is_dir() or path.is_dir()):
+        os.replace(partial, path)
+        return
+    # A directory cannot be replaced in one step: put the old one aside first.
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+    with ExitStack() as undo:
+        if path.exists():
+            path.rename(old)
+            undo.callback(old.rename, path)
+        partial.rename(path)
+        undo.pop_all()
+    remove(old)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file is on the disk: a full network disk says so only now."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory; one that is not there is fine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def idle_threads_at_end() -> Iterator[None]:
+    """Let dask use threads that have stopped when the block ends.
+
+    After a failure the threads of dask's own pool still finish the task they are
+    in, and may write into a directory that is being removed.
+    """
+    threaded = dask.base.get_scheduler() in (None, dask.threaded.get)
+    if not threaded or dask.config.get("pool", None) is not None:
+        yield
+        return
+    n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
+    with ThreadPoolExecutor(n_threads) as pool, dask.config.set(pool=pool):
+        yield

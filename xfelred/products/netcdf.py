@@ -1,0 +1,49 @@
+"""NetCDF-4 files, through xarray."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.base
+import dask.multiprocessing
+import xarray as xr
+
+from xfelred.errors import require_extra
+
+
+def write_netcdf(ds: xr.Dataset, path: Path) -> None:
+    """Write a prepared Dataset as netCDF-4."""
+    if find_spec("h5netcdf") is None:
+        raise require_extra("h5netcdf", "io")
+    complex_names = [n for n, v in ds.variables.items() if v.dtype.kind == "c"]
+    if complex_names:
+        raise ValueError(
+            f"netCDF has no complex numbers, but {complex_names[0]!r} is complex;"
+            " write its .real and .imag, or a .zarr or .nxs file"
+        )
+    ds = ds.copy(deep=False)
+    ds.attrs = without_booleans(ds.attrs)
+    for variable in ds.variables.values():
+        variable.attrs = without_booleans(variable.attrs)
+    # The lock that xarray puts around the file cannot go to a pool of processes.
+    pool = dask.base.get_scheduler() is dask.multiprocessing.get
+    with dask.config.set(scheduler="threads") if pool else nullcontext():
+        ds.to_netcdf(path, engine="h5netcdf", format="NETCDF4")
+
+
+def without_booleans(attrs: dict[Any, Any]) -> dict[Any, Any]:
+    """Return attributes with 0 and 1 for booleans, which netCDF does not know."""
+    return {key: as_number(value) for key, value in attrs.items()}
+
+
+def as_number(value: Any) -> Any:
+    """Return an attribute, or 0 and 1 for the booleans in it."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, list):
+        return [as_number(item) for item in value]
+    return value

@@ -1,0 +1,79 @@
+"""TIFF images and stacks, page by page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import dask.array
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import require_extra
+
+# Larger files need the 64-bit variant of the format; the rest is room for its tables.
+CLASSIC_LIMIT = 2**32 - 2**25
+
+
+def write_tiff(ds: xr.Dataset, path: Path) -> None:
+    """Write the only variable of a prepared Dataset; axes go in the description."""
+    if find_spec("tifffile") is None:
+        raise require_extra("tifffile", "io")
+    from tifffile import imwrite
+
+    da = only_image(ds)
+    dtype = np.dtype("uint8") if da.dtype == bool else da.dtype
+    imwrite(
+        path,
+        pages(da, dtype),
+        shape=da.shape,
+        dtype=dtype,
+        bigtiff=da.size * dtype.itemsize > CLASSIC_LIMIT,
+        photometric="minisblack",
+        metadata=None,
+        description=description(da, ds),
+        software=f"xfelred {ds.attrs['xfelred_version']}",
+    )
+
+
+def only_image(ds: xr.Dataset) -> xr.DataArray:
+    """Return the variable to draw, or raise if the choice or its shape is not clear."""
+    if len(ds.data_vars) != 1:
+        raise ValueError(
+            f"a TIFF file holds one variable, got {', '.join(map(str, ds.data_vars))};"
+            " choose one: xf.write(ds['mean'], 'mean.tif')"
+        )
+    da = next(iter(ds.data_vars.values()))
+    if da.ndim not in (2, 3) or not da.size or da.dtype.kind not in "biuf":
+        raise ValueError(
+            "a TIFF file holds numbers on two or three axes, got"
+            f" {da.dtype} {dict(da.sizes)}; select or average first,"
+            " or assemble modules: ops.assemble(da, geometry)"
+        )
+    return da
+
+
+def pages(da: xr.DataArray, dtype: np.dtype) -> Iterator[NDArray[np.generic]]:
+    """Yield one image after the other; of a lazy array, one block is held at a time."""
+    stack = da if da.ndim == 3 else da.expand_dims("page")
+    if stack.chunks is None:
+        yield from stack.values.astype(dtype)
+        return
+    array: dask.array.Array = stack.data
+    start = 0
+    for size in array.chunks[0]:
+        yield from array[start : start + size].compute().astype(dtype)
+        start += size
+
+
+def description(da: xr.DataArray, ds: xr.Dataset) -> str:
+    """Return the axes, units and provenance as JSON, in plain ASCII for TIFF."""
+    axes = {
+        str(dim): da[dim].values.astype(str).tolist() if dim in da.coords else None
+        for dim in da.dims[: da.ndim - 2]
+    }
+    content = {"name": str(da.name), "dims": [str(d) for d in da.dims], "axes": axes}
+    return json.dumps({**content, "attrs": da.attrs, "provenance": ds.attrs})

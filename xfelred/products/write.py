@@ -1,0 +1,92 @@
+"""Write results; the file format follows from the end of the name."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import xarray as xr
+
+from xfelred.products.atomic import atomic_output
+from xfelred.products.cxi import write_cxi
+from xfelred.products.netcdf import write_netcdf
+from xfelred.products.nexus import write_nexus
+from xfelred.products.prepare import prepare
+from xfelred.products.tiff import write_tiff
+from xfelred.products.zarr_store import refuse_unfinished, resume_zarr, write_zarr
+
+logger = logging.getLogger("xfelred.products")
+
+WRITERS: dict[str, Callable[[xr.Dataset, Path], None]] = {
+    ".zarr": write_zarr,
+    ".nxs": write_nexus,
+    ".h5": write_nexus,
+    ".hdf5": write_nexus,
+    ".nc": write_netcdf,
+    ".cxi": write_cxi,
+    ".tif": write_tiff,
+    ".tiff": write_tiff,
+}
+
+
+def write(
+    obj: xr.Dataset | xr.DataArray,
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Compute a result block by block and write it.
+
+    Parameters
+    ----------
+    obj : Dataset or DataArray
+        Lazy or not. Memory use is a few blocks, however long the result.
+    path : path
+        The ending chooses the format: ``.zarr`` (zarr v3), ``.nxs`` ``.h5``
+        ``.hdf5`` (NeXus), ``.nc`` (netCDF-4), ``.cxi`` (frames for CrystFEL and
+        others), ``.tif`` ``.tiff`` (one image or a stack).
+    resume : bool
+        Keep finished blocks when the call is interrupted, and continue with what
+        an interrupted call has left. Only for ``.zarr``.
+    overwrite : bool
+        Replace a product of this name once the new one is complete; with `resume`,
+        start anew.
+
+    Returns
+    -------
+    Path
+        Where the product is. After an error nothing new carries this name.
+
+    Raises
+    ------
+    OutputExistsError
+        There is such a product, or an unfinished one, and `overwrite` is false.
+    ValueError
+        The format is unknown or cannot hold this result.
+    MissingExtraError
+        The format needs a package that is not installed.
+    """
+    path = Path(path).absolute()
+    writer = WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise ValueError(
+            f"no file format ends in {path.suffix!r} ({path.name});"
+            f" there are {', '.join(WRITERS)}"
+        )
+    if resume and writer is not write_zarr:
+        raise ValueError(
+            f"resume=True works with .zarr only, got {path.suffix!r};"
+            " write a .zarr first, then convert it with another xf.write"
+        )
+    ds = prepare(obj)
+    if resume:
+        resume_zarr(ds, path, overwrite=overwrite)
+    else:
+        refuse_unfinished(path, overwrite=overwrite)
+        with atomic_output(path, overwrite=overwrite) as partial:
+            writer(ds, partial)
+    logger.info("wrote %s", path)
+    return path

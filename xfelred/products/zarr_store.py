@@ -1,0 +1,268 @@
+"""Zarr v3 stores, in one go or block by block so that a second call can continue."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+import zarr
+from dask.base import tokenize
+
+from xfelred import __version__
+from xfelred.errors import InconsistentDataError, OutputExistsError
+from xfelred.products.atomic import check_free, idle_threads_at_end, publish, remove
+from xfelred.products.blocks import (
+    Region,
+    batches,
+    block_list,
+    compute_batch,
+    is_regular,
+    store_chunks,
+)
+
+# One chunk is one file: few enough for a cluster's disk, small enough for one image.
+CHUNK_BYTES = 2**24
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+TOKEN = "write_token"
+
+
+def write_zarr(ds: xr.Dataset, path: Path) -> None:
+    """Write a prepared Dataset as a zarr v3 group; all variables in one graph."""
+    ds = with_regular_blocks(with_variable_text(ds))
+    ds.to_zarr(
+        path, mode="w", zarr_format=3, consolidated=False, encoding=chunk_encoding(ds)
+    )
+    consolidate(path)
+
+
+def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
+    """Write a prepared Dataset block by block; a second call computes what is missing.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Lazy variables are recognised by the names of their dask arrays: the same
+        run, selection and operations give the same names in every session.
+    path : Path
+        Final name. Until all blocks are written everything is in ``<path>.partial``:
+        the store, and ``manifest.json`` with the blocks that are safe on disk.
+    overwrite : bool
+        Start anew, whatever is there.
+    """
+    tokens = {str(n): token(v) for n, v in ds.variables.items()}
+    ds = with_regular_blocks(with_variable_text(ds))
+    ds.attrs[TOKEN] = json.dumps(tokens)
+    work = partial_directory(path)
+    if overwrite:
+        discard_unfinished(path)
+    elif path.exists():
+        check_finished(path, tokens)
+        discard_unfinished(path)
+        return
+    check_free(path, overwrite=overwrite)
+    store = work / path.name
+    manifest = Manifest(work / MANIFEST, tokens)
+    if not manifest.read():
+        discard_unfinished(path)
+        work.mkdir()
+        write_template(ds, store)
+        manifest.write()
+    with idle_threads_at_end():
+        write_missing(ds, store, manifest)
+    consolidate(store)
+    publish(store, path, overwrite=overwrite)
+    remove(work)
+
+
+@dataclass
+class Manifest:
+    """The blocks of an unfinished product that are safe on disk.
+
+    Attributes
+    ----------
+    path : Path
+        The JSON file.
+    tokens : dict
+        Name of a variable -> what identifies its data.
+    done : set
+        (name of a variable, first index of the block along each axis).
+    """
+
+    path: Path
+    tokens: Mapping[str, str]
+    done: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+
+    def read(self) -> bool:
+        """Load what an interrupted call has done; return whether there was one."""
+        if not self.path.exists():
+            return False
+        content = json.loads(self.path.read_text())
+        compare_tokens(self.path.parent, content["tokens"], self.tokens)
+        self.done = {(name, tuple(corner)) for name, corner in content["done"]}
+        return True
+
+    def write(self) -> None:
+        """Replace the file in one step: a reader sees the old one or the new one."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "xfelred_version": __version__,
+            "tokens": self.tokens,
+            "done": sorted(self.done),
+        }
+        new = self.path.with_suffix(".new")
+        with new.open("w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, self.path)
+
+
+def token(variable: xr.Variable) -> str:
+    """Return what identifies the data of a variable; nothing is computed."""
+    if variable.chunks is not None:
+        return str(variable.data.name)
+    return f"values-{tokenize(variable.values)}"
+
+
+def partial_directory(path: Path) -> Path:
+    """Return where an unfinished product is kept."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def refuse_unfinished(path: Path, *, overwrite: bool) -> None:
+    """Raise if an earlier, interrupted call left blocks that this one would ignore."""
+    work = partial_directory(path)
+    if not work.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(
+            f"{work} holds the blocks of an interrupted call; pass resume=True to"
+            " finish it, or overwrite=True to start anew"
+        )
+    discard_unfinished(path)
+
+
+def discard_unfinished(path: Path) -> None:
+    """Delete what an interrupted call left, and nothing else that has its name."""
+    work = partial_directory(path)
+    if not work.exists():
+        return
+    own = {path.name, MANIFEST, Path(MANIFEST).with_suffix(".new").name}
+    if not work.is_dir() or not {p.name for p in work.iterdir()} <= own:
+        raise OutputExistsError(
+            f"{work} is not an unfinished product of xfelred; move it away, or choose"
+            " another name"
+        )
+    remove(work)
+
+
+def with_variable_text(ds: xr.Dataset) -> xr.Dataset:
+    """Return `ds` with text of variable length, the only text of zarr v3."""
+    text = {n: v.astype(object) for n, v in ds.variables.items() if v.dtype.kind == "U"}
+    out = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
+    return out.assign({n: v for n, v in text.items() if n in ds.data_vars})
+
+
+def with_regular_blocks(ds: xr.Dataset) -> xr.Dataset:
+    """Return `ds` with lazy blocks of one size along each axis, as zarr wants them."""
+    for name, variable in ds.variables.items():
+        if variable.chunks is None or all(is_regular(c) for c in variable.chunks):
+            continue
+        sizes = {dim: max(c) for dim, c in variable.chunksizes.items()}
+        ds[name] = ds[name].chunk(sizes)
+    return ds
+
+
+def chunk_encoding(ds: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
+    """Return chunks for each variable that divide its lazy blocks."""
+    return {
+        name: {"chunks": store_chunks(v.shape, v.chunks, v.dtype.itemsize, CHUNK_BYTES)}
+        for name, v in ds.variables.items()
+        if v.ndim
+    }
+
+
+def consolidate(path: Path) -> None:
+    """Gather the metadata in one file, so that opening does not list directories."""
+    with warnings.catch_warnings():
+        # Readers that do not know this addition to the v3 format ignore it.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(path, zarr_format=3)
+
+
+def write_template(ds: xr.Dataset, store: Path) -> None:
+    """Write everything but the blocks of the lazy variables."""
+    ds.to_zarr(
+        store,
+        mode="w",
+        zarr_format=3,
+        consolidated=False,
+        encoding=chunk_encoding(ds),
+        compute=False,
+    )
+
+
+def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
+    """Compute the blocks that are not done and write them one by one."""
+    lazy = {str(n): v.data for n, v in ds.variables.items() if v.chunks is not None}
+    missing = [b for b in block_list(lazy) if (b[0], corner(b[1])) not in manifest.done]
+    for batch in batches(missing):
+        for (name, region), values in compute_batch(lazy, batch):
+            write_block(ds, name, store, region, values)
+            manifest.done.add((name, corner(region)))
+            manifest.write()
+
+
+def write_block(
+    ds: xr.Dataset, name: str, store: Path, region: Region, values: Any
+) -> None:
+    """Write one block, encoded as xarray encodes the whole variable."""
+    variable = ds.variables[name]
+    block = xr.Dataset({name: (variable.dims, values, variable.attrs)}, attrs=ds.attrs)
+    if region:
+        where = {str(d): s for d, s in zip(variable.dims, region, strict=True)}
+        block.to_zarr(store, region=where, consolidated=False, zarr_format=3)
+    else:
+        block.to_zarr(store, mode="a", consolidated=False, zarr_format=3)
+
+
+def corner(region: Region) -> tuple[int, ...]:
+    """Return the first index of a block along each axis, which names it."""
+    return tuple(s.start for s in region)
+
+
+def check_finished(path: Path, tokens: Mapping[str, str]) -> None:
+    """Raise unless a finished product holds exactly these data."""
+    found = {}
+    if (path / "zarr.json").is_file():
+        attrs = zarr.open_group(path, mode="r").attrs
+        found = json.loads(str(attrs.get(TOKEN, "{}")))
+    if not found:
+        raise OutputExistsError(
+            f"{path} exists and was not written with resume=True; pass overwrite=True"
+            " to replace it, or choose another name"
+        )
+    compare_tokens(path, found, tokens)
+
+
+def compare_tokens(
+    where: Path, found: Mapping[str, str], wanted: Mapping[str, str]
+) -> None:
+    """Raise unless the lazy variables are the same arrays as those on disk."""
+    if found == wanted:
+        return
+    changed = sorted(
+        n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n)
+    )
+    raise InconsistentDataError(
+        f"{where} was written from other data: {', '.join(changed)} differ"
+        " (another run, selection, chunking or parameter of an operation);"
+        " repeat the original call, or pass overwrite=True to start anew"
+    )

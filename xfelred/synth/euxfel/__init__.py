@@ -1,0 +1,15 @@
+"""Simulated European XFEL runs."""
+
+from xfelred.synth.euxfel.config import RunConfig
+from xfelred.synth.euxfel.layout import KINDS, DetectorKind, pixel_positions
+from xfelred.synth.euxfel.run import write_run
+from xfelred.synth.euxfel.truth import Truth
+
+__all__ = [
+    "KINDS",
+    "DetectorKind",
+    "RunConfig",
+    "Truth",
+    "pixel_positions",
+    "write_run",
+]

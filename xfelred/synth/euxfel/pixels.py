@@ -1,0 +1,207 @@
+"""Pixels of a simulated run: cheap to make, and the same whenever they are asked for.
+
+A frame is ``pulse energy * pattern + pedestal + noise``. The noise is a stretch of one
+long tape of random numbers, from a place given by module, train and pulse: one
+addition per frame instead of a random number per pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.synth.euxfel.config import RunConfig
+from xfelred.synth.euxfel.layout import pixel_positions
+from xfelred.synth.euxfel.shots import Shots
+
+Array = NDArray[Any]
+
+HC_EV_ANGSTROM = 12398.419843320026
+TAPE_LENGTH = 1 << 20
+STAGE_FACTORS = np.array([1.0, 0.1, 0.01], dtype=np.float32)
+STAGE_STEP_ADU = 100.0  # each gain stage has a higher pedestal
+AGIPD_GAIN_LEVELS = np.array([5000, 7000, 9000], dtype=np.uint16)
+JUNGFRAU_GAIN_CODES = np.array([0, 1, 3], dtype=np.uint8)
+LPD_STAGE_BIT = 12
+HOT_FACTOR = 50.0
+PUMPED_SHIFT = 1.05  # rings of the excited sample stand at q times this
+JUNK_ADU = 11111
+
+
+@dataclass(frozen=True)
+class ModulePixels:
+    """What does not change from frame to frame in one module, (slow_scan, fast_scan).
+
+    Parameters
+    ----------
+    pattern : float32, adu
+        Light at pulse energy 1, as the recorded gain stage shows it.
+    change : float32, adu, or None
+        What full response to the laser adds to `pattern`.
+    pedestal : float32, adu, or None
+        Zero level of the recorded gain stage; None for corrected data.
+    stage : uint8
+        Gain stage 0, 1, 2.
+    bad : uint32
+        Bits of the bad-pixel mask, 0 = good.
+    """
+
+    pattern: Array
+    change: Array | None
+    pedestal: Array | None
+    stage: Array
+    bad: Array
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Makes any frame of a run."""
+
+    config: RunConfig
+    shots: Shots
+    modules: dict[int, ModulePixels]
+    tape: Array
+
+    def light(self, module: int, train: int, pulse: int, gain: int = 0) -> Array:
+        """Return the light (float32, adu) of one frame, given by positions."""
+        pixels = self.modules[module]
+        scale = self.shots.intensity[train][pulse]
+        if gain and not self.config.corrected:
+            scale = scale * STAGE_FACTORS[gain]
+        light: Array = pixels.pattern * scale
+        response = self.shots.response[train]
+        if pixels.change is not None and response:
+            light += pixels.change * (scale * response)
+        return light
+
+    def frame(self, module: int, train: int, pulse: int, gain: int = 0) -> Array:
+        """Return one frame as it is stored, given by positions.
+
+        Returns
+        -------
+        float32 or uint16 ([data_gain,] slow_scan, fast_scan), adu
+            AGIPD raw data have the axis of signal and gain; LPD raw data carry the
+            gain stage in bits 12 and 13.
+        """
+        frame = self.light(module, train, pulse, gain)
+        start = mix(self.config.seed, module, train, pulse, gain) % TAPE_LENGTH
+        frame += self.tape[start : start + frame.size].reshape(frame.shape)
+        if self.config.corrected:
+            return frame
+        return self.digitise(frame, self.modules[module], gain)
+
+    def digitise(self, frame: Array, pixels: ModulePixels, gain: int) -> Array:
+        """Return what the readout makes of light and noise: uint16."""
+        facts = self.config.facts
+        if pixels.pedestal is not None:
+            frame += pixels.pedestal + np.float32(gain * STAGE_STEP_ADU)
+        counts = np.rint(frame).clip(0, facts.max_adu).astype(np.uint16)
+        if facts.aggregator == "AGIPD":
+            return np.stack([counts, AGIPD_GAIN_LEVELS[pixels.stage]])
+        if facts.aggregator == "LPD":
+            return counts | ((pixels.stage + gain).astype(np.uint16) << LPD_STAGE_BIT)
+        return counts
+
+    def gain_code(self, module: int) -> Array:
+        """Return the `gain` dataset of one frame of a module: uint8."""
+        stage = self.modules[module].stage
+        return stage if self.config.corrected else JUNGFRAU_GAIN_CODES[stage]
+
+
+def mix(*numbers: int) -> int:
+    """Return a 64-bit number that looks random, from some small ones."""
+    state = 0x243F6A8885A308D3
+    for number in numbers:
+        state = ((state ^ number) * 0x9E3779B97F4A7C15 + 1) & (1 << 64) - 1
+        state ^= state >> 31
+    return state
+
+
+def make_renderer(config: RunConfig, shots: Shots) -> Renderer:
+    """Return what makes the frames of a run."""
+    facts = config.facts
+    positions = config.positions
+    if positions is None:
+        positions = pixel_positions(facts, config.distance_m)
+    wanted = (facts.n_modules, *facts.module_shape, 3)
+    if positions.shape != wanted:
+        raise ValueError(f"positions of shape {positions.shape}; wanted {wanted}")
+    modules = {
+        m: make_module(config, m, positions[m - facts.first_module])
+        for m in config.module_numbers
+    }
+    rng = np.random.default_rng([config.seed, 1])
+    n_pixels = facts.module_shape[0] * facts.module_shape[1]
+    tape = rng.standard_normal(TAPE_LENGTH + n_pixels, dtype=np.float32)
+    tape *= np.float32(config.noise)
+    return Renderer(config, shots, modules, tape)
+
+
+def make_module(config: RunConfig, module: int, positions: Array) -> ModulePixels:
+    """Return the constant pixels of one module from the places of its pixels."""
+    facts = config.facts
+    rng = np.random.default_rng([config.seed, 2, module])
+    signal = scene_pattern(config, positions)
+    bad = draw_bad_pixels(rng, facts.module_shape, config.bad_pixels)
+    signal[bad != 0] += HOT_FACTOR * max(config.amplitude, config.noise)
+    stage = np.zeros(facts.module_shape, dtype=np.uint8)
+    if not config.parallel_gain:
+        for limit in facts.stage_limits:
+            stage += signal > limit
+    change = pedestal = None
+    factor = STAGE_FACTORS[stage] if not config.corrected else np.float32(1)
+    if config.pump and config.scene == "rings":
+        moved = scene_pattern(config, positions, PUMPED_SHIFT)
+        still = scene_pattern(config, positions)
+        change = (config.pump * (moved - still) * factor).astype(np.float32)
+    if not config.corrected:
+        level = facts.pedestal * rng.normal(1, 0.02, facts.module_shape)
+        pedestal = (level + stage * STAGE_STEP_ADU).astype(np.float32)
+    return ModulePixels(
+        (signal * factor).astype(np.float32), change, pedestal, stage, bad
+    )
+
+
+def draw_bad_pixels(
+    rng: np.random.Generator, shape: tuple[int, int], fraction: float
+) -> Array:
+    """Return mask bits, one of bits 0 to 15 for a fraction of the pixels."""
+    bad = np.zeros(shape[0] * shape[1], dtype=np.uint32)
+    n_bad = round(fraction * bad.size)
+    where = rng.choice(bad.size, n_bad, replace=False)
+    bad[where] = np.uint32(1) << rng.integers(0, 16, n_bad, dtype=np.uint32)
+    return bad.reshape(shape)
+
+
+def scene_pattern(config: RunConfig, positions: Array, shift: float = 1.0) -> Array:
+    """Return the light (float64, adu) that one module sees at pulse energy 1."""
+    if callable(config.scene):
+        return np.array(config.scene(positions), dtype=np.float64)
+    if config.scene == "noise":
+        return np.zeros(positions.shape[:-1])
+    if config.scene == "constant":
+        return np.full(positions.shape[:-1], float(config.amplitude))
+    offset = positions - [*config.beam_m, 0.0]
+    radius = np.hypot(offset[..., 0], offset[..., 1])
+    two_theta = np.arctan2(radius, offset[..., 2])
+    q = 4 * np.pi * config.energy_ev / HC_EV_ANGSTROM * np.sin(two_theta / 2)
+    # A pixel of a flat detector sees a solid angle that falls with cos^3.
+    return np.asarray(ring_profile(config, q / shift) * np.cos(two_theta) ** 3)
+
+
+def ring_profile(config: RunConfig, q: Array) -> Array:
+    """Return the scattered intensity (adu) at `q` (1/angstrom), pulse energy 1.
+
+    Notes
+    -----
+    ``amplitude * (0.1 exp(-q) + sum_i exp(-(q - q_i)^2 / 2 w^2) / (1 + i / 4))`` with
+    the ring centres q_i and the width w of the configuration.
+    """
+    profile = 0.1 * np.exp(-q)
+    for i, centre in enumerate(config.q_rings):
+        peak = np.exp(-0.5 * ((q - centre) / config.ring_width) ** 2)
+        profile += peak / (1 + i / 4)
+    return np.asarray(config.amplitude * profile)
