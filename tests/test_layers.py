@@ -214,6 +214,8 @@ def test_module_names_are_plain_and_packages_only_import(path):
 LOADED = """
 import gc, sys
 import xfelred
+for name in xfelred.__all__:
+    getattr(xfelred, name)
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 if "numba" in sys.modules:
     from numba.core.registry import CPUDispatcher

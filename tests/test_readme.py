@@ -40,7 +40,8 @@ def test_code_of_the_readme_runs(tmp_path):
     """One session: each block continues the one before."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
     assert "xf.open_run" in code
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,

@@ -162,7 +162,7 @@ def statistics(
         position, mean, error, color=BLUE, marker="o", ms=4, lw=1.2, label="mean"
     )
     if position.dtype.kind in "iu":
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(ax)
     ax.set(xlabel=label_of(position), ylabel=short_label(mean))
     if "std" in ds:
         legend_above(ax)
@@ -205,7 +205,7 @@ def availability(
     )
     step = max(1, -(-n_modules // 8))
     ax.set_yticks(range(0, n_modules, step), there[MODULE].values[::step])
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(ax)
     first = there[TRAIN].values[0] if n_trains else "none"
     ax.set(ylabel="module", xlabel=f"train, counted from {first}")
     legend_above(
@@ -271,6 +271,13 @@ def tidy(ax: Axes, title: str) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title(title, loc="left", fontsize="medium")
     return ax
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Put no tick between two trains or pulses."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def legend_above(ax: Axes, handles: Sequence[Any] | None = None) -> None:

@@ -129,17 +129,22 @@ def test_long_history_fits(tmp_path):
         assert file["entry/data"].attrs["history"] == long
 
 
-def test_large_fields_are_cut_and_compressed(tmp_path):
-    da = xr.DataArray(
-        dask.array.zeros((40, 64, 64), chunks=(10, 64, 64), dtype="float32"),
-        dims=("frame", "y", "x"),
-        name="image",
+def test_large_fields_are_cut_and_whole_numbers_compressed(tmp_path):
+    image = dask.array.zeros((40, 64, 64), chunks=(10, 64, 64), dtype="float32")
+    ds = xr.Dataset(
+        {
+            "image": (("frame", "y", "x"), image),
+            "count": (("frame", "y", "x"), image.astype("int64")),
+            "small": ("x", np.zeros(64)),
+        }
     )
-    with h5py.File(write(da, tmp_path / "a.h5")) as file:
-        image = file["entry/data/image"]
-        assert image.chunks == (10, 64, 64)
-        assert image.compression == "gzip"
-        assert image.shuffle
+    with h5py.File(write(ds, tmp_path / "a.h5")) as file:
+        data = file["entry/data"]
+        assert data["image"].chunks == (10, 64, 64)
+        assert data["image"].compression is None
+        assert data["count"].compression == "gzip"
+        assert data["count"].shuffle
+        assert data["small"].chunks is None
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".zarr", ".nc", ".tif"])

@@ -55,7 +55,7 @@ class Places:
     type=click.Path(file_okay=False, path_type=Path),
 )
 @click.option(
-    "--trains", default=20, show_default=True, type=click.IntRange(2), metavar="N",
+    "--trains", default=16, show_default=True, type=click.IntRange(2), metavar="N",
     help="Length of the simulated run; a train is about 23 MB.",
 )  # fmt: skip
 @click.option(
@@ -136,7 +136,7 @@ def open_frames(directory: Path) -> xr.DataArray:
     run = xf.open_run(directory)
     say(f"run = xf.open_run({os.fspath(directory)!r})")
     say("run", repr(run))
-    frames = run.frames()
+    frames: xr.DataArray = run.frames()
     say("frames = run.frames()")
     say("frames", repr(frames))
     return frames

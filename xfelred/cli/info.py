@@ -68,7 +68,8 @@ def describe_key(data: Any) -> dict[str, Any]:
 def key_lines(keys: dict[str, dict[str, Any]]) -> list[str]:
     """Return one line of text for each key, in columns."""
     width = max(map(len, keys), default=0)
-    return [
-        f"  {name:{width}}  {key['dtype']} {tuple(key['shape'])} {key['units'] or ''}".rstrip()
-        for name, key in keys.items()
-    ]
+    lines = []
+    for name, key in keys.items():
+        facts = f"{key['dtype']} {tuple(key['shape'])} {key['units'] or ''}"
+        lines.append(f"  {name:{width}}  {facts}".rstrip())
+    return lines

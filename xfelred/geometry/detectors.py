@@ -238,19 +238,26 @@ def jungfrau_panels(
     if any(abs(sign) != 1 for pair in signs for sign in pair):
         raise ValueError(f"orientations are pairs of +1 and -1, not {signs}")
     pitch = LAYOUTS["JUNGFRAU"].pitch[0]
-    scale = pitch if unit is None else unit
+    # In pixels until the end: a corner half way between two pixels stays so.
+    scale = 1.0 if unit is None else unit / pitch
     gap = asic_gap * scale
-    step = 256 * pitch + gap
+    step = 256 + gap
     panels = []
     for module, ((x, y), (sx, sy)) in enumerate(zip(offsets, signs, strict=True)):
-        x0 = x * scale + (0.0 if sx == 1 else 4 * 256 * pitch + 3 * gap)
-        y0 = y * scale + (0.0 if sy == 1 else 2 * 256 * pitch + gap)
+        x0 = x * scale + (0 if sx == 1 else 4 * 256 + 3 * gap)
+        y0 = y * scale + (0 if sy == 1 else 2 * 256 + gap)
         panels += [
             Panel(
                 module,
                 (256 * row, 256 * row + 256),
                 (256 * column, 256 * column + 256),
-                vector((x0 + sx * column * step, y0 + sy * row * step, 0)),
+                vector(
+                    (
+                        (x0 + sx * column * step) * pitch,
+                        (y0 + sy * row * step) * pitch,
+                        0,
+                    )
+                ),
                 vector((0, sy * pitch, 0)),
                 vector((sx * pitch, 0, 0)),
             )

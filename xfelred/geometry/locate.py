@@ -179,7 +179,7 @@ def pixel_index(
         else:
             raise GeometryMismatchError(
                 f"geometry has {size(geometry.known_shape)}, data has {dim}"
-                f"={da.sizes[dim]}; locate the whole modules, then select pixels"
+                f"={da.sizes[dim]}; give whole modules, and select pixels afterwards"
             )
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
     index = np.ix_(*axes)

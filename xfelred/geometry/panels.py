@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,12 +174,12 @@ def lattice_panels(
     straight = xyz.copy()
     straight[:, 1::2] -= stagger * fast_step[:, None, None]
     panels = []
-    for rows in breaks(straight, axis=1):
-        for columns in breaks(straight, axis=2):
-            panel = fit_panel(straight, module, rows, columns, stagger)
-            if panel is None:
-                return []
-            panels.append(panel)
+    rows, columns = breaks(straight, axis=1), breaks(straight, axis=2)
+    for slow, fast in product(rows, columns):
+        panel = fit_panel(straight, module, slow, fast, stagger)
+        if panel is None:
+            return []
+        panels.append(panel)
     return panels
 
 

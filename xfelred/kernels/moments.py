@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -18,6 +19,7 @@ from xfelred.kernels.statistics import (
 )
 
 State = dict[str, NDArray[Any]]
+PAGE_BACKED = 1 << 20  # bytes
 LANES = 64  # columns into which a reduction along the last axis is folded
 
 SUMS = frozenset({"mean", "sum", "var", "std", "sem"})
@@ -157,19 +159,45 @@ def result(state: State, name: str, ddof: int) -> NDArray[Any]:
     """Return one statistic of a state; NaN where there is nothing to tell."""
     n = state["count"]
     if name == "count":
-        return n.astype(np.int64)
+        return compact(n, np.dtype(np.int64))
     if name in EXTREMA:
         value = state["low" if name == "min" else "high"]
         kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
         return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
+    out = page_backed(n.shape)
     if name == "sum":
-        return state["pivot"] * n + state["s1"]
+        return np.add(state["pivot"] * n, state["s1"], out=out)
     with np.errstate(invalid="ignore", divide="ignore"):
         if name == "mean":
-            return np.where(n > 0, state["pivot"] + state["s1"] / n, np.nan)
+            np.divide(state["s1"], n, out=out)
+            out += state["pivot"]
+            out[n == 0] = np.nan
+            return out
         free = n - (1 if name == "sem" else ddof)
-        m2 = np.maximum(state["s2"] - state["s1"] * state["s1"] / n, 0.0)
-        var = np.where(free > 0, m2 / free, np.nan)
-        if name == "var":
-            return var
-        return np.sqrt(var) if name == "std" else np.sqrt(var / n)
+        np.divide(state["s1"] * state["s1"], n, out=out)
+        np.subtract(state["s2"], out, out=out)
+        np.maximum(out, 0.0, out=out)
+        out /= free
+        out[free <= 0] = np.nan
+        if name == "sem":
+            out /= n
+        return out if name == "var" else np.sqrt(out, out=out)
+
+
+def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values of a dtype; the memory of one value where all are equal."""
+    if values.size and (values == values.flat[0]).all():
+        return np.broadcast_to(np.asarray(values.flat[0], dtype), values.shape)
+    return values.astype(dtype)
+
+
+def page_backed(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return an array whose memory goes back to the system as soon as it is dropped.
+
+    Blocks of a result live until the result is put together. On the heap they would
+    stay with the process afterwards and double its peak.
+    """
+    n = prod(shape) * 8
+    if n < PAGE_BACKED:
+        return np.empty(shape)
+    return np.frombuffer(mmap.mmap(-1, n), np.float64).reshape(shape)

@@ -129,7 +129,9 @@ def checked_dims(
             raise ValueError(f"no dim {d!r} to reduce; the array has {da.dims}")
     for name in which:
         if name not in KNOWN:
-            raise ValueError(f"unknown statistic {name!r}; choose from {', '.join(KNOWN)}")
+            raise ValueError(
+                f"unknown statistic {name!r}; choose from {', '.join(KNOWN)}"
+            )
     if not which or da.dtype.kind not in "iufb":
         raise ValueError(f"which={which!r} of dtype {da.dtype} cannot be computed")
     return dims
@@ -151,7 +153,11 @@ def masks(
         senses.append("bad")
     for name in (AVAILABLE, RECORDED):
         good = da.coords.get(name)
-        if good is not None and set(good.dims) <= set(da.dims) and not good.values.all():
+        if (
+            good is not None
+            and set(good.dims) <= set(da.dims)
+            and not good.values.all()
+        ):
             companions.append(good.reset_coords(drop=True))
             senses.append("good")
     return companions, tuple(senses)
@@ -162,6 +168,8 @@ def labelled(value: xr.DataArray, name: str, da: xr.DataArray) -> xr.DataArray:
     unit = str(da.attrs.get(UNITS, ""))
     unit = {"count": "1", "var": f"({unit})**2" if unit else ""}.get(name, unit)
     what: Hashable = da.attrs.get(LONG_NAME) or da.name or "value"
-    long_name = f"number of values of {what}" if name == "count" else f"{name} of {what}"
+    long_name = (
+        f"number of values of {what}" if name == "count" else f"{name} of {what}"
+    )
     value.attrs = {UNITS: unit or "1", LONG_NAME: long_name}
     return value

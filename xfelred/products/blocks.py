@@ -18,6 +18,8 @@ Region = tuple[slice, ...]
 LazyArrays = Mapping[str, dask.array.Array]
 # Blocks that are computed in one go hold at most this much, and at least one block.
 BATCH_BYTES = 2**28
+# Smaller arrays stay in one piece and uncompressed in HDF5 files.
+SMALL_BYTES = 2**16
 
 
 def store_chunks(
@@ -52,6 +54,22 @@ def store_chunks(
             divisor = next(d for d in range(fitting, 0, -1) if size % d == 0)
             chunk[axis] = divisor if 8 * divisor > fitting else size
     return tuple(chunk)
+
+
+def hdf5_storage(array: Any, limit_bytes: int) -> dict[str, Any]:
+    """Return how an HDF5 file stores an array: its chunks and filters.
+
+    Whole numbers, above all masks and counts, shrink a lot. The last digits of
+    measured floats are noise: gzip would take 20 % off, at a tenth of the speed.
+    """
+    if not (array.ndim and array.size) or array.nbytes <= SMALL_BYTES:
+        return {}
+    blocks = getattr(array, "chunks", None)
+    chunks = store_chunks(array.shape, blocks, array.dtype.itemsize, limit_bytes)
+    if array.dtype.kind not in "biu":
+        return {"chunks": chunks}
+    gzip = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    return {"chunks": chunks, **gzip}
 
 
 def is_regular(sizes: Sequence[int]) -> bool:

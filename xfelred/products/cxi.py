@@ -27,7 +27,7 @@ from xfelred.names import (
     TRAIN,
     UNITS,
 )
-from xfelred.products.blocks import store, store_chunks
+from xfelred.products.blocks import hdf5_storage, store
 
 CXI_VERSION = 150
 # One chunk is one image of one module, as the programs read it.
@@ -140,14 +140,6 @@ def bad_pixels(da: xr.DataArray, keep: NDArray[np.intp]) -> dask.array.Array:
 
 def make_images(group: h5py.Group, name: str, array: dask.array.Array) -> None:
     """Make room for images, chunked so that one of them can be read alone."""
-    chunks = store_chunks(array.shape, array.chunks, array.dtype.itemsize, CHUNK_BYTES)
-    data = group.create_dataset(
-        name,
-        array.shape,
-        array.dtype,
-        chunks=chunks if array.size else None,
-        compression="gzip" if array.size else None,
-        compression_opts=1 if array.size else None,
-        shuffle=bool(array.size),
-    )
+    options = hdf5_storage(array, CHUNK_BYTES)
+    data = group.create_dataset(name, array.shape, array.dtype, **options)
     data.attrs["axes"] = AXES if array.ndim == 4 else AXES.split(":", 1)[1]

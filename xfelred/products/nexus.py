@@ -12,12 +12,10 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred.names import HISTORY, LONG_NAME, UNITS
-from xfelred.products.blocks import store, store_chunks
+from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.prepare import CREATED
 
 CHUNK_BYTES = 2**20
-# Fields below this size stay in one piece and uncompressed.
-SMALL_BYTES = 2**16
 # Where a Dataset holds the standard error of a variable (users.md, design.md 4).
 ERROR_NAMES = {"intensity": "sigma", "mean": "sem", "correlation": "sem"}
 ONLY_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
@@ -104,13 +102,7 @@ def write_field(
     """Write a variable, or make room for it and add its blocks to `lazy`."""
     values, extra = encoded(variable)
     is_lazy = isinstance(values, dask.array.Array)
-    options: dict[str, Any] = {}
-    if values.ndim and values.size and values.nbytes > SMALL_BYTES:
-        blocks = values.chunks if is_lazy else None
-        options["chunks"] = store_chunks(
-            values.shape, blocks, values.dtype.itemsize, CHUNK_BYTES
-        )
-        options |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    options = hdf5_storage(values, CHUNK_BYTES)
     if is_lazy:
         data.create_dataset(name, values.shape, values.dtype, **options)
         lazy[name] = values

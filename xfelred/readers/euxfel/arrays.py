@@ -14,7 +14,8 @@ from xfelred.readers.euxfel.module_keys import MultimodKeyData
 from xfelred.readers.euxfel.plans import entry_window
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import JUNGFRAU, Detector, XtdfDetector
+    from xfelred.readers.euxfel.detector import Detector
+    from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
 
 TRAIN_AXIS = "train"
 

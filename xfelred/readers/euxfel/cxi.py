@@ -17,7 +17,7 @@ from xfelred.readers.euxfel.module_plans import stored_as
 from xfelred.readers.hdf5 import open_dataset
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import Detector
+    from xfelred.readers.euxfel.detector import Detector
 
 AXES = "experiment_identifier:module_identifier"
 GOOD_FILL = {"gain": 0, "mask": 0xFFFFFFFF}

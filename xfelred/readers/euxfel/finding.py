@@ -11,7 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError, SourceNameError, did_you_mean, listing
-from xfelred.readers.euxfel.detectors import CLASSES, Detector
+from xfelred.readers.euxfel.detector import Detector
+from xfelred.readers.euxfel.detectors import CLASSES
 from xfelred.readers.euxfel.identify import names_in, sources_of
 from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.specs import SPECS

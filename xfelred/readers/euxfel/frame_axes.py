@@ -28,7 +28,8 @@ from xfelred.readers.euxfel.module_plans import Layout
 from xfelred.readers.euxfel.selection import ById, ByIndex
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import JUNGFRAU, Detector, XtdfDetector
+    from xfelred.readers.euxfel.detector import Detector
+    from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
     from xfelred.readers.euxfel.frames import FramesRequest
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 import xfelred
 from xfelred.readers.euxfel.locate import accepted
 from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
-from xfelred.readers.euxfel.module_plans import Layout, Pixels, module_plan
 from xfelred.readers.euxfel.plans import counted_patterns
 from xfelred.readers.hdf5 import open_dataset, open_group
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,14 +14,13 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, PropertyNameError, SelectionEmptyError
+from xfelred.errors import InconsistentDataError, SelectionEmptyError
 from xfelred.kernels.masking import masked
-from xfelred.lazy import Map, Node, Patterns, Source, one_each, planned
+from xfelred.lazy import Map, Node, Source, planned
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
     CELL,
-    DATA_GAIN,
     FAST,
     FINGERPRINT,
     FRAME,
@@ -47,7 +46,7 @@ from xfelred.readers.euxfel.module_plans import (
 from xfelred.readers.euxfel.plans import entry_window
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import Detector
+    from xfelred.readers.euxfel.detector import Detector
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from xfelred.errors import SourceNameError, did_you_mean, listing
 from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import Detector
+    from xfelred.readers.euxfel.detector import Detector
     from xfelred.readers.euxfel.run import Run
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.errors import NoDataError, TrainIDError
+from xfelred.errors import TrainIDError
 from xfelred.lazy import ReadPlan, Source, planned
 from xfelred.names import UNITS
 from xfelred.readers.euxfel.files import FileIndex, text
@@ -25,6 +25,7 @@ from xfelred.readers.euxfel.selection import (
     select_train_ids,
     split_evenly,
 )
+from xfelred.readers.euxfel.single_value import single_value
 from xfelred.readers.hdf5 import open_dataset, read_rows
 
 BLOCK = 128 << 20
@@ -390,36 +391,7 @@ class KeyData:
             If `reduce_by` is given for text.
         """
         data = self.ndarray()
-        if not len(data):
-            raise NoDataError(f"{self.source}/{self.key} has no data in these trains")
-        if self.dtype == object:
-            return self.single_text(data, reduce_by)
-        if reduce_by is None:
-            value = np.median(data, axis=0)
-        elif reduce_by == "first":
-            value = data[0]
-        elif isinstance(reduce_by, str):
-            value = numpy_function(reduce_by)(data, axis=0)
-        else:
-            value = reduce_by(data)
-        if not np.allclose(data, value, rtol=rtol, atol=atol):
-            off = float(np.max(np.abs(np.asarray(data, float) - value)))
-            raise ValueError(
-                f"{self.source}/{self.key} is not constant: it differs from {value} by up"
-                f" to {off}, more than rtol={rtol}, atol={atol} allow"
-            )
-        return value
-
-    def single_text(self, data: NDArray[Any], reduce_by: Any) -> str:
-        """Return the only text in the data."""
-        if reduce_by is not None:
-            raise TypeError("reduce_by has no meaning for text")
-        found = sorted(set(data.ravel()))
-        if len(found) > 1:
-            raise ValueError(
-                f"{self.source}/{self.key} has {len(found)} texts: {found[:5]}"
-            )
-        return str(found[0])
+        return single_value(data, f"{self.source}/{self.key}", rtol, atol, reduce_by)
 
     # -- train by train --------------------------------------------------------------
 
@@ -451,15 +423,3 @@ class KeyData:
     ) -> tuple[int, NDArray[Any]]:
         """Return (train ID, data) of the train at a position."""
         return self.train_from_id(int(self.ids[i]), keep_dims)
-
-
-REDUCERS = frozenset(
-    {"mean", "median", "min", "max", "sum", "nanmean", "nanmedian", "nanmin", "nanmax"}
-)
-
-
-def numpy_function(name: str) -> Callable[..., Any]:
-    """Return a numpy reduction by its name."""
-    if name not in REDUCERS:
-        raise ValueError(f"unknown reduction {name!r}; choose from {sorted(REDUCERS)}")
-    return getattr(np, name)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from xfelred.lazy import Map, Node, ReadPlan, Source
 from xfelred.readers.euxfel.module_plans import stored_as
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import Detector
+    from xfelred.readers.euxfel.detector import Detector
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -77,7 +77,7 @@ def presented(
     series = xr.DataArray(
         times, dims="trainId", coords={"trainId": run.ids}
     ).to_series()
-    zone = ZoneInfo("Europe/Berlin") if local else timezone.utc
+    zone = ZoneInfo("Europe/Berlin") if local else UTC
     series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
     if pydatetime:
         return [None if t is None or t != t else t.to_pydatetime() for t in series]

@@ -24,7 +24,7 @@ from xfelred.readers.euxfel.module_plans import (
 from xfelred.readers.euxfel.plans import counted_patterns, entry_window
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import Detector
+    from xfelred.readers.euxfel.detector import Detector
 
 BLOCK = 128 << 20
 SUB_BLOCK = 16 << 20

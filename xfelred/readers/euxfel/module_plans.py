@@ -15,7 +15,7 @@ from xfelred.lazy.indexing import Selector
 from xfelred.readers.hdf5 import read_rows
 
 if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import Detector
+    from xfelred.readers.euxfel.detector import Detector
 
 
 @dataclass(frozen=True)

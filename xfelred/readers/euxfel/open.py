@@ -11,7 +11,6 @@ from typing import Any
 
 import h5py
 
-
 from xfelred.readers.euxfel.files import read_file, read_files
 from xfelred.readers.euxfel.matching import chosen, without
 from xfelred.readers.euxfel.run import Run, make_run

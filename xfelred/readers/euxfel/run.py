@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.errors import MultiRunError, TrainIDError
 from xfelred.readers.euxfel import finding, summary, tables
 from xfelred.readers.euxfel.files import FileIndex
-from xfelred.readers.euxfel.key_data import KeyData
-from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
+from xfelred.readers.euxfel.joining import entries_of, joined_entries, same_run
+from xfelred.readers.euxfel.locate import all_train_ids
 from xfelred.readers.euxfel.matching import chosen, unknown_source, without
 from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
 from xfelred.readers.euxfel.selection import TrainIDs, select_train_ids, split_evenly
@@ -151,10 +150,8 @@ class Run:
     def __contains__(self, item: object) -> bool:
         if isinstance(item, tuple) and len(item) == 2:
             source, key = item
-            return (
-                source in self.all_sources
-                and key in self.entries[self.legacy_sources.get(source, source)]
-            )
+            present = self.legacy_sources.get(str(source), str(source))
+            return present in self.entries and key in self.entries[present]
         return item in self.all_sources
 
     __iter__ = None  # run[0] selects a train, so a loop would be misleading
@@ -256,7 +253,11 @@ class Run:
         InconsistentDataError
             If a source has the same train twice.
         """
-        return join(self, *others)
+        runs = (self, *others)
+        ids = np.unique(np.concatenate([r.ids for r in runs]))
+        files = tuple({f.path: f for r in runs for f in r.files}.values())
+        suspects = all(r.inc_suspect_trains for r in runs)
+        return Run(joined_entries(runs, ids), files, ids, same_run(runs), suspects)
 
     def __or__(self, other: Run) -> Run:
         return self.union(other)
@@ -448,63 +449,5 @@ def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> R
         If a source has the same train twice.
     """
     ids = all_train_ids(files, inc_suspect_trains)
-    by_source: dict[str, list[FileIndex]] = {}
-    control = set()
-    for file in files:
-        control |= file.control
-        for name in sorted(file.control | (file.instrument - set(file.legacy))):
-            by_source.setdefault(name, []).append(file)
-    grouped = {s: tuple(f) for s, f in sorted(by_source.items())}
-    check_conflicts(grouped, inc_suspect_trains)
-    entries = {
-        s: SourceData(
-            s, "CONTROL" if s in control else "INSTRUMENT", f, ids,
-            inc_suspect_trains=inc_suspect_trains,
-        )
-        for s, f in grouped.items()
-    }  # fmt: skip
+    entries = entries_of(files, ids, inc_suspect_trains)
     return Run(entries, files, ids, inc_suspect_trains=inc_suspect_trains)
-
-
-def join(*runs: Run) -> Run:
-    """Return several runs or selections as one."""
-    ids = np.unique(np.concatenate([r.ids for r in runs]))
-    suspects = all(r.inc_suspect_trains for r in runs)
-    entries: dict[str, SourceData] = {}
-    for run in runs:
-        for name, new in run.entries.items():
-            old = entries.get(name)
-            entries[name] = new if old is None else merged(old, new)
-    if len({id(e.ids) for e in entries.values()}) == 1 or all(
-        np.array_equal(e.ids, ids) for e in entries.values()
-    ):
-        entries = {s: e.with_ids(ids) for s, e in entries.items()}
-    check_conflicts({s: used_files(e) for s, e in entries.items()}, suspects)
-    files = tuple({f.path: f for r in runs for f in r.files}.values())
-    return Run(entries, files, ids, same_run(runs), suspects)
-
-
-def merged(old: SourceData, new: SourceData) -> SourceData:
-    """Return one source from two: all files, trains and keys of both."""
-    files = tuple({f.path: f for f in (*old.files, *new.files)}.values())
-    keys = None
-    if old.selected_keys is not None and new.selected_keys is not None:
-        keys = old.selected_keys | new.selected_keys
-    ids = np.union1d(old.ids, new.ids)
-    return replace(old, files=files, selected_keys=keys, ids=ids, memo={})
-
-
-def used_files(source: SourceData) -> tuple[FileIndex, ...]:
-    """Return the files that hold a selected train of a source."""
-    return tuple(f for f in source.files if np.isin(f.train_ids, source.ids).any())
-
-
-def same_run(runs: Sequence[Run]) -> bool:
-    """Return whether all data are known to come from one run."""
-    if not all(r.single for r in runs):
-        return False
-    if len({tuple(sorted(f.path for f in r.files)) for r in runs}) == 1:
-        return True
-    found = [run_metadata(r.files) for r in runs]
-    names = {(m.get("proposalNumber"), m.get("runNumber")) for m in found}
-    return len(names) == 1 and None not in next(iter(names))
