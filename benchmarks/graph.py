@@ -25,7 +25,9 @@ def long_plan():
     trains = np.arange(TRAINS)
     target = (trains // per_file)[:, None] + np.arange(MODULES) * FILES
     first = np.tile(((trains % per_file) * PULSES)[:, None], (1, MODULES))
-    names = [(f"m{m}s{s}.h5", f"{m}/data") for m in range(MODULES) for s in range(FILES)]
+    names = [
+        (f"m{m}s{s}.h5", f"{m}/data") for m in range(MODULES) for s in range(FILES)
+    ]
     return ReadPlan(
         read_rows=read_rows, targets=tuple(names), target=target, first=first,
         pattern=np.zeros(TRAINS, int), patterns=one_each(PULSES), slot_shape=(PULSES,),
@@ -50,7 +52,9 @@ def main():
         },
     )  # fmt: skip
     steps["lazy array"] = time.perf_counter()
-    chosen = frames.sel(module=slice(2, 9), pulse=slice(0, 200)).isel(train=slice(5, 90_000))
+    chosen = frames.sel(module=slice(2, 9), pulse=slice(0, 200)).isel(
+        train=slice(5, 90_000)
+    )
     steps["selection"] = time.perf_counter()
     result = ops.statistics(chosen, dim=("train",))
     whole = ops.statistics(frames, dim=("train", "pulse"))
@@ -62,8 +66,10 @@ def main():
         print(f"{name:<26}{at - previous:8.3f} s")
         previous = at
     print(f"built, selected, reduced  {steps['two reductions'] - start:8.3f} s")
-    print(f"{frames.nbytes / 1e12:.0f} TB, {frames.data.npartitions} blocks, {tasks} tasks,"
-          f" result {dict(result.sizes)}")
+    print(
+        f"{frames.nbytes / 1e12:.0f} TB, {frames.data.npartitions} blocks, {tasks} tasks,"
+        f" result {dict(result.sizes)}"
+    )
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ baseline reads one train of one module after the other with h5py and adds the sa
 sums (value, square, count) in float64 with numpy, in one thread. dask uses 2 threads.
 """
 
+import dask
 import h5py
 import numpy as np
 from common import corrected_run, machine, median_times, peak_memory, read_once, table
 
-import dask
 import xfelred as xf
 from xfelred import ops
 
@@ -50,7 +50,9 @@ def loop(path, per_pulse):
                     square += (x * x).sum(axis=0)
                     count += good.sum(axis=0)
             mean = total / count
-            results.append((mean, np.sqrt(np.maximum(square / count - mean**2, 0)), count))
+            results.append(
+                (mean, np.sqrt(np.maximum(square / count - mean**2, 0)), count)
+            )
     return results
 
 
@@ -82,10 +84,13 @@ def main():
     print(f"{frames.nbytes / 1e9:.2f} GB")
     for dims, per_pulse in ((("train", "pulse"), False), (("train",), True)):
         variants = {
-            "h5py loop: value, square, count (baseline)": lambda p=per_pulse: loop(path, p),
+            "h5py loop: value, square, count (baseline)": lambda p=per_pulse: loop(
+                path, p
+            ),
             "h5py loop: value, square, no NaN": lambda p=per_pulse: fast_loop(path, p),
         }
         for n in (1, 2):
+
             def ours(n=n, dims=dims):
                 with dask.config.set(scheduler="threads", num_workers=n):
                     return ops.statistics(frames, dim=dims).compute()
@@ -101,7 +106,9 @@ def main():
     for dims in ("train+pulse", "train"):
         short_peak = peak_memory(MEMORY, path, dims)
         long_peak = peak_memory(MEMORY, long, dims)
-        print(f"peak memory, {dims}: {short_peak:.0f} MB; run twice as long: {long_peak:.0f} MB")
+        print(
+            f"peak memory, {dims}: {short_peak:.0f} MB; run twice as long: {long_peak:.0f} MB"
+        )
 
 
 if __name__ == "__main__":

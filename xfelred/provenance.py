@@ -1,4 +1,4 @@
-"""The history of a result: one line of text per operation, the same bytes every time."""
+"""The history of a result: one line per operation, the same bytes every time."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ p/corner_y = 0
 
 def test_camera_length_in_the_data_must_be_given(write):
     path = write(ONE.format(head="clen = /LCLS/detector_1/EncoderValue"))
-    with pytest.raises(MissingConstantError, match="EncoderValue.*clen="):
+    with pytest.raises(MissingConstantError, match=r"EncoderValue.*clen="):
         Geometry.from_crystfel(path)
     geometry = Geometry.from_crystfel(path, clen=0.15)
     assert (geometry.z == 0.15).all()

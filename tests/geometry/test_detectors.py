@@ -139,7 +139,7 @@ def test_detector_is_known_by_source_name(name, expected):
 
 
 def test_unknown_detector_is_named_with_those_that_are_known():
-    with pytest.raises(ValueError, match="LPD2M.*AGIPD1M"):
+    with pytest.raises(ValueError, match=r"LPD2M.*AGIPD1M"):
         Geometry.from_quad_positions("LPD2M", LPD_QUADS)
 
 

@@ -24,7 +24,9 @@ def positions():
 def frames(shape=(2, 3, 4, 5), modules=(2, 5, 7)):
     dims = ("train", *DIMS)[-len(shape) :]
     coords = {"module": list(modules)} if modules is not None else {}
-    return xr.DataArray(np.ones(shape, np.float32), coords, dims, attrs={"units": "adu"})
+    return xr.DataArray(
+        np.ones(shape, np.float32), coords, dims, attrs={"units": "adu"}
+    )
 
 
 def flat(shape, **kwargs):
@@ -51,7 +53,9 @@ def test_coordinates_follow_their_formulas():
     assert out.q.attrs["units"] == "1/angstrom"
     assert out.phi.attrs["units"] == "rad"
     assert out.solid_angle.attrs["units"] == "1"
-    assert all("long_name" in out[name].attrs for name in out.coords if name != "module")
+    assert all(
+        "long_name" in out[name].attrs for name in out.coords if name != "module"
+    )
 
 
 def test_solid_angle_of_a_flat_detector_is_the_cube_of_the_cosine():
@@ -64,9 +68,7 @@ def test_solid_angle_falls_with_the_square_of_the_distance():
     both = Geometry.from_panels(
         [near.moved(-0.1), near.moved(0.0)], (1, 4, 5), distance=0.1
     )
-    alone = [
-        Geometry((1, 4, 5), (panel,), distance=0.1) for panel in both.panels
-    ]
+    alone = [Geometry((1, 4, 5), (panel,), distance=0.1) for panel in both.panels]
     first, second = (locate(frames((4, 5), None), g).solid_angle for g in alone)
     assert float(first[2, 2]) == pytest.approx(1.0)
     assert float(second[2, 2]) == pytest.approx(0.25)

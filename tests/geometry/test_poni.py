@@ -6,8 +6,11 @@ import warnings
 import numpy as np
 import pytest
 
-from xfelred.errors import GeometryMismatchError, InconsistentDataError
-from xfelred.errors import MissingConstantError
+from xfelred.errors import (
+    GeometryMismatchError,
+    InconsistentDataError,
+    MissingConstantError,
+)
 from xfelred.geometry import Geometry
 from xfelred.geometry.poni import read_poni
 

@@ -93,7 +93,9 @@ def test_two_axes_multiply():
     np.testing.assert_allclose(both, expected)
 
 
-@pytest.mark.parametrize("numbers", [[1, 1, 1], [0, 0, 0], [0, 7, 0], [3, 0, 2], [2] * 3])
+@pytest.mark.parametrize(
+    "numbers", [[1, 1, 1], [0, 0, 0], [0, 7, 0], [3, 0, 2], [2] * 3]
+)
 def test_packed_lists_come_back(numbers):
     start = np.concatenate([[0], np.cumsum(numbers)])
     bins = np.arange(start[-1]) % 4

@@ -417,7 +417,7 @@ def test_a_file_cut_off_after_opening(layout, tmp_path):
     options = SMALL | {"compression": None, "layout": layout}
     truth = write_run(tmp_path, **options)
     frames = xf.open_run(tmp_path).frames(bad_pixels=None)
-    faults.truncate(truth.file(3), 0.5)
+    faults.truncate(truth.file(3), 0.2)
     with refused(OSError, truth.file(3).name):
         frames.compute()
 

@@ -165,6 +165,7 @@ def lcls(
 
 def from_quad_positions(
     cls: type[Geometry],
+    /,
     detector: str,
     quads: Sequence[Pair],
     *,
@@ -256,7 +257,8 @@ def from_crystfel(
 
     `clen` (m), `energy` and `wavelength` win over the file, and are needed where it
     only names a place in the data. Modules glued along slow_scan are taken apart in
-    `locate` and `ops.assemble`, as the data have them.
+    `locate` and `ops.assemble`, as the data have them. Bad regions are in the property
+    `bad_pixels`, to be given to operations; nothing applies them by itself.
     """
     given = photon_energy(energy, wavelength)
     file = crystfel.read_crystfel(path, clen=clen, energy=given)
@@ -287,7 +289,7 @@ def from_extra_geom(
     numbered from 0, others need `modules`, or are matched by position.
     """
     xyz = np.moveaxis(np.asarray(geometry.get_pixel_positions()), -1, 0)
-    panels = exact_corners(find_panels(xyz), getattr(geometry, "modules", ()))
+    panels = exact_panels(find_panels(xyz), getattr(geometry, "modules", ()))
     xyz[2] += distance or 0.0
     numbered = "1M" in getattr(geometry, "detector_type_name", "")
     default = range(xyz.shape[1]) if numbered else None
@@ -303,21 +305,26 @@ def from_extra_geom(
     )
 
 
-def exact_corners(
+def exact_panels(
     panels: Sequence[Panel], modules: Sequence[Sequence[Any]]
 ) -> tuple[Panel, ...]:
-    """Return panels with the corners of EXtra-geom's tiles, to the last bit.
+    """Return panels with the vectors of EXtra-geom's tiles, to the last bit.
 
-    Corners found from positions differ from them by rounding errors, which would decide
+    Vectors found from positions differ from them by rounding errors, which would decide
     where a tile goes that lies half way between two pixels of an assembled image.
     """
     out = []
     for panel in panels:
         tiles = modules[panel.module] if panel.module < len(modules) else ()
         near = [
-            tile.corner_pos
+            replace(
+                panel,
+                corner=vector(tile.corner_pos),
+                slow_step=vector(tile.ss_vec),
+                fast_step=vector(tile.fs_vec),
+            )
             for tile in tiles
             if np.allclose(tile.corner_pos, panel.corner, rtol=0, atol=1e-9)
         ]
-        out.append(replace(panel, corner=vector(near[0])) if near else panel)
+        out.append(near[0] if near else panel)
     return tuple(out)

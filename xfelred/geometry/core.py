@@ -133,17 +133,17 @@ class Geometry:
     @property
     def x(self) -> NDArray[np.floating]:
         """Pixel centres along x, (module, slow_scan, fast_scan), m."""
-        return self.centres[0]
+        return np.asarray(self.centres[0])
 
     @property
     def y(self) -> NDArray[np.floating]:
         """Pixel centres along y, (module, slow_scan, fast_scan), m."""
-        return self.centres[1]
+        return np.asarray(self.centres[1])
 
     @property
     def z(self) -> NDArray[np.floating]:
         """Pixel centres along the beam, (module, slow_scan, fast_scan), m."""
-        return self.centres[2]
+        return np.asarray(self.centres[2])
 
     @cached_property
     def lattice(self) -> tuple[Panel, ...]:

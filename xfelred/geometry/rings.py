@@ -220,7 +220,7 @@ def positions(values: Floats, edges: Floats) -> NDArray[np.intp]:
 
 def unrolled(phi: Floats, edges: Floats) -> Floats:
     """Return angles moved by whole turns to where the edges are."""
-    return np.mod(phi - edges[0], TURN) + edges[0]
+    return np.asarray(np.mod(phi - edges[0], TURN) + edges[0])
 
 
 def closed(edges: Floats) -> Floats:

@@ -77,7 +77,8 @@ def integrate_azimuthally(
     pixels = int(np.prod(block.shape[-n_core:], dtype=np.int64))
     frames = plain_numbers(frames.reshape(-1, pixels))
     weights = factor.reshape(-1).astype(np.float64, copy=False)
-    gain, norms = (1 / weights, np.ones_like(weights)) if mean else (None, weights)
+    with np.errstate(divide="ignore"):  # pixels in no bin may have no factor
+        gain, norms = (1 / weights, np.ones_like(weights)) if mean else (None, weights)
     entries = unpacked_entries([m.reshape(-1) for m in maps[: len(maps) - n_masks]])
     n_bins = int(np.prod(shape))
 

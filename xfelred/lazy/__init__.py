@@ -2,8 +2,10 @@
 
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.blocks import map_frames
+from xfelred.lazy.leaves import Reduction, State
 from xfelred.lazy.nodes import Const, Map, Node, Source, View
-from xfelred.lazy.reduce import Reduction, State, reduce_frames
+from xfelred.lazy.partition import block_chunks
+from xfelred.lazy.reduce import reduce_frames
 from xfelred.lazy.source import Patterns, ReadPlan, RowReader, Rows, one_each
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Source",
     "State",
     "View",
+    "block_chunks",
     "map_frames",
     "one_each",
     "planned",

@@ -31,7 +31,7 @@ from xfelred.lazy.source import ReadPlan
 Chunks = Mapping[str, tuple[int, ...]]
 
 
-class PlannedArray(da.Array):
+class PlannedArray(da.Array):  # type: ignore[misc]
     """A dask array with the recipe (`node`) that made it.
 
     It is an ordinary dask array in every respect but two: basic and sorted integer
@@ -182,7 +182,8 @@ def planned(node: Node, chunks: Chunks) -> PlannedArray:
     """
     if dask.config.get("array.query-planning", False):
         raise RuntimeError(
-            "dask's experimental setting 'array.query-planning' is on and breaks labelled"
+            "dask's experimental setting 'array.query-planning' is on and breaks"
+            " labelled"
             " arrays; switch it off: dask.config.set({'array.query-planning': False})"
         )
     return PlannedArray(layered(node, chunks), node)
@@ -214,7 +215,8 @@ class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
     produces_tasks: bool = False
 
     @property
-    def numblocks(self) -> tuple[int, ...]:  # type: ignore[override]
+    def numblocks(self) -> tuple[int, ...]:
+        """Number of blocks along every axis."""
         return tuple(len(c) for c in self.chunks)
 
     def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
@@ -249,7 +251,7 @@ def view_layer(node: View, chunks: Chunks) -> da.Array:
         take_axes, node.dims, arg, node.arg.dims,
         dims=node.arg.dims, target=node.dims,
         dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
-        align_arrays=False, name=f"view-{node.token}-{dask.base.tokenize(arg.chunks)[:8]}",
+        align_arrays=False, name=f"view-{dask.base.tokenize(node.token, arg.chunks)}",
     )  # fmt: skip
 
 

@@ -31,9 +31,9 @@ def map_frames(
     kernel : callable
         Importable function ``kernel(block, *companion_blocks, **params)`` on numpy
         arrays, which it must not modify. `block` has all frame axes first, in the order
-        of `array`, then `core_dims`, whole and in the order given. A companion comes with
-        the same axes, of length 1 where it lacks one. The kernel returns the frame axes
-        and then those of `out_core`.
+        of `array`, then `core_dims`, whole and in the order given. A companion comes
+        with the same axes, of length 1 where it lacks one. The kernel returns the frame
+        axes and then those of `out_core`.
     array : DataArray
         Array in memory or lazy.
     *companions : DataArray
@@ -65,10 +65,15 @@ def map_frames(
     out = core if out_core is None else tuple(out_core.items())
     arrays = [array, *companions]
     nodes = [node_of(a) for a in arrays]
-    make = dict(
-        kernel=kernel, frame_dims=frame_dims, core_dims=tuple(core_dims), out_core=out,
-        dtype=np.dtype(dtype or array.dtype), name=name or kernel.__name__, params=params,
-    )  # fmt: skip
+    make = {
+        "kernel": kernel,
+        "frame_dims": frame_dims,
+        "core_dims": tuple(core_dims),
+        "out_core": out,
+        "dtype": np.dtype(dtype or array.dtype),
+        "name": name or kernel.__name__,
+        "params": params,
+    }
     whole = {d: (array.sizes[d],) for d in core_dims}
     chunks = {**chunks_of(array), **whole}
     if all(n is not None for n in nodes) and not isinstance(nodes[0], Const):
@@ -97,11 +102,11 @@ def check(
         if d not in array.dims:
             raise ValueError(f"the array has no dim {d!r}; it has {array.dims}")
     for companion in companions:
-        for d, n in companion.sizes.items():
-            if array.sizes.get(d) != n:
+        for dim, n in companion.sizes.items():
+            if array.sizes.get(dim) != n:
                 raise ValueError(
-                    f"{companion.name or 'a companion'} has {d}={n}, but the array has"
-                    f" {dict(array.sizes)}; select or align it first"
+                    f"{companion.name or 'a companion'} has {dim}={n}, but the array"
+                    f" has {dict(array.sizes)}; select or align it first"
                 )
 
 

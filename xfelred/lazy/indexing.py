@@ -40,38 +40,39 @@ def normalized(index: Any, n: int) -> tuple[Selector, bool] | None:
     """
     if isinstance(index, slice):
         start, stop, step = index.indices(n)
-        if step < 1:
-            return None
-        return slice(start, max(start, stop), step), False
+        return (slice(start, max(start, stop), step), False) if step > 0 else None
     if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
         i = int(index)
         if not -n <= i < n:
             raise IndexError(f"index {i} is out of bounds for an axis of length {n}")
         i %= n
         return slice(i, i + 1, 1), True
-    if not isinstance(index, (list, np.ndarray)):
+    if not isinstance(index, (list, np.ndarray)) or np.ndim(index) != 1:
         return None
-    positions = np.asarray(index)
-    if positions.ndim != 1:
+    positions = sorted_positions(np.asarray(index), n)
+    return None if positions is None else (as_slice(positions), False)
+
+
+def sorted_positions(index: NDArray[Any], n: int) -> NDArray[np.int64] | None:
+    """Return an integer or boolean index as increasing positions, None if it is not."""
+    if index.dtype == bool:
+        if len(index) != n:
+            raise IndexError(f"boolean index of length {len(index)} on axis of {n}")
+        return np.flatnonzero(index)
+    if not len(index):
+        return np.zeros(0, np.int64)
+    if index.dtype.kind not in "iu":
         return None
-    if positions.dtype == bool:
-        if len(positions) != n:
-            raise IndexError(f"boolean index of length {len(positions)} on axis of {n}")
-        positions = np.flatnonzero(positions)
-    if not len(positions):
-        return slice(0, 0, 1), False
-    if positions.dtype.kind not in "iu":
-        return None
-    if positions.min() < -n or positions.max() >= n:
-        raise IndexError(f"index {positions.max()} is out of bounds for length {n}")
-    positions = np.where(positions < 0, positions + n, positions).astype(np.int64)
-    if np.any(np.diff(positions) <= 0):
-        return None
-    return as_slice(positions), False
+    if index.min() < -n or index.max() >= n:
+        raise IndexError(f"index {index.max()} is out of bounds for length {n}")
+    positions = np.where(index < 0, index + n, index).astype(np.int64)
+    return None if np.any(np.diff(positions) <= 0) else positions
 
 
 def as_slice(positions: NDArray[np.int64]) -> Selector:
     """Return sorted positions as a slice where they are evenly spaced."""
+    if not len(positions):
+        return slice(0, 0, 1)
     if len(positions) == 1:
         return slice(int(positions[0]), int(positions[0]) + 1, 1)
     steps = np.diff(positions)
@@ -82,7 +83,7 @@ def as_slice(positions: NDArray[np.int64]) -> Selector:
 
 
 def chunks_after(chunks: tuple[int, ...], selector: Selector) -> tuple[int, ...]:
-    """Return the chunk lengths that a selector leaves of `chunks`, empty ones dropped."""
+    """Return the chunk lengths that a selector leaves of `chunks`, without zeros."""
     edges = np.concatenate([[0], np.cumsum(chunks)])
     if isinstance(selector, slice):
         # ceil((edge - start) / step), clipped to the number selected

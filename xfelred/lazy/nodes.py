@@ -32,14 +32,17 @@ class Source:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
         return self.plan.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of the numbers."""
         return self.plan.dtype
 
     @property
     def token(self) -> str:
+        """Identity of the recipe."""
         return self.plan.token
 
 
@@ -53,10 +56,12 @@ class Const:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of the numbers."""
         return self.array.dtype
 
 
@@ -69,14 +74,17 @@ class View:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
         return tuple(sizes(self.arg)[d] for d in self.dims)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of the numbers."""
         return self.arg.dtype
 
     @property
     def token(self) -> str:
+        """Identity of the recipe."""
         return tokenize("view", self.arg.token, self.dims)
 
 
@@ -109,15 +117,18 @@ class Map:
 
     @property
     def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
         return (*self.frame_dims, *(d for d, _ in self.out_core))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
         n = sizes(self.args[0])
         return (*(n[d] for d in self.frame_dims), *(n for _, n in self.out_core))
 
     @property
     def token(self) -> str:
+        """Identity of the recipe."""
         tokens = [arg.token for arg in self.args]
         kernel = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
         return tokenize(
@@ -171,7 +182,7 @@ def narrow_source(node: Source, index: Selection) -> tuple[Source, dict[str, Sel
     """Cut a source; only the axes inside a row must be plain slices."""
     first_pixel = len(node.dims) - len(node.plan.entry) + node.plan.n_inner
     slices_only = node.dims[first_pixel:]
-    rest = {
+    rest: dict[str, Selector] = {
         d: s for d, s in index.items() if d in slices_only and not isinstance(s, slice)
     }
     taken = tuple(

@@ -33,6 +33,24 @@ def evenly(n: int, length: int) -> tuple[int, ...]:
     return (max(length, 1),) * full + ((rest,) if rest else ()) or (0,)
 
 
+def block_chunks(node: Node, size: int) -> dict[str, tuple[int, ...]]:
+    """Return chunks of about `size` bytes for the blocks of an ordinary dask array.
+
+    Whole modules; the first axis that rows are spread over is cut, and the second one
+    only where a single step of the first is larger than that.
+    """
+    length = sizes(node)
+    lead = lead_dims(node)[:2]
+    chunks: dict[str, tuple[int, ...]] = {d: (n,) for d, n in length.items()}
+    rest = prod(n for d, n in length.items() if d not in lead) * node.dtype.itemsize
+    for i, d in enumerate(lead):
+        step = max(1, rest * prod(length[x] for x in lead[i + 1 :]))
+        chunks[d] = evenly(length[d], max(1, min(size // step, length[d])))
+        if step <= size:
+            break
+    return chunks
+
+
 def partition(node: Node, kept: tuple[str, ...]) -> Partition:
     """Cut a reduction of `node` over all axes but `kept` into tasks.
 
@@ -70,7 +88,7 @@ def partition(node: Node, kept: tuple[str, ...]) -> Partition:
 def regions(
     shape: dict[str, int], cut: dict[str, int], dims: tuple[str, ...]
 ) -> Iterator[dict[str, slice]]:
-    """Yield the slices along `dims` that cut `shape` into pieces, in row-major order."""
+    """Yield the slices along `dims` that cut `shape` into pieces, row-major."""
     ranges = [
         [
             slice(i, min(i + cut[d], shape[d]), 1)

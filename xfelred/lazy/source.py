@@ -36,7 +36,8 @@ class RowReader(Protocol):
         rows: Rows,
         entry: tuple[Selector, ...],
         out: NDArray[Any],
-    ) -> None: ...
+    ) -> None:
+        """Fill `out`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +143,7 @@ class ReadPlan:
         return (len(self.pattern), *self.slot_shape)
 
     def narrow(self, index: tuple[Selector, ...], *, token: str = "") -> ReadPlan:
-        """Return the plan of ``array[index]`` (one slice or sorted int array an axis)."""
+        """Return the plan of ``array[index]``: a slice or sorted int array an axis."""
         n_lead, n_in = len(self.lead_shape), self.n_inner
         inner, module = index[n_lead : n_lead + n_in], index[n_lead + n_in]
         plan = self.narrow_lead(index[:n_lead])

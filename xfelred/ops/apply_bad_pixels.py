@@ -50,7 +50,8 @@ def apply_bad_pixels(
     """
     if bad_pixels.dtype.kind not in "biu":
         raise ValueError(
-            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a mask"
+            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
+            " mask"
             " in which non-zero is good use masks.from_good"
         )
     if da.dtype.kind in "iub" and not np.isfinite(value):

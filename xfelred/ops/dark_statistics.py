@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -83,7 +84,7 @@ def dark_statistics(
     out = xr.Dataset(
         {"pedestal": found["mean"], "noise": found["std"], "n_frames": found["count"]}
     )
-    limits = {
+    limits: dict[str, Any] = {
         "offset_sigma": float(noise_sigma if offset_sigma is None else offset_sigma),
         "noise_sigma": float(noise_sigma),
         "min_frames": int(min_frames),
@@ -115,7 +116,8 @@ def by_cell(
         where = None if cell is None else cell.dims
         hint = "use layout='train'" if FRAME in da.dims else "use by='pulse'"
         raise ValueError(
-            f"by='cell' needs one memory cell for each pulse in all trains; the coordinate"
+            "by='cell' needs one memory cell for each pulse in all trains; the"
+            " coordinate"
             f" 'cell' is on {where}; {hint}"
         )
     return da.swap_dims({PULSE: CELL}), kept

@@ -105,12 +105,12 @@ def integrate_azimuthally(
     bad = None if bad_pixels is None else on_pixels(bad_pixels, da, axis.dims)
     good, masks = factor > 0, unrecorded(da)
     if bad is not None and bad.chunks is None and set(bad.dims) <= set(axis.dims):
-        sizes = {d: da.sizes[d] for d in axis.dims}
-        good &= (bad.variable.set_dims(sizes).transpose(*axis.dims) == 0).values
+        pixels = xr.DataArray(good, dims=axis.dims)
+        good &= (bad.broadcast_like(pixels).transpose(*axis.dims) == 0).values
     elif bad is not None:
         masks.append(bad)
     maps = [factor, *rings.bin_maps(da, axis, edges, phi_edges, good)]
-    sizes = {unit: len(edges) - 1}
+    sizes: dict[str, int] = {unit: len(edges) - 1}
     if phi_edges is not None:
         sizes = {PHI: len(phi_edges) - 1, **sizes}
     names = ("intensity", "count", "norm", *(("sigma",) if errors else ()))
@@ -193,6 +193,12 @@ def on_pixels(
                 " of the data"
             )
         out = out.sel({MODULE: wanted})
+    wrong = [d for d, n in out.sizes.items() if n != da.sizes[d]]
+    if wrong:
+        raise GeometryMismatchError(
+            f"bad_pixels has {dict(out.sizes)}, the data {dict(da.sizes)}; they differ"
+            f" in {listing(wrong)}: select the same pixels, or label the modules"
+        )
     return out.reset_coords(drop=True).drop_vars(out.indexes, errors="ignore")
 
 

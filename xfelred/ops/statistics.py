@@ -111,7 +111,7 @@ def statistics(
     kinds: dict[str, Any] = {"count": np.int64, "min": extreme, "max": extreme}
     if integer:
         kinds["sum"] = np.int64
-    results = {name: kinds.get(name, np.float64) for name in which}
+    results: dict[str, Any] = {name: kinds.get(name, np.float64) for name in which}
     found = reduce_frames(reduction, array, *companions, dims=dims, results=results)
     out = xr.Dataset({name: labelled(v, name, da) for name, v in found.items()})
     out.attrs = dict(da.attrs)
@@ -147,7 +147,8 @@ def masks(
         extra = set(bad_pixels.dims) - set(da.dims)
         if extra:
             raise ValueError(
-                f"bad_pixels has dims {tuple(bad_pixels.dims)}, but the array has {da.dims}"
+                f"bad_pixels has dims {tuple(bad_pixels.dims)}, but the array has"
+                f" {da.dims}"
             )
         companions.append(bad_pixels.rename(BAD_PIXELS).reset_coords(drop=True))
         senses.append("bad")

@@ -45,7 +45,8 @@ class OpenFiles:
                     found = known[name] = self.files[key][name]
         except (OSError, KeyError) as error:
             raise BrokenFileError(
-                f"cannot read {name} in {path}: {error}. If the file was moved or is still"
+                f"cannot read {name} in {path}: {error}. If the file was moved or is"
+                " still"
                 " being copied, open the run again when it is complete"
             ) from error
         if not isinstance(found, h5py.Dataset):
@@ -120,9 +121,8 @@ def read_rows(
     window: tuple[Any, ...] = (0,) * extra + tuple(
         e if isinstance(e, slice) else slice(int(e[0]), int(e[-1]) + 1) for e in entry
     )
-    pick = (slice(None),) + tuple(
-        slice(None) if isinstance(e, slice) else e - e[0] for e in entry
-    )
+    inside = (slice(None) if isinstance(e, slice) else e - e[0] for e in entry)
+    pick = (slice(None), *inside)
     fancy = any(not isinstance(e, slice) for e in entry)
     direct = out.flags.c_contiguous and out.dtype == source.dtype and not fancy
     try:

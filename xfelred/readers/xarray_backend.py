@@ -23,7 +23,7 @@ class XfelredBackend(BackendEntrypoint):
         "options",
     )
 
-    def open_dataset(  # type: ignore[override]
+    def open_dataset(
         self,
         filename_or_obj: Any,
         *,

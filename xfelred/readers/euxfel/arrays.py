@@ -68,7 +68,7 @@ def get_array(
     data = detector.key_data(key)
     if not isinstance(data, FrameKeyData):
         return data.xarray(fill_value=fill_value, roi=roi, astype=astype)
-    return data.select_pulses(pulses).xarray(  # type: ignore[no-any-return]
+    return data.select_pulses(pulses).xarray(
         fill_value=fill_value,
         roi=roi,
         astype=astype,
@@ -89,9 +89,7 @@ def get_dask_array(
     short_label(subtrain_index)
     data = detector.key_data(key)
     if not isinstance(data, FrameKeyData):
-        return data.dask_array(  # type: ignore[no-any-return]
-            labelled=True, fill_value=fill_value, astype=astype
-        )
+        return data.dask_array(labelled=True, fill_value=fill_value, astype=astype)
     lazy = data.lazy(fill_value, astype)
     if len(data.stored[1]) > len(data.entry_shape):
         lazy = lazy[:, :, np.newaxis]
@@ -111,7 +109,7 @@ def complete_trains(detector: Detector, require_all: bool) -> Detector:
     keep = np.ones(len(detector.data.ids), bool)
     for group in groups:
         keep &= (detector.table(group).count > 0).all(axis=1)
-    return detector.with_ids(detector.data.ids[keep])  # type: ignore[no-any-return]
+    return detector.with_ids(detector.data.ids[keep])
 
 
 def common_keys(detector: Detector) -> list[str]:
@@ -124,7 +122,7 @@ def common_keys(detector: Detector) -> list[str]:
 
 def present_modules(detector: Detector, group: str) -> list[int]:
     """Return the positions of the modules with data in the only train."""
-    return np.flatnonzero(detector.table(group).count[0] > 0).tolist()  # type: ignore[no-any-return]
+    return np.flatnonzero(detector.table(group).count[0] > 0).tolist()
 
 
 def trains(
@@ -207,6 +205,6 @@ def cell_trains(
         for key in keys:
             here = present_modules(one, key.partition(".")[0])
             if here:
-                array = get_cell_array(one, key, None, (), None)  # type: ignore[arg-type]
+                array = get_cell_array(one, key, None, (), None)
                 found[key] = array.isel(train=0, drop=True).isel(module=here)
         yield int(tid), found

@@ -1,4 +1,4 @@
-"""Detector data as a CXI file of virtual datasets (CXI 1.50, for CrystFEL and others)."""
+"""Detector data as a CXI 1.50 file of virtual datasets, for CrystFEL and others."""
 
 from __future__ import annotations
 
@@ -176,7 +176,8 @@ def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
         fill = min(int(fill), int(info.max))
     if not np.isfinite(fill) or not info.min <= int(fill) <= info.max:
         raise OverflowError(
-            f"fill value {fill} for {name} does not fit {dtype} ({info.min} to {info.max})"
+            f"fill value {fill} for {name} does not fit {dtype} ({info.min} to"
+            f" {info.max})"
         )
     return dtype.type(int(fill))
 

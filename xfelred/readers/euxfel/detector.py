@@ -178,7 +178,7 @@ class Detector:
         tables = self.memo["tables"]
         if group not in tables:
             tables[group] = module_table(self.data, tuple(self.source_to_modno), group)
-        return tables[group]  # type: ignore[no-any-return]
+        return tables[group]
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -336,7 +336,8 @@ class Detector:
         """
         if self.spec.mask not in self:
             raise RuntimeError(
-                f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in these"
+                f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in"
+                " these"
                 " data; raw data have none, corrected data do"
             )
         data = self.key_data(key or self.spec.data)

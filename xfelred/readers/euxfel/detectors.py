@@ -72,7 +72,7 @@ class XtdfDetector(Detector):
         """Return pulse and memory cell of every frame, checked between modules."""
         if "labels" not in self.memo:
             self.memo["labels"] = labels.read_labels(self)
-        return self.memo["labels"]  # type: ignore[no-any-return]
+        return self.memo["labels"]
 
     def write_frames(self, filename: Any, trains: Any, pulses: Any) -> None:
         """Write chosen frames to a new run file; see `frame_writer.write_frames`."""

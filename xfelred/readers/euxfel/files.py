@@ -96,7 +96,8 @@ def read_index(file: FileIndex, name: str) -> IndexArrays:
         count = np.where(status > 0, last - first.astype(np.int64) + 1, 0) * status
     if len(first) <= file.rows.max(initial=-1) or len(count) < len(first):
         raise BrokenFileError(
-            f"{file.path} is inconsistent: {name} describes {len(first)} trains, but the"
+            f"{file.path} is inconsistent: {name} describes {len(first)} trains, but"
+            " the"
             f" file lists {int(file.rows.max(initial=-1)) + 1}"
         )
     return first.astype(np.int64)[file.rows], count[file.rows]

@@ -68,7 +68,7 @@ def identify_multimod_detectors(
 
 def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
     """Return the detector that a user names, or the only one."""
-    found = {n: cls for n, cls in identify_multimod_detectors(run)}
+    found = dict(identify_multimod_detectors(run))
     if name is None:
         if not found:
             raise SourceNameError(
@@ -76,12 +76,14 @@ def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
             )
         if len(found) > 1:
             raise ValueError(
-                f"several detectors in this run: {listing(sorted(found))}; name one of them"
+                f"several detectors in this run: {listing(sorted(found))}; name one"
+                " of them"
             )
         name = next(iter(found))
     if name not in found:
         raise SourceNameError(
-            f"no detector {name!r} in this run.{did_you_mean(name, found)} Detectors here:"
+            f"no detector {name!r} in this run.{did_you_mean(name, found)} Detectors"
+            " here:"
             f" {listing(sorted(found))}"
         )
     cls: Any = found[name]
@@ -98,8 +100,8 @@ def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
         # One notebook line must not warn about what it shows: frames say what they are.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return cls(run, name, **options)  # type: ignore[no-any-return]
-    return cls(run, name, **options)  # type: ignore[no-any-return]
+            return cls(run, name, **options)
+    return cls(run, name, **options)
 
 
 DETECTOR_OPTIONS = frozenset(
@@ -110,7 +112,7 @@ DETECTOR_OPTIONS = frozenset(
 def frames_of_run(
     run: Run, name: str | None, key: str | None, options: dict[str, Any]
 ) -> xr.DataArray:
-    """Return the frames of a detector; options of the detector and of `frames` mixed."""
+    """Return frames for options of the detector and of `frames` together."""
     own = {k: v for k, v in options.items() if k in DETECTOR_OPTIONS}
     rest = {k: v for k, v in options.items() if k not in DETECTOR_OPTIONS}
     return find_detector(run, name, **own).frames(key, **rest)
@@ -128,7 +130,7 @@ def no_constants(run: Run, name: str | None) -> MissingConstantError:
 def module_counts(
     run: Run, name: str, kind: str
 ) -> tuple[list[int], NDArray[np.int64]] | None:
-    """Return module numbers and entries (module, train) of a detector, without checks."""
+    """Return module numbers and entries (module, train), without checks."""
     found = sources_of(run, kind, name)
     corrected = {s: n for s, (n, c) in found.items() if c} or {
         s: n for s, (n, _) in found.items()

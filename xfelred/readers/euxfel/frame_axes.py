@@ -190,7 +190,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
     data = detector.key_data("data.memoryCell").ndarray(fill_value=0)
     here = detector.table(detector.main_group).count > 0
     first = here.argmax(axis=1)
-    return data[first, np.arange(data.shape[1])].astype(np.int64)  # type: ignore[no-any-return]
+    return data[first, np.arange(data.shape[1])].astype(np.int64)
 
 
 def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.int64]:

@@ -66,7 +66,7 @@ class FrameKeyData(MultimodKeyData):
         return Layout(self.labels.pattern, self.labels.flat(), flat=True)
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> NDArray[Any]:
         """Selected frames of each train."""
         return self.layout.patterns.sizes()[self.layout.pattern]
 
@@ -89,7 +89,7 @@ class FrameKeyData(MultimodKeyData):
         """Return (train[, gain], pulse or cell) of every selected frame."""
         train, at = self.labels.expanded
         values = self.labels.cell if inner == "cellId" else self.labels.pulse
-        levels = [self.ids[train], values[at]]
+        levels: list[NDArray[Any]] = [self.ids[train], values[at]]
         if self.det.parallel_gain:
             levels.insert(1, self.labels.gain[at])
             return pd.MultiIndex.from_arrays(levels, names=[names[0], "gain", names[1]])
@@ -114,7 +114,7 @@ class FrameKeyData(MultimodKeyData):
         dims = [*self.dimensions[:2], *entry]
         return self.stacked(data, dims, inner, ("train", short_label(inner)))
 
-    def xarray(  # type: ignore[override]
+    def xarray(
         self,
         *,
         fill_value: Any = None,
@@ -147,7 +147,7 @@ class FrameKeyData(MultimodKeyData):
     def unstacked(
         self, fill_value: Any, roi: Any, astype: Any, inner: str
     ) -> xr.DataArray:
-        """Read into (module, train[, gain], pulse or cell, ...), NaN where not recorded."""
+        """Read into (module, train[, gain], pulse, ...), NaN where not recorded."""
         labels = self.labels
         labels.check_unique(self.det.detector_name, inner)
         values = labels.cell if inner == "cellId" else labels.pulse
@@ -194,7 +194,7 @@ class FrameKeyData(MultimodKeyData):
             coords["gain"] = gains
         return xr.DataArray(out, dims=dims, coords=coords)
 
-    def dask_array(  # type: ignore[override]
+    def dask_array(
         self,
         *,
         labelled: bool = False,

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-import xfelred
+from xfelred import __version__
 from xfelred.readers.euxfel.locate import accepted
 from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
 from xfelred.readers.euxfel.plans import counted_patterns
@@ -46,14 +46,15 @@ def write_frames(
         )
     if detector.parallel_gain:
         raise ValueError(
-            "frames of parallel-gain data cannot be chosen by pulse: each pulse has three"
+            "frames of parallel-gain data cannot be chosen by pulse: each pulse has"
+            " three"
         )
     chosen = chosen_frames(detector, train_ids, pulse_ids)
     target = os.fspath(filename)
     partial = f"{target}.partial"
     try:
         with h5py.File(partial, "w") as f:
-            f.attrs["writer"] = f"xfelred {xfelred.__version__}"
+            f.attrs["writer"] = f"xfelred {__version__}"
             write_metadata(detector, f)
             for source in detector.source_to_modno:
                 write_source(detector, f, source, chosen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, SelectionEmptyError
 from xfelred.kernels.masking import masked
-from xfelred.lazy import Map, Node, Source, planned
+from xfelred.lazy import Map, Node, Source, block_chunks, planned
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
@@ -50,9 +49,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAYOUTS = ("train", "frame")
-BAD_CHOICES = ("apply", "keep", None)
-MISSING_CHOICES = ("fill", "drop", "raise")
+CHOICES = {
+    "layout": ("train", "frame"),
+    "bad_pixels": ("apply", "keep", None),
+    "missing": ("fill", "drop", "raise"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FramesRequest:
     key: str
     pulses: Any
     layout: Literal["train", "frame"]
-    modules: Iterable[int] | None
+    modules: Any
     roi: Any
     fill_value: Any
     astype: Any
@@ -72,9 +73,7 @@ class FramesRequest:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a word that is not a choice."""
-        for name, choices in (
-            ("layout", LAYOUTS), ("bad_pixels", BAD_CHOICES), ("missing", MISSING_CHOICES)
-        ):  # fmt: skip
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name} must be one of {choices}, not {getattr(self, name)!r}"
@@ -87,7 +86,7 @@ def frames(
     *,
     pulses: Any = np.s_[:],
     layout: Literal["train", "frame"] = "train",
-    modules: Iterable[int] | None = None,
+    modules: Any = None,
     roi: Any = (),
     fill_value: Any = None,
     astype: Any = None,
@@ -103,12 +102,12 @@ def frames(
     key : str, optional
         By default the pixel data.
     pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``, optional
-        Pulses of each train: positions, or pulse IDs with ``by_id``. Of JUNGFRAU, memory
-        cells: positions, or cell numbers with ``by_id``.
+        Pulses of each train: positions, or pulse IDs with ``by_id``. Of JUNGFRAU,
+        memory cells: positions, or cell numbers with ``by_id``.
     layout : {"train", "frame"}, optional
         "train": one axis each for trains and pulses, padded where trains differ;
-        "frame": one axis ``frame`` with coordinates train, pulse and cell, never padded.
-    modules : iterable of int, optional
+        "frame": one axis ``frame`` with coordinates train, pulse, cell, never padded.
+    modules : int or sequence of int, optional
         Numbers of the modules to read.
     roi : slice, int or tuple of these, optional
         Pixels of each module to read; of raw AGIPD data the first axis is
@@ -147,7 +146,8 @@ def frames(
     )  # fmt: skip
     positions = module_positions(detector, request.modules)
     detector = complete(detector, positions, request)
-    axes = (cell_axes if detector.spec.inner else pulse_axes)(detector, request)
+    make_axes: Any = cell_axes if detector.spec.inner else pulse_axes
+    axes: FrameAxes = make_axes(detector, request)
     node, bad = nodes(detector, request, axes, positions)
     array = labelled(detector, request, axes, positions, node)
     if bad is not None and request.bad_pixels == "keep":
@@ -165,16 +165,17 @@ def flattened(array: xr.DataArray) -> xr.DataArray:
     old = array.transpose(TRAIN, PULSE, MODULE, ...)
     dims = (FRAME, *old.dims[2:])
     coords: dict[str, Any] = {
-        k: c.variable for k, c in old.coords.items() if not {TRAIN, PULSE} & set(c.dims)
+        str(k): c.variable
+        for k, c in old.coords.items()
+        if not {TRAIN, PULSE} & set(c.dims)
     }
     trains, pulses = old.sizes[TRAIN], old.sizes[PULSE]
     for name in (TRAIN, PULSE, CELL, AVAILABLE, BAD_PIXELS):
         if name not in old.coords:
             continue
         rest = [d for d in old[name].dims if d not in (TRAIN, PULSE)]
-        full = old[name].variable.set_dims(
-            {TRAIN: trains, PULSE: pulses, **{d: old.sizes[d] for d in rest}}
-        )
+        shape = {TRAIN: trains, PULSE: pulses, **{d: old.sizes[d] for d in rest}}
+        full = old[name].variable.set_dims(shape)  # type: ignore[no-untyped-call]
         values = full.transpose(TRAIN, PULSE, *rest).data
         coords[name] = ((FRAME, *rest), values.reshape((n, *values.shape[2:])))
     data = old.data.rechunk({1: -1}).reshape((n, *old.shape[2:]))
@@ -183,15 +184,16 @@ def flattened(array: xr.DataArray) -> xr.DataArray:
     return out
 
 
-def module_positions(detector: Detector, modules: Iterable[int] | None) -> list[int]:
+def module_positions(detector: Detector, modules: Any) -> list[int]:
     """Return the positions of the modules to read."""
     if modules is None:
         return list(range(len(detector.modules)))
-    wanted = [int(m) for m in ([modules] if np.isscalar(modules) else modules)]  # type: ignore[list-item]
+    wanted = [int(m) for m in np.atleast_1d(np.asarray(modules)).tolist()]
     unknown = sorted(set(wanted) - set(detector.modules))
     if unknown:
         raise SelectionEmptyError(
-            f"{detector.detector_name} has no module {unknown}; it has {detector.modules}"
+            f"{detector.detector_name} has no module {unknown}; it has"
+            f" {detector.modules}"
         )
     return [i for i, m in enumerate(detector.modules) if m in wanted]
 
@@ -209,7 +211,8 @@ def complete(
     if request.missing == "raise":
         train, module = np.argwhere(~here)[0]
         raise InconsistentDataError(
-            f"{int((~here).sum())} gaps (module x train) in {detector.detector_name}: module"
+            f"{int((~here).sum())} gaps (module x train) in"
+            f" {detector.detector_name}: module"
             f" {detector.modules[positions[module]]} has no data in train"
             f" {detector.data.ids[train]}. Use missing='fill' or missing='drop'"
         )
@@ -218,7 +221,7 @@ def complete(
             f"no train of {detector.detector_name} has data of all {len(positions)}"
             " modules; use missing='fill' or fewer modules"
         )
-    return detector.with_ids(detector.data.ids[whole])  # type: ignore[no-any-return]
+    return detector.with_ids(detector.data.ids[whole])
 
 
 def nodes(
@@ -250,28 +253,6 @@ def usable_mask(detector: Detector, key: str) -> bool:
     """Return whether the data have a mask that belongs to the pixels of a key."""
     pixels = {detector.spec.data, detector.spec.data.replace(".data", ".gain")}
     return key in pixels and detector.spec.mask in detector
-
-
-def block_chunks(node: Node, size: int) -> dict[str, tuple[int, ...]]:
-    """Return chunks of all modules and whole trains, or some pulses of one train."""
-    length = dict(zip(node.dims, node.shape, strict=True))
-    chunks = {d: (n,) for d, n in length.items()}
-    first = node.dims[0]
-    second = node.dims[1] if node.dims[1] == PULSE else None
-    one = int(np.prod([n for d, n in length.items() if d not in (first, second)]))
-    frame = max(1, one * node.dtype.itemsize)
-    train = frame * (length[second] if second else 1)
-    n = max(1, size // max(train, 1))
-    chunks[first] = pieces(length[first], n)
-    if second and train > size:
-        chunks[second] = pieces(length[second], max(1, size // frame))
-    return chunks
-
-
-def pieces(n: int, length: int) -> tuple[int, ...]:
-    """Return chunk lengths of n."""
-    full, rest = divmod(n, length)
-    return (length,) * full + ((rest,) if rest or not full else ())
 
 
 def labelled(
@@ -360,16 +341,9 @@ def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
 
 def fingerprint(detector: Detector) -> str:
     """Return what identifies the files behind a detector, as 16 letters."""
-    paths = sorted(
-        {
-            p
-            for source in detector.data.entries.values()
-            for p in map(lambda f: f.token(), source.files)
-        }
-    )
-    return str(
-        tokenize([(p.rsplit("/", 1)[-1], size, mtime) for p, size, mtime in paths])
-    )[:16]
+    files = {f.token() for e in detector.data.entries.values() for f in e.files}
+    names = sorted((p.rsplit("/", 1)[-1], size, mtime) for p, size, mtime in files)
+    return str(tokenize(names))[:16]
 
 
 def recorded_history(

@@ -68,7 +68,8 @@ def choose_sources(
         return plain, False
     if raw is False:
         raise SourceNameError(
-            f"no corrected data of {name}: its sources hold raw data; open the corrected"
+            f"no corrected data of {name}: its sources hold raw data; open the"
+            " corrected"
             f" run (data='proc') or use {kind}(..., raw=True)"
         )
     warnings.warn(

@@ -11,22 +11,21 @@ import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
-from xfelred.lazy import ReadPlan, Source, planned
+from xfelred.lazy import Source, block_chunks, planned
 from xfelred.names import UNITS
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.locate import Location, locate
-from xfelred.readers.euxfel.plans import counted_patterns, entry_window
+from xfelred.readers.euxfel.plans import key_plan
 from xfelred.readers.euxfel.selection import (
     TrainIDs,
     select_train_ids,
     split_evenly,
 )
 from xfelred.readers.euxfel.single_value import single_value
-from xfelred.readers.hdf5 import open_dataset, read_rows
+from xfelred.readers.hdf5 import open_dataset
 
 BLOCK = 128 << 20
 
@@ -94,7 +93,7 @@ class KeyData:
 
     @cached_property
     def dataset(self) -> tuple[np.dtype[Any], tuple[int, ...], dict[str, Any]]:
-        """Dtype, shape of one entry and attributes, from the first file with the key."""
+        """Dtype, entry shape and attributes, from the first file with the key."""
         found = open_dataset(self.source_file_paths[0], self.hdf5_data_path)
         attrs = {**found.attrs, **(found.parent.attrs if self.is_control else {})}
         is_text = h5py.check_string_dtype(found.dtype) is not None
@@ -210,31 +209,6 @@ class KeyData:
 
     # -- the data --------------------------------------------------------------------
 
-    def plan(self, roi: Any = ()) -> tuple[ReadPlan, tuple[int, ...]]:
-        """Return the plan to read all entries, and which axes of it `roi` drops."""
-        window, shape, dropped = entry_window(roi, self.entry_shape)
-        at = self.location.order
-        pattern, patterns = counted_patterns(self.location.count[at])
-        token = tokenize(
-            [f.token() for f in self.files], self.hdf5_data_path, self.ids, window
-        )
-        return ReadPlan(
-            read_rows=read_rows,
-            targets=tuple((f.path, self.hdf5_data_path) for f in self.files),
-            target=self.location.file[at][:, None],
-            first=self.location.first[at][:, None],
-            pattern=pattern,
-            patterns=patterns,
-            slot_shape=(0,),
-            entry=window,
-            entry_shape=shape,
-            n_inner=0,
-            dtype=self.dtype,
-            fill_value=0,
-            flat=True,
-            token=token,
-        ), dropped
-
     def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read the data.
 
@@ -257,7 +231,7 @@ class KeyData:
         BrokenFileError
             If a file cannot be read.
         """
-        plan, dropped = self.plan(roi)
+        plan, dropped = key_plan(self, roi)
         shape = tuple(
             n
             for i, n in enumerate((plan.shape[0], *plan.shape[2:]))
@@ -336,7 +310,8 @@ class KeyData:
         """
         if self.ndim > 1:
             raise TypeError(
-                f"a pandas Series holds one value per entry, but {self.key!r} has entries"
+                f"a pandas Series holds one value per entry, but {self.key!r} has"
+                " entries"
                 f" of shape {self.entry_shape}; use .xarray()"
             )
         index = pd.Index(self.train_id_coordinates(), name="trainId")
@@ -345,18 +320,14 @@ class KeyData:
 
     def dask_array(self, labelled: bool = False) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
-        plan, _ = self.plan()
+        plan, _ = key_plan(self, ())
         dims = (
             "trainId",
             "module",
             *(f"dim_{i}" for i in range(len(self.entry_shape))),
         )
-        per_entry = max(1, self.nbytes // max(plan.shape[0], 1))
-        n = max(1, BLOCK // per_entry)
-        full, rest = divmod(plan.shape[0], n)
-        chunks = {d: (length,) for d, length in zip(dims, plan.shape, strict=True)}
-        chunks["trainId"] = (n,) * full + ((rest,) if rest or not full else ())
-        data = planned(Source(plan, dims), chunks)[:, 0]
+        node = Source(plan, dims)
+        data = planned(node, block_chunks(node, BLOCK))[:, 0]
         if not labelled:
             return data
         kept = [d for d in dims if d != "module"]

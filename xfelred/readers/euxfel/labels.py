@@ -49,7 +49,7 @@ class Labels:
         return np.diff(self.ptr)[self.pattern]
 
     @cached_property
-    def expanded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def expanded(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Train position, and position in the arrays above, of every frame."""
         at = np.arange(len(self.offset))
         train, where, _ = Patterns(self.ptr, at, at).expand(self.pattern)
@@ -80,7 +80,7 @@ class Labels:
         """Return the labels of some trains."""
         return replace(self, pattern=self.pattern[keep])
 
-    def used(self) -> NDArray[np.int64]:
+    def used(self) -> NDArray[Any]:
         """Return the positions in the arrays that occur in at least one train."""
         kinds = np.unique(self.pattern)
         _, at, _ = Patterns(self.ptr, np.arange(len(self.offset)), self.offset).expand(
@@ -96,8 +96,10 @@ class Labels:
             pairs = values[part].astype(np.int64) * N_GAINS + self.gain[part]
             if len(np.unique(pairs)) < len(pairs):
                 raise InconsistentDataError(
-                    f"{name}: a train has the same {label} for several frames, so frames"
-                    " cannot be told apart by it. If this is LPD parallel-gain data pass"
+                    f"{name}: a train has the same {label} for several frames, so"
+                    " frames"
+                    " cannot be told apart by it. If this is LPD parallel-gain data"
+                    " pass"
                     " parallel_gain=True; else read without unstacking"
                     " (unstack_pulses=False, layout='frame')"
                 )
@@ -135,7 +137,7 @@ def assembled(
     pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
     n_gains: int,
 ) -> Labels:
-    """Return labels for distinct kinds of trains, with gain stages one after the other."""
+    """Return labels for distinct kinds of trains, gain stages one after the other."""
     lengths = np.array([n_gains * len(p) for p, _ in pieces], np.int64)
     ptr = np.concatenate([[0], np.cumsum(lengths)])
     empty = [np.zeros(0, np.uint64)]
@@ -173,7 +175,8 @@ def agreed(
             train = np.repeat(detector.data.ids, counts)[at]
             raise InconsistentDataError(
                 f"inconsistent {key} in {detector.detector_name}: frame {inside[at]} of"
-                f" train {train} is {found[differ[0]]} in module {number} and {values[at]}"
+                f" train {train} is {found[differ[0]]} in module {number} and"
+                f" {values[at]}"
                 " in the modules before it. Leave this module out (modules=)"
             )
         values[here], known[here] = found, True

@@ -95,7 +95,8 @@ def checked_value(value: Any, dtype: np.dtype[Any]) -> Any:
     """Return a value for bad pixels; ValueError if the dtype cannot hold it."""
     if dtype.kind in "iu" and not np.isfinite(value):
         raise ValueError(
-            f"bad pixels cannot become {value} in data of dtype {dtype}; pass masked_value="
+            f"bad pixels cannot become {value} in data of dtype {dtype}; pass"
+            " masked_value="
             " a number, or astype='float32' where the data are read"
         )
     return value

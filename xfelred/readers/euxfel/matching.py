@@ -90,7 +90,7 @@ def matching_keys(source: SourceData, key_glob: str) -> frozenset[str] | None:
         return source.selected_keys
     if source.is_control and not key_glob.endswith((".value", "*")):
         key_glob += ".value"
-    return frozenset(k for k in source.keys() if fnmatchcase(k, key_glob))
+    return frozenset(k for k in sorted(source.keys()) if fnmatchcase(k, key_glob))
 
 
 def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:

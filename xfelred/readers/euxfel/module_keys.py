@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.lazy import Node, ReadPlan, Source, planned
+from xfelred.lazy import Node, ReadPlan, Source, block_chunks, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
 from xfelred.readers.euxfel.mask import Mask
@@ -85,7 +85,7 @@ class MultimodKeyData:
         return self.det.data.ids
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> NDArray[Any]:
         """Entries of each train: one, whether recorded or not, for other keys."""
         return np.ones(len(self.ids), np.int64)
 
@@ -279,12 +279,9 @@ class MultimodKeyData:
     def lazy(self, fill_value: Any, astype: Any, per_chunk: int | None = None) -> Any:
         """Return the data as a lazy array (module, entry, ...)."""
         node = self.node(fill_value, astype)
-        n = node.shape[0]
-        size = int(np.prod(node.shape[1:], dtype=np.int64)) * node.dtype.itemsize
-        length = max(1, per_chunk or BLOCK // max(size, 1))
-        full, rest = divmod(n, length)
-        chunks = {d: (k,) for d, k in zip(node.dims, node.shape, strict=True)}
-        chunks[node.dims[0]] = (length,) * full + ((rest,) if rest or not full else ())
+        row = int(np.prod(node.shape[1:], dtype=np.int64)) * node.dtype.itemsize
+        size = BLOCK if per_chunk is None else per_chunk * max(row, 1)
+        chunks = block_chunks(node, size)
         order = (1, 0, *range(2, len(node.dims)))
         return planned(node, chunks).transpose(order)
 

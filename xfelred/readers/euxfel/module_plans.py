@@ -139,6 +139,7 @@ def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
         info = np.iinfo(dtype)
         if not info.min <= int(fill_value) <= info.max:
             raise OverflowError(
-                f"fill value {fill_value} does not fit {dtype} ({info.min} to {info.max})"
+                f"fill value {fill_value} does not fit {dtype} ({info.min} to"
+                f" {info.max})"
             )
     return np.asarray(fill_value).astype(dtype)[()]

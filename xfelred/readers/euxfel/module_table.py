@@ -60,8 +60,10 @@ class ModuleTable:
         if odd.any():
             train, module = np.argwhere(odd)[0]
             raise InconsistentDataError(
-                f"Inconsistent frame counts for train {self.train_ids[train]} of {name}:"
-                f" {self.sources[module]} has {self.count[train, module]} entries, others"
+                f"Inconsistent frame counts for train {self.train_ids[train]} of"
+                f" {name}:"
+                f" {self.sources[module]} has {self.count[train, module]} entries,"
+                " others"
                 f" have {most[train]}. Leave this module or train out (modules=,"
                 " select_trains)"
             )
@@ -69,8 +71,10 @@ class ModuleTable:
         if not keep.any():
             raise SelectionEmptyError(
                 f"no train of {name} has data of at least {min_modules} modules:"
-                f" {len(self.train_ids)} trains and {len(self.sources)} modules were looked"
-                f" at, at most {int((self.count > 0).sum(axis=1).max(initial=0))} modules"
+                f" {len(self.train_ids)} trains and {len(self.sources)} modules were"
+                " looked"
+                f" at, at most {int((self.count > 0).sum(axis=1).max(initial=0))}"
+                " modules"
                 " have data in one train"
             )
         return keep

@@ -34,7 +34,8 @@ def run_files(
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(
-            f"no run directory {root}; it is {'a file' if root.exists() else 'not there'}"
+            f"no run directory {root}; it is"
+            f" {'a file' if root.exists() else 'not there'}"
         )
     names = sorted(
         f.name for f in root.iterdir()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.lazy import Patterns
+from xfelred.lazy import Patterns, ReadPlan
 from xfelred.lazy.indexing import Selector
+from xfelred.readers.hdf5 import read_rows
+
+if TYPE_CHECKING:
+    from xfelred.readers.euxfel.key_data import KeyData
 
 
 def counted_patterns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], Patterns]:
@@ -53,3 +58,28 @@ def entry_window(
             raise TypeError(f"roi takes slices and integers, not {item!r}")
     lengths = tuple(len(range(w.start, w.stop, w.step)) for w in window)
     return tuple(window), lengths, tuple(dropped)
+
+
+def key_plan(key: KeyData, roi: Any) -> tuple[ReadPlan, tuple[int, ...]]:
+    """Return the plan (entry, 1, ...) of a key, and which axes `roi` drops."""
+    window, shape, dropped = entry_window(roi, key.entry_shape)
+    where = key.location
+    pattern, patterns = counted_patterns(where.count[where.order])
+    name = key.hdf5_data_path
+    plan = ReadPlan(
+        read_rows=read_rows,
+        targets=tuple((f.path, name) for f in key.files),
+        target=where.file[where.order][:, None],
+        first=where.first[where.order][:, None],
+        pattern=pattern,
+        patterns=patterns,
+        slot_shape=(),
+        entry=window,
+        entry_shape=shape,
+        n_inner=0,
+        dtype=key.dtype,
+        fill_value=0,
+        flat=True,
+        token=tokenize([f.token() for f in key.files], name, key.ids, window),
+    )
+    return plan, dropped

@@ -10,16 +10,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from xfelred.errors import MultiRunError, TrainIDError
+from xfelred.errors import MultiRunError
 from xfelred.readers.euxfel import finding, summary, tables
+from xfelred.readers.euxfel.access import ScriptAccess
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.joining import entries_of, joined_entries, same_run
 from xfelred.readers.euxfel.locate import all_train_ids
 from xfelred.readers.euxfel.matching import chosen, unknown_source, without
-from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
+from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.selection import TrainIDs, select_train_ids, split_evenly
 from xfelred.readers.euxfel.source_data import SourceData
 
@@ -27,7 +27,7 @@ DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(ScriptAccess):
     """Data of one run (or of several joined), for the selected sources and trains.
 
     Nothing but indexes has been read. Selecting gives a new object.
@@ -140,7 +140,7 @@ class Run:
         raise unknown_source(name, self.all_sources)
 
     def __getitem__(self, item: Any) -> Any:
-        """Return ``run[source]``, ``run[source, key]`` or ``run[selection of trains]``."""
+        """Return ``run[source]``, ``run[source, key]`` or ``run[trains]``."""
         if isinstance(item, str):
             return self.source(item)
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
@@ -205,7 +205,7 @@ class Run:
         require_all, require_any : bool, optional
             Keep only trains in which all, or any, of the selected sources have data.
         warn_drop_trains_frac : float, optional
-            Warn if one source makes `require_all` drop at least this part of the trains.
+            Warn if one source makes `require_all` drop at least this part of them.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class Run:
     def frames(
         self, detector: str | None = None, key: str | None = None, **options: Any
     ) -> xr.DataArray:
-        """Return pixel data as a lazy array (train, pulse, module, slow_scan, fast_scan).
+        """Return pixels as a lazy array (train, pulse, module, slow_scan, fast_scan).
 
         Parameters
         ----------
@@ -314,106 +314,7 @@ class Run:
         """
         raise finding.no_constants(self, detector)
 
-    # -- values ----------------------------------------------------------------------
-
-    def get_array(
-        self,
-        source: str,
-        key: str,
-        extra_dims: Any = None,
-        roi: Any = (),
-        name: str | None = None,
-    ) -> Any:
-        """Read one key as a labelled array; see `KeyData.xarray`."""
-        return self[source, key].xarray(extra_dims=extra_dims, roi=roi, name=name)
-
-    def get_series(self, source: str, key: str) -> pd.Series:
-        """Read one-dimensional data as a pandas Series over trains."""
-        return self[source, key].series()
-
-    def get_dask_array(self, source: str, key: str, labelled: bool = False) -> Any:
-        """Return one key as a lazy array; see `KeyData.dask_array`."""
-        return self[source, key].dask_array(labelled=labelled)
-
-    def get_data_counts(self, source: str, key: str) -> pd.Series:
-        """Return the number of entries of each train; see `KeyData.data_counts`."""
-        return self[source, key].data_counts()
-
-    def get_dataframe(
-        self, fields: Any = None, *, timestamps: bool = False
-    ) -> pd.DataFrame:
-        """Read many one-dimensional keys into a table, joined by train ID."""
-        return tables.dataframe(self, fields, timestamps)
-
-    def get_run_value(self, source: str, key: str) -> Any:
-        """Return the value of a property at the start of the run."""
-        return self.source(source).run_value(key)
-
-    def get_run_values(self, source: str) -> dict[str, Any]:
-        """Return all properties of a device at the start of the run."""
-        return self.source(source).run_values()
-
-    def trains(
-        self,
-        devices: Any = None,
-        train_range: Any = None,
-        *,
-        require_all: bool = False,
-        flat_keys: bool = False,
-        keep_dims: bool = False,
-    ) -> Iterator[tuple[int, dict[Any, Any]]]:
-        """Yield (train ID, {source: {key: array}}) for every train.
-
-        Parameters
-        ----------
-        devices : as `select`, optional
-            Only these sources and keys.
-        train_range : as `select_trains`, optional
-            Only these trains.
-        require_all : bool, optional
-            Leave out trains in which a source has no data.
-        flat_keys : bool, optional
-            Give {(source, key): array} instead.
-        keep_dims : bool, optional
-            Keep the first axis of data with one entry.
-        """
-        run = self if devices is None else self.select(devices)
-        run = run if train_range is None else run.select_trains(train_range)
-        return tables.trains(run, require_all, flat_keys, keep_dims)
-
-    def train_from_id(
-        self,
-        train_id: int,
-        devices: Any = None,
-        *,
-        flat_keys: bool = False,
-        keep_dims: bool = False,
-    ) -> tuple[int, dict[Any, Any]]:
-        """Return (train ID, data) of one train; TrainIDError if it is not selected."""
-        if np.uint64(train_id) not in self.ids:
-            raise TrainIDError(
-                f"train {train_id} is not in this run of {len(self.ids)} trains"
-                + (f" ({self.ids[0]} to {self.ids[-1]})" if len(self.ids) else "")
-            )
-        run = self if devices is None else self.select(devices)
-        run = run.with_ids(np.array([train_id], np.uint64))
-        return next(tables.trains(run, False, flat_keys, keep_dims))
-
-    def train_from_index(
-        self, train_index: int, devices: Any = None, **options: Any
-    ) -> tuple[int, dict[Any, Any]]:
-        """Return (train ID, data) of the train at a position."""
-        return self.train_from_id(int(self.ids[train_index]), devices, **options)
-
-    def train_timestamps(
-        self,
-        labelled: bool = False,
-        *,
-        pydatetime: bool = False,
-        euxfel_local_time: bool = False,
-    ) -> Any:
-        """Return the time of each train, NaT if unknown; see `metadata`."""
-        return train_timestamps(self, labelled, pydatetime, euxfel_local_time)
+    # -- about the run ------------------------------------------------------------
 
     def run_metadata(self) -> dict[str, Any]:
         """Return METADATA of the run; MultiRunError if several were joined."""

@@ -60,7 +60,7 @@ def select_train_ids(train_ids: TrainIDs, selection: Any) -> TrainIDs:
     ----------
     train_ids : uint64 (n,)
         Sorted.
-    selection : slice, int, sequence, bool array, DataArray, ``by_id[...]``, ``by_index[...]``
+    selection : slice, int, sequence, bool array, DataArray, by_id or by_index
         Positions, unless it is ``by_id``. A boolean array has length n; a boolean
         DataArray has a coordinate ``trainId`` or ``train``.
 
@@ -93,7 +93,8 @@ def select_train_ids(train_ids: TrainIDs, selection: Any) -> TrainIDs:
         return train_ids[:0]
     if positions.dtype.kind not in "iu" or positions.ndim != 1:
         raise TypeError(
-            f"trains are selected by slice, integers, booleans or by_id, not {selection!r}"
+            "trains are selected by slice, integers, booleans or by_id, not"
+            f" {selection!r}"
         )
     at = [checked_position(int(i), len(train_ids)) for i in positions]
     return train_ids[np.unique(at)]

@@ -115,7 +115,7 @@ class SourceData:
         """Return every key in the files."""
         if "keys" not in self.memo:
             self.memo["keys"] = frozenset(self.find_keys())
-        return self.memo["keys"]  # type: ignore[no-any-return]
+        return self.memo["keys"]
 
     def find_keys(self) -> list[str]:
         """List the datasets of the source in the first file that has any."""

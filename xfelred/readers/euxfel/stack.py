@@ -160,7 +160,8 @@ def stack_detector_data(
         found = re.search(pattern, source)
         if found is None:
             raise ValueError(
-                f"source {source!r} is not a module of a detector (pattern {pattern!r});"
+                f"source {source!r} is not a module of a detector (pattern"
+                f" {pattern!r});"
                 " select the detector's sources first"
             )
         if data not in values:

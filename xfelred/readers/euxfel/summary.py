@@ -48,7 +48,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
     out.append(
         (
             "control",
-            f"{len(run.control_sources)} sources: {listing(sorted(run.control_sources), 4)}",
+            f"{len(run.control_sources)} sources:"
+            f" {listing(sorted(run.control_sources), 4)}",
         )
     )
     return out

@@ -28,9 +28,8 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
     """
     keep = np.full(len(run.ids), require_all)
     for name, source in run.entries.items():
-        groups = {""} if source.is_control else {
-            k.partition(".")[0] for k in source.keys()
-        }  # fmt: skip
+        keys = source.keys()
+        groups = {""} if source.is_control else {k.partition(".")[0] for k in keys}
         for group in sorted(groups):
             counts = source.with_ids(run.ids).location(group).count > 0
             if not require_all:
@@ -115,30 +114,32 @@ def named_key(run: Run, item: Any) -> KeyData:
     """Return the key that a pair or a text ``source.key`` names."""
     if not isinstance(item, str):
         source, key = item
-        return run[source, key]  # type: ignore[no-any-return]
+        return run[source, key]
     for name in sorted(run.all_sources, key=len, reverse=True):
         for separator in (".", "/"):
             if item.startswith(name + separator):
-                return run[name, item[len(name) + 1 :]]  # type: ignore[no-any-return]
+                return run[name, item[len(name) + 1 :]]
     if item in run:
         known = sorted(run[item].keys(inc_timestamps=False))
         raise PropertyNameError(
             f"{item!r} is a source; name one of its keys: {known[:10]}"
         )
-    return run[item, ""]  # type: ignore[no-any-return]
+    return run[item, ""]
 
 
 def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
     """Return one value, or one vector of pulses, per train."""
     if len(key.entry_shape) > 1:
         raise ValueError(
-            f"{key.source}.{key.key} has entries of shape {key.entry_shape}; scalars are"
+            f"{key.source}.{key.key} has entries of shape {key.entry_shape}; scalars"
+            " are"
             " single values or vectors of pulses. Use run[source, key].xarray()"
         )
     counts = key.location.count
     if counts.max(initial=0) > 1:
         raise InconsistentDataError(
-            f"{key.source}.{key.key} has up to {counts.max()} entries in a train; scalars"
+            f"{key.source}.{key.key} has up to {counts.max()} entries in a train;"
+            " scalars"
             " need one per train. Use run[source, key].xarray()"
         )
     values = key.ndarray()[np.argsort(key.location.order)]

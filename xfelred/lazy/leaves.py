@@ -1,0 +1,270 @@
+"""The tasks at the bottom of a reduction: through a recipe, or block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask._task_spec import DataNode, GraphNode, Task, TaskRef
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from xfelred.lazy.blocks import chunks_of
+from xfelred.lazy.nodes import (
+    Const,
+    Node,
+    aligned,
+    attach,
+    detach,
+    evaluate,
+    narrow,
+    sizes,
+)
+from xfelred.lazy.partition import partition, regions
+
+State = dict[str, NDArray[Any]]
+
+
+class Reduction(Protocol):
+    """The three pieces of a reduction; frozen, picklable and small.
+
+    `needs` names the results that are wanted, so that a state holds no more than that.
+    """
+
+    def partial(
+        self,
+        state: State | None,
+        blocks: Sequence[NDArray[Any]],
+        axes: tuple[int, ...],
+        needs: frozenset[str],
+    ) -> State:
+        """Return `state` with more blocks reduced along `axes`, or a first state."""
+
+    def combine(self, states: Sequence[State]) -> State:
+        """Return one state for several; the order counts; inputs stay as they are."""
+
+    def finish(self, state: State, result: str) -> NDArray[Any]:
+        """Return one result."""
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """The tasks at the bottom of a reduction.
+
+    `kept_chunks` are the blocks of the result, `n_parts` is the number of states that
+    each of them is combined from; `make` returns the tasks for one state: the key of
+    its task first, then whatever else that task needs.
+    """
+
+    kept_chunks: tuple[tuple[int, ...], ...]
+    n_parts: int
+    token: str
+    make: LeafMaker
+    dependencies: tuple[da.Array, ...] = ()
+
+
+class LeafMaker(Protocol):
+    """Make the task of part `part` of block `block` of the result."""
+
+    def __call__(
+        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Any, GraphNode]:
+        """Return the task under `key` and what else it needs."""
+
+
+@dataclass(frozen=True)
+class StreamMaker:
+    """Make tasks that read, correct and reduce one region of a recipe."""
+
+    reduction: Reduction
+    nodes: tuple[Node, ...]
+    chunks: dict[str, tuple[int, ...]]
+    inside: dict[str, int]
+    kept: tuple[str, ...]
+    reduced: tuple[str, ...]
+    name: str
+
+    def __call__(
+        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Any, GraphNode]:
+        """Return the task, and the constants that it shares with its neighbours."""
+        counts = [len(self.chunks[d]) for d in self.reduced]
+        at: dict[str, Any] = dict(
+            zip(self.reduced, np.unravel_index(part, counts), strict=True)
+        )
+        at |= dict(zip(self.kept, block, strict=True))
+        region = {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
+        constants: list[Const] = []
+        skeletons = []
+        for node in self.nodes:
+            cut, _ = narrow(node, {d: s for d, s in region.items() if d in node.dims})
+            skeletons.append(detach(cut, constants))
+        tasks: dict[Any, GraphNode] = {}
+        refs = []
+        for constant in constants:
+            name = (f"{self.name}-constant", constant.token)
+            tasks[name] = DataNode(name, constant.array)
+            refs.append(TaskRef(name))
+        tasks[key] = Task(
+            key, stream_partial, self.reduction, tuple(skeletons), self.inside,
+            self.kept, self.reduced, needs, *refs,
+        )  # fmt: skip
+        return tasks
+
+
+def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
+    """Return the slice of chunk `i`."""
+    start = sum(chunks[:i])
+    return slice(start, start + chunks[i], 1)
+
+
+def stream_partial(
+    reduction: Reduction,
+    nodes: tuple[Any, ...],
+    inside: dict[str, int],
+    kept: tuple[str, ...],
+    reduced: tuple[str, ...],
+    needs: frozenset[str],
+    *constants: NDArray[Any],
+) -> State:
+    """Reduce a whole recipe sub-block by sub-block through reused buffers."""
+    main, *others = (attach(node, constants) for node in nodes)
+    shape, dims = sizes(main), main.dims
+    axes = tuple(i for i, d in enumerate(dims) if d in reduced)
+    scratch: dict[int, NDArray[Any]] = {}
+    states = []
+    for outer in regions(shape, inside, kept):
+        state: State | None = None
+        for inner in regions(shape, inside, reduced):
+            region = outer | inner
+            blocks = [
+                aligned(
+                    evaluate(node, {d: region[d] for d in node.dims}, scratch),
+                    node.dims,
+                    dims,
+                )
+                for node in (main, *others)
+            ]
+            state = reduction.partial(state, blocks, axes, needs)
+        if state is not None:
+            states.append(state)
+    return joined(states, kept, shape, inside)
+
+
+def joined(
+    states: list[State],
+    kept: tuple[str, ...],
+    shape: dict[str, int],
+    inside: dict[str, int],
+) -> State:
+    """Put the states of successive kept regions together again.
+
+    `partition` cuts at most the first of the kept axes inside a task.
+    """
+    if len(states) == 1:
+        return states[0]
+    axis = next(i for i, d in enumerate(kept) if inside[d] < shape[d])
+    return {k: np.concatenate([s[k] for s in states], axis=axis) for k in states[0]}
+
+
+def stream_leaves(
+    reduction: Reduction,
+    nodes: list[Node],
+    kept: tuple[str, ...],
+    reduced: tuple[str, ...],
+) -> Leaves:
+    """Return leaves that stream through a recipe."""
+    cut = partition(nodes[0], kept)
+    # In the order of the array, so that parts follow each other as shots do.
+    reduced = tuple(d for d in nodes[0].dims if d in reduced)
+    token = tokenize(reduction, [n.token for n in nodes], cut.chunks, kept)
+    make = StreamMaker(
+        reduction,
+        tuple(nodes),
+        cut.chunks,
+        cut.inside,
+        kept,
+        reduced,
+        f"reduce-{token}",
+    )
+    n_parts = prod(len(cut.chunks[d]) for d in reduced)
+    return Leaves(tuple(cut.chunks[d] for d in kept), n_parts, token, make)
+
+
+@dataclass(frozen=True)
+class BlockMaker:
+    """Make tasks that reduce one block of ordinary dask arrays."""
+
+    reduction: Reduction
+    names: tuple[str, ...]
+    arg_dims: tuple[tuple[str, ...], ...]
+    numblocks: dict[str, int]
+    kept: tuple[str, ...]
+    reduced: tuple[str, ...]
+
+    def __call__(
+        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Any, GraphNode]:
+        """Return the task."""
+        counts = [self.numblocks[d] for d in self.reduced]
+        at: dict[str, Any] = dict(
+            zip(self.reduced, np.unravel_index(part, counts), strict=True)
+        )
+        at |= dict(zip(self.kept, block, strict=True))
+        refs = (
+            TaskRef((name, *(int(at[d]) for d in dims)))
+            for name, dims in zip(self.names, self.arg_dims, strict=True)
+        )
+        task = Task(
+            key,
+            block_partial,
+            self.reduction,
+            self.arg_dims,
+            self.reduced,
+            needs,
+            *refs,
+        )
+        return {key: task}
+
+
+def block_partial(
+    reduction: Reduction,
+    arg_dims: tuple[tuple[str, ...], ...],
+    reduced: tuple[str, ...],
+    needs: frozenset[str],
+    *blocks: NDArray[Any],
+) -> State:
+    """Reduce one block."""
+    dims = arg_dims[0]
+    axes = tuple(i for i, d in enumerate(dims) if d in reduced)
+    args = [aligned(b, d, dims) for b, d in zip(blocks, arg_dims, strict=True)]
+    return reduction.partial(None, args, axes, needs)
+
+
+def block_leaves(
+    reduction: Reduction,
+    arrays: list[xr.DataArray],
+    kept: tuple[str, ...],
+    reduced: tuple[str, ...],
+) -> Leaves:
+    """Return leaves that reduce the blocks of ordinary dask arrays."""
+    chunks = chunks_of(arrays[0])
+    reduced = tuple(str(d) for d in arrays[0].dims if d in reduced)
+    lazy = [
+        da.asarray(a.data).rechunk(tuple(chunks[str(d)] for d in a.dims))
+        for a in arrays
+    ]
+    arg_dims = tuple(tuple(str(d) for d in a.dims) for a in arrays)
+    numblocks = {d: len(c) for d, c in chunks.items()}
+    make = BlockMaker(
+        reduction, tuple(a.name for a in lazy), arg_dims, numblocks, kept, reduced
+    )
+    token = tokenize(reduction, make.names, kept, reduced)
+    n_parts = prod(numblocks[d] for d in reduced)
+    kept_chunks = tuple(chunks[d] for d in kept)
+    return Leaves(kept_chunks, n_parts, token, make, tuple(lazy))
