@@ -1,7 +1,7 @@
 """Operations: labelled array in, labelled array out."""
 
 from xfelred.ops.apply_bad_pixels import apply_bad_pixels
-from xfelred.ops.assemble import assemble
+from xfelred.ops.assemble import assemble, unassemble
 from xfelred.ops.dark_statistics import dark_statistics
 from xfelred.ops.integrate_azimuthally import integrate_azimuthally
 from xfelred.ops.statistics import statistics
@@ -12,4 +12,5 @@ __all__ = [
     "dark_statistics",
     "integrate_azimuthally",
     "statistics",
+    "unassemble",
 ]

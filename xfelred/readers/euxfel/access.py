@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +12,12 @@ from xfelred.errors import TrainIDError
 from xfelred.readers.euxfel import tables
 from xfelred.readers.euxfel.metadata import train_timestamps
 
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
-
 
 class ScriptAccess:
     """Methods of `Run` that read values at once, train by train or as a table."""
 
     def get_array(
-        self: Run,
+        self: Any,
         source: str,
         key: str,
         extra_dims: Any = None,
@@ -30,34 +27,34 @@ class ScriptAccess:
         """Read one key as a labelled array; see `KeyData.xarray`."""
         return self[source, key].xarray(extra_dims=extra_dims, roi=roi, name=name)
 
-    def get_series(self: Run, source: str, key: str) -> pd.Series:
+    def get_series(self: Any, source: str, key: str) -> pd.Series:
         """Read one-dimensional data as a pandas Series over trains."""
         return self[source, key].series()
 
-    def get_dask_array(self: Run, source: str, key: str, labelled: bool = False) -> Any:
+    def get_dask_array(self: Any, source: str, key: str, labelled: bool = False) -> Any:
         """Return one key as a lazy array; see `KeyData.dask_array`."""
         return self[source, key].dask_array(labelled=labelled)
 
-    def get_data_counts(self: Run, source: str, key: str) -> pd.Series:
+    def get_data_counts(self: Any, source: str, key: str) -> pd.Series:
         """Return the number of entries of each train; see `KeyData.data_counts`."""
         return self[source, key].data_counts()
 
     def get_dataframe(
-        self, fields: Any = None, *, timestamps: bool = False
+        self: Any, fields: Any = None, *, timestamps: bool = False
     ) -> pd.DataFrame:
         """Read many one-dimensional keys into a table, joined by train ID."""
         return tables.dataframe(self, fields, timestamps)
 
-    def get_run_value(self: Run, source: str, key: str) -> Any:
+    def get_run_value(self: Any, source: str, key: str) -> Any:
         """Return the value of a property at the start of the run."""
         return self.source(source).run_value(key)
 
-    def get_run_values(self: Run, source: str) -> dict[str, Any]:
+    def get_run_values(self: Any, source: str) -> dict[str, Any]:
         """Return all properties of a device at the start of the run."""
         return self.source(source).run_values()
 
     def trains(
-        self: Run,
+        self: Any,
         devices: Any = None,
         train_range: Any = None,
         *,
@@ -85,7 +82,7 @@ class ScriptAccess:
         return tables.trains(run, require_all, flat_keys, keep_dims)
 
     def train_from_id(
-        self: Run,
+        self: Any,
         train_id: int,
         devices: Any = None,
         *,
@@ -103,13 +100,13 @@ class ScriptAccess:
         return next(tables.trains(run, False, flat_keys, keep_dims))
 
     def train_from_index(
-        self, train_index: int, devices: Any = None, **options: Any
+        self: Any, train_index: int, devices: Any = None, **options: Any
     ) -> tuple[int, dict[Any, Any]]:
         """Return (train ID, data) of the train at a position."""
         return self.train_from_id(int(self.ids[train_index]), devices, **options)
 
     def train_timestamps(
-        self: Run,
+        self: Any,
         labelled: bool = False,
         *,
         pydatetime: bool = False,

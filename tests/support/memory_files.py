@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xfelred.lazy import Patterns, ReadPlan, Source, one_each
+from xfelred.lazy import ReadPlan, one_each
 
 DATA: dict[str, np.ndarray] = {}
 READ: list[int] = []
@@ -25,24 +25,36 @@ def make_plan(name, trains, pulses, modules, pixels=(4, 6), dtype="f4", missing=
     target = np.tile(np.arange(modules), (trains, 1))
     first = np.tile((np.arange(trains) * pulses)[:, None], (1, modules))
     for m in range(modules):
-        DATA[f"{name}{m}"] = rng.normal(100 + m, 3, (trains * pulses, *pixels)).astype(dtype)
+        DATA[f"{name}{m}"] = rng.normal(100 + m, 3, (trains * pulses, *pixels)).astype(
+            dtype
+        )
     for t, m in missing:
         target[t, m] = -1
     return ReadPlan(
         read_rows=read_rows,
         targets=tuple((f"{name}{m}", "data") for m in range(modules)),
-        target=target, first=first, pattern=np.zeros(trains, int),
-        patterns=one_each(pulses), slot_shape=(pulses,),
-        entry=tuple(slice(0, n, 1) for n in pixels), entry_shape=tuple(pixels), n_inner=0,
-        dtype=np.dtype(dtype), fill_value=np.nan if dtype[0] == "f" else 0, flat=False,
+        target=target,
+        first=first,
+        pattern=np.zeros(trains, int),
+        patterns=one_each(pulses),
+        slot_shape=(pulses,),
+        entry=tuple(slice(0, n, 1) for n in pixels),
+        entry_shape=tuple(pixels),
+        n_inner=0,
+        dtype=np.dtype(dtype),
+        fill_value=np.nan if dtype[0] == "f" else 0,
+        flat=False,
         token=f"fake-{name}-{trains}-{pulses}-{modules}-{pixels}-{dtype}-{missing}",
     )
 
 
 def whole(name, trains, pulses, modules, missing=(), fill=np.nan):
     full = np.stack(
-        [DATA[f"{name}{m}"].reshape(trains, pulses, *DATA[f"{name}{m}"].shape[1:])
-         for m in range(modules)], axis=2,
+        [
+            DATA[f"{name}{m}"].reshape(trains, pulses, *DATA[f"{name}{m}"].shape[1:])
+            for m in range(modules)
+        ],
+        axis=2,
     ).copy()
     for t, m in missing:
         full[t, :, m] = fill
