@@ -16,6 +16,7 @@ from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 
 MAX_OPEN = 256
+FileKey = tuple[str, int, int]  # path, bytes, time of change
 
 
 class OpenFiles:
@@ -29,55 +30,71 @@ class OpenFiles:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.lock = threading.Lock()
-        self.files: OrderedDict[tuple[str, int, int], h5py.File] = OrderedDict()
-        self.datasets: dict[tuple[str, int, int], dict[str, h5py.Dataset]] = {}
+        self.files: OrderedDict[FileKey, h5py.File] = OrderedDict()
+        self.objects: dict[FileKey, dict[str, Any]] = {}
         self.pid = os.getpid()
 
     def dataset(self, path: str, name: str) -> h5py.Dataset:
         """Return an open dataset; raise BrokenFileError if that is not possible."""
+        found = self.get(path, name)
+        if found is None:
+            raise BrokenFileError(
+                f"{path} has no dataset {name}. If it is still being copied, open"
+                " the run"
+                " again when it is complete"
+            )
+        if not isinstance(found, h5py.Dataset):
+            raise BrokenFileError(f"{name} in {path} is a group, not a dataset")
+        return found
+
+    def get(self, path: str, name: str) -> Any:
+        """Return the dataset or group that a name stands for, None for nothing."""
         try:
             stat = os.stat(path)
             key = (path, stat.st_size, stat.st_mtime_ns)
             with self.lock:
                 known = self.known(key)
-                found = known.get(name)
-                if found is None:
-                    found = known[name] = self.files[key][name]
-        except (OSError, KeyError) as error:
+                if known.get(name) is None:
+                    known[name] = self.files[key].get(name)
+                return known[name]
+        except (OSError, RuntimeError) as error:
             raise BrokenFileError(
-                f"cannot read {name} in {path}: {error}. If the file was moved or is"
-                " still"
-                " being copied, open the run again when it is complete"
+                f"cannot open {path}: {error}. If the file was moved or is still being"
+                " copied, open the run again when it is complete"
             ) from error
-        if not isinstance(found, h5py.Dataset):
-            raise BrokenFileError(f"{name} in {path} is a group, not a dataset")
-        return found
 
-    def group(self, path: str, name: str) -> Any:
-        """Return what a name stands for in a file, None for nothing."""
-        try:
-            stat = os.stat(path)
-            key = (path, stat.st_size, stat.st_mtime_ns)
-            with self.lock:
-                self.known(key)
-                return self.files[key].get(name)
-        except OSError as error:
-            raise BrokenFileError(f"cannot open {path}: {error}") from error
-
-    def known(self, key: tuple[str, int, int]) -> dict[str, h5py.Dataset]:
-        """Return the open datasets of a file, after opening it if need be."""
+    def known(self, key: FileKey) -> dict[str, Any]:
+        """Return the open objects of a file, after opening it if need be."""
         if os.getpid() != self.pid:
-            self.files, self.datasets, self.pid = OrderedDict(), {}, os.getpid()
+            self.files, self.objects, self.pid = OrderedDict(), {}, os.getpid()
         if key not in self.files:
+            self.forget([old for old in self.files if old[0] == key[0]])
             # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
-            self.files[key] = h5py.File(key[0], "r", rdcc_nbytes=0)
-            self.datasets[key] = {}
-            while len(self.files) > self.limit:
-                # Dropped, not closed: another thread may be reading from it.
-                old, _ = self.files.popitem(last=False)
-                del self.datasets[old]
+            file = h5py.File(key[0], "r", rdcc_nbytes=0)
+            check_length(file, key)
+            self.files[key], self.objects[key] = file, {}
+            self.forget(list(self.files)[: max(0, len(self.files) - self.limit)])
         self.files.move_to_end(key)
-        return self.datasets[key]
+        return self.objects[key]
+
+    def forget(self, keys: list[FileKey]) -> None:
+        """Drop files; they are closed when no thread reads from them any more."""
+        for key in keys:
+            del self.files[key], self.objects[key]
+
+
+def check_length(file: h5py.File, key: FileKey) -> None:
+    """Raise BrokenFileError if a file is shorter than HDF5 believes.
+
+    HDF5 shares what is open already: a file that was cut off since then would open
+    without complaint and read as zeros.
+    """
+    believed = file.id.get_filesize()
+    if believed > key[1]:
+        raise BrokenFileError(
+            f"{key[0]} has {key[1]} bytes but had {believed} when it was opened: it was"
+            " cut off or is being written again"
+        )
 
 
 OPEN_FILES = OpenFiles(MAX_OPEN)
@@ -135,6 +152,8 @@ def read_rows(
                     out[place] = block[pick] if fancy else block
     except (OSError, ValueError, TypeError) as error:
         raise BrokenFileError(f"cannot read {dataset} in {path}: {error}") from error
+    # Once more: a file that was cut off meanwhile has given zeros.
+    open_dataset(path, dataset)
 
 
 def runs_of(rows: Rows) -> list[tuple[slice, slice]]:
@@ -154,5 +173,5 @@ def runs_of(rows: Rows) -> list[tuple[slice, slice]]:
 
 def open_group(path: str, name: str) -> h5py.Group | None:
     """Return an open group of a file, None if the file has no such group."""
-    found = OPEN_FILES.group(path, name)
+    found = OPEN_FILES.get(path, name)
     return found if isinstance(found, h5py.Group) else None

@@ -78,6 +78,11 @@ class FramesRequest:
                 raise ValueError(
                     f"{name} must be one of {choices}, not {getattr(self, name)!r}"
                 )
+        if parse_bytes(self.chunk_size) < 1:
+            raise ValueError(
+                "chunk_size must be positive, such as '128MiB', not"
+                f" {self.chunk_size!r}"
+            )
 
 
 def frames(

@@ -136,6 +136,10 @@ def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
                 f"fill value {fill_value} does not fit {dtype}; pass a number, or"
                 " astype='float32' to have NaN where data are missing"
             )
+        if fill_value != int(fill_value):
+            raise ValueError(
+                f"fill value {fill_value} does not fit {dtype}: not a whole number"
+            )
         info = np.iinfo(dtype)
         if not info.min <= int(fill_value) <= info.max:
             raise OverflowError(
