@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -13,9 +14,13 @@ from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
 from xfelred.lazy import Rows
-from xfelred.lazy.indexing import Selector
+from xfelred.lazy.indexing import Selector, length
+from xfelred.readers.hdf5_direct import DirectLayout, RawFile, layout_of
+
+log = logging.getLogger(__name__)
 
 MAX_OPEN = 256
+COPY_BLOCK = 4 << 20  # bytes that are read at once where they are copied on
 FileKey = tuple[str, int, int]  # path, bytes, time of change
 
 
@@ -32,6 +37,8 @@ class OpenFiles:
         self.lock = threading.Lock()
         self.files: OrderedDict[FileKey, h5py.File] = OrderedDict()
         self.objects: dict[FileKey, dict[str, Any]] = {}
+        self.raw: dict[FileKey, RawFile] = {}
+        self.layouts: dict[tuple[FileKey, str], DirectLayout | None] = {}
         self.pid = os.getpid()
 
     def dataset(self, path: str, name: str) -> h5py.Dataset:
@@ -63,16 +70,31 @@ class OpenFiles:
                 " copied, open the run again when it is complete"
             ) from error
 
+    def layout(self, path: str, name: str) -> DirectLayout | None:
+        """Return how to read a dataset without HDF5, None if h5py must do it."""
+        dataset = self.dataset(path, name)
+        with self.lock:
+            key = next((k for k in reversed(self.files) if k[0] == path), None)
+            if key is None:
+                return None
+            if (key, name) not in self.layouts:
+                self.layouts[key, name] = layout_of(dataset, self.raw[key])
+                if self.layouts[key, name] is None:
+                    log.info("%s in %s is read through h5py", name, path)
+            return self.layouts[key, name]
+
     def known(self, key: FileKey) -> dict[str, Any]:
         """Return the open objects of a file, after opening it if need be."""
         if os.getpid() != self.pid:
-            self.files, self.objects, self.pid = OrderedDict(), {}, os.getpid()
+            self.files, self.objects, self.raw = OrderedDict(), {}, {}
+            self.layouts, self.pid = {}, os.getpid()
         if key not in self.files:
             self.forget([old for old in self.files if old[0] == key[0]])
             # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
             file = h5py.File(key[0], "r", rdcc_nbytes=0)
             check_length(file, key)
             self.files[key], self.objects[key] = file, {}
+            self.raw[key] = RawFile(key[0])
             self.forget(list(self.files)[: max(0, len(self.files) - self.limit)])
         self.files.move_to_end(key)
         return self.objects[key]
@@ -80,7 +102,8 @@ class OpenFiles:
     def forget(self, keys: list[FileKey]) -> None:
         """Drop files; they are closed when no thread reads from them any more."""
         for key in keys:
-            del self.files[key], self.objects[key]
+            del self.files[key], self.objects[key], self.raw[key]
+            self.layouts = {k: v for k, v in self.layouts.items() if k[0] != key}
 
 
 def check_length(file: h5py.File, key: FileKey) -> None:
@@ -135,6 +158,55 @@ def read_rows(
             f"{dataset} in {path} has shape {source.shape}, expected {len(entry)} axes"
             " after the first as in the other files of this run"
         )
+    shape = source.shape[1 + extra :]
+    whole = [length(e, n) for e, n in zip(entry, shape, strict=True)] == list(shape)
+    if not (whole and read_direct(path, dataset, rows, out)):
+        read_library(source, path, rows, entry, extra, out)
+    # Once more: a file that was cut off meanwhile has given zeros.
+    open_dataset(path, dataset)
+
+
+def read_direct(path: str, dataset: str, rows: Rows, out: NDArray[Any]) -> bool:
+    """Read whole rows without HDF5; False, with nothing done, where that is unsafe."""
+    layout = OPEN_FILES.layout(path, dataset)
+    if layout is None:
+        return False
+    row = expanded(rows.start, rows.count)
+    place = expanded(rows.place, rows.count)
+    straight = out.flags.c_contiguous and out.dtype == layout.dtype
+    if (
+        straight
+        and place[-1] - place[0] == len(place) - 1
+        and (np.diff(place) == 1).all()
+    ):
+        target = out[place[0] : place[-1] + 1].reshape((len(row), *layout.entry_shape))
+        return layout.read(row, target)
+    step = max(1, COPY_BLOCK // max(layout.entry_bytes, 1))
+    buffer = np.empty((min(step, len(row)), *layout.entry_shape), layout.dtype)
+    for i in range(0, len(row), step):
+        part = buffer[: len(row[i : i + step])]
+        if not layout.read(row[i : i + step], part):
+            return False
+        with np.errstate(invalid="ignore"):
+            out[place[i : i + step]] = part.reshape((len(part), *out.shape[1:]))
+    return True
+
+
+def expanded(start: NDArray[Any], count: NDArray[Any]) -> NDArray[np.int64]:
+    """Return every row number of runs of rows."""
+    before = np.cumsum(count) - count
+    return np.repeat(start - before, count) + np.arange(int(count.sum()))
+
+
+def read_library(
+    source: h5py.Dataset,
+    path: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    extra: int,
+    out: NDArray[Any],
+) -> None:
+    """Read rows, or parts of rows, through h5py."""
     window: tuple[Any, ...] = (0,) * extra + tuple(
         e if isinstance(e, slice) else slice(int(e[0]), int(e[-1]) + 1) for e in entry
     )
@@ -151,9 +223,9 @@ def read_rows(
                 with np.errstate(invalid="ignore"):
                     out[place] = block[pick] if fancy else block
     except (OSError, ValueError, TypeError) as error:
-        raise BrokenFileError(f"cannot read {dataset} in {path}: {error}") from error
-    # Once more: a file that was cut off meanwhile has given zeros.
-    open_dataset(path, dataset)
+        raise BrokenFileError(
+            f"cannot read {source.name} in {path}: {error}"
+        ) from error
 
 
 def runs_of(rows: Rows) -> list[tuple[slice, slice]]:

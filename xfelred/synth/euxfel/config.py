@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -174,12 +175,27 @@ class RunConfig:
         """Name of the detector."""
         return self.detector or self.facts.default_detector
 
-    @property
+    @cached_property
     def trains(self) -> tuple[int, ...]:
         """Train IDs in the order of the files."""
         if self.train_ids is not None:
             return tuple(int(t) for t in self.train_ids)
         return tuple(range(self.first_train, self.first_train + self.n_trains))
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """Position of each train ID in `trains`."""
+        return {train: i for i, train in enumerate(self.trains)}
+
+    @cached_property
+    def without_data(self) -> frozenset[tuple[int | str, int]]:
+        """`missing` for quick look-up."""
+        return frozenset(self.missing)
+
+    @cached_property
+    def without_row(self) -> frozenset[tuple[int | str, int]]:
+        """`absent` for quick look-up."""
+        return frozenset(self.absent)
 
     @property
     def module_numbers(self) -> tuple[int, ...]:
@@ -216,7 +232,7 @@ class RunConfig:
 
     def files(self, module: int | str) -> list[tuple[int, ...]]:
         """Return the train IDs in each sequence file of a module (or "DA01")."""
-        trains = [t for t in self.trains if (module, t) not in self.absent]
+        trains = [t for t in self.trains if (module, t) not in self.without_row]
         lengths = self.sequences
         if isinstance(lengths, Mapping):
             lengths = lengths.get(module)

@@ -49,7 +49,7 @@ def write_control(directory: Path, config: RunConfig, shots: Shots) -> list[Path
         return paths
     for sequence, trains in enumerate(config.files(DA01)):
         path = file_path(directory, config, DA01, sequence)
-        where = [config.trains.index(t) for t in trains]
+        where = [config.places[t] for t in trains]
         sources: list[str] = []
         with h5py.File(path, "w") as h5:
             write_trains(h5, config, trains)
@@ -64,7 +64,7 @@ def write_control(directory: Path, config: RunConfig, shots: Shots) -> list[Path
 
 def counts_of(config: RunConfig, where: Sequence[int]) -> list[int]:
     """Return 1 for every train in which control data were recorded, else 0."""
-    return [int((DA01, config.trains[w]) not in config.missing) for w in where]
+    return [int((DA01, config.trains[w]) not in config.without_data) for w in where]
 
 
 def write_property(

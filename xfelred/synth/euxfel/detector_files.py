@@ -84,9 +84,8 @@ def recorded_positions(
     config: RunConfig, module: int, trains: Sequence[int]
 ) -> list[int | None]:
     """Return the place of each train in the run, None where nothing was recorded."""
-    gone = [(module, t) in config.missing for t in trains]
-    where = [config.trains.index(t) for t in trains]
-    return [None if g else w for g, w in zip(gone, where, strict=True)]
+    gone = config.without_data
+    return [None if (module, t) in gone else config.places[t] for t in trains]
 
 
 def write_per_pulse(

@@ -88,7 +88,7 @@ def write_trains(h5: h5py.File, config: RunConfig, trains: Sequence[int]) -> Non
     suspect = np.isin(ids, np.array(sorted(config.suspect), dtype=np.uint64))
     datasets: dict[str, Array] = {"trainId": ids}
     if config.format_version != "0.5":
-        position = np.array([config.trains.index(t) for t in trains], dtype=np.uint64)
+        position = np.array([config.places[t] for t in trains], dtype=np.uint64)
         datasets["timestamp"] = START_NS + position * TRAIN_PERIOD_NS
         # Version 1.1 has the index of the origin here, where 0 is the time server.
         flag = suspect if config.format_version == "1.1" else ~suspect

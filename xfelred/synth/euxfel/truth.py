@@ -100,8 +100,8 @@ class Truth:
     def position(self, train: int) -> int:
         """Return the place of a train ID in the files; KeyError if it is not there."""
         try:
-            return self.config.trains.index(int(train))
-        except ValueError:
+            return self.config.places[int(train)]
+        except KeyError:
             raise KeyError(f"train {train} is not in {self.directory}") from None
 
     def file(self, module: int | str, sequence: int = 0) -> Path:
@@ -127,7 +127,7 @@ class Truth:
     def recorded(self, train: int, module: int) -> bool:
         """Whether a module has data of a train."""
         key = (module, int(train))
-        gone = key in self.config.missing or key in self.config.absent
+        gone = key in self.config.without_data or key in self.config.without_row
         return module in self.modules and not gone and len(self.pulse_ids(train)) > 0
 
     def frame(self, train: int, pulse: int, module: int, gain: int = 0) -> Array:
