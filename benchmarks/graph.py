@@ -67,8 +67,8 @@ def main():
         previous = at
     print(f"built, selected, reduced  {steps['two reductions'] - start:8.3f} s")
     print(
-        f"{frames.nbytes / 1e12:.0f} TB, {frames.data.npartitions} blocks, {tasks} tasks,"
-        f" result {dict(result.sizes)}"
+        f"{frames.nbytes / 1e12:.0f} TB, {frames.data.npartitions} blocks,"
+        f" {tasks} tasks, result {dict(result.sizes)}"
     )
 
 

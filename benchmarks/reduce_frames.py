@@ -107,7 +107,8 @@ def main():
         short_peak = peak_memory(MEMORY, path, dims)
         long_peak = peak_memory(MEMORY, long, dims)
         print(
-            f"peak memory, {dims}: {short_peak:.0f} MB; run twice as long: {long_peak:.0f} MB"
+            f"peak memory, {dims}: {short_peak:.0f} MB;"
+            f" run twice as long: {long_peak:.0f} MB"
         )
 
 
