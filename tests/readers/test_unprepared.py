@@ -22,7 +22,7 @@ mockdata = pytest.importorskip("extra_data.tests.mockdata")
 
 from extra_data.tests.mockdata import detectors, jungfrau  # noqa: E402
 
-SEEDS = range(6)
+SEEDS = range(3)
 FIRST = 10000
 VERSION = {"format_version": "1.2"}
 

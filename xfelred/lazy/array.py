@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -214,27 +216,34 @@ class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
     chunks: tuple[tuple[int, ...], ...]
     produces_tasks: bool = False
 
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what tells this from others; tuples of many numbers are slow here."""
+        return (self.plan.token, *(np.asarray(c) for c in self.chunks))
+
     @property
     def numblocks(self) -> tuple[int, ...]:
         """Number of blocks along every axis."""
         return tuple(len(c) for c in self.chunks)
 
+    @cached_property
+    def edges(self) -> list[list[int]]:
+        """First element of every block, and the end, along every axis."""
+        return [[0, *accumulate(c)] for c in self.chunks]
+
     def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
         """Return the compact plan of one block."""
-        region = []
-        for c, i in zip(self.chunks, block, strict=True):
-            start = sum(c[:i])
-            region.append(slice(start, start + c[i], 1))
-        return self.plan.narrow(tuple(region)).compact()
+        region = tuple(
+            slice(e[i], e[i + 1], 1) for e, i in zip(self.edges, block, strict=True)
+        )
+        return self.plan.narrow(region).compact()
 
 
 def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return the layer in which every task reads one block."""
-    name = f"read-{dask.base.tokenize(node.token, chunks)}"
+    blocks = PlanBlocks(node.plan, chunks)
+    name = f"read-{dask.base.tokenize(blocks)}"
     index = tuple(range(len(chunks)))
-    layer = blockwise(
-        load_block, name, index, PlanBlocks(node.plan, chunks), index, numblocks={}
-    )
+    layer = blockwise(load_block, name, index, blocks, index, numblocks={})
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[])
     return da.Array(graph, name, chunks, dtype=node.dtype)
 
