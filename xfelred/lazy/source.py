@@ -264,6 +264,8 @@ class ReadPlan:
         n_lead = len(self.lead_shape)
         # Module next to the rows: one strided view per module, without a copy.
         lead = out.reshape((-1, *out.shape[n_lead:]))
+        if not np.may_share_memory(lead, out):
+            raise ValueError(f"an array with strides {out.strides} cannot be read into")
         lead = np.moveaxis(lead, 1 + self.n_inner, 1)
         shot, offset, slot = self.patterns.expand(self.pattern)
         place = np.arange(len(shot)) if self.flat else self.place(shot, slot)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 BLOCK = 128 << 20
 SUB_BLOCK = 16 << 20
+SIDE_BY_SIDE = 64 << 20  # bytes from which several threads read
+THREADS = min(4, os.cpu_count() or 1)
 
 
 class MultimodKeyData:
@@ -191,8 +195,29 @@ class MultimodKeyData:
         pixels = Pixels(window, shape, dtype, checked_fill(fill_value, dtype))
         return module_plan(self.det, self.key, self.layout, pixels), dropped
 
-    def read(self, plan: ReadPlan, out: NDArray[Any]) -> None:
-        """Read a plan (entry, ..., module, ...) into `out` of the same axes."""
+    def read(
+        self, plan: ReadPlan, out: NDArray[Any], threads: int | None = None
+    ) -> None:
+        """Read a plan (entry, ..., module, ...) into `out`, modules side by side."""
+        n = out.shape[len(plan.lead_shape)]
+        threads = min(threads or THREADS, n)
+        if threads < 2 or out.nbytes < SIDE_BY_SIDE:
+            self.read_modules(plan, out)
+            return
+        before = (slice(None),) * len(plan.lead_shape)
+        parts = [slice(m, m + 1, 1) for m in range(n)]
+        with ThreadPoolExecutor(threads) as pool:
+            jobs = [
+                pool.submit(
+                    self.read_modules, plan.narrow_modules(p), out[(*before, p)]
+                )
+                for p in parts
+            ]
+            for job in jobs:
+                job.result()
+
+    def read_modules(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Read a plan in this thread, with bad pixels replaced if there is a mask."""
         if self.mask is None:
             plan.load(out)
             return
@@ -230,7 +255,7 @@ class MultimodKeyData:
         module_gaps : bool, optional
             With an element for every module of the complete detector.
         decompress_threads : int, optional
-            Has no effect; for scripts that pass it.
+            Threads that read and decompress; by default one per core, at most 4.
 
         Returns
         -------
@@ -257,9 +282,9 @@ class MultimodKeyData:
             full[absent] = plan.fill_value
             for m, position in enumerate(self.positions):
                 one = plan.narrow_modules(slice(m, m + 1, 1))
-                self.read(one, np.moveaxis(full[position : position + 1], 0, 1))
+                self.read_modules(one, np.moveaxis(full[position : position + 1], 0, 1))
         else:
-            self.read(plan, np.moveaxis(full, 0, 1))
+            self.read(plan, np.moveaxis(full, 0, 1), decompress_threads)
         return out
 
     def node(self, fill_value: Any, astype: Any) -> Node:
