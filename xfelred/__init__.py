@@ -37,6 +37,13 @@ __getattr__, __dir__, __all__ = attach(
             "SelectionEmptyError",
             "UnknownFormatError",
             "BrokenFileError",
+            "GeometryMismatchError",
+            "InconsistentDataError",
+            "MissingConstantError",
+            "MissingExtraError",
+            "MultiRunError",
+            "NoDataError",
+            "OutputExistsError",
         ),
     },
 )

@@ -29,6 +29,8 @@ def outliers(values: NDArray[Any], n_sigma: float) -> NDArray[np.bool_]:
     -------
     bool (..., slow_scan, fast_scan)
     """
+    if not values.size:
+        return np.zeros(values.shape, bool)
     flat = values.reshape(*values.shape[:-2], -1)
     known = np.isfinite(flat)
     x = np.where(known, flat, np.nan)

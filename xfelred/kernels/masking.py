@@ -44,14 +44,15 @@ def masked(
         Same dtype as `images`.
     """
     flags = bad.view(np.uint8) if bad.dtype == bool else bad
-    every = (
-        np.array(-1).astype(flags.dtype)[()]
-        if bits is None
-        else flags.dtype.type(bits & int(np.iinfo(flags.dtype).max))
-    )
+    # As unsigned first: bit 31 is the sign of an int32.
+    width = (1 << 8 * flags.itemsize) - 1
+    chosen = width if bits is None else bits & width
+    every = np.array(chosen, np.uint64).astype(flags.dtype)[()]
     value = images.dtype.type(value)
     if (
-        flags.shape == images.shape
+        images.dtype.char in "bBhHiIlLqQfd"  # what numba knows
+        and images.dtype.isnative
+        and flags.shape == images.shape
         and images.flags.c_contiguous
         and flags.flags.c_contiguous
     ):

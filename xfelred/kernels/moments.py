@@ -42,6 +42,13 @@ def canonical(
     return x.transpose((*axes, *kept)).reshape(1, r, prod(shape)), shape
 
 
+def native(x: NDArray[Any]) -> NDArray[Any]:
+    """Return `x` in a dtype that numba knows: no half precision, native byte order."""
+    if x.dtype == np.float16:
+        return x.astype(np.float32)
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
 def accumulate(
     state: State | None, x: NDArray[Any], axes: tuple[int, ...], needs: frozenset[str]
 ) -> State:
@@ -61,9 +68,10 @@ def accumulate(
     Returns
     -------
     dict of arrays
-        ``count`` int32; with sums ``pivot``, ``s1`` and, for variances, ``s2`` float64;
-        with extrema ``low``, ``high`` and ``seen``.
+        ``count`` int32, or int64 once states were merged; with sums ``pivot``, ``s1``
+        and, for variances, ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
     """
+    x = native(x)
     block, shape = canonical(x, axes)
     a, r, b = block.shape
     if b == 1 and r >= LANES:
@@ -101,9 +109,9 @@ def empty_state(
     """Return the state of no frames."""
     state: State = {"count": np.zeros(shape, np.int32)}
     if needs & SUMS:
-        state |= {"pivot": np.zeros(shape), "s1": np.zeros(shape)}
+        state |= {"pivot": page_backed(shape), "s1": page_backed(shape)}
     if needs & SQUARES:
-        state["s2"] = np.zeros(shape)
+        state["s2"] = page_backed(shape)
     if needs & EXTREMA:
         state |= {"low": np.zeros(shape, dtype), "high": np.zeros(shape, dtype)}
         state["seen"] = np.zeros(shape, bool)
@@ -126,6 +134,8 @@ def add(x: NDArray[Any], state: State) -> None:
 def merge(states: Sequence[State]) -> State:
     """Return the state of all frames together; the inputs stay as they are."""
     out = dict(states[0])
+    # 2**31 values are two seconds of AGIPD pixels.
+    out["count"] = out["count"].astype(np.int64)
     for other in states[1:]:
         if "s1" in out:
             n = [s["count"] for s in (out, other)]
@@ -192,12 +202,12 @@ def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def page_backed(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return an array whose memory goes back to the system as soon as it is dropped.
+    """Return zeros whose memory goes back to the system as soon as it is dropped.
 
-    Blocks of a result live until the result is put together. On the heap they would
-    stay with the process afterwards and double its peak.
+    States and blocks of a result live until the result is put together. On the heap
+    they would stay with the process afterwards and double its peak.
     """
     n = prod(shape) * 8
     if n < PAGE_BACKED:
-        return np.empty(shape)
+        return np.zeros(shape)
     return np.frombuffer(mmap.mmap(-1, n), np.float64).reshape(shape)

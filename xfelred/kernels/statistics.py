@@ -21,7 +21,7 @@ TILE = 1024  # pixels whose sums stay in the first-level cache while frames stre
 
 @njit(nogil=True, cache=True)
 def find_pivots(
-    x: NDArray[Any], count: NDArray[np.int32], pivot: NDArray[np.float64]
+    x: NDArray[Any], count: NDArray[np.integer[Any]], pivot: NDArray[np.float64]
 ) -> None:
     """Set the pivot of every pixel without a count to its first finite value."""
     for a in range(x.shape[0]):
@@ -37,7 +37,7 @@ def find_pivots(
 @njit(nogil=True, cache=True)
 def add_moments(
     x: NDArray[Any],
-    count: NDArray[np.int32],
+    count: NDArray[np.integer[Any]],
     pivot: NDArray[np.float64],
     s1: NDArray[np.float64],
     s2: NDArray[np.float64],
@@ -49,7 +49,7 @@ def add_moments(
     ----------
     x : any real dtype (a, r, b)
         Pixels; not modified.
-    count : int32 (a, b)
+    count : int32 or int64 (a, b)
         Number of values so far; updated.
     pivot, s1, s2 : float64 (a, b)
         Pivot, sum and sum of squares of ``x - pivot``; the sums are updated.
@@ -69,25 +69,25 @@ def add_moments(
                         v = np.float64(row[i])
                         good = v == v
                         d = v - p[i] if good else 0.0
-                        n[i] = np.int32(n[i] + (one if good else zero))
+                        n[i] += one if good else zero
                         s[i] += d
                         q[i] += d * d
                 else:
                     for i in range(hi - lo):
                         v = np.float64(row[i])
                         good = v == v
-                        n[i] = np.int32(n[i] + (one if good else zero))
+                        n[i] += one if good else zero
                         s[i] += v - p[i] if good else 0.0
 
 
 @njit(nogil=True, cache=True)
-def add_counts(x: NDArray[Any], count: NDArray[np.int32]) -> None:
+def add_counts(x: NDArray[Any], count: NDArray[np.integer[Any]]) -> None:
     """Add one to the count of every pixel that is not NaN."""
     for a in range(x.shape[0]):
         for r in range(x.shape[1]):
             for b in range(x.shape[2]):
                 v = x[a, r, b]
-                count[a, b] = np.int32(count[a, b] + np.int32(v == v))
+                count[a, b] += np.int32(v == v)
 
 
 @njit(nogil=True, cache=True)

@@ -33,7 +33,21 @@ from xfelred.lazy.source import ReadPlan
 Chunks = Mapping[str, tuple[int, ...]]
 
 
-class PlannedArray(da.Array):  # type: ignore[misc]
+class ArrayKind(type):
+    """The type of `PlannedArray`: it counts as `dask.array.Array` in sets of types.
+
+    xarray refuses to mix "chunked array types" and finds them with ``{type(a), ...}``;
+    without this, a Dataset of planned and of ordinary dask arrays cannot be computed.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is da.Array
+
+    def __hash__(cls) -> int:
+        return hash(da.Array)
+
+
+class PlannedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
     """A dask array with the recipe (`node`) that made it.
 
     It is an ordinary dask array in every respect but two: basic and sorted integer

@@ -48,17 +48,19 @@ def apply_bad_pixels(
         If `value` is NaN and `da` holds integers, if `bad_pixels` is not bool or
         integer, or has dims or lengths that `da` has not.
     """
-    if bad_pixels.dtype.kind not in "biu":
-        raise ValueError(
-            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
-            " mask"
-            " in which non-zero is good use masks.from_good"
-        )
+    bad_pixels = checked_bad_pixels(bad_pixels)
     if da.dtype.kind in "iub" and not np.isfinite(value):
         raise ValueError(
             f"bad pixels of integer data ({da.dtype}) cannot become {value}; pass"
             " value=0 or convert first: da.astype('float32')"
         )
+    if da.dtype.kind in "iu":
+        limits = np.iinfo(da.dtype)
+        if value != int(value) or not limits.min <= value <= limits.max:
+            raise ValueError(
+                f"bad pixels of {da.dtype} data cannot become {value}: whole numbers"
+                f" from {limits.min} to {limits.max} fit"
+            )
     chosen = masks.bits(bits)
     if chosen is not None and bad_pixels.dtype == bool:
         raise ValueError("bits= needs integer bits, but bad_pixels is bool")
@@ -70,6 +72,21 @@ def apply_bad_pixels(
     return record(
         out, "apply_bad_pixels", da, bad_pixels=bad_pixels, bits=chosen, value=value
     )
+
+
+def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
+    """Return bad pixels; ValueError unless they are labelled and bool or integer."""
+    if not isinstance(bad_pixels, xr.DataArray):
+        raise ValueError(
+            f"bad_pixels must be a DataArray, not {type(bad_pixels).__name__}: name its"
+            " dims with xr.DataArray(bad, dims=('module', 'slow_scan', 'fast_scan'))"
+        )
+    if bad_pixels.dtype.kind not in "biu":
+        raise ValueError(
+            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
+            " mask in which non-zero is good use masks.from_good"
+        )
+    return bad_pixels
 
 
 def matching(companion: xr.DataArray, da: xr.DataArray) -> xr.DataArray:

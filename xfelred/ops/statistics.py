@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from xfelred.kernels import moments
 from xfelred.lazy import State, reduce_frames
-from xfelred.names import AVAILABLE, BAD_PIXELS, LONG_NAME, RECORDED, TRAIN, UNITS
+from xfelred.names import AVAILABLE, LONG_NAME, RECORDED, TRAIN, UNITS
+from xfelred.ops.apply_bad_pixels import checked_bad_pixels, matching
 from xfelred.provenance import record
 
 Statistic = Literal["mean", "std", "var", "sem", "count", "sum", "min", "max"]
@@ -77,7 +78,8 @@ def statistics(
     which : sequence of str, optional
         Any of ``mean, std, var, sem, count, sum, min, max``.
     bad_pixels : DataArray, bool or integer, optional
-        Non-zero where a pixel must be left out; dims among those of `da`.
+        Non-zero where a pixel must be left out; dims among those of `da`. Where both
+        have a coordinate for a dim, such as module numbers, it is looked up by it.
     ddof : int, optional
         Divisor of ``var`` and ``std`` is ``count - ddof``. ``sem`` is the sample
         standard deviation (ddof 1) over the root of the count.
@@ -86,9 +88,9 @@ def statistics(
     -------
     Dataset
         One lazy variable per name over the dims that stay: float64, but ``count`` is
-        int64, ``sum`` of integers is int64, and extremes of float data keep their
-        dtype. Pixels without a value are NaN with count 0. Computing one variable does
-        only the work that it needs.
+        int64, ``sum`` of integers is int64, and extremes of float data keep their dtype
+        (half precision becomes float32). Pixels without a value are NaN with count 0
+        and sum 0. Computing one variable does only the work that it needs.
 
     Raises
     ------
@@ -107,7 +109,8 @@ def statistics(
     integer = da.dtype.kind in "iub"
     array = da.astype(np.uint8) if da.dtype == bool else da
     reduction = Statistics(senses, int(ddof), integer)
-    extreme = array.dtype if array.dtype.kind == "f" else np.float64
+    single = np.result_type(array.dtype.newbyteorder("="), np.float32)
+    extreme = single if array.dtype.kind == "f" else np.float64
     kinds: dict[str, Any] = {"count": np.int64, "min": extreme, "max": extreme}
     if integer:
         kinds["sum"] = np.int64
@@ -150,7 +153,7 @@ def masks(
                 f"bad_pixels has dims {tuple(bad_pixels.dims)}, but the array has"
                 f" {da.dims}"
             )
-        companions.append(bad_pixels.rename(BAD_PIXELS).reset_coords(drop=True))
+        companions.append(matching(checked_bad_pixels(bad_pixels), da))
         senses.append("bad")
     for name in (AVAILABLE, RECORDED):
         good = da.coords.get(name)

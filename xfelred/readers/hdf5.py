@@ -228,6 +228,29 @@ def read_library(
         ) from error
 
 
+def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:
+    """Return a few rows of a dataset of any type; text as an object array of str.
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be read or has fewer rows.
+    """
+    source = open_dataset(path, dataset)
+    if first + n > source.shape[0]:
+        raise BrokenFileError(
+            f"{path} is inconsistent: its index points to row {first + n - 1} of"
+            f" {dataset}, which has {source.shape[0]} rows"
+        )
+    try:
+        text = h5py.check_string_dtype(source.dtype) is not None
+        found = (source.asstr() if text else source)[first : first + n]
+    except (OSError, ValueError) as error:
+        raise BrokenFileError(f"cannot read {dataset} in {path}: {error}") from error
+    open_dataset(path, dataset)  # it may have been cut off meanwhile
+    return found
+
+
 def runs_of(rows: Rows) -> list[tuple[slice, slice]]:
     """Return (rows, places) as slices; evenly spaced single rows become one slice."""
     start, count, place = rows.start, rows.count, rows.place

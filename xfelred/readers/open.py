@@ -61,9 +61,11 @@ def open_run(
     FileNotFoundError
         If there is nothing at `source`.
     UnknownFormatError
-        If no reader recognises the files.
+        If no reader recognises the files, also because all of them are damaged.
     BrokenFileError
-        If no file can be read.
+        If `facility` is given and no file can be read.
+    ValueError
+        If there is no reader for `facility`.
     """
     known = readers()
     if facility is not None:

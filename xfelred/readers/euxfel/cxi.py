@@ -14,6 +14,7 @@ from xfelred.errors import BrokenFileError
 from xfelred.readers.euxfel.labels import first_cells
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.module_plans import stored_as
+from xfelred.readers.euxfel.module_table import ModuleTable
 from xfelred.readers.hdf5 import open_dataset
 
 if TYPE_CHECKING:
@@ -203,18 +204,30 @@ def virtual(
     counts = detector.counts
     start = (np.cumsum(counts) - counts) * frames.per_entry
     for m, number in enumerate(detector.modules):
-        position = number - detector.first_number
-        for train in np.flatnonzero(table.count[:, m] > 0):
-            path = table.targets[int(table.target[train, m])][1]
-            dataset = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
-            source = h5py.VirtualSource(
-                path, dataset, open_dataset(path, dataset).shape, dtype
-            )
-            first, n = int(table.first[train, m]), int(counts[train])
-            part = source[first] if per_row else source[first : first + n]
+        name_in_file = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
+        for trains in stretches(table, m, counts):
+            path = table.targets[int(table.target[trains[0], m])][1]
+            stored = open_dataset(path, name_in_file).shape
+            source = h5py.VirtualSource(path, name_in_file, stored, dtype)
+            first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
+            part = source[first : first + n]
             if not pixels and not per_row and len(shape) == 1:
                 part = source[first : first + n, 0]
-            at = int(start[train])
-            layout[at : at + n * frames.per_entry, position] = part
+            at = int(start[trains[0]])
+            here = slice(at, at + n * frames.per_entry)
+            layout[here, number - detector.first_number] = part
     dataset = group.create_virtual_dataset(name, layout, fillvalue=fill)
     dataset.attrs["axes"] = AXES + axes
+
+
+def stretches(
+    table: ModuleTable, module: int, counts: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Return the trains of a module in groups whose rows follow each other."""
+    here = np.flatnonzero(table.count[:, module] > 0)
+    if not len(here):
+        return []
+    target, first = table.target[here, module], table.first[here, module]
+    new = (np.diff(here) != 1) | (np.diff(target) != 0)
+    new |= first[1:] != first[:-1] + counts[here][:-1]
+    return np.split(here, np.flatnonzero(new) + 1)

@@ -169,6 +169,13 @@ class JUNGFRAU(Detector):
         self.build(data, detector_name, modules, min_modules, raw, first_modno)
         self.modules_given = n_modules
         self.first_modno = first_modno
+        outside = [n for n in self.modules if not 1 <= n <= self.n_modules]
+        if outside:
+            raise ValueError(
+                f"modules {outside} of {self.detector_name} lie outside 1 to"
+                f" {self.n_modules}; check first_modno={first_modno} and"
+                f" n_modules={n_modules}, or choose modules="
+            )
 
     @property
     def n_modules(self) -> int:

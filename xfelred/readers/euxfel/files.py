@@ -1,7 +1,7 @@
 """The index of one European XFEL file, read once: trains, sources, rows of each train.
 
 Layout: spec of the DAQ file format, versions 0.5 to 1.3. Only the groups INDEX and
-METADATA are read.
+METADATA are read, and which names in INSTRUMENT are links.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def read_file(path: str) -> FileIndex:
         raise
     except FileNotFoundError:
         raise
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (
+        OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError
+    ) as error:  # fmt: skip
         raise BrokenFileError(f"{path} is not a readable run file: {error}") from error
 
 
@@ -257,3 +259,5 @@ def try_file(path: str) -> FileIndex | BrokenFileError:
         return read_file(path)
     except BrokenFileError as error:
         return error
+    except FileNotFoundError:
+        return BrokenFileError(f"{path} is not there: a broken link?")

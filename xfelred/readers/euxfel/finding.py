@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError, SourceNameError, did_you_mean, listing
@@ -102,20 +101,6 @@ def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
             warnings.simplefilter("ignore", UserWarning)
             return cls(run, name, **options)
     return cls(run, name, **options)
-
-
-DETECTOR_OPTIONS = frozenset(
-    {"raw", "parallel_gain", "min_modules", "first_modno", "n_modules"}
-)
-
-
-def frames_of_run(
-    run: Run, name: str | None, key: str | None, options: dict[str, Any]
-) -> xr.DataArray:
-    """Return frames for options of the detector and of `frames` together."""
-    own = {k: v for k, v in options.items() if k in DETECTOR_OPTIONS}
-    rest = {k: v for k, v in options.items() if k not in DETECTOR_OPTIONS}
-    return find_detector(run, name, **own).frames(key, **rest)
 
 
 def no_constants(run: Run, name: str | None) -> MissingConstantError:

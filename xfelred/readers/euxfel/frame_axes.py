@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import InconsistentDataError
 from xfelred.lazy import Patterns, one_each
 from xfelred.lazy.indexing import Selector, as_slice, length
 from xfelred.lazy.nodes import Node
@@ -197,6 +198,11 @@ def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.in
     """Return the positions of the selected memory cells."""
     if isinstance(pulses, ById):
         numbers = cells[0] if len(cells) else np.arange(n)
+        if (cells != numbers).any():
+            raise InconsistentDataError(
+                "by_id selects memory cells by number, but the trains have different"
+                " cells; select positions (pulses=by_index[...]) or fewer trains"
+            )
         return np.flatnonzero(matches(numbers, pulses.value))
     value = pulses.value if isinstance(pulses, ByIndex) else pulses
     return np.flatnonzero(matches(np.arange(n), value))

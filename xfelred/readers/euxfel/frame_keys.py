@@ -43,7 +43,7 @@ class FrameKeyData(MultimodKeyData):
         return type(self)(det, self.key, self.mask, self.pulses)
 
     def select_pulses(self, pulses: Any) -> Any:
-        """Return the key for some pulses of each train.
+        """Return the key for some pulses of each train; replaces an earlier selection.
 
         Parameters
         ----------

@@ -108,15 +108,19 @@ def write_source(
         for key in sorted(data.all_keys()):
             if key.partition(".")[0] == group:
                 name = f"INSTRUMENT/{source}/{key.replace('.', '/')}"
-                copy_rows(f, name, paths, target, rows)
+                copy_rows(f, name, paths, target, rows, data.files[0].path)
 
 
 def copy_rows(
-    f: h5py.File, name: str, paths: list[str], target: NDArray[Any], rows: NDArray[Any]
+    f: h5py.File,
+    name: str,
+    paths: list[str],
+    target: NDArray[Any],
+    rows: NDArray[Any],
+    model: str,
 ) -> None:
-    """Copy rows of a dataset, which may lie in several files, row by row."""
-    used = np.unique(target[target >= 0])
-    like = open_dataset(paths[int(used[0])] if len(used) else paths[0], name)
+    """Copy rows of a dataset from several files; it is laid out as in `model`."""
+    like = open_dataset(model, name)
     out = f.create_dataset(
         name,
         shape=(len(rows), *like.shape[1:]),

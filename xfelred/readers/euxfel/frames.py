@@ -33,7 +33,7 @@ from xfelred.names import (
     TRAIN,
     UNITS,
 )
-from xfelred.provenance import record
+from xfelred.provenance import jsonable, record
 from xfelred.readers.euxfel.frame_axes import FrameAxes, cell_axes, pulse_axes
 from xfelred.readers.euxfel.mask import mask_node
 from xfelred.readers.euxfel.module_plans import (
@@ -143,12 +143,15 @@ def frames(
     InconsistentDataError
         If modules disagree on pulses, or data are missing and ``missing="raise"``.
     SelectionEmptyError
-        If ``missing="drop"`` leaves nothing.
+        If ``missing="drop"`` leaves nothing, or a module in `modules` is not there.
+    ValueError, OverflowError
+        If `fill_value` does not fit the dtype, or a word is not one of the choices.
     """
     request = FramesRequest(
         key or detector.spec.data, pulses, layout, modules, roi, fill_value, astype,
         bad_pixels, chunk_size, missing,
     )  # fmt: skip
+    check_group(detector, request.key)
     positions = module_positions(detector, request.modules)
     detector = complete(detector, positions, request)
     make_axes: Any = cell_axes if detector.spec.inner else pulse_axes
@@ -187,6 +190,18 @@ def flattened(array: xr.DataArray) -> xr.DataArray:
     out = xr.DataArray(data, dims=dims, coords=coords, name=old.name, attrs=old.attrs)
     describe(out)
     return out
+
+
+def check_group(detector: Detector, key: str) -> None:
+    """Raise ValueError for a key whose rows are not frames."""
+    group = detector.main_group
+    if key.partition(".")[0] != group or (
+        detector.spec.inner and not stored_as(detector, key)[1]
+    ):
+        raise ValueError(
+            f"{key!r} of {detector.detector_name} has one row per train, not one per"
+            f" frame; read it with run.detector(...)[{key!r}].xarray()"
+        )
 
 
 def module_positions(detector: Detector, modules: Any) -> list[int]:
@@ -241,6 +256,11 @@ def nodes(
     dtype = np.dtype(request.astype) if request.astype is not None else stored
     has_mask = request.bad_pixels is not None and usable_mask(detector, request.key)
     if has_mask and request.bad_pixels == "apply" and dtype.kind != "f":
+        if request.astype is not None:
+            raise ValueError(
+                f"bad pixels cannot be NaN in {dtype}; use bad_pixels='keep' or None"
+                " together with an integer astype"
+            )
         dtype = np.result_type(dtype, np.float32)
     fill = checked_fill(request.fill_value, dtype)
     pixels = Pixels(window, lengths, dtype, fill, axes.n_inner)
@@ -290,7 +310,7 @@ def labelled(
     squeezed = [d for d in axes.dropped(request.roi, node) if d in array.dims]
     array = array.isel(dict.fromkeys(squeezed, 0))
     array.attrs = {
-        UNITS: "adu",
+        UNITS: "adu" if request.key == detector.spec.data else "1",
         LONG_NAME: f"{detector.detector_name} {request.key}",
         "facility": "euxfel",
         "detector": detector.detector_name,
@@ -299,6 +319,8 @@ def labelled(
         FINGERPRINT: fingerprint(detector),
     }
     describe(array)
+    if detector.spec.inner:
+        array[PULSE].attrs[LONG_NAME] = "position among the memory cells of a train"
     return array
 
 
@@ -328,6 +350,8 @@ def describe(array: xr.DataArray) -> None:
         AVAILABLE: "data were recorded",
         RECORDED: "the train has this pulse",
         N_PULSES: "number of pulses in the train",
+        SLOW: "pixel along the slow axis",
+        FAST: "pixel along the fast axis",
     }
     for name, text in names.items():
         if name in array.coords:
@@ -359,7 +383,10 @@ def recorded_history(
         k: v for k, v in vars(request).items()
         if k not in ("chunk_size", "modules")
     }  # fmt: skip
-    params["pulses"] = str(request.pulses)
+    chosen = getattr(request.pulses, "value", request.pulses)
+    by = "position" if chosen is request.pulses else type(request.pulses).__name__
+    values = np.asarray(chosen).tolist() if np.ndim(chosen) else chosen
+    params["pulses"] = [by, jsonable(values)]
     params["roi"] = str(request.roi)
     params["detector"] = detector.detector_name
     params["modules"] = [int(m) for m in array[MODULE].values.ravel()]

@@ -25,7 +25,7 @@ from xfelred.readers.euxfel.selection import (
     split_evenly,
 )
 from xfelred.readers.euxfel.single_value import single_value
-from xfelred.readers.hdf5 import open_dataset
+from xfelred.readers.hdf5 import open_dataset, read_entries
 
 BLOCK = 128 << 20
 
@@ -50,8 +50,6 @@ class KeyData:
     ids: TrainIDs
     inc_suspect_trains: bool = True
     legacy_name: str | None = None
-
-    # -- what it is ------------------------------------------------------------------
 
     @property
     def train_ids(self) -> list[int]:
@@ -160,8 +158,6 @@ class KeyData:
             f" for {len(self.ids)} trains>"
         )
 
-    # -- which trains ----------------------------------------------------------------
-
     def __getitem__(self, trains: Any) -> KeyData:
         return self.select_trains(trains)
 
@@ -206,8 +202,6 @@ class KeyData:
         if not labelled:
             return start, stop
         return pd.DataFrame({"start": start, "stop": stop}, index=self.ids)
-
-    # -- the data --------------------------------------------------------------------
 
     def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read the data.
@@ -364,17 +358,24 @@ class KeyData:
         data = self.ndarray()
         return single_value(data, f"{self.source}/{self.key}", rtol, atol, reduce_by)
 
-    # -- train by train --------------------------------------------------------------
-
     def trains(
         self, keep_dims: bool = False, include_empty: bool = False
     ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (train ID, data); one entry loses its first axis unless `keep_dims`."""
-        for i, tid in enumerate(self.ids):
-            n = self.location.count[i]
-            if n or include_empty:
-                data = self.with_ids(self.ids[i : i + 1]).ndarray()
-                yield int(tid), data if n != 1 or keep_dims else data[0]
+        for tid in self.ids:
+            data = self.train_values(tid)
+            if len(data) or include_empty:
+                yield int(tid), data if len(data) != 1 or keep_dims else data[0]
+
+    def train_values(self, tid: np.uint64) -> NDArray[Any]:
+        """Return the entries of one train, none if it is not selected."""
+        i = int(np.searchsorted(self.ids, tid))
+        here = i < len(self.ids) and self.ids[i] == tid
+        n = int(self.location.count[i]) if here else 0
+        if n == 0:
+            return np.empty((0, *self.entry_shape), self.dtype)
+        path = self.files[int(self.location.file[i])].path
+        return read_entries(path, self.hdf5_data_path, int(self.location.first[i]), n)
 
     def train_from_id(
         self, tid: int, keep_dims: bool = False

@@ -52,10 +52,10 @@ def train_timestamps(
     Returns
     -------
     datetime64[ns] (n,), list or Series
-        NaT where a file has no timestamps (before format 1.2 they may lack).
+        NaT where no file has a timestamp (format 0.5 has none).
     """
     times = np.full(len(run.ids), np.datetime64("NaT", "ns"))
-    for file in run.files:
+    for file in reversed(run.files):  # the first file that knows a train wins
         index = open_group(file.path, "INDEX")
         if index is None or "timestamp" not in index:
             continue

@@ -17,6 +17,8 @@ from xfelred.readers.hdf5 import read_rows
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
 
+NUMBERS = (bool, int, float, complex, np.generic)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -130,20 +132,26 @@ def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
     """
     if fill_value is None:
         return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
-    if dtype.kind in "iu":
-        if isinstance(fill_value, (float, np.floating)) and not np.isfinite(fill_value):
-            raise ValueError(
-                f"fill value {fill_value} does not fit {dtype}; pass a number, or"
-                " astype='float32' to have NaN where data are missing"
-            )
-        if fill_value != int(fill_value):
-            raise ValueError(
-                f"fill value {fill_value} does not fit {dtype}: not a whole number"
-            )
-        info = np.iinfo(dtype)
-        if not info.min <= int(fill_value) <= info.max:
-            raise OverflowError(
-                f"fill value {fill_value} does not fit {dtype} ({info.min} to"
-                f" {info.max})"
-            )
+    if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):
+        raise ValueError(f"fill value {fill_value!r} does not fit {dtype}: no number")
+    if dtype.kind in "fiu":
+        check_range(fill_value, dtype)
     return np.asarray(fill_value).astype(dtype)[()]
+
+
+def check_range(value: Any, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError or OverflowError if a dtype cannot hold a number."""
+    if not np.isfinite(value):
+        if dtype.kind == "f":
+            return
+        raise ValueError(
+            f"fill value {value} does not fit {dtype}; pass a number, or"
+            " astype='float32' to have NaN where data are missing"
+        )
+    if dtype.kind in "iu" and value != int(value):
+        raise ValueError(f"fill value {value} does not fit {dtype}: no whole number")
+    limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        raise OverflowError(
+            f"fill value {value} does not fit {dtype} ({limits.min} to {limits.max})"
+        )

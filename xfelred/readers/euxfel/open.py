@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from xfelred.readers.euxfel.files import read_file, read_files
-from xfelred.readers.euxfel.matching import chosen, without
+from xfelred.readers.euxfel.matching import Chosen, without
 from xfelred.readers.euxfel.run import Run, make_run
 
 DEFAULT_ROOT = "/gpfs/exfel/exp"
@@ -154,15 +155,9 @@ def open_proposal_run(
 
 def prefer(old: Run, new: Run) -> Run:
     """Return both runs as one; the sources of `new` win."""
-    removed = chosen(new.with_legacy(), "*")
-    common = {s: None for s in removed if s in old.all_sources}
-    present: dict[str, frozenset[str] | None] = {
-        old.legacy_sources.get(s, s): None for s in common
-    }
-    rest = without(old.entries, present)
-    if not rest:
-        return new
-    return old.with_sources(rest).union(new)
+    replaced: Chosen = {s: None for s in new.all_sources if s in old.entries}
+    rest = without(old.entries, replaced)
+    return old.with_sources(rest).union(new) if rest else new
 
 
 def find_proposal(proposal: Any) -> Path:
@@ -201,8 +196,13 @@ def open_source(source: Any, run: Any, data: Any, include: str, **options: Any) 
     """Open whatever a user calls a run; see `xfelred.open_run`."""
     if run is not None:
         return open_proposal_run(source, run, data, include, **options)
+    if isinstance(source, Run):
+        return source
     if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
-        return open_paths([f.filename for f in source.files], **options)
+        opened = open_paths([f.filename for f in source.files], **options)
+        # Another program's collection may be a part of the run.
+        ids = getattr(source, "train_ids", opened.train_ids)
+        return opened.with_ids(opened.ids[np.isin(opened.ids, ids)])
     if isinstance(source, (list, tuple)):
         return open_paths([os.fspath(p) for p in source], **options)
     text = os.fspath(source)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -95,7 +95,12 @@ class Run(ScriptAccess):
     def legacy_sources(self) -> dict[str, str]:
         """Old names of sources and the present ones."""
         found = {k: v for f in self.files for k, v in f.legacy.items()}
-        return {old: new for old, new in found.items() if new in self.entries}
+        # A real source of an old name wins.
+        return {
+            old: new
+            for old, new in found.items()
+            if new in self.entries and old not in self.entries
+        }
 
     @property
     def detector_sources(self) -> frozenset[str]:
@@ -242,7 +247,8 @@ class Run(ScriptAccess):
     def deselect(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run without some of its sources or keys; arguments of `select`."""
         removed = chosen(self.with_legacy(), sources, key_glob)
-        removed = {self.legacy_sources.get(s, s): k for s, k in removed.items()}
+        # An old name alone does not remove the source that it stands for.
+        removed = {s: k for s, k in removed.items() if s in self.entries}
         return self.with_sources(without(self.entries, removed))
 
     def union(self, *others: Run) -> Run:
@@ -273,7 +279,20 @@ class Run(ScriptAccess):
         return finding.find_detector(self, name, **options)
 
     def frames(
-        self, detector: str | None = None, key: str | None = None, **options: Any
+        self,
+        detector: str | None = None,
+        key: str | None = None,
+        *,
+        pulses: Any = np.s_[:],
+        layout: Literal["train", "frame"] = "train",
+        modules: Any = None,
+        roi: Any = (),
+        fill_value: Any = None,
+        astype: Any = None,
+        bad_pixels: Literal["apply", "keep"] | None = "apply",
+        chunk_size: str | int = "128MiB",
+        missing: Literal["fill", "drop", "raise"] = "fill",
+        **detector_options: Any,
     ) -> xr.DataArray:
         """Return pixels as a lazy array (train, pulse, module, slow_scan, fast_scan).
 
@@ -283,11 +302,31 @@ class Run(ScriptAccess):
             Name of the detector; not needed if the run has exactly one.
         key : str, optional
             By default the pixel data.
-        **options
-            Options of the detector (see `detector`) and of `Detector.frames`: pulses,
-            layout, modules, roi, fill_value, astype, bad_pixels, chunk_size, missing.
+        pulses, layout, modules, roi, fill_value, astype
+            See `xfelred.readers.euxfel.frames.frames`, which also tells what comes back
+            and which errors there are.
+        bad_pixels, chunk_size, missing
+            See there.
+        **detector_options
+            See `detector`.
+
+        Returns
+        -------
+        DataArray
         """
-        return finding.frames_of_run(self, detector, key, options)
+        found = finding.find_detector(self, detector, **detector_options)
+        return found.frames(
+            key,
+            pulses=pulses,
+            layout=layout,
+            modules=modules,
+            roi=roi,
+            fill_value=fill_value,
+            astype=astype,
+            bad_pixels=bad_pixels,
+            chunk_size=chunk_size,
+            missing=missing,
+        )
 
     def scalars(self, keys: Sequence[Any]) -> xr.Dataset:
         """Return per-train (and per-pulse) values of several sources, joined by train.

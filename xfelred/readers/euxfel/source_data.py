@@ -230,7 +230,8 @@ class SourceData:
     def run_values(self, inc_timestamps: bool = True) -> dict[str, Any]:
         """Return all values at the start of the run."""
         found: dict[str, Any] = {}
-        group = open_group(self.files[0].path, f"RUN/{self.source}")
+        groups = (open_group(f.path, f"RUN/{self.source}") for f in self.files)
+        group = next((g for g in groups if g is not None), None)
         if group is None:
             return found
 

@@ -63,18 +63,16 @@ def trains(
         run = run.with_ids(trains_with_data(run, True, 1.0))
     keys = key_list(run)
     for tid in run.ids:
-        one = np.array([tid], np.uint64)
         found: dict[Any, Any] = {}
-        for name in run.entries:
-            if not flat_keys:
-                found[name] = {"metadata": {"source": name, "timestamp.tid": int(tid)}}
+        if not flat_keys:
+            for name in run.entries:
+                about = {"source": name, "timestamp.tid": int(tid)}
+                found[name] = {"metadata": about}
         for key in keys:
-            data = key.with_ids(one[np.isin(one, key.ids)])
-            count = int(data.location.count.sum())
-            if not count:
+            values = key.train_values(tid)
+            if not len(values):
                 continue
-            values = data.ndarray()
-            value = values if count != 1 or keep_dims else values[0]
+            value = values if len(values) != 1 or keep_dims else values[0]
             if flat_keys:
                 found[key.source, key.key] = value
             else:
@@ -105,6 +103,12 @@ def scalars(run: Run, keys: Sequence[Any]) -> xr.Dataset:
     for item in keys:
         key = named_key(run, item)
         found[f"{key.source}.{key.short_key}"] = scalar(key, run.ids)
+    lengths = {k: v.sizes[PULSE] for k, v in found.items() if PULSE in v.dims}
+    if len(set(lengths.values())) > 1:
+        raise InconsistentDataError(
+            f"vectors of different lengths cannot share the axis {PULSE!r}: {lengths};"
+            " ask for them in separate calls"
+        )
     out = xr.Dataset(found, coords={TRAIN: run.ids})
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "train ID"}
     return record(out, "scalars", keys=sorted(found))

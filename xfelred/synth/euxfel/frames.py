@@ -40,6 +40,8 @@ def create_pixels(
     if chunked:
         lead = len(shape) - len(frame_shape)
         options["chunks"] = (1,) * lead + frame_shape
+        if not shape[0]:  # HDF5 refuses chunks longer than a dataset that cannot grow
+            options["maxshape"] = (None, *shape[1:])
     if compression:
         options |= {"compression": "gzip", "compression_opts": 1}
         options["shuffle"] = compression == "shuffle+gzip"
