@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from itertools import pairwise
 from typing import Any
 
 import h5py
@@ -226,6 +227,31 @@ def read_library(
         raise BrokenFileError(
             f"cannot read {source.name} in {path}: {error}"
         ) from error
+
+
+def read_cells(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read as `read_rows` does where every cell of a row counts as a row of its own.
+
+    Cell c of row r of a dataset (row, cell, ...) with C cells has the number r * C + c.
+    """
+    n_cells = open_dataset(path, dataset).shape[1]
+    place = expanded(rows.place, rows.count)
+    row, cell = np.divmod(expanded(rows.start, rows.count), n_cells)
+    new = np.ones(len(row), bool)
+    new[1:] = (np.diff(row) != 0) | (np.diff(cell) != 1) | (np.diff(place) != 1)
+    edges = [*np.flatnonzero(new).tolist(), len(row)]
+    for begin, end in pairwise(edges):
+        one = Rows(row[begin : begin + 1], np.ones(1, np.int64), np.zeros(1, np.int64))
+        cells = slice(int(cell[begin]), int(cell[end - 1]) + 1, 1)
+        at = int(place[begin])
+        part = out[at : at + end - begin][np.newaxis]
+        read_rows(path, dataset, one, (cells, *entry), part)
 
 
 def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError
-from xfelred.lazy import Patterns, one_each
+from xfelred.lazy import Map, Node, Patterns, Source, one_each
 from xfelred.lazy.indexing import Selector, as_slice, length
-from xfelred.lazy.nodes import Node
 from xfelred.names import (
     CELL,
     DATA_GAIN,
@@ -27,6 +27,7 @@ from xfelred.names import (
 from xfelred.readers.euxfel.labels import N_GAINS, Labels, matches
 from xfelred.readers.euxfel.module_plans import Layout
 from xfelred.readers.euxfel.selection import ById, ByIndex
+from xfelred.readers.hdf5 import read_cells
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -172,6 +173,17 @@ def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
     n = detector.frames_per_entry
     chosen = chosen_cells(cells, n, request.pulses)
     picked = cells[:, chosen]
+    ids = detector.data.ids
+    layout = Layout(np.zeros(len(ids), np.int64), one_each(1))
+    selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
+    train = np.repeat(np.arange(len(ids)), len(chosen))
+    if request.layout == "frame":
+        flat: dict[str, Any] = {
+            TRAIN: (FRAME, ids[train]),
+            PULSE: (FRAME, np.tile(chosen, len(ids))),
+            CELL: (FRAME, picked.ravel()),
+        }
+        return FrameAxes(layout, (TRAIN, PULSE), flat, None, train, selector)
     same = len(picked) > 0 and bool((picked == picked[:1]).all())
     coords: dict[str, Any] = {
         TRAIN: detector.data.ids,
@@ -179,8 +191,6 @@ def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
         CELL: (PULSE, picked[0]) if same else ((TRAIN, PULSE), picked),
         N_PULSES: (TRAIN, np.full(len(detector.data.ids), len(chosen))),
     }
-    layout = Layout(np.zeros(len(detector.data.ids), np.int64), one_each(1))
-    selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
     return FrameAxes(
         layout, (TRAIN, PULSE), coords, None, np.zeros(0, np.int64), selector
     )
@@ -206,3 +216,34 @@ def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.in
         return np.flatnonzero(matches(numbers, pulses.value))
     value = pulses.value if isinstance(pulses, ByIndex) else pulses
     return np.flatnonzero(matches(np.arange(n), value))
+
+
+def per_cell(node: Node, n_cells: int) -> Node:
+    """Return a recipe (train, pulse, ...) of JUNGFRAU data as (frame, ...).
+
+    In its plan every memory cell counts as a row, so that selecting frames reaches
+    the file.
+    """
+    dims = (FRAME, *node.dims[2:])
+    if isinstance(node, Map):
+        args = tuple(per_cell(arg, n_cells) for arg in node.args)
+        return replace(node, args=args, frame_dims=dims)
+    if not isinstance(node, Source):
+        raise TypeError(f"only sources and maps read frames, not {type(node).__name__}")
+    plan, shots = node.plan, len(node.plan.pattern)
+    cells = np.arange(n_cells)[plan.entry[0]]
+    n = len(cells)
+    flat = replace(
+        plan,
+        read_rows=read_cells,
+        first=plan.first * n_cells,
+        pattern=np.zeros(shots, np.int64),
+        patterns=Patterns(np.array([0, n]), cells, np.zeros(n, np.int64)),
+        slot_shape=(),
+        entry=plan.entry[1:],
+        entry_shape=plan.entry_shape[1:],
+        n_inner=0,
+        flat=True,
+        token=tokenize(plan.token, "per cell"),
+    )
+    return Source(flat, dims)

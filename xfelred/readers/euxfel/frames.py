@@ -34,7 +34,12 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import jsonable, record
-from xfelred.readers.euxfel.frame_axes import FrameAxes, cell_axes, pulse_axes
+from xfelred.readers.euxfel.frame_axes import (
+    FrameAxes,
+    cell_axes,
+    per_cell,
+    pulse_axes,
+)
 from xfelred.readers.euxfel.mask import mask_node
 from xfelred.readers.euxfel.module_plans import (
     Pixels,
@@ -157,39 +162,15 @@ def frames(
     make_axes: Any = cell_axes if detector.spec.inner else pulse_axes
     axes: FrameAxes = make_axes(detector, request)
     node, bad = nodes(detector, request, axes, positions)
+    if detector.spec.inner and layout == "frame":
+        node = per_cell(node, detector.frames_per_entry)
+        bad = None if bad is None else per_cell(bad, detector.frames_per_entry)
     array = labelled(detector, request, axes, positions, node)
     if bad is not None and request.bad_pixels == "keep":
         bits = planned(bad, dict(zip(bad.dims, array.chunks or (), strict=True)))
         array = array.assign_coords({BAD_PIXELS: (array.dims, bits)})
         array[BAD_PIXELS].attrs = {UNITS: "1", LONG_NAME: "bad-pixel bits, 0 is good"}
-    if detector.spec.inner and layout == "frame":
-        array = flattened(array)
     return recorded_history(detector, request, array)
-
-
-def flattened(array: xr.DataArray) -> xr.DataArray:
-    """Return an array (train, pulse, ...) as (frame, ...)."""
-    n = array.sizes[TRAIN] * array.sizes[PULSE]
-    old = array.transpose(TRAIN, PULSE, MODULE, ...)
-    dims = (FRAME, *old.dims[2:])
-    coords: dict[str, Any] = {
-        str(k): c.variable
-        for k, c in old.coords.items()
-        if not {TRAIN, PULSE} & set(c.dims)
-    }
-    trains, pulses = old.sizes[TRAIN], old.sizes[PULSE]
-    for name in (TRAIN, PULSE, CELL, AVAILABLE, BAD_PIXELS):
-        if name not in old.coords:
-            continue
-        rest = [d for d in old[name].dims if d not in (TRAIN, PULSE)]
-        shape = {TRAIN: trains, PULSE: pulses, **{d: old.sizes[d] for d in rest}}
-        full = old[name].variable.set_dims(shape)  # type: ignore[no-untyped-call]
-        values = full.transpose(TRAIN, PULSE, *rest).data
-        coords[name] = ((FRAME, *rest), values.reshape((n, *values.shape[2:])))
-    data = old.data.rechunk({1: -1}).reshape((n, *old.shape[2:]))
-    out = xr.DataArray(data, dims=dims, coords=coords, name=old.name, attrs=old.attrs)
-    describe(out)
-    return out
 
 
 def check_group(detector: Detector, key: str) -> None:
@@ -294,7 +275,7 @@ def labelled(
     coords |= pixel_coordinates(
         request, node, axes, stored_as(detector, request.key)[1]
     )
-    if request.layout == "train" or detector.spec.inner:
+    if request.layout == "train":
         coords[AVAILABLE] = ((TRAIN, MODULE), here)
         if axes.recorded is not None:
             coords[RECORDED] = ((TRAIN, PULSE), axes.recorded)

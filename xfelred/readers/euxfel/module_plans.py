@@ -151,7 +151,9 @@ def check_range(value: Any, dtype: np.dtype[Any]) -> None:
     if dtype.kind in "iu" and value != int(value):
         raise ValueError(f"fill value {value} does not fit {dtype}: no whole number")
     limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    if not limits.min <= value <= limits.max:
+    exact = float if dtype.kind == "f" else int
+    low, high = exact(limits.min), exact(limits.max)
+    if not low <= value <= high:
         raise OverflowError(
-            f"fill value {value} does not fit {dtype} ({limits.min} to {limits.max})"
+            f"fill value {value} does not fit {dtype} ({low} to {high})"
         )
