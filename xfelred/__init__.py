@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = attach(
             "identify_multimod_detectors",
             "stack_detector_data",
         ),
-        "xfelred.products": ("write",),
+        "xfelred.products": ("write", "write_virtual_cxi"),
         "xfelred.errors": (
             "XfelredError",
             "SourceNameError",

@@ -1,5 +1,6 @@
 """Results on disk."""
 
+from xfelred.products.virtual_cxi import write_virtual_cxi
 from xfelred.products.write import write
 
-__all__ = ["write"]
+__all__ = ["write", "write_virtual_cxi"]

@@ -189,7 +189,13 @@ def module_positions(detector: Detector, modules: Any) -> list[int]:
     """Return the positions of the modules to read."""
     if modules is None:
         return list(range(len(detector.modules)))
-    wanted = [int(m) for m in np.atleast_1d(np.asarray(modules)).tolist()]
+    listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
+    numbers = np.atleast_1d(np.asarray(listed))
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise TypeError(
+            f"modules takes module numbers, such as modules=[0, 3], not {modules!r}"
+        )
+    wanted = [int(m) for m in numbers.tolist()]
     unknown = sorted(set(wanted) - set(detector.modules))
     if unknown:
         raise SelectionEmptyError(

@@ -53,8 +53,6 @@ class Run(ScriptAccess):
 
     facility = "euxfel"
 
-    # -- what there is ---------------------------------------------------------------
-
     @property
     def run_id(self) -> str:
         """Proposal and run, such as ``p700000 r0102``; empty if unknown."""
@@ -161,8 +159,6 @@ class Run(ScriptAccess):
 
     __iter__ = None  # run[0] selects a train, so a loop would be misleading
 
-    # -- selecting -------------------------------------------------------------------
-
     def with_ids(self, ids: TrainIDs) -> Run:
         """Return the run for some of its trains."""
         entries = {
@@ -268,8 +264,6 @@ class Run(ScriptAccess):
     def __or__(self, other: Run) -> Run:
         return self.union(other)
 
-    # -- detectors and arrays: the contract of all facilities ------------------------
-
     def detector(self, name: str | None = None, **options: Any) -> Any:
         """Return a multi-module detector; without a name the run must have just one.
 
@@ -353,8 +347,6 @@ class Run(ScriptAccess):
         """
         raise finding.no_constants(self, detector)
 
-    # -- about the run ------------------------------------------------------------
-
     def run_metadata(self) -> dict[str, Any]:
         """Return METADATA of the run; MultiRunError if several were joined."""
         if not self.single:
@@ -370,8 +362,16 @@ class Run(ScriptAccess):
     def info(
         self, details_for_sources: Any = (), with_aggregators: bool = False
     ) -> None:
-        """Print what the run holds."""
-        summary.print_info(self)
+        """Print what the run holds.
+
+        Parameters
+        ----------
+        details_for_sources : str or sequence of str, optional
+            Globs of sources of which every key is shown with its dtype and shape.
+        with_aggregators : bool, optional
+            Show which data aggregator recorded each source, from the file names.
+        """
+        summary.print_info(self, details_for_sources, with_aggregators)
 
     def __repr__(self) -> str:
         return summary.text(self)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from fnmatch import fnmatchcase
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,11 @@ from xfelred.readers.euxfel import finding
 from xfelred.readers.euxfel.metadata import run_metadata
 
 if TYPE_CHECKING:
+    from xfelred.readers.euxfel.key_data import KeyData
     from xfelred.readers.euxfel.run import Run
+    from xfelred.readers.euxfel.source_data import SourceData
+
+FILE_NAME = re.compile(r"[A-Z]+-R\d{4}-(\w+?)(?:-S\d{5})?\.h5$")
 
 
 def run_id(run: Run) -> str:
@@ -99,13 +105,35 @@ def html(run: Run) -> str:
     )
 
 
-def print_info(run: Run) -> None:
+def print_info(run: Run, details: Any = (), with_aggregators: bool = False) -> None:
     """Write the description and all source names to the standard output."""
-    lines = [text(run), "", "instrument sources:"]
-    lines += [f"  - {s}" for s in sorted(run.instrument_sources)]
-    lines += ["", "control sources:"]
-    lines += [f"  - {s}" for s in sorted(run.control_sources)]
+    globs = (details,) if isinstance(details, str) else tuple(details)
+    lines = [text(run)]
+    for kind, names in (
+        ("instrument", run.instrument_sources), ("control", run.control_sources)
+    ):  # fmt: skip
+        lines += ["", f"{kind} sources:"]
+        for name in sorted(names):
+            source = run.entries[run.legacy_sources.get(name, name)]
+            found = aggregators(source) if with_aggregators else ""
+            lines.append(f"  - {name}{found}")
+            if any(fnmatchcase(name, g) for g in globs):
+                lines += [key_line(source.key_data(k)) for k in sorted(source.keys())]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def aggregators(source: SourceData) -> str:
+    """Return the data aggregators in the file names of a source, as `` [DA01]``."""
+    found = (FILE_NAME.search(f.path) for f in source.files)
+    names = sorted({m[1] for m in found if m})
+    return f" [{', '.join(names)}]" if names else ""
+
+
+def key_line(key: KeyData) -> str:
+    """Return one line on a key."""
+    shape = f" {list(key.entry_shape)}" if key.entry_shape else ""
+    unit = f", {key.units}" if key.units else ""
+    return f"      {key.key}: {key.dtype}{shape}{unit}, {key.shape[0]} entries"
 
 
 def detector_info(run: Run, source: str) -> dict[str, Any]:
