@@ -1,0 +1,121 @@
+"""Values per train against the simulated ones, read plainly."""
+
+import h5py
+import numpy as np
+import pytest
+
+from xfelred import by_id, open_run
+from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
+from xfelred.synth.euxfel import write_run
+
+XGM = "SA1_XTD2_XGM/DOOCS/MAIN"
+ENERGY = f"{XGM}:output.data.intensityTD"
+PLACE = f"{XGM}.beamPosition.ixPos"
+DELAY = "SPB_LAS_PPL/MOTOR/DELAY.actualPosition"
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    """5 trains; the control file has count 0 in 10002 and no row for 10003."""
+    return write_run(
+        tmp_path_factory.mktemp("scalars"),
+        modules=(0,),
+        n_trains=5,
+        pulses=3,
+        missing={("DA01", 10002)},
+        absent={("DA01", 10003)},
+        sequences={"DA01": 2},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(truth):
+    return open_run(truth.directory)
+
+
+def stored(truth, path):
+    """Values from all sequence files, one after the other."""
+    parts = []
+    for file in truth.files["DA01"]:
+        with h5py.File(file) as h5:
+            parts.append(h5[path][()])
+    return np.concatenate(parts)
+
+
+def test_values_are_joined_by_train_and_nan_where_there_are_none(run, truth):
+    got = run.scalars([PLACE, DELAY])
+    assert got.train.values.tolist() == list(range(10000, 10005))
+    gone = np.array([0, 0, 1, 1, 0], bool)
+    for name, path in ((PLACE, f"{XGM}/beamPosition/ixPos"), (DELAY, None)):
+        path = path or "SPB_LAS_PPL/MOTOR/DELAY/actualPosition"
+        want = stored(truth, f"CONTROL/{path}/value")
+        np.testing.assert_array_equal(np.isnan(got[name]), gone)
+        np.testing.assert_array_equal(got[name].values[~gone], want)
+
+
+def test_vectors_of_pulses_are_the_pulse_energies(run, truth):
+    got = run.scalars([ENERGY])[ENERGY]
+    assert got.dims == ("train", "pulse")
+    want = stored(truth, f"INSTRUMENT/{XGM}:output/data/intensityTD")
+    np.testing.assert_array_equal(got.values[[0, 1, 4]], want)
+    assert np.isnan(got.values[[2, 3]]).all()
+    ratio = got.values[0, :3] / truth.intensity(10000)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+
+
+def test_pairs_and_texts_name_the_same_key(run):
+    pair = run.scalars([(XGM, "beamPosition.ixPos")])
+    np.testing.assert_array_equal(pair[PLACE], run.scalars([PLACE])[PLACE])
+    assert list(run.scalars([PLACE, (XGM, "beamPosition.ixPos.value")])) == [PLACE]
+
+
+def test_units_come_from_the_file(run):
+    got = run.scalars([PLACE, ENERGY])
+    assert got[PLACE].attrs["units"] == "mm"
+    assert got[ENERGY].attrs["units"].endswith("J")
+
+
+def test_integers_stay_integers_where_every_train_has_one(run, truth):
+    key = "SPB_LAS_PPL/MDL/SHUTTER.isOpen"
+    got = run.select_trains(by_id[[10000, 10001, 10004]]).scalars([key])[key]
+    assert got.dtype.kind == "u"
+    np.testing.assert_array_equal(got, truth.laser_on[[0, 1, 4]])
+
+
+def test_values_line_up_with_frames(run):
+    frames = run.frames(roi=np.s_[:2, :2])
+    place = run.scalars([PLACE])[PLACE]
+    assert (frames * place).sizes["train"] == 5
+    np.testing.assert_array_equal(frames.train, place.train)
+
+
+def test_of_selected_trains_and_of_none(run):
+    few = run.select_trains(by_id[[10001, 10003]]).scalars([PLACE])
+    assert few.train.values.tolist() == [10001, 10003]
+    assert np.isnan(few[PLACE].values).tolist() == [False, True]
+    assert run.select_trains([]).scalars([PLACE, ENERGY]).sizes["train"] == 0
+    assert run.scalars([]).sizes["train"] == 5
+
+
+def test_vectors_of_two_lengths_are_refused(run, truth):
+    pair = (truth.source(0), "header.magicNumberBegin")
+    with pytest.raises(InconsistentDataError, match="separate calls"):
+        run.scalars([pair, ENERGY])
+
+
+def test_what_is_no_value_per_train_is_refused(run, truth):
+    with pytest.raises(ValueError, match="single values or vectors"):
+        run.scalars([(truth.source(0), "image.data")])
+    with pytest.raises(InconsistentDataError, match="one per train"):
+        run.scalars([(truth.source(0), "image.pulseId")])
+
+
+def test_unknown_names_are_errors(run):
+    with pytest.raises(SourceNameError):
+        run.scalars(["NO/SUCH/SOURCE.value"])
+    with pytest.raises(PropertyNameError):
+        run.scalars([f"{XGM}.nothing"])
+    with pytest.raises(PropertyNameError, match="is a source"):
+        run.scalars([XGM])
+    with pytest.raises(TypeError, match="list of keys"):
+        run.scalars(PLACE)

@@ -1,0 +1,63 @@
+"""Worker processes give the same bytes as threads."""
+
+import dask
+import distributed
+import pytest
+
+from xfelred import open_run, ops
+
+ALL = ("mean", "std", "var", "sem", "count", "sum", "min", "max")
+DIMS = [("train",), ("train", "pulse"), ("module",), ("slow_scan", "fast_scan")]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        distributed.LocalCluster(
+            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as made,
+    ):
+        yield made
+
+
+def bytes_of(dataset):
+    return {name: array.values.tobytes() for name, array in dataset.items()}
+
+
+@pytest.mark.parametrize("dims", DIMS)
+def test_statistics_have_the_same_bytes(dims, client, agipd_run):
+    frames = open_run(agipd_run.directory).frames(chunk_size="1MiB")
+    lazy = ops.statistics(frames, dims, which=ALL)
+    with dask.config.set(scheduler="threads"):
+        here = lazy.compute()
+    there = client.compute(lazy).result()
+    assert bytes_of(there) == bytes_of(here)
+
+
+def test_frames_of_all_layouts_have_the_same_bytes(client, ragged_run):
+    run = open_run(ragged_run.directory)
+    lazy = run.frames(layout="frame", chunk_size="1MiB")
+    with dask.config.set(scheduler="threads"):
+        here = lazy.compute()
+    assert client.compute(lazy).result().values.tobytes() == here.values.tobytes()
+
+
+def test_dark_statistics_have_the_same_bytes(client, dssc_run):
+    lazy = ops.dark_statistics(open_run(dssc_run.directory).frames(chunk_size="1MiB"))
+    with dask.config.set(scheduler="threads"):
+        here = lazy.compute()
+    assert bytes_of(client.compute(lazy).result()) == bytes_of(here)
+
+
+def test_a_worker_opens_the_files_of_pickled_frames(client, agipd_run):
+    frames = open_run(agipd_run.directory).frames()
+    with dask.config.set(scheduler="threads"):
+        here = float(frames.isel(train=1).mean())
+
+    def mean_of(array):
+        return float(array.isel(train=1).mean().compute(scheduler="synchronous"))
+
+    assert client.submit(mean_of, frames).result() == here
