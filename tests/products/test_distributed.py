@@ -10,7 +10,7 @@ from xfelred.products import write
 @pytest.fixture(scope="module")
 def client():
     with distributed.Client(
-        n_workers=1, threads_per_worker=2, dashboard_address=None, processes=True
+        n_workers=1, threads_per_worker=2, dashboard_address=":0", processes=True
     ) as made:
         yield made
 

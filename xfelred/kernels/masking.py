@@ -41,7 +41,7 @@ def masked(
     Returns
     -------
     array (...)
-        Same dtype as `images`.
+        Same dtype as `images`, in native byte order.
     """
     flags = bad.view(np.uint8) if bad.dtype == bool else bad
     # As unsigned first: bit 31 is the sign of an int32.
