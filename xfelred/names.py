@@ -18,7 +18,6 @@ Y = "y"
 X = "x"
 Q = "q"
 PHI = "phi"
-RADIUS = "radius"
 
 # Coordinates that travel with a detector array.
 CELL = "cell"

@@ -117,14 +117,14 @@ def module_counts(
 ) -> tuple[list[int], NDArray[np.int64]] | None:
     """Return module numbers and entries (module, train), without checks."""
     found = sources_of(run, kind, name)
-    corrected = {s: n for s, (n, c) in found.items() if c} or {
+    numbers = {s: n for s, (n, c) in found.items() if c} or {
         s: n for s, (n, _) in found.items()
     }
     group = SPECS[kind].data.partition(".")[0]
     try:
-        table = module_table(run, tuple(corrected), group)
+        table = module_table(run, tuple(numbers), group)
     except OSError:
         return None
     if not table.count.size:
         return None
-    return sorted(corrected.values()), table.count.T
+    return sorted(numbers.values()), table.count.T
