@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XFELRED_BENCHMARK_DIR", tempfile.gettempdir()))
 
 
-def corrected_run(n_trains=80, pulses=8, name="agipd"):
+def corrected_run(n_trains=80, pulses=8, name="agipd", compression="facility"):
     """Return the directory of a corrected AGIPD-1M run, written once."""
     from xfelred import synth
 
@@ -27,7 +28,7 @@ def corrected_run(n_trains=80, pulses=8, name="agipd"):
             image_only=True,
             xgm=False,
             motors=False,
-            compression=None if name == "plain" else "facility",
+            compression=compression,
         )
         partial.rename(path)
     return path
@@ -39,6 +40,23 @@ def read_once(directory):
         with open(file, "rb") as f:
             while f.read(16 << 20):
                 pass
+
+
+def read_bytes(directory, n_threads, size=1 << 20):
+    """Read all files of a directory into buffers that are used again: the floor."""
+    files = [os.open(f, os.O_RDONLY) for f in sorted(Path(directory).glob("*.h5"))]
+
+    def read(thread):
+        buffer = memoryview(bytearray(size))
+        for file in files[thread::n_threads]:
+            offset = 0
+            while n := os.preadv(file, [buffer], offset):
+                offset += n
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(read, range(n_threads)))
+    for file in files:
+        os.close(file)
 
 
 def median_times(variants, repeats=5):

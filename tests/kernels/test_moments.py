@@ -109,7 +109,7 @@ def test_merged_states_equal_all_at_once_in_any_order(order):
 def test_counts_go_beyond_two_to_the_31():
     needs = frozenset({"mean", "count", "std"})
     state = accumulate(None, np.ones((3, 2)), (0,), needs)
-    state["count"][:] = 2**30
+    state["count"] = np.full(2, 2**30, np.int32)
     both = merge([state, state])
     assert (result(both, "count", 0) == 2**31).all()
     assert (result(merge([both, both]), "count", 0) == 2**32).all()
@@ -142,3 +142,17 @@ def test_canonical_brings_reduced_axes_to_the_middle():
     block, shape = canonical(x, (0, 2))
     assert shape == (3,)
     np.testing.assert_array_equal(block.sum((0, 1)), x.sum((0, 2)))
+
+
+def test_blocks_can_be_added_to_a_state_without_axes():
+    rng = np.random.default_rng(1)
+    blocks = [rng.normal(100, 3, n) for n in (80, 24, 70, 5, 5)]
+    blocks[1][:] = np.nan
+    needs = frozenset({"mean", "std", "count"})
+    state = None
+    for block in blocks:
+        state = accumulate(state, block, (0,), needs)
+    x = np.concatenate(blocks)
+    assert result(state, "count", 0) == 160
+    np.testing.assert_allclose(result(state, "mean", 0), np.nanmean(x), rtol=1e-12)
+    np.testing.assert_allclose(result(state, "std", 0), np.nanstd(x), rtol=1e-9)

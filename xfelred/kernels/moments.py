@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -10,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.memory import is_uniform, page_backed
 from xfelred.kernels.statistics import (
+    TILE,
+    add_complete,
+    add_complete_squares,
     add_counts,
     add_extrema,
     add_moments,
@@ -19,7 +22,6 @@ from xfelred.kernels.statistics import (
 )
 
 State = dict[str, NDArray[Any]]
-PAGE_BACKED = 1 << 20  # bytes
 LANES = 64  # columns into which a reduction along the last axis is folded
 
 SUMS = frozenset({"mean", "sum", "var", "std", "sem"})
@@ -68,8 +70,9 @@ def accumulate(
     Returns
     -------
     dict of arrays
-        ``count`` int32, or int64 once states were merged; with sums ``pivot``, ``s1``
-        and, for variances, ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
+        ``count`` int32, or int64 once states were merged, in the memory of one number
+        while all pixels have the same; with sums ``s1`` and, for variances, ``pivot``
+        and ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
     """
     x = native(x)
     block, shape = canonical(x, axes)
@@ -78,7 +81,7 @@ def accumulate(
         return along_rows(state, block.reshape(a, r), shape, needs)
     if state is None:
         state = empty_state(shape, x.dtype, needs)
-    add(block, {k: v.reshape(a, b) for k, v in state.items()})
+    add(block, state)
     return state
 
 
@@ -95,7 +98,7 @@ def along_rows(
         for i in range(LANES)
     ]
     rest = empty_state((a,), x.dtype, needs)
-    add(x[:, full:].reshape(a, -1, 1), {k: v.reshape(a, 1) for k, v in rest.items()})
+    add(x[:, full:].reshape(a, -1, 1), rest)
     now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
     if state is None:
         return now
@@ -107,48 +110,84 @@ def empty_state(
     shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]
 ) -> State:
     """Return the state of no frames."""
-    state: State = {"count": np.zeros(shape, np.int32)}
+    state: State = {"count": uniform(0, shape)}
     if needs & SUMS:
-        state |= {"pivot": page_backed(shape), "s1": page_backed(shape)}
+        state["s1"] = page_backed(shape)
     if needs & SQUARES:
-        state["s2"] = page_backed(shape)
+        state |= {"pivot": page_backed(shape), "s2": page_backed(shape)}
     if needs & EXTREMA:
         state |= {"low": np.zeros(shape, dtype), "high": np.zeros(shape, dtype)}
         state["seen"] = np.zeros(shape, bool)
     return state
 
 
+def uniform(n: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return a count that is the same for all pixels, in the memory of one."""
+    return np.broadcast_to(np.int32(n), shape)
+
+
 def add(x: NDArray[Any], state: State) -> None:
-    """Add pixels (a, r, b) to the arrays (a, b) of a state."""
-    if "s1" in state:
-        find_pivots(x, state["count"], state["pivot"])
-        squares = "s2" in state
-        s2 = state["s2"] if squares else state["s1"]
-        add_moments(x, state["count"], state["pivot"], state["s1"], s2, squares)
-    else:
-        add_counts(x, state["count"])
+    """Add pixels (a, r, b) to a state whose arrays have a * b elements."""
+    a, r, b = x.shape
+    at = {k: v.reshape(a, b) for k, v in state.items() if k != "count"}
+    first = 0
+    if is_uniform(state["count"]) and r:
+        n = int(state["count"].flat[0])
+        first = add_all(x, at, n)
+        if first == a * -(-b // TILE):
+            state["count"] = uniform(n + r, state["count"].shape)
+            r = 0
+        else:
+            # Tiles before the first NaN have been added.
+            count = np.full((a * -(-b // TILE), TILE), n, np.int32)
+            count[:first] += r
+            cut = count.reshape(a, -1)[:, :b]
+            state["count"] = cut.reshape(state["count"].shape)
+    if r and x.size:
+        add_some(x, at, state["count"].reshape(a, b), first)
     if "low" in state:
-        add_extrema(x, state["low"], state["high"], state["seen"])
+        add_extrema(x, at["low"], at["high"], at["seen"])
+
+
+def add_all(x: NDArray[Any], at: State, n: int) -> int:
+    """Add tiles of pixels up to the first with NaN; return how many were added.
+
+    `n` values were added to every pixel before.
+    """
+    if "s1" not in at:
+        has_none = x.dtype.kind in "iub" or not np.isnan(x).any()
+        return x.shape[0] * -(-x.shape[2] // TILE) if has_none else 0
+    if "s2" not in at:
+        return int(add_complete(x, at["s1"]))
+    if n == 0:
+        find_pivots(x, np.zeros(at["s1"].shape, np.int32), at["pivot"])
+    return int(add_complete_squares(x, at["pivot"], at["s1"], at["s2"]))
+
+
+def add_some(x: NDArray[Any], at: State, count: NDArray[np.int32], first: int) -> None:
+    """Add pixels to counts of their own, without NaN and without `first` tiles."""
+    if "s2" in at:
+        find_pivots(x, count, at["pivot"])
+        add_moments(x, count, at["pivot"], at["s1"], at["s2"], True, first)
+    elif "s1" in at:
+        add_moments(x, count, at["s1"], at["s1"], at["s1"], False, first)
+    else:
+        add_counts(x, count)
 
 
 def merge(states: Sequence[State]) -> State:
     """Return the state of all frames together; the inputs stay as they are."""
     out = dict(states[0])
-    # 2**31 values are two seconds of AGIPD pixels.
-    out["count"] = out["count"].astype(np.int64)
     for other in states[1:]:
-        if "s1" in out:
-            n = [s["count"] for s in (out, other)]
-            q = [s.get("s2", s["s1"]) for s in (out, other)]
-            sums = combined(
-                n[0], out["pivot"], out["s1"], q[0],
-                n[1], other["pivot"], other["s1"], q[1],
+        n = (out["count"], other["count"])
+        if "s2" in out:
+            out["pivot"], out["s1"], out["s2"] = combined(
+                n[0], out["pivot"], out["s1"], out["s2"],
+                n[1], other["pivot"], other["s1"], other["s2"],
             )  # fmt: skip
-            out |= dict(zip(("count", "pivot", "s1"), sums, strict=False))
-            if "s2" in out:
-                out["s2"] = sums[3]
-        else:
-            out["count"] = out["count"] + other["count"]
+        elif "s1" in out:
+            out["s1"] = out["s1"] + other["s1"]
+        out["count"] = added(*n)
         if "low" in out:
             one, two = out["seen"], other["seen"]
             low, high = (
@@ -162,7 +201,16 @@ def merge(states: Sequence[State]) -> State:
                 one & two, high, np.where(two, other["high"], out["high"])
             )
             out["seen"] = one | two
-    return out
+    # Sums of arrays without axes are scalars, which cannot be added to in place.
+    return {name: np.asarray(v) for name, v in out.items()}
+
+
+def added(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the sum of two counts, as int64: 2**31 pixels pass in two seconds."""
+    if is_uniform(one) and is_uniform(two):
+        total = np.int64(one.flat[0]) + np.int64(two.flat[0])
+        return np.broadcast_to(total, one.shape)
+    return one.astype(np.int64) + two
 
 
 def result(state: State, name: str, ddof: int) -> NDArray[Any]:
@@ -174,13 +222,16 @@ def result(state: State, name: str, ddof: int) -> NDArray[Any]:
         value = state["low" if name == "min" else "high"]
         kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
         return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
+    if name == "sum" and "pivot" not in state:
+        return state["s1"]
     out = page_backed(n.shape)
     if name == "sum":
         return np.add(state["pivot"] * n, state["s1"], out=out)
     with np.errstate(invalid="ignore", divide="ignore"):
         if name == "mean":
             np.divide(state["s1"], n, out=out)
-            out += state["pivot"]
+            if "pivot" in state:
+                out += state["pivot"]
             out[n == 0] = np.nan
             return out
         free = n - (1 if name == "sem" else ddof)
@@ -199,15 +250,3 @@ def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if values.size and (values == values.flat[0]).all():
         return np.broadcast_to(np.asarray(values.flat[0], dtype), values.shape)
     return values.astype(dtype)
-
-
-def page_backed(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return zeros whose memory goes back to the system as soon as it is dropped.
-
-    States and blocks of a result live until the result is put together. On the heap
-    they would stay with the process afterwards and double its peak.
-    """
-    n = prod(shape) * 8
-    if n < PAGE_BACKED:
-        return np.zeros(shape)
-    return np.frombuffer(mmap.mmap(-1, n), np.float64).reshape(shape)

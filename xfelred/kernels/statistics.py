@@ -1,7 +1,7 @@
 """Running moments and extrema of pixels over frames, in one pass.
 
-Sums run over deviations from a pivot (the first good value of each pixel), so that
-the variance does not lose its digits on a large pedestal:
+Where squares are asked for, sums run over deviations from a pivot (the first good value
+of each pixel), so that the variance does not lose its digits on a large pedestal:
 ``mean = pivot + s1 / n`` and ``m2 = s2 - s1**2 / n`` (Chan, Golub & LeVeque 1983,
 doi:10.1080/00031305.1983.10483115; states are combined by their eq. 2.1b).
 
@@ -35,6 +35,86 @@ def find_pivots(
 
 
 @njit(nogil=True, cache=True)
+def add_complete(x: NDArray[Any], s1: NDArray[np.float64]) -> int:
+    """Add pixels to their sums tile by tile, up to the first tile with a NaN in it.
+
+    Parameters
+    ----------
+    x : any real dtype (a, r, b)
+        Pixels; not modified.
+    s1 : float64 (a, b)
+        Sums; updated.
+
+    Returns
+    -------
+    int
+        Number of tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
+    """
+    n_b, done = x.shape[2], 0
+    sums = np.empty(TILE)
+    for a in range(x.shape[0]):
+        for lo in range(0, n_b, TILE):
+            hi = min(lo + TILE, n_b)
+            s = sums[: hi - lo]
+            s[:] = 0.0
+            for r in range(x.shape[1]):
+                row = x[a, r, lo:hi]
+                for i in range(hi - lo):
+                    s[i] += np.float64(row[i])
+            if has_nan(s):
+                return done
+            add_to(s, s1[a, lo:hi])
+            done += 1
+    return done
+
+
+@njit(nogil=True, cache=True)
+def add_complete_squares(
+    x: NDArray[Any],
+    pivot: NDArray[np.float64],
+    s1: NDArray[np.float64],
+    s2: NDArray[np.float64],
+) -> int:
+    """Do as `add_complete` for ``x - pivot`` and its square."""
+    n_b, done = x.shape[2], 0
+    sums, squares = np.empty(TILE), np.empty(TILE)
+    for a in range(x.shape[0]):
+        for lo in range(0, n_b, TILE):
+            hi = min(lo + TILE, n_b)
+            p, s, q = pivot[a, lo:hi], sums[: hi - lo], squares[: hi - lo]
+            s[:] = 0.0
+            q[:] = 0.0
+            for r in range(x.shape[1]):
+                row = x[a, r, lo:hi]
+                for i in range(hi - lo):
+                    d = np.float64(row[i]) - p[i]
+                    s[i] += d
+                    q[i] += d * d
+            if has_nan(s):
+                return done
+            add_to(s, s1[a, lo:hi])
+            add_to(q, s2[a, lo:hi])
+            done += 1
+    return done
+
+
+@njit(nogil=True, cache=True)
+def has_nan(values: NDArray[np.float64]) -> bool:
+    """Tell whether any value is NaN; without branches, so that it is vectorised."""
+    n = np.int64(0)
+    for i in range(values.size):
+        n += np.int64(values[i] != values[i])
+    return bool(n > 0)
+
+
+@njit(nogil=True, cache=True)
+def add_to(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Add values to a total."""
+    for i in range(values.size):
+        total[i] += values[i]
+
+
+@njit(nogil=True, cache=True)
 def add_moments(
     x: NDArray[Any],
     count: NDArray[np.integer[Any]],
@@ -42,6 +122,7 @@ def add_moments(
     s1: NDArray[np.float64],
     s2: NDArray[np.float64],
     squares: bool,
+    first: int,
 ) -> None:
     """Add the pixels of many frames to their counts and sums; NaN is left out.
 
@@ -54,17 +135,23 @@ def add_moments(
     pivot, s1, s2 : float64 (a, b)
         Pivot, sum and sum of squares of ``x - pivot``; the sums are updated.
     squares : bool
-        False leaves `s2` alone.
+        False leaves `pivot` and `s2` alone: sums are of `x` itself.
+    first : int
+        Number of tiles to skip, because `add_complete` has added them.
     """
     one, zero = np.int32(1), np.int32(0)
-    n_b = x.shape[2]
+    n_b, tile = x.shape[2], -1
     for a in range(x.shape[0]):
         for lo in range(0, n_b, TILE):
+            tile += 1
+            if tile < first:
+                continue
             hi = min(lo + TILE, n_b)
-            n, p, s, q = count[a, lo:hi], pivot[a, lo:hi], s1[a, lo:hi], s2[a, lo:hi]
-            for r in range(x.shape[1]):
-                row = x[a, r, lo:hi]
-                if squares:
+            n, s = count[a, lo:hi], s1[a, lo:hi]
+            if squares:
+                p, q = pivot[a, lo:hi], s2[a, lo:hi]
+                for r in range(x.shape[1]):
+                    row = x[a, r, lo:hi]
                     for i in range(hi - lo):
                         v = np.float64(row[i])
                         good = v == v
@@ -72,12 +159,14 @@ def add_moments(
                         n[i] += one if good else zero
                         s[i] += d
                         q[i] += d * d
-                else:
+            else:
+                for r in range(x.shape[1]):
+                    row = x[a, r, lo:hi]
                     for i in range(hi - lo):
                         v = np.float64(row[i])
                         good = v == v
                         n[i] += one if good else zero
-                        s[i] += v - p[i] if good else 0.0
+                        s[i] += v if good else 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -111,8 +200,8 @@ def add_extrema(
 def combined(
     n1: NDArray[Any], p1: NDArray[Any], s1: NDArray[Any], q1: NDArray[Any],
     n2: NDArray[Any], p2: NDArray[Any], s2: NDArray[Any], q2: NDArray[Any],
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:  # fmt: skip
-    """Return count, pivot, s1 and s2 of two sets of values together.
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:  # fmt: skip
+    """Return pivot, s1 and s2 of two sets of values together.
 
     The second set is moved to the pivot of the first: with ``d = p2 - p1`` its sums
     become ``s + n d`` and ``q + 2 d s + n d**2``. An empty set takes the other's pivot.
@@ -120,7 +209,6 @@ def combined(
     pivot = np.where(n1 > 0, p1, p2)
     shift = np.where(n2 > 0, p2 - pivot, 0.0)
     return (
-        n1 + n2,
         pivot,
         s1 + (s2 + n2 * shift),
         q1 + (q2 + shift * (2 * s2 + n2 * shift)),

@@ -1,15 +1,20 @@
 """The only place that builds dask graphs."""
 
 from xfelred.lazy.array import PlannedArray, planned
+from xfelred.lazy.binned import BinStatistics
 from xfelred.lazy.blocks import map_frames
+from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.leaves import Reduction, State
 from xfelred.lazy.nodes import Const, Map, Node, Source, View
 from xfelred.lazy.partition import block_chunks
 from xfelred.lazy.reduce import reduce_frames
 from xfelred.lazy.source import Patterns, ReadPlan, RowReader, Rows, one_each
+from xfelred.lazy.statistics import Statistics
 
 __all__ = [
+    "BinStatistics",
     "Const",
+    "Cursor",
     "Map",
     "Node",
     "Patterns",
@@ -20,8 +25,10 @@ __all__ = [
     "Rows",
     "Source",
     "State",
+    "Statistics",
     "View",
     "block_chunks",
+    "load",
     "map_frames",
     "one_each",
     "planned",

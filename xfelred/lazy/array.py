@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
-from dask.blockwise import BlockwiseDep, blockwise
-from dask.highlevelgraph import HighLevelGraph
-from numpy.typing import NDArray
 
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
-from xfelred.lazy.nodes import (
-    Const,
-    Map,
-    Node,
-    Source,
-    View,
-    aligned,
-    narrow,
-    sizes,
-    whole_dims,
-)
-from xfelred.lazy.source import ReadPlan
+from xfelred.lazy.layers import Chunks, layered
+from xfelred.lazy.nodes import Node, View, narrow, whole_dims
 
-Chunks = Mapping[str, tuple[int, ...]]
+# numpy functions that stream through a recipe: function(name, array, kwargs) returns a
+# dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it.
+STREAMED: dict[str, Callable[[str, PlannedArray, dict[str, Any]], da.Array | None]] = {}
 
 
 class ArrayKind(type):
@@ -70,9 +56,31 @@ class PlannedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
         plain = da.Array(self.dask, self.name, self.chunks, self.dtype, self._meta)
         return PlannedArray, (plain, self.node)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis; adding up a million chunks takes dask a second."""
+        node = getattr(self, "node", None)  # not there yet while dask makes the array
+        return super().shape if node is None else node.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.chunks)
+
     def copy(self) -> PlannedArray:
         """Return an equal array; nothing is shared that could change."""
         return PlannedArray(self, self.node)
+
+    def __array_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Stream through the recipe if there is a way to; xarray reduces like this."""
+        stream = STREAMED.get(func.__name__)
+        if stream and self.node is not None and len(args) == 1 and args[0] is self:
+            found = stream(func.__name__, self, kwargs)
+            if found is not None:
+                return found
+        return super().__array_function__(func, types, args, kwargs)
 
     def __getitem__(self, index: Any) -> da.Array:
         """Select before reading where possible, else as dask does."""
@@ -203,133 +211,3 @@ def planned(node: Node, chunks: Chunks) -> PlannedArray:
             " arrays; switch it off: dask.config.set({'array.query-planning': False})"
         )
     return PlannedArray(layered(node, chunks), node)
-
-
-def layered(node: Node, chunks: Chunks) -> da.Array:
-    """Return one Blockwise layer for every source and every kernel of a recipe."""
-    match node:
-        case Source():
-            return source_layer(node, tuple(chunks[d] for d in node.dims))
-        case Const():
-            return da.from_array(
-                node.array,
-                chunks=tuple(chunks[d] for d in node.dims),
-                name=f"constant-{node.token}",
-            )
-        case View():
-            return view_layer(node, chunks)
-        case Map():
-            return map_layer(node, chunks)
-
-
-@dataclass(frozen=True)
-class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
-    """The plan of every block, cut out of the whole plan when a task is made."""
-
-    plan: ReadPlan
-    chunks: tuple[tuple[int, ...], ...]
-    produces_tasks: bool = False
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        """Return what tells this from others; tuples of many numbers are slow here."""
-        return (self.plan.token, *(np.asarray(c) for c in self.chunks))
-
-    @property
-    def numblocks(self) -> tuple[int, ...]:
-        """Number of blocks along every axis."""
-        return tuple(len(c) for c in self.chunks)
-
-    @cached_property
-    def edges(self) -> list[list[int]]:
-        """First element of every block, and the end, along every axis."""
-        return [[0, *accumulate(c)] for c in self.chunks]
-
-    def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
-        """Return the compact plan of one block."""
-        region = tuple(
-            slice(e[i], e[i + 1], 1) for e, i in zip(self.edges, block, strict=True)
-        )
-        return self.plan.narrow(region).compact()
-
-
-def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
-    """Return the layer in which every task reads one block."""
-    blocks = PlanBlocks(node.plan, chunks)
-    name = f"read-{dask.base.tokenize(blocks)}"
-    index = tuple(range(len(chunks)))
-    layer = blockwise(load_block, name, index, blocks, index, numblocks={})
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[])
-    return da.Array(graph, name, chunks, dtype=node.dtype)
-
-
-def load_block(plan: ReadPlan) -> NDArray[Any]:
-    """Read one block."""
-    return plan.load()
-
-
-def view_layer(node: View, chunks: Chunks) -> da.Array:
-    """Return the layer that reorders axes and drops axes of length 1."""
-    arg = layered(node.arg, {d: chunks.get(d, (1,)) for d in node.arg.dims})
-    return da.blockwise(
-        take_axes, node.dims, arg, node.arg.dims,
-        dims=node.arg.dims, target=node.dims,
-        dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
-        align_arrays=False, name=f"view-{dask.base.tokenize(node.token, arg.chunks)}",
-    )  # fmt: skip
-
-
-def take_axes(
-    block: Any, *, dims: tuple[str, ...], target: tuple[str, ...]
-) -> NDArray[Any]:
-    """Reorder the axes of a block; a contracted axis comes as a list of one block."""
-    while isinstance(block, list):
-        (block,) = block
-    dropped = tuple(d for d in dims if d not in target)
-    order = [dims.index(d) for d in (*target, *dropped)]
-    return block.transpose(order)[(...,) + (0,) * len(dropped)]
-
-
-def map_layer(node: Map, chunks: Chunks) -> da.Array:
-    """Return the layer that applies a kernel to every block."""
-    whole = {d: (n,) for arg in node.args for d, n in sizes(arg).items()}
-    given = {**whole, **{d: chunks[d] for d in node.frame_dims}}
-    args = [layered(arg, {d: given[d] for d in arg.dims}) for arg in node.args]
-    return kernel_layer(node, args, [arg.dims for arg in node.args])
-
-
-def kernel_layer(
-    node: Map, args: list[da.Array], arg_dims: list[tuple[str, ...]]
-) -> da.Array:
-    """Return the Blockwise layer of a map over dask arrays with aligned blocks."""
-    pairs = [x for arg, dims in zip(args, arg_dims, strict=True) for x in (arg, dims)]
-    # Core axes that change need labels of their own, or blockwise would align them with
-    # those of the arguments; layers without new axes fuse with the one below.
-    n = sizes(node.args[0])
-    changed = node.out_core != tuple((d, n[d]) for d in node.core_dims)
-    new_axes = {f"out-{d}": n for d, n in node.out_core} if changed else {}
-    core = tuple(new_axes) if changed else node.core_dims
-    return da.blockwise(
-        apply_kernel, (*node.frame_dims, *core), *pairs,
-        kernel=node.kernel, arg_dims=tuple(arg_dims),
-        target=(*node.frame_dims, *node.core_dims), params=dict(node.params),
-        new_axes=new_axes,
-        dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
-        align_arrays=False,
-        name=f"{node.name}-{dask.base.tokenize(node.token, *(a.name for a in args))}",
-    )  # fmt: skip
-
-
-def apply_kernel(
-    *blocks: Any,
-    kernel: Any,
-    arg_dims: tuple[tuple[str, ...], ...],
-    target: tuple[str, ...],
-    params: dict[str, Any],
-) -> NDArray[Any]:
-    """Bring the axes of all blocks into the kernel's order and call it."""
-    arrays = []
-    for block, dims in zip(blocks, arg_dims, strict=True):
-        while isinstance(block, list):  # core axes are contracted: one block each
-            (block,) = block
-        arrays.append(aligned(block, dims, target))
-    return kernel(*arrays, **params)

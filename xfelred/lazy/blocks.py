@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from xfelred.lazy.array import PlannedArray, kernel_layer, planned
+from xfelred.lazy.array import PlannedArray, planned
+from xfelred.lazy.layers import kernel_layer
 from xfelred.lazy.nodes import Const, Kernel, Map, Node, relabelled
 
 

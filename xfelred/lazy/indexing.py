@@ -92,7 +92,7 @@ def chunks_after(chunks: tuple[int, ...], selector: Selector) -> tuple[int, ...]
     else:
         at = np.searchsorted(selector, edges)
     sizes = np.diff(at)
-    return tuple(int(s) for s in sizes[sizes > 0]) or (0,)
+    return tuple(sizes[sizes > 0].tolist()) or (0,)
 
 
 def merge_chunks(chunks: tuple[int, ...], factor: int) -> tuple[int, ...]:
@@ -100,4 +100,4 @@ def merge_chunks(chunks: tuple[int, ...], factor: int) -> tuple[int, ...]:
     if factor < 2:
         return chunks
     groups = np.add.reduceat(chunks, np.arange(0, len(chunks), factor))
-    return tuple(int(g) for g in groups)
+    return tuple(groups.tolist())

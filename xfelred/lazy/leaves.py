@@ -14,7 +14,9 @@ from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of
+from xfelred.lazy.cursor import Cursor
 from xfelred.lazy.nodes import (
     Const,
     Node,
@@ -102,7 +104,9 @@ class StreamMaker:
         constants: list[Const] = []
         skeletons = []
         for node in self.nodes:
-            cut, _ = narrow(node, {d: s for d, s in region.items() if d in node.dims})
+            cut, _ = narrow(
+                node, {d: s for d, s in region.items() if d in node.dims}, named=False
+            )
             skeletons.append(detach(cut, constants))
         tasks: dict[Any, GraphNode] = {}
         refs = []
@@ -133,43 +137,34 @@ def stream_partial(
     *constants: NDArray[Any],
 ) -> State:
     """Reduce a whole recipe sub-block by sub-block through reused buffers."""
-    main, *others = (attach(node, constants) for node in nodes)
-    shape, dims = sizes(main), main.dims
+    nodes = tuple(attach(node, constants) for node in nodes)
+    shape, dims = sizes(nodes[0]), nodes[0].dims
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
-    scratch: dict[int, NDArray[Any]] = {}
     states = []
     for outer in regions(shape, inside, kept):
+        cut = [
+            narrow(n, {d: s for d, s in outer.items() if d in n.dims}, named=False)[0]
+            for n in nodes
+        ]
+        ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
+        cursors: dict[int, Cursor] = {}
         state: State | None = None
         for inner in regions(shape, inside, reduced):
-            region = outer | inner
+            region = ranges | inner
             blocks = [
                 aligned(
-                    evaluate(node, {d: region[d] for d in node.dims}, scratch),
-                    node.dims,
-                    dims,
+                    evaluate(n, {d: region[d] for d in n.dims}, cursors), n.dims, dims
                 )
-                for node in (main, *others)
+                for n in cut
             ]
             state = reduction.partial(state, blocks, axes, needs)
         if state is not None:
             states.append(state)
-    return joined(states, kept, shape, inside)
-
-
-def joined(
-    states: list[State],
-    kept: tuple[str, ...],
-    shape: dict[str, int],
-    inside: dict[str, int],
-) -> State:
-    """Put the states of successive kept regions together again.
-
-    `partition` cuts at most the first of the kept axes inside a task.
-    """
     if len(states) == 1:
         return states[0]
-    axis = next(i for i, d in enumerate(kept) if inside[d] < shape[d])
-    return {k: np.concatenate([s[k] for s in states], axis=axis) for k in states[0]}
+    n_kept = tuple(shape[d] for d in kept)
+    places = [tuple(r[d] for d in kept) for r in regions(shape, inside, kept)]
+    return {k: joined([s[k] for s in states], places, n_kept) for k in states[0]}
 
 
 def stream_leaves(

@@ -7,7 +7,7 @@ read, evaluated region by region without dask, and turned into dask layers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.indexing import Selector, is_whole
 from xfelred.lazy.source import ReadPlan
 
@@ -154,31 +155,37 @@ def full_region(node: Node) -> dict[str, slice]:
     return {d: slice(0, n, 1) for d, n in sizes(node).items()}
 
 
-def narrow(node: Node, index: Selection) -> tuple[Node, dict[str, Selector]]:
+def narrow(
+    node: Node, index: Selection, *, named: bool = True
+) -> tuple[Node, dict[str, Selector]]:
     """Return (node cut to a selection, the part of the selection it cannot take).
 
-    The selection names axes of `node`; axes that it does not name stay whole.
+    The selection names axes of `node`; axes that it does not name stay whole. Where
+    nobody asks for the tokens of its sources, `named=False` saves the time to make one.
     """
     index = {d: s for d, s in index.items() if not is_whole(s, sizes(node)[d])}
     if not index:
         return node, {}
     match node:
         case Source():
-            return narrow_source(node, index)
+            return narrow_source(node, index, named)
         case Const():
             array = node.array
             for axis, d in enumerate(node.dims):
                 if d in index:
                     array = array[(slice(None),) * axis + (index[d],)]
+            # Always named: tasks share constants by name.
             return Const(array, node.dims, tokenize(node.token, index)), {}
         case View():
-            arg, rest = narrow(node.arg, index)
+            arg, rest = narrow(node.arg, index, named=named)
             return replace(node, arg=arg), rest
         case Map():
-            return narrow_map(node, index)
+            return narrow_map(node, index, named)
 
 
-def narrow_source(node: Source, index: Selection) -> tuple[Source, dict[str, Selector]]:
+def narrow_source(
+    node: Source, index: Selection, named: bool
+) -> tuple[Source, dict[str, Selector]]:
     """Cut a source; only the axes inside a row must be plain slices."""
     first_pixel = len(node.dims) - len(node.plan.entry) + node.plan.n_inner
     slices_only = node.dims[first_pixel:]
@@ -189,28 +196,33 @@ def narrow_source(node: Source, index: Selection) -> tuple[Source, dict[str, Sel
         index[d] if d in index and d not in rest else slice(0, n, 1)
         for d, n in sizes(node).items()
     )
-    plan = node.plan.narrow(taken, token=tokenize(node.token, taken))
+    token = tokenize(node.token, taken) if named else ""
+    plan = node.plan.narrow(taken, token=token)
     return Source(plan, node.dims), rest
 
 
-def narrow_map(node: Map, index: Selection) -> tuple[Map, dict[str, Selector]]:
+def narrow_map(
+    node: Map, index: Selection, named: bool
+) -> tuple[Map, dict[str, Selector]]:
     """Cut the arguments of a map along the axes that its kernel does not mix."""
     rest = {d: s for d, s in index.items() if d not in node.frame_dims}
     taken = {d: s for d, s in index.items() if d not in rest}
     args = []
     for arg in node.args:
-        cut, left = narrow(arg, {d: s for d, s in taken.items() if d in arg.dims})
+        cut, left = narrow(
+            arg, {d: s for d, s in taken.items() if d in arg.dims}, named=named
+        )
         if left:
             # All arguments must be cut alike: leave these axes to dask.
             keep = {d: s for d, s in taken.items() if d not in left}
-            smaller, more = narrow_map(node, keep)
+            smaller, more = narrow_map(node, keep, named)
             return smaller, {**rest, **left, **more}
         args.append(cut)
     return replace(node, args=tuple(args)), rest
 
 
 def evaluate(
-    node: Node, region: Region, scratch: dict[int, NDArray[Any]] | None = None
+    node: Node, region: Region, cursors: dict[int, Cursor] | None = None
 ) -> NDArray[Any]:
     """Return the numbers of one region, read and computed in this thread.
 
@@ -220,26 +232,26 @@ def evaluate(
         What to compute.
     region : mapping of str to slice
         One slice with step 1 for every axis of `node`.
-    scratch : dict, optional
-        Buffers that are reused from call to call; a result may lie in one of them and
-        then holds until the next call with the same `scratch`.
+    cursors : dict, optional
+        What is kept from call to call for each source. A result may lie in memory that
+        the next call with the same dict uses again.
     """
     match node:
         case Source():
-            return read_source(node, region, scratch)
+            return read_source(node, region, cursors)
         case Const():
             return node.array[tuple(region[d] for d in node.dims)]
         case View():
             dropped = tuple(d for d in node.arg.dims if d not in node.dims)
             block = evaluate(
-                node.arg, {**region, **dict.fromkeys(dropped, slice(0, 1, 1))}, scratch
+                node.arg, {**region, **dict.fromkeys(dropped, slice(0, 1, 1))}, cursors
             )
             order = [node.arg.dims.index(d) for d in (*node.dims, *dropped)]
             return block.transpose(order)[(...,) + (0,) * len(dropped)]
         case Map():
             blocks = [
                 aligned(
-                    evaluate(arg, arg_region(node, arg, region), scratch),
+                    evaluate(arg, arg_region(node, arg, region), cursors),
                     arg.dims,
                     (*node.frame_dims, *node.core_dims),
                 )
@@ -249,17 +261,15 @@ def evaluate(
 
 
 def read_source(
-    node: Source, region: Region, scratch: dict[int, NDArray[Any]] | None
+    node: Source, region: Region, cursors: dict[int, Cursor] | None
 ) -> NDArray[Any]:
-    """Read one region of a source, into its scratch buffer if there is one."""
-    plan = node.plan.narrow(tuple(region[d] for d in node.dims))
-    if scratch is None:
-        return plan.load()
-    n = int(np.prod(plan.shape, dtype=np.int64))
-    buffer = scratch.get(id(node))
-    if buffer is None or buffer.size < n:
-        buffer = scratch[id(node)] = np.empty(n, plan.dtype)
-    return plan.load(buffer[:n].reshape(plan.shape))
+    """Read one region of a source, into reused memory if there are cursors."""
+    index = tuple(region[d] for d in node.dims)
+    if cursors is None:
+        return load(node.plan.narrow(index))
+    if id(node) not in cursors:
+        cursors[id(node)] = Cursor(node.plan)
+    return cursors[id(node)].read(index)
 
 
 def arg_region(node: Map, arg: Node, region: Region) -> dict[str, slice]:
@@ -347,34 +357,38 @@ def module_dim(node: Node) -> str | None:
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of a constant that travels beside the recipe."""
+    """The place of a source or a constant that travels beside the recipe."""
 
     number: int
     dims: tuple[str, ...]
 
 
-def detach(node: Any, constants: list[Const]) -> Any:
-    """Return the recipe with its constants taken out and appended to `constants`."""
+def detach(node: Any, parts: list[Any], kinds: tuple[type, ...] = (Const,)) -> Any:
+    """Return the recipe with leaves of some kinds taken out and appended to `parts`."""
     match node:
-        case Const():
-            constants.append(node)
-            return Slot(len(constants) - 1, node.dims)
         case View():
-            return replace(node, arg=detach(node.arg, constants))
+            return replace(node, arg=detach(node.arg, parts, kinds))
         case Map():
-            return replace(node, args=tuple(detach(a, constants) for a in node.args))
+            args = tuple(detach(a, parts, kinds) for a in node.args)
+            return replace(node, args=args)
+        case Source() | Const() if isinstance(node, kinds):
+            parts.append(node)
+            return Slot(len(parts) - 1, node.dims)
         case _:
             return node
 
 
-def attach(node: Any, arrays: tuple[NDArray[Any], ...]) -> Any:
-    """Return the recipe with its constants put back."""
+def attach(node: Any, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
+    """Return the recipe with arrays and plans put back."""
     match node:
         case Slot():
-            return Const(arrays[node.number], node.dims, "")
+            part = parts[node.number]
+            if isinstance(part, ReadPlan):
+                return Source(part, node.dims)
+            return Const(part, node.dims, "")
         case View():
-            return replace(node, arg=attach(node.arg, arrays))
+            return replace(node, arg=attach(node.arg, parts))
         case Map():
-            return replace(node, args=tuple(attach(a, arrays) for a in node.args))
+            return replace(node, args=tuple(attach(a, parts) for a in node.args))
         case _:
             return node

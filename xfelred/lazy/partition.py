@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from xfelred.lazy.nodes import Node, lead_dims, module_dim, sizes, sources, whole_dims
+from xfelred.lazy.nodes import (
+    Map,
+    Node,
+    lead_dims,
+    module_dim,
+    sizes,
+    sources,
+    whole_dims,
+)
 
-SUB_BLOCK = 4 << 20  # bytes; a sub-block and its sums stay in the cache of one core
+SUB_BLOCK = 2 << 20  # bytes; a sub-block and its sums stay in the cache of one core
+MAX_SUB_BLOCK = 32 << 20
+PIECES = 4  # that a sub-block holds of a file that stores many rows in one
+SUB_STATE = 1 << 16  # elements of the result that a sub-block adds to
 TASK = 256 << 20  # bytes that a task reads, if there are as many
-MAX_TASKS = 2048
+MAX_TASKS = 8192
 MAX_STATE = 2 << 20  # elements of the result in one task
 
 
@@ -60,9 +71,11 @@ def partition(node: Node, kept: tuple[str, ...]) -> Partition:
     n = sizes(node)
     length = dict(n)
     module, whole = module_dim(node), whole_dims(node)
-    if module is not None and module not in whole:
-        length[module] = min(1, n[module])
     lead = [d for d in lead_dims(node) if d not in whole]
+    # Where every shot has a result of its own, a task adds up all of its modules.
+    one_by_one = module in kept or any(d not in kept for d in lead)
+    if module is not None and module not in whole and one_by_one:
+        length[module] = min(1, n[module])
     total = max(prod(s.shape) * s.dtype.itemsize for s in sources(node))
 
     def task_bytes() -> float:
@@ -77,12 +90,82 @@ def partition(node: Node, kept: tuple[str, ...]) -> Partition:
         first = lead[0]
         if task_bytes() > goal:
             length[first] = max(1, int(length[first] * goal / task_bytes()))
-    inside = dict(length)
-    for d in lead:
-        now = task_bytes() * prod(inside[x] / length[x] for x in lead if length[x])
-        if now > SUB_BLOCK and (d not in kept or d == lead[0]):
-            inside[d] = max(1, int(inside[d] * SUB_BLOCK / now))
+    inside = sub_blocks(node, length, lead, kept, task_bytes())
     return Partition({d: evenly(n[d], length[d]) for d in n}, inside)
+
+
+def sub_blocks(
+    node: Node,
+    length: dict[str, int],
+    lead: list[str],
+    kept: tuple[str, ...],
+    task_bytes: float,
+) -> dict[str, int]:
+    """Return the lengths of the pieces that a task reads and reduces at a time.
+
+    Adding many shots to the sums of a few frames is faster than a few shots to the sums
+    of many, which pass through memory every time. But a file that stores rows in larger
+    pieces would be read again for each of these frames.
+    """
+    inside = dict(length)
+    module = module_dim(node)
+    if module is not None and module not in whole_dims(node):
+        inside[module] = min(1, length[module])
+    least, goal = stored_pieces(node)
+    stay = next((d for d in lead[1:] if d in kept and length[d] > 1), None)
+    if stay and goal == SUB_BLOCK and lead[0] not in kept:
+        state = prod(length[d] for d in kept) // length[stay]
+        fitting = max(least.get(stay, 1), SUB_STATE // max(state, 1), 1)
+        inside[stay] = min(length[stay], fitting)
+    for d in lead:
+        now = task_bytes * prod(inside[x] / n for x, n in length.items() if n)
+        if now > goal:
+            fitting = max(least.get(d, 1), int(inside[d] * goal / now), 1)
+            inside[d] = min(inside[d], fitting)
+    return inside
+
+
+def stored_pieces(node: Node) -> tuple[dict[str, int], int]:
+    """Return the least lengths to cut axes to, and the bytes of a good sub-block.
+
+    Files that store several rows in one piece are read in sub-blocks of a few such
+    pieces, so that few pieces are read twice.
+    """
+    least: dict[str, int] = {}
+    goal = SUB_BLOCK
+    for source in sources(node):
+        plan = source.plan
+        if not plan.chunk:
+            continue
+        n_lead = len(plan.lead_shape)
+        inner = source.dims[n_lead : n_lead + plan.n_inner]
+        for d, n in zip(inner, plan.chunk[1:], strict=False):
+            least[d] = max(n, least.get(d, 1))
+        if plan.chunk[0] > 1:
+            piece = prod(plan.chunk) * plan.dtype.itemsize
+            goal = max(goal, min(PIECES * piece, MAX_SUB_BLOCK))
+    return least, goal
+
+
+def block_pieces(node: Map) -> dict[str, int]:
+    """Return the lengths of the pieces in which a task computes a block of a map.
+
+    As few frames as make a sub-block; one module after the other where its kernel does
+    not need them together.
+    """
+    length = sizes(node)
+    module, frame = module_dim(node), node.frame_dims
+    pieces = dict(length)
+    if module in frame and module not in whole_dims(node):
+        pieces[module] = min(1, length[module])
+    least, goal = stored_pieces(node)
+    lead = [d for d in lead_dims(node) if d not in whole_dims(node)]
+    total = max((prod(s.shape) * s.dtype.itemsize for s in sources(node)), default=0)
+    for d in lead:
+        now = total * prod(pieces[x] / length[x] for x in frame if length[x])
+        if now > goal:
+            pieces[d] = max(least.get(d, 1), int(pieces[d] * goal / now), 1)
+    return pieces
 
 
 def regions(

@@ -32,6 +32,7 @@ def reduce_frames(
     *companions: xr.DataArray,
     dims: Sequence[str],
     results: Mapping[str, Any],
+    new_dims: Mapping[str, int] | None = None,
 ) -> dict[str, xr.DataArray]:
     """Reduce an array along `dims`, lazily, in one pass over the data.
 
@@ -49,11 +50,14 @@ def reduce_frames(
     results : mapping of str to dtype
         Names of the results and their dtypes. Computing one of them does the work
         that this one needs; computing several at once shares it.
+    new_dims : mapping of str to int, optional
+        Dims, and their lengths, that every result has behind those that stay.
 
     Returns
     -------
     dict of str to DataArray
-        One array over the other dims for every result, without attributes.
+        One array over the other dims and `new_dims` for every result, without
+        attributes.
     """
     kept = tuple(str(d) for d in array.dims if d not in dims)
     nodes = [node_of(a) for a in (array, *companions)]
@@ -62,7 +66,7 @@ def reduce_frames(
         leaves = block_leaves(reduction, [array, *companions], kept, tuple(dims))
     else:
         leaves = stream_leaves(reduction, [n for n in nodes if n], kept, tuple(dims))
-    return graph_of(reduction, leaves, array, kept, results)
+    return graph_of(reduction, leaves, array, kept, results, dict(new_dims or {}))
 
 
 class StateLayer(Layer):  # type: ignore[misc]
@@ -162,6 +166,7 @@ def graph_of(
     array: xr.DataArray,
     kept: tuple[str, ...],
     results: Mapping[str, Any],
+    new_dims: dict[str, int],
 ) -> dict[str, xr.DataArray]:
     """Return one lazy array per result on a shared layer of states."""
     states = f"{type(reduction).__name__.lower()}-{leaves.token}"
@@ -170,12 +175,13 @@ def graph_of(
     coords = {
         k: c.variable for k, c in array.coords.items() if set(c.dims) <= set(kept)
     }
+    last = (0,) * len(new_dims)
     out = {}
     for result, dtype in results.items():
         name = f"{result}-{leaves.token}"
         tasks = {
-            (name, *block): Task(
-                (name, *block),
+            (name, *block, *last): Task(
+                (name, *block, *last),
                 reduction.finish,
                 TaskRef((states, result, *block)),
                 result,
@@ -186,6 +192,8 @@ def graph_of(
             {**below.layers, name: MaterializedLayer(tasks)},
             {**below.dependencies, name: {states}},
         )
-        data = da.Array(graph, name, leaves.kept_chunks, dtype=np.dtype(dtype))
-        out[result] = xr.DataArray(data, dims=kept, coords=coords, name=result)
+        chunks = (*leaves.kept_chunks, *((n,) for n in new_dims.values()))
+        data = da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+        dims = (*kept, *new_dims)
+        out[result] = xr.DataArray(data, dims=dims, coords=coords, name=result)
     return out

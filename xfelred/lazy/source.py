@@ -6,12 +6,13 @@ and can be cut to any block, module or pixel window before anything is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.runs import Runs, from_runs, to_runs
 from xfelred.lazy.indexing import Selector, is_whole, length, subset
 
 IntArray = NDArray[np.integer[Any]]
@@ -66,12 +67,17 @@ class Patterns:
 
     def used_by(self, pattern: IntArray) -> tuple[IntArray, Patterns]:
         """Return (renumbered pattern, only the patterns that occur in it)."""
-        kept, renumbered = np.unique(pattern, return_inverse=True)
-        if len(kept) == len(self.ptr) - 1:
+        if len(self.ptr) == 2:
             return pattern, self
+        here = np.zeros(len(self.ptr) - 1, bool)
+        here[pattern] = True
+        if here.all():
+            return pattern, self
+        kept = np.flatnonzero(here)
+        renumbered = (np.cumsum(here) - 1)[pattern]
         _, offset, slot = self.expand(kept)
         ptr = np.concatenate([[0], np.cumsum(self.sizes()[kept])])
-        return renumbered.reshape(-1), Patterns(ptr, offset, slot)
+        return renumbered, Patterns(ptr, offset, slot)
 
     def where(self, keep: NDArray[np.bool_], slot: IntArray) -> Patterns:
         """Return the patterns with only the entries `keep`, in renumbered slots."""
@@ -109,6 +115,11 @@ class ReadPlan:
         Of the result; a value that was not recorded becomes `fill_value`.
     token : str
         Identity of the files and of every selection so far.
+    ids : int (shot,), optional
+        Train IDs or the like, for messages.
+    chunk : tuple of int
+        Rows, and elements along the axes of `entry`, that a file stores in one piece;
+        less cannot be read for less. Empty: no pieces.
     """
 
     read_rows: RowReader
@@ -125,6 +136,13 @@ class ReadPlan:
     fill_value: Any
     flat: bool
     token: str
+    ids: IntArray | None = None
+    chunk: tuple[int, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle regular numbers as few: a task may cover a million trains."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return unpacked, (tuple(packed(v) for v in values),)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,12 +194,19 @@ class ReadPlan:
             patterns, slot_shape = select_slots(patterns, slot_shape, slots)
         return replace(
             self,
-            target=self.target[shots],
-            first=self.first[shots],
+            **self.of_shots(shots),
             pattern=pattern,
             patterns=patterns,
             slot_shape=slot_shape,
         )
+
+    def of_shots(self, shots: Selector) -> dict[str, Any]:
+        """Return what belongs to single shots for some of them."""
+        return {
+            "target": self.target[shots],
+            "first": self.first[shots],
+            "ids": None if self.ids is None else self.ids[shots],
+        }
 
     def narrow_flat(self, entries: Selector) -> ReadPlan:
         """Return the plan of the selected entries of a flat plan."""
@@ -199,8 +224,7 @@ class ReadPlan:
         ptr = np.concatenate([[0], np.cumsum(counts)])
         return replace(
             self,
-            target=self.target[shots],
-            first=self.first[shots],
+            **self.of_shots(shots),
             pattern=np.arange(len(shots)),
             patterns=Patterns(ptr, self.patterns.offset[at], self.patterns.slot[at]),
         )
@@ -231,8 +255,7 @@ class ReadPlan:
                 )
         return replace(
             self,
-            target=self.target[shots],
-            first=self.first[shots],
+            **self.of_shots(shots),
             pattern=pattern,
             patterns=patterns,
         )
@@ -255,65 +278,16 @@ class ReadPlan:
             target=renumber[self.target],
         )
 
-    def load(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read everything in the plan into `out` or into a new array."""
-        if out is None:
-            out = np.empty(self.shape, self.dtype)
-        if out.size == 0:
-            return out
-        n_lead = len(self.lead_shape)
-        # Module next to the rows: one strided view per module, without a copy.
-        lead = out.reshape((-1, *out.shape[n_lead:]))
-        if not np.may_share_memory(lead, out):
-            raise ValueError(f"an array with strides {out.strides} cannot be read into")
-        lead = np.moveaxis(lead, 1 + self.n_inner, 1)
+    def entries(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Return (shot, offset in its rows, place on the lead axes) of every entry."""
         shot, offset, slot = self.patterns.expand(self.pattern)
-        place = np.arange(len(shot)) if self.flat else self.place(shot, slot)
-        for module in range(self.target.shape[1]):
-            self.load_module(module, shot, offset, place, lead[:, module])
-        return out
-
-    def place(self, shot: IntArray, slot: IntArray) -> IntArray:
-        """Return the position along the flattened leading axes."""
-        return shot * int(np.prod(self.slot_shape, dtype=int)) + slot
-
-    def load_module(
-        self,
-        module: int,
-        shot: IntArray,
-        offset: IntArray,
-        place: IntArray,
-        out: NDArray[Any],
-    ) -> None:
-        """Read one module into `out` (place, *entry); fill what was not recorded."""
-        target = self.target[:, module][shot]
-        here = target >= 0
-        if np.count_nonzero(here) < len(out):
-            empty = np.ones(len(out), bool)
-            empty[place[here]] = False
-            out[empty] = self.fill_value
-        if not here.all():
-            target, shot, offset, place = (
-                a[here] for a in (target, shot, offset, place)
-            )
-        if not len(target):
-            return
-        row = self.first[:, module][shot] + offset
-        new = np.ones(len(row), bool)
-        new[1:] = (np.diff(row) != 1) | (np.diff(place) != 1) | (np.diff(target) != 0)
-        start = np.flatnonzero(new)
-        count = np.diff(np.append(start, len(row)))
-        runs = target[start]
-        for which in np.unique(runs):
-            mine = start[runs == which]
-            rows = Rows(row[mine], count[runs == which], place[mine])
-            path, dataset = self.targets[which]
-            self.read_rows(path, dataset, rows, self.entry, out)
+        if self.flat:
+            return shot, offset, np.arange(len(shot))
+        return shot, offset, shot * int(np.prod(self.slot_shape, dtype=int)) + slot
 
     def recorded(self) -> NDArray[np.bool_]:
         """Return where data were recorded: bool (*lead_shape, module)."""
-        shot, _, slot = self.patterns.expand(self.pattern)
-        place = np.arange(len(shot)) if self.flat else self.place(shot, slot)
+        shot, _, place = self.entries()
         lead = self.lead_shape
         out = np.zeros((int(np.prod(lead, dtype=int)), self.target.shape[1]), bool)
         out[place] = self.target[shot] >= 0
@@ -339,3 +313,16 @@ def select_slots(
         else (np.zeros(0, int))
     )
     return patterns.where(keep, slot), shape
+
+
+def packed(value: Any) -> Any:
+    """Return a field of a plan in a form that is small where it is regular."""
+    if isinstance(value, np.ndarray) and value.ndim in (1, 2):
+        return to_runs(value)
+    return value
+
+
+def unpacked(values: tuple[Any, ...]) -> ReadPlan:
+    """Return the plan with these fields."""
+    whole: list[Any] = [from_runs(v) if isinstance(v, Runs) else v for v in values]
+    return ReadPlan(*whole)

@@ -11,7 +11,7 @@ import xarray as xr
 from xfelred import masks
 from xfelred.kernels.masking import masked
 from xfelred.lazy import map_frames
-from xfelred.names import BAD_PIXELS
+from xfelred.ops.companions import checked_bad_pixels, matching
 from xfelred.provenance import record
 
 
@@ -30,7 +30,8 @@ def apply_bad_pixels(
         Frames, in memory or lazy.
     bad_pixels : DataArray, bool or integer
         Non-zero where a pixel is bad; dims among those of `da`. Where both have a
-        coordinate for a dim, such as module numbers, it is looked up by it.
+        coordinate for a dim, such as module numbers, it is looked up by it; of all
+        modules, the one that was selected from `da` is taken.
     bits : int, str or iterable of these, optional
         Only these bits of `bad_pixels` count, as numbers or by the names in
         `masks.names`; by default any bit.
@@ -45,8 +46,10 @@ def apply_bad_pixels(
     Raises
     ------
     ValueError
-        If `value` is NaN and `da` holds integers, if `bad_pixels` is not bool or
-        integer, or has dims or lengths that `da` has not.
+        If `value` is NaN and `da` holds integers, or `bad_pixels` is not bool or
+        integer.
+    GeometryMismatchError
+        If `bad_pixels` has dims, labels or lengths that do not fit those of `da`.
     """
     bad_pixels = checked_bad_pixels(bad_pixels)
     if da.dtype.kind in "iub" and not np.isfinite(value):
@@ -72,41 +75,3 @@ def apply_bad_pixels(
     return record(
         out, "apply_bad_pixels", da, bad_pixels=bad_pixels, bits=chosen, value=value
     )
-
-
-def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
-    """Return bad pixels; ValueError unless they are labelled and bool or integer."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        raise ValueError(
-            f"bad_pixels must be a DataArray, not {type(bad_pixels).__name__}: name its"
-            " dims with xr.DataArray(bad, dims=('module', 'slow_scan', 'fast_scan'))"
-        )
-    if bad_pixels.dtype.kind not in "biu":
-        raise ValueError(
-            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
-            " mask in which non-zero is good use masks.from_good"
-        )
-    return bad_pixels
-
-
-def matching(companion: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
-    """Return a companion at the labels of `da`, without coordinates.
-
-    Raises
-    ------
-    ValueError
-        If a label of `da` is missing in the companion.
-    """
-    indexers = {}
-    for d in companion.dims:
-        if d in companion.indexes and d in da.indexes:
-            absent = da.indexes[d].difference(companion.indexes[d])
-            if len(absent):
-                raise ValueError(
-                    f"{companion.name or BAD_PIXELS} has no {d} {list(absent[:5])};"
-                    f" it has {list(companion.indexes[d][:20])}"
-                )
-            if not companion.indexes[d].equals(da.indexes[d]):
-                indexers[d] = da.indexes[d]
-    found = companion.sel(indexers) if indexers else companion
-    return found.reset_coords(drop=True).drop_vars(list(found.indexes), errors="ignore")

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import GeometryMismatchError, listing
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
 from xfelred.kernels import azimuthal
-from xfelred.lazy import map_frames
+from xfelred.lazy import State, map_frames, reduce_frames
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
     LONG_NAME,
-    MODULE,
     PHI,
     RECORDED,
     TWO_THETA,
     UNITS,
     Q,
 )
+from xfelred.ops.companions import checked_bad_pixels, matching
 from xfelred.provenance import record
 
 QUANTITY = "quantity"
@@ -77,7 +79,7 @@ def integrate_azimuthally(
         bin.
     bad_pixels : DataArray or array, optional
         Non-zero: pixel is left out. On pixel dims, or with frame dims as well; matched
-        by module number where both have one.
+        by labels such as module numbers where both have them.
 
     Returns
     -------
@@ -90,6 +92,8 @@ def integrate_azimuthally(
     ------
     MissingConstantError
         If a coordinate is missing: no `locate`, or no photon energy.
+    GeometryMismatchError
+        If `bad_pixels` has dims, labels or lengths that do not fit those of `da`.
 
     Notes
     -----
@@ -113,22 +117,13 @@ def integrate_azimuthally(
     sizes: dict[str, int] = {unit: len(edges) - 1}
     if phi_edges is not None:
         sizes = {PHI: len(phi_edges) - 1, **sizes}
-    names = ("intensity", "count", "norm", *(("sigma",) if errors else ()))
-    packed = map_frames(
-        azimuthal.integrate_azimuthally,
-        da,
-        *(xr.DataArray(m, dims=axis.dims) for m in maps),
-        *masks,
-        core_dims=axis.dims,
-        out_core={QUANTITY: len(names), **sizes},
-        dtype=np.float64,
-        n_core=len(axis.dims),
-        shape=tuple(sizes.values()),
-        mean=normalization == "mean",
-        errors=errors or "",
-        n_masks=len(masks),
+    setup = azimuthal.Rings(
+        tuple(sizes.values()), normalization == "mean", errors or "", len(masks)
     )
-    result = described(packed, names, da, whole_counts=split == "no")
+    companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
+    integrate = two_passes if errors == "azimuthal" else one_pass
+    found = integrate(da, companions, axis.dims, sizes, setup)
+    result = described(found, da, whole_counts=split == "no")
     result = result.assign_coords(rings.edge_coords(axis, edges, phi_edges))
     return record(
         result,
@@ -147,6 +142,83 @@ def integrate_azimuthally(
         errors=errors,
         bad_pixels=bad,
     )
+
+
+@dataclass(frozen=True)
+class RingSums:
+    """Sums over rings as a reduction over pixels and modules."""
+
+    setup: azimuthal.Rings
+
+    def partial(
+        self,
+        state: State | None,
+        blocks: Sequence[NDArray[Any]],
+        axes: tuple[int, ...],
+        needs: frozenset[str],
+    ) -> State:
+        """Add some pixels of some frames."""
+        frame_axes = tuple(i for i in range(blocks[0].ndim) if i not in axes)
+        ordered = [b.transpose((*frame_axes, *axes)) for b in blocks]
+        sums = azimuthal.ring_sums(*ordered, n_core=len(axes), rings=self.setup)
+        if state is None:
+            return sums
+        for name, values in sums.items():
+            state[name] += values
+        return state
+
+    def combine(self, states: Sequence[State]) -> State:
+        """Add up sums in their order."""
+        out = dict(states[0])
+        for other in states[1:]:
+            out = {name: out[name] + other[name] for name in out}
+        return out
+
+    def finish(self, state: State, result: str) -> NDArray[Any]:
+        """Return one quantity."""
+        return azimuthal.averages(state, self.setup)[result]
+
+
+def one_pass(
+    da: xr.DataArray,
+    companions: list[xr.DataArray],
+    dims: tuple[str, ...],
+    sizes: dict[str, int],
+    setup: azimuthal.Rings,
+) -> dict[str, xr.DataArray]:
+    """Return quantities of which sums over parts of the pixels can be added."""
+    names = quantities(setup)
+    return reduce_frames(
+        RingSums(setup), da, *companions, dims=dims,
+        results=dict.fromkeys(names, np.float64), new_dims=sizes,
+    )  # fmt: skip
+
+
+def two_passes(
+    da: xr.DataArray,
+    companions: list[xr.DataArray],
+    dims: tuple[str, ...],
+    sizes: dict[str, int],
+    setup: azimuthal.Rings,
+) -> dict[str, xr.DataArray]:
+    """Return quantities that need all pixels of a frame a second time."""
+    names = quantities(setup)
+    packed = map_frames(
+        azimuthal.integrate_azimuthally,
+        da,
+        *companions,
+        core_dims=dims,
+        out_core={QUANTITY: len(names), **sizes},
+        dtype=np.float64,
+        n_core=len(dims),
+        rings=setup,
+    )
+    return {name: packed.isel({QUANTITY: i}) for i, name in enumerate(names)}
+
+
+def quantities(setup: azimuthal.Rings) -> tuple[str, ...]:
+    """Return the names of the results."""
+    return ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
 
 
 def check_choices(
@@ -176,30 +248,8 @@ def on_pixels(
                 f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
                 f" DataArray with dims {dims}"
             )
-        return xr.DataArray(values, dims=dims[-values.ndim :], name=BAD_PIXELS)
-    extra = [d for d in bad_pixels.dims if d not in da.dims]
-    if extra:
-        raise GeometryMismatchError(
-            f"bad_pixels has dims {listing(bad_pixels.dims)}, the data"
-            f" {listing(da.dims)}; remove {listing(extra)}"
-        )
-    out = bad_pixels
-    if MODULE in out.dims and MODULE in out.coords and MODULE in da.coords:
-        wanted, known = np.atleast_1d(da[MODULE].values), out[MODULE].values
-        unknown = [m for m in wanted.tolist() if m not in known]
-        if unknown:
-            raise GeometryMismatchError(
-                f"bad_pixels has modules {listing(known, 20)}, not {listing(unknown)}"
-                " of the data"
-            )
-        out = out.sel({MODULE: wanted})
-    wrong = [d for d, n in out.sizes.items() if n != da.sizes[d]]
-    if wrong:
-        raise GeometryMismatchError(
-            f"bad_pixels has {dict(out.sizes)}, the data {dict(da.sizes)}; they differ"
-            f" in {listing(wrong)}: select the same pixels, or label the modules"
-        )
-    return out.reset_coords(drop=True).drop_vars(out.indexes, errors="ignore")
+        bad_pixels = xr.DataArray(values, dims=dims[-values.ndim :])
+    return checked_bad_pixels(matching(bad_pixels, da))
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
@@ -215,7 +265,7 @@ def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
 
 
 def described(
-    packed: xr.DataArray, names: tuple[str, ...], da: xr.DataArray, whole_counts: bool
+    found: dict[str, xr.DataArray], da: xr.DataArray, whole_counts: bool
 ) -> xr.Dataset:
     """Return the results as variables with units and long names."""
     units = str(da.attrs.get(UNITS, "1"))
@@ -225,11 +275,10 @@ def described(
         "norm": ("1", "sum of solid angle and polarization factors in the bin"),
         "sigma": (units, "standard error of the intensity"),
     }
-    result = xr.Dataset(attrs=packed.attrs)
-    for i, name in enumerate(names):
-        values = packed.isel({QUANTITY: i})
-        if name == "count" and whole_counts:
-            values = values.astype(np.int64)
-        values.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
-        result[name] = values.rename(name)
+    result = xr.Dataset(attrs=da.attrs)
+    for name, values in found.items():
+        whole = name == "count" and whole_counts
+        value = values.astype(np.int64) if whole else values
+        value.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
+        result[name] = value.rename(name)
     return result

@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from xfelred.kernels import moments
-from xfelred.lazy import State, reduce_frames
+from xfelred.lazy import Statistics, reduce_frames
 from xfelred.names import AVAILABLE, LONG_NAME, RECORDED, TRAIN, UNITS
-from xfelred.ops.apply_bad_pixels import checked_bad_pixels, matching
+from xfelred.ops.companions import checked_bad_pixels, matching
 from xfelred.provenance import record
 
 Statistic = Literal["mean", "std", "var", "sem", "count", "sum", "min", "max"]
 KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max")
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Running moments as a reduction; companions are masks, `bad` or `good`."""
-
-    senses: tuple[Literal["bad", "good"], ...]
-    ddof: int
-    integer: bool
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Add a block, without its bad pixels, to a state."""
-        x, *masks = blocks
-        for sense, mask in zip(self.senses, masks, strict=True):
-            bad = mask != 0 if sense == "bad" else ~mask
-            if bad.any():
-                kind = np.result_type(x.dtype, np.float32)
-                x = np.where(bad, kind.type(np.nan), x)
-        return moments.accumulate(state, x, axes, needs)
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Put states together in their order."""
-        return moments.merge(states)
-
-    def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one statistic."""
-        value = moments.result(state, result, self.ddof)
-        if result == "sum" and self.integer:
-            return np.rint(value).astype(np.int64)
-        return value
 
 
 def statistics(
@@ -147,12 +108,6 @@ def masks(
     companions: list[xr.DataArray] = []
     senses: list[Literal["bad", "good"]] = []
     if bad_pixels is not None:
-        extra = set(bad_pixels.dims) - set(da.dims)
-        if extra:
-            raise ValueError(
-                f"bad_pixels has dims {tuple(bad_pixels.dims)}, but the array has"
-                f" {da.dims}"
-            )
         companions.append(matching(checked_bad_pixels(bad_pixels), da))
         senses.append("bad")
     for name in (AVAILABLE, RECORDED):

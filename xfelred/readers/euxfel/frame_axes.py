@@ -236,7 +236,7 @@ def per_cell(node: Node, n_cells: int) -> Node:
     flat = replace(
         plan,
         read_rows=read_cells,
-        first=plan.first * n_cells,
+        first=plan.first.astype(np.int64) * n_cells,
         pattern=np.zeros(shots, np.int64),
         patterns=Patterns(np.array([0, n]), cells, np.zeros(n, np.int64)),
         slot_shape=(),
@@ -245,5 +245,6 @@ def per_cell(node: Node, n_cells: int) -> Node:
         n_inner=0,
         flat=True,
         token=tokenize(plan.token, "per cell"),
+        chunk=(plan.chunk[0] * plan.chunk[1], *plan.chunk[2:]) if plan.chunk else (),
     )
     return Source(flat, dims)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
-from xfelred.lazy import Source, block_chunks, planned
+from xfelred.lazy import Source, block_chunks, load, planned
 from xfelred.names import UNITS
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.locate import Location, locate
@@ -107,6 +107,12 @@ class KeyData:
     def entry_shape(self) -> tuple[int, ...]:
         """Shape of one entry."""
         return self.dataset[1]
+
+    @cached_property
+    def chunk(self) -> tuple[int, ...]:
+        """Shape of what the first file stores in one piece; empty for no pieces."""
+        found = open_dataset(self.source_file_paths[0], self.hdf5_data_path)
+        return found.chunks or ()
 
     @property
     def ndim(self) -> int:
@@ -233,22 +239,15 @@ class KeyData:
         )
         if out is not None and out.shape != shape:
             raise ValueError(f"out has shape {out.shape}, but the data have {shape}")
-        if (
-            out is None
-            or dropped
-            or out.dtype != plan.dtype
-            or not out.flags.c_contiguous
-        ):
-            found = plan.load()[:, 0].reshape(shape)
-            if self.dtype == object:
-                found = np.array([text(x) for x in found.ravel()], object).reshape(
-                    shape
-                )
-            if out is None:
-                return found
-            out[...] = found
+        if out is not None and out.dtype == plan.dtype and out.flags.c_contiguous:
+            load(plan, out.reshape(plan.shape))
             return out
-        plan.load(out[:, np.newaxis])
+        found = load(plan).reshape(shape)
+        if self.dtype == object:
+            found = np.array([text(x) for x in found.flat], object).reshape(shape)
+        if out is None:
+            return found
+        out[...] = found
         return out
 
     def xarray(

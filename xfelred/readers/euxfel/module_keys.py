@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.lazy import Node, ReadPlan, Source, block_chunks, planned
+from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
 from xfelred.readers.euxfel.mask import Mask
@@ -219,14 +219,14 @@ class MultimodKeyData:
     def read_modules(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read a plan in this thread, with bad pixels replaced if there is a mask."""
         if self.mask is None:
-            plan.load(out)
+            load(plan, out)
             return
         n, *rest = plan.lead_shape
         step = max(1, n * SUB_BLOCK // max(out.nbytes, 1))
         for i in range(0, n, step):
             part = slice(i, min(i + step, n), 1)
             one = plan.narrow_lead((part, *(slice(0, m, 1) for m in rest)))
-            one.load(out[part])
+            load(one, out[part])
             bad = self.mask.node(self.det, one, ())
             out[part] = self.mask.apply(out[part], evaluate(bad, full_region(bad)))
 

@@ -88,7 +88,16 @@ def module_plan(
         fill_value=pixels.fill_value,
         flat=layout.flat,
         token=token,
+        ids=table.train_ids,
+        chunk=stored_chunk(detector, key, len(pixels.window)),
     )
+
+
+def stored_chunk(detector: Detector, key: str, n_axes: int) -> tuple[int, ...]:
+    """Return the chunk of a key of the first module: rows, then `n_axes` of a row."""
+    source = next(iter(detector.source_to_modno))
+    chunk = detector.data.entries[source].key_data(key).chunk
+    return (chunk[0], *chunk[len(chunk) - n_axes :]) if chunk else ()
 
 
 def stored_as(detector: Detector, key: str) -> tuple[np.dtype[Any], tuple[int, ...]]:

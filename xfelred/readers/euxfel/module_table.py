@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from xfelred.errors import InconsistentDataError, SelectionEmptyError
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
 
-IntTable = NDArray[np.int64]
+IntTable = NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class ModuleTable:
         One for each module.
     targets : tuple of (int, path)
         Position of a module and one of its files.
-    target, first, count : int64 (train, module)
+    target, first, count : integers (train, module)
         Position in `targets` (-1: no data), first row and number of rows.
     """
 
@@ -83,16 +83,27 @@ class ModuleTable:
 def module_table(data: Run, sources: tuple[str, ...], group: str) -> ModuleTable:
     """Return the table of an index group of some sources."""
     shape = (len(data.ids), len(sources))
-    target = np.full(shape, -1)
-    first, count = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    # Of a week's run these are the largest arrays in memory and in the graph.
+    target: IntTable = np.full(shape, -1, np.int16)
+    first: IntTable = np.zeros(shape, np.int32)
+    count: IntTable = np.zeros(shape, np.int16)
     targets: list[tuple[int, str]] = []
     for m, name in enumerate(sources):
         source = data.entries[name].with_ids(data.ids)
         if group not in source.index_groups:
             continue
         found = source.location(group)
-        here = found.count > 0
-        target[:, m] = np.where(here, found.file + len(targets), -1)
-        first[:, m], count[:, m] = found.first, found.count
+        file = np.where(found.count > 0, found.file + len(targets), -1)
+        target = with_column(target, m, file)
+        first = with_column(first, m, found.first)
+        count = with_column(count, m, found.count)
         targets += [(m, f.path) for f in source.files]
     return ModuleTable(data.ids, sources, tuple(targets), target, first, count)
+
+
+def with_column(table: IntTable, m: int, column: IntTable) -> IntTable:
+    """Put a column into a table; return a wider table if it does not fit."""
+    if column.max(initial=0) > np.iinfo(table.dtype).max:
+        table = table.astype(np.int64)
+    table[:, m] = column
+    return table

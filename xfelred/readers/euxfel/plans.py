@@ -81,5 +81,7 @@ def key_plan(key: KeyData, roi: Any) -> tuple[ReadPlan, tuple[int, ...]]:
         fill_value=0,
         flat=True,
         token=tokenize([f.token() for f in key.files], name, key.ids, window),
+        ids=key.ids[where.order],
+        chunk=key.chunk,
     )
     return plan, dropped

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import MultiRunError
-from xfelred.readers.euxfel import finding, summary, tables
+from xfelred.readers.euxfel import finding, sizes, summary, tables
 from xfelred.readers.euxfel.access import ScriptAccess
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.joining import entries_of, joined_entries, same_run
@@ -22,12 +22,13 @@ from xfelred.readers.euxfel.matching import chosen, unknown_source, without
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.selection import TrainIDs, select_train_ids, split_evenly
 from xfelred.readers.euxfel.source_data import SourceData
+from xfelred.readers.planning import Planning
 
 DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
 
 
 @dataclass(frozen=True, eq=False)
-class Run(ScriptAccess):
+class Run(ScriptAccess, Planning):
     """Data of one run (or of several joined), for the selected sources and trains.
 
     Nothing but indexes has been read. Selecting gives a new object.
@@ -358,6 +359,10 @@ class Run(ScriptAccess):
     def detector_info(self, source: str) -> dict[str, Any]:
         """Return dims, frames per train and total frames of a detector module."""
         return summary.detector_info(self, source)
+
+    def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
+        """Return bytes of a value, and of all values, of a dataset; see `sizes`."""
+        return sizes.stored(self, path, dataset)
 
     def info(
         self, details_for_sources: Any = (), with_aggregators: bool = False

@@ -1,6 +1,6 @@
 """Does reading cost more than reading? get_array, one frame, one module.
 
-    python benchmarks/read_arrays.py
+    python benchmarks/read.py
 
 A corrected AGIPD-1M run (16 modules, 640 frames, 2.7 GB float32), warm cache. The
 baseline reads the same bytes with h5py into one array that was touched before, module
@@ -13,7 +13,14 @@ import os
 import dask
 import h5py
 import numpy as np
-from common import corrected_run, machine, median_times, read_once, table
+from common import (
+    corrected_run,
+    machine,
+    median_times,
+    read_bytes,
+    read_once,
+    table,
+)
 
 import xfelred as xf
 
@@ -72,6 +79,8 @@ def main():
     variants = {
         "h5py into touched memory (baseline)": lambda: plain(files, out),
         "h5py into new memory": lambda: plain(files, np.empty_like(out)),
+        "preadv into small buffers, 1 thread": lambda: read_bytes(path, 1),
+        "preadv into small buffers, 2 threads": lambda: read_bytes(path, 2),
         "xfelred det[key].ndarray(out=touched)": lambda: data.ndarray(out=full),
         "xfelred get_array, stacked": lambda: detector.get_array(
             "image.data", unstack_pulses=False

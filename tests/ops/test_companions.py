@@ -1,0 +1,105 @@
+"""Labels of companions, against plain selections with xarray."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xfelred import geometry, open_run, ops
+from xfelred.errors import GeometryMismatchError
+from xfelred.ops.companions import matching
+
+DIMS = ("train", "module", "slow_scan", "fast_scan")
+QUADRANTS = [(-525, 625), (-550, -10), (520, -160), (542.5, 475)]
+
+
+@pytest.fixture
+def pixels():
+    values = np.arange(96.0).reshape(4, 3, 2, 4)
+    coords = {"train": [1, 2, 3, 4], "module": [0, 3, 7]}
+    return xr.DataArray(values, dims=DIMS, coords=coords)
+
+
+@pytest.fixture
+def bad(pixels):
+    """Differs from module to module."""
+    values = np.arange(24).reshape(3, 2, 4) % 5 == 0
+    return xr.DataArray(values, {"module": [0, 3, 7]}, DIMS[1:])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_map_of_modules_serves_one_selected_module(order, lazy, pixels, bad):
+    given = bad.isel(module=order).chunk() if lazy else bad.isel(module=order)
+    one = pixels.sel(module=3)
+    want = one.where(~bad.sel(module=3))
+    xr.testing.assert_equal(ops.apply_bad_pixels(one, given), want)
+    got = ops.statistics(one, bad_pixels=given, which=("mean", "count"))
+    np.testing.assert_array_equal(got["mean"], want.mean("train"))
+    np.testing.assert_array_equal(got["count"], want.count("train"))
+
+
+def test_selecting_a_module_before_or_after_is_the_same(agipd_run):
+    panels = geometry.Geometry.from_quad_positions(
+        "AGIPD1M", QUADRANTS, distance=0.2, energy=9300
+    )
+    frames = open_run(agipd_run.directory).frames(bad_pixels=None).isel(train=[0])
+    located = geometry.locate(frames, panels)
+    rng = np.random.default_rng(1)
+    values = rng.random((4, 512, 128)) < 0.2
+    bad = xr.DataArray(values, {"module": frames.module}, DIMS[1:])
+    one = located.sel(module=7)
+    got = ops.integrate_azimuthally(one, 20, bad_pixels=bad)
+    want = ops.integrate_azimuthally(one, 20, bad_pixels=values[2])
+    np.testing.assert_array_equal(got["count"], want["count"])
+    np.testing.assert_array_equal(got.intensity, want.intensity)
+    assert int(want["count"].sum()) > 0
+
+
+def test_every_labelled_dim_is_looked_up(pixels):
+    per_frame = xr.zeros_like(pixels, dtype=int) + pixels.train * 10 + pixels.module
+    got = matching(per_frame[::-1, ::-1], pixels.isel(train=[1, 3]))
+    np.testing.assert_array_equal(got[:, 1, 0, 0], [23, 43])
+    got = matching(per_frame, pixels.isel(train=2, module=0))
+    assert got.dims == DIMS[2:]
+    assert (got == 30).all()
+    assert list(got.coords) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: b.rename(slow_scan="y"), "has dims module, y, fast_scan, the data"),
+        (lambda b: b.sel(module=[0, 7]), "has module 0, 7, not 3 of the data"),
+        (lambda b: b.drop_vars("module"), "no labels for its 3 module, of which 3"),
+        (lambda b: b.isel(module=[0, 1, 1]), "has module 3 twice"),
+        (lambda b: b[:, :1], "differ in slow_scan"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_every_operation(change, message, pixels, bad):
+    one = pixels.sel(module=3)
+    for operation in (
+        lambda: ops.apply_bad_pixels(one, change(bad)),
+        lambda: ops.statistics(one, bad_pixels=change(bad)),
+        lambda: ops.dark_statistics(one, bad_pixels=change(bad)),
+    ):
+        with pytest.raises(GeometryMismatchError, match=message):
+            operation()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_weights_are_no_bad_pixels(labelled, agipd_run):
+    """A float mask may well be one in which 1 is good."""
+    panels = geometry.Geometry.flat(
+        (512, 128), centre=(60, 250), distance=0.2, pixel_size=2e-4, energy=9300
+    )
+    frames = open_run(agipd_run.directory).frames(modules=[3])
+    one = geometry.locate(frames.isel(module=0, drop=True), panels)
+    weights = np.ones((512, 128))
+    bad = xr.DataArray(weights, dims=DIMS[2:]) if labelled else weights
+    with pytest.raises(ValueError, match="from_good"):
+        ops.integrate_azimuthally(one, 9, bad_pixels=bad)
+
+
+def test_module_without_its_number_cannot_be_looked_up(pixels, bad):
+    with pytest.raises(GeometryMismatchError, match="remove module"):
+        ops.apply_bad_pixels(pixels.isel(module=1, drop=True), bad)

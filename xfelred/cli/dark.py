@@ -1,0 +1,217 @@
+"""`xfelred dark`: pedestal, noise and bad pixels of a dark run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import xarray as xr
+
+import xfelred as xf
+from xfelred import ops
+from xfelred.cli.progress import progress
+from xfelred.errors import SelectionEmptyError, XfelredError
+from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
+from xfelred.products.write import WRITERS
+
+ANALOG = 0  # of `data_gain`: the signal; 1 is the voltage that tells the gain stage
+MOST_CELLS = 1024  # no detector has as many memory cells
+
+
+def parse_trains(_: Any, __: Any, text: str | None) -> slice:
+    """Return the slice that ``A:B`` stands for; BadParameter if it is none."""
+    if text is None:
+        return slice(None)
+    parts = text.split(":")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+    except ValueError:
+        numbers = []
+    if not 2 <= len(numbers) <= 3 or (len(numbers) == 3 and (numbers[2] or 1) < 1):
+        raise click.BadParameter(
+            f"{text!r} is no range of positions; write A:B, such as 10:200, or A:B:STEP"
+        )
+    return slice(*numbers)
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "-o", "--output", metavar="PATH", type=click.Path(path_type=Path),
+    help=f"Result; the ending chooses the format: {', '.join(WRITERS)}.",
+)  # fmt: skip
+@click.option(
+    "--detector", metavar="NAME", help="Needed if the run has several detectors."
+)
+@click.option(
+    "--by", type=click.Choice([CELL, PULSE, "none"]),
+    help="Constants for each memory cell, for each pulse, or for all frames together."
+    " By default cell, or pulse where the cells of a pulse differ between trains.",
+)  # fmt: skip
+@click.option(
+    "--noise-sigma", default=5.0, show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Pixels are bad further than this from the median of their module.",
+)  # fmt: skip
+@click.option(
+    "--trains", metavar="A:B", callback=parse_trains,
+    help="Positions of the trains to use, the end not included.",
+)  # fmt: skip
+@click.option(
+    "--parallel-gain", is_flag=True, help="LPD: every pulse was stored in three gains."
+)
+@click.option(
+    "--resume", is_flag=True, help="Continue an interrupted call (.zarr only)."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an older result.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be read.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(1),
+    help="Compute in N processes on this machine; by default in threads.",
+)  # fmt: skip
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Compute on the cluster of this scheduler."
+)
+def dark(
+    run: str,
+    output: Path | None,
+    trains: slice,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make pedestal, noise and bad pixels from the dark frames of RUN."""
+    check_usage(output, dry_run, options)
+    opened = xf.open_run(run)
+    frames = dark_frames(opened, run, trains, options)
+    by = kept_dim(frames, options["by"])
+    constants = ops.dark_statistics(frames, by=by, noise_sigma=options["noise_sigma"])
+    workers = options["workers"]
+    per_worker = {"workers": workers, "threads": 1} if workers else {}
+    plan = opened.plan(constants, **per_worker)
+    content = {
+        "output": None if output is None else str(output),
+        "detector": frames.attrs.get("detector"),
+        "by": by,
+        "n_trains": frames.sizes[TRAIN],
+        "sizes": {str(d): int(n) for d, n in constants.sizes.items()},
+        "dry_run": dry_run,
+        "plan": plan.to_dict(),
+    }
+    if not dry_run and output is not None:
+        with scheduler(workers, options["cluster"]), progress(f"writing {output.name}"):
+            write(constants, output, options)
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+    elif dry_run:
+        click.echo("\n".join(f"{what:<12}{text}" for what, text in plan.rows()))
+    else:
+        click.echo(str(output))
+
+
+def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> None:
+    """Raise UsageError for options that do not go together, before any work."""
+    if output is None and not dry_run:
+        raise click.UsageError(
+            "say where to write: -o constants.zarr, or --dry-run to write nothing"
+        )
+    if output is not None and output.suffix.lower() not in WRITERS:
+        raise click.UsageError(
+            f"no file format ends in {output.suffix!r} ({output.name}); there are"
+            f" {', '.join(WRITERS)}"
+        )
+    if options["resume"] and output is not None and output.suffix.lower() != ".zarr":
+        raise click.UsageError(
+            f"--resume works with .zarr only, not with {output.name}"
+        )
+    if options["workers"] and options["cluster"]:
+        raise click.UsageError(
+            "--workers starts processes here and --cluster uses others; give one"
+        )
+
+
+def dark_frames(
+    opened: Any, run: str, trains: slice, options: dict[str, Any]
+) -> xr.DataArray:
+    """Return the frames to use, lazily.
+
+    Raises
+    ------
+    SelectionEmptyError
+        If there is none.
+    UsageError
+        If the detector is not named where there are several, or has no such option.
+    """
+    chosen = opened.select_trains(trains)
+    if not len(chosen.train_ids):
+        raise SelectionEmptyError(
+            f"--trains {trains.start or 0}:{'' if trains.stop is None else trains.stop}"
+            f" selects none of the {len(opened.train_ids)} trains of {run}"
+        )
+    more = {"parallel_gain": True} if options["parallel_gain"] else {}
+    try:
+        frames: xr.DataArray = chosen.frames(options["detector"], **more)
+    except XfelredError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    if not frames.size:
+        raise SelectionEmptyError(
+            f"{frames.attrs.get('detector')} has no frames in the"
+            f" {len(chosen.train_ids)} selected trains of {run}"
+        )
+    if DATA_GAIN in frames.dims:
+        frames = frames.isel({DATA_GAIN: ANALOG}, drop=True)
+    if CELL in frames.coords and int(frames[CELL].max()) >= MOST_CELLS:
+        click.echo(
+            f"warning: memory cells up to {int(frames[CELL].max())}; if these are LPD"
+            " data in parallel gain use --parallel-gain",
+            err=True,
+        )
+    return frames
+
+
+def kept_dim(frames: xr.DataArray, by: str | None) -> str | None:
+    """Return the dim that the constants keep; the memory cell if that is possible."""
+    if by == "none":
+        return None
+    cell = frames.coords.get(CELL)
+    one_each = cell is not None and cell.dims == (PULSE,)
+    if by == CELL and not one_each:
+        raise click.UsageError(
+            "--by cell needs the same memory cells in all trains, and here they differ;"
+            " use --by pulse, or --trains to leave out what differs"
+        )
+    if by is None and not one_each:
+        click.echo("memory cells differ between trains: constants by pulse", err=True)
+        return PULSE
+    return by or CELL
+
+
+@contextmanager
+def scheduler(workers: int | None, address: str | None) -> Iterator[None]:
+    """Compute on a cluster inside the block, if one is asked for."""
+    if workers:
+        with xf.cluster.local(workers):
+            yield
+    elif address:
+        with xf.cluster.connect(address):
+            yield
+    else:
+        yield
+
+
+def write(constants: xr.Dataset, output: Path, options: dict[str, Any]) -> None:
+    """Write the constants; a format that cannot hold them is an error of the user."""
+    resume, overwrite = options["resume"], options["overwrite"]
+    try:
+        xf.write(constants, output, resume=resume, overwrite=overwrite)
+    except XfelredError:
+        raise
+    except ValueError as error:
+        raise click.ClickException(f"cannot write {output.name}: {error}") from error

@@ -1,0 +1,201 @@
+"""Reading through a plan, whole or piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.lazy.indexing import Selector, is_whole, subset
+from xfelred.lazy.source import IntArray, ReadPlan, Rows
+
+Index = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """The recorded entries of one module, in the order of their places.
+
+    Attributes
+    ----------
+    shot, row, place, target : int (entry,)
+        Position of the shot, row of the dataset, place on the flattened lead axes,
+        and number of the dataset.
+    runs : int (run,)
+        First entry of every run of neighbouring rows that go to neighbouring places.
+    """
+
+    shot: IntArray
+    row: IntArray
+    place: IntArray
+    target: IntArray
+    runs: IntArray
+
+
+class Cursor:
+    """Reads regions of a plan; what does not depend on the region is done once.
+
+    A reduction reads thousands of small pieces. Planning each of them anew takes longer
+    than reading it.
+    """
+
+    def __init__(self, plan: ReadPlan) -> None:
+        self.plan = plan
+        self.shape = plan.shape
+        self.lead = plan.lead_shape
+        self.shot, self.offset, self.place = plan.entries()
+        if (np.diff(self.place) <= 0).any():
+            order = np.argsort(self.place, kind="stable")
+            self.shot, self.offset, self.place = (
+                a[order] for a in (self.shot, self.offset, self.place)
+            )
+        self.modules: dict[int, Entries] = {}
+        self.buffer: NDArray[Any] = np.empty(0, plan.dtype)
+
+    def entries(self, module: int) -> Entries:
+        """Return the recorded entries of one module."""
+        if module not in self.modules:
+            target = self.plan.target[:, module][self.shot]
+            here = target >= 0
+            shot, place, target = self.shot[here], self.place[here], target[here]
+            row = self.plan.first[:, module][shot] + self.offset[here]
+            new = np.ones(len(row), bool)
+            new[1:] = (
+                (np.diff(row) != 1) | (np.diff(place) != 1) | (np.diff(target) != 0)
+            )
+            self.modules[module] = Entries(
+                shot, row, place, target, np.flatnonzero(new)
+            )
+        return self.modules[module]
+
+    def read(self, index: Index, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return one region, by default in memory that the next call uses again.
+
+        Parameters
+        ----------
+        index : tuple of slice
+            One slice with step 1 for every axis of the plan.
+        out : array, optional
+            Where to read to: an array of the shape of the region in which the lead axes
+            follow each other.
+
+        Raises
+        ------
+        BrokenFileError
+            If a file cannot be read; the message names the shots that needed it.
+        """
+        shape = tuple(s.stop - s.start for s in index)
+        if out is None:
+            out = self.memory(shape)
+        if out.size == 0:
+            return out
+        n_lead, n_inner = len(self.lead), self.plan.n_inner
+        span = contiguous(index[:n_lead], self.lead)
+        if span is None:
+            return Cursor(self.plan.narrow(index)).read(whole(shape), out)
+        at = n_lead + n_inner
+        inside = (*index[n_lead:at], *index[at + 1 :])
+        entry = tuple(
+            old if is_whole(new, n) else subset(old, new, n)
+            for old, new, n in zip(
+                self.plan.entry, inside, self.plan.entry_shape, strict=True
+            )
+        )
+        # Module next to the rows: one strided view per module, without a copy.
+        flat = out.reshape((-1, *shape[n_lead:]))
+        if not np.may_share_memory(flat, out):
+            raise ValueError(f"an array with strides {out.strides} cannot be read into")
+        flat = np.moveaxis(flat, 1 + n_inner, 1)
+        for i, module in enumerate(range(index[at].start, index[at].stop)):
+            self.read_module(module, span, entry, flat[:, i])
+        return out
+
+    def memory(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return an array of a shape in the reused memory."""
+        n = prod(shape)
+        if self.buffer.size < n:
+            self.buffer = np.empty(n, self.plan.dtype)
+        return self.buffer[:n].reshape(shape)
+
+    def read_module(
+        self,
+        module: int,
+        span: tuple[int, int],
+        entry: tuple[Selector, ...],
+        out: NDArray[Any],
+    ) -> None:
+        """Read the places of a span of one module; fill what was not recorded."""
+        found = self.entries(module)
+        lo, hi = np.searchsorted(found.place, span).tolist()
+        place = found.place[lo:hi]
+        if hi - lo < span[1] - span[0]:
+            empty = np.ones(len(out), bool)
+            empty[place - span[0]] = False
+            out[empty] = self.plan.fill_value
+        if lo == hi:
+            return
+        first, last = np.searchsorted(found.runs, (lo, hi), side="left").tolist()
+        start = found.runs[first:last]
+        if not len(start) or start[0] != lo:
+            start = np.concatenate([[lo], start])
+        count = np.diff(start, append=hi)
+        target = found.target[start]
+        for which in [target[0]] if (target == target[0]).all() else np.unique(target):
+            mine = target == which
+            begin = start[mine]
+            rows = Rows(found.row[begin], count[mine], found.place[begin] - span[0])
+            path, dataset = self.plan.targets[which]
+            try:
+                self.plan.read_rows(path, dataset, rows, entry, out)
+            except BrokenFileError as error:
+                shots = found.shot[lo:hi][found.target[lo:hi] == which]
+                raise BrokenFileError(
+                    f"{error}. Needed for {self.named(shots)}"
+                ) from error
+
+    def named(self, shots: IntArray) -> str:
+        """Return words for some shots."""
+        if self.plan.ids is None:
+            return f"shots {shots.min()} to {shots.max()} of this block"
+        low, high = self.plan.ids[shots.min()], self.plan.ids[shots.max()]
+        return f"train {low}" if low == high else f"trains {low} to {high}"
+
+
+def whole(shape: tuple[int, ...]) -> Index:
+    """Return the region that is everything."""
+    return tuple(slice(0, n, 1) for n in shape)
+
+
+def contiguous(index: Index, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return the range that a region of the lead axes is when these are flattened.
+
+    None if it is not one range: only one axis may be cut, all before it must have
+    length 1 in the region.
+    """
+    start, n = 0, 1
+    cut = False
+    for s, size in zip(index, shape, strict=True):
+        here = s.stop - s.start
+        if cut and here != size:
+            return None
+        cut = cut or here > 1
+        start = start * size + s.start
+        n *= here
+    return start, start + n
+
+
+def load(plan: ReadPlan, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Read everything in a plan into `out`, or into a new array.
+
+    Raises
+    ------
+    BrokenFileError
+        If a file cannot be read.
+    """
+    if out is None:
+        out = np.empty(plan.shape, plan.dtype)
+    return Cursor(plan).read(whole(plan.shape), out)

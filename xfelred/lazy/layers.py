@@ -1,0 +1,237 @@
+"""Dask layers for recipes: one for every source and one for every chain of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.blockwise import BlockwiseDep, blockwise
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from xfelred.kernels.memory import page_backed
+from xfelred.lazy.cursor import Cursor, load
+from xfelred.lazy.nodes import (
+    Const,
+    Map,
+    Node,
+    Source,
+    View,
+    aligned,
+    attach,
+    detach,
+    evaluate,
+    sizes,
+)
+from xfelred.lazy.partition import block_pieces, regions
+from xfelred.lazy.source import ReadPlan
+
+Chunks = Mapping[str, tuple[int, ...]]
+
+
+def layered(node: Node, chunks: Chunks) -> da.Array:
+    """Return one Blockwise layer for every source and every kernel of a recipe."""
+    match node:
+        case Source():
+            return source_layer(node, tuple(chunks[d] for d in node.dims))
+        case Const():
+            return const_layer(node, tuple(chunks[d] for d in node.dims))
+        case View():
+            return view_layer(node, chunks)
+        case Map():
+            return map_layer(node, chunks)
+
+
+@dataclass(frozen=True)
+class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
+    """The plan of every block, cut out of the whole plan when a task is made.
+
+    `axes` are the axes of the plan that blocks are numbered along; there is one chunk
+    along any other.
+    """
+
+    plan: ReadPlan
+    chunks: tuple[tuple[int, ...], ...]
+    axes: tuple[int, ...]
+    produces_tasks: bool = False
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what tells this from others; tuples of many numbers are slow here."""
+        return (self.plan.token, self.axes, *(np.asarray(c) for c in self.chunks))
+
+    @property
+    def numblocks(self) -> tuple[int, ...]:
+        """Number of blocks along each of `axes`."""
+        return tuple(len(self.chunks[a]) for a in self.axes)
+
+    @cached_property
+    def edges(self) -> list[list[int]]:
+        """First element of every block, and the end, along every axis."""
+        return [[0, *accumulate(c)] for c in self.chunks]
+
+    def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
+        """Return the compact plan of one block."""
+        at = dict(zip(self.axes, block, strict=True))
+        region = tuple(
+            slice(e[at.get(a, 0)], e[at.get(a, 0) + 1], 1)
+            for a, e in enumerate(self.edges)
+        )
+        return self.plan.narrow(region).compact()
+
+
+def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Return the layer in which every task reads one block."""
+    index = tuple(range(len(chunks)))
+    blocks = PlanBlocks(node.plan, chunks, index)
+    name = f"read-{dask.base.tokenize(blocks)}"
+    layer = blockwise(load_block, name, index, blocks, index, numblocks={})
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[])
+    return da.Array(graph, name, chunks, dtype=node.dtype)
+
+
+def load_block(plan: ReadPlan) -> NDArray[Any]:
+    """Read one block."""
+    return load(plan)
+
+
+def const_layer(node: Const, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Return the layer that holds a constant, cut as the blocks that it goes to."""
+    # All tasks of a name must be cut alike.
+    name = f"constant-{dask.base.tokenize(node.token, chunks)}"
+    return da.from_array(node.array, chunks=chunks, name=name)
+
+
+def view_layer(node: View, chunks: Chunks) -> da.Array:
+    """Return the layer that reorders axes and drops axes of length 1."""
+    arg = layered(node.arg, {d: chunks.get(d, (1,)) for d in node.arg.dims})
+    return da.blockwise(
+        take_axes, node.dims, arg, node.arg.dims,
+        dims=node.arg.dims, target=node.dims,
+        dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
+        align_arrays=False, name=f"view-{dask.base.tokenize(node.token, arg.chunks)}",
+    )  # fmt: skip
+
+
+def take_axes(
+    block: Any, *, dims: tuple[str, ...], target: tuple[str, ...]
+) -> NDArray[Any]:
+    """Reorder the axes of a block; a contracted axis comes as a list of one block."""
+    block = only(block)
+    dropped = tuple(d for d in dims if d not in target)
+    order = [dims.index(d) for d in (*target, *dropped)]
+    return block.transpose(order)[(...,) + (0,) * len(dropped)]
+
+
+def map_layer(node: Map, chunks: Chunks) -> da.Array:
+    """Return the layer in which a task reads and computes one block of a map.
+
+    The block is made in pieces of a few MiB: what is read, and what the kernels below
+    return, never stands in memory as a whole.
+    """
+    leaves: list[Source | Const] = []
+    skeleton = detach(node, leaves, (Source, Const))
+    out_core = tuple(f"out-{d}" for d, _ in node.out_core)
+    pairs: list[Any] = [skeleton, None]
+    arrays, numblocks = [], {}
+    for leaf, cut in zip(leaves, cut_dims(node, set(node.frame_dims)), strict=True):
+        given = tuple(chunks[d] if d in cut else (n,) for d, n in sizes(leaf).items())
+        axes = tuple(i for i, d in enumerate(leaf.dims) if d in cut)
+        if isinstance(leaf, Source):
+            blocks = PlanBlocks(leaf.plan, given, axes)
+            pairs += [blocks, tuple(leaf.dims[i] for i in axes)]
+        else:
+            array = const_layer(leaf, given)
+            arrays.append(array)
+            numblocks[array.name] = array.numblocks
+            pairs += [array.name, leaf.dims]
+    shape = tuple(
+        chunks[d] if d in node.frame_dims else (n,) for d, n in sizes(node).items()
+    )
+    name = f"{node.name}-{dask.base.tokenize(node.token, shape)}"
+    layer = blockwise(
+        compute_block, name, (*node.frame_dims, *out_core), *pairs,
+        numblocks=numblocks, new_axes=dict.fromkeys(out_core, 1),
+    )  # fmt: skip
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=arrays)
+    return da.Array(graph, name, shape, dtype=node.dtype)
+
+
+def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
+    """Return, for every leaf, which of some axes of a node it has as well.
+
+    An axis from which one position was taken may still be there below, with length 1.
+    """
+    match node:
+        case View():
+            return cut_dims(node.arg, dims & set(node.dims))
+        case Map():
+            return [
+                found
+                for arg in node.args
+                for found in cut_dims(arg, dims & set(arg.dims))
+            ]
+        case _:
+            return [dims & set(node.dims)]
+
+
+def compute_block(skeleton: Any, *parts: Any) -> NDArray[Any]:
+    """Read and compute one block of a map, piece by piece."""
+    node = attach(skeleton, [only(part) for part in parts])
+    shape, pieces = sizes(node), block_pieces(node)
+    cursors: dict[int, Cursor] = {}
+    todo = list(regions(shape, pieces, node.dims))
+    if len(todo) == 1:
+        return evaluate(node, todo[0], cursors)
+    out = page_backed(node.shape, node.dtype)
+    for region in todo:
+        out[tuple(region[d] for d in node.dims)] = evaluate(node, region, cursors)
+    return out
+
+
+def only(block: Any) -> Any:
+    """Return the one block that an axis without blocks comes as a list of."""
+    while isinstance(block, list):
+        (block,) = block
+    return block
+
+
+def kernel_layer(
+    node: Map, args: list[da.Array], arg_dims: list[tuple[str, ...]]
+) -> da.Array:
+    """Return the Blockwise layer of a map over dask arrays with aligned blocks."""
+    pairs = [x for arg, dims in zip(args, arg_dims, strict=True) for x in (arg, dims)]
+    # Core axes that change need labels of their own, or blockwise would align them with
+    # those of the arguments; layers without new axes fuse with the one below.
+    n = sizes(node.args[0])
+    changed = node.out_core != tuple((d, n[d]) for d in node.core_dims)
+    new_axes = {f"out-{d}": n for d, n in node.out_core} if changed else {}
+    core = tuple(new_axes) if changed else node.core_dims
+    return da.blockwise(
+        apply_kernel, (*node.frame_dims, *core), *pairs,
+        kernel=node.kernel, arg_dims=tuple(arg_dims),
+        target=(*node.frame_dims, *node.core_dims), params=dict(node.params),
+        new_axes=new_axes,
+        dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
+        align_arrays=False,
+        name=f"{node.name}-{dask.base.tokenize(node.token, *(a.name for a in args))}",
+    )  # fmt: skip
+
+
+def apply_kernel(
+    *blocks: Any,
+    kernel: Any,
+    arg_dims: tuple[tuple[str, ...], ...],
+    target: tuple[str, ...],
+    params: dict[str, Any],
+) -> NDArray[Any]:
+    """Bring the axes of all blocks into the kernel's order and call it."""
+    arrays = []
+    for block, dims in zip(blocks, arg_dims, strict=True):
+        arrays.append(aligned(only(block), dims, target))
+    return kernel(*arrays, **params)

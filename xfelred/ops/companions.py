@@ -1,0 +1,101 @@
+"""Arrays that go with the frames, such as bad pixels, brought to the same labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xfelred.errors import GeometryMismatchError, listing
+from xfelred.names import BAD_PIXELS
+
+
+def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
+    """Return bad pixels; ValueError unless they are labelled and bool or integer."""
+    if not isinstance(bad_pixels, xr.DataArray):
+        raise ValueError(
+            f"bad_pixels must be a DataArray, not {type(bad_pixels).__name__}: name its"
+            " dims with xr.DataArray(bad, dims=('module', 'slow_scan', 'fast_scan'))"
+        )
+    if bad_pixels.dtype.kind not in "biu":
+        raise ValueError(
+            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
+            " mask in which non-zero is good use masks.from_good"
+        )
+    return bad_pixels
+
+
+def matching(
+    companion: xr.DataArray, da: xr.DataArray, name: str = BAD_PIXELS
+) -> xr.DataArray:
+    """Return a companion at the labels of the data, without coordinates.
+
+    Parameters
+    ----------
+    companion : DataArray
+        Dims among those of `da`. Where both have labels for a dim, such as module
+        numbers, it is looked up by them. It may also have a dim of which one element
+        of `da` was selected, as in ``da.sel(module=3)``: it takes that one then.
+    da : DataArray
+    name : str, optional
+        What to call the companion in errors.
+
+    Returns
+    -------
+    DataArray
+        Dims among those of `da`, with the same lengths.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If a dim, a label or a length does not fit.
+    """
+    extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
+    if extra:
+        raise GeometryMismatchError(
+            f"{name} has dims {listing(companion.dims)}, the data {listing(da.dims)};"
+            f" remove {listing(extra)}"
+        )
+    indexers: dict[Any, Any] = {}
+    for d in companion.dims:
+        if d not in companion.indexes:
+            if d not in da.dims:
+                raise GeometryMismatchError(
+                    f"{name} has no labels for its {companion.sizes[d]} {d}, of which"
+                    f" {da[d].values} is in the data; give it the coordinate {d!r}"
+                )
+            continue
+        if picked(da, d) or d in da.indexes:
+            wanted = da[d].values
+            check_labels(companion, d, np.atleast_1d(wanted), name)
+            if not np.array_equal(companion.indexes[d], wanted):
+                indexers[d] = wanted
+    out = companion.sel(indexers) if indexers else companion
+    wrong = [d for d, n in out.sizes.items() if n != da.sizes[d]]
+    if wrong:
+        raise GeometryMismatchError(
+            f"{name} has {dict(out.sizes)}, the data {dict(da.sizes)}; they differ in"
+            f" {listing(wrong)}: select the same, or label the modules"
+        )
+    return out.reset_coords(drop=True).drop_vars(list(out.indexes), errors="ignore")
+
+
+def picked(da: xr.DataArray, dim: Any) -> bool:
+    """Tell whether one element of a dim was selected and its label is still there."""
+    return dim not in da.dims and dim in da.coords and da[dim].ndim == 0
+
+
+def check_labels(
+    companion: xr.DataArray, dim: Any, wanted: np.ndarray[Any, Any], name: str
+) -> None:
+    """Raise GeometryMismatchError unless a companion has each label once."""
+    index = companion.indexes[dim]
+    absent = [label for label in wanted.tolist() if label not in index]
+    if absent:
+        raise GeometryMismatchError(
+            f"{name} has {dim} {listing(index, 20)}, not {listing(absent)} of the data"
+        )
+    if not index.is_unique:
+        twice = index[index.duplicated()].unique()
+        raise GeometryMismatchError(f"{name} has {dim} {listing(twice)} twice")
