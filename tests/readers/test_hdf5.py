@@ -118,11 +118,11 @@ def external(f, values):
     )[...] = values
 
 
-DIRECT = (contiguous, chunked, gzip, shuffled, unwritten)
-LIBRARY = (
-    never_written, checksum, lzf, many_rows_in_a_chunk, big_endian, compact, virtual,
-    external,
+DIRECT = (
+    contiguous, chunked, gzip, shuffled, unwritten, never_written, checksum,
+    many_rows_in_a_chunk,
 )  # fmt: skip
+LIBRARY = (lzf, big_endian, compact, virtual, external)
 
 
 @pytest.fixture(params=["f4", "u2", "i8", "u1"])

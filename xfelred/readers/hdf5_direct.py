@@ -1,220 +1,324 @@
-"""Rows read straight from the file, outside HDF5's process-wide lock.
-
-Only for layouts that are proved safe here; `layout_of` returns None for all others,
-which h5py then reads. Facts on layouts: HDF5 file format specification, version 3.0.
-"""
+"""Rows read straight from the file, outside HDF5's process-wide lock."""
 
 from __future__ import annotations
 
-import os
-import threading
-from dataclasses import dataclass, field
-from math import prod
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import h5py
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.lazy import Rows
+from xfelred.readers.hdf5_filters import decode
+from xfelred.readers.hdf5_index import Table
+from xfelred.readers.hdf5_layout import Layout
+from xfelred.readers.hdf5_raw import RawFile, byte_span
+from xfelred.readers.hdf5_scratch import scratch
+from xfelred.readers.hdf5_window import (
+    GAP,
+    Column,
+    Pieces,
+    Slices,
+    Window,
+    window_of,
+)
 
-DEFLATE, SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-PIPELINES = ((), (DEFLATE,), (SHUFFLE, DEFLATE))
-FEW = 32  # rows that are looked up one by one; for more the whole index is read
+COPY_BLOCK = 8 << 20  # bytes that are read at once where they are copied on
+PACKED_BLOCK = 2 << 20  # the same for chunks: these should stay in the cache of a core
+SMALL = 512  # bytes; shorter pieces are cheaper to copy than to scatter
 
-
-class RawFile:
-    """A file descriptor that is closed when nobody reads through it any more."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        # Missing where opening failed.
-        if hasattr(self, "number"):
-            os.close(self.number)
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Chunks:
-    """Where the chunk of each row lies; offset -1: never written."""
-
-    offset: NDArray[np.int64]
-    size: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class DirectLayout:
-    """A dataset whose rows can be read without HDF5.
+class Rowed:
+    """Rows of a dataset one by one, and the array that they fill.
 
     Attributes
     ----------
-    dataset : h5py.Dataset
-        To look up chunks; never to read.
-    file : RawFile
-        Kept open as long as somebody reads.
-    start : int or None
-        First byte of a contiguous dataset; None: one chunk per row.
-    filters : tuple of int
-        HDF5 filter numbers in the order in which they were applied.
+    row, place : int (row,)
+    out : array (place, *window)
     """
 
-    dataset: h5py.Dataset
-    file: RawFile
-    start: int | None
-    filters: tuple[int, ...]
-    entry_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fill_value: Any
-    known: dict[str, Chunks] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    row: Ints
+    place: Ints
+    out: NDArray[Any]
 
-    @property
-    def entry_bytes(self) -> int:
-        """Bytes of one row in memory."""
-        return prod(self.entry_shape) * self.dtype.itemsize
 
-    def chunks(self, rows: NDArray[np.int64]) -> Chunks | None:
-        """Return where the chunks of some rows lie; None if one skips a filter."""
-        with self.lock:
-            index = self.known.get("index")
-            if index is None and len(rows) > FEW:
-                index = self.known["index"] = whole_index(self.dataset)
-        if index is not None:
-            found = Chunks(index.offset[rows], index.size[rows])
-        else:
-            found = some_chunks(self.dataset, rows.tolist())
-        return None if (found.size < 0).any() else found
+def read_direct(
+    layout: Layout, raw: RawFile, rows: Rows, window: Slices, out: NDArray[Any]
+) -> bool:
+    """Read windows of rows without HDF5.
 
-    def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> bool:
-        """Read whole rows into `out`, C-contiguous and of the same dtype.
+    Parameters
+    ----------
+    window : tuple of slice
+        One for each axis of the dataset after the first.
+    out : array (place, *window)
 
-        Returns False, with nothing done, where HDF5 must do it.
-        """
-        if self.start is not None:
-            self.read_contiguous(rows, out)
-            return True
-        found = self.chunks(rows)
-        if found is None:
-            return False
-        for i, (offset, size) in enumerate(
-            zip(found.offset.tolist(), found.size.tolist(), strict=True)
-        ):
-            if offset < 0:
-                out[i] = self.fill_value
-            elif self.filters:
-                out[i] = self.decoded(offset, size)
-            else:
-                self.fill(bytes_of(out[i : i + 1]), offset)
+    Returns
+    -------
+    bool
+        False, with nothing done, while h5py is cheaper.
+    """
+    bounds = tuple((w.start, w.stop, w.step) for w in window)
+    shape, chunk = layout.shape[1:], layout.chunk[1:]
+    found = window_of(shape, chunk, bounds, layout.dtype.itemsize)
+    if layout.start is None:
+        return read_chunks(layout, raw, rowed(rows, out), found)
+    if found.whole and layout.start >= 0 and straight(layout, out):
+        read_runs(layout, raw, rows, out)
+    else:
+        read_contiguous(layout, raw, rowed(rows, out), found)
+    return True
+
+
+def straight(layout: Layout, out: NDArray[Any]) -> bool:
+    """Tell whether bytes of the file can go into an array as they are."""
+    return out.flags.c_contiguous and out.dtype == layout.dtype
+
+
+def read_runs(layout: Layout, raw: RawFile, rows: Rows, out: NDArray[Any]) -> None:
+    """Read whole rows of a contiguous dataset into an array of the same kind."""
+    memory, size = byte_span(out), layout.row_bytes
+    start = layout.start or 0
+    runs = rows.start.tolist(), rows.count.tolist(), rows.place.tolist()
+    for row, n, place in zip(*runs, strict=True):
+        part = memory[place * size : (place + n) * size]
+        raw.fill([part], start + row * size, layout.name)
+
+
+def rowed(rows: Rows, out: NDArray[Any]) -> Rowed:
+    """Return runs of rows one by one."""
+    return Rowed(
+        expanded(rows.start, rows.count), expanded(rows.place, rows.count), out
+    )
+
+
+def expanded(start: NDArray[Any], count: NDArray[Any]) -> Ints:
+    """Return every row number of runs of rows."""
+    if len(start) == 1:
+        first, n = int(start[0]), int(count[0])
+        return np.arange(first, first + n, dtype=np.int64)
+    before = np.cumsum(count) - count
+    return np.repeat(start - before, count) + np.arange(int(count.sum()))
+
+
+def read_contiguous(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -> None:
+    """Read windows of rows of a contiguous dataset."""
+    start = layout.start if layout.start is not None else -1
+    if start < 0:
+        rows.out[rows.place] = layout.fill_value
+        return
+    offset = start + rows.row * layout.row_bytes
+    read_pieces(layout, raw, offset, window.pieces[0], rows)
+
+
+def read_chunks(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -> bool:
+    """Read windows of rows of a chunked dataset; False while h5py is cheaper."""
+    if layout.index is None:
+        return False
+    height = layout.chunk[0]
+    chunk_row = rows.row if height == 1 else rows.row // height
+    table = layout.index.made
+    if table is None:
+        n_rows = 1 + int(np.count_nonzero(np.diff(chunk_row)))
+        table = layout.index.table(n_rows * len(window.columns))
+    if table is None:
+        return False
+    if layout.stages or (window.whole and len(window.columns) > 1):
+        read_packed(layout, raw, table, by_chunk(rows, chunk_row), window.columns)
         return True
+    for column, pieces in zip(window.columns, window.pieces, strict=True):
+        offset = table.offset[chunk_row * layout.per_row + column.number]
+        out = rows.out[(slice(None), *column.outside)]
+        part = Rowed(rows.row, rows.place, out)
+        if not table.complete:
+            there = offset >= 0
+            out[rows.place[~there]] = layout.fill_value
+            offset = offset[there]
+            part = Rowed(rows.row[there], rows.place[there], out)
+        if height > 1:
+            offset = offset + part.row % height * layout.row_bytes
+        read_pieces(layout, raw, offset, pieces, part)
+    return True
 
-    def read_contiguous(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read rows of a contiguous dataset, neighbours at once."""
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        ends = [*breaks.tolist(), len(rows)]
-        begin = 0
-        for end in ends:
-            where = (self.start or 0) + int(rows[begin]) * self.entry_bytes
-            self.fill(bytes_of(out[begin:end]), where)
-            begin = end
 
-    def fill(self, view: memoryview, offset: int) -> None:
-        """Fill memory from the file; BrokenFileError at its end."""
-        done = 0
-        while done < len(view):
-            n = os.preadv(self.file.number, [view[done:]], offset + done)
-            if n == 0:
+def by_chunk(rows: Rowed, chunk_row: Ints) -> Rowed:
+    """Return rows in the order of their chunks, so that each is unpacked once."""
+    if len(chunk_row) == 1 or (np.diff(chunk_row) >= 0).all():
+        return rows
+    order = np.argsort(chunk_row, kind="stable")
+    return Rowed(rows.row[order], rows.place[order], rows.out)
+
+
+def read_pieces(
+    layout: Layout, raw: RawFile, offset: Ints, pieces: Pieces, rows: Rowed
+) -> None:
+    """Read pieces of rows that begin at `offset` in the file."""
+    if not len(offset):
+        return
+    for first, place in zip(pieces.first, pieces.places, strict=True):
+        at_place: Any = (slice(None), *place)
+        out = rows.out[at_place]
+        start = offset + first
+        if pieces.exact and scatters(layout, start, pieces.length, out):
+            at = rows.place * out.strides[0]
+            raw.gather(start, pieces.length, byte_span(out), at, layout.name)
+        else:
+            part = Rowed(rows.row, rows.place, out)
+            copy_pieces(layout, raw, start, pieces, part)
+
+
+def scatters(layout: Layout, start: Ints, length: int, out: NDArray[Any]) -> bool:
+    """Tell whether pieces go from the file to their places without a copy."""
+    if out.dtype != layout.dtype or not out[0].flags.c_contiguous:
+        return False
+    if length >= SMALL or len(start) == 1:
+        return out.strides[0] >= 0
+    return out.flags.c_contiguous and bool((np.diff(start) == length).all())
+
+
+def copy_pieces(
+    layout: Layout, raw: RawFile, start: Ints, pieces: Pieces, rows: Rowed
+) -> None:
+    """Read pieces that need picking or casting through memory of this thread."""
+    for begin, end, step in stretches(start, pieces.length):
+        n = end - begin
+        size = (n - 1) * step + pieces.length
+        block = scratch("block", size)
+        raw.fill([byte_span(block)], int(start[begin]), layout.name)
+        values: NDArray[Any] = np.ndarray(
+            (n, *pieces.shape), layout.dtype, block.data, 0, (step, *pieces.strides)
+        )
+        rows.out[as_slice(rows.place[begin:end])] = values
+
+
+def stretches(start: Ints, length: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (first, behind the last, step) of pieces that are read by one call.
+
+    These are evenly spaced, with small gaps, and not too many.
+    """
+    step = np.diff(start)
+    change = (np.flatnonzero(np.diff(step)) + 1).tolist()
+    steps, n, begin = step, len(start), 0
+    while begin < n:
+        end, gap = begin + 1, length
+        if end < n and length <= steps[begin] <= length + GAP:
+            gap = int(steps[begin])
+            behind = bisect_right(change, begin)
+            end = (change[behind] if behind < len(change) else n - 1) + 1
+            end = min(end, begin + max(1, COPY_BLOCK // gap))
+        yield begin, end, gap
+        begin = end
+
+
+def as_slice(place: Ints) -> slice | Ints:
+    """Return places as a slice where they are neighbours."""
+    first, n = int(place[0]), len(place)
+    if n == 1 or (int(place[-1]) - first == n - 1 and (np.diff(place) == 1).all()):
+        return slice(first, first + n)
+    return place
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk that is needed: its column and the positions of its rows."""
+
+    column: Column
+    rows: slice
+    offset: int
+    size: int
+    mask: int
+
+
+def read_packed(
+    layout: Layout, raw: RawFile, table: Table, rows: Rowed, columns: tuple[Column, ...]
+) -> None:
+    """Read chunks in whole, neighbours at once, and copy what is wanted out of them."""
+    for batch in batches(chunks_of(layout, table, rows, columns)):
+        if batch[0].offset < 0:
+            for chunk in batch:
+                out = rows.out[(slice(None), *chunk.column.outside)]
+                out[rows.place[chunk.rows]] = layout.fill_value
+            continue
+        first = batch[0].offset
+        size = max(c.offset + c.size for c in batch) - first
+        packed = scratch("packed", size)
+        raw.fill([byte_span(packed)], first, layout.name)
+        for chunk in batch:
+            begin = chunk.offset - first
+            data = packed[begin : begin + chunk.size]
+            try:
+                unpack(layout, rows, chunk, data)
+            except ValueError as error:
                 raise BrokenFileError(
-                    f"{self.file.path} ends at byte {offset + done}, in the middle of"
-                    f" {self.dataset.name}: it was cut off"
-                )
-            done += n
+                    f"a chunk of {layout.name} in {raw.path}, at byte {chunk.offset},"
+                    f" cannot be decompressed: {error}"
+                ) from error
 
-    def decoded(self, offset: int, size: int) -> NDArray[Any]:
-        """Read and decompress one chunk."""
-        packed = bytearray(size)
-        self.fill(memoryview(packed), offset)
-        try:
-            raw = isal_zlib.decompress(packed, bufsize=self.entry_bytes)
-        except isal_zlib.error as error:  # type: ignore[misc]
-            raise BrokenFileError(
-                f"a chunk of {self.dataset.name} in {self.file.path} cannot be"
-                f" decompressed: {error}"
-            ) from error
-        if len(raw) != self.entry_bytes:
-            raise BrokenFileError(
-                f"a chunk of {self.dataset.name} in {self.file.path} holds {len(raw)}"
-                f" bytes instead of {self.entry_bytes}"
+
+def chunks_of(
+    layout: Layout, table: Table, rows: Rowed, columns: tuple[Column, ...]
+) -> list[Chunk]:
+    """Return the chunks that hold some rows, in the order of the file.
+
+    Rows must be sorted by chunk: see `by_chunk`.
+    """
+    chunk_row = rows.row // layout.chunk[0]
+    edges = [0, *(np.flatnonzero(np.diff(chunk_row)) + 1).tolist(), len(chunk_row)]
+    found = []
+    for begin, end in pairwise(edges):
+        for column in columns:
+            at = int(chunk_row[begin]) * layout.per_row + column.number
+            mask = 0 if table.mask is None else int(table.mask[at])
+            offset, size = int(table.offset[at]), int(table.size[at])
+            found.append(Chunk(column, slice(begin, end), offset, size, mask))
+    found.sort(key=lambda c: c.offset)
+    return found
+
+
+def batches(chunks: list[Chunk]) -> Iterator[list[Chunk]]:
+    """Yield chunks that are read by one call; those never written come together."""
+    batch: list[Chunk] = []
+    for chunk in chunks:
+        if batch:
+            last = batch[-1]
+            missing = chunk.offset < 0
+            near = missing or (
+                last.offset >= 0
+                and chunk.offset - last.offset - last.size <= GAP
+                and chunk.offset + chunk.size - batch[0].offset <= PACKED_BLOCK
             )
-        if SHUFFLE in self.filters:
-            planes = np.frombuffer(raw, np.uint8).reshape(self.dtype.itemsize, -1)
-            return (
-                np.ascontiguousarray(planes.T)
-                .view(self.dtype)
-                .reshape(self.entry_shape)
-            )
-        return np.frombuffer(raw, self.dtype).reshape(self.entry_shape)
+            if not near:
+                yield batch
+                batch = []
+        batch.append(chunk)
+    if batch:
+        yield batch
 
 
-def bytes_of(array: NDArray[Any]) -> memoryview:
-    """Return the memory of a C-contiguous array."""
-    return array.reshape(-1).view(np.uint8).data
-
-
-def layout_of(dataset: h5py.Dataset, file: RawFile) -> DirectLayout | None:
-    """Return how to read a dataset directly; None if that is not known to be safe."""
-    dtype = dataset.dtype
-    plain = dtype.kind in "iuf" and dtype.isnative and not dtype.subdtype
-    if not plain or h5py.check_enum_dtype(dtype) or not dataset.ndim:
-        return None
-    if dataset.file.driver != "sec2" or dataset.is_virtual or dataset.external:
-        return None
-    start: int | None = None
-    properties = dataset.id.get_create_plist()
-    kind = properties.get_layout()
-    if kind == h5py.h5d.CONTIGUOUS:
-        start = dataset.id.get_offset()
-        size = prod(dataset.shape) * dtype.itemsize
-        # A dataset that was never written may report a bogus offset.
-        if start is None or dataset.id.get_storage_size() != size:
-            return None
-        if start + size > os.fstat(file.number).st_size:
-            return None
-    elif kind != h5py.h5d.CHUNKED or dataset.chunks != (1, *dataset.shape[1:]):
-        return None
-    filters = tuple(
-        properties.get_filter(i)[0] for i in range(properties.get_nfilters())
+def unpack(layout: Layout, rows: Rowed, chunk: Chunk, data: NDArray[np.uint8]) -> None:
+    """Decompress one chunk and copy its rows to their places."""
+    size = layout.chunk[0] * layout.row_bytes
+    inside = rows.row[chunk.rows] % layout.chunk[0]
+    place = as_slice(rows.place[chunk.rows])
+    out = rows.out[(place, *chunk.column.outside)] if isinstance(place, slice) else None
+    exact = (
+        out is not None
+        and out.nbytes == size
+        and straight(layout, out)
+        and (np.diff(inside) == 1).all()
     )
-    if filters not in PIPELINES:
-        return None
-    return DirectLayout(
-        dataset, file, start, filters, dataset.shape[1:], dtype, dataset.fillvalue
-    )
-
-
-def whole_index(dataset: h5py.Dataset) -> Chunks:
-    """Return where every chunk lies; size -1 marks one that skips a filter."""
-    offset = np.full(dataset.shape[0], -1, np.int64)
-    size = np.zeros(dataset.shape[0], np.int64)
-
-    def note(chunk: Any) -> None:
-        row = chunk.chunk_offset[0]
-        offset[row] = chunk.byte_offset
-        size[row] = chunk.size if chunk.filter_mask == 0 else -1
-
-    dataset.id.chunk_iter(note)
-    return Chunks(offset, size)
-
-
-def some_chunks(dataset: h5py.Dataset, rows: list[int]) -> Chunks:
-    """Return where the chunks of a few rows lie."""
-    rest = (0,) * (dataset.ndim - 1)
-    offset, size = np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int64)
-    for i, row in enumerate(rows):
-        found = dataset.id.get_chunk_info_by_coord((row, *rest))
-        if found.byte_offset is not None and found.size:
-            offset[i] = found.byte_offset
-            size[i] = found.size if found.filter_mask == 0 else -1
-    return Chunks(offset, size)
+    if exact and out is not None:
+        decode(layout.stages, chunk.mask, data, out.reshape(-1).view(np.uint8))
+        return
+    block = scratch("block", size)
+    decode(layout.stages, chunk.mask, data, block)
+    values = block.view(layout.dtype).reshape(layout.chunk)
+    picked = values[(as_slice(inside), *chunk.column.inside)]
+    rows.out[(slice(None), *chunk.column.outside)][place] = picked

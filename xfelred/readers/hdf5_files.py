@@ -1,0 +1,288 @@
+"""The open files of this process: handles of HDF5 beside raw descriptors."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import threading
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.hdf5_filters import make_readable
+from xfelred.readers.hdf5_layout import Layout, layout_of
+from xfelred.readers.hdf5_raw import Identity, RawFile, cut_off, identity_of
+from xfelred.readers.hdf5_virtual import Watched, check_watched, watched_files
+
+log = logging.getLogger(__name__)
+
+MAX_OPEN = 256
+MISSING = "If the file was moved or is still being copied, open the run again when"
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """An open dataset and how it is read.
+
+    Attributes
+    ----------
+    layout : Layout or None
+        How to read without HDF5; None: h5py must.
+    watched : tuple of Watched
+        Other files that hold the values.
+    """
+
+    handle: Handle
+    dataset: h5py.Dataset
+    shape: tuple[int, ...]
+    layout: Layout | None
+    watched: tuple[Watched, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Handle:
+    """One open file.
+
+    Attributes
+    ----------
+    live : bool
+        Somebody writes to it now: what is on disk need not be what it holds.
+    """
+
+    path: str
+    identity: Identity
+    raw: RawFile
+    file: h5py.File
+    live: bool
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    objects: dict[str, Any] = field(default_factory=dict)
+    targets: dict[str, Target] = field(default_factory=dict)
+
+    def get(self, name: str) -> Any:
+        """Return the dataset or group that a name stands for, None for nothing."""
+        found = self.objects.get(name)
+        if found is None:
+            found = self.file.get(name)
+            if found is not None:
+                self.objects[name] = found
+        if self.file.swmr_mode and isinstance(found, h5py.Dataset):
+            found.id.refresh()
+        return found
+
+    def target(self, name: str) -> Target:
+        """Return how to read a dataset; find out when it is first asked for."""
+        target = self.targets.get(name)
+        if target is not None and not self.live:
+            return target
+        with self.lock:
+            if name in self.targets and not self.live:
+                return self.targets[name]
+            dataset = dataset_in(self, name)
+            reason: str | None = "the file is being written"
+            layout, watched = None, watched_files(dataset, self.file)
+            if not self.live:
+                layout, reason = layout_of(dataset, self.file, self.path, self.identity)
+            if layout is None:
+                make_readable(dataset)
+            if layout is None and name not in self.targets:
+                log.info("%s in %s is read through h5py: %s", name, self.path, reason)
+            made = Target(self, dataset, dataset.shape, layout, watched)
+            self.targets[name] = made
+            return made
+
+    def unchanged(self) -> bool:
+        """Tell whether the bytes that were read are still those of this handle."""
+        stat = os.fstat(self.raw.number)
+        if stat.st_size < self.identity.size:
+            raise cut_off(self.path, stat.st_size, self.identity.size)
+        return (
+            stat.st_mtime_ns == self.identity.changed
+            and stat.st_size == self.identity.size
+        )
+
+
+def dataset_in(handle: Handle, name: str) -> h5py.Dataset:
+    """Return a dataset of an open file; raise BrokenFileError if it has none."""
+    found = handle.get(name)
+    if found is None:
+        raise BrokenFileError(
+            f"{handle.path} has no dataset {name}. If it is still being copied, open"
+            " the run again when it is complete"
+        )
+    if not isinstance(found, h5py.Dataset):
+        raise BrokenFileError(f"{name} in {handle.path} is a group, not a dataset")
+    return found
+
+
+class OpenFiles:
+    """The most recently used files of this process, opened for reading.
+
+    Files are recognised by path, size and time of change, so that one which was
+    replaced is opened anew. A child process starts with an empty cache: HDF5 handles
+    do not survive a fork. The lock guards only the table: nothing is opened or read
+    while it is held.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lock = threading.Lock()
+        self.files: OrderedDict[str, Handle] = OrderedDict()
+        self.inherited: OrderedDict[str, Handle] | None = None
+        ALL.add(self)
+
+    def dataset(self, path: str, name: str) -> h5py.Dataset:
+        """Return an open dataset; raise BrokenFileError if that is not possible."""
+        try:
+            return dataset_in(self.handle(path), name)
+        except BrokenFileError:
+            raise
+        except (OSError, RuntimeError) as error:
+            raise unopened(path, error) from error
+
+    def get(self, path: str, name: str) -> Any:
+        """Return the dataset or group that a name stands for, None for nothing."""
+        try:
+            return self.handle(path).get(name)
+        except BrokenFileError:
+            raise
+        except (OSError, RuntimeError) as error:
+            raise unopened(path, error) from error
+
+    def target(self, path: str, name: str) -> Target:
+        """Return how to read a dataset."""
+        try:
+            target = self.handle(path).target(name)
+            if target.watched and not check_watched(target.watched):
+                # A source was replaced: HDF5 may still hold the old one open.
+                self.forget(path)
+                target = self.handle(path).target(name)
+        except BrokenFileError:
+            raise
+        except (OSError, RuntimeError) as error:
+            raise unopened(path, error) from error
+        return target
+
+    def layout(self, path: str, name: str) -> Layout | None:
+        """Return how to read a dataset without HDF5, None if h5py must do it."""
+        return self.target(path, name).layout
+
+    def handle(self, path: str) -> Handle:
+        """Return the open file; open it if it is not, or not the same any more."""
+        identity = identity_of(os.stat(path))
+        with self.lock:
+            found = self.files.get(path)
+            if found is not None and found.identity == identity:
+                self.files.move_to_end(path)
+                return found
+        # Closes what the parent process had opened, outside of our lock.
+        self.inherited = found = None
+        return self.insert(self.opened(path))
+
+    def opened(self, path: str) -> Handle:
+        """Open a file; close others first where the process has too many open."""
+        while True:
+            try:
+                return open_file(path)
+            except OSError as error:
+                full = "Too many open files" in str(error) or error.errno in (
+                    errno.EMFILE,
+                    errno.ENFILE,
+                )
+                if not full or not self.shrink(len(self.files) // 2):
+                    raise
+
+    def insert(self, opened: Handle) -> Handle:
+        """Enter a file that was just opened; drop the least recently used."""
+        with self.lock:
+            known = self.files.get(opened.path)
+            if known is not None and known.identity == opened.identity:
+                return known  # another thread was faster
+            self.files[opened.path] = opened
+            self.files.move_to_end(opened.path)
+        self.shrink(self.limit)
+        return opened
+
+    def shrink(self, limit: int) -> bool:
+        """Drop files beyond a number; they are closed when nobody reads from them."""
+        dropped = []
+        with self.lock:
+            while len(self.files) > limit:
+                dropped.append(self.files.popitem(last=False))
+        return bool(dropped)
+
+    def forget(self, path: str) -> None:
+        """Drop one file."""
+        with self.lock:
+            dropped = self.files.pop(path, None)
+        del dropped
+
+    def after_fork(self) -> None:
+        """Start anew in a child process; the lock may have been held elsewhere."""
+        self.lock = threading.Lock()
+        # Closed later: a child that never reads should not pay for it.
+        self.inherited = self.files
+        self.files = OrderedDict()
+
+
+ALL: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
+
+
+def reset_all() -> None:
+    """Empty the caches of a child process."""
+    for files in list(ALL):
+        files.after_fork()
+
+
+os.register_at_fork(after_in_child=reset_all)
+
+
+def open_file(path: str) -> Handle:
+    """Open a file for reading, beside a raw descriptor of the same bytes."""
+    raw = RawFile(path)
+    identity = identity_of(os.fstat(raw.number))
+    live = False
+    try:
+        # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
+        file = h5py.File(path, "r", rdcc_nbytes=0)
+    except OSError as error:
+        if "SWMR" not in str(error):
+            raise
+        file = h5py.File(path, "r", rdcc_nbytes=0, swmr=True)
+        live = True
+    # HDF5 shares a file that this process itself has open for writing.
+    live = live or bool(file.id.get_intent() & h5py.h5f.ACC_RDWR)
+    if not live:
+        check_length(file, path, identity.size)
+    if identity_of(os.stat(path))[2:] != identity[2:]:
+        return open_file(path)  # replaced between the two
+    return Handle(path, identity, raw, file, live)
+
+
+def check_length(file: h5py.File, path: str, size: int) -> None:
+    """Raise BrokenFileError if a file is shorter than HDF5 believes.
+
+    HDF5 shares what is open already: a file that was cut off since then would open
+    without complaint and read as zeros.
+    """
+    believed = file.id.get_filesize()
+    if believed > size:
+        raise cut_off(path, size, believed)
+
+
+def unopened(path: str, error: Exception) -> BrokenFileError:
+    """Return the error for a file that cannot be opened."""
+    return BrokenFileError(f"cannot open {path}: {error}. {MISSING} it is complete")
+
+
+def default_limit() -> int:
+    """Return how many files to keep open: two descriptors each, half of the limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_OPEN
+    return min(MAX_OPEN, max(4, soft // 4))

@@ -1,0 +1,300 @@
+"""Undo HDF5 filters without HDF5, so that threads decompress side by side.
+
+Decoders are plain C functions of libraries that release Python's lock: isal for
+deflate; for the others the libraries that come with hdf5plugin, else numcodecs.
+Filter numbers: https://github.com/HDFGroup/hdf5_plugins, registered filters.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from isal import igzip_lib
+from numcodecs import blosc, zstd  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError, require_extra
+from xfelred.kernels.unshuffle import fletcher32, packed_blocks, unshuffle
+from xfelred.readers.hdf5_scratch import scratch
+
+Bytes = NDArray[np.uint8]
+Options = tuple[int, ...]
+Run = Callable[[Bytes, Bytes, Options], Bytes]
+
+BLOSC, LZ4, BITSHUFFLE, ZSTD = 32001, 32004, 32008, 32015
+# Of hdf5plugin: bzip2, blosc, lz4, bshuf, zfp, zstd, sz, fcidecomp, sz3, blosc2, ...
+FROM_HDF5PLUGIN = frozenset(
+    (307, BLOSC, LZ4, BITSHUFFLE, 32013, ZSTD, 32017, 32018, 32024, 32026, 32028)
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One filter.
+
+    Attributes
+    ----------
+    run : callable
+        ``run(data, room, options)`` returns what the filter was given, in `room` (as
+        long as that) or elsewhere; raises ValueError.
+    added : int
+        Bytes that the filter adds.
+    packs : bool
+        Whether the length of what it gives is not known beforehand.
+    """
+
+    run: Run
+    options: Options
+    added: int = 0
+    packs: bool = False
+
+
+def decode(stages: tuple[Stage, ...], mask: int, data: Bytes, out: Bytes) -> None:
+    """Undo filters; `out` has the length of what was given to the first.
+
+    Parameters
+    ----------
+    mask : int
+        Bit i set: filter i was skipped for this chunk.
+
+    Raises
+    ------
+    ValueError
+        If the data are damaged.
+    """
+    active = [s for i, s in enumerate(stages) if not mask >> i & 1]
+    for k in reversed(range(len(active))):
+        stage = active[k]
+        if any(s.packs for s in active[:k]):
+            room = data[: len(data) - stage.added]
+        else:
+            n = len(out) + sum(s.added for s in active[:k])
+            room = scratch(f"stage {k % 2}", n) if k else out
+        if not stage.packs and len(data) != len(room) + stage.added:
+            raise ValueError(f"{len(data)} bytes instead of {len(room) + stage.added}")
+        data = stage.run(data, room, stage.options)
+    if len(data) != len(out):
+        raise ValueError(f"{len(data)} bytes instead of {len(out)}")
+    if data is not out:
+        out[:] = data
+
+
+def inflate(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Undo deflate."""
+    stream = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
+    try:
+        # One byte more, so that a stream that is too long is not taken for a whole.
+        raw = stream.decompress(data, max_length=len(room) + 1)
+    except igzip_lib.error as error:  # type: ignore[misc]
+        raise ValueError(str(error)) from error
+    if not stream.eof or len(raw) != len(room):
+        raise ValueError(f"deflate gives {len(raw)} bytes instead of {len(room)}")
+    return np.frombuffer(raw, np.uint8)
+
+
+def join_bytes(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Undo shuffle."""
+    unshuffle(data, room, options[0])
+    return room
+
+
+def verify(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Check and remove the checksum of fletcher32."""
+    body, end = data[:-4], data[-4:]
+    stored = int.from_bytes(end.tobytes(), "little")
+    if int(fletcher32(body)) != stored:
+        raise ValueError("the checksum does not agree")
+    return body
+
+
+def unzstd(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Undo zstd."""
+    run = function("zstd", "ZSTD_decompress", ctypes.c_size_t)
+    if run is None:
+        return with_numcodecs(zstd.decompress, data, room)
+    check(run(address(room), len(room), address(data), len(data)), len(room), "zstd")
+    return room
+
+
+def unblosc(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Undo blosc, with one thread."""
+    header = data[:16].view("<u4").tolist() if len(data) >= 16 else []
+    if header[1:2] != [len(room)] or header[3:] != [len(data)]:
+        raise ValueError(f"blosc header says {header[1::2]}, not {len(room)} bytes")
+    run = function("blosc", "blosc_decompress_ctx", ctypes.c_int)
+    if run is None:
+        return with_numcodecs(blosc.decompress, data, room)
+    n = run(address(data), address(room), len(room), ctypes.c_int(1))
+    check(n, len(room), "blosc")
+    return room
+
+
+def with_numcodecs(run: Callable[..., Any], data: Bytes, room: Bytes) -> Bytes:
+    """Decompress with a function of numcodecs."""
+    try:
+        found = run(data, room)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(str(error)) from error
+    check(len(found), len(room), "numcodecs")
+    return room
+
+
+def unlz4(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Undo lz4: two sizes, then blocks with their length in front."""
+    run = function("lz4", "LZ4_decompress_safe", ctypes.c_int)
+    total, block = big_endian(data, 0, 8), big_endian(data, 8, 4)
+    if total != len(room) or block < 1 or len(data) < 12:
+        raise ValueError(f"lz4 header says {total} bytes instead of {len(room)}")
+    at = 12
+    for begin in range(0, total, block):
+        part = room[begin : begin + block]
+        size = big_endian(data, at, 4)
+        at += 4
+        if at + size > len(data):
+            raise ValueError("an lz4 block leaves its chunk")
+        if size == len(part):  # stored as it is
+            part[:] = data[at : at + size]
+        else:
+            sizes = ctypes.c_int(size), ctypes.c_int(len(part))
+            done = run(address(data[at:]), address(part), *sizes) if run else -1
+            check(done, len(part), "lz4")
+        at += size
+    return room
+
+
+def unbitshuffle(data: Bytes, room: Bytes, options: Options) -> Bytes:
+    """Undo bitshuffle, and lz4 or zstd within."""
+    item, packing = options[2], options[4] if len(options) > 4 else 0
+    if item < 1 or len(room) % item:
+        raise ValueError(f"bitshuffle of items of {item} bytes in {len(room)} bytes")
+    n = len(room) // item
+    sizes = [ctypes.c_size_t(n), ctypes.c_size_t(item)]
+    run = function("bshuf", BITSHUFFLE_RUN[packing], ctypes.c_int64)
+    if run is None:
+        raise ValueError("the library of bitshuffle is gone")
+    if not packing:
+        check(len(data), len(room), "bitshuffle")
+        block = ctypes.c_size_t(options[3])
+        done = run(address(data), address(room), *sizes, block)
+        check(done, len(room), "bitshuffle")
+        return room
+    total, block_bytes = big_endian(data, 0, 8), big_endian(data, 8, 4)
+    if total != len(room) or block_bytes < 1 or block_bytes % (8 * item):
+        raise ValueError(f"bitshuffle header says {total}, {block_bytes}")
+    # The library trusts the lengths of the blocks: walk them before it does.
+    tail = n % 8 * item
+    if packed_blocks(data, 12, total - tail, block_bytes, tail) != len(data):
+        raise ValueError("blocks of bitshuffle do not fill their chunk")
+    block = ctypes.c_size_t(block_bytes // item)
+    done = run(address(data[12:]), address(room), *sizes, block)
+    check(done, len(data) - 12, "bitshuffle")
+    return room
+
+
+BITSHUFFLE_RUN = {
+    0: "bshuf_bitunshuffle",
+    2: "bshuf_decompress_lz4",
+    3: "bshuf_decompress_zstd",
+}
+
+
+def big_endian(data: Bytes, first: int, n: int) -> int:
+    """Return an unsigned integer of `n` bytes."""
+    return int.from_bytes(data[first : first + n].tobytes(), "big")
+
+
+def check(done: int, expected: int, name: str) -> None:
+    """Raise ValueError if a decoder did not do as much as it should."""
+    if done != expected:
+        raise ValueError(f"{name} gives {done} instead of {expected}")
+
+
+def address(array: Bytes) -> ctypes.c_void_p:
+    """Return where an array begins."""
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@cache
+def function(library: str, name: str, result: Any) -> Callable[..., int] | None:
+    """Return a C function of a library of hdf5plugin; None if there is none.
+
+    The library is loaded without its package, which would register all filters.
+    """
+    spec = importlib.util.find_spec("hdf5plugin")
+    for place in (spec and spec.submodule_search_locations) or ():
+        for path in sorted(Path(place, "plugins").glob(f"libh5{library}.*")):
+            with suppress(OSError, AttributeError):
+                found = getattr(ctypes.CDLL(str(path)), name)
+                found.restype = result
+                return found
+    return None
+
+
+def stage_of(number: int, options: Options) -> Stage | None:
+    """Return how to undo a filter; None if h5py must."""
+    if number == h5py.h5z.FILTER_DEFLATE:
+        return Stage(inflate, options, packs=True)
+    if number == h5py.h5z.FILTER_SHUFFLE and options and options[0] > 0:
+        return Stage(join_bytes, options)
+    if number == h5py.h5z.FILTER_FLETCHER32:
+        return Stage(verify, options, added=4)
+    if number == ZSTD:
+        return Stage(unzstd, options, packs=True)
+    if number == BLOSC:
+        return Stage(unblosc, options, packs=True)
+    if number == LZ4 and function("lz4", "LZ4_decompress_safe", ctypes.c_int):
+        return Stage(unlz4, options, packs=True)
+    if number == BITSHUFFLE and len(options) > 3:
+        packing = options[4] if len(options) > 4 else 0
+        name = BITSHUFFLE_RUN.get(packing)
+        if name and function("bshuf", name, ctypes.c_int64):
+            return Stage(unbitshuffle, options, packs=bool(packing))
+    return None
+
+
+def filters_of(properties: Any) -> list[tuple[int, Options]]:
+    """Return number and options of the filters of a dataset."""
+    found = (properties.get_filter(i) for i in range(properties.get_nfilters()))
+    return [(number, tuple(values)) for number, _, values, _ in found]
+
+
+def pipeline_of(filters: list[tuple[int, Options]]) -> tuple[Stage, ...] | None:
+    """Return how to undo all filters; None if h5py must."""
+    stages = [stage_of(number, options) for number, options in filters]
+    known = tuple(s for s in stages if s is not None)
+    # After a second compressor the length of what the first gave is not known.
+    if len(known) < len(stages) or sum(s.packs for s in known) > 1:
+        return None
+    return known
+
+
+def make_readable(dataset: h5py.Dataset) -> None:
+    """Load the filters that h5py needs to read a dataset.
+
+    Raises
+    ------
+    MissingExtraError, BrokenFileError
+        If nothing that is installed knows one of them.
+    """
+    for number, _ in filters_of(dataset.id.get_create_plist()):
+        if h5py.h5z.filter_avail(number):
+            continue
+        if number in FROM_HDF5PLUGIN:
+            with suppress(ImportError):
+                import hdf5plugin  # noqa: F401
+            if h5py.h5z.filter_avail(number):
+                continue
+            raise require_extra("hdf5plugin", "hdf5")
+        raise BrokenFileError(
+            f"{dataset.name} in {dataset.file.filename} is compressed with HDF5 filter"
+            f" {number}, which is not installed; set HDF5_PLUGIN_PATH to where it is"
+        )

@@ -1,0 +1,164 @@
+"""Where the chunks of a dataset lie: a few arrays, built once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.hdf5_cache import load_arrays, save_arrays
+from xfelred.readers.hdf5_raw import Identity
+
+log = logging.getLogger(__name__)
+
+Ints = NDArray[np.int64]
+WORTH_A_FILE = 1000  # chunks; a smaller table is built faster than it is read
+# Building costs 2.5 us a chunk; h5py finds one in a balanced tree for about 250 us.
+WORTHWHILE = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Chunks in row-major order of the grid; offset -1: never written.
+
+    Attributes
+    ----------
+    mask : int64 or None
+        Bit i set: filter i was skipped; None: none was anywhere.
+    """
+
+    offset: Ints
+    size: Ints
+    mask: Ints | None
+
+    @cached_property
+    def complete(self) -> bool:
+        """Tell whether every chunk was written."""
+        return bool((self.offset >= 0).all())
+
+
+@dataclass(eq=False)
+class ChunkIndex:
+    """The table of one dataset, built when it pays.
+
+    Attributes
+    ----------
+    identity : Identity
+        Of the file, which is at `path`.
+    chunk_bytes : int
+        Bytes of an unpacked chunk.
+    n_filters : int
+    """
+
+    dataset: h5py.Dataset
+    path: str
+    identity: Identity
+    grid: tuple[int, ...]
+    chunk_bytes: int
+    n_filters: int
+    asked: int = 0
+    made: Table | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def table(self, wanted: int) -> Table | None:
+        """Return the table; None while reading through h5py is cheaper."""
+        if self.made is not None:
+            return self.made
+        with self.lock:
+            if self.made is None and not self.asked:
+                self.made = self.remembered()
+            self.asked += wanted
+            if self.made is None and self.asked * WORTHWHILE >= prod(self.grid):
+                self.made = self.build()
+            return self.made
+
+    def key(self) -> str:
+        """Return what names this table among those of other files and datasets."""
+        dataset = self.dataset
+        shape = (*dataset.shape, *dataset.chunks)
+        return repr((os.path.abspath(self.path), dataset.name, *self.identity, shape))
+
+    def remembered(self) -> Table | None:
+        """Return the table from the user's cache, if there is a sound one."""
+        n = prod(self.grid)
+        arrays = load_arrays(self.key(), n) if n > WORTH_A_FILE else None
+        if arrays is None:
+            return None
+        table = Table(arrays[0], arrays[1], arrays[2] if arrays[2].any() else None)
+        wrong = self.faults(table) or ("other chunks" if self.differs(table) else "")
+        if wrong:
+            log.debug("index of %s in the cache is wrong: %s", self.path, wrong)
+        return None if wrong else table
+
+    def build(self) -> Table:
+        """Ask HDF5 for all chunks; raise BrokenFileError if one cannot be there."""
+        table = ask_all(self.dataset, self.grid)
+        wrong = self.faults(table)
+        if wrong:
+            raise BrokenFileError(
+                f"{self.dataset.name} in {self.path}: {wrong}. The file was cut off or"
+                " is damaged"
+            )
+        if len(table.offset) > WORTH_A_FILE:
+            mask = np.zeros_like(table.offset) if table.mask is None else table.mask
+            save_arrays(self.key(), (table.offset, table.size, mask))
+        return table
+
+    def faults(self, table: Table) -> str:
+        """Say what is wrong with a table; nothing if it is sound."""
+        exact = 0 if self.n_filters else self.chunk_bytes
+        return faults(table, self.identity.size, exact, self.n_filters)
+
+    def differs(self, table: Table) -> bool:
+        """Compare a few chunks with what HDF5 says: the first, cheap to look up."""
+        found = self.dataset.id.get_chunk_info_by_coord((0,) * self.dataset.ndim)
+        offset = -1 if found.byte_offset is None else found.byte_offset
+        n_chunks = np.count_nonzero(table.offset >= 0)
+        same = offset == table.offset[0] and found.size == table.size[0]
+        return not same or n_chunks != self.dataset.id.get_num_chunks()
+
+
+def faults(table: Table, file_size: int, exact: int, n_filters: int) -> str:
+    """Say what is wrong with a table; nothing if it is sound.
+
+    Parameters
+    ----------
+    exact : int
+        Size of every chunk; 0: any.
+    """
+    there = table.offset >= 0
+    size, end = table.size, table.offset + table.size
+    if (there & ((size > file_size) | (end > file_size) | (size <= 0))).any():
+        return f"a chunk lies outside of the {file_size} bytes of the file"
+    if exact and (table.size[there] != exact).any():
+        return f"a chunk does not have {exact} bytes"
+    if table.mask is not None and (table.mask >> n_filters).any():
+        return "a chunk skips a filter that is not there"
+    order = np.argsort(table.offset[there], kind="stable")
+    if (end[there][order][:-1] > table.offset[there][order][1:]).any():
+        return "chunks overlap"
+    return ""
+
+
+def ask_all(dataset: h5py.Dataset, grid: tuple[int, ...]) -> Table:
+    """Ask HDF5 for all chunks at once; one by one takes longer for each."""
+    found: list[Any] = []
+    dataset.id.chunk_iter(found.append)
+    offset, size = np.full(prod(grid), -1, np.int64), np.zeros(prod(grid), np.int64)
+    mask = np.zeros(prod(grid), np.int64)
+    if found:
+        corner = np.array([c[0] for c in found], np.int64)
+        at = np.ravel_multi_index(tuple((corner // dataset.chunks).T), grid)
+        mask[at] = [c[1] for c in found]
+        offset[at] = [c[2] for c in found]
+        size[at] = [c[3] for c in found]
+    return Table(offset, size, mask if mask.any() else None)

@@ -1,0 +1,158 @@
+"""Files that hold the values of a dataset of another file.
+
+HDF5 returns fill values, without a word, where a source of a virtual dataset is
+missing, and zeros where an external file is too short. Here both are errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import h5py
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.hdf5_raw import Identity, identity_of
+
+MAX_DEPTH = 8  # virtual datasets of virtual datasets
+
+
+class Watched(NamedTuple):
+    """A file that must not change while values are read from it."""
+
+    path: str
+    identity: Identity
+
+
+def check_watched(watched: tuple[Watched, ...]) -> bool:
+    """Tell whether files are what they were; False also if one is gone."""
+    try:
+        return all(identity_of(os.stat(w.path)) == w.identity for w in watched)
+    except OSError:
+        return False
+
+
+def watched_files(dataset: h5py.Dataset, file: h5py.File) -> tuple[Watched, ...]:
+    """Return the other files that a dataset needs.
+
+    Raises
+    ------
+    BrokenFileError
+        If one is missing, cannot be opened or is too short.
+    """
+    found: dict[str, Identity] = {}
+    own = dataset.file.filename
+    if own != file.filename:  # behind an external link
+        found[own] = identity_of(os.stat(own))
+    if dataset.is_virtual:
+        for path in sources_of(dataset, 0):
+            found[path] = identity_of(os.stat(path))
+    for path in external_files(dataset):
+        found[path] = identity_of(os.stat(path))
+    return tuple(Watched(*item) for item in found.items())
+
+
+def external_files(dataset: h5py.Dataset) -> Iterator[str]:
+    """Yield the external files of a dataset; they must be long enough."""
+    left = prod(dataset.shape or ()) * dataset.dtype.itemsize
+    prefix = os.environ.get("HDF5_EXTFILE_PREFIX", "")
+    prefix = prefix.replace("${ORIGIN}", os.path.dirname(dataset.file.filename))
+    for name, offset, size in dataset.external or ():
+        path = os.path.join(prefix, os.fsdecode(name))
+        need = left if size == h5py.h5f.UNLIMITED else min(size, left)
+        left -= need
+        there = os.path.getsize(path) if os.path.exists(path) else -1
+        if there < offset + need:
+            state = f"has {there} bytes instead of {offset + need}"
+            raise BrokenFileError(
+                f"{dataset.name} in {dataset.file.filename} keeps its values in {path},"
+                f" which {state if there >= 0 else 'is missing'}"
+            )
+        yield path
+
+
+def sources_of(dataset: h5py.Dataset, depth: int) -> Iterator[str]:
+    """Yield every file that a virtual dataset reads, however deep."""
+    checked = set()
+    for source in dataset.virtual_sources():
+        for file_name, name in expanded_names(source, dataset.shape):
+            if (file_name, name) not in checked:
+                checked.add((file_name, name))
+                yield from check_source(dataset, file_name, name, depth)
+
+
+def check_source(
+    dataset: h5py.Dataset, file_name: str, name: str, depth: int
+) -> Iterator[str]:
+    """Yield the files behind one source of a virtual dataset."""
+    where = f"virtual dataset {dataset.name} in {dataset.file.filename}"
+    if depth > MAX_DEPTH:
+        raise BrokenFileError(f"{where} is nested too deep, or in a circle")
+    path = source_path(dataset.file.filename, file_name)
+    if path is None:
+        raise BrokenFileError(
+            f"{where} needs {name} from {file_name}, which is missing. Copy it next to"
+            " the file, or set HDF5_VDS_PREFIX to the folder where it is"
+        )
+    own = file_name == "."
+    try:
+        file = dataset.file if own else h5py.File(path, "r")
+    except OSError as error:
+        raise BrokenFileError(
+            f"{where} needs {name} from {path}, which cannot be opened: {error}"
+        ) from error
+    try:
+        found = file.get(name)
+        if not isinstance(found, h5py.Dataset):
+            raise BrokenFileError(f"{where} needs {name}, which {path} does not have")
+        if not own:
+            if file.id.get_filesize() > os.path.getsize(path):
+                raise BrokenFileError(f"{where} needs {path}, which was cut off")
+            yield path
+        if found.is_virtual:
+            yield from sources_of(found, depth + 1)
+        yield from external_files(found)
+    finally:
+        if not own:
+            file.close()
+
+
+def source_path(virtual_file: str, name: str) -> str | None:
+    """Return where HDF5 finds a source file; None if it does not."""
+    if name == ".":
+        return virtual_file
+    beside = os.path.dirname(virtual_file)
+    prefix = os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", beside)
+    places = [os.path.join(beside, name), name]
+    if os.path.isabs(name):
+        # HDF5 looks beside the file when an absolute path is gone.
+        places = [name, os.path.join(beside, os.path.basename(name))]
+    if prefix:
+        places.insert(0, os.path.join(prefix, name.lstrip("/")))
+    return next((p for p in places if os.path.exists(p)), None)
+
+
+def expanded_names(source: Any, shape: tuple[int, ...]) -> list[tuple[str, str]]:
+    """Return (file, dataset) of a source; several where ``%b`` counts blocks."""
+    if "%b" not in source.file_name.replace("%%", "") + source.dset_name.replace(
+        "%%", ""
+    ):
+        return [(plain(source.file_name), plain(source.dset_name))]
+    start, stride, count, block = source.vspace.get_regular_hyperslab()
+    axis = next((i for i, n in enumerate(count) if n == h5py.h5s.UNLIMITED), 0)
+    inside = shape[axis] - start[axis]
+    n_blocks = max(0, -(-(inside - block[axis]) // stride[axis]) + 1) if inside else 0
+    return [
+        (plain(source.file_name, b), plain(source.dset_name, b))
+        for b in range(n_blocks)
+    ]
+
+
+def plain(name: str, block: int | None = None) -> str:
+    """Return a name with its block number, and without escapes."""
+    parts = name.split("%%")
+    if block is not None:
+        parts = [p.replace("%b", str(block)) for p in parts]
+    return "%".join(parts)
