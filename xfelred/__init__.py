@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=("ops", "geometry", "masks", "synth", "plot", "errors"),
+    submodules=("ops", "geometry", "masks", "synth", "plot", "errors", "cluster"),
     names={
         "xfelred.readers.open": ("open_run",),
         "xfelred.readers.euxfel": (

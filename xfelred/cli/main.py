@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from xfelred import __version__
+from xfelred.cli.cluster import cluster
+from xfelred.cli.dark import dark
 from xfelred.cli.demo import demo
 from xfelred.cli.info import info
 from xfelred.errors import SelectionEmptyError, XfelredError
@@ -31,7 +33,9 @@ def command(verbose: bool) -> None:
 
 
 command.add_command(info)
+command.add_command(dark)
 command.add_command(demo)
+command.add_command(cluster)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

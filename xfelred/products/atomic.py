@@ -41,17 +41,16 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[Path]:
             yield partial
         publish(partial, path, overwrite=overwrite)
     except BaseException:
+        if partial.is_file():
+            # HDF5 keeps a file open that it could not write, and with it the space.
+            os.truncate(partial, 0)
         remove(partial)
         raise
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise unless a product may be written under this name."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {path.name}: there is no directory {path.parent};"
-            " create it first"
-        )
+    check_directory(path)
     if path.is_symlink():
         raise OutputExistsError(f"{path} is a link; give the name of its target")
     if not path.exists():
@@ -64,6 +63,15 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{path} is a directory that holds other things than a zarr product;"
             " it is never replaced: choose another name"
+        )
+
+
+def check_directory(path: Path) -> None:
+    """Raise unless there is a directory for a product."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {path.name}: there is no directory {path.parent};"
+            " create it first"
         )
 
 

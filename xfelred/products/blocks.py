@@ -10,6 +10,7 @@ import dask
 import dask.array
 import dask.base
 import dask.local
+import dask.system
 import dask.threaded
 import numpy as np
 from dask.array.core import slices_from_chunks
@@ -18,6 +19,8 @@ Region = tuple[slice, ...]
 LazyArrays = Mapping[str, dask.array.Array]
 # Blocks that are computed in one go hold at most this much, and at least one block.
 BATCH_BYTES = 2**28
+# In a batch that is to be safe on disk soon; its last blocks leave threads idle.
+BLOCKS_PER_THREAD = 4
 # Smaller arrays stay in one piece and uncompressed in HDF5 files.
 SMALL_BYTES = 2**16
 
@@ -116,19 +119,46 @@ def block_list(
 
 
 def batches(
-    blocks: Iterable[tuple[str, Region, int]], limit_bytes: int = BATCH_BYTES
+    blocks: Iterable[tuple[str, Region, int]],
+    limit_bytes: int = BATCH_BYTES,
+    *,
+    limit_blocks: int | None = None,
 ) -> Iterator[list[tuple[str, Region]]]:
-    """Yield neighbouring blocks in groups of at most `limit_bytes`, or of one block."""
+    """Yield neighbouring blocks in groups.
+
+    Parameters
+    ----------
+    blocks : iterable of (name, region, bytes)
+        As `block_list` gives them.
+    limit_bytes : int
+        Most bytes of a group; one block may be larger.
+    limit_blocks : int, optional
+        Most blocks of a group. What several arrays have in one place stays together
+        where the bytes allow it: they share what they are computed from.
+    """
     group: list[tuple[str, Region]] = []
     total = 0
     for name, region, n_bytes in blocks:
-        if group and total + n_bytes > limit_bytes:
+        many = limit_blocks is not None and len(group) >= limit_blocks
+        elsewhere = bool(group) and region != group[-1][1]
+        if group and (total + n_bytes > limit_bytes or (many and elsewhere)):
             yield group
             group, total = [], 0
         group.append((name, region))
         total += n_bytes
     if group:
         yield group
+
+
+def busy_blocks() -> int:
+    """Return how many blocks keep all threads of the scheduler busy for a while."""
+    scheduler = dask.base.get_scheduler()
+    client = getattr(scheduler, "__self__", None)
+    if client is not None and hasattr(client, "nthreads"):
+        n_threads = sum(client.nthreads().values())
+    else:
+        n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
+    return max(16, BLOCKS_PER_THREAD * n_threads)
 
 
 def compute_batch(

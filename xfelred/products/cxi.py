@@ -28,6 +28,7 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.products.blocks import hdf5_storage, store
+from xfelred.products.sink import CheckedTarget, checked_sink
 
 CXI_VERSION = 150
 # One chunk is one image of one module, as the programs read it.
@@ -45,7 +46,7 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
     labels = frame_labels(da)
     keep = np.flatnonzero(labels.pop(RECORDED, np.ones(n_frames(da), bool)))
     lazy: dict[str, dask.array.Array] = {}
-    with h5py.File(path, "w") as file:
+    with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         file["cxi_version"] = CXI_VERSION
         entry = file.create_group("entry_1")
         entry.attrs["creator"] = f"xfelred {__version__}"
@@ -63,7 +64,7 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
         for name, array in lazy.items():
             make_images(detector, name, array)
         detector["data"].attrs[UNITS] = da.attrs.get(UNITS, "1")
-        store(lazy, {name: detector[name] for name in lazy})
+        store(lazy, {n: CheckedTarget(detector[n], sink.check) for n in lazy})
 
 
 def only_frames(ds: xr.Dataset) -> xr.DataArray:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import dask.base
+import dask.local
 import dask.multiprocessing
+import dask.threaded
+import numpy as np
 import xarray as xr
 
 from xfelred.errors import require_extra
+from xfelred.products.sink import Sink, checked_sink
 
 
 def write_netcdf(ds: xr.Dataset, path: Path) -> None:
@@ -29,10 +33,36 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
     ds.attrs = without_booleans(ds.attrs)
     for variable in ds.variables.values():
         variable.attrs = without_booleans(variable.attrs)
+    options: Any = {"engine": "h5netcdf", "format": "NETCDF4"}
+    scheduler = dask.base.get_scheduler()
+    local = (None, dask.threaded.get, dask.local.get_sync, dask.multiprocessing.get)
+    if scheduler not in local:
+        # Workers elsewhere open the file themselves.
+        ds.to_netcdf(path, **options)
+        return
     # The lock that xarray puts around the file cannot go to a pool of processes.
-    pool = dask.base.get_scheduler() is dask.multiprocessing.get
-    with dask.config.set(scheduler="threads") if pool else nullcontext():
-        ds.to_netcdf(path, engine="h5netcdf", format="NETCDF4")
+    pool = scheduler is dask.multiprocessing.get
+    with (
+        checked_sink(path) as sink,
+        dask.config.set(scheduler="threads") if pool else nullcontext(),
+    ):
+        stop_on_error(ds, sink).to_netcdf(cast(Any, sink), **options)
+
+
+def stop_on_error(ds: xr.Dataset, sink: Sink) -> xr.Dataset:
+    """Return `ds` with lazy blocks that fail once the disk is full."""
+
+    def passed_on(block: Any) -> Any:
+        sink.check()
+        return block
+
+    out = ds.copy(deep=False)
+    for name, variable in ds.variables.items():
+        if variable.chunks is not None:
+            empty = np.empty((0,) * variable.ndim, variable.dtype)
+            checked = variable.data.map_blocks(passed_on, meta=empty)
+            out[name] = variable.copy(data=checked)
+    return out
 
 
 def without_booleans(attrs: dict[Any, Any]) -> dict[Any, Any]:

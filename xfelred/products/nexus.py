@@ -14,6 +14,7 @@ from xfelred import __version__
 from xfelred.names import HISTORY, LONG_NAME, UNITS
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.prepare import CREATED
+from xfelred.products.sink import CheckedTarget, checked_sink
 
 CHUNK_BYTES = 2**20
 # Where a Dataset holds the standard error of a variable (users.md, design.md 4).
@@ -41,7 +42,7 @@ def write_nexus(ds: xr.Dataset, path: Path) -> None:
         The file to make.
     """
     signal = main_signal(ds)
-    with h5py.File(path, "w") as file:
+    with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         entry = write_entry(file, ds)
         data = new_group(entry, "data", "NXdata")
         entry.attrs["default"] = "data"
@@ -56,7 +57,7 @@ def write_nexus(ds: xr.Dataset, path: Path) -> None:
             describe_plot(data, ds, signal)
             add_plots(entry, data, ds, signal)
         attach_scales(data, ds)
-        store(lazy, {name: data[name] for name in lazy})
+        store(lazy, {n: CheckedTarget(data[n], sink.check) for n in lazy})
 
 
 def main_signal(ds: xr.Dataset) -> str | None:

@@ -11,6 +11,8 @@ import xarray as xr
 
 from xfelred.products.atomic import atomic_output
 from xfelred.products.cxi import write_cxi
+from xfelred.products.faults import explained
+from xfelred.products.lock import only_writer
 from xfelred.products.netcdf import write_netcdf
 from xfelred.products.nexus import write_nexus
 from xfelred.products.prepare import prepare
@@ -63,7 +65,12 @@ def write(
     Raises
     ------
     OutputExistsError
-        There is such a product, or an unfinished one, and `overwrite` is false.
+        There is such a product, or an unfinished one, and `overwrite` is false; or
+        something else is writing it now.
+    OutputError
+        The disk is full, or fails.
+    WorkersLostError
+        Workers of the cluster died again and again, or the cluster is gone.
     ValueError
         The format is unknown or cannot hold this result.
     MissingExtraError
@@ -82,11 +89,12 @@ def write(
             " write a .zarr first, then convert it with another xf.write"
         )
     ds = prepare(obj)
-    if resume:
-        resume_zarr(ds, path, overwrite=overwrite)
-    else:
-        refuse_unfinished(path, overwrite=overwrite)
-        with atomic_output(path, overwrite=overwrite) as partial:
-            writer(ds, partial)
+    with only_writer(path), explained(path, resume=resume):
+        if resume:
+            resume_zarr(ds, path, overwrite=overwrite)
+        else:
+            refuse_unfinished(path, overwrite=overwrite)
+            with atomic_output(path, overwrite=overwrite) as partial:
+                writer(ds, partial)
     logger.info("wrote %s", path)
     return path

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,18 @@ from dask.base import tokenize
 
 from xfelred import __version__
 from xfelred.errors import InconsistentDataError, OutputExistsError
-from xfelred.products.atomic import check_free, idle_threads_at_end, publish, remove
+from xfelred.products.atomic import (
+    check_free,
+    flush_to_disk,
+    idle_threads_at_end,
+    publish,
+    remove,
+)
 from xfelred.products.blocks import (
     Region,
     batches,
     block_list,
+    busy_blocks,
     compute_batch,
     is_regular,
     store_chunks,
@@ -31,6 +41,12 @@ CHUNK_BYTES = 2**24
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 TOKEN = "write_token"
+# A manifest of this many blocks is quick to write, a longer one has to wait for a
+# multiple of the time it took last.
+SHORT = 1000
+PAUSE_PER_WRITE = 20
+# How zarr names a file that it has not finished: 0.<32 digits>.partial
+UNFINISHED = re.compile(r".+\.[0-9a-f]{32}\.partial")
 
 
 def write_zarr(ds: xr.Dataset, path: Path) -> None:
@@ -76,6 +92,7 @@ def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
         manifest.write()
     with idle_threads_at_end():
         write_missing(ds, store, manifest)
+    remove_unfinished_files(store)
     consolidate(store)
     publish(store, path, overwrite=overwrite)
     remove(work)
@@ -93,23 +110,40 @@ class Manifest:
         Name of a variable -> what identifies its data.
     done : set
         (name of a variable, first index of the block along each axis).
+    due : float
+        When to write again, by the monotonic clock.
     """
 
     path: Path
     tokens: Mapping[str, str]
     done: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+    due: float = 0.0
 
     def read(self) -> bool:
         """Load what an interrupted call has done; return whether there was one."""
         if not self.path.exists():
             return False
-        content = json.loads(self.path.read_text())
-        compare_tokens(self.path.parent, content["tokens"], self.tokens)
-        self.done = {(name, tuple(corner)) for name, corner in content["done"]}
+        try:
+            content = json.loads(self.path.read_text())
+            tokens = dict(content["tokens"])
+            done = {(str(name), tuple(corner)) for name, corner in content["done"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InconsistentDataError(
+                f"{self.path} is damaged ({error!r}), so that nobody knows which blocks"
+                " are done; pass overwrite=True to start anew"
+            ) from error
+        compare_tokens(self.path.parent, tokens, self.tokens)
+        self.done = done
         return True
+
+    def write_if_due(self) -> None:
+        """Write, but spend no more than a small part of all time on a long one."""
+        if len(self.done) <= SHORT or time.monotonic() >= self.due:
+            self.write()
 
     def write(self) -> None:
         """Replace the file in one step: a reader sees the old one or the new one."""
+        start = time.monotonic()
         content = {
             "schema_version": SCHEMA_VERSION,
             "xfelred_version": __version__,
@@ -122,6 +156,8 @@ class Manifest:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self.path)
+        end = time.monotonic()
+        self.due = end + PAUSE_PER_WRITE * (end - start)
 
 
 def token(variable: xr.Variable) -> str:
@@ -213,11 +249,31 @@ def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
     """Compute the blocks that are not done and write them one by one."""
     lazy = {str(n): v.data for n, v in ds.variables.items() if v.chunks is not None}
     missing = [b for b in block_list(lazy) if (b[0], corner(b[1])) not in manifest.done]
-    for batch in batches(missing):
+    for batch in batches(missing, limit_blocks=busy_blocks()):
         for (name, region), values in compute_batch(lazy, batch):
             write_block(ds, name, store, region, values)
+            flush_block(store, name, region)
             manifest.done.add((name, corner(region)))
-            manifest.write()
+        manifest.write_if_due()
+
+
+def flush_block(store: Path, name: str, region: Region) -> None:
+    """Wait until the chunks of a block are on the disk: only then are they done."""
+    array = zarr.open_array(store, path=name, mode="r", zarr_format=3)
+    axes = zip(region, array.chunks, strict=True)
+    grid = [range(where.start // n, -(-where.stop // n)) for where, n in axes]
+    for place in product(*grid):
+        # A chunk that holds nothing but the fill value has no file.
+        file = store / name / array.metadata.encode_chunk_key(place)
+        if file.exists():
+            flush_to_disk(file)
+
+
+def remove_unfinished_files(store: Path) -> None:
+    """Delete what zarr was writing when a process was killed: files of no use."""
+    for file in store.rglob("*.partial"):
+        if UNFINISHED.fullmatch(file.name):
+            file.unlink()
 
 
 def write_block(

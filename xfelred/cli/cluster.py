@@ -1,0 +1,170 @@
+"""`xfelred cluster`: start workers, and see what SLURM would be given."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+import xfelred as xf
+from xfelred.errors import OutputExistsError
+
+SCHEDULER_FILE = "xfelred-cluster.json"
+SECONDS_TO_ANSWER = 3.0
+
+
+@click.group()
+def cluster() -> None:
+    """Start workers on this machine, or show the job script for SLURM."""
+
+
+@cluster.command()
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N",
+    help="Processes. Default: what cores and memory are enough for.",
+)  # fmt: skip
+@click.option(
+    "--threads", default=1, show_default=True, type=click.IntRange(1), metavar="N",
+    help="Threads of each process.",
+)  # fmt: skip
+@click.option(
+    "--memory-limit", default="auto", show_default=True, metavar="SIZE",
+    help="Of one process, such as 4GiB.",
+)  # fmt: skip
+@click.option(
+    "--scratch", type=click.Path(exists=True, file_okay=False), metavar="DIRECTORY",
+    help="For what does not fit in memory.",
+)  # fmt: skip
+@click.option(
+    "--scheduler-file", default=SCHEDULER_FILE, show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Where to write the address; give this file to xf.cluster.connect.",
+)  # fmt: skip
+@click.option("--insecure", is_flag=True, help="No encryption and no certificates.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def start(
+    workers: int | None,
+    threads: int,
+    memory_limit: str,
+    scratch: str | None,
+    scheduler_file: Path,
+    insecure: bool,
+    as_json: bool,
+) -> None:
+    """Start workers on this machine and keep them until Ctrl-C."""
+    path = scheduler_file.absolute()
+    refuse_running(path)
+    # The scheduler runs in this process and tells a lot, once its package is loaded.
+    local = xf.cluster.local
+    logging.getLogger("distributed").setLevel(logging.getLogger().level)
+    certificate = None if insecure else xf.cluster.new_certificate(path.parent)
+    try:
+        with local(
+            workers,
+            threads,
+            memory_limit=memory_limit,
+            security=False
+            if certificate is None
+            else xf.cluster.from_certificate(certificate),
+            scratch=scratch,
+        ) as client:
+            xf.cluster.write_scheduler_file(path, client.scheduler.address, certificate)
+            with stop_signal() as stopped:
+                describe(client, path, as_json)
+                stopped.wait()
+    finally:
+        path.unlink(missing_ok=True)
+        if certificate is not None:
+            certificate.unlink(missing_ok=True)
+
+
+def refuse_running(path: Path) -> None:
+    """Raise if a scheduler file belongs to a cluster that still answers."""
+    if not path.exists():
+        return
+    try:
+        client = xf.cluster.connect(path, timeout=SECONDS_TO_ANSWER)
+    except xf.cluster.ClusterError:
+        path.unlink()
+        return
+    client.close()
+    raise OutputExistsError(
+        f"{path} belongs to a cluster that is running; use it with"
+        f" xf.cluster.connect({str(path)!r}), or pass another --scheduler-file"
+    )
+
+
+def describe(client: Any, path: Path, as_json: bool) -> None:
+    """Print how to reach a cluster."""
+    facts = {
+        "address": client.scheduler.address,
+        "scheduler_file": str(path),
+        "dashboard": xf.cluster.dashboard_link(client),
+        "workers": len(client.scheduler_info(n_workers=-1)["workers"]),
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name, fact in facts.items():
+        click.echo(f"{name.replace('_', ' '):<16}{fact}")
+    click.echo(f"client = xf.cluster.connect({str(path)!r})")
+    click.echo("Ctrl-C stops it.", err=True)
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C, or the end of a job, sets."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@cluster.command("job-script")
+@click.option("--cores", required=True, type=click.IntRange(1), help="Of one job.")
+@click.option("--memory", required=True, metavar="SIZE", help="Of one job: 64GB.")
+@click.option(
+    "--walltime", required=True, metavar="TIME",
+    help="Of one job, as SLURM writes it: 2:00:00.",
+)  # fmt: skip
+@click.option("--queue", metavar="NAME", help="Partition.")
+@click.option("--account", metavar="NAME", help="Who pays.")
+@click.option(
+    "--workers-per-job", type=click.IntRange(1), metavar="N",
+    help="Processes. Default: one for each 4 cores.",
+)  # fmt: skip
+@click.option("--interface", metavar="NAME", help="Network, such as ib0.")
+@click.option("--scratch", metavar="DIRECTORY", help="On the nodes: '$TMPDIR'.")
+@click.option(
+    "--prologue", multiple=True, metavar="LINE",
+    help="Line of shell before the worker starts; can be given again.",
+)  # fmt: skip
+@click.option(
+    "--directive", "directives", multiple=True, metavar="OPTION",
+    help="Another option of #SBATCH; can be given again.",
+)  # fmt: skip
+@click.option("--insecure", is_flag=True, help="No encryption and no certificates.")
+def job_script(insecure: bool, **options: Any) -> None:
+    """Print the script that xf.cluster.slurm gives to SLURM; submit nothing."""
+    try:
+        client = xf.cluster.slurm(security=not insecure, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    with client:
+        click.echo(client.cluster.job_script(), nl=False)

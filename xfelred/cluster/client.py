@@ -1,0 +1,74 @@
+"""A client that closes the cluster that was started for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from typing import Any
+
+import distributed
+
+logger = logging.getLogger("xfelred.cluster")
+
+
+class OwningClient(distributed.Client):  # type: ignore[misc]
+    """Client whose cluster ends with it.
+
+    A class, because ``with``, `close` and the exit of Python all come to `close`.
+
+    Parameters
+    ----------
+    cluster : distributed.deploy.Cluster
+        Just started.
+    at_close : ExitStack
+        What to do after the client has closed, such as closing the cluster.
+    """
+
+    def __init__(self, cluster: Any, at_close: ExitStack) -> None:
+        self.at_close = at_close
+        super().__init__(cluster)
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the client, and then the cluster."""
+        with self.at_close:
+            return super().close(*args, **kwargs)
+
+
+def client_of(cluster: Any, at_close: ExitStack) -> OwningClient:
+    """Return the client of a cluster just started, which it closes; also on failure."""
+    at_close.callback(cluster.close)
+    try:
+        client = OwningClient(cluster, at_close)
+    except BaseException:
+        at_close.close()
+        raise
+    logger.info("dashboard of the cluster: %s", dashboard_link(client))
+    return client
+
+
+def dashboard_link(client: distributed.Client) -> str:
+    """Return where the dashboard of a cluster can be seen.
+
+    Dashboards listen to the machine of the scheduler only. On JupyterHub the link
+    goes through the proxy of the hub, for which the package jupyter-server-proxy
+    must be installed there; from elsewhere, make a tunnel first:
+    ``ssh -L PORT:127.0.0.1:PORT machine-of-the-scheduler``.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of any cluster.
+
+    Returns
+    -------
+    str
+        A link, or nothing if the scheduler has no dashboard.
+    """
+    port = client.scheduler_info(n_workers=0)["services"].get("dashboard")
+    if port is None:
+        return ""
+    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
+    if prefix:
+        return f"{prefix.rstrip('/')}/proxy/{port}/status"
+    return f"http://127.0.0.1:{port}/status"

@@ -1,0 +1,102 @@
+"""What can go wrong outside of the data: a full disk, lost workers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xfelred.errors import XfelredError
+
+# Errors of the disk that takes the product; those of input files have their own class.
+DISK = {
+    errno.ENOSPC: "free space, or choose another disk",
+    errno.EDQUOT: "free space, or ask for a larger quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "choose another disk",
+    errno.EIO: "choose another disk: this one is damaged, or its server is gone",
+    errno.ESTALE: "wait until the server of the disk answers",
+}
+# What HDF5 and numpy say instead of a number.
+HDF5_NUMBER = re.compile(r"errno = (\d+)")
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+
+
+class OutputError(XfelredError, OSError):
+    """The disk did not take a product."""
+
+
+class WorkersLostError(XfelredError, RuntimeError):
+    """Workers of a cluster died, or the cluster itself."""
+
+
+@contextmanager
+def explained(path: Path, *, resume: bool = False) -> Iterator[None]:
+    """Raise errors of the disk and of workers as errors that say what to do.
+
+    Parameters
+    ----------
+    path : Path
+        The product that is being written.
+    resume : bool
+        Whether finished blocks are kept.
+    """
+    kept = "finished blocks are kept" if resume else "nothing of it is kept"
+    try:
+        yield
+    except XfelredError:
+        raise
+    except Exception as error:
+        if number := disk_error(error):
+            raise OutputError(
+                number,
+                f"cannot write {path}: {os.strerror(number)}; {kept}."
+                f" {DISK[number].capitalize()}, then repeat the call",
+            ) from error
+        if text := lost_workers(error):
+            raise WorkersLostError(f"cannot compute {path}: {text}; {kept}") from error
+        raise
+
+
+def disk_error(error: BaseException | None) -> int:
+    """Return the number of the disk's error behind an exception, or 0."""
+    while error is not None:
+        number = getattr(error, "errno", None) if isinstance(error, OSError) else None
+        if found := HDF5_NUMBER.search(str(error)):
+            number = int(found[1])
+        if isinstance(error, OSError) and SHORT_WRITE.search(str(error)):
+            number = errno.ENOSPC
+        if number in DISK:
+            return int(number)
+        error = error.__cause__ or error.__context__
+    return 0
+
+
+def lost_workers(error: Exception) -> str:
+    """Return what happened to the workers of a cluster, or nothing."""
+    # No cluster, no such error: the package works without importing distributed.
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return ""
+    if isinstance(error, distributed.KilledWorker):
+        limit = getattr(error.last_worker, "memory_limit", 0)
+        memory = f" with a limit of {limit / 2**30:.1f} GiB" if limit else ""
+        return (
+            f"the task {str(error.task)[:80]} was tried {error.allowed_failures + 1}"
+            " times, and each time its worker died. Most likely they needed more"
+            f" memory than they have{memory}: give workers more memory"
+            " (memory_limit=..., or fewer workers or threads), or read smaller blocks"
+            " (run.frames(chunk_size='32MiB')). What they printed says more:"
+            " client.get_worker_logs(), or the log files of the jobs"
+        )
+    lost = (distributed.client.FutureCancelledError, distributed.comm.CommClosedError)
+    if isinstance(error, lost):
+        return (
+            f"the scheduler of the cluster is gone ({error}); start it again, or"
+            " connect to it again, and repeat the call"
+        )
+    return ""

@@ -1,0 +1,99 @@
+"""HDF5 files on a disk that may become full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+class Sink:
+    """A file for HDF5 to write into, in which writing never fails.
+
+    HDF5 crashes the whole process when it closes a file that it could not write
+    (segmentation fault of 2.0 and earlier, with the open objects in its caches). So
+    it is told that all is well, and we ask afterwards.
+
+    Parameters
+    ----------
+    raw : binary file
+        Open for reading and writing, without buffer.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self.raw = raw
+        self.error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what went wrong so far."""
+        if self.error is not None:
+            raise OSError(self.error.errno, os.strerror(self.error.errno or 0))
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`, unless something went wrong before."""
+        view = memoryview(data).cast("B")
+        written = 0
+        while written < len(view) and self.error is None:
+            try:
+                written += self.raw.write(view[written:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file."""
+        try:
+            return self.raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place in the file."""
+        return self.raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self.raw.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what was written."""
+        return self.raw.read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` with what was written."""
+        return int(self.raw.readinto(buffer))  # type: ignore[attr-defined]
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+    def close(self) -> None:
+        """Do nothing: who opened the file closes it."""
+
+
+@contextmanager
+def checked_sink(path: Path) -> Iterator[Sink]:
+    """Open a new file for HDF5; raise at the end if the disk did not take all of it."""
+    with path.open("w+b", buffering=0) as raw:
+        sink = Sink(raw)
+        try:
+            yield sink
+        except Exception:
+            # What HDF5 says about a file that is not as it was told is of no use.
+            sink.check()
+            raise
+        sink.check()
+
+
+class CheckedTarget:
+    """Where blocks go, as long as the disk takes them."""
+
+    def __init__(self, target: Any, check: Callable[[], None]) -> None:
+        self.target, self.check = target, check
+
+    def __setitem__(self, where: Any, values: Any) -> None:
+        self.check()
+        self.target[where] = values
+        self.check()
