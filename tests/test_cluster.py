@@ -94,6 +94,23 @@ def test_settings_arrive_at_the_workers(client):
     assert client.cluster.scheduler.WORKER_SATURATION == 2.5
 
 
+def test_killed_workers_do_not_delay_the_others_for_long(client):
+    connect = "distributed.comm.timeouts.connect"
+    found = client.run(lambda: dask.config.get(connect))
+    assert {*found.values()} == {"10s"}
+    assert dask.config.get(connect) == "30s"
+
+
+def test_ctrl_c_does_not_reach_the_workers(client):
+    def signalled():
+        os.kill(os.getpid(), 2)
+        return os.getpid()
+
+    before = client.run(os.getpid)
+    assert client.run(signalled) == before
+    assert client.run(os.getpid) == before
+
+
 def test_workers_that_start_later_have_the_same_settings(client):
     client.cluster.scale(3)
     client.wait_for_workers(3, timeout=30)
@@ -442,12 +459,12 @@ def test_slurm_without_encryption_must_be_asked_for(slurm, tmp_path):
 
 
 def test_certificates_in_memory_are_handed_over_in_private_files(slurm, tmp_path):
-    (tmp_path / "shared").mkdir()
     with slurm(security=distributed.Security.temporary()) as made:
         script = made.cluster.job_script()
         key = Path(option(script, "--tls-key"))
         assert key.parent == tmp_path / "shared"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert [*(tmp_path / "shared").iterdir()] == []
 
 
 def test_without_slurm_submitting_is_an_error_at_once(slurm, monkeypatch, tmp_path):

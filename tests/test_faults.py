@@ -22,6 +22,7 @@ from xfelred.products.faults import OutputError, WorkersLostError
 from xfelred.synth.euxfel import write_run
 
 ROOT = Path(__file__).resolve().parents[1]
+LARGE = "distributed.admin.large-graph-warning-threshold"
 FAILURES = "distributed.scheduler.allowed-failures"
 
 
@@ -66,19 +67,21 @@ def remote(tmp_path_factory):
     place = tmp_path_factory.mktemp("elsewhere")
     certificate = xf.cluster.new_certificate(place)
     environment = {k: v for k, v in os.environ.items() if "PYTEST" not in k}
-    environment.update(PYTHONPATH=str(ROOT), DASK_DISTRIBUTED__ADMIN__LOW_LEVEL="0")
+    environment["PYTHONPATH"] = str(ROOT)
     tls = [f"--tls-{name}={certificate}" for name in ("ca-file", "cert", "key")]
-    with distributed.LocalCluster(
-        n_workers=0, processes=False, protocol="tls://", host="127.0.0.1",
-        security=xf.cluster.from_certificate(certificate), dashboard_address=":0",
-    ) as cluster:  # fmt: skip
+    with (
+        open(place / "worker.log", "w") as log,
+        distributed.LocalCluster(
+            n_workers=0, processes=False, protocol="tls://", host="127.0.0.1",
+            security=xf.cluster.from_certificate(certificate), dashboard_address=":0",
+        ) as cluster,
+    ):  # fmt: skip
         workers = [
             subprocess.Popen(
                 [sys.executable, "-m", "distributed.cli.dask_worker",
                  cluster.scheduler_address, "--nthreads=1", "--no-dashboard",
                  "--no-nanny", "--host=127.0.0.1", f"--local-directory={place}", *tls],
-                cwd=place, env=environment, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                cwd=place, env=environment, stdout=log, stderr=log,
             )
             for _ in range(2)
         ]  # fmt: skip
@@ -133,8 +136,9 @@ def test_remote_workers_start_without_the_package(remote):
 )
 def test_remote_workers_give_the_same_bytes(remote, located, operation):
     lazy = operation(located)
-    with remote.as_current():
-        there = lazy.compute()
+    # Coordinates of every pixel, once: xarray makes them part of the result.
+    with dask.config.set({LARGE: "100MB"}):
+        there = remote.compute(lazy).result(timeout=60)
     assert bytes_of(there) == bytes_of(here(lazy))
 
 
@@ -226,7 +230,8 @@ def test_killed_worker_does_not_change_the_result(long_run, tmp_path):
         data=frames.data.map_blocks(stop_at(3, str(marker)), meta=frames.data._meta)
     )
     lazy = ops.statistics(slow, "train", which=("mean", "std", "count"))
-    with xf.cluster.local(2, memory_limit="2GiB") as client:
+    config = {"distributed.comm.timeouts.connect": "3s"}
+    with xf.cluster.local(2, memory_limit="2GiB", config=config) as client:
         future = client.compute(lazy)
         os.kill(int(wait_for(marker)), signal.SIGKILL)
         there = future.result(timeout=60)

@@ -14,22 +14,8 @@ from hypothesis import strategies as st
 from xfelred.lazy import Rows
 from xfelred.readers import hdf5
 
-TYPES = [
-    "u1",
-    "i1",
-    "u2",
-    "i2",
-    "u4",
-    "i4",
-    "u8",
-    "i8",
-    "f2",
-    "f4",
-    "f8",
-    ">f4",
-    ">u2",
-    ">i8",
-]
+TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
+TYPES += [">f4", ">u2", ">i8"]
 FILTERS = {
     "none": {},
     "deflate": {"compression": "gzip", "compression_opts": 1},

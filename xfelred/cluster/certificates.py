@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import secrets
@@ -36,6 +37,21 @@ def from_certificate(path: Path) -> distributed.Security:
     roles = ("client", "scheduler", "worker")
     files = {f"tls_{role}_{kind}": name for role in roles for kind in ("cert", "key")}
     return distributed.Security(require_encryption=True, tls_ca_file=name, **files)
+
+
+def with_worker_files(
+    security: distributed.Security, directory: Path
+) -> tuple[distributed.Security, list[Path]]:
+    """Return a copy whose workers find in files what was in memory; and these files."""
+    out, files = copy.copy(security), []
+    for name in ("tls_ca_file", "tls_worker_cert", "tls_worker_key"):
+        text = getattr(security, name)
+        if text and "\n" in text:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.append(directory / f"xfelred-{name}-{secrets.token_hex(8)}.pem")
+            write_private(files[-1], text)
+            setattr(out, name, os.fspath(files[-1]))
+    return out, files
 
 
 def write_private(path: Path, text: str) -> None:

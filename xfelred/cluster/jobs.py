@@ -14,7 +14,11 @@ from typing import Any
 
 import distributed
 
-from xfelred.cluster.certificates import from_certificate, new_certificate
+from xfelred.cluster.certificates import (
+    from_certificate,
+    new_certificate,
+    with_worker_files,
+)
 from xfelred.cluster.client import client_of
 from xfelred.cluster.problems import ClusterError
 from xfelred.cluster.settings import LOOPBACK, started_with, worker_environment
@@ -194,22 +198,26 @@ def job_security(
     """Return certificates that jobs can read, in files that end with the cluster."""
     if security is False:
         return None
-    if isinstance(security, distributed.Security):
-        return security
-    if security is not True:
-        raise TypeError(
-            "security must be True (a new certificate), False (none), or a"
-            f" distributed.Security; got {type(security).__name__}"
-        )
+    shared = shared.absolute()
     # Jobs get the path in a line of shell.
-    if shlex.quote(os.fspath(shared.absolute())) != os.fspath(shared.absolute()):
+    if shlex.quote(os.fspath(shared)) != os.fspath(shared):
         raise ValueError(
             f"certificates={os.fspath(shared)!r} must be a path without blanks and"
             " other characters that mean something to a shell"
         )
-    certificate = new_certificate(shared.absolute())
-    at_close.callback(certificate.unlink, missing_ok=True)
-    return from_certificate(certificate)
+    if isinstance(security, distributed.Security):
+        secured, files = with_worker_files(security, shared)
+    elif security is True:
+        files = [new_certificate(shared)]
+        secured = from_certificate(files[0])
+    else:
+        raise TypeError(
+            "security must be True (a new certificate), False (none), or a"
+            f" distributed.Security; got {type(security).__name__}"
+        )
+    for file in files:
+        at_close.callback(file.unlink, missing_ok=True)
+    return secured
 
 
 def worker_arguments(walltime: str) -> list[str]:

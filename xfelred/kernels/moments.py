@@ -123,7 +123,10 @@ def empty_state(
 
 def uniform(n: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Return a count that is the same for all pixels, in the memory of one."""
-    return np.broadcast_to(np.int32(n), shape)
+    # As np.broadcast_to, which takes as long as adding up a small block.
+    one = np.ndarray(shape, np.int32, np.array(n, np.int32), 0, (0,) * len(shape))
+    one.flags.writeable = False
+    return one
 
 
 def add(x: NDArray[Any], state: State) -> None:

@@ -18,17 +18,17 @@ class Runs:
     Attributes
     ----------
     shape : tuple of int
-    dtype : dtype
-    step : int64 (run,)
+    dtype : str
+    step : tuple of int (run,)
         Difference of neighbours in each run; the first starts from 0.
-    count : int64 (run,)
+    count : tuple of int (run,)
         Length of each run.
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    step: NDArray[np.int64]
-    count: NDArray[np.int64]
+    dtype: str
+    step: tuple[int, ...]
+    count: tuple[int, ...]
 
 
 def to_runs(array: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]] | Runs:
@@ -45,10 +45,12 @@ def to_runs(array: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]] | Runs:
     if 2 * 8 * len(starts) > array.nbytes:
         return array
     count = np.diff(starts, append=len(flat))
-    return Runs(array.shape, array.dtype, steps[starts], count)
+    step = tuple(steps[starts].tolist())
+    return Runs(array.shape, array.dtype.str, step, tuple(count.tolist()))
 
 
 def from_runs(runs: Runs) -> NDArray[np.integer[Any]]:
     """Return the array that `to_runs` was given."""
-    flat = np.cumsum(np.repeat(runs.step, runs.count)).astype(runs.dtype)
+    steps = np.repeat(np.array(runs.step, np.int64), np.array(runs.count, np.int64))
+    flat = np.cumsum(steps).astype(runs.dtype)
     return np.ascontiguousarray(flat.reshape(runs.shape[::-1]).T)

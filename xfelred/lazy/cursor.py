@@ -142,7 +142,7 @@ class Cursor:
         start = found.runs[first:last]
         if not len(start) or start[0] != lo:
             start = np.concatenate([[lo], start])
-        count = np.diff(start, append=hi)
+        count = np.append(start[1:], hi) - start
         target = found.target[start]
         for which in [target[0]] if (target == target[0]).all() else np.unique(target):
             mine = target == which

@@ -17,19 +17,9 @@ from numpy.typing import NDArray
 
 from xfelred.kernels.memory import page_backed
 from xfelred.lazy.cursor import Cursor, load
-from xfelred.lazy.nodes import (
-    Const,
-    Map,
-    Node,
-    Source,
-    View,
-    aligned,
-    attach,
-    detach,
-    evaluate,
-    sizes,
-)
+from xfelred.lazy.nodes import Const, Map, Node, Source, View, aligned, evaluate, sizes
 from xfelred.lazy.partition import block_pieces, regions
+from xfelred.lazy.parts import attach, detach
 from xfelred.lazy.source import ReadPlan
 
 Chunks = Mapping[str, tuple[int, ...]]

@@ -17,17 +17,9 @@ from numpy.typing import NDArray
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of
 from xfelred.lazy.cursor import Cursor
-from xfelred.lazy.nodes import (
-    Const,
-    Node,
-    aligned,
-    attach,
-    detach,
-    evaluate,
-    narrow,
-    sizes,
-)
+from xfelred.lazy.nodes import Const, Node, aligned, evaluate, narrow, sizes
 from xfelred.lazy.partition import partition, regions
+from xfelred.lazy.parts import attach, compacted, detach
 
 State = dict[str, NDArray[Any]]
 
@@ -107,7 +99,7 @@ class StreamMaker:
             cut, _ = narrow(
                 node, {d: s for d, s in region.items() if d in node.dims}, named=False
             )
-            skeletons.append(detach(cut, constants))
+            skeletons.append(detach(compacted(cut), constants))
         tasks: dict[Any, GraphNode] = {}
         refs = []
         for constant in constants:

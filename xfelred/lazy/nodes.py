@@ -7,7 +7,7 @@ read, evaluated region by region without dask, and turned into dask layers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -353,42 +353,3 @@ def module_dim(node: Node) -> str | None:
     """Return the name of the module axis, None if there is none any more."""
     found = [s.dims[len(lead_dims(s))] for s in sources(node)]
     return found[0] if found and found[0] in node.dims else None
-
-
-@dataclass(frozen=True)
-class Slot:
-    """The place of a source or a constant that travels beside the recipe."""
-
-    number: int
-    dims: tuple[str, ...]
-
-
-def detach(node: Any, parts: list[Any], kinds: tuple[type, ...] = (Const,)) -> Any:
-    """Return the recipe with leaves of some kinds taken out and appended to `parts`."""
-    match node:
-        case View():
-            return replace(node, arg=detach(node.arg, parts, kinds))
-        case Map():
-            args = tuple(detach(a, parts, kinds) for a in node.args)
-            return replace(node, args=args)
-        case Source() | Const() if isinstance(node, kinds):
-            parts.append(node)
-            return Slot(len(parts) - 1, node.dims)
-        case _:
-            return node
-
-
-def attach(node: Any, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
-    """Return the recipe with arrays and plans put back."""
-    match node:
-        case Slot():
-            part = parts[node.number]
-            if isinstance(part, ReadPlan):
-                return Source(part, node.dims)
-            return Const(part, node.dims, "")
-        case View():
-            return replace(node, arg=attach(node.arg, parts))
-        case Map():
-            return replace(node, args=tuple(attach(a, parts) for a in node.args))
-        case _:
-            return node

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import ceil, prod
 
 from xfelred.lazy.nodes import (
     Map,
@@ -26,7 +26,8 @@ MAX_SUB_BLOCK = 32 << 20
 PIECES = 4  # that a sub-block holds of a file that stores many rows in one
 SUB_STATE = 1 << 16  # elements of the result that a sub-block adds to
 TASK = 256 << 20  # bytes that a task reads, if there are as many
-MAX_TASKS = 8192
+LARGE_TASK = 512 << 20  # and in long runs
+MANY_TASKS, MAX_TASKS = 256, 8192
 MAX_STATE = 2 << 20  # elements of the result in one task
 
 
@@ -86,10 +87,10 @@ def partition(node: Node, kept: tuple[str, ...]) -> Partition:
         if d in kept and state > MAX_STATE:
             length[d] = max(1, length[d] * MAX_STATE // state)
     if lead:
-        goal = max(TASK, total / MAX_TASKS)
+        goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
         first = lead[0]
         if task_bytes() > goal:
-            length[first] = max(1, int(length[first] * goal / task_bytes()))
+            length[first] = max(1, ceil(length[first] * goal / task_bytes()))
     inside = sub_blocks(node, length, lead, kept, task_bytes())
     return Partition({d: evenly(n[d], length[d]) for d in n}, inside)
 

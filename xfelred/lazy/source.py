@@ -53,6 +53,11 @@ class Patterns:
     offset: IntArray
     slot: IntArray
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle regular numbers as few."""
+        values = (self.ptr, self.offset, self.slot)
+        return unpacked, (Patterns, tuple(packed(v) for v in values))
+
     def sizes(self) -> IntArray:
         """Return the number of entries of each pattern."""
         return np.diff(self.ptr)
@@ -142,7 +147,7 @@ class ReadPlan:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle regular numbers as few: a task may cover a million trains."""
         values = (getattr(self, f.name) for f in fields(self))
-        return unpacked, (tuple(packed(v) for v in values),)
+        return unpacked, (ReadPlan, tuple(packed(v) for v in values))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -322,7 +327,6 @@ def packed(value: Any) -> Any:
     return value
 
 
-def unpacked(values: tuple[Any, ...]) -> ReadPlan:
-    """Return the plan with these fields."""
-    whole: list[Any] = [from_runs(v) if isinstance(v, Runs) else v for v in values]
-    return ReadPlan(*whole)
+def unpacked(kind: type[Any], values: tuple[Any, ...]) -> Any:
+    """Return the plan or the patterns with these fields."""
+    return kind(*(from_runs(v) if isinstance(v, Runs) else v for v in values))

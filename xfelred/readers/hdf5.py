@@ -13,7 +13,7 @@ from xfelred.errors import BrokenFileError
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.hdf5_direct import expanded, read_direct
-from xfelred.readers.hdf5_files import OpenFiles, Target, default_limit
+from xfelred.readers.hdf5_files import Handle, OpenFiles, Target, default_limit
 from xfelred.readers.hdf5_filters import make_readable
 from xfelred.readers.hdf5_library import read_library
 from xfelred.readers.hdf5_virtual import check_watched
@@ -56,12 +56,12 @@ def read_rows(
     if not len(rows.start):
         return
     for _ in range(2):
-        target = OPEN_FILES.target(path, dataset)
+        handle, target = OPEN_FILES.target(path, dataset)
         check_rows(target, path, dataset, rows, entry)
         try:
             with np.errstate(invalid="ignore"):
-                read_target(target, path, rows, entry, out)
-            if still_valid(target):
+                read_target(handle, target, rows, entry, out)
+            if still_valid(handle, target):
                 return
         except BrokenFileError:
             raise
@@ -95,7 +95,7 @@ def check_rows(
         )
 
 
-def still_valid(target: Target) -> bool:
+def still_valid(handle: Handle, target: Target) -> bool:
     """Tell whether what was read is what the file holds; else read it again.
 
     Raises
@@ -103,14 +103,14 @@ def still_valid(target: Target) -> bool:
     BrokenFileError
         If it was cut off meanwhile: HDF5 gives zeros then.
     """
-    if target.handle.live:
+    if handle.live:
         return True
-    return target.handle.unchanged() and check_watched(target.watched)
+    return handle.unchanged() and check_watched(target.watched)
 
 
 def read_target(
+    handle: Handle,
     target: Target,
-    path: str,
     rows: Rows,
     entry: tuple[Selector, ...],
     out: NDArray[Any],
@@ -128,27 +128,27 @@ def read_target(
         for e, n in zip(entry, shape, strict=True)
     )
     if all(isinstance(e, slice) for e in entry):
-        read_window(target, path, rows, window, out)
+        read_window(handle, target, rows, window, out)
     else:
-        read_picked(target, path, rows, entry, window, out)
+        read_picked(handle, target, rows, entry, window, out)
 
 
 def read_window(
+    handle: Handle,
     target: Target,
-    path: str,
     rows: Rows,
     window: tuple[slice, ...],
     out: NDArray[Any],
 ) -> None:
     """Read a window of rows directly, or through h5py."""
     layout = target.layout
-    if layout is None or not read_direct(layout, target.handle.raw, rows, window, out):
+    if layout is None or not read_direct(layout, handle.raw, rows, window, out):
         read_library(target.dataset, rows, window, out)
 
 
 def read_picked(
+    handle: Handle,
     target: Target,
-    path: str,
     rows: Rows,
     entry: tuple[Selector, ...],
     window: tuple[slice, ...],
@@ -167,7 +167,9 @@ def read_picked(
         some = row[i : i + n_rows]
         block = np.empty((len(some), *shape), dtype)
         ones = np.ones(len(some), np.int64)
-        read_window(target, path, Rows(some, ones, np.arange(len(some))), window, block)
+        read_window(
+            handle, target, Rows(some, ones, np.arange(len(some))), window, block
+        )
         for axis, e in enumerate(inside):
             block = block[(slice(None),) * (axis + 1) + (e,)]
         out[place[i : i + n_rows]] = block
@@ -184,7 +186,7 @@ def read_cells(
 
     Cell c of row r of a dataset (row, cell, ...) with C cells has the number r * C + c.
     """
-    n_cells = OPEN_FILES.target(path, dataset).shape[1]
+    n_cells = OPEN_FILES.target(path, dataset)[1].shape[1]
     place = expanded(rows.place, rows.count)
     row, cell = np.divmod(expanded(rows.start, rows.count), n_cells)
     new = np.ones(len(row), bool)
@@ -216,7 +218,7 @@ def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:
     MissingExtraError
         If the dataset is compressed with a filter that is not installed.
     """
-    target = OPEN_FILES.target(path, dataset)
+    _, target = OPEN_FILES.target(path, dataset)
     source = target.dataset
     if first + n > source.shape[0]:
         raise BrokenFileError(

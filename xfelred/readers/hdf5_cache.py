@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 VARIABLE = "XFELRED_CACHE_DIR"
 MAGIC = b"xfelred chunks 1"
 DIGEST = 32  # bytes
+# Neither a link nor a pipe may stand in the place of a file.
+FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 Ints = NDArray[np.int64]
@@ -65,27 +67,29 @@ def load_arrays(key: str, n: int) -> Ints | None:
         return None
     path = os.path.join(place, file_name(key))
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | NONBLOCK)
+        number = os.open(path, FLAGS)
     except OSError:
         return None
-    with os.fdopen(number, "rb") as file:
+    head = MAGIC + digest(key.encode())
+    size = len(head) + 3 * 8 * n + DIGEST
+    try:
         found = os.fstat(number)
         own = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
-        head = MAGIC + digest(key.encode())
-        size = len(head) + 3 * 8 * n + DIGEST
         if not own or found.st_mode & OTHERS or found.st_size != size:
             log.debug("%s is ignored: wrong owner, mode or size", path)
             return None
-        data = file.read(size)
+        with open(number, "rb", closefd=False) as file:
+            data = file.read(size)
+    except OSError as error:
+        log.debug("%s is ignored: %s", path, error)
+        return None
+    finally:
+        os.close(number)
     body = data[len(head) : -DIGEST]
     if data[: len(head)] != head or data[-DIGEST:] != digest(head, body):
         log.debug("%s is ignored: it is damaged", path)
         return None
     return np.frombuffer(body, "<i8").astype(np.int64).reshape(3, n)
-
-
-# A pipe in the place of a file must not make us wait.
-NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 def save_arrays(key: str, arrays: Sequence[Ints]) -> None:

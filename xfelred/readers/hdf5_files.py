@@ -23,6 +23,9 @@ from xfelred.readers.hdf5_virtual import Watched, check_watched, watched_files
 log = logging.getLogger(__name__)
 
 MAX_OPEN = 256
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+WRITTEN = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_READ
+SAID: set[tuple[str, str]] = set()  # datasets that were logged
 MISSING = "If the file was moved or is still being copied, open the run again when"
 
 
@@ -38,7 +41,6 @@ class Target:
         Other files that hold the values.
     """
 
-    handle: Handle
     dataset: h5py.Dataset
     shape: tuple[int, ...]
     layout: Layout | None
@@ -78,23 +80,29 @@ class Handle:
     def target(self, name: str) -> Target:
         """Return how to read a dataset; find out when it is first asked for."""
         target = self.targets.get(name)
-        if target is not None and not self.live:
+        if target is not None:
             return target
         with self.lock:
-            if name in self.targets and not self.live:
+            if name in self.targets:
                 return self.targets[name]
             dataset = dataset_in(self, name)
-            reason: str | None = "the file is being written"
+            reason = "the file is being written"
             layout, watched = None, watched_files(dataset, self.file)
             if not self.live:
                 layout, reason = layout_of(dataset, self.file, self.path, self.identity)
             if layout is None:
                 make_readable(dataset)
-            if layout is None and name not in self.targets:
-                log.info("%s in %s is read through h5py: %s", name, self.path, reason)
-            made = Target(self, dataset, dataset.shape, layout, watched)
+                self.say(name, reason)
+            made = Target(dataset, dataset.shape, layout, watched)
             self.targets[name] = made
             return made
+
+    def say(self, name: str, reason: str) -> None:
+        """Log, once, that a dataset is read through h5py."""
+        key = (self.path, name)
+        if key not in SAID:
+            SAID.add(key)
+            log.info("%s in %s is read through h5py: %s", name, self.path, reason)
 
     def unchanged(self) -> bool:
         """Tell whether the bytes that were read are still those of this handle."""
@@ -154,23 +162,25 @@ class OpenFiles:
         except (OSError, RuntimeError) as error:
             raise unopened(path, error) from error
 
-    def target(self, path: str, name: str) -> Target:
-        """Return how to read a dataset."""
+    def target(self, path: str, name: str) -> tuple[Handle, Target]:
+        """Return how to read a dataset, and its file, to be held while reading."""
         try:
-            target = self.handle(path).target(name)
+            handle = self.handle(path)
+            target = handle.target(name)
             if target.watched and not check_watched(target.watched):
                 # A source was replaced: HDF5 may still hold the old one open.
                 self.forget(path)
-                target = self.handle(path).target(name)
+                handle = self.handle(path)
+                target = handle.target(name)
         except BrokenFileError:
             raise
         except (OSError, RuntimeError) as error:
             raise unopened(path, error) from error
-        return target
+        return handle, target
 
     def layout(self, path: str, name: str) -> Layout | None:
         """Return how to read a dataset without HDF5, None if h5py must do it."""
-        return self.target(path, name).layout
+        return self.target(path, name)[1].layout
 
     def handle(self, path: str) -> Handle:
         """Return the open file; open it if it is not, or not the same any more."""
@@ -180,7 +190,9 @@ class OpenFiles:
             if found is not None and found.identity == identity:
                 self.files.move_to_end(path)
                 return found
-        # Closes what the parent process had opened, outside of our lock.
+            self.files.pop(path, None)
+        # Closes, outside of our lock, what the parent process had opened, and the old
+        # file: HDF5 would share what it knows of that with the new one.
         self.inherited = found = None
         return self.insert(self.opened(path))
 
@@ -199,6 +211,8 @@ class OpenFiles:
 
     def insert(self, opened: Handle) -> Handle:
         """Enter a file that was just opened; drop the least recently used."""
+        if opened.live:
+            return opened  # not kept: it would stay as it is now
         with self.lock:
             known = self.files.get(opened.path)
             if known is not None and known.identity == opened.identity:
@@ -246,22 +260,29 @@ def open_file(path: str) -> Handle:
     """Open a file for reading, beside a raw descriptor of the same bytes."""
     raw = RawFile(path)
     identity = identity_of(os.fstat(raw.number))
-    live = False
     try:
         # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
-        file = h5py.File(path, "r", rdcc_nbytes=0)
+        file, live = h5py.File(path, "r", rdcc_nbytes=0), False
     except OSError as error:
-        if "SWMR" not in str(error):
+        if "already open for" not in str(error):
             raise
-        file = h5py.File(path, "r", rdcc_nbytes=0, swmr=True)
-        live = True
+        file, live = open_written(path, error), True
     # HDF5 shares a file that this process itself has open for writing.
-    live = live or bool(file.id.get_intent() & h5py.h5f.ACC_RDWR)
+    live = live or bool(file.id.get_intent() & WRITTEN)
     if not live:
         check_length(file, path, identity.size)
+        check_signature(file, raw)
     if identity_of(os.stat(path))[2:] != identity[2:]:
         return open_file(path)  # replaced between the two
     return Handle(path, identity, raw, file, live)
+
+
+def open_written(path: str, error: OSError) -> h5py.File:
+    """Open a file that another process writes for readers like us; else raise."""
+    try:
+        return h5py.File(path, "r", rdcc_nbytes=0, swmr=True)
+    except OSError:
+        raise error from None
 
 
 def check_length(file: h5py.File, path: str, size: int) -> None:
@@ -273,6 +294,13 @@ def check_length(file: h5py.File, path: str, size: int) -> None:
     believed = file.id.get_filesize()
     if believed > size:
         raise cut_off(path, size, believed)
+
+
+def check_signature(file: h5py.File, raw: RawFile) -> None:
+    """Raise OSError if the bytes on disk are not HDF5, whatever HDF5 remembers."""
+    start = os.pread(raw.number, len(SIGNATURE), file.userblock_size)
+    if start != SIGNATURE:
+        raise OSError("it has been overwritten and is not an HDF5 file now")
 
 
 def unopened(path: str, error: Exception) -> BrokenFileError:

@@ -136,8 +136,11 @@ def faults(table: Table, file_size: int, exact: int, n_filters: int) -> str:
         Size of every chunk; 0: any.
     """
     there = table.offset >= 0
-    size, end = table.size, table.offset + table.size
-    if (there & ((size > file_size) | (end > file_size) | (size <= 0))).any():
+    offset, size = table.offset, table.size
+    end = offset + size
+    # Either alone first: the sum of two large numbers may overflow.
+    outside = (offset > file_size) | (size > file_size) | (end > file_size)
+    if (there & (outside | (size <= 0))).any():
         return f"a chunk lies outside of the {file_size} bytes of the file"
     if exact and (table.size[there] != exact).any():
         return f"a chunk does not have {exact} bytes"

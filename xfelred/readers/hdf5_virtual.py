@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import h5py
 
 from xfelred.errors import BrokenFileError
-from xfelred.readers.hdf5_raw import Identity, identity_of
+from xfelred.readers.hdf5_raw import Identity, cut_off, identity_of
 
 MAX_DEPTH = 8  # virtual datasets of virtual datasets
 
@@ -46,6 +46,9 @@ def watched_files(dataset: h5py.Dataset, file: h5py.File) -> tuple[Watched, ...]
     own = dataset.file.filename
     if own != file.filename:  # behind an external link
         found[own] = identity_of(os.stat(own))
+        believed = dataset.file.id.get_filesize()
+        if believed > found[own].size:
+            raise cut_off(own, found[own].size, believed)
     if dataset.is_virtual:
         for path in sources_of(dataset, 0):
             found[path] = identity_of(os.stat(path))
