@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
-from xfelred.lazy.layers import Chunks, layered
+from xfelred.lazy.layers import Chunks, LayerArray, layered
 from xfelred.lazy.nodes import Node, View, narrow, whole_dims
 
 # numpy functions that stream through a recipe: function(name, array, kwargs) returns a
@@ -33,7 +33,7 @@ class ArrayKind(type):
         return hash(da.Array)
 
 
-class PlannedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
+class PlannedArray(LayerArray, metaclass=ArrayKind):
     """A dask array with the recipe (`node`) that made it.
 
     It is an ordinary dask array in every respect but two: basic and sorted integer
@@ -55,17 +55,6 @@ class PlannedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
         """Pickle the recipe with the array."""
         plain = da.Array(self.dask, self.name, self.chunks, self.dtype, self._meta)
         return PlannedArray, (plain, self.node)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of every axis; adding up a million chunks takes dask a second."""
-        node = getattr(self, "node", None)  # not there yet while dask makes the array
-        return super().shape if node is None else node.shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.chunks)
 
     def copy(self) -> PlannedArray:
         """Return an equal array; nothing is shared that could change."""

@@ -121,7 +121,7 @@ def verify(data: Bytes, room: Bytes, options: Options) -> Bytes:
 
 def unzstd(data: Bytes, room: Bytes, options: Options) -> Bytes:
     """Undo zstd."""
-    run = function("zstd", "ZSTD_decompress", ctypes.c_size_t)
+    run = function("zstd", "ZSTD_decompress")
     if run is None:
         return with_numcodecs(zstd.decompress, data, room)
     check(run(address(room), len(room), address(data), len(data)), len(room), "zstd")
@@ -133,11 +133,10 @@ def unblosc(data: Bytes, room: Bytes, options: Options) -> Bytes:
     header = data[:16].view("<u4").tolist() if len(data) >= 16 else []
     if header[1:2] != [len(room)] or header[3:] != [len(data)]:
         raise ValueError(f"blosc header says {header[1::2]}, not {len(room)} bytes")
-    run = function("blosc", "blosc_decompress_ctx", ctypes.c_int)
+    run = function("blosc", "blosc_decompress_ctx")
     if run is None:
         return with_numcodecs(blosc.decompress, data, room)
-    n = run(address(data), address(room), len(room), ctypes.c_int(1))
-    check(n, len(room), "blosc")
+    check(run(address(data), address(room), len(room), 1), len(room), "blosc")
     return room
 
 
@@ -153,7 +152,7 @@ def with_numcodecs(run: Callable[..., Any], data: Bytes, room: Bytes) -> Bytes:
 
 def unlz4(data: Bytes, room: Bytes, options: Options) -> Bytes:
     """Undo lz4: two sizes, then blocks with their length in front."""
-    run = function("lz4", "LZ4_decompress_safe", ctypes.c_int)
+    run = function("lz4", "LZ4_decompress_safe")
     total, block = big_endian(data, 0, 8), big_endian(data, 8, 4)
     if total != len(room) or block < 1 or len(data) < 12:
         raise ValueError(f"lz4 header says {total} bytes instead of {len(room)}")
@@ -167,8 +166,8 @@ def unlz4(data: Bytes, room: Bytes, options: Options) -> Bytes:
         if size == len(part):  # stored as it is
             part[:] = data[at : at + size]
         else:
-            sizes = ctypes.c_int(size), ctypes.c_int(len(part))
-            done = run(address(data[at:]), address(part), *sizes) if run else -1
+            here = address(data) + at
+            done = run(here, address(part), size, len(part)) if run else -1
             check(done, len(part), "lz4")
         at += size
     check(at, len(data), "lz4")
@@ -181,14 +180,12 @@ def unbitshuffle(data: Bytes, room: Bytes, options: Options) -> Bytes:
     if item < 1 or len(room) % item:
         raise ValueError(f"bitshuffle of items of {item} bytes in {len(room)} bytes")
     n = len(room) // item
-    sizes = [ctypes.c_size_t(n), ctypes.c_size_t(item)]
-    run = function("bshuf", BITSHUFFLE_RUN[packing], ctypes.c_int64)
+    run = function("bshuf", BITSHUFFLE_RUN[packing])
     if run is None:
         raise ValueError("the library of bitshuffle is gone")
     if not packing:
         check(len(data), len(room), "bitshuffle")
-        block = ctypes.c_size_t(options[3])
-        done = run(address(data), address(room), *sizes, block)
+        done = run(address(data), address(room), n, item, options[3])
         check(done, len(room), "bitshuffle")
         return room
     total, block_bytes = big_endian(data, 0, 8), big_endian(data, 8, 4)
@@ -198,12 +195,21 @@ def unbitshuffle(data: Bytes, room: Bytes, options: Options) -> Bytes:
     tail = n % 8 * item
     if packed_blocks(data, 12, total - tail, block_bytes, tail) != len(data):
         raise ValueError("blocks of bitshuffle do not fill their chunk")
-    block = ctypes.c_size_t(block_bytes // item)
-    done = run(address(data[12:]), address(room), *sizes, block)
+    done = run(address(data) + 12, address(room), n, item, block_bytes // item)
     check(done, len(data) - 12, "bitshuffle")
     return room
 
 
+POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+UNSHUFFLES = [POINTER, POINTER, SIZE, SIZE, SIZE], ctypes.c_int64
+SIGNATURES: dict[str, tuple[list[Any], Any]] = {
+    "ZSTD_decompress": ([POINTER, SIZE, POINTER, SIZE], SIZE),
+    "blosc_decompress_ctx": ([POINTER, POINTER, SIZE, INT], INT),
+    "LZ4_decompress_safe": ([POINTER, POINTER, INT, INT], INT),
+    "bshuf_bitunshuffle": UNSHUFFLES,
+    "bshuf_decompress_lz4": UNSHUFFLES,
+    "bshuf_decompress_zstd": UNSHUFFLES,
+}
 BITSHUFFLE_RUN = {
     0: "bshuf_bitunshuffle",
     2: "bshuf_decompress_lz4",
@@ -222,13 +228,13 @@ def check(done: int, expected: int, name: str) -> None:
         raise ValueError(f"{name} gives {done} instead of {expected}")
 
 
-def address(array: Bytes) -> ctypes.c_void_p:
+def address(array: Bytes) -> int:
     """Return where an array begins."""
-    return ctypes.c_void_p(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])
 
 
 @cache
-def function(library: str, name: str, result: Any) -> Callable[..., int] | None:
+def function(library: str, name: str) -> Callable[..., int] | None:
     """Return a C function of a library of hdf5plugin; None if there is none.
 
     The library is loaded without its package, which would register all filters.
@@ -238,7 +244,7 @@ def function(library: str, name: str, result: Any) -> Callable[..., int] | None:
         for path in sorted(Path(place, "plugins").glob(f"libh5{library}.*")):
             with suppress(OSError, AttributeError):
                 found = getattr(ctypes.CDLL(str(path)), name)
-                found.restype = result
+                found.argtypes, found.restype = SIGNATURES[name]
                 return found
     return None
 
@@ -255,12 +261,12 @@ def stage_of(number: int, options: Options) -> Stage | None:
         return Stage(unzstd, options, packs=True)
     if number == BLOSC:
         return Stage(unblosc, options, packs=True)
-    if number == LZ4 and function("lz4", "LZ4_decompress_safe", ctypes.c_int):
+    if number == LZ4 and function("lz4", "LZ4_decompress_safe"):
         return Stage(unlz4, options, packs=True)
     if number == BITSHUFFLE and len(options) > 3:
         packing = options[4] if len(options) > 4 else 0
         name = BITSHUFFLE_RUN.get(packing)
-        if name and function("bshuf", name, ctypes.c_int64):
+        if name and function("bshuf", name):
             return Stage(unbitshuffle, options, packs=bool(packing))
     return None
 
