@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 MAX_OPEN = 256
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+REPLACED = 5  # times that a file may be replaced between two ways to open it
 WRITTEN = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_READ
 SAID: set[tuple[str, str]] = set()  # datasets that were logged
 MISSING = "If the file was moved or is still being copied, open the run again when"
@@ -53,12 +54,15 @@ class Handle:
 
     Attributes
     ----------
+    identity, found : Identity
+        By its path, and by its descriptor: some file systems tell them apart.
     live : bool
         Somebody writes to it now: what is on disk need not be what it holds.
     """
 
     path: str
     identity: Identity
+    found: Identity
     raw: RawFile
     file: h5py.File
     live: bool
@@ -106,13 +110,10 @@ class Handle:
 
     def unchanged(self) -> bool:
         """Tell whether the bytes that were read are still those of this handle."""
-        stat = os.fstat(self.raw.number)
-        if stat.st_size < self.identity.size:
-            raise cut_off(self.path, stat.st_size, self.identity.size)
-        return (
-            stat.st_mtime_ns == self.identity.changed
-            and stat.st_size == self.identity.size
-        )
+        now = identity_of(os.fstat(self.raw.number))
+        if now.size < self.found.size:
+            raise cut_off(self.path, now.size, self.found.size)
+        return now == self.found
 
 
 def dataset_in(handle: Handle, name: str) -> h5py.Dataset:
@@ -258,23 +259,25 @@ os.register_at_fork(after_in_child=reset_all)
 
 def open_file(path: str) -> Handle:
     """Open a file for reading, beside a raw descriptor of the same bytes."""
-    raw = RawFile(path)
-    identity = identity_of(os.fstat(raw.number))
-    try:
-        # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
-        file, live = h5py.File(path, "r", rdcc_nbytes=0), False
-    except OSError as error:
-        if "already open for" not in str(error):
-            raise
-        file, live = open_written(path, error), True
-    # HDF5 shares a file that this process itself has open for writing.
-    live = live or bool(file.id.get_intent() & WRITTEN)
-    if not live:
-        check_length(file, path, identity.size)
-        check_signature(file, raw)
-    if identity_of(os.stat(path))[2:] != identity[2:]:
-        return open_file(path)  # replaced between the two
-    return Handle(path, identity, raw, file, live)
+    for _ in range(REPLACED):
+        raw = RawFile(path)
+        found = identity_of(os.fstat(raw.number))
+        try:
+            # Chunks hold one frame and are read once: HDF5's chunk cache only copies.
+            file, live = h5py.File(path, "r", rdcc_nbytes=0), False
+        except OSError as error:
+            if "already open for" not in str(error):
+                raise
+            file, live = open_written(path, error), True
+        # HDF5 shares a file that this process itself has open for writing.
+        live = live or bool(file.id.get_intent() & WRITTEN)
+        if not live:
+            check_length(file, path, found.size)
+            check_signature(file, raw)
+        identity = identity_of(os.stat(path))
+        if identity.inode == found.inode:
+            return Handle(path, identity, found, raw, file, live)
+    raise OSError("it is being replaced again and again")
 
 
 def open_written(path: str, error: OSError) -> h5py.File:
