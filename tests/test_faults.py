@@ -18,7 +18,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import errors, geometry, ops
-from xfelred.products.faults import OutputError, WorkersLostError
+from xfelred.errors import OutputError, WorkersLostError
 from xfelred.synth.euxfel import write_run
 
 ROOT = Path(__file__).resolve().parents[1]

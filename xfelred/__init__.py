@@ -44,6 +44,9 @@ __getattr__, __dir__, __all__ = attach(
             "MultiRunError",
             "NoDataError",
             "OutputExistsError",
+            "OutputError",
+            "WorkersLostError",
+            "ClusterError",
         ),
     },
 )

@@ -68,6 +68,18 @@ class OutputExistsError(XfelredError, FileExistsError):
     """A product would replace something, or continue something unfinished."""
 
 
+class OutputError(XfelredError, OSError):
+    """The disk did not take a product."""
+
+
+class WorkersLostError(XfelredError, RuntimeError):
+    """Workers of a cluster died, or the cluster itself."""
+
+
+class ClusterError(XfelredError, ConnectionError):
+    """A cluster cannot be started, or cannot be reached."""
+
+
 class MissingExtraError(XfelredError, ImportError):
     """An optional dependency is not installed."""
 

@@ -17,9 +17,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred.errors import InconsistentDataError, OutputExistsError, XfelredError
+from xfelred.errors import (
+    InconsistentDataError,
+    OutputError,
+    OutputExistsError,
+    XfelredError,
+)
 from xfelred.products import blocks, lock, write, zarr_store
-from xfelred.products.faults import OutputError, disk_error
+from xfelred.products.faults import disk_error
 from xfelred.products.lock import only_writer
 
 ROOT = Path(__file__).resolve().parents[2]

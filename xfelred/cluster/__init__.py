@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = attach(
             "new_certificate",
             "write_scheduler_file",
         ),
-        "xfelred.cluster.problems": ("ClusterError",),
+        "xfelred.errors": ("ClusterError",),
     },
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import distributed
 
-from xfelred.cluster.problems import ClusterError
+from xfelred.errors import ClusterError
 
 ADDRESS, CERTIFICATE = "address", "certificate"
 

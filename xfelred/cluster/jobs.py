@@ -20,9 +20,8 @@ from xfelred.cluster.certificates import (
     with_worker_files,
 )
 from xfelred.cluster.client import client_of
-from xfelred.cluster.problems import ClusterError
 from xfelred.cluster.settings import LOOPBACK, started_with, worker_environment
-from xfelred.errors import require_extra
+from xfelred.errors import ClusterError, require_extra
 
 CERTIFICATES = "~/.cache/xfelred"
 # Reading and kernels run well in threads; Python between them does so up to here.

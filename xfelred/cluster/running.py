@@ -14,7 +14,7 @@ import distributed
 from distributed.comm import get_address_host_port
 
 from xfelred.cluster.certificates import read_scheduler_file
-from xfelred.cluster.problems import ClusterError
+from xfelred.errors import ClusterError
 
 ENCRYPTED, PLAIN = "tls://", "tcp://"
 

@@ -17,7 +17,7 @@ from dask.system import CPU_COUNT
 from distributed.system import MEMORY_LIMIT
 
 import xfelred.kernels
-from xfelred.cluster.problems import ClusterError
+from xfelred.errors import ClusterError
 
 # Blocks are 128 MiB; reading, computing and passing on hold several at a time.
 MEMORY_PER_THREAD = 2**30

@@ -12,7 +12,6 @@ import distributed
 from distributed.system import MEMORY_LIMIT
 
 from xfelred.cluster.client import client_of
-from xfelred.cluster.problems import ClusterError
 from xfelred.cluster.settings import (
     LOOPBACK,
     credentials,
@@ -21,6 +20,7 @@ from xfelred.cluster.settings import (
     started_with,
     worker_environment,
 )
+from xfelred.errors import ClusterError
 
 SETUP = "xfelred.cluster.worker_setup"
 # When a worker is killed the others try for so long to fetch from it what it held.

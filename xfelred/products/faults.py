@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xfelred.errors import XfelredError
+from xfelred.errors import OutputError, WorkersLostError, XfelredError
 
 # Errors of the disk that takes the product; those of input files have their own class.
 DISK = {
@@ -24,14 +24,6 @@ DISK = {
 # What HDF5 and numpy say instead of a number.
 HDF5_NUMBER = re.compile(r"errno = (\d+)")
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
-
-
-class OutputError(XfelredError, OSError):
-    """The disk did not take a product."""
-
-
-class WorkersLostError(XfelredError, RuntimeError):
-    """Workers of a cluster died, or the cluster itself."""
 
 
 @contextmanager
