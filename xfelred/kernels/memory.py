@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -32,19 +33,25 @@ def is_uniform(values: NDArray[Any]) -> bool:
 
 
 def joined(
-    arrays: Sequence[NDArray[Any]],
+    arrays: Iterable[NDArray[Any]],
     places: Sequence[tuple[slice, ...]],
     shape: tuple[int, ...],
 ) -> NDArray[Any]:
     """Put arrays into one at their places along the leading axes.
 
-    One number repeated stays in the memory of one.
+    They are taken one after the other. One number repeated stays in the memory of one.
     """
-    whole = (*shape, *arrays[0].shape[len(shape) :])
-    same = all(is_uniform(a) for a in arrays)
-    if same and len({a.flat[0] for a in arrays}) == 1:
-        return np.broadcast_to(arrays[0].flat[0], whole)
-    out = page_backed(whole, arrays[0].dtype)
-    for place, array in zip(places, arrays, strict=True):
+    rest = iter(arrays)
+    first = next(rest)
+    whole = (*shape, *first.shape[len(shape) :])
+    number = first.flat[0] if is_uniform(first) else None
+    out: NDArray[Any] | None = None
+    for place, array in zip(places, chain([first], rest), strict=True):
+        if out is None:
+            if is_uniform(array) and array.flat[0] == number:
+                continue
+            out = page_backed(whole, first.dtype)
+            if number is not None:
+                out[...] = number
         out[place] = array
-    return out
+    return np.broadcast_to(first.flat[0], whole) if out is None else out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
 
@@ -44,6 +44,24 @@ class Reduction(Protocol):
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
         """Return one result."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The states of one block of the result in pieces, which stay apart to the end.
+
+    Attributes
+    ----------
+    states : tuple of State
+    places : tuple of tuple of slice
+        Where the result of each state goes.
+    shape : tuple of int
+        Of the block, along the axes that stay.
+    """
+
+    states: tuple[State, ...]
+    places: tuple[tuple[slice, ...], ...]
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,7 @@ def stream_partial(
     reduced: tuple[str, ...],
     needs: frozenset[str],
     *constants: NDArray[Any],
-) -> State:
+) -> State | Pieces:
     """Reduce a whole recipe sub-block by sub-block through reused buffers."""
     nodes = tuple(attach(node, constants) for node in nodes)
     shape, dims = sizes(nodes[0]), nodes[0].dims
@@ -154,9 +172,26 @@ def stream_partial(
             states.append(state)
     if len(states) == 1:
         return states[0]
-    n_kept = tuple(shape[d] for d in kept)
-    places = [tuple(r[d] for d in kept) for r in regions(shape, inside, kept)]
-    return {k: joined([s[k] for s in states], places, n_kept) for k in states[0]}
+    places = tuple(tuple(r[d] for d in kept) for r in regions(shape, inside, kept))
+    return Pieces(tuple(states), places, tuple(shape[d] for d in kept))
+
+
+def combine(reduction: Reduction, states: Sequence[State | Pieces]) -> State | Pieces:
+    """Return one state for several of the same block of the result."""
+    whole = [s for s in states if not isinstance(s, Pieces)]
+    if whole:
+        return reduction.combine(whole)
+    pieces = [s for s in states if isinstance(s, Pieces)]
+    parts = zip(*(p.states for p in pieces), strict=True)
+    return replace(pieces[0], states=tuple(reduction.combine(p) for p in parts))
+
+
+def finish(reduction: Reduction, state: State | Pieces, result: str) -> NDArray[Any]:
+    """Return one result of a block."""
+    if not isinstance(state, Pieces):
+        return reduction.finish(state, result)
+    found = (reduction.finish(s, result) for s in state.states)
+    return joined(found, state.places, state.shape)
 
 
 def stream_leaves(

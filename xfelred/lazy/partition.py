@@ -21,7 +21,7 @@ from xfelred.lazy.nodes import (
     whole_dims,
 )
 
-SUB_BLOCK = 2 << 20  # bytes; a sub-block and its sums stay in the cache of one core
+SUB_BLOCK = 4 << 20  # bytes; a sub-block and its sums stay in the cache of one core
 MAX_SUB_BLOCK = 32 << 20
 PIECES = 4  # that a sub-block holds of a file that stores many rows in one
 SUB_STATE = 1 << 16  # elements of the result that a sub-block adds to

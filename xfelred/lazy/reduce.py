@@ -20,7 +20,14 @@ from dask._task_spec import List as TaskList
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 
 from xfelred.lazy.blocks import node_of
-from xfelred.lazy.leaves import Leaves, Reduction, block_leaves, stream_leaves
+from xfelred.lazy.leaves import (
+    Leaves,
+    Reduction,
+    block_leaves,
+    combine,
+    finish,
+    stream_leaves,
+)
 from xfelred.lazy.nodes import Const
 
 FAN_IN = 8  # states that one task combines
@@ -154,7 +161,7 @@ class StateLayer(Layer):  # type: ignore[misc]
             for i, group in enumerate(groups):
                 key = (f"{self.name}-combine", label, *block, depth, i)
                 refs = TaskList(*(TaskRef(k) for k in group))
-                tasks[key] = Task(key, self.reduction.combine, refs)
+                tasks[key] = Task(key, combine, self.reduction, refs)
                 level.append(key)
             depth += 1
         return level[0]
@@ -182,7 +189,8 @@ def graph_of(
         tasks = {
             (name, *block, *last): Task(
                 (name, *block, *last),
-                reduction.finish,
+                finish,
+                reduction,
                 TaskRef((states, result, *block)),
                 result,
             )

@@ -1,7 +1,8 @@
 """Undo HDF5 filters without HDF5, so that threads decompress side by side.
 
 Decoders are plain C functions of libraries that release Python's lock: libdeflate, or
-isal, for deflate; for the others the libraries that come with hdf5plugin, else numcodecs.
+isal, for deflate; for the others the libraries that come with hdf5plugin, else
+numcodecs.
 Filter numbers: https://github.com/HDFGroup/hdf5_plugins, registered filters.
 """
 
@@ -29,7 +30,7 @@ from xfelred.readers.hdf5_scratch import scratch
 try:
     import deflate
 except ImportError:  # there are no binaries for every machine
-    deflate = None
+    deflate = None  # type: ignore[assignment]
 
 Bytes = NDArray[np.uint8]
 Options = tuple[int, ...]
