@@ -104,3 +104,12 @@ def test_started_cluster_can_be_used_and_stopped(tmp_path, number, capsys):
             process.kill()
         assert process.stderr.read() == ""
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("content", ["my notes", "{}", '{"address": 3}', "[1]"])
+def test_a_file_that_is_no_scheduler_file_is_left_alone(tmp_path, content, capsys):
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    assert main.run(["cluster", "start", "--scheduler-file", str(path)]) == 1
+    assert "is not a scheduler file" in capsys.readouterr().err
+    assert path.read_text() == content

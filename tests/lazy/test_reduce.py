@@ -13,6 +13,7 @@ from xfelred.lazy import (
     BinStatistics,
     PlannedArray,
     Source,
+    Statistics,
     map_frames,
     partition,
     planned,
@@ -264,3 +265,53 @@ def test_a_companion_from_files_may_have_lost_an_axis(one, pieces):
     np.testing.assert_allclose(
         found.mean("train"), expected.mean("train"), rtol=1e-5, atol=1e-5
     )
+
+
+def masked(x, bad):
+    return np.where(bad, np.nan, x)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_equal_masks_along_different_axes_are_different_arrays(plain):
+    plan = make_plan("square", 3, 2, 2, pixels=(5, 5))
+    chunks = {d: (n,) for d, n in zip(DIMS, plan.shape, strict=True)}
+    lazy = xr.DataArray(planned(Source(plan, DIMS), chunks), dims=DIMS)
+    full = xr.DataArray(whole("square", 3, 2, 2), dims=DIMS)
+    if plain:
+        lazy = lazy.copy(data=lazy.data + 0)
+    bad = np.array([True, False, False, True, False])
+    masks = [xr.DataArray(bad, dims=d) for d in DIMS[3:]]
+    maps = [map_frames(masked, lazy, m) for m in masks]
+    means = [m.mean("train") for m in maps]
+    found = dask.compute(*maps, *means)
+    expected = [full.where(~m) for m in masks]
+    for got, want in zip(
+        found, [*expected, *(e.mean("train") for e in expected)], strict=True
+    ):
+        np.testing.assert_allclose(got, want.transpose(*got.dims), rtol=1e-6)
+
+
+def test_no_frames_have_no_extremes():
+    lazy, _ = frames(name="ints", dtype="u2")
+    with pytest.raises(ValueError, match="shape"):
+        lazy.isel(train=slice(0, 0)).min("train").compute()
+
+
+def test_a_mean_has_the_same_bits_whatever_is_asked_beside_it(pieces):
+    lazy, _ = frames()
+    results = [
+        reduce_frames(
+            Statistics((), 0, False), lazy, dims=("train", "pulse"),
+            results=dict.fromkeys(names, np.float64),
+        )
+        for names in (("mean",), ("mean", "std", "count"))
+    ]  # fmt: skip
+    one, three = (dask.compute(r)[0]["mean"] for r in results)
+    assert one.values.tobytes() == three.values.tobytes()
+
+
+def test_a_label_beyond_the_bins_is_an_error():
+    lazy, _ = frames()
+    labels = xr.DataArray(np.arange(TRAINS), dims="train")
+    with pytest.raises(ValueError, match="label 6 of a frame is not below"):
+        binned(lazy, labels, ("train", "pulse")).compute()

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from xfelred import open_run
 from xfelred.errors import GeometryMismatchError, MissingConstantError
 from xfelred.geometry import Geometry, Panel, locate
+from xfelred.lazy import partition
 from xfelred.ops.integrate_azimuthally import integrate_azimuthally
 
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
@@ -557,3 +559,36 @@ def test_golden_azimuthal_binning_of_smalldata_tools(shared, case):
     same = (count == number)[first:]
     assert same[:, 2:].all()
     np.testing.assert_allclose(ours[first:][same], expected[first:][same], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+@pytest.mark.parametrize("layout", ["train", "frame"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"phi_bins": 4},
+        {"errors": "poisson"},
+        {"errors": "azimuthal"},
+        {"normalization": "mean"},
+        {"split": "bbox"},
+        {"split": "bbox", "phi_bins": 3, "errors": "poisson"},
+        {"split": "bbox", "errors": "azimuthal", "normalization": "mean"},
+    ],
+)
+def test_frames_from_files_give_what_frames_in_memory_give(
+    options, layout, ragged_run, monkeypatch
+):
+    monkeypatch.setattr(partition, "SUB_BLOCK", 2 << 19)
+    lazy = open_run(ragged_run.directory).frames(layout=layout, chunk_size="2MiB")
+    n = lazy.sizes["module"]
+    spread = np.moveaxis(np.indices((n, 512, 128)), 0, -1) * [600.0, 1.0, 1.0]
+    x, y = (spread[..., 2] + 40) * 2e-4, (spread[..., 0] + spread[..., 1]) * 2e-4
+    places = Geometry.from_positions(x, y, np.full_like(x, 0.5), energy=9300)
+    located = locate(lazy, places)
+    got = integrate_azimuthally(located, 40, **options).compute()
+    want = integrate_azimuthally(located.compute(), 40, **options).compute()
+    for name in want:
+        np.testing.assert_allclose(
+            got[name], want[name], rtol=1e-9, atol=1e-9, err_msg=name
+        )

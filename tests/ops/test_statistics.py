@@ -221,3 +221,14 @@ def test_history_units_and_names(values):
 def test_wrong_arguments_are_refused(values, arguments, message):
     with pytest.raises(ValueError, match=message):
         ops.statistics(frames_of(values), **arguments)
+
+
+def test_no_frames_in_memory_give_empty_statistics():
+    # Large enough that dask would choose chunks of its own.
+    empty = xr.DataArray(
+        np.zeros((0, 6, 2, 512, 128), "f4"),
+        dims=("train", "pulse", "module", "slow_scan", "fast_scan"),
+    )
+    found = ops.statistics(empty, dim=("train", "pulse")).compute()
+    assert (found["count"] == 0).all()
+    assert found["mean"].isnull().all()

@@ -69,12 +69,19 @@ def test_block_list_covers_every_element_once():
 
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 100))
 def test_batches_keep_the_order_and_the_limit(sizes, limit):
-    blocks = [(str(n), (), size) for n, size in enumerate(sizes)]
+    blocks = [(str(n), (slice(n, n + 1),), size) for n, size in enumerate(sizes)]
     made = list(batches(blocks, limit))
-    assert list(itertools.chain(*made)) == [(name, ()) for name, *_ in blocks]
+    assert list(itertools.chain(*made)) == [(name, r) for name, r, _ in blocks]
     for batch in made:
         total = sum(sizes[int(name)] for name, _ in batch)
         assert len(batch) == 1 or total <= limit
+
+
+def test_batches_keep_what_stands_in_one_place_together():
+    here, there = (slice(0, 2),), (slice(2, 4),)
+    blocks = [(name, r, 10) for r in (here, there) for name in ("mean", "std")]
+    made = list(batches(blocks, 5))
+    assert made == [[("mean", r), ("std", r)] for r in (here, there)]
 
 
 def test_store_of_nothing_is_fine():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,19 +88,42 @@ def start(
 
 
 def refuse_running(path: Path) -> None:
-    """Raise if a scheduler file belongs to a cluster that still answers."""
+    """Raise if a file is anything but the scheduler file of a cluster that ended."""
     if not path.exists():
         return
+    address = address_in(path)
+    if address is None:
+        raise OutputExistsError(
+            f"{path} is there already and is not a scheduler file; pass another"
+            " --scheduler-file"
+        )
+    if answers(address):
+        raise OutputExistsError(
+            f"{path} belongs to a cluster that is running at {address}; use it with"
+            f" xf.cluster.connect({str(path)!r}), or pass another --scheduler-file"
+        )
+    path.unlink()
+
+
+def address_in(path: Path) -> str | None:
+    """Return the address in a scheduler file; None if it is not one."""
     try:
-        client = xf.cluster.connect(path, timeout=SECONDS_TO_ANSWER)
-    except xf.cluster.ClusterError:
-        path.unlink()
-        return
-    client.close()
-    raise OutputExistsError(
-        f"{path} belongs to a cluster that is running; use it with"
-        f" xf.cluster.connect({str(path)!r}), or pass another --scheduler-file"
-    )
+        address = json.loads(path.read_bytes())["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return address if isinstance(address, str) and "://" in address else None
+
+
+def answers(address: str) -> bool:
+    """Tell whether anybody listens at an address; only a refusal says no."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), SECONDS_TO_ANSWER):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except (OSError, ValueError):
+        return True
 
 
 def describe(client: Any, path: Path, as_json: bool) -> None:

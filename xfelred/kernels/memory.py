@@ -23,7 +23,9 @@ def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArra
     n = prod(shape) * np.dtype(dtype).itemsize
     if n < PAGE_BACKED:
         return np.zeros(shape, dtype)
-    return np.frombuffer(mmap.mmap(-1, n), dtype).reshape(shape)
+    # Shared memory, which is the default, would be written by a forked child as well.
+    private = mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(private, dtype).reshape(shape)
 
 
 def is_uniform(values: NDArray[Any]) -> bool:

@@ -71,8 +71,8 @@ def accumulate(
     -------
     dict of arrays
         ``count`` int32, or int64 once states were merged, in the memory of one number
-        while all pixels have the same; with sums ``s1`` and, for variances, ``pivot``
-        and ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
+        while all pixels have the same; with sums ``pivot``, ``s1`` and, for variances,
+        ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
     """
     x = native(x)
     block, shape = canonical(x, axes)
@@ -112,9 +112,9 @@ def empty_state(
     """Return the state of no frames."""
     state: State = {"count": uniform(0, shape)}
     if needs & SUMS:
-        state["s1"] = page_backed(shape)
+        state |= {"pivot": page_backed(shape), "s1": page_backed(shape)}
     if needs & SQUARES:
-        state |= {"pivot": page_backed(shape), "s2": page_backed(shape)}
+        state["s2"] = page_backed(shape)
     if needs & EXTREMA:
         state |= {"low": np.zeros(shape, dtype), "high": np.zeros(shape, dtype)}
         state["seen"] = np.zeros(shape, bool)
@@ -160,22 +160,22 @@ def add_all(x: NDArray[Any], at: State, n: int) -> int:
     if "s1" not in at:
         has_none = x.dtype.kind in "iub" or not np.isnan(x).any()
         return x.shape[0] * -(-x.shape[2] // TILE) if has_none else 0
-    if "s2" not in at:
-        return int(add_complete(x, at["s1"]))
     if n == 0:
         find_pivots(x, np.zeros(at["s1"].shape, np.int32), at["pivot"])
+    if "s2" not in at:
+        return int(add_complete(x, at["pivot"], at["s1"]))
     return int(add_complete_squares(x, at["pivot"], at["s1"], at["s2"]))
 
 
 def add_some(x: NDArray[Any], at: State, count: NDArray[np.int32], first: int) -> None:
     """Add pixels to counts of their own, without NaN and without `first` tiles."""
-    if "s2" in at:
-        find_pivots(x, count, at["pivot"])
-        add_moments(x, count, at["pivot"], at["s1"], at["s2"], True, first)
-    elif "s1" in at:
-        add_moments(x, count, at["s1"], at["s1"], at["s1"], False, first)
-    else:
+    if "s1" not in at:
         add_counts(x, count)
+        return
+    find_pivots(x, count, at["pivot"])
+    squares = "s2" in at
+    s2 = at["s2"] if squares else at["s1"]
+    add_moments(x, count, at["pivot"], at["s1"], s2, squares, first)
 
 
 def merge(states: Sequence[State]) -> State:
@@ -183,13 +183,14 @@ def merge(states: Sequence[State]) -> State:
     out = dict(states[0])
     for other in states[1:]:
         n = (out["count"], other["count"])
-        if "s2" in out:
-            out["pivot"], out["s1"], out["s2"] = combined(
-                n[0], out["pivot"], out["s1"], out["s2"],
-                n[1], other["pivot"], other["s1"], other["s2"],
+        if "s1" in out:
+            q = [s.get("s2", s["s1"]) for s in (out, other)]
+            out["pivot"], out["s1"], squares = combined(
+                n[0], out["pivot"], out["s1"], q[0],
+                n[1], other["pivot"], other["s1"], q[1],
             )  # fmt: skip
-        elif "s1" in out:
-            out["s1"] = out["s1"] + other["s1"]
+            if "s2" in out:
+                out["s2"] = squares
         out["count"] = added(*n)
         if "low" in out:
             one, two = out["seen"], other["seen"]
@@ -225,16 +226,13 @@ def result(state: State, name: str, ddof: int) -> NDArray[Any]:
         value = state["low" if name == "min" else "high"]
         kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
         return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
-    if name == "sum" and "pivot" not in state:
-        return state["s1"]
     out = page_backed(n.shape)
     if name == "sum":
         return np.add(state["pivot"] * n, state["s1"], out=out)
     with np.errstate(invalid="ignore", divide="ignore"):
         if name == "mean":
             np.divide(state["s1"], n, out=out)
-            if "pivot" in state:
-                out += state["pivot"]
+            out += state["pivot"]
             out[n == 0] = np.nan
             return out
         free = n - (1 if name == "sem" else ddof)

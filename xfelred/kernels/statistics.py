@@ -1,7 +1,8 @@
 """Running moments and extrema of pixels over frames, in one pass.
 
-Where squares are asked for, sums run over deviations from a pivot (the first good value
-of each pixel), so that the variance does not lose its digits on a large pedestal:
+Sums run over deviations from a pivot (the first good value of each pixel), so that
+the variance does not lose its digits on a large pedestal; a mean does the same whether
+or not the variance is asked for, so that it has the same bits:
 ``mean = pivot + s1 / n`` and ``m2 = s2 - s1**2 / n`` (Chan, Golub & LeVeque 1983,
 doi:10.1080/00031305.1983.10483115; states are combined by their eq. 2.1b).
 
@@ -35,15 +36,17 @@ def find_pivots(
 
 
 @njit(nogil=True, cache=True)
-def add_complete(x: NDArray[Any], s1: NDArray[np.float64]) -> int:
+def add_complete(
+    x: NDArray[Any], pivot: NDArray[np.float64], s1: NDArray[np.float64]
+) -> int:
     """Add pixels to their sums tile by tile, up to the first tile with a NaN in it.
 
     Parameters
     ----------
     x : any real dtype (a, r, b)
         Pixels; not modified.
-    s1 : float64 (a, b)
-        Sums; updated.
+    pivot, s1 : float64 (a, b)
+        Pivot and sum of ``x - pivot``; the sum is updated.
 
     Returns
     -------
@@ -55,12 +58,12 @@ def add_complete(x: NDArray[Any], s1: NDArray[np.float64]) -> int:
     for a in range(x.shape[0]):
         for lo in range(0, n_b, TILE):
             hi = min(lo + TILE, n_b)
-            s = sums[: hi - lo]
+            p, s = pivot[a, lo:hi], sums[: hi - lo]
             s[:] = 0.0
             for r in range(x.shape[1]):
                 row = x[a, r, lo:hi]
                 for i in range(hi - lo):
-                    s[i] += np.float64(row[i])
+                    s[i] += np.float64(row[i]) - p[i]
             if has_nan(s):
                 return done
             add_to(s, s1[a, lo:hi])
@@ -75,7 +78,7 @@ def add_complete_squares(
     s1: NDArray[np.float64],
     s2: NDArray[np.float64],
 ) -> int:
-    """Do as `add_complete` for ``x - pivot`` and its square."""
+    """Do as `add_complete`, and add up the squares; s1 gets the same bits."""
     n_b, done = x.shape[2], 0
     sums, squares = np.empty(TILE), np.empty(TILE)
     for a in range(x.shape[0]):
@@ -135,7 +138,7 @@ def add_moments(
     pivot, s1, s2 : float64 (a, b)
         Pivot, sum and sum of squares of ``x - pivot``; the sums are updated.
     squares : bool
-        False leaves `pivot` and `s2` alone: sums are of `x` itself.
+        False leaves `s2` alone.
     first : int
         Number of tiles to skip, because `add_complete` has added them.
     """
@@ -147,9 +150,9 @@ def add_moments(
             if tile < first:
                 continue
             hi = min(lo + TILE, n_b)
-            n, s = count[a, lo:hi], s1[a, lo:hi]
+            n, p, s = count[a, lo:hi], pivot[a, lo:hi], s1[a, lo:hi]
             if squares:
-                p, q = pivot[a, lo:hi], s2[a, lo:hi]
+                q = s2[a, lo:hi]
                 for r in range(x.shape[1]):
                     row = x[a, r, lo:hi]
                     for i in range(hi - lo):
@@ -166,7 +169,7 @@ def add_moments(
                         v = np.float64(row[i])
                         good = v == v
                         n[i] += one if good else zero
-                        s[i] += v if good else 0.0
+                        s[i] += v - p[i] if good else 0.0
 
 
 @njit(nogil=True, cache=True)

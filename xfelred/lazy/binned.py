@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,17 @@ class BinStatistics:
         shape = tuple(x.shape[i] if i in axes else 1 for i in range(x.ndim))
         label = np.broadcast_to(labels, shape).ravel()
         frames = x.transpose((*axes, *kept)).reshape(-1, *(x.shape[i] for i in kept))
+        if label.size and label.max() >= self.n_bins:
+            raise ValueError(
+                f"label {label.max()} of a frame is not below the number of bins,"
+                f" {self.n_bins}"
+            )
         state = {} if state is None else state
+        bins = grouped(state)
         for number in np.unique(label[label >= 0]).tolist():
             rows = np.flatnonzero(label == number)
-            here = {k: state[name] for k, name in self.names(state, number)}
             taken = frames[as_range(rows)]
-            new = moments.accumulate(here or None, taken, (0,), needs)
+            new = moments.accumulate(bins.get(number), taken, (0,), needs)
             state |= {f"{number}/{k}": v for k, v in new.items()}
         if not state:
             # What shape results have must be known even where no frame is in a bin.
@@ -59,21 +64,11 @@ class BinStatistics:
             state = {f"-1/{k}": v for k, v in empty.items()}
         return state
 
-    def names(self, state: State, number: int) -> list[tuple[str, str]]:
-        """Return (name in the state of one bin, name in the whole state)."""
-        start = f"{number}/"
-        return [(n.removeprefix(start), n) for n in state if n.startswith(start)]
-
-    def bins(self, state: State) -> Iterator[tuple[int, State]]:
-        """Yield the number and the state of every bin."""
-        for number in sorted({int(name.partition("/")[0]) for name in state}):
-            yield number, {k: state[name] for k, name in self.names(state, number)}
-
     def combine(self, states: Sequence[State]) -> State:
         """Put the states of every bin together in their order."""
         found: dict[int, list[State]] = {}
         for state in states:
-            for number, one in self.bins(state):
+            for number, one in grouped(state).items():
                 found.setdefault(number, []).append(one)
         return {
             f"{number}/{k}": v
@@ -85,7 +80,7 @@ class BinStatistics:
         """Return one statistic of all bins; NaN, or 0 for counts and sums, if empty."""
         values = {
             number: moments.result(one, result, self.ddof)
-            for number, one in self.bins(state)
+            for number, one in grouped(state).items()
         }
         first = next(iter(values.values()))
         out = page_backed((self.n_bins, *first.shape), first.dtype)
@@ -95,6 +90,15 @@ class BinStatistics:
             if number >= 0:
                 out[number] = value
         return np.moveaxis(out, 0, -1)
+
+
+def grouped(state: State) -> dict[int, State]:
+    """Return the state of every bin by its number."""
+    bins: dict[int, State] = {}
+    for name, value in state.items():
+        number, _, key = name.partition("/")
+        bins.setdefault(int(number), {})[key] = value
+    return dict(sorted(bins.items()))
 
 
 def as_range(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:

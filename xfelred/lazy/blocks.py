@@ -131,6 +131,13 @@ def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:
     return {str(d): c for d, c in zip(array.dims, array.chunks, strict=True)}
 
 
+def in_blocks(data: Any, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Return an array in memory, or an ordinary dask array, in certain blocks."""
+    if isinstance(data, da.Array):
+        return data.rechunk(chunks)
+    return da.from_array(data, chunks=chunks)
+
+
 def plain_map(
     arrays: list[xr.DataArray], chunks: dict[str, tuple[int, ...]], make: dict[str, Any]
 ) -> da.Array:
@@ -138,7 +145,7 @@ def plain_map(
     lazy, dims = [], []
     for array in arrays:
         d = tuple(str(x) for x in array.dims)
-        lazy.append(da.asarray(array.data).rechunk(tuple(chunks[x] for x in d)))
+        lazy.append(in_blocks(array.data, tuple(chunks[x] for x in d)))
         dims.append(d)
     # The arguments enter the layer as blocks; these only carry shapes and tokens.
     placeholders = tuple(

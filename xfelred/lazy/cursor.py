@@ -154,7 +154,7 @@ class Cursor:
             except BrokenFileError as error:
                 shots = found.shot[lo:hi][found.target[lo:hi] == which]
                 raise BrokenFileError(
-                    f"{error}. Needed for {self.named(shots)}"
+                    f"{error}. Needed for {self.named(shots)} of {dataset}"
                 ) from error
 
     def named(self, shots: IntArray) -> str:

@@ -15,7 +15,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.kernels.memory import joined
-from xfelred.lazy.blocks import chunks_of
+from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.cursor import Cursor
 from xfelred.lazy.nodes import Const, Node, aligned, evaluate, narrow, sizes
 from xfelred.lazy.partition import partition, regions
@@ -204,7 +204,7 @@ def stream_leaves(
     cut = partition(nodes[0], kept)
     # In the order of the array, so that parts follow each other as shots do.
     reduced = tuple(d for d in nodes[0].dims if d in reduced)
-    token = tokenize(reduction, [n.token for n in nodes], cut.chunks, kept)
+    token = tokenize(reduction, [(n.token, n.dims) for n in nodes], cut.chunks, kept)
     make = StreamMaker(
         reduction,
         tuple(nodes),
@@ -277,16 +277,13 @@ def block_leaves(
     """Return leaves that reduce the blocks of ordinary dask arrays."""
     chunks = chunks_of(arrays[0])
     reduced = tuple(str(d) for d in arrays[0].dims if d in reduced)
-    lazy = [
-        da.asarray(a.data).rechunk(tuple(chunks[str(d)] for d in a.dims))
-        for a in arrays
-    ]
+    lazy = [in_blocks(a.data, tuple(chunks[str(d)] for d in a.dims)) for a in arrays]
     arg_dims = tuple(tuple(str(d) for d in a.dims) for a in arrays)
     numblocks = {d: len(c) for d, c in chunks.items()}
     make = BlockMaker(
         reduction, tuple(a.name for a in lazy), arg_dims, numblocks, kept, reduced
     )
-    token = tokenize(reduction, make.names, kept, reduced)
+    token = tokenize(reduction, make.names, arg_dims, kept, reduced)
     n_parts = prod(numblocks[d] for d in reduced)
     kept_chunks = tuple(chunks[d] for d in kept)
     return Leaves(kept_chunks, n_parts, token, make, tuple(lazy))

@@ -86,7 +86,7 @@ class View:
     @property
     def token(self) -> str:
         """Identity of the recipe."""
-        return tokenize("view", self.arg.token, self.dims)
+        return tokenize("view", self.arg.token, self.arg.dims, self.dims)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,8 @@ class Map:
     @property
     def token(self) -> str:
         """Identity of the recipe."""
-        tokens = [arg.token for arg in self.args]
+        # With their dims: a mask along rows is not one along columns.
+        tokens = [(arg.token, arg.dims) for arg in self.args]
         kernel = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
         return tokenize(
             kernel,

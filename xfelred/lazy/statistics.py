@@ -62,6 +62,8 @@ class Statistics:
         value = moments.result(state, result, self.ddof)
         if result == "sum" and self.integer:
             return np.rint(value).astype(np.int64)
+        if result in ("min", "max") and self.integer:
+            return value.astype(np.float64, copy=False)
         return value
 
 
@@ -90,8 +92,10 @@ def streamed(name: str, array: PlannedArray, kwargs: dict[str, Any]) -> da.Array
     floating = array.dtype.kind == "f"
     if not axes or (floating and which == name) or array.dtype.kind not in "iuf":
         return None
-    if which in ("sum", "min", "max") and not floating and array.itemsize > EXACT:
-        return None
+    if which in ("sum", "min", "max") and not floating:
+        empty = which != "sum" and 0 in (array.shape[i] for i in axes)
+        if empty or array.itemsize > EXACT:
+            return None
     dims = [array.node.dims[i] for i in axes]
     dtype = getattr(np, name)(np.ones(1, array.dtype)).dtype
     statistic = Statistics((), int(kwargs.get("ddof", 0)), not floating)

@@ -121,7 +121,9 @@ def integrate_azimuthally(
         tuple(sizes.values()), normalization == "mean", errors or "", len(masks)
     )
     companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
-    integrate = two_passes if errors == "azimuthal" else one_pass
+    # The maps of split pixels hold for all modules together.
+    whole_frames = errors == "azimuthal" or split != "no"
+    integrate = whole_at_once if whole_frames else module_by_module
     found = integrate(da, companions, axis.dims, sizes, setup)
     result = described(found, da, whole_counts=split == "no")
     result = result.assign_coords(rings.edge_coords(axis, edges, phi_edges))
@@ -179,7 +181,7 @@ class RingSums:
         return azimuthal.averages(state, self.setup)[result]
 
 
-def one_pass(
+def module_by_module(
     da: xr.DataArray,
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
@@ -194,14 +196,14 @@ def one_pass(
     )  # fmt: skip
 
 
-def two_passes(
+def whole_at_once(
     da: xr.DataArray,
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
     sizes: dict[str, int],
     setup: azimuthal.Rings,
 ) -> dict[str, xr.DataArray]:
-    """Return quantities that need all pixels of a frame a second time."""
+    """Return quantities for which a kernel needs all pixels of a frame."""
     names = quantities(setup)
     packed = map_frames(
         azimuthal.integrate_azimuthally,

@@ -131,17 +131,17 @@ def batches(
     blocks : iterable of (name, region, bytes)
         As `block_list` gives them.
     limit_bytes : int
-        Most bytes of a group; one block may be larger.
+        Most bytes of a group, but for what several arrays have in one place: that
+        stays together, because they share what it is computed from.
     limit_blocks : int, optional
-        Most blocks of a group. What several arrays have in one place stays together
-        where the bytes allow it: they share what they are computed from.
+        Most blocks of a group.
     """
     group: list[tuple[str, Region]] = []
     total = 0
     for name, region, n_bytes in blocks:
         many = limit_blocks is not None and len(group) >= limit_blocks
         elsewhere = bool(group) and region != group[-1][1]
-        if group and (total + n_bytes > limit_bytes or (many and elsewhere)):
+        if elsewhere and (many or total + n_bytes > limit_bytes):
             yield group
             group, total = [], 0
         group.append((name, region))

@@ -89,7 +89,7 @@ def write(
             " write a .zarr first, then convert it with another xf.write"
         )
     ds = prepare(obj)
-    with only_writer(path), explained(path, resume=resume):
+    with explained(path, resume=resume), only_writer(path):
         if resume:
             resume_zarr(ds, path, overwrite=overwrite)
         else:

@@ -101,7 +101,7 @@ def inflate(data: Bytes, room: Bytes, options: Options) -> Bytes:
     try:
         raw = deflate.zlib_decompress(data, len(room))
     except deflate.DeflateError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"damaged, or more than {len(room)} bytes") from error
     if len(raw) != len(room):
         raise ValueError(f"deflate gives {len(raw)} bytes instead of {len(room)}")
     return np.frombuffer(raw, np.uint8)
@@ -300,10 +300,11 @@ def pipeline_of(filters: list[tuple[int, Options]]) -> tuple[Stage, ...] | None:
     """Return how to undo all filters; None if h5py must."""
     stages = [stage_of(number, options) for number, options in filters]
     known = tuple(s for s in stages if s is not None)
-    # After a second compressor the length of what the first gave is not known.
-    if len(known) < len(stages) or sum(s.packs for s in known) > 1:
-        return None
-    return known
+    # What stands behind a compressor, or a second one, gets data of unknown length.
+    packing = [i for i, s in enumerate(known) if s.packs]
+    behind = filters[packing[0] + 1 :] if packing else []
+    odd = any(number != h5py.h5z.FILTER_FLETCHER32 for number, _ in behind)
+    return None if odd or len(known) < len(stages) else known
 
 
 def make_readable(dataset: h5py.Dataset) -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -34,16 +33,20 @@ class Table:
     ----------
     mask : int64 or None
         Bit i set: filter i was skipped; None: none was anywhere.
+    complete : bool
+        Every chunk was written.
     """
 
     offset: Ints
     size: Ints
     mask: Ints | None
+    complete: bool
 
-    @cached_property
-    def complete(self) -> bool:
-        """Tell whether every chunk was written."""
-        return bool((self.offset >= 0).all())
+
+def table_of(offset: Ints, size: Ints, mask: Ints) -> Table:
+    """Return the table of some arrays."""
+    complete = bool((offset >= 0).all())
+    return Table(offset, size, mask if mask.any() else None, complete)
 
 
 @dataclass(eq=False)
@@ -93,7 +96,7 @@ class ChunkIndex:
         arrays = load_arrays(self.key(), n) if n > WORTH_A_FILE else None
         if arrays is None:
             return None
-        table = Table(arrays[0], arrays[1], arrays[2] if arrays[2].any() else None)
+        table = table_of(*arrays)
         wrong = self.faults(table) or ("other chunks" if self.differs(table) else "")
         if wrong:
             log.debug("index of %s in the cache is wrong: %s", self.path, wrong)
@@ -164,4 +167,4 @@ def ask_all(dataset: h5py.Dataset, grid: tuple[int, ...]) -> Table:
         mask[at] = [c[1] for c in found]
         offset[at] = [c[2] for c in found]
         size[at] = [c[3] for c in found]
-    return Table(offset, size, mask if mask.any() else None)
+    return table_of(offset, size, mask)

@@ -7,7 +7,6 @@ file format specification, version 3.0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -47,17 +46,17 @@ class Layout:
     stages: tuple[Stage, ...]
     index: ChunkIndex | None
 
-    @cached_property
+    @property
     def row_bytes(self) -> int:
         """Bytes of one row of a chunk in memory."""
         return prod(self.chunk[1:]) * self.dtype.itemsize
 
-    @cached_property
+    @property
     def grid(self) -> tuple[int, ...]:
         """Number of chunks along each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
 
-    @cached_property
+    @property
     def per_row(self) -> int:
         """Number of chunks side by side."""
         return prod(self.grid[1:])
