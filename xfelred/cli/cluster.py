@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -97,7 +97,7 @@ def refuse_running(path: Path) -> None:
             f"{path} is there already and is not a scheduler file; pass another"
             " --scheduler-file"
         )
-    if answers(address):
+    if answers(path, address):
         raise OutputExistsError(
             f"{path} belongs to a cluster that is running at {address}; use it with"
             f" xf.cluster.connect({str(path)!r}), or pass another --scheduler-file"
@@ -114,8 +114,11 @@ def address_in(path: Path) -> str | None:
     return address if isinstance(address, str) and "://" in address else None
 
 
-def answers(address: str) -> bool:
-    """Tell whether anybody listens at an address; only a refusal says no."""
+def answers(path: Path, address: str) -> bool:
+    """Tell whether a cluster is there; only a refused connection says no."""
+    with suppress(xf.cluster.ClusterError):
+        xf.cluster.connect(path, timeout=SECONDS_TO_ANSWER).close()
+        return True
     host, _, port = address.partition("://")[2].rpartition(":")
     try:
         with socket.create_connection((host, int(port)), SECONDS_TO_ANSWER):
