@@ -64,6 +64,8 @@ from xfelred.products import blocks
 
 path, suffix, seconds, log, limit, resume = json.loads(sys.argv[1])
 blocks.batches.__defaults__ = (1,)
+# Who runs in the background may have been started with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if limit:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
