@@ -85,8 +85,9 @@ def integrate_azimuthally(
     -------
     Dataset
         On (..., [phi,] q), lazy: `intensity`; `sigma`, its standard error, if `errors`;
-        `count` of pixels (sum of shares if split); `norm`, the sum of corrections. A
-        bin without pixels holds NaN and count 0.
+        `count` of pixels (sum of shares if split); `norm`, what the sum of signals was
+        divided by: the sum of corrections ("ratio"), or the count ("mean"). A bin
+        without pixels holds NaN and count 0.
 
     Raises
     ------
