@@ -18,7 +18,7 @@ import pytest
 from xfelred.errors import BrokenFileError
 from xfelred.lazy import ReadPlan, Rows, one_each
 from xfelred.lazy import load as load_plan
-from xfelred.readers import hdf5
+from xfelred.readers import hdf5, hdf5_raw
 from xfelred.readers.hdf5_files import OpenFiles, default_limit
 
 SHAPE = (40, 6, 8)
@@ -110,7 +110,7 @@ LIMITED = """
 import resource, sys, threading
 import numpy as np
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5
+from xfelred.readers import hdf5, hdf5_raw
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
 hdf5.OPEN_FILES.limit = 1000
@@ -162,15 +162,19 @@ def test_file_that_was_cut_off_is_an_error(files, paths):
 
 def hook(monkeypatch, action):
     """Do something to the file at the first read of bytes, before it."""
-    real, done = os.preadv, []
+    done = []
 
-    def preadv(*args):
-        if not done:
-            done.append(1)
-            action()
-        return real(*args)
+    def hooked(read):
+        def first(*args):
+            if not done:
+                done.append(1)
+                action()
+            return read(*args)
 
-    monkeypatch.setattr(os, "preadv", preadv)
+        return first
+
+    monkeypatch.setattr(os, "preadv", hooked(os.preadv))
+    monkeypatch.setattr(hdf5_raw, "read_ranges", hooked(hdf5_raw.read_ranges))
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

@@ -24,9 +24,14 @@ def rows_of(*runs):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Bytes of every call of preadv."""
+    """Bytes of every call of preadv, and of every piece that the loop reads."""
     calls = []
-    real = os.preadv
+    real, loop = os.preadv, hdf5_raw.read_ranges
+
+    def ranges(file, start, size, memory, at):
+        n = loop(file, start, size, memory, at)
+        calls.extend([size] * n)
+        return n
 
     def preadv(*args):
         n = real(*args)
@@ -34,6 +39,7 @@ def counted(monkeypatch):
         return n
 
     monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(hdf5_raw, "read_ranges", ranges)
     return calls
 
 
@@ -79,20 +85,12 @@ def test_neighbours_are_read_by_one_call(tmp_path, counted, layout):
     assert counted == [24 * ROW]
 
 
-def test_neighbours_go_to_scattered_places_by_one_call(tmp_path, counted):
+def test_neighbours_go_to_scattered_places_without_a_copy(tmp_path, counted):
     path = make(tmp_path)
     out = np.zeros((24, 2, 64, 96), "f4")[:, 1]
     check(path, rows_of((0, 24, 0)), WHOLE, out=out)
-    assert counted == [24 * ROW]
+    assert counted == 24 * [ROW]
     assert (out.base.reshape(24, 2, 64, 96)[:, 0] == 0).all()
-
-
-def test_more_pieces_than_one_call_takes(tmp_path, counted, monkeypatch):
-    monkeypatch.setattr(hdf5_raw, "IOV_MAX", 7)
-    path = make(tmp_path)
-    out = np.zeros((24, 2, 64, 96), "f4")[:, 1]
-    check(path, rows_of((0, 24, 0)), WHOLE, out=out)
-    assert counted == [7 * ROW, 7 * ROW, 7 * ROW, 3 * ROW]
 
 
 @pytest.mark.parametrize("most", [1000, 24575, 24577])
@@ -104,6 +102,8 @@ def test_short_reads_are_continued(tmp_path, monkeypatch, most):
         return real(fd, [views[0][:most]], offset)
 
     monkeypatch.setattr(os, "preadv", short)
+    # The loop stops early, so that the rest goes through preadv.
+    monkeypatch.setattr(hdf5_raw, "read_ranges", lambda *_: 0)
     path = make(tmp_path)
     check(path, rows_of((0, 24, 0)), WHOLE)
     out = np.zeros((24, 2, 64, 96), "f4")[:, 1]

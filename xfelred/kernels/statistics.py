@@ -53,14 +53,22 @@ def add_complete(
     int
         Number of tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
     """
-    n_b, done = x.shape[2], 0
+    n_r, n_b, done = x.shape[1], x.shape[2], 0
     sums = np.empty(TILE)
     for a in range(x.shape[0]):
         for lo in range(0, n_b, TILE):
             hi = min(lo + TILE, n_b)
             p, s = pivot[a, lo:hi], sums[: hi - lo]
             s[:] = 0.0
-            for r in range(x.shape[1]):
+            # Four rows at a time: a sum is loaded and stored once for four values.
+            for r in range(0, n_r - 3, 4):
+                x0, x1 = x[a, r, lo:hi], x[a, r + 1, lo:hi]
+                x2, x3 = x[a, r + 2, lo:hi], x[a, r + 3, lo:hi]
+                for i in range(hi - lo):
+                    d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
+                    d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
+                    s[i] += (d0 + d1) + (d2 + d3)
+            for r in range(n_r - n_r % 4, n_r):
                 row = x[a, r, lo:hi]
                 for i in range(hi - lo):
                     s[i] += np.float64(row[i]) - p[i]
@@ -79,7 +87,7 @@ def add_complete_squares(
     s2: NDArray[np.float64],
 ) -> int:
     """Do as `add_complete`, and add up the squares; s1 gets the same bits."""
-    n_b, done = x.shape[2], 0
+    n_r, n_b, done = x.shape[1], x.shape[2], 0
     sums, squares = np.empty(TILE), np.empty(TILE)
     for a in range(x.shape[0]):
         for lo in range(0, n_b, TILE):
@@ -87,7 +95,15 @@ def add_complete_squares(
             p, s, q = pivot[a, lo:hi], sums[: hi - lo], squares[: hi - lo]
             s[:] = 0.0
             q[:] = 0.0
-            for r in range(x.shape[1]):
+            for r in range(0, n_r - 3, 4):
+                x0, x1 = x[a, r, lo:hi], x[a, r + 1, lo:hi]
+                x2, x3 = x[a, r + 2, lo:hi], x[a, r + 3, lo:hi]
+                for i in range(hi - lo):
+                    d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
+                    d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
+                    s[i] += (d0 + d1) + (d2 + d3)
+                    q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+            for r in range(n_r - n_r % 4, n_r):
                 row = x[a, r, lo:hi]
                 for i in range(hi - lo):
                     d = np.float64(row[i]) - p[i]

@@ -89,7 +89,7 @@ def read_runs(layout: Layout, raw: RawFile, rows: Rows, out: NDArray[Any]) -> No
     runs = rows.start.tolist(), rows.count.tolist(), rows.place.tolist()
     for row, n, place in zip(*runs, strict=True):
         part = memory[place * size : (place + n) * size]
-        raw.fill([part], start + row * size, layout.name)
+        raw.fill(part, start + row * size, layout.name)
 
 
 def rowed(rows: Rows, out: NDArray[Any]) -> Rowed:
@@ -191,7 +191,7 @@ def copy_pieces(
         n = end - begin
         size = (n - 1) * step + pieces.length
         block = scratch("block", size)
-        raw.fill([byte_span(block)], int(start[begin]), layout.name)
+        raw.fill(byte_span(block), int(start[begin]), layout.name)
         values: NDArray[Any] = np.ndarray(
             (n, *pieces.shape), layout.dtype, block.data, 0, (step, *pieces.strides)
         )
@@ -249,7 +249,7 @@ def read_packed(
         first = batch[0].offset
         size = max(c.offset + c.size for c in batch) - first
         packed = scratch("packed", size)
-        raw.fill([byte_span(packed)], first, layout.name)
+        raw.fill(byte_span(packed), first, layout.name)
         for chunk in batch:
             begin = chunk.offset - first
             data = packed[begin : begin + chunk.size]

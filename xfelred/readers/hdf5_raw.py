@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
-
-IOV_MAX = 1024  # pieces of memory that one call of preadv takes
+from xfelred.kernels.gather import read_ranges
 
 
 class Identity(NamedTuple):
@@ -48,57 +46,48 @@ class RawFile:
         if hasattr(self, "number"):
             os.close(self.number)
 
-    def fill(self, views: Sequence[memoryview], offset: int, name: str) -> None:
-        """Fill pieces of memory, one after the other, with bytes from `offset` on.
+    def fill(self, memory: memoryview, offset: int, name: str) -> None:
+        """Fill memory with bytes from `offset` on.
 
         Raises
         ------
         BrokenFileError
             At the end of the file; `name` is the dataset that needs the bytes.
         """
-        while views:
-            n = os.preadv(self.number, views[:IOV_MAX], offset)
+        while len(memory):
+            n = os.preadv(self.number, [memory], offset)
             if n == 0:
                 raise BrokenFileError(
                     f"{self.path} ends at byte {offset}, in the middle of {name}: it"
                     " was cut off"
                 )
             offset += n
-            views = beyond(views, n)
+            memory = memory[n:]
 
     def gather(
         self, start: NDArray[Any], size: int, memory: memoryview, at: NDArray[Any],
         name: str,
     ) -> None:  # fmt: skip
-        """Read pieces of `size` bytes from `start` to the places `at` of `memory`.
-
-        Neighbours in the file are read by one call.
-        """
-        # Mostly a few pieces, for which loops are faster than arrays.
-        starts, places = start.tolist(), at.tolist()
-        i, n = 0, len(starts)
-        while i < n:
-            offset, begin, end = starts[i], places[i], places[i] + size
-            views, behind = [], offset + size
-            i += 1
-            while i < n and starts[i] == behind:
-                if places[i] != end:
-                    views.append(memory[begin:end])
-                    begin = end = places[i]
-                end += size
-                behind += size
-                i += 1
-            views.append(memory[begin:end])
-            self.fill(views, offset, name)
+        """Read pieces of `size` bytes from `start` to the places `at` of `memory`."""
+        n = len(start)
+        if not n:
+            return
+        if at.min() < 0 or at.max() + size > len(memory):
+            raise ValueError(f"pieces of {name} lie outside their memory")
+        if follow(start, size) and follow(at, size):
+            begin = int(at[0])
+            self.fill(memory[begin : begin + n * size], int(start[0]), name)
+            return
+        address = np.frombuffer(memory, np.uint8).ctypes.data
+        for i in range(read_ranges(self.number, start, size, address, at), n):
+            # What the loop could not read: this says why, or finishes the job.
+            place = int(at[i])
+            self.fill(memory[place : place + size], int(start[i]), name)
 
 
-def beyond(views: Sequence[memoryview], n: int) -> list[memoryview]:
-    """Return what is left to fill after `n` bytes."""
-    for i, view in enumerate(views):
-        if n < len(view):
-            return [view[n:], *views[i + 1 :]]
-        n -= len(view)
-    return []
+def follow(start: NDArray[Any], size: int) -> bool:
+    """Tell whether pieces of a size lie one behind the other."""
+    return len(start) == 1 or bool((np.diff(start) == size).all())
 
 
 def byte_span(array: NDArray[Any]) -> memoryview:
