@@ -198,7 +198,7 @@ def test_sectors_wrap_round_the_circle(phi_edges):
     np.testing.assert_allclose(out.phi_edges, phi_edges)
 
 
-@pytest.mark.parametrize("split", ["no", "bbox"])
+@pytest.mark.parametrize("split", ["no", "bbox", "full"])
 def test_sectors_of_the_full_circle_add_up_to_the_ring(split):
     da = locate(frames(), geometry())
     ring = integrate_azimuthally(da, 6, split=split)
@@ -320,7 +320,7 @@ def test_frames_that_were_not_recorded_do_not_count_as_zeros():
     assert np.isnan(out.intensity[6, 1]).all()
 
 
-@pytest.mark.parametrize("split", ["no", "bbox"])
+@pytest.mark.parametrize("split", ["no", "bbox", "full"])
 def test_pixels_without_a_position_are_left_out(split):
     """Two panels that leave out two rows, as a CrystFEL file may."""
     upper, lower = (
@@ -353,7 +353,10 @@ def test_pixels_may_be_selected_after_locate():
     ("kwargs", "message"),
     [
         ({"unit": "d"}, "unit='d'.*two_theta"),
-        ({"split": "full"}, "split='full'.*'no', 'bbox'"),
+        ({"split": "pseudo"}, "split='pseudo'.*'no', 'bbox', 'full'"),
+        ({"sigma_clip": 0.0}, "sigma_clip=0.0; wanted more than 0"),
+        ({"sigma_clip": 3.0, "max_iterations": 0}, "max_iterations=0"),
+        ({"dummy": 0, "delta_dummy": -1.0}, "delta_dummy=-1.0"),
         ({"normalization": "sum"}, "normalization"),
         ({"errors": "gauss"}, "errors"),
         ({"q_bins": 0}, "q_bins=0"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xfelred.errors import GeometryMismatchError, listing
 from xfelred.geometry.angles import Angles, angles_of
 from xfelred.geometry.core import Geometry, size
+from xfelred.geometry.corners import GEOMETRY, corner_angles, recalled, remember
 from xfelred.names import (
     FAST,
     LONG_NAME,
@@ -80,6 +81,7 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
         name: xr.Variable(dims, values[index], described(name, arrays))
         for name, values in arrays.items()
     }
+    coords[TWO_THETA].attrs[GEOMETRY] = remember(fitted)
     out = da.assign_coords(coords)
     out.attrs = {
         **da.attrs,
@@ -125,6 +127,26 @@ def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         low, high = np.nanmin(arrays[radial] - half), np.nanmax(arrays[radial] + half)
         attrs[FULL_RANGE] = [max(0.0, float(low)), float(high)]
     return attrs
+
+
+def corners_of(da: xr.DataArray, radial: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return radial coordinate and azimuth of the corners of the pixels of an array.
+
+    Returns
+    -------
+    radius, phi : float64 (corner, *pixel dims)
+        Over the pixels of `da`, which has been located in this process.
+    """
+    geometry = recalled(da[TWO_THETA])
+    try:
+        index, _ = pixel_index(da, geometry)
+    except GeometryMismatchError as error:
+        raise GeometryMismatchError(
+            f"the corners of selected pixels are not known: {error}. Give whole"
+            " modules and mark pixels in bad_pixels, or use split='bbox'"
+        ) from error
+    radius, phi = corner_angles(geometry, radial)
+    return radius[:, *index], phi[:, *index]
 
 
 def fit(da: xr.DataArray, geometry: Geometry) -> Geometry:

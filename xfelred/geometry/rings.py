@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
-from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH
-from xfelred.kernels import splitting
+from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH, corners_of
+from xfelred.kernels import polygons, splitting
 from xfelred.names import (
     LONG_NAME,
     PHI,
@@ -40,7 +40,9 @@ class Axis:
         Pixel dims.
     values : float64 (pixel dims)
     half : float64 (pixel dims), or None
-        Half widths, if pixels are split.
+        Half widths, if pixels are split evenly over the range that they cover.
+    corners : (radius, phi), float64 (corner, pixel dims), or None
+        If pixels are split by area.
     full_range : (lowest, highest)
         Over the whole geometry.
     attrs : dict
@@ -51,32 +53,38 @@ class Axis:
     dims: tuple[str, ...]
     values: Floats
     half: Floats | None
+    corners: tuple[Floats, Floats] | None
     full_range: tuple[float, float]
     attrs: dict[str, Any]
 
 
-def radial_axis(da: xr.DataArray, name: str, split: bool) -> Axis:
+def radial_axis(da: xr.DataArray, name: str, split: str) -> Axis:
     """Return the radial coordinate of an array that has been located."""
     source = coord = pixel_coord(da, name)
     values = coord.values.astype(np.float64)
-    half = None
-    if split:
+    half = corners = None
+    if split != "no":
         source = pixel_coord(da, name + HALF_WIDTH)
+    if split == "bbox":
         half = source.values.astype(np.float64)
+    if split == "full":
+        corners = corners_of(da, name)
     if FULL_RANGE in source.attrs:
         low, high = source.attrs[FULL_RANGE]
     else:
-        spread = 0.0 if half is None else half
+        spread = 0.0 if split == "no" else source.values
         low, high = np.nanmin(values - spread), np.nanmax(values + spread)
     attrs = {k: v for k, v in coord.attrs.items() if k in {UNITS, LONG_NAME}}
     dims = tuple(str(d) for d in coord.dims)
-    return Axis(name, dims, values, half, (max(0.0, float(low)), float(high)), attrs)
+    full_range = (max(0.0, float(low)), float(high))
+    return Axis(name, dims, values, half, corners, full_range, attrs)
 
 
 def pixel_coord(da: xr.DataArray, name: str) -> xr.DataArray:
     """Return a coordinate of the pixels, or raise the error that says how to get it."""
     if name in da.coords and da[name].ndim:
-        return da[name]
+        # Chunking an array chunks its coordinates, which are in memory nevertheless.
+        return da[name].compute(scheduler="synchronous")
     if TWO_THETA not in da.coords:
         advice = "apply geometry.locate(da, geometry) first"
     elif name in {Q, Q + HALF_WIDTH} and Q not in da.coords:
@@ -187,6 +195,9 @@ def bin_maps(
     """
     shape = axis.values.shape
     values, good = axis.values.ravel(), (good & np.isfinite(axis.values)).ravel()
+    if axis.corners is not None:
+        entries = polygon_entries(axis.corners, edges, phi_edges, good)
+        return [m.reshape(shape) for m in splitting.packed_entries(*entries)]
     if axis.half is None:
         bins = positions(values, edges)
         if phi_edges is not None:
@@ -208,6 +219,22 @@ def bin_maps(
         )
         entries = splitting.product_entries(sectors, entries, len(edges) - 1)
     return [m.reshape(shape) for m in splitting.packed_entries(*entries)]
+
+
+def polygon_entries(
+    corners: tuple[Floats, Floats],
+    edges: Floats,
+    phi_edges: Floats | None,
+    good: NDArray[np.bool_],
+) -> splitting.Entries:
+    """Return bins and shares of pixels that are split by area."""
+    radius, phi = (c.reshape(len(c), -1) for c in corners)
+    sectors = None
+    if phi_edges is not None:
+        sectors = closed(phi_edges)
+        phi = phi + (unrolled(phi[0], phi_edges) - phi[0])
+    good = good & np.isfinite(radius).all(axis=0)
+    return polygons.polygon_entries(radius, phi, edges, sectors, good)
 
 
 def positions(values: Floats, edges: Floats) -> NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from xfelred.kernels.binning import (
     add_spread,
     add_totals,
 )
+from xfelred.kernels.clipping import clipped
 from xfelred.kernels.splitting import unpacked_entries
 
 # A bin whose count is below is empty: what is left are rounding errors of split pixels.
@@ -40,12 +41,23 @@ class Rings:
         Error model; adds sigma to the result.
     n_masks : int
         Number of masks behind the maps.
+    dummy, delta_dummy : float
+        Value of pixels without data, and how far from it they may be; NaN: none.
+    clip : float
+        Leave out pixels farther than so many standard deviations from the mean of
+        their bin; 0: none.
+    clip_repeats : int
+        Passes of that at most.
     """
 
     shape: tuple[int, ...]
     mean: bool = False
     errors: str = ""
     n_masks: int = 0
+    dummy: float = np.nan
+    delta_dummy: float = 0.0
+    clip: float = 0.0
+    clip_repeats: int = 5
 
     @property
     def n_bins(self) -> int:
@@ -76,6 +88,10 @@ def prepared(
     for bad in maps[n_maps:]:
         if bad.any():
             frames = np.where(bad == 0, frames, np.nan)
+    if not np.isnan(rings.dummy):
+        # Differences of unsigned counts would wrap.
+        distance = np.abs(np.subtract(frames, rings.dummy, dtype=np.float64))
+        frames = np.where(distance <= rings.delta_dummy, np.nan, frames)
     pixels = int(np.prod(block.shape[-n_core:], dtype=np.int64))
     frames = plain_numbers(frames.reshape(-1, pixels))
     weights = factor.reshape(-1).astype(np.float64, copy=False)
@@ -179,6 +195,12 @@ def integrate_azimuthally(
     block.
     """
     ready = prepared(block, factor, maps, n_core, rings)
+    if rings.clip:
+        frames = clipped(
+            ready.frames, ready.gain, ready.norms, ready.entries, rings.n_bins,
+            rings.clip, rings.clip_repeats,
+        )  # fmt: skip
+        ready = replace(ready, frames=frames)
     sums = block_sums(ready, rings)
     if rings.errors == "azimuthal":
         flat = Rings((rings.n_bins,), rings.mean)

@@ -29,6 +29,7 @@ TASK = 256 << 20  # bytes that a task reads, if there are as many
 LARGE_TASK = 512 << 20  # and in long runs
 MANY_TASKS, MAX_TASKS = 256, 8192
 MAX_STATE = 2 << 20  # elements of the result in one task
+FRAMES = 8  # that kernels with a result for every frame like to have side by side
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,53 @@ def sub_blocks(
     if module is not None and module not in whole_dims(node):
         inside[module] = min(1, length[module])
     least, goal = stored_pieces(node)
+
+    def piece_bytes() -> float:
+        return task_bytes * prod(inside[x] / n for x, n in length.items() if n)
+
     stay = next((d for d in lead[1:] if d in kept and length[d] > 1), None)
     if stay and goal == SUB_BLOCK and lead[0] not in kept:
         state = prod(length[d] for d in kept) // length[stay]
         fitting = max(least.get(stay, 1), SUB_STATE // max(state, 1), 1)
         inside[stay] = min(length[stay], fitting)
+    if lead and set(lead) <= set(kept):
+        n_frames = prod(inside[d] for d in lead)
+        frame = piece_bytes() / max(n_frames, 1)
+        goal = frames_together(node, inside, kept, frame * min(FRAMES, n_frames), goal)
     for d in lead:
-        now = task_bytes * prod(inside[x] / n for x, n in length.items() if n)
+        now = piece_bytes()
         if now > goal:
             fitting = max(least.get(d, 1), int(inside[d] * goal / now), 1)
             inside[d] = min(inside[d], fitting)
     return inside
+
+
+def frames_together(
+    node: Node, inside: dict[str, int], kept: tuple[str, ...], wanted: float, goal: int
+) -> int:
+    """Return the bytes of a sub-block that holds a few frames of `wanted` bytes.
+
+    Large frames are cut along slow_scan, unless a map or the file needs their rows
+    together.
+    """
+    if wanted <= goal:
+        return goal
+    rows, least = rows_together(node)
+    if rows not in kept and rows not in whole_dims(node):
+        some = min(inside[rows], max(least, int(inside[rows] * goal / wanted)))
+        wanted *= some / inside[rows]
+        inside[rows] = some
+    return max(goal, min(int(wanted), MAX_SUB_BLOCK))
+
+
+def rows_together(node: Node) -> tuple[str, int]:
+    """Return the slow axis of the pixels, and how much of it is stored in one piece."""
+    least, name = 1, ""
+    for source in sources(node):
+        name = source.dims[-2]
+        if source.plan.chunk:
+            least = max(least, source.plan.chunk[-2])
+    return name, least
 
 
 def stored_pieces(node: Node) -> tuple[dict[str, int], int]:

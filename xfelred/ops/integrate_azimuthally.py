@@ -38,12 +38,16 @@ def integrate_azimuthally(
     phi_bins: Bins | None = None,
     unit: Literal["q", "two_theta"] = "q",
     q_range: tuple[float, float] | None = None,
-    split: Literal["no", "bbox"] = "no",
+    split: Literal["no", "bbox", "full"] = "no",
     solid_angle: bool = True,
     polarization: float | None = None,
     normalization: Literal["ratio", "mean"] = "ratio",
     errors: Literal["poisson", "azimuthal"] | None = None,
     bad_pixels: xr.DataArray | ArrayLike | None = None,
+    dummy: float | None = None,
+    delta_dummy: float = 0.0,
+    sigma_clip: float | None = None,
+    max_iterations: int = 5,
 ) -> xr.Dataset:
     """Average every frame over rings, or over rings and sectors.
 
@@ -63,9 +67,10 @@ def integrate_azimuthally(
     q_range : (lowest, highest), optional
         What an int of `q_bins` spans. By default all pixels of the geometry, whatever
         is bad or missing.
-    split : {"no", "bbox"}
-        A pixel belongs to the bin of its centre, or is shared out over the bins that it
-        covers.
+    split : {"no", "bbox", "full"}
+        A pixel belongs to the bin of its centre; or is shared out evenly over the range
+        from its centre to the corner farthest in radius (and in azimuth); or by the
+        area of its outline.
     solid_angle : bool
         Correct for the solid angle of the pixels.
     polarization : float, optional
@@ -80,6 +85,14 @@ def integrate_azimuthally(
     bad_pixels : DataArray or array, optional
         Non-zero: pixel is left out. On pixel dims, or with frame dims as well; matched
         by labels such as module numbers where both have them.
+    dummy, delta_dummy : float, optional
+        Pixels with this value, or no farther from it than `delta_dummy`, are left out,
+        frame by frame.
+    sigma_clip : float, optional
+        Leave out pixels farther than so many standard deviations from the mean of their
+        bin (of signal / correction), frame by frame; again until none is left.
+    max_iterations : int
+        Passes of `sigma_clip` at most.
 
     Returns
     -------
@@ -103,7 +116,8 @@ def integrate_azimuthally(
     (doi:10.1107/S1600576715004306).
     """
     check_choices(unit, split, normalization, errors)
-    axis = rings.radial_axis(da, unit, split=split != "no")
+    check_clipping(sigma_clip, max_iterations, delta_dummy)
+    axis = rings.radial_axis(da, unit, split)
     edges = rings.radial_edges(axis, q_bins, q_range)
     phi_edges = None if phi_bins is None else rings.azimuth_edges(phi_bins)
     factor = rings.correction(da, axis, solid_angle, polarization)
@@ -119,11 +133,18 @@ def integrate_azimuthally(
     if phi_edges is not None:
         sizes = {PHI: len(phi_edges) - 1, **sizes}
     setup = azimuthal.Rings(
-        tuple(sizes.values()), normalization == "mean", errors or "", len(masks)
+        tuple(sizes.values()),
+        mean=normalization == "mean",
+        errors=errors or "",
+        n_masks=len(masks),
+        dummy=np.nan if dummy is None else float(dummy),
+        delta_dummy=float(delta_dummy),
+        clip=float(sigma_clip or 0.0),
+        clip_repeats=max_iterations,
     )
     companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
     # The maps of split pixels hold for all modules together.
-    whole_frames = errors == "azimuthal" or split != "no"
+    whole_frames = errors == "azimuthal" or split != "no" or sigma_clip is not None
     integrate = whole_at_once if whole_frames else module_by_module
     found = integrate(da, companions, axis.dims, sizes, setup)
     result = described(found, da, whole_counts=split == "no")
@@ -144,6 +165,10 @@ def integrate_azimuthally(
         normalization=normalization,
         errors=errors,
         bad_pixels=bad,
+        dummy=dummy,
+        delta_dummy=delta_dummy,
+        sigma_clip=sigma_clip,
+        max_iterations=max_iterations,
     )
 
 
@@ -230,13 +255,25 @@ def check_choices(
     """Raise ValueError for an option that does not exist."""
     for name, value, known in (
         ("unit", unit, (Q, TWO_THETA)),
-        ("split", split, ("no", "bbox")),
+        ("split", split, ("no", "bbox", "full")),
         ("normalization", normalization, ("ratio", "mean")),
         ("errors", errors, (None, "poisson", "azimuthal")),
     ):
         if value not in known:
             wanted = listing(map(repr, known))
             raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
+
+
+def check_clipping(
+    sigma_clip: float | None, max_iterations: int, delta_dummy: float
+) -> None:
+    """Raise ValueError for a threshold that leaves nothing."""
+    if sigma_clip is not None and not sigma_clip > 0:
+        raise ValueError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations={max_iterations}; wanted at least 1")
+    if not delta_dummy >= 0:
+        raise ValueError(f"delta_dummy={delta_dummy}; wanted 0 or more")
 
 
 def on_pixels(
