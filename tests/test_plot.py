@@ -206,3 +206,67 @@ def test_overview_has_four_plots(picture, profiles, pulses, available, tmp_path)
     titles = [ax.get_title("left") for ax in figure.axes]
     assert len([title for title in titles if title]) == 4
     assert figure.get_suptitle() == "r0001"
+
+
+@pytest.fixture
+def rings():
+    phi = np.linspace(-np.pi, np.pi, 36, endpoint=False)
+    values = np.random.default_rng(0).random((4, 36)).astype("f4")
+    values[1, 3:6] = np.nan
+    return xr.DataArray(
+        dask.array.from_array(values, chunks=(4, 36)),
+        {
+            "radius": ("radius", 40.0 + np.arange(4), {"units": "pixel"}),
+            "phi": ("phi", phi, {"units": "rad"}),
+            "q": ("radius", 2.0 + 0.01 * np.arange(4), {"units": "1/angstrom"}),
+        },
+        ("radius", "phi"),
+        name="polar",
+    )
+
+
+def test_polar_shows_rings_upwards_with_q_and_degrees(rings):
+    ax = plot.polar(rings)
+    assert ax.get_ylabel() == "q (Å⁻¹)"
+    assert ax.get_xlabel() == "azimuth (degree)"
+    (mesh,) = ax.collections
+    assert mesh.get_array().mask.sum() == 3
+    low, high = ax.get_xlim()
+    assert low == pytest.approx(-185)
+    assert high == pytest.approx(175)
+    ax = plot.polar(rings.drop_vars("q").rename(phi="lag"))
+    assert ax.get_ylabel() == "radius (pixel)"
+    assert ax.get_xlabel() == "difference of azimuth (degree)"
+
+
+def test_polar_says_what_to_do_with_more_dims(rings):
+    with pytest.raises(ValueError, match=r"plot\.polar shows 2 dims.*select a shot"):
+        plot.polar(rings.expand_dims(train=3))
+
+
+def test_ring_is_drawn_over_the_image(picture):
+    ax = plot.ring((3.0, 4.0, 2.5), plot.image(picture))
+    (circle,) = ax.patches
+    assert circle.center == (3.0, 4.0)
+    assert circle.radius == 2.5
+    (centre,) = ax.lines
+    assert (centre.get_xdata()[0], centre.get_ydata()[0]) == (3.0, 4.0)
+
+
+def test_correlation_shows_half_a_turn_without_the_peak_at_zero():
+    lag = np.arange(72) * 2 * np.pi / 72
+    found = xr.Dataset(
+        {"correlation": ("lag", np.cos(lag)), "sem": ("lag", np.full(72, 0.1))},
+        {"lag": lag},
+    )
+    ax = plot.correlation(found, expected=[np.pi / 3])
+    curve = ax.lines[-1]
+    assert curve.get_xdata()[0] == pytest.approx(10)
+    assert curve.get_xdata()[-1] == pytest.approx(180)
+    np.testing.assert_allclose(
+        curve.get_ydata(), np.cos(np.radians(curve.get_xdata())), atol=1e-12
+    )
+    assert [t.get_text() for t in ax.texts] == ["60.0°"]
+    assert len(plot.correlation(found.drop_vars("sem")).collections) == 0
+    with pytest.raises(ValueError, match="select or average rings"):
+        plot.correlation(found.expand_dims(radius=2))

@@ -11,7 +11,16 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=("ops", "geometry", "masks", "synth", "plot", "errors", "cluster"),
+    submodules=(
+        "ops",
+        "geometry",
+        "masks",
+        "pairs",
+        "synth",
+        "plot",
+        "errors",
+        "cluster",
+    ),
     names={
         "xfelred.readers.open": ("open_run",),
         "xfelred.readers.euxfel": (
@@ -28,7 +37,7 @@ __getattr__, __dir__, __all__ = attach(
             "identify_multimod_detectors",
             "stack_detector_data",
         ),
-        "xfelred.products": ("write", "write_virtual_cxi"),
+        "xfelred.products": ("write", "write_polar", "write_virtual_cxi"),
         "xfelred.errors": (
             "XfelredError",
             "SourceNameError",

@@ -18,6 +18,11 @@ Y = "y"
 X = "x"
 Q = "q"
 PHI = "phi"
+RADIUS = "radius"
+LAG = "lag"
+COS_PSI = "cos_psi"
+PAIR = "pair"
+MEMBER = "member"
 
 # Coordinates that travel with a detector array.
 CELL = "cell"
@@ -28,6 +33,16 @@ BAD_PIXELS = "bad_pixels"
 TWO_THETA = "two_theta"
 SOLID_ANGLE = "solid_angle"
 POLARIZATION = "polarization"
+ABSOLUTE_GAIN = "absolute_gain"
+
+# Coordinates that tell shots from each other.
+SHUTTER_OPEN = "shutter_open"
+BEAM = "beam"
+LASER_ON = "laser_on"
+PHOTON_ENERGY = "photon_energy"
+PHOTON_ENERGY_OK = "photon_energy_ok"
+DETECTOR_STATUS = "detector_status"
+IN_EVENT_TABLE = "in_event_table"
 
 # Attributes.
 UNITS = "units"

@@ -6,7 +6,7 @@ import xarray as xr
 from xfelred.cli import demo
 from xfelred.cli.main import run
 
-SMALL = ["--trains", "6", "--pulses", "3"]
+SMALL = ["--trains", "6", "--pulses", "3", "--shots", "60"]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,21 @@ def test_products_of_the_demo_hold_the_run(made):
     # The rings that `synth` simulates.
     assert min(abs(strongest - np.array([0.8, 1.3, 1.9, 2.5]))) < 0.03
     assert made.figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_correlation_of_the_demo_is_that_of_gold(made):
+    directory = made.run.parent
+    assert (directory / "gold.png").read_bytes().startswith(b"\x89PNG")
+    with h5py.File(directory / "gold.h5") as file:
+        np.testing.assert_allclose(file["x_center"][()], 194.3, atol=0.1)
+        np.testing.assert_allclose(file["y_center"][()], 188.8, atol=0.1)
+        rows = file["correlation"][:]
+        lag = np.degrees(file["entry/data/lag"][:])
+    ring = rows[len(rows) // 2 - 1 : len(rows) // 2 + 2].mean(axis=0)
+    for low, high, angle in ((30, 96, 74.66), (96, 160, 118.10)):
+        here = (lag > low) & (lag < high)
+        assert abs(lag[here][np.argmax(ring[here])] - angle) < 1.5
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
-"""`xfelred demo`: from a simulated run to products on disk, with the code to copy."""
+"""`xfelred demo`: from simulated runs to products on disk, with the code to copy."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import geometry, ops, plot, synth
+from xfelred.cli.demo_gold import gold_demo
+from xfelred.cli.demo_session import new_directory, say
 from xfelred.cli.progress import progress
-from xfelred.errors import OutputExistsError
 from xfelred.names import PIXEL_DIMS, PULSE, TRAIN
 
 DETECTOR = "SPB_DET_AGIPD1M-1"
@@ -24,7 +24,6 @@ QUADRANTS = [(-525, 625), (-550, -10), (520, -160), (542.5, 475)]
 DISTANCE_M, ENERGY_EV = 0.2, 9300.0
 # A module that is broken, one that is lost half way, one that skips some trains.
 BROKEN, LOST, SKIPPING = 12, 9, 3
-MARKER = "simulated_by_xfelred_demo.txt"
 N_BINS = 400
 
 
@@ -62,9 +61,17 @@ class Places:
     "--pulses", default=6, show_default=True, type=click.IntRange(2, 350), metavar="N",
     help="X-ray pulses in most trains.",
 )  # fmt: skip
+@click.option(
+    "--shots", default=200, show_default=True, type=click.IntRange(20), metavar="N",
+    help="X-ray shots of the simulated SACLA run; a shot is about 0.6 MB.",
+)  # fmt: skip
 @click.option("--seed", default=1, show_default=True, help="Of the random numbers.")
-def demo(directory: Path, trains: int, pulses: int, seed: int) -> None:
-    """Simulate an AGIPD run, analyse it, and write the results to DIRECTORY."""
+def demo(directory: Path, trains: int, pulses: int, shots: int, seed: int) -> None:
+    """Simulate runs, analyse them, and write the results to DIRECTORY.
+
+    A run of an AGIPD detector is averaged and integrated around the beam; a run with
+    gold crystals at SACLA is taken to its angular correlation.
+    """
     places = Places.under(directory)
     directory.mkdir(parents=True, exist_ok=True)
     panels = geometry.Geometry.from_quad_positions(
@@ -76,9 +83,10 @@ def demo(directory: Path, trains: int, pulses: int, seed: int) -> None:
     located = show_geometry(frames, panels)
     profiles = write_products(located, places)
     draw(located, profiles, panels, places)
+    gold = gold_demo(directory, shots, seed)
     click.echo()
     click.echo("The results are here:")
-    for path in (places.run, places.image, places.profiles, places.figure):
+    for path in (places.run, places.image, places.profiles, places.figure, *gold):
         click.echo(f"  {path}")
 
 
@@ -86,13 +94,11 @@ def simulate(
     directory: Path, panels: geometry.Geometry, n_trains: int, n_pulses: int, seed: int
 ) -> None:
     """Write a run with ragged trains, gaps and hot pixels; replace only an own one."""
-    remove_own(directory)
     trains = range(FIRST_TRAIN, FIRST_TRAIN + n_trains)
     few = max(1, n_pulses // 2)
     kept = [n_pulses if n % 5 else few for n in range(1, n_trains + 1)]
     skipped = trains[n_trains // 6 : n_trains // 3]
-    directory.mkdir()
-    (directory / MARKER).write_text("Simulated; `xfelred demo` may replace this.\n")
+    new_directory(directory)
     synth.euxfel.write_run(
         directory,
         detector=DETECTOR,
@@ -109,26 +115,6 @@ def simulate(
         jitter=0.2,
         seed=seed,
     )
-
-
-def remove_own(directory: Path) -> None:
-    """Delete the run of an earlier demo; raise if the directory is something else."""
-    if not directory.exists():
-        return
-    if not (directory / MARKER).is_file():
-        raise OutputExistsError(
-            f"{directory} exists and was not made by xfelred demo;"
-            " choose another directory: xfelred demo DIRECTORY"
-        )
-    shutil.rmtree(directory)
-
-
-def say(code: str, *results: object) -> None:
-    """Print a line of code as in a Python session, and what it gives."""
-    click.echo()
-    click.secho(f">>> {code}", bold=True)
-    for result in results:
-        click.echo(str(result))
 
 
 def open_frames(directory: Path) -> xr.DataArray:

@@ -13,7 +13,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
-from xfelred.geometry import constructors
+from xfelred.geometry import constructors, sacla
 from xfelred.geometry.energy import energy_to_wavelength
 from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
 from xfelred.geometry.pixels import as_numbers, cut, selected
@@ -27,8 +27,8 @@ PHI_CONVENTION = "phi = atan2(y, x), from x towards y"
 class Geometry:
     """Positions of the pixels of a detector, in metres from the sample.
 
-    Made by `flat`, `lcls` or one of the ``from_...`` methods. Immutable, picklable and
-    tokenized by dask by its content.
+    Made by `flat`, `lcls`, `sacla` or one of the ``from_...`` methods. Immutable,
+    picklable and tokenized by dask by its content.
 
     Attributes
     ----------
@@ -82,6 +82,7 @@ class Geometry:
     from_poni = classmethod(constructors.from_poni)
     from_positions = classmethod(constructors.from_positions)
     from_quad_positions = classmethod(constructors.from_quad_positions)
+    sacla = classmethod(sacla.sacla)
 
     def __post_init__(self) -> None:
         if self.positions is not None:

@@ -6,6 +6,7 @@ from xfelred.lazy.blocks import map_frames
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.leaves import Reduction, State
 from xfelred.lazy.nodes import Const, Map, Node, Source, View
+from xfelred.lazy.pairwise import map_pairs, reduce_pairs
 from xfelred.lazy.partition import block_chunks
 from xfelred.lazy.reduce import reduce_frames
 from xfelred.lazy.source import Patterns, ReadPlan, RowReader, Rows, one_each
@@ -30,7 +31,9 @@ __all__ = [
     "block_chunks",
     "load",
     "map_frames",
+    "map_pairs",
     "one_each",
     "planned",
     "reduce_frames",
+    "reduce_pairs",
 ]

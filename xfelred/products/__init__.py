@@ -1,6 +1,7 @@
 """Results on disk."""
 
+from xfelred.products.polar_file import write_polar
 from xfelred.products.virtual_cxi import write_virtual_cxi
 from xfelred.products.write import write
 
-__all__ = ["write", "write_virtual_cxi"]
+__all__ = ["write", "write_polar", "write_virtual_cxi"]

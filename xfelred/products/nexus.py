@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ TIME_UNITS = {
 }
 
 
-def write_nexus(ds: xr.Dataset, path: Path) -> None:
+def write_nexus(ds: xr.Dataset, path: Path, at_root: Collection[str] = ()) -> None:
     """Write a prepared Dataset as NXroot / NXentry / NXdata, block by block.
 
     The group ``/entry/data`` holds all variables and coordinates; variables on
@@ -40,6 +41,8 @@ def write_nexus(ds: xr.Dataset, path: Path) -> None:
         As `prepare` returns it.
     path : Path
         The file to make.
+    at_root : collection of str
+        Variables that are to be found under their bare names, too.
     """
     signal = main_signal(ds)
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
@@ -53,6 +56,8 @@ def write_nexus(ds: xr.Dataset, path: Path) -> None:
         # What xarray needs to tell coordinates from variables.
         data.attrs["coordinates"] = " ".join(str(n) for n in ds.coords)
         link_errors(data, ds)
+        for name in at_root:
+            file[name] = h5py.SoftLink(f"/entry/data/{name}")
         if signal is not None:
             describe_plot(data, ds, signal)
             add_plots(entry, data, ds, signal)

@@ -21,7 +21,8 @@ from xfelred.products.zarr_store import refuse_unfinished, resume_zarr, write_za
 
 logger = logging.getLogger("xfelred.products")
 
-WRITERS: dict[str, Callable[[xr.Dataset, Path], None]] = {
+Writer = Callable[[xr.Dataset, Path], None]
+WRITERS: dict[str, Writer] = {
     ".zarr": write_zarr,
     ".nxs": write_nexus,
     ".h5": write_nexus,
@@ -88,13 +89,19 @@ def write(
             f"resume=True works with .zarr only, got {path.suffix!r};"
             " write a .zarr first, then convert it with another xf.write"
         )
-    ds = prepare(obj)
-    with explained(path, resume=resume), only_writer(path):
-        if resume:
-            resume_zarr(ds, path, overwrite=overwrite)
-        else:
-            refuse_unfinished(path, overwrite=overwrite)
-            with atomic_output(path, overwrite=overwrite) as partial:
-                writer(ds, partial)
+    if not resume:
+        return write_whole(prepare(obj), path, writer, overwrite=overwrite)
+    with explained(path, resume=True), only_writer(path):
+        resume_zarr(prepare(obj), path, overwrite=overwrite)
+    logger.info("wrote %s", path)
+    return path
+
+
+def write_whole(ds: xr.Dataset, path: Path, writer: Writer, *, overwrite: bool) -> Path:
+    """Write a prepared Dataset, so that nothing unfinished carries the name."""
+    with explained(path, resume=False), only_writer(path):
+        refuse_unfinished(path, overwrite=overwrite)
+        with atomic_output(path, overwrite=overwrite) as partial:
+            writer(ds, partial)
     logger.info("wrote %s", path)
     return path

@@ -7,12 +7,14 @@ from glob import glob
 from importlib.metadata import entry_points
 from typing import Any
 
-from xfelred.errors import UnknownFormatError, did_you_mean
+from xfelred.errors import BrokenFileError, UnknownFormatError, did_you_mean
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.reader import READER as EUXFEL
+from xfelred.readers.hdf5 import open_group
+from xfelred.readers.sacla.reader import READER as SACLA
 
 GROUP = "xfelred.readers"
-BUILT_IN = (EUXFEL,)
+BUILT_IN = (EUXFEL, SACLA)
 
 
 def readers() -> dict[str, Reader]:
@@ -39,9 +41,11 @@ def open_run(
     ----------
     source : path, list of paths, glob, or proposal number
         European XFEL: a run directory, a file, a list or glob of files, an open
-        ``extra_data`` collection, or a proposal together with `run`.
+        ``extra_data`` collection, or a proposal together with `run`. SACLA: a file that
+        DataConvert wrote.
     run : int or str, optional
-        Run number within a proposal.
+        Run number within a proposal, or within a SACLA file that holds several: 300001
+        or "run_300001".
     data : str or list of str, optional
         Which data of a proposal: "raw", "proc", "default" (both, raw ones for equal
         names), "all" (both, corrected ones for equal names).
@@ -50,7 +54,11 @@ def open_run(
     facility : str, optional
         Use the reader of this facility whatever the files look like.
     **options
-        Options of the reader; European XFEL: ``inc_suspect_trains``.
+        Options of the reader. European XFEL: ``inc_suspect_trains``. SACLA:
+        ``dark_first=50``, how many shots at the head of the run are dark, and
+        ``dark_below=1.0``, the mean intensity below which a shot is dark; both count
+        only where the file does not tell; ``duplicate_tags="first"``, to open a run
+        whose event table names a tag twice.
 
     Returns
     -------
@@ -64,6 +72,8 @@ def open_run(
         If no reader recognises the files, also because all of them are damaged.
     BrokenFileError
         If `facility` is given and no file can be read.
+    MultiRunError
+        If a SACLA file holds several runs and `run` is not given.
     ValueError
         If there is no reader for `facility`.
     """
@@ -75,8 +85,15 @@ def open_run(
                 f" There are: {', '.join(sorted(known))}"
             )
         return known[facility].open(source, run, data, include, **options)
-    reader = EUXFEL if run is not None else recognised(source, known)
+    # With a run, anything but a file is a proposal.
+    proposal = run is not None and not is_file(source)
+    reader = EUXFEL if proposal else recognised(source, known)
     return reader.open(source, run, data, include, **options)
+
+
+def is_file(source: Any) -> bool:
+    """Return whether a source is the path of a file."""
+    return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
 
 
 def recognised(source: Any, known: dict[str, Reader]) -> Reader:
@@ -90,9 +107,19 @@ def recognised(source: Any, known: dict[str, Reader]) -> Reader:
     looked = "; ".join(f"{r.facility}: {r.looks_for}" for r in known.values())
     raise UnknownFormatError(
         f"{source} is no run of a known facility: looked into {len(paths)} file(s) for"
-        f" {looked}. If the files are damaged copy them again; if you know better pass"
-        " facility="
+        f" {looked}.{unreadable(paths)} If the files are damaged copy them again; if"
+        " you know better pass facility="
     )
+
+
+def unreadable(paths: list[str]) -> str:
+    """Say why a file cannot be opened, such as that it is still being written."""
+    for path in paths:
+        try:
+            open_group(path, "/")
+        except BrokenFileError as error:
+            return f" {error}."
+    return ""
 
 
 def candidates(source: Any) -> list[str]:

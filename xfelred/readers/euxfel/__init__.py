@@ -12,9 +12,9 @@ from xfelred.readers.euxfel.finding import identify_multimod_detectors
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.open import H5File, RunDirectory, open_source, recognises
 from xfelred.readers.euxfel.run import Run
-from xfelred.readers.euxfel.selection import by_id, by_index
 from xfelred.readers.euxfel.source_data import SourceData
 from xfelred.readers.euxfel.stack import stack_detector_data
+from xfelred.readers.selection import by_id, by_index
 
 __all__ = [
     "AGIPD1M",

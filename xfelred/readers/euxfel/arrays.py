@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from xfelred.names import CELL, FAST, MODULE, SLOW
+from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.frame_keys import FrameKeyData, short_label
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
-from xfelred.readers.euxfel.plans import entry_window
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector

@@ -22,12 +22,12 @@ from xfelred.readers.euxfel.identify import (
 from xfelred.readers.euxfel.mask import Mask, checked_value, combined_bits
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
 from xfelred.readers.euxfel.module_table import ModuleTable, module_table
-from xfelred.readers.euxfel.selection import (
+from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
+from xfelred.readers.selection import (
     check_split,
     select_train_ids,
     split_evenly,
 )
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run

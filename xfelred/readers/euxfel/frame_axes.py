@@ -24,15 +24,15 @@ from xfelred.names import (
     SLOW,
     TRAIN,
 )
-from xfelred.readers.euxfel.labels import N_GAINS, Labels, matches
+from xfelred.readers.euxfel.labels import N_GAINS, Labels
 from xfelred.readers.euxfel.module_plans import Layout
-from xfelred.readers.euxfel.selection import ById, ByIndex
 from xfelred.readers.hdf5 import read_cells
+from xfelred.readers.selection import ById, ByIndex, matches
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
     from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
-    from xfelred.readers.euxfel.frames import FramesRequest
+    from xfelred.readers.request import FramesRequest
 
 
 @dataclass(frozen=True)

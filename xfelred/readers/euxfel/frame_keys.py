@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from xfelred.lazy import Patterns
 from xfelred.names import DATA_GAIN, FAST, MODULE, SLOW
+from xfelred.readers.entry import checked_fill, entry_window
 from xfelred.readers.euxfel.labels import Labels
 from xfelred.readers.euxfel.mask import Mask
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
 from xfelred.readers.euxfel.module_plans import (
     Layout,
     Pixels,
-    checked_fill,
     module_plan,
 )
-from xfelred.readers.euxfel.plans import counted_patterns, entry_window
+from xfelred.readers.euxfel.plans import counted_patterns
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector

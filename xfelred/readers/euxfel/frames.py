@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,14 +18,11 @@ from xfelred.lazy import Map, Node, Source, block_chunks, planned
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
-    CELL,
     FAST,
     FINGERPRINT,
     FRAME,
-    GAIN,
     LONG_NAME,
     MODULE,
-    N_PULSES,
     PULSE,
     RECORDED,
     SLOW,
@@ -34,6 +30,8 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import jsonable, record
+from xfelred.readers.coordinates import describe
+from xfelred.readers.entry import checked_fill, entry_window
 from xfelred.readers.euxfel.frame_axes import (
     FrameAxes,
     cell_axes,
@@ -43,51 +41,15 @@ from xfelred.readers.euxfel.frame_axes import (
 from xfelred.readers.euxfel.mask import mask_node
 from xfelred.readers.euxfel.module_plans import (
     Pixels,
-    checked_fill,
     module_plan,
     stored_as,
 )
-from xfelred.readers.euxfel.plans import entry_window
+from xfelred.readers.request import FramesRequest
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
 
 log = logging.getLogger(__name__)
-
-CHOICES = {
-    "layout": ("train", "frame"),
-    "bad_pixels": ("apply", "keep", None),
-    "missing": ("fill", "drop", "raise"),
-}
-
-
-@dataclass(frozen=True)
-class FramesRequest:
-    """What `frames` was asked for, checked."""
-
-    key: str
-    pulses: Any
-    layout: Literal["train", "frame"]
-    modules: Any
-    roi: Any
-    fill_value: Any
-    astype: Any
-    bad_pixels: Literal["apply", "keep"] | None
-    chunk_size: str | int
-    missing: Literal["fill", "drop", "raise"]
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a word that is not a choice."""
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {choices}, not {getattr(self, name)!r}"
-                )
-        if parse_bytes(self.chunk_size) < 1:
-            raise ValueError(
-                "chunk_size must be positive, such as '128MiB', not"
-                f" {self.chunk_size!r}"
-            )
 
 
 def frames(
@@ -324,25 +286,6 @@ def pixel_coordinates(
         if n < full and d in (SLOW, FAST):
             coords[d] = np.arange(full)[w]
     return coords
-
-
-def describe(array: xr.DataArray) -> None:
-    """Give every coordinate its unit and a long name."""
-    names = {
-        TRAIN: "train ID",
-        PULSE: "pulse ID",
-        MODULE: "module number",
-        CELL: "memory cell",
-        GAIN: "gain stage (0 high, 1 medium, 2 low)",
-        AVAILABLE: "data were recorded",
-        RECORDED: "the train has this pulse",
-        N_PULSES: "number of pulses in the train",
-        SLOW: "pixel along the slow axis",
-        FAST: "pixel along the fast axis",
-    }
-    for name, text in names.items():
-        if name in array.coords:
-            array[name].attrs = {UNITS: "1", LONG_NAME: text}
 
 
 def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:

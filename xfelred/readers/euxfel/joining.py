@@ -11,8 +11,8 @@ import numpy as np
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.locate import check_conflicts
 from xfelred.readers.euxfel.metadata import run_metadata
-from xfelred.readers.euxfel.selection import TrainIDs
 from xfelred.readers.euxfel.source_data import SourceData
+from xfelred.readers.selection import TrainIDs
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run

@@ -19,13 +19,13 @@ from xfelred.names import UNITS
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.locate import Location, locate
 from xfelred.readers.euxfel.plans import key_plan
-from xfelred.readers.euxfel.selection import (
+from xfelred.readers.euxfel.single_value import single_value
+from xfelred.readers.hdf5 import open_dataset, read_entries
+from xfelred.readers.selection import (
     TrainIDs,
     select_train_ids,
     split_evenly,
 )
-from xfelred.readers.euxfel.single_value import single_value
-from xfelred.readers.hdf5 import open_dataset, read_entries
 
 BLOCK = 128 << 20
 

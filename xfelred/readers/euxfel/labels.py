@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError
 from xfelred.lazy import Patterns
-from xfelred.readers.euxfel.selection import ById, ByIndex
+from xfelred.readers.selection import ById, ByIndex, matches
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
@@ -211,43 +211,6 @@ def chosen_pulses(labels: Labels, pulses: Any) -> NDArray[np.bool_]:
     if labels.gain.any():
         inside = inside % np.repeat(np.maximum(sizes // N_GAINS, 1), sizes)
     return matches(inside, value)
-
-
-def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
-    """Return which numbers are in a slice, list or single integer."""
-    if isinstance(value, slice):
-        return in_slice(numbers, value)
-    wanted = np.atleast_1d(np.asarray(value))
-    if wanted.dtype == bool:
-        raise ValueError(
-            "pulses cannot be selected by booleans; pass positions or by_id[pulse IDs]"
-        )
-    if wanted.size == 0:
-        return np.zeros(len(numbers), bool)
-    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
-        raise TypeError(f"pulses are selected by integers, not {value!r}")
-    if wanted.min() < 0:
-        raise ValueError(f"negative pulses are not supported: {value!r}")
-    return np.isin(numbers, wanted)
-
-
-def in_slice(numbers: NDArray[np.int64], value: slice) -> NDArray[np.bool_]:
-    """Return which numbers a slice of non-negative integers takes."""
-    for part in (value.start, value.stop, value.step):
-        if part is not None and (
-            isinstance(part, bool) or not isinstance(part, (int, np.integer))
-        ):
-            raise TypeError(f"a slice of pulses needs integers, got {value}")
-    start = 0 if value.start is None else int(value.start)
-    step = 1 if value.step is None else int(value.step)
-    if step < 1:
-        raise ValueError(f"a slice of pulses needs a positive step, got {value}")
-    if start < 0 or (value.stop is not None and value.stop < 0):
-        raise NotImplementedError(
-            f"negative pulses are not supported, got {value}: trains differ in length"
-        )
-    taken = (numbers >= start) & ((numbers - start) % step == 0)
-    return taken if value.stop is None else taken & (numbers < int(value.stop))
 
 
 def first_cells(detector: JUNGFRAU) -> NDArray[np.uint8]:

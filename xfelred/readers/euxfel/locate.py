@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError
 from xfelred.readers.euxfel.files import FileIndex
-from xfelred.readers.euxfel.selection import TrainIDs
+from xfelred.readers.selection import TrainIDs
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
+from xfelred.readers.entry import checked_fill, entry_window
 from xfelred.readers.euxfel.mask import Mask
 from xfelred.readers.euxfel.module_plans import (
     Layout,
     Pixels,
-    checked_fill,
     module_plan,
     stored_as,
 )
-from xfelred.readers.euxfel.plans import counted_patterns, entry_window
+from xfelred.readers.euxfel.plans import counted_patterns
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector

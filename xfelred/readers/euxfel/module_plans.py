@@ -17,8 +17,6 @@ from xfelred.readers.hdf5 import read_rows
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
 
-NUMBERS = (bool, int, float, complex, np.generic)
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -127,42 +125,3 @@ def stored_as(detector: Detector, key: str) -> tuple[np.dtype[Any], tuple[int, .
                 f" {first[0]} {first[1]}, {source} {(dtype, shape)}"
             )
     return first[1]
-
-
-def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a fill value of a dtype: NaN for floats and 0 for others by default.
-
-    Raises
-    ------
-    ValueError
-        If it is NaN and the dtype has none.
-    OverflowError
-        If it is out of range.
-    """
-    if fill_value is None:
-        return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
-    if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):
-        raise ValueError(f"fill value {fill_value!r} does not fit {dtype}: no number")
-    if dtype.kind in "fiu":
-        check_range(fill_value, dtype)
-    return np.asarray(fill_value).astype(dtype)[()]
-
-
-def check_range(value: Any, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError or OverflowError if a dtype cannot hold a number."""
-    if not np.isfinite(value):
-        if dtype.kind == "f":
-            return
-        raise ValueError(
-            f"fill value {value} does not fit {dtype}; pass a number, or"
-            " astype='float32' to have NaN where data are missing"
-        )
-    if dtype.kind in "iu" and value != int(value):
-        raise ValueError(f"fill value {value} does not fit {dtype}: no whole number")
-    limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    exact = float if dtype.kind == "f" else int
-    low, high = exact(limits.min), exact(limits.max)
-    if not low <= value <= high:
-        raise OverflowError(
-            f"fill value {value} does not fit {dtype} ({low} to {high})"
-        )

@@ -9,7 +9,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.lazy import Patterns, ReadPlan
-from xfelred.lazy.indexing import Selector
+from xfelred.readers.entry import entry_window
 from xfelred.readers.hdf5 import read_rows
 
 if TYPE_CHECKING:
@@ -23,41 +23,6 @@ def counted_patterns(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], Patt
     offset = np.concatenate(inside) if inside else np.zeros(0, np.int64)
     ptr = np.concatenate([[0], np.cumsum(distinct)]).astype(np.int64)
     return pattern.reshape(-1), Patterns(ptr, offset, offset)
-
-
-def entry_window(
-    roi: Any, shape: tuple[int, ...]
-) -> tuple[tuple[Selector, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return slices for every axis of an entry, their lengths, and dropped axes.
-
-    Axes are dropped where `roi` has an integer; they are counted from 1, behind the
-    axis of entries.
-    """
-    items = roi if isinstance(roi, tuple) else (roi,)
-    if any(item is Ellipsis for item in items):
-        at = next(i for i, item in enumerate(items) if item is Ellipsis)
-        missing = len(shape) - len(items) + 1
-        items = (*items[:at], *(slice(None),) * missing, *items[at + 1 :])
-    if len(items) > len(shape):
-        raise ValueError(f"roi has {len(items)} items, but an entry has shape {shape}")
-    window: list[slice] = []
-    dropped = []
-    for axis, n in enumerate(shape):
-        item = items[axis] if axis < len(items) else slice(None)
-        if isinstance(item, slice):
-            start, stop, step = item.indices(n)
-            if step < 1:
-                raise ValueError(f"roi needs slices with a positive step, got {item}")
-            window.append(slice(start, max(start, stop), step))
-        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
-            if not -n <= item < n:
-                raise IndexError(f"roi {item} is outside an axis of length {n}")
-            window.append(slice(int(item) % n, int(item) % n + 1, 1))
-            dropped.append(axis + 1)
-        else:
-            raise TypeError(f"roi takes slices and integers, not {item!r}")
-    lengths = tuple(len(range(w.start, w.stop, w.step)) for w in window)
-    return tuple(window), lengths, tuple(dropped)
 
 
 def key_plan(key: KeyData, roi: Any) -> tuple[ReadPlan, tuple[int, ...]]:

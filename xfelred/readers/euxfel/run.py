@@ -20,9 +20,9 @@ from xfelred.readers.euxfel.joining import entries_of, joined_entries, same_run
 from xfelred.readers.euxfel.locate import all_train_ids
 from xfelred.readers.euxfel.matching import chosen, unknown_source, without
 from xfelred.readers.euxfel.metadata import run_metadata
-from xfelred.readers.euxfel.selection import TrainIDs, select_train_ids, split_evenly
 from xfelred.readers.euxfel.source_data import SourceData
 from xfelred.readers.planning import Planning
+from xfelred.readers.selection import TrainIDs, select_train_ids, split_evenly
 
 DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
 

@@ -14,12 +14,12 @@ from xfelred.errors import PropertyNameError, did_you_mean
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.locate import Location, locate
-from xfelred.readers.euxfel.selection import (
+from xfelred.readers.hdf5 import open_group
+from xfelred.readers.selection import (
     TrainIDs,
     select_train_ids,
     split_evenly,
 )
-from xfelred.readers.hdf5 import open_group
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.readers.euxfel.module_plans import checked_fill
+from xfelred.readers.entry import checked_fill
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from xfelred.errors import InconsistentDataError, PropertyNameError
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.euxfel.key_data import KeyData
-from xfelred.readers.euxfel.selection import TrainIDs
+from xfelred.readers.selection import TrainIDs
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run

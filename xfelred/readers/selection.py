@@ -1,4 +1,4 @@
-"""Selecting trains by position or ID, and splitting them into parts."""
+"""Selecting trains and pulses by position or ID, and splitting into parts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 TrainIDs = NDArray[np.uint64]
+IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ by_id = MakeById()
 by_index = MakeByIndex()
 
 
-def select_train_ids(train_ids: TrainIDs, selection: Any) -> TrainIDs:
+def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
     """Return the selected train IDs, sorted.
 
     Parameters
     ----------
-    train_ids : uint64 (n,)
+    train_ids : uint64 or int64 (n,)
         Sorted.
     selection : slice, int, sequence, bool array, DataArray, by_id or by_index
         Positions, unless it is ``by_id``. A boolean array has length n; a boolean
@@ -107,7 +108,7 @@ def checked_position(i: int, n: int) -> int:
     return i % n
 
 
-def select_labelled(train_ids: TrainIDs, selection: xr.DataArray) -> TrainIDs:
+def select_labelled(train_ids: IDs, selection: xr.DataArray) -> IDs:
     """Return the train IDs at which a labelled boolean array is True."""
     for name in ("trainId", "train"):
         if name in selection.coords and selection.dtype == bool:
@@ -119,7 +120,7 @@ def select_labelled(train_ids: TrainIDs, selection: xr.DataArray) -> TrainIDs:
     )
 
 
-def select_ids(train_ids: TrainIDs, value: Any) -> TrainIDs:
+def select_ids(train_ids: IDs, value: Any) -> IDs:
     """Return the train IDs that an ID, a range or a list of IDs names."""
     if isinstance(value, slice):
         if value.step not in (None, 1):
@@ -165,3 +166,40 @@ def check_split(**limits: int | None) -> None:
     for name, value in limits.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
+    """Return which numbers are in a slice, list or single integer."""
+    if isinstance(value, slice):
+        return in_slice(numbers, value)
+    wanted = np.atleast_1d(np.asarray(value))
+    if wanted.dtype == bool:
+        raise ValueError(
+            "pulses cannot be selected by booleans; pass positions or by_id[pulse IDs]"
+        )
+    if wanted.size == 0:
+        return np.zeros(len(numbers), bool)
+    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+        raise TypeError(f"pulses are selected by integers, not {value!r}")
+    if wanted.min() < 0:
+        raise ValueError(f"negative pulses are not supported: {value!r}")
+    return np.isin(numbers, wanted)
+
+
+def in_slice(numbers: NDArray[np.int64], value: slice) -> NDArray[np.bool_]:
+    """Return which numbers a slice of non-negative integers takes."""
+    for part in (value.start, value.stop, value.step):
+        if part is not None and (
+            isinstance(part, bool) or not isinstance(part, (int, np.integer))
+        ):
+            raise TypeError(f"a slice of pulses needs integers, got {value}")
+    start = 0 if value.start is None else int(value.start)
+    step = 1 if value.step is None else int(value.step)
+    if step < 1:
+        raise ValueError(f"a slice of pulses needs a positive step, got {value}")
+    if start < 0 or (value.stop is not None and value.stop < 0):
+        raise NotImplementedError(
+            f"negative pulses are not supported, got {value}: trains differ in length"
+        )
+    taken = (numbers >= start) & ((numbers - start) % step == 0)
+    return taken if value.stop is None else taken & (numbers < int(value.stop))

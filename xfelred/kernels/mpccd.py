@@ -1,0 +1,140 @@
+"""Where the pixels of MPCCD modules are, and how many photons they counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+PAIR_ENERGY = 3.65
+"""Energy in eV that makes one electron-hole pair in silicon."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one module is mounted, in the words of ``detector_info``.
+
+    Attributes
+    ----------
+    coordinate : (x, y)
+        Of the first pixel, in metres.
+    angle : float
+        Rotation of the module, degrees.
+    pixel : (slow, fast)
+        Pixel size in metres.
+    stage_direction : float
+        Direction in which the stage moves the module, degrees.
+    stage_shift : float
+        How far, in metres: weight times position of the manipulator.
+    """
+
+    coordinate: tuple[float, float]
+    angle: float
+    pixel: tuple[float, float]
+    stage_direction: float = 0.0
+    stage_shift: float = 0.0
+
+
+def module_vectors(
+    placement: Placement,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the first pixel of a module and its steps (slow, fast).
+
+    Parameters
+    ----------
+    placement : Placement
+
+    Returns
+    -------
+    first, slow_step, fast_step : float64 (2,), m
+        x to the left looking along the beam, y up, from the nominal beam axis.
+
+    Notes
+    -----
+    With the coordinate (x, y), moved along the stage first, the angle a and the pixel
+    size p, pixel (s, f) lies at::
+
+        X = -x + p (cos a * f - sin a * s)
+        Y =  y + p (sin a * f + cos a * s)
+
+    This is the convention of Cheetah, CrystFEL and dxtbx. By the facility's note on
+    the octal sensor (x, y) is the centre of the first pixel.
+    """
+    stage, a = np.deg2rad(placement.stage_direction), np.deg2rad(placement.angle)
+    x = placement.coordinate[0] + np.cos(stage) * placement.stage_shift
+    y = placement.coordinate[1] + np.sin(stage) * placement.stage_shift
+    slow, fast = placement.pixel
+    return (
+        np.array([-x, y]),
+        slow * np.array([-np.sin(a), np.cos(a)]),
+        fast * np.array([np.cos(a), np.sin(a)]),
+    )
+
+
+def photon_factor(gain: Any, energy: Any) -> Any:
+    """Return photons per adu.
+
+    Parameters
+    ----------
+    gain : float or array
+        Electrons per adu.
+    energy : float or array
+        Of a photon, in eV.
+
+    Notes
+    -----
+    photons = adu * gain * 3.65 eV / photon energy: the facility's conversion for the
+    MPCCD, with the mean energy of a pair in silicon.
+    """
+    return gain * PAIR_ENERGY / energy
+
+
+@njit(nogil=True, cache=True)
+def multiply(
+    images: NDArray[Any], factor: NDArray[np.float64], out: NDArray[Any]
+) -> None:
+    """Write ``images[i] * factor[i]`` to `out`; rows of pixels, one factor a row."""
+    for i in range(images.shape[0]):
+        f = factor[i]
+        for j in range(images.shape[1]):
+            out[i, j] = images[i, j] * f
+
+
+def scaled(
+    images: NDArray[Any],
+    *factors: NDArray[Any],
+    dtype_name: str,
+    divide: bool = False,
+) -> NDArray[Any]:
+    """Return images times the product of some factors.
+
+    Parameters
+    ----------
+    images : any real dtype (..., slow_scan, fast_scan)
+        Not modified.
+    *factors : float (...)
+        With the same axes; those of the pixels have length 1.
+    dtype_name : str
+        Of the result.
+    divide : bool, optional
+        The last factor divides instead.
+
+    Returns
+    -------
+    float (..., slow_scan, fast_scan)
+        NaN where a factor is NaN or not positive.
+    """
+    lead, pixels = images.shape[:-2], images.shape[-2:]
+    factor = np.ones(lead)
+    for i, one in enumerate(factors):
+        wide = one.reshape(one.shape[:-2]).astype(np.float64)
+        wide = np.where(wide > 0, wide, np.nan)
+        factor = factor / wide if divide and i == len(factors) - 1 else factor * wide
+    out = np.empty(images.shape, dtype_name)
+    n = int(np.prod(lead, dtype=int))
+    flat = np.ascontiguousarray(images).reshape(n, pixels[0] * pixels[1])
+    multiply(flat, np.ascontiguousarray(factor).ravel(), out.reshape(flat.shape))
+    return out

@@ -1,0 +1,216 @@
+"""Frames resampled on rings: a table of pixels, applied to one frame after the other.
+
+A table says for every sample which pixels it is made of. It is made once and comes to
+the kernel as a record without axes: one array of one element whose fields are the
+arrays of the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+INDEX, FRACTION, CORNERS = "index", "fraction", "corners"
+START, WEIGHT = "start", "weight"
+ALL_CORNERS = 15
+
+Table = NDArray[Any]
+
+
+def record_of(**fields: NDArray[Any]) -> Table:
+    """Return arrays as one record without axes."""
+    kinds = [(name, a.dtype, a.shape) for name, a in fields.items()]
+    out = np.zeros((), dtype=np.dtype(kinds, align=True))
+    for name, values in fields.items():
+        out[name] = values
+    return out
+
+
+def field(table: Table, name: str) -> NDArray[Any]:
+    """Return one array of a record, which may have got axes of length 1."""
+    return np.asarray(table.reshape(-1)[name][0])
+
+
+def remap_polar(
+    block: NDArray[Any],
+    table: Table,
+    *masks: NDArray[Any],
+    n_core: int,
+    shape: tuple[int, int],
+    min_weight: float,
+) -> NDArray[np.floating[Any]]:
+    """Resample every frame of a block.
+
+    Parameters
+    ----------
+    block : number (..., core axes)
+        Frames; not modified.
+    table : record (1, ...)
+        Of `nearest_table` (field index), `linear_table` (index, fraction, corners) or
+        `area_table` (start, index, weight); `index` counts the pixels of a frame.
+    *masks : bool or integer (..., core axes), each axis of length 1 or as in `block`
+        Non-zero: left out, besides what the table leaves out.
+    n_core : int
+        Number of core axes.
+    shape : (radius, phi)
+    min_weight : float, 0 to 1
+        A sample of which good pixels make up less is NaN.
+
+    Returns
+    -------
+    float32 or float64 (..., radius, phi)
+        float64 for float64 frames. NaN where there is no good pixel.
+    """
+    lead = block.shape[: block.ndim - n_core]
+    frames = flat_frames(block, n_core)
+    bad = joined_masks(masks, block.shape, n_core)
+    out = np.empty((len(frames), shape[0] * shape[1]), dtype=result_dtype(block.dtype))
+    names = table.dtype.names or ()
+    if FRACTION in names:
+        fraction = field(table, FRACTION).reshape(-1, 2)
+        index, corners = field(table, INDEX).ravel(), field(table, CORNERS).ravel()
+        width = block.shape[-1]
+        take_linear(frames, width, index, fraction, corners, bad, min_weight, out)
+    elif WEIGHT in names:
+        start, weight = field(table, START), field(table, WEIGHT)
+        take_area(frames, start, field(table, INDEX), weight, bad, min_weight, out)
+    else:
+        take_nearest(frames, field(table, INDEX).ravel(), bad, out)
+    return out.reshape(*lead, *shape)
+
+
+def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of samples: float64 for float64, else float32."""
+    wide = dtype.kind == "f" and dtype.itemsize > 4
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def flat_frames(block: NDArray[Any], n_core: int) -> NDArray[Any]:
+    """Return frames (frame, pixel) of a dtype that the compiled loops know."""
+    pixels = int(np.prod(block.shape[block.ndim - n_core :], dtype=np.int64))
+    kind, size = block.dtype.kind, block.dtype.itemsize
+    if kind == "b":
+        block = block.view(np.uint8)
+    elif kind not in "iuf" or (kind == "f" and size not in (4, 8)):
+        block = block.astype(result_dtype(block.dtype))
+    elif not block.dtype.isnative:
+        block = block.astype(block.dtype.newbyteorder("="))
+    return np.ascontiguousarray(block).reshape(-1, pixels)
+
+
+def joined_masks(
+    masks: tuple[NDArray[Any], ...], shape: tuple[int, ...], n_core: int
+) -> NDArray[np.bool_]:
+    """Return one mask (1 or frame, pixel); (0, 0) if nothing is bad."""
+    found: NDArray[np.bool_] | None = None
+    for mask in masks:
+        bad = mask != 0
+        if bad.any():
+            found = bad if found is None else found | bad
+    if found is None:
+        return np.zeros((0, 0), dtype=bool)
+    lead, core = shape[: len(shape) - n_core], shape[len(shape) - n_core :]
+    n_frames = int(np.prod(lead, dtype=np.int64))
+    if all(n == 1 for n in found.shape[: len(lead)]):
+        lead, n_frames = (1,) * len(lead), 1
+    whole = np.broadcast_to(found, (*lead, *core))
+    return np.ascontiguousarray(whole).reshape(n_frames, -1)
+
+
+@njit(nogil=True, cache=True)
+def take_nearest(frames: Any, index: Any, bad: Any, out: Any) -> None:
+    """Copy one pixel for each sample; a negative index gives NaN."""
+    for i in range(len(frames)):
+        frame, row = frames[i], out[i]
+        for s in range(index.size):
+            p = index[s]
+            row[s] = frame[p] if p >= 0 else np.nan
+        if len(bad):
+            hidden = bad[min(i, len(bad) - 1)]
+            for s in range(index.size):
+                if index[s] >= 0 and hidden[index[s]]:
+                    row[s] = np.nan
+
+
+@njit(nogil=True, cache=True)
+def take_linear(
+    frames: Any,
+    width: int,
+    index: Any,
+    fraction: Any,
+    corners: Any,
+    bad: Any,
+    min_weight: float,
+    out: Any,
+) -> None:
+    """Interpolate between four pixels: index, right of it, below it, and both."""
+    for i in range(len(frames)):
+        frame, row = frames[i], out[i]
+        hidden = bad[min(i, len(bad) - 1)] if len(bad) else bad.ravel()
+        for s in range(index.size):
+            p, x, y = index[s], fraction[s, 0], fraction[s, 1]
+            if corners[s] == ALL_CORNERS and not hidden.size:
+                top = frame[p] + x * (frame[p + 1] - np.float64(frame[p]))
+                low = frame[p + width] + x * (
+                    frame[p + width + 1] - np.float64(frame[p + width])
+                )
+                value = top + y * (low - top)
+                if value == value:
+                    row[s] = value
+                    continue
+            row[s] = good_mean(frame, width, p, x, y, corners[s], hidden, min_weight)
+
+
+@njit(nogil=True, cache=True)
+def good_mean(
+    frame: Any,
+    width: int,
+    p: int,
+    x: float,
+    y: float,
+    corners: int,
+    hidden: Any,
+    min_weight: float,
+) -> float:
+    """Return the weighted mean of the good ones of four pixels, or NaN."""
+    total, weights = 0.0, 0.0
+    for c in range(4):
+        if not (corners >> c) & 1:
+            continue
+        at = p + (c & 1) + (c >> 1) * width
+        v = frame[at]
+        if v != v or (hidden.size and hidden[at]):
+            continue
+        w = (x if c & 1 else 1.0 - x) * (y if c >> 1 else 1.0 - y)
+        total += w * v
+        weights += w
+    return total / weights if weights > 0 and weights >= min_weight else np.nan
+
+
+@njit(nogil=True, cache=True)
+def take_area(
+    frames: Any,
+    start: Any,
+    index: Any,
+    weight: Any,
+    bad: Any,
+    min_weight: float,
+    out: Any,
+) -> None:
+    """Average the good pixels of every sample by their weights."""
+    for i in range(len(frames)):
+        frame, row = frames[i], out[i]
+        hidden = bad[min(i, len(bad) - 1)] if len(bad) else bad.ravel()
+        for s in range(start.size - 1):
+            total, weights = 0.0, 0.0
+            for e in range(start[s], start[s + 1]):
+                v = frame[index[e]]
+                if v != v or (hidden.size and hidden[index[e]]):
+                    continue
+                total += weight[e] * np.float64(v)
+                weights += weight[e]
+            enough = weights > 0 and weights >= min_weight
+            row[s] = total / weights if enough else np.nan

@@ -1,0 +1,200 @@
+"""The pixels around a ring, sorted by sector and radius, without hot and dead ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+TURN = 2 * np.pi
+HOT = 6.0  # standard deviations from the median of the neighbours
+RARE = 0.01  # part of the pixels at a radius that may be hot or dead; more is signal
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RingPixels:
+    """Pixels of a ring-shaped window, ordered by sector, then by radius.
+
+    Attributes
+    ----------
+    value : float64 (pixel,)
+    offset : float64 (pixel,), pixels
+        Distance from the middle of the window.
+    angle : float64 (pixel,), rad
+        atan2(row, column) as seen from the centre of the window.
+    start : int64 (sector + 1,)
+        Where the pixels of each sector begin.
+    centre : (x, y, r)
+        Of the window.
+    """
+
+    value: Floats
+    offset: Floats
+    angle: Floats
+    start: NDArray[np.int64]
+    centre: tuple[float, float, float]
+
+    @property
+    def n_sectors(self) -> int:
+        """Number of sectors."""
+        return len(self.start) - 1
+
+
+def ring_pixels(
+    image: NDArray[Any],
+    good: NDArray[np.bool_],
+    ring: tuple[float, float, float],
+    half: float,
+    n_sectors: int,
+) -> RingPixels:
+    """Return the good pixels within `half` of a circle.
+
+    Parameters
+    ----------
+    image : number (row, column)
+    good : bool (row, column)
+    ring : (x, y, r), pixels
+    half : float, pixels
+        Half width of the window.
+    n_sectors : int
+        Equal parts of the full circle.
+
+    Notes
+    -----
+    A pixel is compared with the median of its group: those of its sector at its radius,
+    to within a pixel. It is left out where it is further from it than 6 standard
+    deviations of all pixels at this radius (found by repeated clipping). More than
+    1 % of them (or 3) are never taken for hot or dead, nor what differs where all
+    others are equal: sparse photons are signal.
+    """
+    x, y, r = ring
+    n_bins = max(1, int(np.ceil(2 * half)))
+    limits = window(image.shape, ring, half)
+    count = count_pixels(good, limits, x, y, r, half)
+    value, offset, angle = np.empty(count), np.empty(count), np.empty(count)
+    collect_pixels(image, good, limits, (x, y, r), half, value, offset, angle)
+    sector = np.minimum((angle + np.pi) / TURN * n_sectors, n_sectors - 1)
+    radial = np.clip(
+        ((offset + half) / (2 * half) * n_bins).astype(np.int64), 0, n_bins - 1
+    )
+    group = sector.astype(np.int64) * n_bins + radial
+    order = np.argsort(group, kind="stable")
+    value, offset, angle, group = (
+        value[order],
+        offset[order],
+        angle[order],
+        group[order],
+    )
+    kept = ordinary(value, group, n_bins)
+    value, offset, angle, group = value[kept], offset[kept], angle[kept], group[kept]
+    start = np.searchsorted(group, np.arange(n_sectors + 1) * n_bins)
+    return RingPixels(value, offset, angle, start.astype(np.int64), ring)
+
+
+def window(
+    shape: tuple[int, ...], ring: tuple[float, float, float], half: float
+) -> tuple[int, int, int, int]:
+    """Return (first row, end, first column, end) of what a window can reach."""
+    x, y, r = ring
+    reach = r + half + 1
+    top, end = np.clip([y - reach, y + reach + 1], 0, shape[0]).astype(int)
+    left, right = np.clip([x - reach, x + reach + 1], 0, shape[1]).astype(int)
+    return int(top), int(end), int(left), int(right)
+
+
+@njit(nogil=True, cache=True)
+def count_pixels(
+    good: Any, limits: Any, x: float, y: float, r: float, half: float
+) -> int:
+    """Return the number of good pixels within `half` of a circle."""
+    inner, outer = max(r - half, 0.0) ** 2, (r + half) ** 2
+    n = 0
+    for row in range(limits[0], limits[1]):
+        for column in range(limits[2], limits[3]):
+            d2 = (column - x) ** 2 + (row - y) ** 2
+            if inner <= d2 < outer and good[row, column]:
+                n += 1
+    return n
+
+
+@njit(nogil=True, cache=True)
+def collect_pixels(
+    image: Any,
+    good: Any,
+    limits: Any,
+    ring: Any,
+    half: float,
+    value: Any,
+    offset: Any,
+    angle: Any,
+) -> None:
+    """Fill in value, distance from the circle and angle of the good pixels."""
+    x, y, r = ring
+    inner, outer = max(r - half, 0.0) ** 2, (r + half) ** 2
+    n = 0
+    for row in range(limits[0], limits[1]):
+        for column in range(limits[2], limits[3]):
+            d2 = (column - x) ** 2 + (row - y) ** 2
+            if inner <= d2 < outer and good[row, column]:
+                value[n] = image[row, column]
+                offset[n] = np.sqrt(d2) - r
+                angle[n] = np.arctan2(row - y, column - x)
+                n += 1
+
+
+def ordinary(value: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.bool_]:
+    """Return which pixels are near the median of their group; groups are in order."""
+    if not value.size:
+        return np.zeros(0, dtype=bool)
+    edges = np.flatnonzero(np.diff(group, prepend=-1, append=group[-1] + 1))
+    off = value - group_medians(value, edges)
+    radial = group % n_bins
+    order = np.argsort(radial, kind="stable")
+    starts = np.searchsorted(radial[order], np.arange(n_bins + 1))
+    limit = np.zeros(n_bins)
+    for b in range(n_bins):
+        limit[b] = clipping_limit(off[order[starts[b] : starts[b + 1]]])
+    return np.asarray(np.abs(off) <= limit[radial])
+
+
+@njit(nogil=True, cache=True)
+def group_medians(value: Any, edges: Any) -> Any:
+    """Return the median of its group for every value."""
+    out = np.empty(value.size)
+    for g in range(edges.size - 1):
+        part = value[edges[g] : edges[g + 1]]
+        out[edges[g] : edges[g + 1]] = np.median(part)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def clipping_limit(off: Any) -> float:
+    """Return beyond which distance from 0 values are not ordinary."""
+    limit = np.inf
+    spread, _ = spread_within(off, limit)
+    for _ in range(20):
+        tighter = HOT * spread
+        inner, n = spread_within(off, tighter)
+        if off.size - n > max(RARE * off.size, 3.0) or inner == 0:
+            break
+        limit = min(limit, tighter)
+        if inner >= spread:
+            break
+        spread = inner
+    return limit
+
+
+@njit(nogil=True, cache=True)
+def spread_within(off: Any, limit: float) -> Any:
+    """Return the root mean square, and number, of values up to a limit."""
+    total, n = 0.0, 0
+    for v in off:
+        if abs(v) <= limit:
+            total += v * v
+            n += 1
+    return np.sqrt(total / max(n, 1)), n

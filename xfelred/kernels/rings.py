@@ -1,0 +1,267 @@
+"""Rings of polar images without their mean: what a Fourier transform needs.
+
+A row is one ring of an item; an item is a shot, or a difference of two. NaN and
+infinite elements are bad: they count as 0 after the mean of the good ones is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+TILE = 1 << 17  # values of one batch of rows, which stays in the cache of one core
+
+
+@dataclass(frozen=True)
+class Items:
+    """Shots, or differences of shots.
+
+    Attributes
+    ----------
+    frames : any real dtype (frame, ring, azimuth)
+        Polar images.
+    first, second : int (item,)
+        Which frames: the item is ``frames[first] - frames[second]``, in float64, so
+        that unsigned numbers do not wrap. Without `second` it is ``frames[first]``.
+    """
+
+    frames: NDArray[Any]
+    first: NDArray[np.intp]
+    second: NDArray[np.intp] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of items, rings and azimuths."""
+        return len(self.first), self.frames.shape[1], self.frames.shape[2]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return float32 for frames that it holds exactly, float64 for all else."""
+        return np.dtype(np.result_type(self.frames.dtype, np.float32))
+
+    def part(self, items: slice) -> Items:
+        """Return some of the items."""
+        second = None if self.second is None else self.second[items]
+        return Items(self.frames, self.first[items], second)
+
+    def good(
+        self, items: NDArray[np.intp], rings: NDArray[np.intp]
+    ) -> NDArray[np.bool_]:
+        """Return the masks of some rings, bool (n, azimuth)."""
+        good = np.isfinite(self.frames[self.first[items], rings])
+        if self.second is not None:
+            good &= np.isfinite(self.frames[self.second[items], rings])
+        return good
+
+    def rows(
+        self, items: NDArray[np.intp], rings: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return rings with their mean, bad elements as 0, float64 (n, azimuth)."""
+        values = self.frames[self.first[items], rings].astype(np.float64)
+        if self.second is not None:
+            values -= self.frames[self.second[items], rings]
+        return np.where(self.good(items, rings), values, 0.0)
+
+
+def all_items(frames: NDArray[Any]) -> Items:
+    """Return every frame (..., ring, azimuth) as an item."""
+    flat = native(frames).reshape(-1, *frames.shape[-2:])
+    return Items(flat, np.arange(len(flat)))
+
+
+def differences(frames: NDArray[Any], pairs: NDArray[np.integer[Any]]) -> Items:
+    """Return differences of frames (frame, ring, azimuth), by their positions."""
+    flat = native(frames)
+    return Items(flat, pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp))
+
+
+def native(x: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as numba takes it: native byte order, no float16, no bool."""
+    if x.dtype.kind == "b":
+        return x.view(np.uint8)
+    if x.dtype == np.float16 or not x.dtype.isnative:
+        return x.astype(np.result_type(x.dtype.newbyteorder("="), np.float32))
+    return x
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is known of rings and their masks; arrays (item, ring).
+
+    Attributes
+    ----------
+    n_good : int64
+        Number of good azimuths.
+    level : float64
+        Sum over the good azimuths.
+    tag : uint64
+        The same for the same mask, 0 where every azimuth is good.
+    """
+
+    n_good: NDArray[np.int64]
+    level: NDArray[np.float64]
+    tag: NDArray[np.uint64]
+
+    def at(self, items: slice, rings: slice = slice(None)) -> Marks:
+        """Return a view of some of it."""
+        at = items, rings
+        return Marks(self.n_good[at], self.level[at], self.tag[at])
+
+
+def blank_marks(items: Items) -> Marks:
+    """Return marks to be filled."""
+    shape = items.shape[:2]
+    return Marks(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.uint64))
+
+
+# Sums may be reordered into lanes, always in the same way for rows of one length.
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def load_one(a: Any, line: Any) -> Any:
+    """Copy a row to `line` and return its sum."""
+    total = 0.0
+    for j in range(line.size):
+        v = np.float64(a[j])
+        line[j] = v
+        total += v
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def load_difference(a: Any, b: Any, line: Any) -> Any:
+    """Copy a difference to `line` and return its sum."""
+    total = 0.0
+    for j in range(line.size):
+        v = np.float64(a[j]) - np.float64(b[j])
+        line[j] = v
+        total += v
+    return total
+
+
+@njit(nogil=True, cache=True)
+def clean(line: Any) -> Any:
+    """Put NaN in place of bad elements; return count, sum and a hash of the mask."""
+    count, total = 0, 0.0
+    tag = np.uint64(14695981039346656037)  # Fowler-Noll-Vo, 64 bits
+    for j in range(line.size):
+        v = line[j]
+        if np.isfinite(v):
+            count += 1
+            total += v
+        else:
+            line[j] = np.nan
+            tag = (tag ^ np.uint64(j)) * np.uint64(1099511628211)
+    return count, total, tag
+
+
+@njit(nogil=True, cache=True)
+def load(frames: Any, first: Any, second: Any, at: Any, line: Any) -> Any:
+    """Copy ring ``at[1]`` of item ``at[0]`` to `line`.
+
+    Returns
+    -------
+    count, sum, tag
+        Of the good elements; the others are NaN.
+    """
+    i, r = at
+    if second is None:
+        total = load_one(frames[first[i], r], line)
+    else:
+        total = load_difference(frames[first[i], r], frames[second[i], r], line)
+    if np.isfinite(total):
+        return line.size, total, np.uint64(0)
+    return clean(line)
+
+
+@njit(nogil=True, cache=True)
+def centre_rows(
+    frames: Any,
+    first: Any,
+    second: Any,
+    start: int,
+    out: Any,
+    n_good: Any,
+    level: Any,
+    tag: Any,
+) -> None:
+    """Write items without the means of their rings, from ring `start` on.
+
+    Parameters
+    ----------
+    frames, first, second
+        See `Items`.
+    start : int
+        First ring.
+    out : float (item, ring, azimuth)
+        Where the result goes.
+    n_good, level, tag : (item, ring)
+        Where the marks go.
+    """
+    line = np.empty(frames.shape[2])
+    for i in range(out.shape[0]):
+        for r in range(out.shape[1]):
+            at = (i, start + r)
+            count, total, mark = load(frames, first, second, at, line)
+            n_good[i, r], level[i, r], tag[i, r] = count, total, mark
+            mean, row = total / max(count, 1), out[i, r]
+            for j in range(line.size):
+                row[j] = line[j] - mean
+            if mark:
+                for j in range(line.size):
+                    if np.isnan(line[j]):
+                        row[j] = 0.0
+
+
+@njit(nogil=True, cache=True)
+def add_power(values: Any, power: Any) -> None:
+    """Add ``|F|**2`` of all items to the sums of their rings."""
+    for i in range(values.shape[0]):
+        for r in range(values.shape[1]):
+            row, out = values[i, r], power[r]
+            for f in range(row.size):
+                out[f] += row[f].real * row[f].real + row[f].imag * row[f].imag
+
+
+@njit(nogil=True, cache=True)
+def add_cross(lead: Any, values: Any, cross: Any, power: Any) -> None:
+    """Add ``L conj(F)`` and ``|F|**2`` of items, with one leading row for each."""
+    for i in range(values.shape[0]):
+        for r in range(values.shape[1]):
+            row = values[i, r]
+            for f in range(row.size):
+                v = np.complex128(row[f])
+                cross[r, f] += np.complex128(lead[i, f]) * np.conj(v)
+                power[r, f] += v.real * v.real + v.imag * v.imag
+
+
+@njit(nogil=True, cache=True)
+def add_rows(values: Any, ring: Any, weight: Any, out: Any) -> None:
+    """Add every row, times its weight, to the sum of its ring."""
+    for i in range(ring.size):
+        row, total = values[i], out[ring[i]]
+        for f in range(row.size):
+            total[f] += weight[i] * row[f]
+
+
+def batches(
+    shape: tuple[int, int, int], *, whole_items: bool
+) -> Iterator[tuple[slice, slice]]:
+    """Yield (items, rings) of batches that stay in the cache of one core."""
+    n_items, n_rings, n_phi = shape
+    rings = max(n_rings, 1)
+    if not whole_items:
+        rings = min(rings, max(1, TILE // max(n_phi, 1)))
+    items = max(1, TILE // max(rings * n_phi, 1))
+    for i in range(0, n_items, items):
+        for r in range(0, n_rings, rings):
+            yield slice(i, min(i + items, n_items)), slice(r, min(r + rings, n_rings))
+
+
+def without_bad(frames: NDArray[Any], bad: NDArray[Any]) -> NDArray[Any]:
+    """Return frames with NaN where `bad` is not 0; float32 where that is exact."""
+    kind = np.result_type(frames.dtype.newbyteorder("="), np.float32)
+    return np.where(bad != 0, kind.type(np.nan), frames.astype(kind, copy=False))

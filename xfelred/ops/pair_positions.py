@@ -1,0 +1,165 @@
+"""Pairs of train IDs looked up in an array of frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import GeometryMismatchError, SelectionEmptyError, listing
+from xfelred.names import FRAME, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
+from xfelred.pairs import from_list
+from xfelred.pairs.shots import SHOT_DIMS, ids_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pairs that were found.
+
+    Attributes
+    ----------
+    positions : int64 (pair, 2)
+        Of both frames, row-major along the frame dims.
+    train, pulse : (pair, 2)
+        Their IDs; pulse is None where pulses have none.
+    n_dropped : int
+        Pairs of which a frame is absent.
+    """
+
+    positions: NDArray[np.int64]
+    train: NDArray[Any]
+    pulse: NDArray[Any] | None
+    n_dropped: int
+
+    def coords(self) -> dict[str, Any]:
+        """Return the IDs as coordinates on ``(pair, member)``."""
+        out: dict[str, Any] = {
+            MEMBER: ["first", "second"],
+            TRAIN: ((PAIR, MEMBER), self.train, {"long_name": "train ID"}),
+        }
+        if self.pulse is not None:
+            out[PULSE] = ((PAIR, MEMBER), self.pulse, {"long_name": "pulse ID"})
+        return out
+
+
+def shots_only(polar: xr.DataArray) -> xr.DataArray:
+    """Return polar maps whose other dims are shots, which come first.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If there are no shots, or there is another dim.
+    """
+    other = [d for d in polar.dims if d not in (*SHOT_DIMS, RADIUS, PHI)]
+    long = [d for d in other if polar.sizes[d] != 1]
+    if long:
+        raise GeometryMismatchError(
+            f"pairs of shots need the dims {listing(SHOT_DIMS)}, but the polar maps"
+            f" also have {listing(long)}; select one position or take the mean"
+        )
+    out = polar.isel(dict.fromkeys(other, 0), drop=True)
+    shots = [d for d in SHOT_DIMS if d in out.dims]
+    if not shots:
+        raise GeometryMismatchError(
+            f"polar maps with dims {listing(polar.dims)} are one shot; pairs need"
+            f" several along {TRAIN!r} or {FRAME!r}"
+        )
+    return out.transpose(*shots, RADIUS, PHI)
+
+
+def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
+    """Return the positions of pairs of shots.
+
+    Parameters
+    ----------
+    pairs : DataArray (pair, member), or list of 2-tuples
+        Train IDs, see `xfelred.pairs`. Without pulse IDs, a pair of trains stands for
+        the pairs of their pulses with the same ID.
+    polar : DataArray
+        From `shots_only`.
+
+    Raises
+    ------
+    ValueError
+        If `pairs` does not hold pairs of whole numbers, there are two frames of one
+        ID, or a shot is paired with itself.
+    SelectionEmptyError
+        If no pair is left.
+    """
+    labelled = from_list(pairs)
+    template = polar.isel({RADIUS: 0, PHI: 0}, drop=True)
+    train, pulse = ids_of(template)
+    wanted = labelled.values
+    if not wanted.size:
+        raise SelectionEmptyError("the list of pairs is empty; nothing to correlate")
+    if pulse is None:
+        keys, asked = coded([train], [wanted])
+        positions, asked_pulse = looked_up(keys, asked), None
+    else:
+        wanted, asked_pulse = with_pulses(labelled, pulse)
+        keys, asked = coded([train, pulse], [wanted, asked_pulse])
+        positions = looked_up(keys, asked)
+    there = (positions >= 0).all(axis=1)
+    found = positions[there]
+    if not len(found):
+        raise SelectionEmptyError(
+            f"none of {len(wanted)} pairs is in the data: first pair"
+            f" {wanted[0].tolist()}, trains {span(train)}"
+        )
+    own = found[:, 0] == found[:, 1]
+    if own.any():
+        raise ValueError(
+            f"{int(own.sum())} shots are paired with themselves, such as train"
+            f" {wanted[there][own][0, 0]}; their difference is 0: remove them"
+        )
+    ids = None if asked_pulse is None else asked_pulse[there]
+    return Found(found, wanted[there], ids, int((~there).sum()))
+
+
+def with_pulses(
+    pairs: xr.DataArray, pulse: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return train and pulse IDs (pair, 2); all pulses where pairs name none."""
+    if PULSE in pairs.coords:
+        return pairs.values, pairs.coords[PULSE].values
+    every = np.unique(pulse)
+    trains = np.repeat(pairs.values, len(every), axis=0)
+    pulses = np.tile(every, len(pairs))
+    return trains, np.stack([pulses, pulses], axis=1)
+
+
+def coded(
+    have: list[NDArray[Any]], asked: list[NDArray[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return one number for each combination of IDs; -1 for one that is not there."""
+    keys = np.zeros(have[0].shape, np.int64)
+    wanted = np.zeros(asked[0].shape, np.int64)
+    for ids, ask in zip(have, asked, strict=True):
+        known, number = np.unique(ids, return_inverse=True)
+        at = np.clip(np.searchsorted(known, ask), 0, max(len(known) - 1, 0))
+        there = known[at] == ask if len(known) else np.zeros(ask.shape, bool)
+        keys = keys * len(known) + number.reshape(keys.shape)
+        wanted = np.where((wanted >= 0) & there, wanted * len(known) + at, -1)
+    return keys, wanted
+
+
+def looked_up(keys: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where keys are, -1 if nowhere; ValueError if one is there twice."""
+    known, first, many = np.unique(keys, return_index=True, return_counts=True)
+    if (many > 1).any():
+        raise ValueError(
+            f"{int((many > 1).sum())} train IDs stand for several frames; give the"
+            " frames a coordinate `pulse` as well"
+        )
+    if not len(known):
+        return np.full(asked.shape, -1)
+    at = np.clip(np.searchsorted(known, asked), 0, len(known) - 1)
+    return np.where(known[at] == asked, first[at], -1)
+
+
+def span(ids: NDArray[Any]) -> str:
+    """Return the range of IDs in words."""
+    return f"{ids.min()} to {ids.max()}" if len(ids) else "none"

@@ -1,0 +1,53 @@
+"""Bad samples that go with polar maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.names import PHI, RADIUS
+from xfelred.ops.companions import checked_bad_pixels, matching
+
+
+def check_polar(polar: xr.DataArray) -> None:
+    """Raise GeometryMismatchError unless an array is a polar map."""
+    if not {RADIUS, PHI} <= set(polar.dims):
+        raise GeometryMismatchError(
+            f"the array has dims {listing(polar.dims)}; wanted {RADIUS} and {PHI}, as"
+            " from ops.remap_polar"
+        )
+
+
+def polar_masks(
+    bad_pixels: xr.DataArray | ArrayLike | None, polar: xr.DataArray
+) -> list[xr.DataArray]:
+    """Return bad samples at the labels of a polar map, in a list of one or none.
+
+    An array without labels has the shape (radius, phi), or that of `polar`.
+    """
+    if bad_pixels is None:
+        return []
+    if not isinstance(bad_pixels, xr.DataArray):
+        values = np.asarray(bad_pixels)
+        rings = (polar.sizes[RADIUS], polar.sizes[PHI])
+        if values.shape == rings:
+            bad_pixels = xr.DataArray(values, dims=(RADIUS, PHI))
+        elif values.shape == polar.shape:
+            bad_pixels = xr.DataArray(values, dims=polar.dims)
+        else:
+            raise GeometryMismatchError(
+                f"bad_pixels has shape {values.shape}, the polar map"
+                f" {dict(polar.sizes)}; give a DataArray with dims ({RADIUS}, {PHI})"
+            )
+    return [matching(checked_bad_pixels(bad_pixels), polar)]
+
+
+def ring_coord(polar: xr.DataArray, name: str, advice: str) -> xr.DataArray:
+    """Return a coordinate of a polar map, or say how to get it."""
+    if name not in polar.coords:
+        raise MissingConstantError(
+            f"the polar map has no coordinate {name!r}; {advice}"
+        )
+    return polar[name]

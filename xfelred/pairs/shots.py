@@ -1,0 +1,202 @@
+"""The shots that pairs are made of, sorted into groups that do not mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from xfelred.errors import listing
+from xfelred.names import (
+    FRAME,
+    LONG_NAME,
+    MEMBER,
+    PAIR,
+    PULSE,
+    SHUTTER_OPEN,
+    TRAIN,
+    UNITS,
+)
+from xfelred.provenance import record
+
+SHOT_DIMS = (TRAIN, PULSE, FRAME)
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Shots in their order.
+
+    Attributes
+    ----------
+    train, pulse : (shot,)
+        IDs; pulse is None where pulses have none.
+    group : int64 (shot,)
+        Shots pair within a group only; -1: never.
+    counts : dict
+        How many shots were left out and why; goes to the attributes of the pairs.
+    """
+
+    train: NDArray[Any]
+    pulse: NDArray[Any] | None
+    group: NDArray[np.int64]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def groups(self) -> Iterator[NDArray[np.intp]]:
+        """Yield the positions of the shots of each group, in order."""
+        order = np.argsort(self.group, kind="stable")
+        order = order[self.group[order] >= 0]
+        if len(order):
+            starts = np.flatnonzero(np.diff(self.group[order])) + 1
+            yield from np.split(order, starts)
+
+
+def shots_of(
+    coord: xr.DataArray | ArrayLike,
+    groups: xr.DataArray | ArrayLike | None = None,
+    min_group: int = 2,
+    *,
+    darks: bool = False,
+    usable: NDArray[np.bool_] | None = None,
+) -> Shots:
+    """Return the shots that a coordinate names.
+
+    Parameters
+    ----------
+    coord : DataArray or array
+        Train IDs, or any array with the dims ``train``, ``(train, pulse)`` or ``frame``
+        and a coordinate ``train``.
+    groups : array, optional
+        A label for every shot. Shots with NaN belong nowhere.
+    min_group : int
+        Smaller groups are left out.
+    darks : bool
+        Also pair dark shots, with each other.
+    usable : bool (shot,), optional
+        False: leave the shot out.
+    """
+    train, pulse = ids_of(coord)
+    group, counts = np.zeros(len(train), np.int64), {}
+    if groups is not None:
+        group = labels_of(groups, len(train))
+        counts["n_ungrouped"] = int((group < 0).sum())
+    if usable is not None:
+        counts["n_unusable"] = int((~usable).sum())
+        group = np.where(usable, group, -1)
+    is_open = shutter_of(coord)
+    if is_open is not None:
+        dark = ~is_open & (group >= 0)
+        # Twice as many groups: even numbers for lit shots, odd ones for dark.
+        group = np.where(group < 0, -1, 2 * group + dark)
+        if not darks:
+            group = np.where(dark, -1, group)
+            counts["n_dark"] = int(dark.sum())
+    _, number, size = np.unique(group, return_inverse=True, return_counts=True)
+    if min_group < 1:
+        raise ValueError(f"min_group={min_group}; a group has at least 1 shot")
+    small = (size[number] < min_group) & (group >= 0)
+    if groups is not None:
+        counts["n_small_group"] = int(small.sum())
+    return Shots(train, pulse, np.where(small, -1, group), counts)
+
+
+def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
+    """Return the train and pulse IDs of every shot; None if pulses have no IDs.
+
+    Raises
+    ------
+    ValueError
+        If there are no train IDs, or they are not whole numbers.
+    """
+    if not isinstance(coord, xr.DataArray):
+        train = np.asarray(coord)
+        if train.ndim != 1:
+            raise ValueError(
+                f"train IDs must have one axis, not shape {train.shape}; for several"
+                " pulses in a train pass the DataArray of frames"
+            )
+        return whole_numbers(train), None
+    shot_dims = [d for d in coord.dims if d in SHOT_DIMS]
+    if len(shot_dims) != coord.ndim:
+        # Polar images, say: only their shots count.
+        coord = coord.isel({d: 0 for d in coord.dims if d not in shot_dims}, drop=False)
+    if TRAIN not in coord.coords and coord.name != TRAIN:
+        raise ValueError(
+            f"no coordinate {TRAIN!r} on {listing(coord.dims)}; pass frames.train, or"
+            " an array that has it"
+        )
+    named: xr.DataArray = coord.coords.get(TRAIN, coord)
+    pulse = coord.coords.get(PULSE)
+    ids = whole_numbers(on_shots(named, coord))
+    return ids, None if pulse is None else on_shots(pulse, coord)
+
+
+def on_shots(values: xr.DataArray, coord: xr.DataArray) -> NDArray[Any]:
+    """Return a coordinate as one value for every shot."""
+    dims = [d for d in coord.dims if d in SHOT_DIMS]
+    variable: Any = values.variable
+    whole = variable.set_dims({d: coord.sizes[d] for d in dims})
+    return np.asarray(whole.transpose(*dims).values.reshape(-1))
+
+
+def whole_numbers(ids: NDArray[Any]) -> NDArray[Any]:
+    """Return IDs; ValueError unless they are integers."""
+    if ids.dtype.kind not in "iu" and len(ids):
+        raise ValueError(
+            f"train IDs must be integers, not {ids.dtype}: pass the coordinate `train`"
+        )
+    return ids
+
+
+def shutter_of(coord: xr.DataArray | ArrayLike) -> NDArray[np.bool_] | None:
+    """Return whether the shutter was open for every shot; None if nobody knows."""
+    if not isinstance(coord, xr.DataArray) or SHUTTER_OPEN not in coord.coords:
+        return None
+    return on_shots(coord.coords[SHUTTER_OPEN], coord).astype(bool)
+
+
+def labels_of(groups: xr.DataArray | ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return labels of any kind as whole numbers from 0; -1 for NaN."""
+    labels = np.asarray(in_memory(groups, "groups")).reshape(-1)
+    if len(labels) != n:
+        raise ValueError(
+            f"groups has {len(labels)} labels for {n} shots; give one for every shot"
+        )
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
+    out = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    if labels.dtype.kind == "f":
+        out[np.isnan(labels)] = -1
+    return out
+
+
+def in_memory(values: Any, name: str) -> Any:
+    """Return values; ValueError if they are lazy."""
+    if isinstance(values, xr.DataArray) and values.chunks is not None:
+        raise ValueError(
+            f"{name} is lazy, but pairs are made from numbers in memory; pass"
+            f" {name}.compute()"
+        )
+    return values
+
+
+def as_pairs(
+    shots: Shots, members: NDArray[np.integer[Any]], op: str, /, **params: Any
+) -> xr.DataArray:
+    """Return positions (pair, 2) as a labelled array of IDs."""
+    members = np.asarray(members, np.intp).reshape(-1, 2)
+    out = xr.DataArray(
+        shots.train[members],
+        dims=(PAIR, MEMBER),
+        coords={MEMBER: ["first", "second"]},
+        name="pairs",
+        attrs={UNITS: "1", LONG_NAME: "train IDs of pairs of shots", **shots.counts},
+    )
+    if shots.pulse is not None:
+        pulses = (PAIR, MEMBER), shots.pulse[members], {UNITS: "1"}
+        out = out.assign_coords({PULSE: pulses})
+        out[PULSE].attrs[LONG_NAME] = "pulse IDs of pairs of shots"
+    return record(out, f"pairs.{op}", **params)

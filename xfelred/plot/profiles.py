@@ -1,0 +1,135 @@
+"""Pictures of curves: azimuthal profiles and statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xfelred.plot.axes import (
+    BLUE,
+    axes_or_new,
+    check_dims,
+    label_of,
+    legend_above,
+    short_label,
+    tidy,
+    whole_numbers,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+# More lines than this are read by a colour bar, not by a legend.
+MAX_LEGEND = 6
+
+
+def azimuthal(
+    ds: xr.Dataset,
+    ax: Axes | None = None,
+    *,
+    title: str | None = None,
+    log: bool = False,
+    label: str | None = None,
+) -> Axes:
+    """Show azimuthal profiles with a band of one standard error.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Result of `ops.integrate_azimuthally`: ``intensity`` on ``q`` and at most one
+        more dim, which gives one line each; ``sigma`` if it is there.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    title, label : str, optional
+        Title; name of a single line in a legend.
+    log : bool
+        Logarithmic intensity.
+
+    Returns
+    -------
+    Axes
+    """
+    from matplotlib import colormaps
+
+    intensity = ds["intensity"]
+    if intensity.ndim not in (1, 2):
+        check_dims(intensity, 1, "azimuthal", "select or average frames")
+    names = ("intensity", "sigma") if "sigma" in ds else ("intensity",)
+    ds = ds[list(names)].compute()
+    axis = intensity.dims[-1]
+    ax = axes_or_new(ax)
+    lines = [ds] if intensity.ndim == 1 else lines_of(ds, str(intensity.dims[0]))
+    colours = [BLUE]
+    if len(lines) > 1:
+        colours = list(colormaps["viridis"](np.linspace(0, 0.9, len(lines))))
+    for line, colour in zip(lines, colours, strict=True):
+        draw_profile(ax, line, str(axis), colour, label or line_label(line))
+    if log:
+        ax.set_yscale("log")
+    ax.set(xlabel=label_of(ds[axis]), ylabel=short_label(intensity))
+    if 1 < len(lines) <= MAX_LEGEND or label:
+        ax.legend(frameon=False)
+    return tidy(ax, title or "azimuthal average")
+
+
+def statistics(
+    ds: xr.Dataset, ax: Axes | None = None, *, title: str | None = None
+) -> Axes:
+    """Show a mean along one axis, say the pulses, with its spread and its error.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Result of `ops.statistics` with one dim left: ``mean`` and, where they are
+        there, ``std`` (drawn as a band) and ``sem`` (error bars).
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    title : str, optional
+        Default: names the axis.
+
+    Returns
+    -------
+    Axes
+    """
+    check_dims(ds["mean"], 1, "statistics", "reduce the other axes too: dim=[...]")
+    ds = ds[[n for n in ("mean", "std", "sem") if n in ds]].compute()
+    mean = ds["mean"]
+    (dim,) = mean.dims
+    position = ds[dim]
+    ax = axes_or_new(ax)
+    if "std" in ds:
+        low, high = mean - ds["std"], mean + ds["std"]
+        ax.fill_between(position, low, high, color=BLUE, alpha=0.15, lw=0, label="std")
+    error = ds.get("sem")
+    ax.errorbar(
+        position, mean, error, color=BLUE, marker="o", ms=4, lw=1.2, label="mean"
+    )
+    if position.dtype.kind in "iu":
+        whole_numbers(ax)
+    ax.set(xlabel=label_of(position), ylabel=short_label(mean))
+    if "std" in ds:
+        legend_above(ax)
+    return tidy(ax, title or f"mean of each {dim}")
+
+
+def lines_of(ds: xr.Dataset, dim: str) -> list[xr.Dataset]:
+    """Return one Dataset for each element of the dim that becomes lines."""
+    return [ds.isel({dim: n}) for n in range(ds.sizes[dim])]
+
+
+def line_label(line: xr.Dataset) -> str:
+    """Return what tells a line from the others."""
+    scalars = [f"{n} {c.values}" for n, c in line.coords.items() if c.ndim == 0]
+    return ", ".join(scalars[:1])
+
+
+def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: Any, label: str) -> None:
+    """Draw one profile with its band."""
+    intensity = ds["intensity"]
+    ax.plot(ds[axis], intensity, color=colour, lw=1.5, label=label)
+    if "sigma" in ds:
+        low, high = intensity - ds["sigma"], intensity + ds["sigma"]
+        ax.fill_between(ds[axis], low, high, color=colour, alpha=0.25, lw=0)

@@ -1,0 +1,85 @@
+"""What is read of one entry, such as an image, and what stands for missing values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xfelred.lazy.indexing import Selector
+
+NUMBERS = (bool, int, float, complex, np.generic)
+
+
+def entry_window(
+    roi: Any, shape: tuple[int, ...]
+) -> tuple[tuple[Selector, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return slices for every axis of an entry, their lengths, and dropped axes.
+
+    Axes are dropped where `roi` has an integer; they are counted from 1, behind the
+    axis of entries.
+    """
+    items = roi if isinstance(roi, tuple) else (roi,)
+    if any(item is Ellipsis for item in items):
+        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        missing = len(shape) - len(items) + 1
+        items = (*items[:at], *(slice(None),) * missing, *items[at + 1 :])
+    if len(items) > len(shape):
+        raise ValueError(f"roi has {len(items)} items, but an entry has shape {shape}")
+    window: list[slice] = []
+    dropped = []
+    for axis, n in enumerate(shape):
+        item = items[axis] if axis < len(items) else slice(None)
+        if isinstance(item, slice):
+            start, stop, step = item.indices(n)
+            if step < 1:
+                raise ValueError(f"roi needs slices with a positive step, got {item}")
+            window.append(slice(start, max(start, stop), step))
+        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+            if not -n <= item < n:
+                raise IndexError(f"roi {item} is outside an axis of length {n}")
+            window.append(slice(int(item) % n, int(item) % n + 1, 1))
+            dropped.append(axis + 1)
+        else:
+            raise TypeError(f"roi takes slices and integers, not {item!r}")
+    lengths = tuple(len(range(w.start, w.stop, w.step)) for w in window)
+    return tuple(window), lengths, tuple(dropped)
+
+
+def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a fill value of a dtype: NaN for floats and 0 for others by default.
+
+    Raises
+    ------
+    ValueError
+        If it is NaN and the dtype has none.
+    OverflowError
+        If it is out of range.
+    """
+    if fill_value is None:
+        return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
+    if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):
+        raise ValueError(f"fill value {fill_value!r} does not fit {dtype}: no number")
+    if dtype.kind in "fiu":
+        check_range(fill_value, dtype)
+    return np.asarray(fill_value).astype(dtype)[()]
+
+
+def check_range(value: Any, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError or OverflowError if a dtype cannot hold a number."""
+    if not np.isfinite(value):
+        if dtype.kind == "f":
+            return
+        raise ValueError(
+            f"fill value {value} does not fit {dtype}; pass a number, or"
+            " astype='float32' to have NaN where data are missing"
+        )
+    if dtype.kind in "iu" and value != int(value):
+        raise ValueError(f"fill value {value} does not fit {dtype}: no whole number")
+    limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    exact = float if dtype.kind == "f" else int
+    low, high = exact(limits.min), exact(limits.max)
+    if not low <= value <= high:
+        raise OverflowError(
+            f"fill value {value} does not fit {dtype} ({low} to {high})"
+        )

@@ -1,0 +1,219 @@
+"""A detector of a SACLA run: an MPCCD of one or more modules, or an assembled image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import InconsistentDataError, SelectionEmptyError, listing
+from xfelred.readers.sacla import constants, frames
+from xfelred.readers.sacla.detectors import DetectorSpec
+from xfelred.readers.sacla.files import TagGroup, Tags
+from xfelred.readers.sacla.survey import (
+    FINE,
+    WORDS,
+    ImageKind,
+    Survey,
+    image_kind,
+    look_at,
+    unseen,
+)
+
+if TYPE_CHECKING:
+    from xfelred.readers.sacla.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """Images of one detector for the tags of a run; nothing but names has been read.
+
+    Attributes
+    ----------
+    data : Run
+    spec : DetectorSpec
+    surveys : dict of str to Survey
+        What is known about the images of each group; shared by all selections.
+    """
+
+    data: Run
+    spec: DetectorSpec
+    surveys: dict[str, Any] = field(repr=False)
+
+    @property
+    def detector_name(self) -> str:
+        """Name of the detector."""
+        return self.spec.name
+
+    @property
+    def kind(self) -> str:
+        """One of "assembled", "octal", "dual", "single" and "image"."""
+        return self.spec.kind
+
+    @property
+    def modules(self) -> list[int]:
+        """Numbers of the modules."""
+        return list(self.spec.modules)
+
+    @property
+    def groups(self) -> tuple[TagGroup, ...]:
+        """Groups in the file, in the order of the modules."""
+        return self.spec.groups
+
+    @cached_property
+    def ids(self) -> Tags:
+        """Tags of the run at which at least one module has an image, int64 (n,)."""
+        union = np.unique(np.concatenate([g.tags for g in self.groups]))
+        return self.data.ids[np.isin(self.data.ids, union)]
+
+    @property
+    def train_ids(self) -> list[int]:
+        """Tags of the run at which at least one module has an image."""
+        return [int(t) for t in self.ids]
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """Shape and dtype of the images."""
+        key = f"kind of {self.detector_name}"
+        if key not in self.surveys:
+            self.surveys[key] = image_kind(self.data.file.path, self.groups)
+        kind: ImageKind = self.surveys[key]
+        return kind
+
+    @property
+    def module_shape(self) -> tuple[int, int]:
+        """Pixels of one module along slow_scan and fast_scan."""
+        return self.image_kind.shape
+
+    def with_modules(self, modules: Any) -> Detector:
+        """Return the detector with some of its modules.
+
+        Raises
+        ------
+        SelectionEmptyError
+            If it has none of them.
+        TypeError
+            If `modules` are no integers.
+        """
+        if modules is None:
+            return self
+        listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
+        wanted = np.atleast_1d(np.asarray(listed))
+        if wanted.size and wanted.dtype.kind not in "iu":
+            raise TypeError(
+                f"modules takes module numbers, such as modules=[1, 3], not {modules!r}"
+            )
+        unknown = sorted({int(m) for m in wanted} - set(self.modules))
+        if unknown:
+            raise SelectionEmptyError(
+                f"{self.detector_name} has no module {unknown}; it has {self.modules}"
+            )
+        keep = [i for i, m in enumerate(self.modules) if m in wanted]
+        spec = replace(
+            self.spec,
+            groups=tuple(self.groups[i] for i in keep),
+            modules=tuple(self.modules[i] for i in keep),
+        )
+        return replace(self, spec=spec)
+
+    def select_trains(self, trains: Any) -> Detector:
+        """Return the detector for a selection of tags; see `Run.select_trains`."""
+        return self.data.with_ids(self.ids).select_trains(trains).detector_of(self.spec)
+
+    def split_trains(
+        self, parts: int | None = None, trains_per_part: int | None = None
+    ) -> Iterator[Detector]:
+        """Yield the detector in even pieces of its tags."""
+        pieces = self.data.with_ids(self.ids).split_trains(parts, trains_per_part)
+        for run in pieces:
+            yield run.detector_of(self.spec)
+
+    def images(self, ids: Tags) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Return (usable, ``detector_status`` or -1) of every tag and module.
+
+        Looks at every image that nobody has looked at yet, which takes about 0.1 ms.
+        """
+        shape = (len(ids), len(self.groups))
+        usable, status = np.zeros(shape, bool), np.full(shape, -1, np.int64)
+        kind = self.image_kind
+        wrong: list[str] = []
+        for m, group in enumerate(self.groups):
+            here = np.isin(ids, group.tags)
+            at = np.searchsorted(group.tags, ids[here])
+            survey: Survey = self.surveys.setdefault(group.name, unseen(group))
+            look_at(self.data.file.path, group, survey, at, kind)
+            usable[here, m] = survey.fault[at] == FINE
+            status[here, m] = survey.status[at]
+            wrong += [
+                f"tag {group.tags[i]} of {group.name} ({WORDS[int(survey.fault[i])]})"
+                for i in at[survey.fault[at] != FINE].tolist()
+            ]
+        self.warn(wrong, kind)
+        return usable, status
+
+    def warn(self, wrong: list[str], kind: ImageKind) -> None:
+        """Say, once per file, which images cannot be used."""
+        said = self.surveys.setdefault("said", set())
+        new = [text for text in wrong if text not in said]
+        said.update(new)
+        if new:
+            warnings.warn(
+                f"{len(new)} images of {self.detector_name} are no {kind.dtype} images"
+                f" of shape {kind.shape} and count as not recorded:"
+                f" {listing(new, 5)}",
+                stacklevel=5,
+            )
+
+    def complete(self, ids: Tags, missing: str, require: str) -> Tags:
+        """Return the tags that `missing` and `require` leave.
+
+        Raises
+        ------
+        InconsistentDataError
+            If an image is missing and ``missing="raise"``.
+        SelectionEmptyError
+            If no tag is left.
+        """
+        if missing == "fill" and require == "any":
+            return ids
+        keep = np.ones(len(ids), bool)
+        if require == "event":
+            keep &= np.isin(ids, self.data.events.tags)
+        if missing != "fill" or require == "all":
+            usable, _ = self.images(ids)
+            if missing == "raise" and not usable.all():
+                train, module = np.argwhere(~usable)[0]
+                raise InconsistentDataError(
+                    f"{int((~usable).sum())} images (module x tag) of"
+                    f" {self.detector_name} are missing: module"
+                    f" {self.modules[module]} has none for tag {ids[train]}. Use"
+                    " missing='fill' or missing='drop'"
+                )
+            keep &= usable.all(axis=1)
+        if len(ids) and not keep.any():
+            raise SelectionEmptyError(
+                f"none of {len(ids)} tags of {self.detector_name} has what"
+                f" missing={missing!r}, require={require!r} ask for, in modules"
+                f" {self.modules}; use missing='fill' or fewer modules"
+            )
+        return ids[keep]
+
+    def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
+        """Return images as a lazy array; see `xfelred.readers.sacla.frames.frames`."""
+        return frames.frames(self, key, **options)
+
+    def constants(self) -> xr.Dataset:
+        """Return what the file says about the modules; see `constants`."""
+        return constants.module_constants(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Detector {self.detector_name!r} ({self.kind}): {len(self.modules)}"
+            f" modules, {len(self.ids)} tags>"
+        )

@@ -1,0 +1,166 @@
+"""The table of shots: one row per tag, a column per quantity that was logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import (
+    BrokenFileError,
+    InconsistentDataError,
+    PropertyNameError,
+    did_you_mean,
+    listing,
+)
+from xfelred.readers.hdf5 import open_group
+from xfelred.readers.sacla.files import EVENTS, Tags, as_text
+
+TAG_LIST = "tag_number_list"
+TEXT_VALUES = {"saturated": np.inf}  # all other text, such as "not-converged": NaN
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """Rows of ``event_info`` of one run.
+
+    Attributes
+    ----------
+    path : str
+        Of the file.
+    group : str
+    tags : int64 (n,)
+        Of the selected rows, sorted.
+    rows : int64 (n,)
+        Where they stand in the file.
+    length : int
+        Rows in the file.
+    columns : tuple of str
+        Paths below the group.
+    """
+
+    path: str
+    group: str
+    tags: Tags
+    rows: NDArray[np.int64]
+    length: int
+    columns: tuple[str, ...]
+
+    def select(self, keep: NDArray[np.bool_]) -> EventTable:
+        """Return some of the rows."""
+        return replace(self, tags=self.tags[keep], rows=self.rows[keep])
+
+    def find(self, names: Iterable[str]) -> str | None:
+        """Return the first column that one of some names or globs stands for."""
+        for name in names:
+            if name in self.columns:
+                return name
+            found = [c for c in self.columns if fnmatchcase(c, name)]
+            if found:
+                return found[0]
+        return None
+
+    def dataset(self, column: str) -> h5py.Dataset:
+        """Return a column as it is in the file.
+
+        Raises
+        ------
+        PropertyNameError
+            If there is no such column.
+        InconsistentDataError
+            If it does not have one value per row of the table.
+        """
+        here = open_group(self.path, self.group)
+        found = None if here is None else here.get(column)
+        if column not in self.columns or not isinstance(found, h5py.Dataset):
+            raise PropertyNameError(
+                f"no {column!r} in {self.group} of {self.path}."
+                f"{did_you_mean(column, self.columns)} There are"
+                f" {listing(self.columns, 12)}"
+            )
+        if not found.shape or found.shape[0] != self.length:
+            raise InconsistentDataError(
+                f"{self.group}/{column} in {self.path} has shape {found.shape}, but"
+                f" {TAG_LIST} has {self.length} rows: its values belong to no tags"
+            )
+        return found
+
+    def values(self, column: str) -> NDArray[Any]:
+        """Return the values of a column at the tags, as in the file; text as str."""
+        found = self.dataset(column)
+        try:
+            values = np.asarray(found[()])
+        except (OSError, ValueError) as error:
+            raise BrokenFileError(
+                f"cannot read {self.group}/{column} in {self.path}: {error}"
+            ) from error
+        if values.dtype.kind in "SO":
+            texts = [as_text(v) for v in values.ravel().tolist()]
+            values = np.array(texts, object).reshape(values.shape)
+        return values[self.rows]
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Return the values of a column as float64; text that is no number is NaN."""
+        values = self.values(column)
+        if values.dtype != object:
+            return values.astype(np.float64)
+        return np.array([as_number(v) for v in values.ravel()]).reshape(values.shape)
+
+
+def as_number(text: str) -> float:
+    """Return the number that a text stands for."""
+    try:
+        return float(text)
+    except ValueError:
+        return TEXT_VALUES.get(text.strip(), np.nan)
+
+
+def read_events(path: str, run: int, duplicates: str = "raise") -> EventTable:
+    """Return the table of a run; an empty one if the run has none.
+
+    Parameters
+    ----------
+    duplicates : {"raise", "first"}
+        What to do with a tag that stands in the list twice.
+
+    Raises
+    ------
+    InconsistentDataError
+        If a tag stands in the list twice.
+    """
+    name = f"run_{run}/{EVENTS}"
+    here = open_group(path, name)
+    if here is None or not isinstance(here.get(TAG_LIST), h5py.Dataset):
+        none = np.zeros(0, np.int64)
+        return EventTable(path, name, none, none, 0, ())
+    listed = np.atleast_1d(here[TAG_LIST][()])
+    # Unsigned in the file: differences of such numbers would wrap around.
+    tags, rows, counts = np.unique(
+        listed.astype(np.int64), return_index=True, return_counts=True
+    )
+    if len(tags) < len(listed) and duplicates == "raise":
+        twice = tags[counts > 1]
+        raise InconsistentDataError(
+            f"{name}/{TAG_LIST} in {path} names {len(twice)} tags more than once:"
+            f" {listing(twice.tolist())}. Which row belongs to the shot is not known;"
+            " duplicate_tags='first' takes the first"
+        )
+    columns = tuple(sorted(column_names(here)))
+    return EventTable(path, name, tags, rows.astype(np.int64), len(listed), columns)
+
+
+def column_names(here: h5py.Group) -> list[str]:
+    """Return the paths of all datasets below a group."""
+    found: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name != TAG_LIST:
+            found.append(name)
+
+    here.visititems(visit)
+    return found

@@ -1,0 +1,181 @@
+"""What one SACLA file holds: its runs, their detectors and tags; names are listed once.
+
+Layout: files that the facility's ``DataConvert`` writes (format version 3). A run is a
+group ``run_<number>``; each detector in it has one group ``tag_<number>`` per image.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.readers.hdf5 import open_group
+
+Tags = NDArray[np.int64]
+
+RUN = re.compile(r"run_(\d+)")
+DETECTOR = re.compile(r"detector_2d_(assembled_)?(\d+)")
+TAG = re.compile(rb"tag_(0|[1-9]\d{0,17})")
+EVENTS = "event_info"
+IMAGE = "detector_data"
+STATUS = "detector_status"
+
+
+@dataclass(frozen=True)
+class SaclaFile:
+    """A file and the numbers of the runs in it."""
+
+    path: str
+    size: int
+    mtime: int
+    runs: tuple[int, ...]
+
+    def token(self) -> tuple[str, int, int]:
+        """Return what identifies the content of the file."""
+        return (self.path, self.size, self.mtime)
+
+
+@dataclass(frozen=True, eq=False)
+class TagGroup:
+    """One group ``detector_2d_...``: an image per tag.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``detector_2d_3`` or ``detector_2d_assembled_1``.
+    run : int
+    number : int
+        The number at the end of the name; it differs from run to run.
+    assembled : bool
+        One image of all modules.
+    tags : int64 (n,)
+        Sorted by number: by name, 100 comes before 99.
+    own : bool
+        No link leads to another place or file.
+    info : dict
+        Values of ``detector_info``: text, number or list.
+    """
+
+    name: str
+    run: int
+    number: int
+    assembled: bool
+    tags: Tags
+    own: bool
+    info: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Name in the file."""
+        return f"run_{self.run}/{self.name}"
+
+    def dataset(self, key: str = IMAGE) -> str:
+        """Return the names of the values of all tags, ``*`` standing for the tag."""
+        return f"{self.path}/tag_*/{key}"
+
+
+def read_file(path: str) -> SaclaFile:
+    """Open a file and list its runs.
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be opened, for example while it is still being written.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise BrokenFileError(f"cannot open {path}: {error}") from error
+    names = (RUN.fullmatch(name) for name in group(path, "/"))
+    runs = tuple(sorted(int(m[1]) for m in names if m))
+    return SaclaFile(path, found.st_size, found.st_mtime_ns, runs)
+
+
+def group(path: str, name: str) -> h5py.Group:
+    """Return a group of a file; BrokenFileError if there is none."""
+    found = open_group(path, name)
+    if found is None:
+        raise BrokenFileError(
+            f"{path} has no group {name}. If it is still being written, open the run"
+            " again when it is complete"
+        )
+    return found
+
+
+def detector_groups(path: str, run: int) -> Iterator[TagGroup]:
+    """Yield the detectors of a run, in the order of their numbers."""
+    names = [(DETECTOR.fullmatch(n), n) for n in group(path, f"run_{run}")]
+    found = sorted((m[1] or "", int(m[2]), n) for m, n in names if m)
+    for assembled, number, name in found:
+        here = open_group(path, f"run_{run}/{name}")
+        if here is None:
+            continue
+        info = values_of(here.get("detector_info"))
+        tags, own = tags_of(here)
+        own = own and here.file.filename == group(path, "/").file.filename
+        yield TagGroup(name, run, number, bool(assembled), tags, own, info)
+
+
+def tags_of(here: h5py.Group) -> tuple[Tags, bool]:
+    """Return the tag numbers of a detector, sorted, and whether all are hard links."""
+    found: list[bytes] = []
+    others: list[bytes] = []
+
+    def visit(name: bytes, link: Any) -> None:
+        (found if link.type == h5py.h5l.TYPE_HARD else others).append(name)
+
+    # One low-level pass: with thousands of names, listing through h5py takes longer.
+    here.id.links.iterate(visit, info=True)
+    matches = (TAG.fullmatch(name) for name in (*found, *others))
+    tags = np.array([int(m[1]) for m in matches if m], np.int64)
+    return np.sort(tags), not others
+
+
+def values_of(here: Any) -> dict[str, Any]:
+    """Return the small datasets of a group as text, numbers and lists."""
+    if not isinstance(here, h5py.Group):
+        return {}
+    return {
+        name: plain(item)
+        for name in here
+        if isinstance(item := here.get(name), h5py.Dataset) and item.size
+    }
+
+
+def plain(dataset: h5py.Dataset) -> Any:
+    """Return a small dataset as text, a number, or a list of these."""
+    try:
+        value = np.asarray(dataset[()])
+    except (OSError, ValueError) as error:
+        raise BrokenFileError(
+            f"cannot read {dataset.name} in {dataset.file.filename}: {error}"
+        ) from error
+    if value.dtype.kind in "SO":
+        texts = [as_text(v) for v in value.ravel().tolist()]
+        return texts[0] if len(texts) == 1 else texts
+    if value.dtype == np.float32:
+        # Somebody typed -89.9062: nearer to the truth than what float32 makes of it.
+        value = np.array([float(str(v)) for v in value.ravel()])
+    return value.ravel()[0].item() if value.size == 1 else value.ravel().tolist()
+
+
+def as_text(value: Any) -> str:
+    """Return bytes or text as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def number(value: Any) -> float:
+    """Return the first number of a value of `values_of`, NaN if there is none."""
+    first = value[0] if isinstance(value, list) and value else value
+    try:
+        return float(first)
+    except (TypeError, ValueError):
+        return float("nan")

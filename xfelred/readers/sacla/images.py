@@ -1,0 +1,224 @@
+"""Images of SACLA files: one small dataset per tag, read where they lie.
+
+A file has thousands of datasets. Opening one takes HDF5 as long as reading a tenth of
+an image, under a lock; so the places of plain images are remembered, nothing else.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d, h5t
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.lazy import Rows
+from xfelred.lazy.indexing import Selector
+from xfelred.readers.hdf5 import OPEN_FILES, read_target
+from xfelred.readers.hdf5_direct import expanded
+from xfelred.readers.hdf5_files import Handle, Target, unopened
+from xfelred.readers.hdf5_filters import make_readable
+from xfelred.readers.hdf5_layout import Layout, layout_of
+from xfelred.readers.hdf5_raw import byte_span
+from xfelred.readers.hdf5_virtual import check_watched, watched_files
+
+Shape = tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Plain:
+    """Images of one detector that lie in the file in one piece.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of all of them.
+    start : dict of int to int
+        Tag and first byte.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    stored: h5t.TypeID
+    start: dict[int, int] = field(default_factory=dict)
+
+
+PLAIN: weakref.WeakKeyDictionary[Handle, dict[str, Plain]] = weakref.WeakKeyDictionary()
+
+
+def read_images(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read images of some tags; see `xfelred.lazy.RowReader`.
+
+    Parameters
+    ----------
+    dataset : str
+        With ``*`` for the tag.
+    rows : Rows
+        Rows are tags.
+    entry : (slow, fast)
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be read, or an image is not there.
+    MissingExtraError
+        If the images are compressed with a filter that is not installed.
+    """
+    tags, places = expanded(rows.start, rows.count), expanded(rows.place, rows.count)
+    for _ in range(2):
+        try:
+            handle = OPEN_FILES.handle(path)
+            with np.errstate(invalid="ignore"):
+                for tag, place in zip(tags.tolist(), places.tolist(), strict=True):
+                    read_image(handle, dataset, tag, entry, out[place])
+            if handle.live or handle.unchanged():
+                return
+        except BrokenFileError:
+            raise
+        except OSError as error:
+            raise unopened(path, error) from error
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise BrokenFileError(
+                f"cannot read {dataset} in {path}: {error}"
+            ) from error
+
+
+def read_image(
+    handle: Handle,
+    dataset: str,
+    tag: int,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read a window of one image."""
+    known = PLAIN.get(handle, {}).get(dataset)
+    start = None if known is None else known.start.get(tag)
+    if known is not None and start is not None:
+        name = dataset.replace("*", str(tag))
+        if whole(entry, known.shape) and out.dtype == known.dtype and straight(out):
+            handle.raw.fill(byte_span(out), start, name)
+            return
+        layout = Layout(name, known.shape, known.dtype, 0, known.shape, start, (), None)
+        target = Target(Shaped(known.dtype), known.shape, layout, ())
+    else:
+        target = image_target(handle, dataset, tag)
+    check_entry(target, handle.path, dataset.replace("*", str(tag)), entry)
+    read_target(handle, target, slow_rows(entry[0]), entry[1:], out)
+    if target.watched:
+        check_watched(target.watched)
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """What reading asks a dataset for when it is not open."""
+
+    dtype: np.dtype[Any]
+
+
+def straight(out: NDArray[Any]) -> bool:
+    """Tell whether bytes of an image can go into an array as they are."""
+    return out.flags.c_contiguous
+
+
+def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
+    """Tell whether a window is the whole image."""
+    return len(entry) == len(shape) and all(
+        isinstance(e, slice) and (e.start, e.stop, e.step) == (0, n, 1)
+        for e, n in zip(entry, shape, strict=True)
+    )
+
+
+def slow_rows(slow: Selector) -> Rows:
+    """Return the rows of an image that a selector takes."""
+    if isinstance(slow, slice) and slow.step == 1:
+        one = np.array([slow.start]), np.array([slow.stop - slow.start]), np.zeros(1)
+        return Rows(one[0], one[1], one[2].astype(np.int64))
+    row = (
+        np.arange(slow.start, slow.stop, slow.step) if isinstance(slow, slice) else slow
+    )
+    return Rows(row, np.ones(len(row), np.int64), np.arange(len(row)))
+
+
+def check_entry(
+    target: Target, path: str, name: str, entry: tuple[Selector, ...]
+) -> None:
+    """Raise BrokenFileError if an image is smaller than others of its detector."""
+    taken = [
+        range(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in entry
+    ]
+    last = [int(t[-1]) + 1 if len(t) else 0 for t in taken]
+    fits = len(target.shape) == len(entry) and all(
+        n <= size for n, size in zip(last, target.shape, strict=True)
+    )
+    if not fits:
+        raise BrokenFileError(
+            f"{name} in {path} has shape {target.shape}, but pixels up to {last} are"
+            " wanted: images of this detector differ. Open the run again"
+        )
+
+
+def image_target(handle: Handle, dataset: str, tag: int) -> Target:
+    """Find out how to read one image; remember where it lies if it is plain."""
+    name = dataset.replace("*", str(tag))
+    with handle.lock:
+        opened = handle.file.get(name)
+        if not isinstance(opened, h5py.Dataset):
+            raise BrokenFileError(
+                f"{handle.path} has no image {name}. If it is still being written, open"
+                " the run again when it is complete"
+            )
+        layout = None
+        reason = "the file is being written"
+        if not handle.live:
+            layout, reason = layout_of(
+                opened, handle.file, handle.path, handle.identity
+            )
+        if layout is None:
+            make_readable(opened)
+            handle.say(dataset, reason)
+        elif layout.start is not None and layout.start >= 0:
+            remember(handle, dataset, tag, opened, layout.start)
+        watched = () if layout is not None else watched_files(opened, handle.file)
+        return Target(opened, opened.shape, layout, watched)
+
+
+def remember(
+    handle: Handle, dataset: str, tag: int, opened: h5py.Dataset, start: int
+) -> None:
+    """Keep the place of a plain image if it is like the others."""
+    known = PLAIN.setdefault(handle, {})
+    if dataset not in known:
+        known[dataset] = Plain(opened.shape, opened.dtype, opened.id.get_type())
+    same = known[dataset]
+    if opened.shape == same.shape and opened.dtype == same.dtype:
+        same.start[tag] = start
+
+
+def plain_start(image: h5d.DatasetID, same: Plain, size: int, file_size: int) -> int:
+    """Return where an image lies if it is like others known to be plain, else -1.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of an image.
+    """
+    # Undefined for all but contiguous datasets; external ones have none either.
+    start = image.get_offset()
+    plain = (
+        start is not None
+        and image.get_storage_size() == size
+        and start + size <= file_size
+        and image.shape == same.shape
+        and image.get_type() == same.stored
+    )
+    return int(start) if plain else -1

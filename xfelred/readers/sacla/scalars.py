@@ -1,0 +1,139 @@
+"""Values per shot of a SACLA run, joined by tag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xfelred.errors import (
+    MissingConstantError,
+    PropertyNameError,
+    did_you_mean,
+    listing,
+)
+from xfelred.names import (
+    BEAM,
+    IN_EVENT_TABLE,
+    LASER_ON,
+    LONG_NAME,
+    SHUTTER_OPEN,
+    TRAIN,
+    UNITS,
+)
+from xfelred.provenance import record
+from xfelred.readers.sacla.events import TAG_LIST
+from xfelred.readers.sacla.keys import tag_values
+from xfelred.readers.sacla.places import ALIASES, known_places, units_of
+
+if TYPE_CHECKING:
+    from xfelred.readers.sacla.run import Run
+
+FLAGS = {
+    "darks": "the X-ray shutter was closed",
+    "lit": "shutter open and beam there",
+    "pumped": "lit, with the pump laser on",
+}
+
+
+def scalars(run: Run, keys: Sequence[str]) -> xr.Dataset:
+    """Return values per shot; see `Run.scalars`."""
+    if isinstance(keys, str):
+        raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
+    found = {str(key): one(run, str(key)) for key in keys}
+    out = xr.Dataset(found, coords={TRAIN: run.event_ids})
+    out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "tag number"}
+    return record(out, "scalars", keys=list(found))
+
+
+def one(run: Run, name: str) -> xr.DataArray:
+    """Return the values that a path, an alias or a glob names."""
+    group, _, key = name.partition("/")
+    for spec in run.specs.values():
+        for part in spec.groups:
+            if part.name == group and key:
+                values = tag_values(run.file.path, part, key, run.event_ids)
+                return labelled(run, values, name, name)
+    return event(run, column_of(run, name), name)
+
+
+def column_of(run: Run, name: str) -> str:
+    """Return the column of the event table that a name stands for.
+
+    Raises
+    ------
+    PropertyNameError
+        If there is none.
+    """
+    if name == TAG_LIST:
+        raise PropertyNameError(f"{TAG_LIST} is the coordinate {TRAIN!r} of all values")
+    places = known_places(name)
+    found = run.events.find(places)
+    if found is not None and found in run.columns:
+        return found
+    known = [*run.columns, *ALIASES]
+    raise PropertyNameError(
+        f"no {name!r} in {run.events.group} of {run.file.path}; looked for"
+        f" {listing(places)}.{did_you_mean(name, known)} There are"
+        f" {listing(run.columns, 12)}, and the names {listing(ALIASES, 12)}"
+    )
+
+
+def event(run: Run, column: str, name: str) -> xr.DataArray:
+    """Return one column of the event table at the selected tags, as in the file."""
+    keep = np.isin(run.events.tags, run.event_ids)
+    return labelled(run, run.events.select(keep).values(column), column, name)
+
+
+def labelled(run: Run, values: Any, column: str, name: str) -> xr.DataArray:
+    """Return values on the tags of the event table."""
+    extra = [f"{name}_{i}" for i in range(1, values.ndim)]
+    attrs = {
+        UNITS: units_of(column),
+        LONG_NAME: column.replace("/", " "),
+        "column": column,
+    }
+    coords = {TRAIN: run.event_ids}
+    return xr.DataArray(values, coords, (TRAIN, *extra), name=name, attrs=attrs)
+
+
+def flags(run: Run, which: str) -> xr.DataArray:
+    """Return which shots are dark, lit or pumped: bool (train,).
+
+    Raises
+    ------
+    MissingConstantError
+        If the file does not tell.
+    """
+    shots = run.shots.of(run.ids)
+    needed = (SHUTTER_OPEN, LASER_ON) if which == "pumped" else (SHUTTER_OPEN,)
+    for name in needed:
+        if name not in shots:
+            raise MissingConstantError(missing(run, name))
+    known = shots[IN_EVENT_TABLE] | (len(run.events.tags) == 0)
+    opened = shots[SHUTTER_OPEN]
+    values = known & ~opened
+    if which != "darks":
+        values = known & opened & shots.get(BEAM, np.ones(len(opened), bool))
+    if which == "pumped":
+        values = values & shots[LASER_ON]
+    attrs = {UNITS: "1", LONG_NAME: FLAGS[which], "told_by": run.shots.told_by}
+    return xr.DataArray(values, {TRAIN: run.ids}, (TRAIN,), name=which, attrs=attrs)
+
+
+def missing(run: Run, name: str) -> str:
+    """Say that a flag is not in the file, and what to do."""
+    if name == LASER_ON:
+        return (
+            f"{run.run_id} has no status of the pump laser; looked for"
+            f" {listing(known_places('laser_status'))}. There are"
+            f" {listing(run.columns, 12)}"
+        )
+    return (
+        f"{run.run_id} does not tell which shots are dark; looked for"
+        f" {listing(known_places('shutter_status'))}. Say how many shots at the head of"
+        " the run are: open_run(path, dark_first=50), or tell them by their"
+        " intensity: open_run(path, dark_below=1.0)"
+    )

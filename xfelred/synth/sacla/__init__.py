@@ -1,0 +1,7 @@
+"""Simulated SACLA runs."""
+
+from xfelred.synth.sacla.config import RunConfig
+from xfelred.synth.sacla.run import write_run
+from xfelred.synth.sacla.truth import Truth
+
+__all__ = ["RunConfig", "Truth", "write_run"]
