@@ -7,6 +7,7 @@ the mean autocorrelation of all shots, and of the differences of consecutive sho
 """
 
 import os
+from itertools import pairwise
 
 import dask
 import numpy as np
@@ -31,7 +32,7 @@ def mean_of(shots):
 def differences(shots):
     """The same of consecutive differences, which are made one by one."""
     total = 0
-    for first, second in zip(shots[:-1], shots[1:], strict=True):
+    for first, second in pairwise(shots):
         spectrum = np.fft.rfft(first - second)
         total = total + np.fft.irfft(spectrum * spectrum.conj(), n=PHI)
     return total / (len(shots) - 1)

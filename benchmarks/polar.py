@@ -32,9 +32,10 @@ def sample_index(radii, phi):
 
 def run(lazy, threads):
     """Return a function that computes a lazy array on so many threads."""
+    scheduler = "threads" if threads > 1 else "synchronous"
 
     def compute():
-        with dask.config.set(scheduler="threads", num_workers=threads):
+        with dask.config.set(scheduler=scheduler, num_workers=threads):
             return lazy.compute()
 
     return compute
@@ -63,8 +64,8 @@ def compare(name, options, images, frames):
     np.testing.assert_array_equal(fancy(), lazy["nearest"].compute())
     np.testing.assert_allclose(spline(), lazy["linear"][:4].compute(), rtol=1e-4)
     variants = {
-        "numpy, frame by frame with a ready index": fancy,
         "numpy, all frames with a ready index": fancy_at_once,
+        "numpy, frame by frame with a ready index": fancy,
         **{f"xfelred {m}": run(v, 1) for m, v in lazy.items()},
     }
     for function in variants.values():

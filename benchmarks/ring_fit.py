@@ -3,7 +3,7 @@
     python benchmarks/ring_fit.py
 
 One image of 4 Mpix with a ring of 1e6 photons, hot pixels and a dead quarter, float32,
-through `ops.fit_ring` and `ops.find_centre`. The baseline is orthogonal least squares on
+through `ops.fit_ring` and `ops.find_centre`. Beside them: orthogonal least squares on
 the 5000 brightest pixels of the window by scipy.optimize.
 """
 

@@ -130,9 +130,9 @@ def test_all_layouts_give_the_same():
     )
     one = ops.correlate_angular(da[2, 1])
     np.testing.assert_array_equal(one.correlation, expected[2, 1])
-    np.testing.assert_array_equal(
-        ops.correlate_angular(da[2, 1], reduce="mean").correlation, expected[2, 1]
-    )
+    # Sums of power spectra are made by another transform.
+    mean = ops.correlate_angular(da[2, 1], reduce="mean").correlation
+    np.testing.assert_allclose(mean, expected[2, 1], rtol=1e-11, atol=1e-11)
     cut = da.chunk(radius=1, phi=5)
     np.testing.assert_array_equal(ops.correlate_angular(cut).correlation, expected)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -56,7 +57,7 @@ def find_ring(
     with progress("averaging the shots"):
         mean = ops.statistics(frames, dim=(TRAIN, PULSE))["mean"].isel(module=0)
         mean = mean.compute()
-    ring = ops.fit_ring(mean)
+    ring = cast(ops.RingFit, ops.fit_ring(mean))  # one image gives one ring
     say("ring = ops.fit_ring(mean)")
     say("ring", ring)
     detector = geometry.Geometry.sacla(

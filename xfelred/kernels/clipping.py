@@ -106,7 +106,7 @@ def clipped(
     A pixel that is split over bins is judged in the one that holds most of it.
     """
     kept = np.float32 if frames.dtype == np.float32 else np.float64
-    out = frames.astype(kept)  # a copy
+    out: NDArray[np.floating[Any]] = frames.astype(kept)  # a copy
     bins = entries[0]
     if len(entries) > 1:
         bins = np.empty(frames.shape[1], np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from xfelred.kernels import rings
+from xfelred.kernels import lane_fft, rings
 from xfelred.kernels.memory import page_backed
 from xfelred.kernels.pair_counts import item_counts, total_counts
 from xfelred.kernels.rings import TILE, Items, Marks
@@ -85,9 +85,23 @@ def add_power(
     power: NDArray[np.float64], items: Items, marks: Marks, *, raw: bool
 ) -> None:
     """Add the power spectra of all rings of all items."""
-    for which, ring in rings.batches(items.shape, whole_items=False):
-        part, mark = items.part(which), marks.at(which, ring)
-        rings.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
+    n_phi = items.shape[2]
+    if lane_fft.factors(n_phi) is None:
+        for which, ring in rings.batches(items.shape, whole_items=False):
+            part, mark = items.part(which), marks.at(which, ring)
+            rings.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
+        return
+    lane_fft.add_power(
+        items.frames, items.first, items.second, (marks.n_good, marks.level, marks.tag),
+        lane_fft.plan(n_phi, items.dtype.str),
+        np.empty((4, n_phi, lane_fft.LANES), items.dtype), power, raw,
+    )  # fmt: skip
+    if raw:
+        # Means, and whatever masks mix with them, in double precision.
+        power[:, 0] += np.where(marks.tag == 0, marks.level**2, 0).sum(0)
+        for _, numbers, values in masked_spectra(items, marks, 0):
+            squared = values.real**2 + values.imag**2
+            rings.add_rows(squared, numbers, np.ones(len(numbers)), power)
 
 
 def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -> None:

@@ -72,8 +72,10 @@ def remap_polar(
     if FRACTION in names:
         fraction = field(table, FRACTION).reshape(-1, 2)
         index, corners = field(table, INDEX).ravel(), field(table, CORNERS).ravel()
-        width = block.shape[-1]
-        take_linear(frames, width, index, fraction, corners, bad, min_weight, out)
+        one = fraction.dtype.type(1)
+        take_linear(
+            frames, block.shape[-1], index, fraction, corners, bad, min_weight, one, out
+        )
     elif WEIGHT in names:
         start, weight = field(table, START), field(table, WEIGHT)
         take_area(frames, start, field(table, INDEX), weight, bad, min_weight, out)
@@ -144,24 +146,33 @@ def take_linear(
     corners: Any,
     bad: Any,
     min_weight: float,
+    one: Any,
     out: Any,
 ) -> None:
-    """Interpolate between four pixels: index, right of it, below it, and both."""
+    """Interpolate between four pixels: index, right of it, below it, and both.
+
+    `one` is 1 in the precision of the result.
+    """
+    # Unsigned: numba looks at the sign of any other index in every access.
+    right, below = np.uintp(1), np.uintp(width)
     for i in range(len(frames)):
         frame, row = frames[i], out[i]
         hidden = bad[min(i, len(bad) - 1)] if len(bad) else bad.ravel()
         for s in range(index.size):
-            p, x, y = index[s], fraction[s, 0], fraction[s, 1]
+            x, y = fraction[s, 0], fraction[s, 1]
             if corners[s] == ALL_CORNERS and not hidden.size:
-                top = frame[p] + x * (frame[p + 1] - np.float64(frame[p]))
-                low = frame[p + width] + x * (
-                    frame[p + width + 1] - np.float64(frame[p + width])
-                )
+                p = np.uintp(index[s])
+                # As floats first: differences of unsigned integers wrap.
+                a, b = frame[p] * one, frame[p + right] * one
+                c, d = frame[p + below] * one, frame[p + below + right] * one
+                top, low = a + x * (b - a), c + x * (d - c)
                 value = top + y * (low - top)
                 if value == value:
                     row[s] = value
                     continue
-            row[s] = good_mean(frame, width, p, x, y, corners[s], hidden, min_weight)
+            row[s] = good_mean(
+                frame, width, index[s], x, y, corners[s], hidden, min_weight
+            )
 
 
 @njit(nogil=True, cache=True)

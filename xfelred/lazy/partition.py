@@ -91,7 +91,9 @@ def partition(node: Node, kept: tuple[str, ...]) -> Partition:
         goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
         first = lead[0]
         if task_bytes() > goal:
-            length[first] = max(1, ceil(length[first] * goal / task_bytes()))
+            # Tasks of one length, so that no thread waits for the longest.
+            n_tasks = min(ceil(task_bytes() / goal), length[first])
+            length[first] = ceil(length[first] / n_tasks)
     inside = sub_blocks(node, length, lead, kept, task_bytes())
     return Partition({d: evenly(n[d], length[d]) for d in n}, inside)
 
