@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
+from xfelred.kernels.corner_spread import corner_spread
 
 Floats = NDArray[np.floating]
 
@@ -50,7 +51,7 @@ def angles_of(geometry: Geometry) -> Angles:
     cos2 = np.cos(two_theta) ** 2
     wavelength = geometry.wavelength
     q = None if wavelength is None else momentum(two_theta, wavelength)
-    width_theta, width_phi, width_q = half_widths(geometry, two_theta, phi, q)
+    width_theta, width_phi, width_q = half_widths(geometry, two_theta, phi)
     return Angles(
         two_theta,
         phi,
@@ -100,25 +101,21 @@ def solid_angle(geometry: Geometry, v: Floats) -> Floats:
 
 
 def half_widths(
-    geometry: Geometry, two_theta: Floats, phi: Floats, q: Floats | None
+    geometry: Geometry, two_theta: Floats, phi: Floats
 ) -> tuple[Floats | None, Floats | None, Floats | None]:
     """Return the largest centre-to-corner differences of (two_theta, phi, q)."""
     panels = geometry.lattice
     if not panels:
         return None, None, None
     wide = [np.full(two_theta.shape, np.nan, np.float32) for _ in range(3)]
+    wavelength = geometry.wavelength
+    scale = 0.0 if wavelength is None else 4 * np.pi / wavelength
     for panel in panels:
         at = panel.region
-        shape = panel.shape
-        theta, azimuth, momenta = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        for corner in panel.corners():
-            corner_theta, corner_phi = directions(corner)
-            theta = np.maximum(theta, np.abs(corner_theta - two_theta[at]))
-            turn = np.mod(corner_phi - phi[at] + np.pi, 2 * np.pi) - np.pi
-            azimuth = np.maximum(azimuth, np.abs(turn))
-            if q is not None and geometry.wavelength is not None:
-                difference = momentum(corner_theta, geometry.wavelength) - q[at]
-                momenta = np.maximum(momenta, np.abs(difference))
-        for out, values in zip(wide, (theta, azimuth, momenta), strict=True):
-            out[at] = values
-    return wide[0], wide[1], None if q is None else wide[2]
+        points, where = panel.shared_corners()
+        corner_theta, corner_phi = directions(np.moveaxis(points, 1, 0))
+        corner_spread(
+            two_theta[at], phi[at], corner_theta, corner_phi, where, scale,
+            *(out[at] for out in wide),
+        )  # fmt: skip
+    return wide[0], wide[1], None if wavelength is None else wide[2]

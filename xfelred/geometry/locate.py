@@ -186,8 +186,8 @@ def pixel_index(
 ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return (index into arrays of the geometry, dims of the result)."""
     modules = module_index(da, geometry)
-    axes = [modules]
-    for dim, n in zip((SLOW, FAST), geometry.known_shape[1:], strict=True):
+    axes, shape = [modules], geometry.known_shape
+    for dim, n in zip((SLOW, FAST), shape[1:], strict=True):
         if dim in da.coords:
             labels = np.asarray(da[dim].values)
             if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n:
@@ -204,6 +204,9 @@ def pixel_index(
                 f"={da.sizes[dim]}; give whole modules, and select pixels afterwards"
             )
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    if all(np.array_equal(a, np.arange(n)) for a, n in zip(axes, shape, strict=True)):
+        whole = (slice(None), slice(None), slice(None))  # no copies
+        return (whole if MODULE in da.dims else (0, *whole[1:])), dims
     index = np.ix_(*axes)
     return (index if MODULE in da.dims else (axes[0][0], *np.ix_(*axes[1:]))), dims
 

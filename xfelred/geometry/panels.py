@@ -107,6 +107,25 @@ class Panel:
         """Return the centre of every pixel, float64 (3, slow, fast), metres."""
         return self.points(self.centre_offset)
 
+    def shared_corners(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the corners of all pixels with few repetitions.
+
+        Returns
+        -------
+        points : float64 (grid, 3, slow + any, fast + any), m
+        where : int (corner, 3)
+            Grid of each corner, and its distance there from the position of the pixel.
+        """
+        offsets = self.corner_offsets
+        if self.stagger:
+            where = np.zeros((len(offsets), 3), np.int64)
+            where[:, 0] = np.arange(len(offsets))
+            return self.corners(), where
+        (slow, slow_end), (fast, fast_end) = self.slow, self.fast
+        larger = replace(self, slow=(slow, slow_end + 1), fast=(fast, fast_end + 1))
+        steps = [(0, int(ds > 0), int(df > 0)) for ds, df in offsets]
+        return larger.points((0.0, 0.0))[np.newaxis], np.array(steps)
+
     def corners(self) -> NDArray[np.float64]:
         """Return the corners of every pixel, float64 (corner, 3, slow, fast), m."""
         slow, fast = self.centre_offset

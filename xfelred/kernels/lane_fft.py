@@ -241,11 +241,10 @@ def add_power(
     for start in range(0, streams * halves, LANES):
         sums[:] = 0.0
         for step in range(0, n_items, streams):
-            for lane in range(LANES):
-                stream, h = divmod(start + lane, halves)
-                i = step + stream
-                for c in range(2):
-                    r = 2 * h + c
+            for c in range(2):
+                for lane in range(LANES):
+                    stream, h = divmod(start + lane, halves)
+                    i, r = step + stream, 2 * h + c
                     weight[c, lane] = 0.0
                     if stream >= streams or i >= n_items or r >= n_rings:
                         work[c, :, lane] = 0.0

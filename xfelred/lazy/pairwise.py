@@ -39,24 +39,39 @@ PairKernel = Callable[..., NDArray[Any]]
 
 
 def parts_of(frames: Frames, pairs: Pairs, frame_bytes: int) -> list[slice]:
-    """Return which pairs each task takes; depends on shapes and pairs only.
-
-    A part of blocks ends where the first member leaves its block.
-    """
+    """Return which pairs each task takes; depends on shapes and pairs only."""
     per_part = max(1, HELD // max(frame_bytes, 1))
     if isinstance(frames, RecipeFrames):
         per_part = min(per_part, frames_of_size(frames.node, frames.frame_dims, TASK))
     per_part = max(per_part, ceil(len(pairs) / MAX_TASKS), 1)
     edges = {0, len(pairs)}
     if isinstance(frames, BlockFrames):
-        block, _ = frames.place(pairs[:, 0])
-        edges |= set((np.flatnonzero(np.diff(block)) + 1).tolist())
+        first, within = blocks_of(frames, pairs)
+        new = (np.diff(first) != 0) | (np.diff(within) != 0)
+        edges |= set((np.flatnonzero(new) + 1).tolist())
     ends = sorted(edges)
     return [
         slice(i, min(i + per_part, stop))
         for start, stop in pairwise(ends)
         for i in range(start, stop, per_part)
     ]
+
+
+def blocks_of(
+    frames: BlockFrames, pairs: Pairs
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the block of the first members, and 1 for pairs within a block."""
+    first, _ = frames.place(pairs[:, 0])
+    second, _ = frames.place(pairs[:, 1])
+    return first, (first == second).astype(np.int64)
+
+
+def by_block(frames: Frames, pairs: Pairs) -> Pairs:
+    """Return pairs within a block before all others: their block is not copied."""
+    if not isinstance(frames, BlockFrames):
+        return pairs
+    first, within = blocks_of(frames, pairs)
+    return pairs[np.lexsort((first, -within))]
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,7 @@ def reduce_pairs(
         See `reduce_frames`.
     """
     frames = frames_in(array, frame_dims)
+    pairs = by_block(frames, pairs)
     parts = tuple(parts_of(frames, pairs, bytes_of_frame(array, frame_dims)))
     token = tokenize(reduction, frames.token, pairs, parts, kept)
     make = PairMaker(reduction, frames, pairs, parts, f"pairs-{token}")

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
-from xfelred.names import BAD_PIXELS
+from xfelred.names import AVAILABLE, BAD_PIXELS, RECORDED
 
 
 def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
@@ -99,3 +100,31 @@ def check_labels(
     if not index.is_unique:
         twice = index[index.duplicated()].unique()
         raise GeometryMismatchError(f"{name} has {dim} {listing(twice)} twice")
+
+
+def on_pixels(
+    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
+) -> xr.DataArray:
+    """Return bad pixels for the modules of the data, without coordinates."""
+    if not isinstance(bad_pixels, xr.DataArray):
+        values = np.asarray(bad_pixels)
+        shape = tuple(da.sizes[d] for d in dims)
+        if values.shape not in {shape, shape[-2:]}:
+            raise GeometryMismatchError(
+                f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
+                f" DataArray with dims {dims}"
+            )
+        bad_pixels = xr.DataArray(values, dims=dims[-values.ndim :])
+    return checked_bad_pixels(matching(bad_pixels, da))
+
+
+def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
+    """Return masks of the frames that were not recorded, whatever their fill value."""
+    masks = []
+    for name in (AVAILABLE, RECORDED):
+        there = da.coords.get(name)
+        if there is None or not set(there.dims) <= set(da.dims):
+            continue
+        if not there.values.all():
+            masks.append(~there.variable.astype(bool))
+    return [xr.DataArray(m, name=BAD_PIXELS) for m in masks]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import GeometryMismatchError, listing
 from xfelred.names import FAST, FRAME, MODULE, SLOW, TRAIN
-from xfelred.ops.integrate_azimuthally import on_pixels, unrecorded
+from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.polar_setup import core_dims
 
 

@@ -10,22 +10,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import GeometryMismatchError, listing
+from xfelred.errors import listing
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
 from xfelred.kernels import azimuthal
 from xfelred.lazy import State, map_frames, reduce_frames
 from xfelred.names import (
-    AVAILABLE,
-    BAD_PIXELS,
     LONG_NAME,
     PHI,
-    RECORDED,
     TWO_THETA,
     UNITS,
     Q,
 )
-from xfelred.ops.companions import checked_bad_pixels, matching
+from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.provenance import record
 
 QUANTITY = "quantity"
@@ -274,34 +271,6 @@ def check_clipping(
         raise ValueError(f"max_iterations={max_iterations}; wanted at least 1")
     if not delta_dummy >= 0:
         raise ValueError(f"delta_dummy={delta_dummy}; wanted 0 or more")
-
-
-def on_pixels(
-    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
-) -> xr.DataArray:
-    """Return bad pixels for the modules of the data, without coordinates."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        values = np.asarray(bad_pixels)
-        shape = tuple(da.sizes[d] for d in dims)
-        if values.shape not in {shape, shape[-2:]}:
-            raise GeometryMismatchError(
-                f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
-                f" DataArray with dims {dims}"
-            )
-        bad_pixels = xr.DataArray(values, dims=dims[-values.ndim :])
-    return checked_bad_pixels(matching(bad_pixels, da))
-
-
-def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
-    """Return masks of the frames that were not recorded, whatever their fill value."""
-    masks = []
-    for name in (AVAILABLE, RECORDED):
-        there = da.coords.get(name)
-        if there is None or not set(there.dims) <= set(da.dims):
-            continue
-        if not there.values.all():
-            masks.append(~there.variable.astype(bool))
-    return [xr.DataArray(m, name=BAD_PIXELS) for m in masks]
 
 
 def described(

@@ -11,12 +11,8 @@ from numpy.typing import ArrayLike
 from xfelred.errors import GeometryMismatchError
 from xfelred.kernels.azimuthal import Rings
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
-from xfelred.ops.integrate_azimuthally import (
-    described,
-    module_by_module,
-    on_pixels,
-    unrecorded,
-)
+from xfelred.ops.companions import on_pixels, unrecorded
+from xfelred.ops.integrate_azimuthally import described, module_by_module
 from xfelred.ops.polar_setup import checked_centre, core_dims, short
 from xfelred.provenance import record
 

@@ -17,7 +17,7 @@ from xfelred.kernels.polar_grid import sample_positions
 from xfelred.kernels.polar_modules import PixelFinder, module_linear_table
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, UNITS, Q
-from xfelred.ops.integrate_azimuthally import on_pixels, unrecorded
+from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.polar_setup import CHI, LOKI, Setup, ring_coords, setup_of
 from xfelred.provenance import record
 

@@ -14,7 +14,7 @@ from xfelred.errors import GeometryMismatchError, listing
 from xfelred.kernels import correlation, rings
 from xfelred.lazy import State, map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
-from xfelred.ops.integrate_azimuthally import unrecorded
+from xfelred.ops.companions import unrecorded
 from xfelred.ops.polar_companions import check_polar, polar_masks
 
 Normalization = Literal["none", "pairs", "variance", "mean"]
