@@ -17,7 +17,12 @@ from common import machine, median_times, table
 from xfelred import geometry, ops
 
 BINS = 1000
-CASES = ((1024, "f4", 64), (1024, "u2", 64), (2048, "f4", 16), (2048, "u2", 16))
+CASES = (
+    (1024, "f4", 64, 16),
+    (1024, "u2", 64, 16),
+    (2048, "f4", 32, 8),
+    (2048, "u2", 32, 8),
+)
 PIXEL, DISTANCE, ENERGY = 1e-4, 0.1, 9300.0
 
 
@@ -73,9 +78,9 @@ def check(mine, peer):
 
 def main():
     machine()
-    for side, dtype, n_frames in CASES:
+    for side, dtype, n_frames, batch in CASES:
         frames, centre, wavelength = located(side, dtype, n_frames)
-        batches = frames.chunk({"frame": n_frames // 4})
+        batches = frames.chunk({"frame": batch})
         full = {"errors": "poisson"}
         variants = {
             "np.sum": lambda i=frames.values: [np.sum(f) for f in i],
@@ -91,7 +96,7 @@ def main():
             variants["pyFAI no/csc/cython"] = peer
         for function in variants.values():
             function()
-        print(f"\n{n_frames} frames of {side} x {side}, {dtype}")
+        print(f"\n{n_frames} frames of {side} x {side}, {dtype}, {batch} a batch")
         table(median_times(variants, 5), "np.sum", 1000 / n_frames, "ms/frame")
 
 

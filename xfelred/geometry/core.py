@@ -13,7 +13,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
-from xfelred.geometry import constructors, sacla
+from xfelred.geometry import constructors, crystfel_writer, sacla
 from xfelred.geometry.energy import energy_to_wavelength
 from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
 from xfelred.geometry.pixels import as_numbers, cut, selected
@@ -83,6 +83,8 @@ class Geometry:
     from_positions = classmethod(constructors.from_positions)
     from_quad_positions = classmethod(constructors.from_quad_positions)
     sacla = classmethod(sacla.sacla)
+
+    to_crystfel = crystfel_writer.to_crystfel
 
     def __post_init__(self) -> None:
         if self.positions is not None:

@@ -1,0 +1,196 @@
+"""Writer of CrystFEL geometry files (.geom)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import (
+    GeometryMismatchError,
+    MissingConstantError,
+    OutputExistsError,
+)
+from xfelred.geometry.panels import Panel, Vector
+
+if TYPE_CHECKING:
+    from xfelred.geometry.core import Geometry
+
+# Where `write_virtual_cxi` and others put frames (frame, module, slow_scan, fast_scan).
+CXI_DATA = "/entry_1/data_1/data"
+Rectangle = tuple[int, int, int, int]  # first and last row, first and last column
+
+
+def to_crystfel(
+    self: Geometry,
+    path: str | Path,
+    *,
+    data: str = CXI_DATA,
+    adu_per_ev: float | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a CrystFEL geometry file (.geom).
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    data : str
+        Where frames are in the data files: (frame, module, slow_scan, fast_scan), or
+        without the module axis where there is one module only.
+    adu_per_ev : float, optional
+        Detector gain.
+    overwrite : bool
+        Replace a file of this name.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    MissingConstantError
+        If pixels do not lie on straight lattices, are hexagons, or the distance from
+        the sample is not known.
+    OutputExistsError
+        If there is such a file and `overwrite` is false.
+
+    Notes
+    -----
+    Positions are written as they are. CrystFEL takes x to the left looking along the
+    beam and y up; a comment says what they mean here. Bad pixels are written as
+    rectangles.
+    """
+    path = Path(path)
+    check_panels(self)
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists; pass overwrite=True to replace it")
+    lines = [*header(self, data, adu_per_ev), ""]
+    names = panel_names(self.lattice)
+    for panel, name in zip(self.lattice, names, strict=True):
+        lines += [*panel_lines(self, panel, name), ""]
+    lines += group_lines(self, names)
+    if self.bad is not None:
+        for panel, name in zip(self.lattice, names, strict=True):
+            lines += bad_lines(panel, name, self.bad[panel.region])
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def check_panels(geometry: Geometry) -> None:
+    """Raise unless CrystFEL can describe a geometry."""
+    if not geometry.placed or geometry.distance is None:
+        raise MissingConstantError(
+            "the geometry does not know how far the detector is from the sample; give"
+            " distance=<metres> where it is made"
+        )
+    if not geometry.lattice or any(p.stagger for p in geometry.lattice):
+        raise MissingConstantError(
+            "CrystFEL describes rectangles of square or oblong pixels on straight"
+            " lattices; this geometry has hexagons, or pixels at irregular positions"
+        )
+    covered = np.zeros(geometry.known_shape, np.int8)
+    for panel in geometry.lattice:
+        covered[panel.region] += 1
+    if (covered > 1).any():
+        raise GeometryMismatchError("panels of the geometry share pixels")
+
+
+def header(geometry: Geometry, data: str, adu_per_ev: float | None) -> list[str]:
+    """Return the lines for all panels."""
+    several = geometry.known_shape[0] > 1
+    lines = [
+        "; written by xfelred",
+        f"; axes: {geometry.handedness}",
+        f"clen = {geometry.distance!r}",
+        f"data = {data}",
+        "dim0 = %",
+        *(["dim2 = ss", "dim3 = fs"] if several else ["dim1 = ss", "dim2 = fs"]),
+    ]
+    if geometry.energy is not None:
+        lines.insert(2, f"photon_energy = {geometry.energy!r}")
+    if adu_per_ev is not None:
+        lines.append(f"adu_per_eV = {float(adu_per_ev)!r}")
+    return lines
+
+
+def panel_names(panels: tuple[Panel, ...]) -> list[str]:
+    """Return the names of panels, made of module and tile where they have none."""
+    names = [p.name for p in panels]
+    if all(names) and len(set(names)) == len(names):
+        return names
+    seen: dict[int, int] = {}
+    for i, panel in enumerate(panels):
+        tile = seen.get(panel.module, 0)
+        seen[panel.module] = tile + 1
+        names[i] = f"p{panel.module}a{tile}"
+    return names
+
+
+def panel_lines(geometry: Geometry, panel: Panel, name: str) -> list[str]:
+    """Return the lines of one panel."""
+    resolution = 1 / float(np.linalg.norm(panel.fast_step))
+    x, y, z = panel.corner
+    lines = []
+    if geometry.known_shape[0] > 1:
+        numbers = geometry.modules or range(geometry.known_shape[0])
+        lines.append(f"dim1 = {numbers[panel.module]}")
+    lines += [
+        f"min_fs = {panel.fast[0]}",
+        f"max_fs = {panel.fast[1] - 1}",
+        f"min_ss = {panel.slow[0]}",
+        f"max_ss = {panel.slow[1] - 1}",
+        f"fs = {direction(panel.fast_step, resolution)}",
+        f"ss = {direction(panel.slow_step, resolution)}",
+        f"corner_x = {x * resolution!r}",
+        f"corner_y = {y * resolution!r}",
+        f"coffset = {z - (geometry.distance or 0.0)!r}",
+        f"res = {resolution!r}",
+    ]
+    return [f"{name}/{line}" for line in lines]
+
+
+def direction(step: Vector, resolution: float) -> str:
+    """Return a vector in pixels as CrystFEL writes it."""
+    parts = [(v * resolution, axis) for v, axis in zip(step, "xyz", strict=True)]
+    return " ".join(f"{v:+.12f}{axis}" for v, axis in parts if axis != "z" or v)
+
+
+def group_lines(geometry: Geometry, names: list[str]) -> list[str]:
+    """Return the lines of rigid groups whose panels are all there."""
+    groups = {g: p for g, p in geometry.groups.items() if p and set(p) <= set(names)}
+    lines = [f"rigid_group_{g} = {','.join(p)}" for g, p in groups.items()]
+    if groups:
+        lines.append(f"rigid_group_collection_all = {','.join(groups)}")
+    return lines
+
+
+def bad_lines(panel: Panel, name: str, bad: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield the lines of the bad rectangles of one panel."""
+    for i, (top, bottom, left, right) in enumerate(rectangles(bad)):
+        region = f"bad_{name}x{i}"
+        yield f"{region}/panel = {name}"
+        yield f"{region}/min_ss = {top + panel.slow[0]}"
+        yield f"{region}/max_ss = {bottom + panel.slow[0]}"
+        yield f"{region}/min_fs = {left + panel.fast[0]}"
+        yield f"{region}/max_fs = {right + panel.fast[0]}"
+
+
+def rectangles(bad: NDArray[np.bool_]) -> list[Rectangle]:
+    """Return rectangles (limits inclusive) that cover exactly the bad pixels."""
+    found: list[Rectangle] = []
+    growing: dict[tuple[int, int], int] = {}  # (left, right) -> first row
+    for row, line in enumerate([*bad, np.zeros(bad.shape[1], bool)]):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], line, [0]])))
+        runs = {(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)}
+        ended = growing.keys() - runs
+        found += [(growing.pop(run), row - 1, *run) for run in ended]
+        for run in runs - growing.keys():
+            growing[run] = row
+    return sorted(found)
