@@ -62,7 +62,7 @@ def theirs(frames, centre, wavelength):
         return [
             peer.integrate1d(
                 i, BINS, unit="q_A^-1", method=method, error_model="poisson"
-            ).intensity
+            )
             for i in frames.values
         ]
 
@@ -71,7 +71,13 @@ def theirs(frames, centre, wavelength):
 
 def check(mine, peer):
     """Raise unless totals agree and most bins hold the same pixels."""
-    a, b = mine["intensity"].values, np.array(peer)
+    signal = (mine["intensity"] * mine["norm"]).sum("q").values
+    np.testing.assert_allclose(signal, [p.sum_signal.sum() for p in peer], rtol=1e-6)
+    norm = mine["norm"].sum("q").values
+    np.testing.assert_allclose(
+        norm, [p.sum_normalization.sum() for p in peer], rtol=1e-6
+    )
+    a, b = mine["intensity"].values, np.array([p.intensity for p in peer])
     far = ~np.isclose(a, b, rtol=2e-3)
     assert far.mean() < 0.05, far.mean()
 

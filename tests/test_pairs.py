@@ -207,3 +207,43 @@ def test_no_shots_make_no_pairs():
 def test_bad_input_is_an_error_that_says_what_to_do(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_groups_are_joined_by_train_id():
+    coord = xr.DataArray([10, 12, 14, 16], dims="train", name="train")
+    coord = coord.assign_coords(train=coord)
+    labels = xr.DataArray(["b", "a", "b", "a"], {"train": [14, 12, 16, 10]}, ("train",))
+    found = pairs.consecutive(coord, groups=labels)
+    assert found.values.tolist() == [[10, 12], [14, 16]]
+    other = labels.assign_coords(train=[90, 91, 92, 93])
+    with pytest.raises(ValueError, match="no label for 4 of 4 shots"):
+        pairs.consecutive(coord, groups=other)
+
+
+def test_groups_of_trains_hold_for_their_pulses():
+    frames = xr.DataArray(
+        np.zeros((2, 3)), {"train": [5, 6], "pulse": [0, 1, 2]}, ("train", "pulse")
+    )
+    labels = xr.DataArray([1, 0], {"train": [6, 5]}, ("train",))
+    found = pairs.consecutive(frames, groups=labels)
+    assert found.values.tolist() == [[5, 5], [5, 5], [6, 6], [6, 6]]
+    assert found.pulse.values.tolist() == [[0, 1], [1, 2], [0, 1], [1, 2]]
+
+
+def test_shots_that_nobody_knows_or_without_beam_are_left_out():
+    tags = np.arange(6)
+    coord = xr.DataArray(tags, {"train": tags}, ("train",)).assign_coords(
+        shutter_open=("train", np.array([0, 1, 1, 1, 1, 1], bool)),
+        in_event_table=("train", np.array([1, 1, 0, 1, 1, 1], bool)),
+        beam=("train", np.array([1, 1, 1, 1, 0, 1], bool)),
+    )
+    found = pairs.consecutive(coord)
+    assert found.values.tolist() == [[1, 3], [3, 5]]
+    counts = {k: found.attrs[k] for k in ("n_unknown", "n_no_beam", "n_dark")}
+    assert counts == {"n_unknown": 1, "n_no_beam": 1, "n_dark": 1}
+
+
+@pytest.mark.parametrize("make", [pairs.consecutive, pairs.random, pairs.disjoint])
+def test_a_shot_that_is_named_twice_is_refused(make):
+    with pytest.raises(ValueError, match=r"shots 1 stand more than once among the 3"):
+        make([1, 1, 2])

@@ -51,6 +51,21 @@ def test_a_map_that_needs_whole_frames_gets_them():
     assert (cut["train"], cut["slow_scan"]) == (FRAMES, 1024)
 
 
+def unrolled(block):
+    return block.reshape(*block.shape[:-2], 8, -1)
+
+
+def test_a_map_may_put_other_axes_in_the_place_of_pixels():
+    da = map_frames(
+        unrolled, frames("h"), core_dims=("slow_scan", "fast_scan"),
+        out_core={"radius": 8, "phi": 65536},
+    )  # fmt: skip
+    assert inside(da)["train"] == FRAMES
+    out = statistics(da, ("radius", "phi"), which=("mean",))["mean"]
+    expected = whole("h", 10, 1, 1).mean((3, 4), dtype="f8")
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+
+
 def test_small_frames_and_sums_over_frames_are_not_cut():
     assert inside(frames("e", pixels=(64, 64)))["slow_scan"] == 64
     cut = inside(frames("f"), kept=("module", "slow_scan", "fast_scan"))

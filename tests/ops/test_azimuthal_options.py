@@ -90,6 +90,28 @@ def test_full_splitting_of_modules_that_were_selected():
     np.testing.assert_allclose(one.intensity, same.intensity, rtol=1e-12)
 
 
+@pytest.mark.parametrize("split", ["no", "bbox", "full"])
+@pytest.mark.parametrize("phi_bins", [None, 5])
+def test_order_of_the_pixel_axes_does_not_matter(split, phi_bins):
+    geometry = Geometry.flat((20, 30), (11.3, 7.8), 0.05, 1e-3, energy=9e3)
+    values = np.random.default_rng(0).random((2, 20, 30))
+    da = xr.DataArray(values, dims=("train", "slow_scan", "fast_scan"))
+    expected = integrate_azimuthally(
+        locate(da, geometry), 9, split=split, phi_bins=phi_bins
+    )
+    turned = locate(da, geometry).transpose("train", "fast_scan", "slow_scan")
+    out = integrate_azimuthally(turned, 9, split=split, phi_bins=phi_bins)
+    np.testing.assert_allclose(out.intensity, expected.intensity, rtol=1e-12)
+    np.testing.assert_allclose(out["count"], expected["count"], rtol=1e-12)
+
+
+def test_dummy_is_compared_as_the_file_holds_it():
+    da = flat()
+    da[:, 3, 4] = np.float32(-0.1)
+    out = integrate_azimuthally(da, 12, dummy=-0.1)
+    assert int(out["count"].sum("q").max()) == SIDE**2 - 1
+
+
 def test_full_splitting_needs_the_geometry():
     da = flat()
     with pytest.raises(GeometryMismatchError, match="corners of selected pixels"):
@@ -108,6 +130,18 @@ def test_full_splitting_needs_the_geometry():
 def test_only_the_last_geometries_are_kept():
     names = [kept.remember(Geometry.flat((2, 2), (0, i), 0.1, 1e-4)) for i in range(20)]
     assert set(names[-kept.KEPT :]) == set(kept.LAST)
+
+
+def test_what_is_kept_of_a_geometry_is_small():
+    kept.LAST.clear()
+    where = np.mgrid[:300, :300] * 1e-4
+    for geometry in (
+        Geometry.flat((300, 300), (3, 4), 0.1, 1e-4),
+        Geometry.from_positions(where[1], where[0], 0.1),
+    ):
+        geometry.centres  # noqa: B018  computed and kept by the geometry itself
+        kept.remember(geometry)
+    assert all(len(pickle.dumps(vars(g))) < 10_000 for g in kept.LAST.values())
 
 
 def test_a_pickled_array_says_what_to_do_in_another_process(tmp_path):

@@ -100,6 +100,22 @@ def test_only_what_is_known_is_written(tmp_path, polar):
         }
 
 
+def test_q_of_rings_comes_from_the_geometry_where_the_map_has_none(tmp_path, polar):
+    path = xf.write_polar(tmp_path / "a.h5", polar.drop_vars("q"), geometry=GEOMETRY)
+    radius = polar.radius.values * 5e-5
+    expected = 4 * np.pi / 1.44 * np.sin(np.arctan(radius / 0.053) / 2)
+    with h5py.File(path) as file:
+        np.testing.assert_allclose(file["q_mapping"][:, 1], expected, rtol=1e-9)
+
+
+def test_hdf5_opens_in_xarray_at_its_root_and_in_its_group(tmp_path, polar, extras):
+    path = xf.write_polar(tmp_path / "polar.h5", polar, **extras)
+    for group in (None, "entry/data"):
+        with xr.open_dataset(path, group=group, engine="h5netcdf") as ds:
+            assert ds["polar_data"].dims == ("train", "radius", "phi")
+            np.testing.assert_array_equal(ds["train"], TAGS)
+
+
 def test_one_image_is_enough(tmp_path, polar):
     path = xf.write_polar(tmp_path / "one.h5", polar.isel(train=1, pulse=0))
     with h5py.File(path) as file:

@@ -114,7 +114,7 @@ def draw(
     plot.ring(ring, plot.image(mean, figure.add_subplot(grid[:, 0]), title="mean"))
     shot = polar.isel({TRAIN: 0, PULSE: 0})
     plot.polar(shot, figure.add_subplot(grid[0, 1]), title="one shot")
-    near = found.sel({RADIUS: slice(ring.r - 1, ring.r + 1)}).mean(RADIUS)
+    near = found.sel({RADIUS: ring.r}, method="nearest")
     plot.correlation(
         near, figure.add_subplot(grid[1, 1]), expected=expected_angles(),
         title="mean correlation of differences, gold {111}",

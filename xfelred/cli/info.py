@@ -12,15 +12,23 @@ from xfelred.readers.open import open_run
 
 
 @click.command()
-@click.argument("run")
+@click.argument("source")
+@click.option(
+    "--run",
+    metavar="RUN",
+    help="Which run of a file with several, or of a proposal: 34.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--source", metavar="NAME", help="Show the keys of one source.")
-def info(run: str, as_json: bool, source: str | None) -> None:
-    """Show the sources, detectors and trains of RUN, a directory or a file."""
-    opened = open_run(run)
-    if source is not None:
-        content = describe_source(opened, source)
-        text = "\n".join([source, *key_lines(content["keys"])])
+@click.option("--source", "name", metavar="NAME", help="Show the keys of one source.")
+def info(source: str, run: str | None, as_json: bool, name: str | None) -> None:
+    """Show the sources, detectors and trains of SOURCE.
+
+    SOURCE is a run directory, a file, or with --run a file or a proposal number.
+    """
+    opened = open_run(source, run)
+    if name is not None:
+        content = describe_source(opened, name)
+        text = "\n".join([name, *key_lines(content["keys"])])
     else:
         content = describe_run(opened)
         text = ""

@@ -65,6 +65,8 @@ def flat(
         raise ValueError(
             f"shape={tuple(shape)}; wanted (slow, fast) or (module, slow, fast)"
         )
+    if not distance > 0:
+        raise ValueError(f"distance={distance} m; wanted more than 0")
     n_modules, n_slow, n_fast = (1, *sizes)[-3:]
     slow, fast = (float(p) for p in np.broadcast_to(pixel_size, 2))
     foot = ((centre[1] + 0.5) * slow, (centre[0] + 0.5) * fast)

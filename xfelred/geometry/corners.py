@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -30,8 +31,10 @@ LOCK = threading.Lock()
 def remember(geometry: Geometry) -> str:
     """Keep a geometry for `recalled`; return its name."""
     name = str(tokenize(geometry))
+    # Panels are a few numbers; positions, and what was computed from them, are not.
+    small = replace(geometry, panels=geometry.lattice, positions=None, bad=None)
     with LOCK:
-        LAST[name] = geometry
+        LAST[name] = small
         LAST.move_to_end(name)
         while len(LAST) > KEPT:
             LAST.popitem(last=False)

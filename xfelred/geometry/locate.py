@@ -129,24 +129,34 @@ def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return attrs
 
 
-def corners_of(da: xr.DataArray, radial: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def corners_of(
+    da: xr.DataArray, radial: str, dims: tuple[str, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return radial coordinate and azimuth of the corners of the pixels of an array.
+
+    Parameters
+    ----------
+    da : DataArray
+        Located in this process.
+    radial : {"q", "two_theta"}
+    dims : tuple of str
+        The pixel dims, in the order that is wanted.
 
     Returns
     -------
-    radius, phi : float64 (corner, *pixel dims)
-        Over the pixels of `da`, which has been located in this process.
+    radius, phi : float64 (corner, *dims)
     """
     geometry = recalled(da[TWO_THETA])
     try:
-        index, _ = pixel_index(da, geometry)
+        index, found = pixel_index(da, geometry)
     except GeometryMismatchError as error:
         raise GeometryMismatchError(
             f"the corners of selected pixels are not known: {error}. Give whole"
             " modules and mark pixels in bad_pixels, or use split='bbox'"
         ) from error
     radius, phi = corner_angles(geometry, radial)
-    return radius[:, *index], phi[:, *index]
+    order = (0, *(1 + found.index(d) for d in dims))
+    return radius[:, *index].transpose(order), phi[:, *index].transpose(order)
 
 
 def fit(da: xr.DataArray, geometry: Geometry) -> Geometry:

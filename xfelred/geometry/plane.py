@@ -110,7 +110,7 @@ def wavelength_of(da: xr.DataArray, two_theta: Floats) -> float | None:
 
 
 def rounded(value: float) -> float:
-    """Return 12 digits: the same from any part of a detector, so that maps align."""
+    """Return 12 digits: the same from any part of a flat detector at right angles."""
     return float(f"{value:.12g}")
 
 

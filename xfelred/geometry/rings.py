@@ -68,7 +68,7 @@ def radial_axis(da: xr.DataArray, name: str, split: str) -> Axis:
     if split == "bbox":
         half = source.values.astype(np.float64)
     if split == "full":
-        corners = corners_of(da, name)
+        corners = corners_of(da, name, tuple(str(d) for d in coord.dims))
     if FULL_RANGE in source.attrs:
         low, high = source.attrs[FULL_RANGE]
     else:

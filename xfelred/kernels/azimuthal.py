@@ -89,8 +89,11 @@ def prepared(
         if bad.any():
             frames = np.where(bad == 0, frames, np.nan)
     if not np.isnan(rings.dummy):
+        dummy = np.float64(rings.dummy)
+        if frames.dtype.kind == "f":
+            dummy = np.float64(frames.dtype.type(dummy))  # as the file can hold it
         # Differences of unsigned counts would wrap.
-        distance = np.abs(np.subtract(frames, rings.dummy, dtype=np.float64))
+        distance = np.abs(np.subtract(frames, dummy, dtype=np.float64))
         frames = np.where(distance <= rings.delta_dummy, np.nan, frames)
     pixels = int(np.prod(block.shape[-n_core:], dtype=np.int64))
     frames = plain_numbers(frames.reshape(-1, pixels))

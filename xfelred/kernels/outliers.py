@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NORMAL = 0.6745  # median absolute deviation of a normal distribution of width 1
-MEAN_NORMAL = 0.7979  # mean absolute deviation of the same, sqrt(2 / pi)
+MEAN_NORMAL = 0.797885  # mean absolute deviation of the same, sqrt(2 / pi)
 
 
 def modified_z(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -31,6 +31,8 @@ def modified_z(values: NDArray[Any]) -> NDArray[np.float64]:
     Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers, ASQC Quality Press.
     """
     x = values.astype(np.float64)
+    if not x.size:
+        return x
     x = np.where(np.isfinite(x), x, np.nan)
     out = np.full(x.shape, np.nan)
     flat, scores = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])

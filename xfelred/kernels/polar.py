@@ -167,7 +167,7 @@ def take_linear(
                 c, d = frame[p + below] * one, frame[p + below + right] * one
                 top, low = a + x * (b - a), c + x * (d - c)
                 value = top + y * (low - top)
-                if value == value:
+                if np.isfinite(value):
                     row[s] = value
                     continue
             row[s] = good_mean(
@@ -193,7 +193,7 @@ def good_mean(
             continue
         at = p + (c & 1) + (c >> 1) * width
         v = frame[at]
-        if v != v or (hidden.size and hidden[at]):
+        if not np.isfinite(v) or (hidden.size and hidden[at]):
             continue
         w = (x if c & 1 else 1.0 - x) * (y if c >> 1 else 1.0 - y)
         total += w * v
@@ -219,9 +219,10 @@ def take_area(
             total, weights = 0.0, 0.0
             for e in range(start[s], start[s + 1]):
                 v = frame[index[e]]
-                if v != v or (hidden.size and hidden[index[e]]):
+                if not np.isfinite(v) or (hidden.size and hidden[index[e]]):
                     continue
                 total += weight[e] * np.float64(v)
                 weights += weight[e]
-            enough = weights > 0 and weights >= min_weight
+            # Shares are float32, and their sum may miss the limit by its last digits.
+            enough = weights > 0 and weights >= min_weight - 1e-6
             row[s] = total / weights if enough else np.nan

@@ -33,7 +33,7 @@ def normalize_rings(
     Returns
     -------
     float32, float64 for float64 (..., radius, phi)
-        NaN where bad. Sums are float64.
+        NaN where bad, and where a value is infinite. Sums are float64.
     """
     wide = block.dtype.kind == "f" and block.dtype.itemsize > 4
     dtype = np.float64 if wide else np.float32
@@ -55,7 +55,7 @@ def scale_rows(rows: Any, how: int, eps: float) -> None:
         row = rows[i]
         total, squares, n = 0.0, 0.0, 0
         for v in row:
-            if v == v:
+            if np.isfinite(v):
                 total += v
                 squares += np.float64(v) * v
                 n += 1
@@ -66,13 +66,14 @@ def scale_rows(rows: Any, how: int, eps: float) -> None:
         if how == 3:
             spread = 0.0
             for v in row:
-                if v == v:
+                if np.isfinite(v):
                     spread += (v - mean) ** 2
             scale = np.sqrt(spread / n) if n else np.nan
         if how != 1 and not abs(scale) > size:
             scale = np.nan
         for j in range(row.size):
-            row[j] = (row[j] - shift) / scale
+            good = np.isfinite(row[j])
+            row[j] = (row[j] - shift) / scale if good else np.nan
 
 
 def divided(

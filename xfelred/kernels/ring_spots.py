@@ -8,9 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.outliers import MEAN_NORMAL, NORMAL
+
 ROUNDS = 5  # fits without the spots of the fit before
-NORMAL = 0.6745  # median of |x| of a normal distribution with standard deviation 1
-MEAN_NORMAL = 0.797885  # mean of it
 
 
 def find_ring_spots(

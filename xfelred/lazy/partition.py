@@ -148,7 +148,8 @@ def frames_together(
     if wanted <= goal:
         return goal
     rows, least = rows_together(node)
-    if rows not in kept and rows not in whole_dims(node):
+    # A map may have put other axes in the place of the pixels.
+    if rows in inside.keys() - {*kept} - whole_dims(node):
         some = min(inside[rows], max(least, int(inside[rows] * goal / wanted)))
         wanted *= some / inside[rows]
         inside[rows] = some

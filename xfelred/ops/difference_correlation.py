@@ -69,8 +69,10 @@ def difference_correlation(
         Lazy. On (radius, lag): `correlation` and `sem`, float64, and `n_pairs`, how
         many pairs of good azimuths lie at the lag, int64. `sem` is the sample standard
         deviation over pairs divided by the square root of their number; it is too small
-        where pairs share shots, as consecutive ones do. With ``reduce=None`` on
-        (pair, radius, lag), without `sem`. Attributes `n_used` and `n_dropped` count
+        where pairs share shots, as consecutive ones do. For "variance" each pair counts
+        in units of the mean variances of all, which are taken as exact; the jackknife
+        takes their errors in. With ``reduce=None`` on (pair, radius, lag), without
+        `sem`. Attributes `n_used` and `n_dropped` count
         pairs of shots.
 
     Raises
@@ -92,6 +94,11 @@ def difference_correlation(
     check_choice("normalization", normalization, ("none", "pairs", "variance"))
     check_choice("reduce", reduce, (None, "mean"))
     check_choice("errors", errors, (None, "jackknife"))
+    if errors is not None and reduce is None:
+        raise ValueError(
+            f"errors={errors!r} is the error of a mean, but reduce=None keeps every"
+            " pair; leave one of them out"
+        )
     array = shots_only(with_masks(polar, bad_pixels))
     lead = ring_number(with_ring, array.sizes[RADIUS])
     found = find_pairs(pairs, array)

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import listing
 from xfelred.names import (
+    BEAM,
     FRAME,
+    IN_EVENT_TABLE,
     LONG_NAME,
     MEMBER,
     PAIR,
@@ -79,14 +81,21 @@ def shots_of(
         False: leave the shot out.
     """
     train, pulse = ids_of(coord)
+    check_unique(train, pulse)
     group, counts = np.zeros(len(train), np.int64), {}
     if groups is not None:
-        group = labels_of(groups, len(train))
+        group = labels_of(groups, train, pulse)
         counts["n_ungrouped"] = int((group < 0).sum())
-    if usable is not None:
-        counts["n_unusable"] = int((~usable).sum())
-        group = np.where(usable, group, -1)
-    is_open = shutter_of(coord)
+    # Nobody knows whether a shot without an event was lit.
+    for count, good in (
+        ("n_unknown", flags_of(coord, IN_EVENT_TABLE)),
+        ("n_no_beam", flags_of(coord, BEAM)),
+        ("n_unusable", usable),
+    ):
+        if good is not None:
+            counts[count] = int((~good & (group >= 0)).sum())
+            group = np.where(good, group, -1)
+    is_open = flags_of(coord, SHUTTER_OPEN)
     if is_open is not None:
         dark = ~is_open & (group >= 0)
         # Twice as many groups: even numbers for lit shots, odd ones for dark.
@@ -151,19 +160,41 @@ def whole_numbers(ids: NDArray[Any]) -> NDArray[Any]:
     return ids
 
 
-def shutter_of(coord: xr.DataArray | ArrayLike) -> NDArray[np.bool_] | None:
-    """Return whether the shutter was open for every shot; None if nobody knows."""
-    if not isinstance(coord, xr.DataArray) or SHUTTER_OPEN not in coord.coords:
-        return None
-    return on_shots(coord.coords[SHUTTER_OPEN], coord).astype(bool)
-
-
-def labels_of(groups: xr.DataArray | ArrayLike, n: int) -> NDArray[np.int64]:
-    """Return labels of any kind as whole numbers from 0; -1 for NaN."""
-    labels = np.asarray(in_memory(groups, "groups")).reshape(-1)
-    if len(labels) != n:
+def check_unique(train: NDArray[Any], pulse: NDArray[Any] | None) -> None:
+    """Raise ValueError if a shot is named twice."""
+    ids = train if pulse is None else np.stack([train, pulse], axis=1)
+    found, number = np.unique(ids, axis=0, return_counts=True)
+    if (number > 1).any():
+        twice = listing(found[number > 1].tolist())
         raise ValueError(
-            f"groups has {len(labels)} labels for {n} shots; give one for every shot"
+            f"shots {twice} stand more than once among the {len(ids)} shots; pass an"
+            " array whose coordinates train and pulse tell its shots apart"
+        )
+
+
+def flags_of(coord: xr.DataArray | ArrayLike, name: str) -> NDArray[np.bool_] | None:
+    """Return a flag of every shot; None if there is no such coordinate."""
+    if not isinstance(coord, xr.DataArray) or name not in coord.coords:
+        return None
+    return on_shots(coord.coords[name], coord).astype(bool)
+
+
+def labels_of(
+    groups: xr.DataArray | ArrayLike, train: NDArray[Any], pulse: NDArray[Any] | None
+) -> NDArray[np.int64]:
+    """Return the labels of shots as whole numbers from 0; -1 for NaN.
+
+    Labels with train IDs are joined by these; others are taken in order.
+    """
+    in_memory(groups, "groups")
+    if isinstance(groups, xr.DataArray) and TRAIN in groups.coords:
+        labels = joined(groups, train, pulse)
+    else:
+        labels = np.asarray(groups).reshape(-1)
+    if len(labels) != len(train):
+        raise ValueError(
+            f"groups has {len(labels)} labels for {len(train)} shots; give one for"
+            " every shot"
         )
     if labels.dtype.kind == "O":
         labels = labels.astype(str)
@@ -171,6 +202,28 @@ def labels_of(groups: xr.DataArray | ArrayLike, n: int) -> NDArray[np.int64]:
     if labels.dtype.kind == "f":
         out[np.isnan(labels)] = -1
     return out
+
+
+def joined(
+    groups: xr.DataArray, train: NDArray[Any], pulse: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Return the label of every shot, found by its train ID, or train and pulse."""
+    ids, pulses = ids_of(groups)
+    check_unique(ids, pulses)
+    by_pulse = pulse is not None and pulses is not None and groups.ndim > 0
+    here, wanted = ids.tolist(), train.tolist()
+    if by_pulse and pulse is not None and pulses is not None:
+        here = list(zip(here, pulses.tolist(), strict=True))
+        wanted = list(zip(wanted, pulse.tolist(), strict=True))
+    where = {shot: i for i, shot in enumerate(here)}
+    absent = [shot for shot in wanted if shot not in where]
+    if absent:
+        raise ValueError(
+            f"groups has no label for {len(absent)} of {len(wanted)} shots:"
+            f" {listing(absent)}"
+        )
+    values = np.asarray(on_shots(groups, groups))
+    return values[[where[shot] for shot in wanted]]
 
 
 def in_memory(values: Any, name: str) -> Any:

@@ -56,12 +56,14 @@ def write_nexus(ds: xr.Dataset, path: Path, at_root: Collection[str] = ()) -> No
         # What xarray needs to tell coordinates from variables.
         data.attrs["coordinates"] = " ".join(str(n) for n in ds.coords)
         link_errors(data, ds)
-        for name in at_root:
-            file[name] = h5py.SoftLink(f"/entry/data/{name}")
         if signal is not None:
             describe_plot(data, ds, signal)
             add_plots(entry, data, ds, signal)
         attach_scales(data, ds)
+        # With their axes, so that programs find these beside them.
+        for name in {*at_root, *map(str, ds.coords), *map(str, ds.sizes)}:
+            if at_root:
+                file[name] = h5py.SoftLink(f"/entry/data/{name}")
         store(lazy, {n: CheckedTarget(data[n], sink.check) for n in lazy})
 
 

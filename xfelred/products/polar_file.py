@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from xfelred.geometry import Geometry
+from xfelred.geometry import Geometry, radius_to_q
 from xfelred.names import (
     LONG_NAME,
     MODULE,
@@ -58,7 +59,7 @@ def write_polar(
     ring : (x, y, r), optional
         Beam centre and radius in pixels, such as the result of `ops.fit_ring`.
     geometry : Geometry, optional
-        Wavelength, pixel size and distance.
+        Wavelength, pixel size and distance; and q of the rings, where `polar` has none.
     pairs : DataArray (pair, member), optional
         Train IDs, as from `xfelred.pairs`.
     correlation : Dataset, optional
@@ -92,7 +93,7 @@ def write_polar(
         raise ValueError(
             f"polar data go to {', '.join(('.zarr', *NEXUS))}; got {path.name}"
         )
-    ds = named(polar, normalized)
+    ds = named(polar, normalized, geometry)
     for more in (
         {} if ring is None else of_ring(ring),
         {} if geometry is None else of_geometry(geometry),
@@ -109,7 +110,9 @@ def write_polar(
     return write_whole(prepare(ds), path, writer, overwrite=overwrite)
 
 
-def named(polar: xr.DataArray, normalized: xr.DataArray | None) -> xr.Dataset:
+def named(
+    polar: xr.DataArray, normalized: xr.DataArray | None, geometry: Geometry | None
+) -> xr.Dataset:
     """Return what belongs to the polar images themselves."""
     missing = [d for d in RINGS if d not in polar.dims]
     if missing:
@@ -126,7 +129,7 @@ def named(polar: xr.DataArray, normalized: xr.DataArray | None) -> xr.Dataset:
         counts = statistics(polar, shots, which=("count",))["count"]
         good = (counts > 0).astype(np.int8)
     good.attrs = {UNITS: "1", LONG_NAME: "1 where some shot has a good pixel"}
-    q = polar[Q].values if Q in polar.coords else np.full(polar.sizes[RADIUS], np.nan)
+    q = ring_q(polar, geometry)
     ds = xr.Dataset(
         {
             "polar_data": polar,
@@ -144,6 +147,24 @@ def named(polar: xr.DataArray, normalized: xr.DataArray | None) -> xr.Dataset:
     if TRAIN in polar.coords:
         ds["tag_map"] = scalar(tag_map(polar), "1", "names of shots, their positions")
     return ds
+
+
+def ring_q(polar: xr.DataArray, geometry: Geometry | None) -> NDArray[np.float64]:
+    """Return q of every ring, from the map or from the geometry; NaN if not known."""
+    if Q in polar.coords:
+        return np.asarray(polar[Q].values)
+    unknown = np.full(polar.sizes[RADIUS], np.nan)
+    if geometry is None or geometry.pixel_size is None:
+        return unknown
+    if geometry.wavelength is None or geometry.distance is None:
+        return unknown
+    q = radius_to_q(
+        polar[RADIUS].values,
+        distance=geometry.distance,
+        pixel_size=geometry.pixel_size[0],
+        wavelength=geometry.wavelength,
+    )
+    return np.asarray(q)
 
 
 def one_pulse(array: xr.DataArray) -> xr.DataArray:
