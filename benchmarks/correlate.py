@@ -59,7 +59,9 @@ def on_threads(lazy, threads):
 def main():
     machine()
     rng = np.random.default_rng(0)
-    shots = rng.poisson(100, (SHOTS, RINGS, PHI)).astype("f4")
+    shots = np.empty((SHOTS, RINGS, PHI), "f4")
+    for shot in shots:
+        shot[:] = rng.poisson(100, (RINGS, PHI))
     polar = blocks(shots)
     consecutive = pairs.consecutive(polar.train)
     for name, plain, how in (

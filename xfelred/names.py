@@ -11,6 +11,7 @@ DATA_GAIN = "data_gain"
 SLOW = "slow_scan"
 FAST = "fast_scan"
 FRAME = "frame"
+GAIN_RANGE = "gain_range"
 PIXEL_DIMS = (MODULE, SLOW, FAST)
 
 # Dimensions of results.
@@ -23,6 +24,8 @@ LAG = "lag"
 COS_PSI = "cos_psi"
 PAIR = "pair"
 MEMBER = "member"
+GROUP = "group"
+QUANTITY = "quantity"
 
 # Coordinates that travel with a detector array.
 CELL = "cell"
@@ -34,9 +37,11 @@ TWO_THETA = "two_theta"
 SOLID_ANGLE = "solid_angle"
 POLARIZATION = "polarization"
 ABSOLUTE_GAIN = "absolute_gain"
+REFERENCE_GAIN = "reference_gain"
 
 # Coordinates that tell shots from each other.
 SHUTTER_OPEN = "shutter_open"
+SHUTTER_KNOWN = "shutter_known"
 BEAM = "beam"
 LASER_ON = "laser_on"
 PHOTON_ENERGY = "photon_energy"

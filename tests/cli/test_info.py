@@ -3,6 +3,7 @@ import json
 import pytest
 
 from xfelred.cli.main import run
+from xfelred.synth.sacla import write_run
 
 DETECTOR = "SPB_DET_AGIPD1M-1"
 
@@ -65,3 +66,34 @@ def test_what_is_not_a_run_is_an_error_without_traceback(tmp_path, capsys):
     (tmp_path / "a.h5").write_text("not HDF5")
     assert run(["info", str(tmp_path / "a.h5")]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_one_run_of_a_file_with_several(tmp_path, capsys):
+    options = {"n_images": 3, "n_darks": 1, "shape": (4, 4)}
+    path = tmp_path / "runs.h5"
+    write_run(path, run=300001, **options)
+    write_run(path, run=300002, first_tag=900, append=True, **options)
+    assert run(["info", str(path)]) == 1
+    assert "run=300001" in capsys.readouterr().err
+    for name in ("300002", "run_300002"):
+        assert run(["info", str(path), "--run", name, "--json"]) == 0
+        content = json.loads(capsys.readouterr().out)
+        assert content["run_id"] == "run_300002"
+        assert content["train_ids"] == [900, 902, 904]
+    assert run(["info", str(path), "--run", "300002"]) == 0
+    assert "1 dark, 2 lit" in capsys.readouterr().out
+    arguments = ["--run", "300002", "--source", "event_info"]
+    assert run(["info", str(path), *arguments]) == 0
+    assert "accelerator_status" in capsys.readouterr().out
+    for name, message in (("7", "no run 7"), ("x", "a run is named 300001")):
+        assert run(["info", str(path), "--run", name]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_run_of_a_proposal(tmp_path, agipd_run, monkeypatch, capsys):
+    raw = tmp_path / "SPB" / "202601" / "p002012" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "r0034").symlink_to(agipd_run.directory)
+    monkeypatch.setenv("EXTRA_DATA_DATA_ROOT", str(tmp_path))
+    assert run(["info", "2012", "--run", "34"]) == 0
+    assert DETECTOR in capsys.readouterr().out

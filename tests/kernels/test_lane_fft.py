@@ -13,8 +13,9 @@ SIZES = [1, 2, 3, 4, 8, 13, 30, 64, 77, 351, 360, 1024]
 def test_transform_is_that_of_numpy(n, dtype, limit):
     x = np.random.default_rng(n).standard_normal((2, n, lane_fft.LANES))
     expected = np.fft.fft(x[0] + 1j * x[1], axis=0)
-    work = x.astype(dtype)
-    out = lane_fft.transform(work, np.empty_like(work), *lane_fft.plan(n, dtype))
+    work = lane_fft.buffers(n, dtype)
+    work[0][:], work[1][:] = x
+    out = lane_fft.transform(*work, *lane_fft.plan(n, dtype))
     off = abs(out[0] + 1j * out[1] - expected).max()
     assert off <= limit * abs(expected).max()
 
@@ -27,7 +28,7 @@ def power_of(x, complete_only=False):
     lane_fft.add_power(
         items.frames, items.first, None, (marks.n_good, marks.level, marks.tag),
         lane_fft.plan(n_phi, items.dtype.str),
-        np.empty((4, n_phi, lane_fft.LANES), items.dtype), power, complete_only,
+        lane_fft.buffers(n_phi, items.dtype), power, complete_only,
     )  # fmt: skip
     return power, marks
 

@@ -121,3 +121,95 @@ def test_selections_of_photons_reach_the_file(tmp_path):
     part = photons.sel(module=[2, 5])[1:3]
     assert run.plan(part).bytes_to_read == 2 * 2 * 6 * 4 * 4
     np.testing.assert_array_equal(part, photons.compute().sel(module=[2, 5])[1:3])
+
+
+@pytest.mark.parametrize("chunks", [None, {"train": 2}])
+def test_one_gain_or_energy_that_is_none_is_nan_there_only(frames, chunks):
+    frames["absolute_gain"][1] = np.nan
+    frames["photon_energy"][3] = 0.0
+    frames = frames if chunks is None else frames.chunk(chunks)
+    energy = [*ENERGY[:3], np.nan, ENERGY[4]]
+    expected = slowly(frames, [17.2, np.nan, 17.1], energy)
+    np.testing.assert_allclose(ops.adu_to_photons(frames), expected, rtol=1e-6)
+    frames = frames.assign_coords(absolute_gain=("module", [np.nan] * 3))
+    with pytest.raises(MissingConstantError, match=r"none of its 3 values"):
+        ops.adu_to_photons(frames)
+
+
+@pytest.mark.parametrize("chunks", [None, {"train": 2}])
+@pytest.mark.parametrize("modules", [[1, 4, 7], [7], [7, 4]])
+def test_matching_refers_to_the_same_gain_whatever_is_selected(frames, chunks, modules):
+    frames = frames.assign_coords(reference_gain=17.2)
+    frames = frames if chunks is None else frames.chunk(chunks)
+    given = frames.absolute_gain.compute().reset_coords(drop=True)
+    bare = frames.drop_vars("reference_gain")
+    wanted = (frames * (GAIN / 17.2)[:, None, None]).sel(module=modules)
+    for found in (
+        ops.match_gains(frames.sel(module=modules)),
+        ops.match_gains(frames).sel(module=modules),
+        ops.match_gains(bare.sel(module=modules), given),
+        ops.match_gains(bare.sel(module=modules), reference=17.2),
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunks", [None, {"train": 2}])
+def test_a_module_without_gain_is_no_reference(frames, chunks):
+    frames["absolute_gain"][0] = np.nan
+    frames = frames if chunks is None else frames.chunk(chunks)
+    found = ops.match_gains(frames)
+    assert np.isnan(found[:, :, 0]).all()
+    np.testing.assert_allclose(found[:, :, 1], frames[:, :, 1], rtol=1e-6)
+    np.testing.assert_allclose(found[:, :, 2], frames[:, :, 2] * 17.1 / 16.8, rtol=1e-6)
+
+
+def test_matched_frames_are_the_same_photons(frames):
+    frames = frames.assign_coords(reference_gain=17.0)
+    matched = ops.match_gains(frames)
+    np.testing.assert_allclose(matched.absolute_gain, 17.0)
+    np.testing.assert_allclose(
+        ops.adu_to_photons(matched), ops.adu_to_photons(frames), rtol=1e-6
+    )
+    np.testing.assert_allclose(ops.match_gains(matched), matched, rtol=1e-6)
+    relative = xr.DataArray([1.0, 2.0, 3.0], {"module": [1, 4, 7]}, ("module",))
+    with pytest.raises(MissingConstantError, match="pass gain="):
+        ops.adu_to_photons(ops.match_gains(frames, relative))
+
+
+def test_bad_references(frames):
+    for bad in (0.0, np.nan, -3.0):
+        with pytest.raises(MissingConstantError, match="reference must be positive"):
+            ops.match_gains(frames, reference=bad)
+
+
+@pytest.mark.parametrize("dims", [("fast_scan",), ("slow_scan", "fast_scan")])
+def test_gains_per_pixel_are_refused_while_building(frames, dims):
+    shape = tuple(frames.sizes[d] for d in dims)
+    gain = xr.DataArray(np.full(shape, 17.0), dims=dims)
+    with pytest.raises(ValueError, match="not along"):
+        ops.adu_to_photons(frames, gain=gain)
+    with pytest.raises(ValueError, match="not along"):
+        ops.match_gains(frames.assign_coords(absolute_gain=gain))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+@pytest.mark.parametrize("chunks", [None, {"train": 2}])
+def test_what_is_not_available_is_nan(frames, dtype, chunks):
+    available = np.random.default_rng(1).random((5, 3)) < 0.7
+    whole = frames.fillna(0).clip(0).astype(dtype)
+    whole = whole.assign_coords(available=(("train", "module"), available))
+    whole = whole if chunks is None else whole.chunk(chunks)
+    expected = np.where(available[:, None, :, None, None], slowly(whole), np.nan)
+    np.testing.assert_allclose(ops.adu_to_photons(whole), expected, rtol=1e-6)
+    missing = np.isnan(ops.match_gains(whole)).all(("pulse", "slow_scan", "fast_scan"))
+    np.testing.assert_array_equal(missing, ~available)
+    one = whole[0, 0, 0]
+    assert np.isnan(ops.adu_to_photons(one)).all() == (not available[0, 0])
+
+
+def test_no_frames_at_all(frames):
+    none = frames[:0].assign_coords(
+        available=(("train", "module"), np.zeros((0, 3), bool))
+    )
+    assert ops.adu_to_photons(none).compute().shape == none.shape
+    assert ops.match_gains(none).compute().shape == none.shape

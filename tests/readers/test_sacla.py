@@ -318,9 +318,14 @@ def test_detector_by_name_of_its_group(octal):
     part = run.detector(DETECTOR, modules=[3])
     assert part.modules == [3]
     assert part.module_shape == (16, 8)
-    here = np.delete(octal.frames()[:, :, 1:2], 4, axis=0)
-    np.testing.assert_array_equal(part.frames(), here)
-    assert "1 modules, 8 tags" in repr(part)
+    # The axis is that of the whole detector: the module has no image of tag 4.
+    np.testing.assert_array_equal(part.frames(), octal.frames()[:, :, 1:2])
+    assert np.flatnonzero(~part.frames().available[:, 0]).tolist() == [4]
+    xr.testing.assert_identical(part.frames(), run.frames(modules=[3]))
+    assert part.select_trains([3, 4]).frames().train.values.tolist() == [
+        part.train_ids[3], part.train_ids[4],
+    ]  # fmt: skip
+    assert "1 modules, 9 tags" in repr(part)
 
 
 def test_constants(octal):

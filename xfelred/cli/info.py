@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.errors import SourceNameError, XfelredError, did_you_mean, listing
 from xfelred.readers.open import open_run
 
 
@@ -25,7 +25,7 @@ def info(source: str, run: str | None, as_json: bool, name: str | None) -> None:
 
     SOURCE is a run directory, a file, or with --run a file or a proposal number.
     """
-    opened = open_run(source, run)
+    opened = opened_run(source, run)
     if name is not None:
         content = describe_source(opened, name)
         text = "\n".join([name, *key_lines(content["keys"])])
@@ -38,6 +38,18 @@ def info(source: str, run: str | None, as_json: bool, name: str | None) -> None:
         click.echo(text)
     else:
         opened.info()
+
+
+def opened_run(source: str, run: str | None) -> Any:
+    """Open a run; a name that stands for none is a fault in the command."""
+    try:
+        return open_run(source, run)
+    except XfelredError:
+        raise
+    except ValueError as error:
+        if run is None:
+            raise
+        raise click.BadParameter(str(error), param_hint="'--run'") from error
 
 
 def describe_run(run: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def ring_sums(
     there = marks.n_good > 0
     if lead is not None:
         there = there & there[:, lead, None]
-    sums["pairs"] += total_counts(items, marks, lead)
+    sums["pairs"] = total_counts(items, marks, lead)
     sums["good"] += marks.n_good.sum(0)
     sums["level"] += marks.level.sum(0)
     sums["items"] += there.sum(0)
@@ -71,7 +71,6 @@ def empty_sums(n_rings: int, n_phi: int, *, cross: bool) -> Sums:
     n_f = n_phi // 2 + 1
     sums = {
         "power": page_backed((n_rings, n_f)),
-        "pairs": page_backed((n_rings, n_phi), np.int64),
         "good": np.zeros(n_rings, np.int64),
         "level": np.zeros(n_rings),
         "items": np.zeros(n_rings, np.int64),
@@ -94,7 +93,7 @@ def add_power(
     lane_fft.add_power(
         items.frames, items.first, items.second, (marks.n_good, marks.level, marks.tag),
         lane_fft.plan(n_phi, items.dtype.str),
-        np.empty((4, n_phi, lane_fft.LANES), items.dtype), power, raw,
+        lane_fft.buffers(n_phi, items.dtype), power, raw,
     )  # fmt: skip
     if raw:
         # Means, and whatever masks mix with them, in double precision.

@@ -15,10 +15,11 @@ from numba import njit
 from numba.core.compiler import Compiler
 from numpy.typing import DTypeLike, NDArray
 
-from xfelred.kernels.rings import load
+from xfelred.kernels.rings import inner, load
 
 LANES = 8
 LARGEST = 13  # prime factor that is worth it
+PAGE = 4096  # bytes; addresses this far apart share a place in the first-level cache
 
 
 class Disjoint(Compiler):  # type: ignore[misc]
@@ -77,6 +78,17 @@ def plan(
     return np.array(radices, np.int64), every.real.astype(kind), every.imag.astype(kind)
 
 
+def buffers(n: int, dtype: DTypeLike) -> tuple[NDArray[Any], ...]:
+    """Return four arrays (n, LANES) to work in; their dtype is that of transforms."""
+    row = LANES * np.dtype(dtype).itemsize
+    # Rows of the same number must not share one place in the cache, as they would at
+    # distances of a power of 2: that takes half as long again.
+    apart = -(-n * row // PAGE) * PAGE + PAGE // 4
+    memory = np.empty(4 * apart, np.uint8)
+    parts = (memory[k * apart :][: n * row] for k in range(4))
+    return tuple(part.view(dtype).reshape(n, LANES) for part in parts)
+
+
 @disjoint
 def pass_4(
     xr: Any, xi: Any, y0r: Any, y0i: Any, y1r: Any, y1i: Any,
@@ -91,14 +103,17 @@ def pass_4(
         cr, ci = wr[4 * p + 2], wi[4 * p + 2]
         dr, di = wr[4 * p + 3], wi[4 * p + 3]
         for q in range(s):
-            i, j = q + 4 * s * p, q + s * p
+            # Unsigned numbers are not tested for indices from the end.
+            first, j = q + 4 * s * p, np.uintp(q + s * p)
+            i0, i1 = np.uintp(first), np.uintp(first + s)
+            i2, i3 = np.uintp(first + 2 * s), np.uintp(first + 3 * s)
             for lane in range(LANES):
-                x0r, x0i = xr[i, lane], xi[i, lane]
-                tr, ti = xr[i + s, lane], xi[i + s, lane]
+                x0r, x0i = xr[i0, lane], xi[i0, lane]
+                tr, ti = xr[i1, lane], xi[i1, lane]
                 x1r, x1i = tr * br - ti * bi, tr * bi + ti * br
-                tr, ti = xr[i + 2 * s, lane], xi[i + 2 * s, lane]
+                tr, ti = xr[i2, lane], xi[i2, lane]
                 x2r, x2i = tr * cr - ti * ci, tr * ci + ti * cr
-                tr, ti = xr[i + 3 * s, lane], xi[i + 3 * s, lane]
+                tr, ti = xr[i3, lane], xi[i3, lane]
                 x3r, x3i = tr * dr - ti * di, tr * di + ti * dr
                 er, ei, fr, fi = x0r + x2r, x0i + x2i, x0r - x2r, x0i - x2i
                 gr, gi, hr, hi = x1r + x3r, x1i + x3i, x1r - x3r, x1i - x3i
@@ -116,26 +131,29 @@ def pass_any(
     part = xr.shape[0] // radix
     for p in range(wr.size // (radix * radix)):
         for q in range(s):
-            i = q + radix * s * p
+            first = q + radix * s * p
             for k in range(radix):
-                j, at = q + s * p + k * part, (p * radix + k) * radix
+                j, at = np.uintp(q + s * p + k * part), (p * radix + k) * radix
                 for lane in range(LANES):
-                    yr[j, lane], yi[j, lane] = xr[i, lane], xi[i, lane]
+                    yr[j, lane], yi[j, lane] = xr[first, lane], xi[first, lane]
                 for m in range(1, radix):
                     a, b = wr[at + m], wi[at + m]
+                    i = np.uintp(first + m * s)
                     for lane in range(LANES):
-                        tr, ti = xr[i + m * s, lane], xi[i + m * s, lane]
+                        tr, ti = xr[i, lane], xi[i, lane]
                         yr[j, lane] += tr * a - ti * b
                         yi[j, lane] += tr * b + ti * a
 
 
 @njit(nogil=True, cache=True)
-def transform(x: Any, y: Any, radices: Any, wr: Any, wi: Any) -> Any:
-    """Transform the columns of x (2, n, lane); return that of x and y with the result.
+def transform(
+    xr: Any, xi: Any, yr: Any, yi: Any, radices: Any, wr: Any, wi: Any
+) -> Any:
+    """Transform the columns of x (n, lane); return the result.
 
-    Both are overwritten.
+    It lies in the memory of x or of y; both are overwritten.
     """
-    n = x.shape[1]
+    n = xr.shape[0]
     s, start, length = n, 0, 1
     for radix in radices:
         s //= radix
@@ -145,14 +163,14 @@ def transform(x: Any, y: Any, radices: Any, wr: Any, wi: Any) -> Any:
         if radix == 4:
             h = n // 4
             pass_4(
-                x[0], x[1], y[0, :h], y[1, :h], y[0, h : 2 * h], y[1, h : 2 * h],
-                y[0, 2 * h : 3 * h], y[1, 2 * h : 3 * h], y[0, 3 * h :], y[1, 3 * h :],
+                xr, xi, yr[:h], yi[:h], yr[h : 2 * h], yi[h : 2 * h],
+                yr[2 * h : 3 * h], yi[2 * h : 3 * h], yr[3 * h :], yi[3 * h :],
                 a, b, s,
             )  # fmt: skip
         else:
-            pass_any(x[0], x[1], y[0], y[1], a, b, radix, s)
-        x, y, start = y, x, stop
-    return x
+            pass_any(xr, xi, yr, yi, a, b, radix, s)
+        xr, xi, yr, yi, start = yr, yi, xr, xi, stop
+    return xr, xi
 
 
 @disjoint
@@ -164,7 +182,7 @@ def add_lanes(zr: Any, zi: Any, even: Any, odd: Any, weight: Any) -> None:
     """
     n = zr.shape[0]
     for f in range(even.shape[0]):
-        g = n - f if f else 0
+        g = np.uintp(n - f if f else 0)
         for lane in range(LANES):
             pr, pi, qr, qi = zr[f, lane], zi[f, lane], zr[g, lane], zi[g, lane]
             both = pr * pr + pi * pi + qr * qr + qi * qi
@@ -173,30 +191,34 @@ def add_lanes(zr: Any, zi: Any, even: Any, odd: Any, weight: Any) -> None:
             odd[f, lane] += weight[1, lane] * np.float64(both - cross)
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
-def centre(line: Any, mean: float) -> Any:
-    """Subtract the mean from a row, and return the sum of squares; NaN becomes 0."""
-    square = 0.0
-    for j in range(line.size):
-        d = line[j] - mean
-        d = d if d == d else 0.0
-        line[j] = d
-        square += d * d
-    return square
+@disjoint
+def to_lanes(rows: Any, plane: Any) -> None:
+    """Write rows (lane, n) to a plane (n, lane)."""
+    for j in range(plane.shape[0]):
+        at = np.uintp(j)
+        for lane in range(LANES):
+            plane[at, lane] = rows[lane, at]
 
 
-@njit(nogil=True, cache=True)
-def fill(line: Any, mean: float, out: Any) -> Any:
-    """Write a row without its mean to `out`; return its weight.
+@inner
+def fill(line: Any, count: int, total: float, square: float, out: Any) -> Any:
+    """Write a row without its mean to `out`, NaN as 0; return its weight.
 
     It is divided by the power of 2 nearest to its standard deviation: else a bright
     ring would leave its rounding errors in the faint one that shares its lane.
     """
-    square, factor = centre(line, mean), 1.0
-    if 0.0 < square < np.inf:
-        factor = 2.0 ** -np.rint(0.5 * np.log2(square / line.size))
-    for j in range(line.size):
-        out[j] = line[j] * factor
+    mean = total / max(count, 1)
+    # Good enough for the power of 2; the differences from the mean are exact.
+    variance = square / max(count, 1) - mean * mean
+    factor = 1.0
+    if 0.0 < variance < np.inf:
+        factor = 2.0 ** -np.rint(0.5 * np.log2(variance))
+    if count == line.size:
+        for j in range(line.size):
+            out[j] = (line[j] - mean) * factor
+    else:
+        for j in range(line.size):
+            out[j] = 0.0 if np.isnan(line[j]) else (line[j] - mean) * factor
     return 0.25 / (factor * factor)
 
 
@@ -221,8 +243,8 @@ def add_power(
         Where the marks go, each (item, ring).
     plan : (radices, real, imaginary)
         From `plan`.
-    work : float32 or float64 (4, azimuth, LANES)
-        Overwritten; its dtype is that of the transforms.
+    work : tuple
+        From `buffers`; overwritten.
     power : float64 (ring, frequency)
         Updated.
     complete_only : bool
@@ -231,6 +253,7 @@ def add_power(
     n_good, level, tag = marks
     n_items, n_rings = n_good.shape
     line = np.empty(frames.shape[2])
+    rows = np.empty((LANES, line.size), work[0].dtype)
     halves = (n_rings + 1) // 2
     # So many items at a time that no lane stays empty.
     streams = 1
@@ -247,13 +270,16 @@ def add_power(
                     i, r = step + stream, 2 * h + c
                     weight[c, lane] = 0.0
                     if stream >= streams or i >= n_items or r >= n_rings:
-                        work[c, :, lane] = 0.0
+                        rows[lane] = 0.0
                         continue
-                    count, total, mark = load(frames, first, second, (i, r), line)
+                    count, total, square, mark = load(
+                        frames, first, second, (i, r), line
+                    )
                     n_good[i, r], level[i, r], tag[i, r] = count, total, mark
-                    own = fill(line, total / max(count, 1), work[c, :, lane])
+                    own = fill(line, count, total, square, rows[lane])
                     weight[c, lane] = 0.0 if complete_only and mark else own
-            done = transform(work[:2], work[2:], plan[0], plan[1], plan[2])
+                to_lanes(rows, work[c])
+            done = transform(*work, *plan)
             add_lanes(done[0], done[1], sums[0], sums[1], weight)
         for lane in range(LANES):
             h = (start + lane) % halves

@@ -68,7 +68,7 @@ def total_counts(items: Items, marks: Marks, lead: int | None) -> NDArray[np.int
     """Return the number of good pairs of all items, int64 (ring, lag)."""
     n_items, n_rings, n = items.shape
     if not marks.tag.any():
-        return np.full((n_rings, n), n * n_items)
+        return np.broadcast_to(np.int64(n * n_items), (n_rings, n))
     one, _, many = alike(marks.tag, lead)
     kind = np.float64 if lead is None else np.complex128
     total = np.zeros((n_rings, n // 2 + 1), kind)

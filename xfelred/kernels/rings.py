@@ -119,61 +119,79 @@ def blank_marks(items: Items) -> Marks:
     return Marks(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.uint64))
 
 
-# Sums may be reordered into lanes, always in the same way for rows of one length.
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
+# What the kernels below call for every row is compiled into them: a function from the
+# cache would stay a call, which costs a third of the time. Sums may be reordered into
+# lanes, always in the same way for rows of one length.
+inner = njit(nogil=True)
+inner_sum = njit(nogil=True, fastmath={"reassoc"})
+
+
+@inner_sum
 def load_one(a: Any, line: Any) -> Any:
-    """Copy a row to `line` and return its sum."""
-    total = 0.0
+    """Copy a row to `line`; return its sum and its sum of squares."""
+    total = square = 0.0
     for j in range(line.size):
         v = np.float64(a[j])
         line[j] = v
         total += v
-    return total
+        square += v * v
+    return total, square
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
+@inner_sum
 def load_difference(a: Any, b: Any, line: Any) -> Any:
-    """Copy a difference to `line` and return its sum."""
-    total = 0.0
+    """Copy a difference to `line`; return its sum and its sum of squares."""
+    total = square = 0.0
     for j in range(line.size):
         v = np.float64(a[j]) - np.float64(b[j])
         line[j] = v
         total += v
-    return total
+        square += v * v
+    return total, square
 
 
-@njit(nogil=True, cache=True)
-def clean(line: Any) -> Any:
-    """Put NaN in place of bad elements; return count, sum and a hash of the mask."""
-    count, total = 0, 0.0
-    tag = np.uint64(14695981039346656037)  # Fowler-Noll-Vo, 64 bits
+@inner_sum
+def good_sums(line: Any) -> Any:
+    """Return how many elements are finite, their sum and their sum of squares."""
+    count, total, square = 0, 0.0, 0.0
     for j in range(line.size):
         v = line[j]
-        if np.isfinite(v):
-            count += 1
-            total += v
-        else:
+        good = np.isfinite(v)
+        v = v if good else 0.0
+        count += good
+        total += v
+        square += v * v
+    return count, total, square
+
+
+@inner
+def clean(line: Any) -> Any:
+    """Put NaN in place of bad elements; return count, sums and a hash of the mask."""
+    count, total, square = good_sums(line)
+    tag = np.uint64(14695981039346656037)  # Fowler-Noll-Vo, 64 bits
+    for j in range(line.size):
+        if not np.isfinite(line[j]):
             line[j] = np.nan
             tag = (tag ^ np.uint64(j)) * np.uint64(1099511628211)
-    return count, total, tag
+    return count, total, square, tag
 
 
-@njit(nogil=True, cache=True)
+@inner
 def load(frames: Any, first: Any, second: Any, at: Any, line: Any) -> Any:
     """Copy ring ``at[1]`` of item ``at[0]`` to `line`.
 
     Returns
     -------
-    count, sum, tag
+    count, sum, sum of squares, tag
         Of the good elements; the others are NaN.
     """
     i, r = at
     if second is None:
-        total = load_one(frames[first[i], r], line)
+        total, square = load_one(frames[first[i], r], line)
     else:
-        total = load_difference(frames[first[i], r], frames[second[i], r], line)
+        total, square = load_difference(frames[first[i], r], frames[second[i], r], line)
     if np.isfinite(total):
-        return line.size, total, np.uint64(0)
+        return line.size, total, square, np.uint64(0)
     return clean(line)
 
 
@@ -205,7 +223,7 @@ def centre_rows(
     for i in range(out.shape[0]):
         for r in range(out.shape[1]):
             at = (i, start + r)
-            count, total, mark = load(frames, first, second, at, line)
+            count, total, _, mark = load(frames, first, second, at, line)
             n_good[i, r], level[i, r], tag[i, r] = count, total, mark
             mean, row = total / max(count, 1), out[i, r]
             for j in range(line.size):

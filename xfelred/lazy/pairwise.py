@@ -47,7 +47,8 @@ def parts_of(frames: Frames, pairs: Pairs, frame_bytes: int) -> list[slice]:
     edges = {0, len(pairs)}
     if isinstance(frames, BlockFrames):
         first, within = blocks_of(frames, pairs)
-        new = (np.diff(first) != 0) | (np.diff(within) != 0)
+        block = np.where(within, first, -1)
+        new = np.diff(block) != 0
         edges |= set((np.flatnonzero(new) + 1).tolist())
     ends = sorted(edges)
     return [

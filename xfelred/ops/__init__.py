@@ -1,5 +1,6 @@
 """Operations: labelled array in, labelled array out."""
 
+from xfelred.masks.segments import Segment
 from xfelred.ops.adu_to_photons import adu_to_photons, match_gains
 from xfelred.ops.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.assemble import assemble, unassemble
@@ -23,11 +24,14 @@ from xfelred.ops.radial_profile import radial_profile
 from xfelred.ops.remap_polar import remap_polar
 from xfelred.ops.remove_ring_spots import find_ring_spots, remove_ring_spots
 from xfelred.ops.statistics import statistics
+from xfelred.ops.subtract_common_mode import subtract_common_mode
+from xfelred.ops.subtract_common_mode_lcls import subtract_common_mode_lcls
 from xfelred.ops.to_cos_psi import to_cos_psi
 
 __all__ = [
     "RingFit",
     "RingGuess",
+    "Segment",
     "adu_to_photons",
     "apply_bad_pixels",
     "assemble",
@@ -53,6 +57,8 @@ __all__ = [
     "remove_ring_spots",
     "shot_features",
     "statistics",
+    "subtract_common_mode",
+    "subtract_common_mode_lcls",
     "to_cos_psi",
     "unassemble",
 ]

@@ -8,7 +8,16 @@ import xarray as xr
 from xfelred.errors import MissingConstantError
 from xfelred.kernels.mpccd import photon_factor, scaled
 from xfelred.lazy import map_frames
-from xfelred.names import ABSOLUTE_GAIN, FAST, PHOTON_ENERGY, SLOW, UNITS
+from xfelred.names import (
+    ABSOLUTE_GAIN,
+    AVAILABLE,
+    FAST,
+    MODULE,
+    PHOTON_ENERGY,
+    REFERENCE_GAIN,
+    SLOW,
+    UNITS,
+)
 from xfelred.provenance import record
 
 Given = xr.DataArray | float | None
@@ -33,14 +42,16 @@ def adu_to_photons(
     -------
     DataArray (...), photon
         Lazy. float32, float64 for float64 and 32-bit integers. Negative values stay.
+        NaN where gain or energy is NaN or not positive, and where the coordinate
+        ``available`` is False.
 
     Raises
     ------
     MissingConstantError
-        If gain or energy is neither given nor a coordinate, or not positive. Lazy ones
-        are not looked at: frames are NaN where they are not positive.
+        If gain or energy is neither given nor a coordinate, or nowhere positive. Lazy
+        ones are not looked at.
     ValueError
-        If gain or energy has dims or labels that `da` lacks.
+        If gain or energy has dims or labels that `da` lacks, or is given per pixel.
 
     Notes
     -----
@@ -58,6 +69,7 @@ def adu_to_photons(
     out = map_frames(
         scaled,
         da,
+        *recorded(da),
         photon_factor(gains, 1.0),
         energies,
         core_dims=(SLOW, FAST),
@@ -70,7 +82,9 @@ def adu_to_photons(
     return record(out, "adu_to_photons", da, gain=gain, energy=energy)
 
 
-def match_gains(da: xr.DataArray, gain: Given = None) -> xr.DataArray:
+def match_gains(
+    da: xr.DataArray, gain: Given = None, *, reference: float | None = None
+) -> xr.DataArray:
     """Bring all modules to the gain of the first, in adu.
 
     Parameters
@@ -79,28 +93,81 @@ def match_gains(da: xr.DataArray, gain: Given = None) -> xr.DataArray:
     gain : DataArray (module), optional
         Electrons per adu, or gains relative to each other; by default the coordinate
         ``absolute_gain``.
+    reference : float, optional
+        The gain that all modules are brought to. By default that of the first module
+        in `gain` which has one; without `gain` the coordinate ``reference_gain``, which
+        is that of the first module of the whole detector, whatever was selected; where
+        there is none either, that of the first module of `da` which has one.
 
     Returns
     -------
     DataArray (...), adu
-        Lazy, `da` times gain / gain of the first module; dtype as of `adu_to_photons`.
+        Lazy, `da` times gain / reference; dtype as of `adu_to_photons`. NaN in modules
+        whose gain is NaN or not positive, and where ``available`` is False. Its
+        coordinate ``absolute_gain`` is the reference, so that photons stay the same;
+        with `gain` there is none.
 
     Raises
     ------
     MissingConstantError
-        If the gain is neither given nor a coordinate, or not positive.
+        If the gain is neither given nor a coordinate, or nowhere positive, or the
+        reference is not positive.
+    ValueError
+        If the gain has dims or labels that `da` lacks, or is given per pixel.
     """
     gains = companion(da, gain, ABSOLUTE_GAIN, "gain")
+    to = reference_of(da, gain, reference, gains)
     out = map_frames(
         scaled,
         da,
-        gains / gains.isel(dict.fromkeys(gains.dims, 0)),
+        *recorded(da),
+        gains / to,
         core_dims=(SLOW, FAST),
         dtype=float_type(da),
         name="match_gains",
         dtype_name=float_type(da).name,
     )
-    return record(out, "match_gains", da, gain=gain)
+    if gain is not None:  # perhaps only relative: nobody knows the gain now
+        out = out.drop_vars(ABSOLUTE_GAIN, errors="ignore")
+    else:
+        matched = to.where(gains > 0).transpose(*gains.dims).variable
+        matched.attrs = da[ABSOLUTE_GAIN].attrs
+        out = out.assign_coords({ABSOLUTE_GAIN: matched})
+    return record(out, "match_gains", da, gain=gain, reference=reference)
+
+
+def reference_of(
+    da: xr.DataArray, given: Given, reference: float | None, gains: xr.DataArray
+) -> xr.DataArray:
+    """Return the gain that all modules are brought to, a single number.
+
+    Raises
+    ------
+    MissingConstantError
+        If it is not positive.
+    """
+    if reference is not None or (given is None and REFERENCE_GAIN in da.coords):
+        found = reference if reference is not None else da[REFERENCE_GAIN]
+        return companion(da, found, REFERENCE_GAIN, "reference")
+    # Of those given, not only of those that the frames have.
+    every = given if isinstance(given, xr.DataArray) else gains
+    every = every.reset_coords(drop=True)
+    every = every.isel({d: 0 for d in every.dims if d != MODULE})
+    if MODULE in every.dims:
+        good = every > 0
+        every = every.where(good & (good.cumsum(MODULE) == 1)).sum(MODULE)
+    return every.where(every > 0).drop_vars(list(every.coords))
+
+
+def recorded(da: xr.DataArray) -> list[xr.DataArray]:
+    """Return factors 1 and 0 for what was recorded and what was not, if that is known.
+
+    Missing integers are 0 in the frames, which says nothing once they are photons.
+    """
+    if AVAILABLE not in da.coords:
+        return []
+    found = da[AVAILABLE].variable.to_base_variable()
+    return [xr.DataArray(found.astype(np.float64), name=AVAILABLE)]
 
 
 def companion(
@@ -113,7 +180,7 @@ def companion(
     MissingConstantError
         If it is neither given nor a coordinate, or nowhere a positive number.
     ValueError
-        If it has dims or labels that the frames lack.
+        If it has dims or labels that the frames lack, or dims of pixels.
     """
     if given is None and coordinate not in da.coords:
         raise MissingConstantError(
@@ -125,11 +192,17 @@ def companion(
     elif given is not None:
         found = on_labels(da, found, name)
     values = found.variable.to_base_variable()
-    # `chunk` makes coordinates lazy too; then what is not positive becomes NaN.
-    if values.chunks is None and not np.all(values.values > 0):
+    pixels = [d for d in values.dims if d in (SLOW, FAST)]
+    if pixels:
+        raise ValueError(
+            f"{name} has dims {values.dims}, but it is taken per module and shot, not"
+            f" along {pixels}. Multiply the frames by what differs from pixel to pixel"
+        )
+    # `chunk` makes coordinates lazy too. What is not positive becomes NaN.
+    if values.chunks is None and values.size and not np.any(values.values > 0):
         raise MissingConstantError(
-            f"{name} must be positive everywhere, but its least value is"
-            f" {values.values.min()}. Pass {name}="
+            f"{name} must be positive, but none of its {values.size} values is, such"
+            f" as {values.values.flat[0]}. Pass {name}="
         )
     return xr.DataArray(values, name=name)
 

@@ -11,6 +11,7 @@ from xfelred.errors import BrokenFileError, UnknownFormatError, did_you_mean
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.reader import READER as EUXFEL
 from xfelred.readers.hdf5 import open_group
+from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.sacla.reader import READER as SACLA
 
 GROUP = "xfelred.readers"
@@ -71,7 +72,8 @@ def open_run(
     UnknownFormatError
         If no reader recognises the files, also because all of them are damaged.
     BrokenFileError
-        If `facility` is given and no file can be read.
+        If `facility` is given and no file can be read, or another process is writing
+        the files.
     MultiRunError
         If a SACLA file holds several runs and `run` is not given.
     ValueError
@@ -104,20 +106,29 @@ def recognised(source: Any, known: dict[str, Reader]) -> Reader:
     for reader in known.values():
         if any(reader.recognises(p) for p in paths):
             return reader
+    reason = unreadable(paths)
     looked = "; ".join(f"{r.facility}: {r.looks_for}" for r in known.values())
     raise UnknownFormatError(
         f"{source} is no run of a known facility: looked into {len(paths)} file(s) for"
-        f" {looked}.{unreadable(paths)} If the files are damaged copy them again; if"
+        f" {looked}.{reason} If the files are damaged copy them again; if"
         " you know better pass facility="
     )
 
 
 def unreadable(paths: list[str]) -> str:
-    """Say why a file cannot be opened, such as that it is still being written."""
+    """Say why a file cannot be opened.
+
+    Raises
+    ------
+    BrokenFileError
+        If another process is writing it: it may well be a run.
+    """
     for path in paths:
         try:
             open_group(path, "/")
         except BrokenFileError as error:
+            if is_locked(error):
+                raise locked(path, error) from error
             return f" {error}."
     return ""
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xfelred.names import ABSOLUTE_GAIN, LONG_NAME, MODULE, UNITS
+from xfelred.names import ABSOLUTE_GAIN, LONG_NAME, MODULE, REFERENCE_GAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.sacla.files import number
+from xfelred.readers.sacla.frames import GAINS
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.detector import Detector
@@ -53,7 +54,8 @@ def module_constants(detector: Detector) -> xr.Dataset:
     Returns
     -------
     Dataset (module)
-        ``absolute_gain`` (electron/adu), ``relative_gain`` (to the first module),
+        ``absolute_gain`` (electron/adu), ``relative_gain`` to ``reference_gain``, that
+        of the first module of the whole detector that has one,
         ``pixel_size`` (module, direction), and where the file has them ``coordinate``
         (module, axis), ``rotation``, ``stage_direction``, ``stage_weight``,
         ``manipulator``, ``exposure_time``. NaN where a module lacks one. The shape of
@@ -71,9 +73,15 @@ def module_constants(detector: Detector) -> xr.Dataset:
             found[name] = ((MODULE, dim), table, {UNITS: "m", LONG_NAME: text})
             found[dim] = (dim, list(labels))
     if ABSOLUTE_GAIN in found:
-        gains = found[ABSOLUTE_GAIN][1]
-        attrs = {UNITS: "1", LONG_NAME: "gain relative to the first module"}
-        found["relative_gain"] = (MODULE, gains / gains[0], attrs)
+        gains, reference = found[ABSOLUTE_GAIN][1], detector.reference_gain
+        attrs = {
+            UNITS: "1",
+            LONG_NAME: "gain relative to the first module of the detector",
+        }
+        found["relative_gain"] = (MODULE, gains / reference, attrs)
+        found[REFERENCE_GAIN] = (
+            (), reference, {UNITS: "electron/adu", LONG_NAME: GAINS[REFERENCE_GAIN]},
+        )  # fmt: skip
     out = xr.Dataset(found, coords={MODULE: detector.modules})
     out = out.set_coords([d for d in ("direction", "axis") if d in out])
     out.attrs = {

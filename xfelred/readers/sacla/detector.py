@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xfelred.errors import InconsistentDataError, SelectionEmptyError, listing
 from xfelred.readers.sacla import constants, frames
 from xfelred.readers.sacla.detectors import DetectorSpec
-from xfelred.readers.sacla.files import TagGroup, Tags
+from xfelred.readers.sacla.files import TagGroup, Tags, number
 from xfelred.readers.sacla.survey import (
     FINE,
     WORDS,
@@ -38,13 +38,16 @@ class Detector:
     ----------
     data : Run
     spec : DetectorSpec
-    surveys : dict of str to Survey
-        What is known about the images of each group; shared by all selections.
+    surveys : dict
+        What is known about the images of groups; shared by all selections.
+    whole : DetectorSpec, optional
+        All modules where `spec` has some of them.
     """
 
     data: Run
     spec: DetectorSpec
-    surveys: dict[str, Any] = field(repr=False)
+    surveys: dict[Any, Any] = field(repr=False)
+    whole: DetectorSpec | None = field(default=None, repr=False)
 
     @property
     def detector_name(self) -> str:
@@ -66,21 +69,30 @@ class Detector:
         """Groups in the file, in the order of the modules."""
         return self.spec.groups
 
+    @property
+    def all_groups(self) -> tuple[TagGroup, ...]:
+        """Groups of all modules, also of those that are not selected."""
+        return (self.whole or self.spec).groups
+
     @cached_property
     def ids(self) -> Tags:
-        """Tags of the run at which at least one module has an image, int64 (n,)."""
-        union = np.unique(np.concatenate([g.tags for g in self.groups]))
+        """Tags of the run at which any module has an image, int64 (n,).
+
+        Modules that are not selected count too: the axis is the same for all.
+        """
+        union = np.unique(np.concatenate([g.tags for g in self.all_groups]))
         return self.data.ids[np.isin(self.data.ids, union)]
 
     @property
     def train_ids(self) -> list[int]:
-        """Tags of the run at which at least one module has an image."""
+        """Tags of the run at which any module, selected or not, has an image."""
         return [int(t) for t in self.ids]
 
     @property
     def image_kind(self) -> ImageKind:
         """Shape and dtype of the images."""
-        key = f"kind of {self.detector_name}"
+        # Other modules may have images of another kind.
+        key = ("kind", *(g.path for g in self.groups))
         if key not in self.surveys:
             self.surveys[key] = image_kind(self.data.file.path, self.groups)
         kind: ImageKind = self.surveys[key]
@@ -90,6 +102,20 @@ class Detector:
     def module_shape(self) -> tuple[int, int]:
         """Pixels of one module along slow_scan and fast_scan."""
         return self.image_kind.shape
+
+    @property
+    def gains(self) -> NDArray[np.float64]:
+        """Electrons per adu of each module; NaN where the file has none."""
+        return np.array([number(g.info.get("absolute_gain")) for g in self.groups])
+
+    @property
+    def reference_gain(self) -> float:
+        """Gain of the first module of the whole detector that has one, else NaN.
+
+        All modules are brought to it, also when the first is not selected.
+        """
+        gains = (number(g.info.get("absolute_gain")) for g in self.all_groups)
+        return next((g for g in gains if np.isfinite(g) and g > 0), float("nan"))
 
     def with_modules(self, modules: Any) -> Detector:
         """Return the detector with some of its modules.
@@ -120,11 +146,12 @@ class Detector:
             groups=tuple(self.groups[i] for i in keep),
             modules=tuple(self.modules[i] for i in keep),
         )
-        return replace(self, spec=spec)
+        return replace(self, spec=spec, whole=self.whole or self.spec)
 
     def select_trains(self, trains: Any) -> Detector:
         """Return the detector for a selection of tags; see `Run.select_trains`."""
-        return self.data.with_ids(self.ids).select_trains(trains).detector_of(self.spec)
+        run = self.data.with_ids(self.ids).select_trains(trains)
+        return replace(self, data=run)
 
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
@@ -132,7 +159,7 @@ class Detector:
         """Yield the detector in even pieces of its tags."""
         pieces = self.data.with_ids(self.ids).split_trains(parts, trains_per_part)
         for run in pieces:
-            yield run.detector_of(self.spec)
+            yield replace(self, data=run)
 
     def images(self, ids: Tags) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Return (usable, ``detector_status`` or -1) of every tag and module.
@@ -146,7 +173,8 @@ class Detector:
         for m, group in enumerate(self.groups):
             here = np.isin(ids, group.tags)
             at = np.searchsorted(group.tags, ids[here])
-            survey: Survey = self.surveys.setdefault(group.name, unseen(group))
+            seen_as = (group.path, kind.shape, kind.dtype.str)
+            survey: Survey = self.surveys.setdefault(seen_as, unseen(group))
             look_at(self.data.file.path, group, survey, at, kind)
             usable[here, m] = survey.fault[at] == FINE
             status[here, m] = survey.status[at]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any
 
 import h5py
@@ -65,6 +66,26 @@ class EventTable:
                 return found[0]
         return None
 
+    def find_one(self, names: Iterable[str]) -> str | None:
+        """Return the first column with one value per shot, else the first column.
+
+        Globs match others too, such as spectra beside energies.
+        """
+        names = list(names)
+        for name in names:
+            exact = [name] if name in self.columns else []
+            for column in exact or [c for c in self.columns if fnmatchcase(c, name)]:
+                shape = self.shape(column)
+                if shape[:1] == (self.length,) and prod(shape[1:]) == 1:
+                    return column
+        return self.find(names)
+
+    def shape(self, column: str) -> tuple[int, ...]:
+        """Return the shape of a column in the file, () if there is none."""
+        here = open_group(self.path, self.group)
+        found = None if here is None else here.get(column)
+        return found.shape if isinstance(found, h5py.Dataset) else ()
+
     def dataset(self, column: str) -> h5py.Dataset:
         """Return a column as it is in the file.
 
@@ -107,9 +128,29 @@ class EventTable:
     def numbers(self, column: str) -> NDArray[np.float64]:
         """Return the values of a column as float64; text that is no number is NaN."""
         values = self.values(column)
+        if values.dtype.kind not in "biufO":
+            raise InconsistentDataError(
+                f"{self.group}/{column} in {self.path} holds {values.dtype}, no numbers"
+            )
         if values.dtype != object:
             return values.astype(np.float64)
         return np.array([as_number(v) for v in values.ravel()]).reshape(values.shape)
+
+    def one_each(self, column: str) -> NDArray[np.float64]:
+        """Return the values of a column that has one number per shot, float64 (n,).
+
+        Raises
+        ------
+        InconsistentDataError
+            If it has several, or none.
+        """
+        shape = self.dataset(column).shape
+        if prod(shape[1:]) != 1:
+            raise InconsistentDataError(
+                f"{self.group}/{column} in {self.path} has shape {shape}, but one"
+                " number per shot is wanted of a column of this name"
+            )
+        return self.numbers(column).reshape(-1)
 
 
 def as_number(text: str) -> float:

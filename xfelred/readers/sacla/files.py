@@ -9,21 +9,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, InconsistentDataError
 from xfelred.readers.hdf5 import open_group
+from xfelred.readers.locked import is_locked, locked
 
 Tags = NDArray[np.int64]
 
 RUN = re.compile(r"run_(\d+)")
 DETECTOR = re.compile(r"detector_2d_(assembled_)?(\d+)")
-TAG = re.compile(rb"tag_(0|[1-9]\d{0,17})")
+TAG = re.compile(rb"tag_(\d+)")
+MAX_TAG = 2**63 - 1
 EVENTS = "event_info"
 IMAGE = "detector_data"
 STATUS = "detector_status"
@@ -62,6 +64,10 @@ class TagGroup:
         No link leads to another place or file.
     info : dict
         Values of ``detector_info``: text, number or list.
+    names : dict of int to str
+        Of tags whose group is not called as usual, such as ``tag_007`` for 7.
+    strange : tuple of str
+        Groups ``tag_...`` that name no tag.
     """
 
     name: str
@@ -71,6 +77,8 @@ class TagGroup:
     tags: Tags
     own: bool
     info: dict[str, Any]
+    names: dict[int, str] = field(default_factory=dict)
+    strange: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -80,6 +88,10 @@ class TagGroup:
     def dataset(self, key: str = IMAGE) -> str:
         """Return the names of the values of all tags, ``*`` standing for the tag."""
         return f"{self.path}/tag_*/{key}"
+
+    def tag_name(self, tag: int) -> str:
+        """Return the name of the group of a tag."""
+        return self.names.get(int(tag), f"tag_{tag}")
 
 
 def read_file(path: str) -> SaclaFile:
@@ -94,7 +106,13 @@ def read_file(path: str) -> SaclaFile:
         found = os.stat(path)
     except OSError as error:
         raise BrokenFileError(f"cannot open {path}: {error}") from error
-    names = (RUN.fullmatch(name) for name in group(path, "/"))
+    try:
+        top = group(path, "/")
+    except BrokenFileError as error:
+        if is_locked(error):
+            raise locked(path, error) from error
+        raise
+    names = (RUN.fullmatch(name) for name in top)
     runs = tuple(sorted(int(m[1]) for m in names if m))
     return SaclaFile(path, found.st_size, found.st_mtime_ns, runs)
 
@@ -119,13 +137,16 @@ def detector_groups(path: str, run: int) -> Iterator[TagGroup]:
         if here is None:
             continue
         info = values_of(here.get("detector_info"))
-        tags, own = tags_of(here)
+        listed, own = names_of(here)
         own = own and here.file.filename == group(path, "/").file.filename
-        yield TagGroup(name, run, number, bool(assembled), tags, own, info)
+        tags, odd, strange = tags_of(listed, f"{path}:{here.name}")
+        yield TagGroup(
+            name, run, number, bool(assembled), tags, own, info, odd, strange
+        )
 
 
-def tags_of(here: h5py.Group) -> tuple[Tags, bool]:
-    """Return the tag numbers of a detector, sorted, and whether all are hard links."""
+def names_of(here: h5py.Group) -> tuple[list[bytes], bool]:
+    """Return the names in a group, and whether all are hard links."""
     found: list[bytes] = []
     others: list[bytes] = []
 
@@ -134,9 +155,46 @@ def tags_of(here: h5py.Group) -> tuple[Tags, bool]:
 
     # One low-level pass: with thousands of names, listing through h5py takes longer.
     here.id.links.iterate(visit, info=True)
-    matches = (TAG.fullmatch(name) for name in (*found, *others))
-    tags = np.array([int(m[1]) for m in matches if m], np.int64)
-    return np.sort(tags), not others
+    return found + others, not others
+
+
+def tags_of(
+    names: list[bytes], where: str
+) -> tuple[Tags, dict[int, str], tuple[str, ...]]:
+    """Return the tags that names stand for, sorted; odd names; names of no tag.
+
+    Raises
+    ------
+    InconsistentDataError
+        If two names stand for the same tag, such as ``tag_7`` and ``tag_007``.
+    """
+    tags: list[int] = []
+    odd: dict[int, str] = {}
+    strange: list[str] = []
+    for name in names:
+        match = TAG.fullmatch(name)
+        tag = int(match[1]) if match else MAX_TAG + 1
+        if tag > MAX_TAG:
+            if name.startswith(b"tag_"):
+                strange.append(as_text(name))
+            continue
+        tags.append(tag)
+        if len(name) != len(b"tag_%d" % tag):  # zeros in front
+            if tag in odd:
+                raise twice(tag, where)
+            odd[tag] = as_text(name)
+    found = np.sort(np.array(tags, np.int64))
+    if odd and (again := found[1:][np.diff(found) == 0]).size:
+        raise twice(int(again[0]), where)
+    return found, odd, tuple(sorted(strange))
+
+
+def twice(tag: int, where: str) -> InconsistentDataError:
+    """Return the error for a tag that two groups stand for."""
+    return InconsistentDataError(
+        f"{where} holds tag {tag} more than once, with and without zeros in front of"
+        " the number. Which image belongs to the shot is not known: remove one"
+    )
 
 
 def values_of(here: Any) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from xfelred.names import (
     PHOTON_ENERGY,
     PHOTON_ENERGY_OK,
     PULSE,
+    REFERENCE_GAIN,
+    SHUTTER_KNOWN,
     SHUTTER_OPEN,
     SLOW,
     TRAIN,
@@ -38,7 +40,7 @@ from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.entry import checked_fill, entry_window
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.sacla.files import IMAGE, Tags, number
+from xfelred.readers.sacla.files import IMAGE, Tags
 from xfelred.readers.sacla.images import read_images
 from xfelred.readers.selection import ById, ByIndex, matches
 
@@ -47,12 +49,18 @@ if TYPE_CHECKING:
 
 REQUIRE = ("any", "all", "event")
 LONG_NAMES = {
-    SHUTTER_OPEN: "the X-ray shutter was open: not a dark shot",
+    SHUTTER_OPEN: "the X-ray shutter was open: not a dark shot; False if unknown",
+    SHUTTER_KNOWN: "the run tells whether the shutter was open",
     BEAM: "the accelerator delivered beam",
     LASER_ON: "the pump laser was on",
     PHOTON_ENERGY_OK: "the photon energy of the shot was measured",
     DETECTOR_STATUS: "status of the image, 1 is good, -1 unknown",
     IN_EVENT_TABLE: "the tag is in the event table",
+}
+
+GAINS = {
+    ABSOLUTE_GAIN: "absolute gain of the module",
+    REFERENCE_GAIN: "absolute gain of the first module of the detector",
 }
 
 
@@ -103,10 +111,12 @@ def frames(
     Returns
     -------
     DataArray (train, pulse, module, slow_scan, fast_scan)
-        Lazy, adu as in the file. Coordinates on train: ``shutter_open``, ``beam``,
-        ``laser_on`` (each where the file tells), ``photon_energy`` (eV, cleaned) with
+        Lazy, adu as in the file. Coordinates on train: ``shutter_open``,
+        ``shutter_known``, ``beam``, ``laser_on`` (each where the file tells, False
+        where it is unknown of a shot), ``photon_energy`` (eV, cleaned) with
         ``photon_energy_ok``, ``in_event_table``, ``n_pulses``; ``available`` (train,
-        module), ``detector_status`` (train[, module]), ``absolute_gain`` (module).
+        module), ``detector_status`` (train[, module]), ``absolute_gain`` (module), and
+        ``reference_gain`` (), that of the first module of the whole detector.
 
     Raises
     ------
@@ -227,9 +237,9 @@ def coordinates(
     coords[DETECTOR_STATUS] = (
         (shot, status[:, 0]) if one_image else ((shot, MODULE), status)
     )
-    gains = np.array([number(g.info.get("absolute_gain")) for g in detector.groups])
-    if np.isfinite(gains).any():
-        coords[ABSOLUTE_GAIN] = (MODULE, gains)
+    if np.isfinite(detector.reference_gain):
+        coords[ABSOLUTE_GAIN] = (MODULE, detector.gains)
+        coords[REFERENCE_GAIN] = ((), detector.reference_gain)
     kind = detector.image_kind
     window, lengths, _ = entry_window(request.roi, kind.shape)
     for d, w, n, full in zip((SLOW, FAST), window, lengths, kind.shape, strict=True):
@@ -244,8 +254,8 @@ def described(name: str, value: Any) -> xr.Variable:
     attrs = {UNITS: "1", LONG_NAME: LONG_NAMES.get(name, name)}
     if name == PHOTON_ENERGY:
         attrs = {UNITS: "eV", LONG_NAME: "photon energy of the shot"}
-    if name == ABSOLUTE_GAIN:
-        attrs = {UNITS: "electron/adu", LONG_NAME: "absolute gain of the module"}
+    if name in GAINS:
+        attrs = {UNITS: "electron/adu", LONG_NAME: GAINS[name]}
     return xr.Variable(dims, np.asarray(data), attrs)
 
 

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from xfelred.errors import BrokenFileError
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
-from xfelred.readers.hdf5 import OPEN_FILES, read_target
+from xfelred.readers.hdf5 import OPEN_FILES, open_group, read_target
 from xfelred.readers.hdf5_direct import expanded
 from xfelred.readers.hdf5_files import Handle, Target, unopened
 from xfelred.readers.hdf5_filters import make_readable
 from xfelred.readers.hdf5_layout import Layout, layout_of
 from xfelred.readers.hdf5_raw import byte_span
 from xfelred.readers.hdf5_virtual import check_watched, watched_files
+from xfelred.readers.sacla.files import names_of, tags_of
 
 Shape = tuple[int, ...]
 
@@ -48,6 +49,10 @@ class Plain:
 
 
 PLAIN: weakref.WeakKeyDictionary[Handle, dict[str, Plain]] = weakref.WeakKeyDictionary()
+# Names of tags that are not written as usual, by group.
+ODD_NAMES: weakref.WeakKeyDictionary[Handle, dict[str, dict[int, str]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def read_images(
@@ -78,11 +83,13 @@ def read_images(
     for _ in range(2):
         try:
             handle = OPEN_FILES.handle(path)
+            valid = True
             with np.errstate(invalid="ignore"):
                 for tag, place in zip(tags.tolist(), places.tolist(), strict=True):
-                    read_image(handle, dataset, tag, entry, out[place])
-            if handle.live or handle.unchanged():
+                    valid &= read_image(handle, dataset, tag, entry, out[place])
+            if handle.live or (handle.unchanged() and valid):
                 return
+            OPEN_FILES.forget(path)
         except BrokenFileError:
             raise
         except OSError as error:
@@ -91,6 +98,8 @@ def read_images(
             raise BrokenFileError(
                 f"cannot read {dataset} in {path}: {error}"
             ) from error
+    # It grows while we read, twice: fine as long as it is a whole file.
+    open_group(path, dataset.split("/tag_*")[0])
 
 
 def read_image(
@@ -99,23 +108,22 @@ def read_image(
     tag: int,
     entry: tuple[Selector, ...],
     out: NDArray[Any],
-) -> None:
-    """Read a window of one image."""
+) -> bool:
+    """Read a window of one image; False if a file that it lies in changed meanwhile."""
     known = PLAIN.get(handle, {}).get(dataset)
     start = None if known is None else known.start.get(tag)
     if known is not None and start is not None:
         name = dataset.replace("*", str(tag))
         if whole(entry, known.shape) and out.dtype == known.dtype and straight(out):
             handle.raw.fill(byte_span(out), start, name)
-            return
+            return True
         layout = Layout(name, known.shape, known.dtype, 0, known.shape, start, (), None)
         target = Target(Shaped(known.dtype), known.shape, layout, ())
     else:
         target = image_target(handle, dataset, tag)
     check_entry(target, handle.path, dataset.replace("*", str(tag)), entry)
     read_target(handle, target, slow_rows(entry[0]), entry[1:], out)
-    if target.watched:
-        check_watched(target.watched)
+    return not target.watched or check_watched(target.watched)
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,8 @@ def image_target(handle: Handle, dataset: str, tag: int) -> Target:
     name = dataset.replace("*", str(tag))
     with handle.lock:
         opened = handle.file.get(name)
+        if opened is None:
+            opened = handle.file.get(odd_name(handle, dataset, tag))
         if not isinstance(opened, h5py.Dataset):
             raise BrokenFileError(
                 f"{handle.path} has no image {name}. If it is still being written, open"
@@ -190,6 +200,17 @@ def image_target(handle: Handle, dataset: str, tag: int) -> Target:
             remember(handle, dataset, tag, opened, layout.start)
         watched = () if layout is not None else watched_files(opened, handle.file)
         return Target(opened, opened.shape, layout, watched)
+
+
+def odd_name(handle: Handle, dataset: str, tag: int) -> str:
+    """Return the name of an image whose tag stands there with zeros in front."""
+    known = ODD_NAMES.setdefault(handle, {})
+    where, key = dataset.split("/tag_*/")
+    if where not in known:
+        here = handle.file.get(where)
+        listed = names_of(here)[0] if isinstance(here, h5py.Group) else []
+        known[where] = tags_of(listed, where)[1]
+    return f"{where}/{known[where].get(tag, f'tag_{tag}')}/{key}"
 
 
 def remember(

@@ -40,7 +40,8 @@ def with_darks(run: Run, shots: Shots, below: float) -> Shots:
         ]
         or [np.zeros(0)]
     )
-    return shots.with_shutter(ids, ~(means < below), f"intensity below {below:g}")
+    known = np.isfinite(means)
+    return shots.with_shutter(ids, means >= below, known, f"intensity below {below:g}")
 
 
 def mean_of(images: NDArray[np.float64]) -> NDArray[np.float64]:

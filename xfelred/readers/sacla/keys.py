@@ -27,7 +27,7 @@ def image_keys(path: str, spec: DetectorSpec) -> list[str]:
     """Return what the first tag of a detector has, sorted."""
     for group in spec.groups:
         if len(group.tags):
-            here = open_group(path, f"{group.path}/tag_{group.tags[0]}")
+            here = open_group(path, f"{group.path}/{group.tag_name(group.tags[0])}")
             return sorted(here) if here is not None else []
     return []
 
@@ -80,7 +80,7 @@ class KeyData:
     def first(self) -> h5py.Dataset:
         """The dataset of the first tag."""
         group = next(g for g in self.run.spec(self.source).groups if len(g.tags))
-        name = f"{group.path}/tag_{group.tags[0]}"
+        name = f"{group.path}/{group.tag_name(group.tags[0])}"
         here = open_group(self.run.file.path, name)
         found = None if here is None else here.get(self.key)
         if not isinstance(found, h5py.Dataset):
@@ -133,7 +133,7 @@ def tag_values(path: str, group: TagGroup, key: str, ids: Tags) -> NDArray[np.fl
     if here is None:
         return out
     for i in np.flatnonzero(np.isin(ids, group.tags)).tolist():
-        found = here.get(f"tag_{ids[i]}/{key}")
+        found = here.get(f"{group.tag_name(ids[i])}/{key}")
         if isinstance(found, h5py.Dataset) and found.size == 1:
             try:
                 out[i] = float(np.asarray(found[()]).ravel()[0])

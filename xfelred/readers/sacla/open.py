@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from glob import glob
 from typing import Any
 
@@ -18,6 +19,7 @@ from xfelred.readers.sacla.files import (
     DETECTOR,
     RUN,
     SaclaFile,
+    TagGroup,
     detector_groups,
     group,
     read_file,
@@ -81,6 +83,7 @@ def open_source(
     file = read_file(path)
     chosen = one_run(file, run)
     groups = list(detector_groups(path, chosen))
+    warn_of_strange(path, groups)
     events = read_events(path, chosen, duplicate_tags)
     ids = np.unique(np.concatenate([np.zeros(0, np.int64), *(g.tags for g in groups)]))
     info = open_group(path, f"run_{chosen}/run_info")
@@ -98,6 +101,17 @@ def open_source(
         dark_first=dark_first,
         dark_below=dark_below,
     )
+
+
+def warn_of_strange(path: str, groups: list[TagGroup]) -> None:
+    """Say, in one warning, which groups are called like tags but name none."""
+    found = [f"{g.path}/{name}" for g in groups for name in g.strange]
+    if found:
+        warnings.warn(
+            f"{len(found)} groups in {path} name no tag and are left out:"
+            f" {listing(found, 5)}; an image of a tag stands in tag_<number>",
+            stacklevel=4,
+        )
 
 
 def one_file(source: Any, include: str) -> str:

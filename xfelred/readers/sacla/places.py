@@ -7,7 +7,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "photon_energy": (
         "bl_?/oh_2/photon_energy_in_eV",
         "*photon_energy_in_eV",
-        "*photon_energy*",
+        "*photon_energy",
+        "*photon_energy/value",
+        "*tc_spec_?/energy",
     ),
     "I0": (
         "bl_?/oh_2/bm_1_pulse_energy_in_joule",
@@ -17,40 +19,52 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "bm_1_signal_in_coulomb",
         "*bm_1_signal_in_coulomb",
         "*bm_1_pd*fitting_peak/voltage",
-        "*bm_1*",
     ),
     "beam_monitor": (
         "bm_1_signal_in_coulomb",
         "*bm_1_signal_in_coulomb",
-        "*bm_1_charge*",
+        "*bm_1_charge",
+        "*bm_1_charge_in_coulomb",
         "*bm_1_pulse_energy_in_joule",
     ),
     "delay": (
         "bl_?/lh_1/electrical_delay_in_psec",
         "*electrical_delay_in_psec",
         "*delay_in_psec",
-        "*delay*",
     ),
     "laser_status": (
         "bl_?/lh_1/laser_pulse_selector_status",
         "*laser_pulse_selector_status",
         "*laser*selector*status",
+        "*laser*selector/status",
     ),
     "shutter_status": (
         "bl_?/eh_1/xfel_pulse_selector_status",
         "*xfel_pulse_selector_status",
+        "*xfel_pulse_selector_status/status",
+        "*xfel_pulse_selector/status",
         "bl_?/shutter_1_open_valid_status",
         "*shutter_1_open_valid_status",
+        "*shutter_1_open_valid_status/status",
+        "*shutter_1_open_valid/status",
     ),
     "shutter_open_valid": (
         "bl_?/shutter_1_open_valid_status",
         "*shutter_1_open_valid_status",
+        "*shutter_1_open_valid_status/status",
+        "*shutter_1_open_valid/status",
     ),
     "shutter_close_valid": (
         "bl_?/shutter_1_close_valid_status",
         "*shutter_1_close_valid_status",
+        "*shutter_1_close_valid_status/status",
+        "*shutter_1_close_valid/status",
     ),
-    "accelerator_status": ("acc/accelerator_status", "*accelerator_status"),
+    "accelerator_status": (
+        "acc/accelerator_status",
+        "*accelerator_status",
+        "*accelerator_status/status",
+    ),
     "time": ("time_stamp", "*time_stamp"),
 }
 """Names that work in every run, and the columns that they stand for."""
@@ -72,6 +86,11 @@ def known_places(name: str) -> tuple[str, ...]:
     """Return the columns that a name may stand for, itself first."""
     by_lower = {alias.lower(): places for alias, places in ALIASES.items()}
     return (name, *by_lower.get(name.lower(), ()))
+
+
+def is_alias(name: str) -> bool:
+    """Tell whether a name stands for columns of other names."""
+    return name.lower() in {alias.lower() for alias in ALIASES}
 
 
 def units_of(column: str) -> str:

@@ -190,7 +190,7 @@ class Run(Planning):
             ]))  # fmt: skip
             return found.with_shutter(
                 tags, np.arange(len(tags)) >= self.dark_first,
-                f"dark_first={self.dark_first}",
+                np.ones(len(tags), bool), f"dark_first={self.dark_first}",
             )  # fmt: skip
         return found
 

@@ -19,6 +19,7 @@ from xfelred.names import (
     IN_EVENT_TABLE,
     LASER_ON,
     LONG_NAME,
+    SHUTTER_KNOWN,
     SHUTTER_OPEN,
     TRAIN,
     UNITS,
@@ -26,7 +27,7 @@ from xfelred.names import (
 from xfelred.provenance import record
 from xfelred.readers.sacla.events import TAG_LIST
 from xfelred.readers.sacla.keys import tag_values
-from xfelred.readers.sacla.places import ALIASES, known_places, units_of
+from xfelred.readers.sacla.places import ALIASES, is_alias, known_places, units_of
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.run import Run
@@ -69,14 +70,21 @@ def column_of(run: Run, name: str) -> str:
     """
     if name == TAG_LIST:
         raise PropertyNameError(f"{TAG_LIST} is the coordinate {TRAIN!r} of all values")
+    events, alias = run.events, is_alias(name)
     places = known_places(name)
-    found = run.events.find(places)
+    find = events.find_one if alias and name not in events.columns else events.find
+    found = find(places)
     if found is not None and found in run.columns:
         return found
+    if alias:
+        raise PropertyNameError(
+            f"no column for {name!r} in {events.group} of {run.file.path}; looked for"
+            f" {listing(places[1:])}. There are {listing(run.columns, 12)}"
+        )
     known = [*run.columns, *ALIASES]
     raise PropertyNameError(
-        f"no {name!r} in {run.events.group} of {run.file.path}; looked for"
-        f" {listing(places)}.{did_you_mean(name, known)} There are"
+        f"no {name!r} in {events.group} of {run.file.path}."
+        f"{did_you_mean(name, known)} There are"
         f" {listing(run.columns, 12)}, and the names {listing(ALIASES, 12)}"
     )
 
@@ -113,6 +121,7 @@ def flags(run: Run, which: str) -> xr.DataArray:
         if name not in shots:
             raise MissingConstantError(missing(run, name))
     known = shots[IN_EVENT_TABLE] | (len(run.events.tags) == 0)
+    known &= shots[SHUTTER_KNOWN]
     opened = shots[SHUTTER_OPEN]
     values = known & ~opened
     if which != "darks":
@@ -128,12 +137,12 @@ def missing(run: Run, name: str) -> str:
     if name == LASER_ON:
         return (
             f"{run.run_id} has no status of the pump laser; looked for"
-            f" {listing(known_places('laser_status'))}. There are"
+            f" {listing(known_places('laser_status')[1:])}. There are"
             f" {listing(run.columns, 12)}"
         )
     return (
         f"{run.run_id} does not tell which shots are dark; looked for"
-        f" {listing(known_places('shutter_status'))}. Say how many shots at the head of"
-        " the run are: open_run(path, dark_first=50), or tell them by their"
+        f" {listing(known_places('shutter_status')[1:])}. Say how many shots at the"
+        " head of the run are: open_run(path, dark_first=50), or tell them by their"
         " intensity: open_run(path, dark_below=1.0)"
     )

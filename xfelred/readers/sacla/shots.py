@@ -16,6 +16,7 @@ from xfelred.names import (
     LASER_ON,
     PHOTON_ENERGY,
     PHOTON_ENERGY_OK,
+    SHUTTER_KNOWN,
     SHUTTER_OPEN,
 )
 from xfelred.readers.sacla.events import EventTable
@@ -23,7 +24,7 @@ from xfelred.readers.sacla.files import Tags, number
 from xfelred.readers.sacla.places import known_places
 
 Flags = NDArray[np.bool_]
-BEAMLINE = re.compile(r"bl_(\d+)/")
+BEAMLINE = re.compile(r"(?:^|_)bl_(\d+)[/_]")
 NO_CHARGE = 1e-10  # C; a beam monitor that has less saw no beam
 PLAUSIBLE_EV = (5e3, 14e3)  # of a photon energy in the configuration of a run
 
@@ -60,6 +61,9 @@ class Shots:
     in_table : bool (n,)
         The event table has the tag.
     shutter_open, beam, laser_on : bool (n,) or None
+        False also where it is unknown.
+    shutter_known : bool (n,) or None
+        The table tells whether the shutter was open.
     energy : float64 (n,), eV
         Never NaN where any energy is known.
     energy_ok : bool (n,)
@@ -73,6 +77,7 @@ class Shots:
     tags: Tags
     in_table: Flags
     shutter_open: Flags | None
+    shutter_known: Flags | None
     beam: Flags | None
     laser_on: Flags | None
     energy: NDArray[np.float64]
@@ -80,13 +85,16 @@ class Shots:
     default_energy: float
     told_by: str
 
-    def with_shutter(self, tags: Tags, opened: Flags, told_by: str) -> Shots:
+    def with_shutter(
+        self, tags: Tags, opened: Flags, known: Flags, told_by: str
+    ) -> Shots:
         """Return the shots of some tags with an open shutter where it is said."""
         old = self.of(tags)
         return Shots(
             tags,
             old[IN_EVENT_TABLE],
-            opened,
+            opened & known,
+            known,
             old.get(BEAM),
             old.get(LASER_ON),
             old[PHOTON_ENERGY],
@@ -98,8 +106,8 @@ class Shots:
     def of(self, tags: Tags) -> dict[str, NDArray[Any]]:
         """Return the coordinates of some tags, joined by number.
 
-        A tag that is not in the table counts as an open shutter without pump laser, and
-        is False in ``in_event_table``.
+        All flags of a tag that is not in the table are False: it is neither lit nor
+        dark, see ``shutter_known``.
         """
         known = np.isin(tags, self.tags)
         at = np.searchsorted(self.tags, tags[known])
@@ -112,8 +120,9 @@ class Shots:
         found: dict[str, NDArray[Any]] = {}
         for name, values, unknown in (
             (IN_EVENT_TABLE, self.in_table, False),
-            (SHUTTER_OPEN, self.shutter_open, True),
-            (BEAM, self.beam, True),
+            (SHUTTER_OPEN, self.shutter_open, False),
+            (SHUTTER_KNOWN, self.shutter_known, False),
+            (BEAM, self.beam, False),
             (LASER_ON, self.laser_on, False),
             (PHOTON_ENERGY, self.energy, self.default_energy),
             (PHOTON_ENERGY_OK, self.energy_ok, False),
@@ -135,16 +144,17 @@ def read_shots(
     dark_first : int or None
         How many shots at the head of the run are dark, if the table does not tell.
     """
-    dark, told_by = dark_shots(events, run)
+    dark, known, told_by = dark_shots(events, run)
     if dark is None and dark_first is not None and len(events.tags):
         dark = np.arange(len(events.tags)) < dark_first
-        told_by = f"dark_first={dark_first}"
+        known, told_by = np.ones(len(dark), bool), f"dark_first={dark_first}"
     beam = flags(events, "accelerator_status")
     energy, ok, default = photon_energies(events, config)
     return Shots(
         tags=events.tags,
         in_table=np.ones(len(events.tags), bool),
-        shutter_open=None if dark is None else ~dark,
+        shutter_open=None if dark is None or known is None else known & ~dark,
+        shutter_known=known,
         beam=None if beam is None else beam == 1,
         laser_on=None
         if (laser := flags(events, "laser_status")) is None
@@ -157,32 +167,41 @@ def read_shots(
 
 
 def flags(events: EventTable, name: str) -> NDArray[np.float64] | None:
-    """Return a status of every shot, None if the table has none."""
-    column = events.find(known_places(name))
-    return None if column is None else events.numbers(column)
+    """Return a status of every shot, NaN where unknown; None if there is none."""
+    column = events.find_one(known_places(name))
+    return None if column is None else events.one_each(column)
 
 
-def dark_shots(events: EventTable, run: int) -> tuple[Flags | None, str]:
-    """Return which shots are dark and what tells it; None if nothing does."""
+def dark_shots(events: EventTable, run: int) -> tuple[Flags | None, Flags | None, str]:
+    """Return which shots are dark, for which it is known, and what tells it.
+
+    None if nothing does.
+    """
+    if not len(events.tags):
+        return None, None, "nothing"
     rule = rule_for(events, run)
     if rule is not None and rule.by == "monitor":
         charge = flags(events, "beam_monitor")
         if charge is not None:
             none = np.isnan(charge) | (charge < NO_CHARGE)
-            return head(none), "beam monitor, head of the run"
+            every = np.ones(len(none), bool)
+            return head(none, every), every, "beam monitor, head of the run"
     opened = flags(events, "shutter_open_valid")
     closed = flags(events, "shutter_close_valid")
     if rule is not None and opened is not None and closed is not None:
-        return head((opened == 0) & (closed == 1)), "shutter, head of the run"
+        known = np.isfinite(opened) & np.isfinite(closed)
+        dark = head((opened == 0) & (closed == 1), known)
+        return dark, known, "shutter, head of the run"
     status = flags(events, "shutter_status")
     if status is None:
-        return None, "nothing"
-    return status == 0, str(events.find(known_places("shutter_status")))
+        return None, None, "nothing"
+    told_by = str(events.find_one(known_places("shutter_status")))
+    return status == 0, np.isfinite(status), told_by
 
 
 def rule_for(events: EventTable, run: int) -> DarkRule | None:
     """Return the rule for a run, None if the status of the shutter can be trusted."""
-    named = Counter(int(m[1]) for c in events.columns if (m := BEAMLINE.match(c)))
+    named = Counter(int(m[1]) for c in events.columns if (m := BEAMLINE.search(c)))
     # Run numbers count up per beamline; a file may mention another one in passing.
     beamline = named.most_common(1)[0][0] if named else 0
     for rule in DARK_RULES:
@@ -192,9 +211,12 @@ def rule_for(events: EventTable, run: int) -> DarkRule | None:
     return None
 
 
-def head(condition: Flags) -> Flags:
-    """Return where a condition has held from the first shot on."""
-    return np.logical_and.accumulate(condition) if len(condition) else condition
+def head(condition: Flags, known: Flags) -> Flags:
+    """Return where a condition has held from the first shot on.
+
+    Shots of which it is not known neither fulfil it nor end the head of the run.
+    """
+    return condition & np.logical_and.accumulate(condition | ~known)
 
 
 def photon_energies(
@@ -205,10 +227,10 @@ def photon_energies(
     The spectrometer gives NaN, 0 or less where it found none. These become the energy
     in the configuration of the run if that is plausible, else the median of the run.
     """
-    column = events.find(known_places(PHOTON_ENERGY))
+    column = events.find_one(known_places(PHOTON_ENERGY))
     found = np.full(len(events.tags), np.nan)
     if column is not None:
-        found = events.numbers(column)
+        found = events.one_each(column)
     ok = np.isfinite(found) & (found > 0)
     usual = number(config.get("photon_energy_in_eV"))
     low, high = PLAUSIBLE_EV

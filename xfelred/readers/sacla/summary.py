@@ -6,12 +6,19 @@ import sys
 from fnmatch import fnmatchcase
 from html import escape
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xfelred.errors import XfelredError
-from xfelred.names import LASER_ON, SHUTTER_OPEN
+from xfelred.names import (
+    BEAM,
+    IN_EVENT_TABLE,
+    LASER_ON,
+    SHUTTER_KNOWN,
+    SHUTTER_OPEN,
+)
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS, number
 
@@ -49,8 +56,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     energy = run.shots.default_energy
     out.append(("energy", f"{energy:.1f} eV" if energy > 0 else "unknown"))
     if SHUTTER_OPEN in shots:
-        dark = int((~shots[SHUTTER_OPEN]).sum())
-        out.append(("shots", f"{dark} dark, {len(ids) - dark} lit{pumped(shots)}"))
+        out.append(("shots", shot_line(run, shots)))
     else:
         out.append(("shots", "the file does not tell which are dark"))
     rows = f"{len(run.event_ids)} rows, {len(run.columns)} columns"
@@ -60,11 +66,22 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return out
 
 
-def pumped(shots: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]) -> str:
-    """Return words for the shots with the pump laser on."""
-    if LASER_ON not in shots:
-        return ""
-    return f", {int((shots[LASER_ON] & shots[SHUTTER_OPEN]).sum())} of them pumped"
+def shot_line(run: Run, shots: dict[str, NDArray[Any]]) -> str:
+    """Return how many shots are dark, lit, pumped, and how many are none of these."""
+    words = [f"{int(run.darks.sum())} dark", f"{int(run.lit.sum())} lit"]
+    if LASER_ON in shots:
+        words.append(f"{int(run.pumped.sum())} of them pumped")
+    no_row = ~shots[IN_EVENT_TABLE] & (len(run.events.tags) > 0)
+    unknown = ~shots[SHUTTER_KNOWN] & ~no_row
+    no_beam = shots[SHUTTER_OPEN] & ~shots.get(BEAM, shots[SHUTTER_OPEN]) & ~no_row
+    for flag, text in (
+        (no_row, "not in the event table"),
+        (unknown, "with unknown shutter"),
+        (no_beam, "without beam"),
+    ):
+        if flag.any():
+            words.append(f"{int(flag.sum())} {text}")
+    return ", ".join(words)
 
 
 def detector_line(run: Run, spec: DetectorSpec) -> str:

@@ -25,11 +25,12 @@ NO_STATUS = -1
 PROBES = 9  # images per module of which the usual shape and dtype are taken
 
 # What may be wrong with an image. FINE must be 0.
-FINE, NO_IMAGE, OTHER_SHAPE, OTHER_TYPE, NOT_WRITTEN, UNSEEN = range(6)
+FINE, NO_IMAGE, OTHER_SHAPE, NO_NUMBERS, OTHER_DTYPE, NOT_WRITTEN, UNSEEN = range(7)
 WORDS = {
     NO_IMAGE: f"no {IMAGE}",
     OTHER_SHAPE: "another shape",
-    OTHER_TYPE: "no numbers",
+    NO_NUMBERS: "no numbers",
+    OTHER_DTYPE: "another dtype",
     NOT_WRITTEN: "never written",
 }
 
@@ -108,7 +109,7 @@ def probes(path: str, group: TagGroup) -> list[ImageKind | None]:
     if here is None or not len(group.tags):
         return []
     at = np.unique(np.linspace(0, len(group.tags) - 1, PROBES).astype(int))
-    return [kind_of(here.get(f"tag_{group.tags[i]}/{IMAGE}")) for i in at]
+    return [kind_of(here.get(f"{group.tag_name(group.tags[i])}/{IMAGE}")) for i in at]
 
 
 def kind_of(found: Any) -> ImageKind | None:
@@ -151,7 +152,7 @@ class Look:
     """A look at the images of a group, one after the other."""
 
     def __init__(self, handle: Handle, group: TagGroup, kind: ImageKind) -> None:
-        self.handle, self.kind = handle, kind
+        self.handle, self.kind, self.group = handle, kind, group
         self.here = h5g.open(handle.file.id, group.path.encode())
         self.size = prod(kind.shape) * kind.dtype.itemsize
         self.plain = plain_of(handle, group, kind)
@@ -162,7 +163,7 @@ class Look:
 
     def at(self, tag: int) -> tuple[int, int]:
         """Return (status, fault) of the image of a tag; note where it lies."""
-        name = b"tag_%d" % tag
+        name = self.group.tag_name(tag).encode()
         status = fault = None
         if self.by_header:
             status, fault = self.quick_status(name), self.quick_fault(name, tag)
@@ -274,12 +275,22 @@ def plain_of(handle: Handle, group: TagGroup, kind: ImageKind) -> Plain:
     return known if same else fresh
 
 
+def holds(dtype: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    """Tell whether a dtype holds numbers of another one, but for rounding of floats.
+
+    Among integers, and from floats to integers, a cast as C does it wraps around.
+    """
+    return dtype.kind == "f" or np.can_cast(other, dtype)
+
+
 def fault_of(image: h5py.Dataset, kind: ImageKind) -> int:
     """Return what is wrong with an image that is not stored in one piece."""
     if image.shape != kind.shape:
         return OTHER_SHAPE
     if image.dtype.kind not in "iuf":
-        return OTHER_TYPE
+        return NO_NUMBERS
+    if not holds(kind.dtype, image.dtype):
+        return OTHER_DTYPE
     elsewhere = image.is_virtual or image.external
     if not elsewhere and image.id.get_storage_size() == 0:
         return NOT_WRITTEN

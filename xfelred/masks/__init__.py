@@ -1,0 +1,20 @@
+"""Bad-pixel maps: non-zero is bad, everywhere; bits say why."""
+
+from xfelred.masks.quality import bits, combine, from_good, from_status, names
+from xfelred.masks.segments import Segment, segment_of, segments
+from xfelred.masks.shapes import central, edges, grow, unbonded
+
+__all__ = [
+    "Segment",
+    "bits",
+    "central",
+    "combine",
+    "edges",
+    "from_good",
+    "from_status",
+    "grow",
+    "names",
+    "segment_of",
+    "segments",
+    "unbonded",
+]

@@ -1,0 +1,147 @@
+"""How detectors are divided: segments, their ASICs and their readout groups."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from xfelred.errors import did_you_mean, listing
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One module as its electronics read it.
+
+    Attributes
+    ----------
+    shape : (rows, columns)
+        Pixels along slow_scan and fast_scan.
+    banks : int
+        Equal groups of columns that are read together.
+    halves : int
+        Equal groups of rows.
+    asics : ((first row, ...), (first column, ...))
+        Where a new ASIC begins inside the segment. By default nowhere.
+
+    Raises
+    ------
+    ValueError
+        If banks or halves do not divide the shape.
+
+    Examples
+    --------
+    >>> Segment((512, 128), banks=2, halves=8).groups("row")
+    (1, 64)
+    """
+
+    shape: tuple[int, int]
+    banks: int = 1
+    halves: int = 1
+    asics: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    def __post_init__(self) -> None:
+        for name, n, size, axis in (
+            ("banks", self.banks, self.shape[1], "columns"),
+            ("halves", self.halves, self.shape[0], "rows"),
+        ):
+            if n < 1 or size < 1 or size % n:
+                raise ValueError(
+                    f"{name}={n} does not divide {size} {axis} of a segment of shape"
+                    f" {self.shape}; wanted a divisor of {size}"
+                )
+
+    def groups(self, kind: str) -> tuple[int, int]:
+        """Return (rows, columns) of one group: "bank", "row", "column", ...
+
+        Raises
+        ------
+        ValueError
+            If there is no such kind of group.
+        """
+        rows, columns = self.shape
+        half, bank = rows // self.halves, columns // self.banks
+        known = {
+            "row": (1, bank),
+            "full_row": (1, columns),
+            "column": (half, 1),
+            "full_column": (rows, 1),
+            "bank": (half, bank),
+            "all": (rows, columns),
+        }
+        if kind not in known:
+            raise ValueError(
+                f"no group {kind!r}; wanted some of {listing(known)}"
+                f".{did_you_mean(str(kind), known)}"
+            )
+        return known[kind]
+
+
+# Pixels, banks and halves of the LCLS detectors: psana. Of the others: readout chips of
+# AGIPD have 64 x 64 pixels, of LPD 32 x 128, of DSSC 64 x 64; a sensor of the MPCCD is
+# taken to be read through 8 ports of 64 columns.
+segments: dict[str, Segment] = {
+    "jungfrau": Segment((512, 1024), 16, 2, ((256,), (256, 512, 768))),
+    "epix10ka": Segment((352, 384), 8, 2, ((176,), (192,))),
+    "epix100": Segment((704, 768), 8, 2, ((352,), (384,))),
+    "epixhr": Segment((288, 384), 8, 2, ((144,), (192,))),
+    "pnccd": Segment((512, 512), 4, 1),
+    "cspad2x1": Segment((185, 388), 2, 1, ((), (194,))),
+    "agipd": Segment((512, 128), 2, 8, (tuple(range(64, 512, 64)), (64,))),
+    "lpd": Segment((256, 256), 2, 8, (tuple(range(32, 256, 32)), (128,))),
+    "dssc": Segment((128, 512), 8, 2, ((64,), tuple(range(64, 512, 64)))),
+    "mpccd": Segment((1024, 512), 8, 1),
+}
+
+# Other names of the same segments, without signs and in lower case.
+ALIASES = {
+    "cspad": "cspad2x1",
+    "cspad2x2": "cspad2x1",
+    "cspad2m": "cspad2x1",
+    "cs140k": "cspad2x1",
+    "epix10k": "epix10ka",
+    "epix10k2m": "epix10ka",
+    "epix10kquad": "epix10ka",
+    "epix10k135": "epix10ka",
+    "epix10kaquad": "epix10ka",
+    "epix10ka2m": "epix10ka",
+    "epix100a": "epix100",
+    "epix": "epix100",
+    "epixhr2x2": "epixhr",
+    "jungfrau05m": "jungfrau",
+    "jungfrau1m": "jungfrau",
+    "jungfrau4m": "jungfrau",
+    "agipd1m": "agipd",
+    "agipd500k": "agipd",
+    "lpd1m": "lpd",
+    "dssc1m": "dssc",
+}
+
+
+def segment_of(segment: Segment | str | tuple[int, int]) -> Segment:
+    """Return the segment of a name, such as "jungfrau", or of a shape.
+
+    Parameters
+    ----------
+    segment : Segment, str or (rows, columns)
+        A name in `masks.segments`, whatever its case, or a name of the whole detector,
+        such as "jungfrau4M". A plain shape has one bank and no ASICs.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if isinstance(segment, Segment):
+        return segment
+    if isinstance(segment, str):
+        plain = re.sub(r"[^a-z0-9]", "", segment.lower())
+        name = ALIASES.get(plain, plain)
+        if name not in segments:
+            raise ValueError(
+                f"no segment {segment!r}; known: {', '.join(segments)}."
+                f"{did_you_mean(plain, [*segments, *ALIASES])} For any other give"
+                " Segment(shape, banks=, halves=)"
+            )
+        return segments[name]
+    rows, columns = segment
+    return Segment((int(rows), int(columns)))

@@ -1,0 +1,227 @@
+"""Bad pixels by their place in a segment, and their neighbours."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from xfelred.errors import listing
+from xfelred.masks.segments import Segment, segment_of
+from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, PIXEL_DIMS, SLOW, UNITS
+from xfelred.provenance import record
+
+Shape = Literal["cross", "square", "rhombus", "circle"]
+SHAPES = ("cross", "square", "rhombus", "circle")
+UNBONDED_STEP, UNBONDED_ROWS, SENSOR_HALF = 10, 181, 194  # CsPad: (r, r), (r, r + 194)
+
+
+def edges(
+    segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
+) -> xr.DataArray:
+    """Return the outermost rows and columns of a segment.
+
+    Parameters
+    ----------
+    segment : Segment, str or (rows, columns)
+        Such as "jungfrau"; see `masks.segments`.
+    width : int or (rows, columns)
+        How many of each, at each side.
+
+    Returns
+    -------
+    DataArray, bool (slow_scan, fast_scan)
+        True: bad.
+
+    Raises
+    ------
+    ValueError
+        If the segment is unknown or the width negative.
+
+    Examples
+    --------
+    >>> int(edges("cspad2x1").sum())
+    1142
+    """
+    found = segment_of(segment)
+    rows, columns = widths(width)
+    bad = np.ones(found.shape, bool)
+    bad[rows : found.shape[0] - rows, columns : found.shape[1] - columns] = False
+    return labelled(bad, "edges", segment=str(segment), width=width)
+
+
+def central(
+    segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
+) -> xr.DataArray:
+    """Return the pixels on either side of the borders between ASICs.
+
+    Parameters
+    ----------
+    segment : Segment, str or (rows, columns)
+        A plain shape has no such borders.
+    width : int or (rows, columns)
+        How many rows and columns on each side.
+
+    Returns
+    -------
+    DataArray, bool (slow_scan, fast_scan)
+        True: bad.
+
+    Raises
+    ------
+    ValueError
+        If the segment is unknown or the width negative.
+    """
+    found = segment_of(segment)
+    rows, columns = widths(width)
+    bad = np.zeros(found.shape, bool)
+    for r in found.asics[0]:
+        bad[max(r - rows, 0) : r + rows] = True
+    for c in found.asics[1]:
+        bad[:, max(c - columns, 0) : c + columns] = True
+    return labelled(bad, "central", segment=str(segment), width=width)
+
+
+def unbonded(
+    segment: Segment | str = "cspad2x1", neighbours: Literal[0, 4, 8] = 0
+) -> xr.DataArray:
+    """Return the pixels of a CsPad sensor that are bonded to no channel.
+
+    Parameters
+    ----------
+    segment : Segment or str
+        Only those of the CsPad have any.
+    neighbours : {0, 4, 8}
+        Also the pixels around them.
+
+    Returns
+    -------
+    DataArray, bool (slow_scan, fast_scan)
+        True: bad.
+
+    Raises
+    ------
+    ValueError
+        If the segment or the number is unknown.
+    """
+    if neighbours not in (0, 4, 8):
+        raise ValueError(f"neighbours={neighbours!r}; wanted 0, 4 or 8")
+    found = segment_of(segment)
+    bad = np.zeros(found.shape, bool)
+    if found == segment_of("cspad2x1"):
+        r = np.arange(0, UNBONDED_ROWS, UNBONDED_STEP)
+        bad[r, r] = bad[r, r + SENSOR_HALF] = True
+    if neighbours:
+        shape: Shape = "cross" if neighbours == 4 else "square"
+        # The halves of a sensor are two ASICs: the corner of one has no neighbour in
+        # the other.
+        halves = (bad[:, :SENSOR_HALF], bad[:, SENSOR_HALF:])
+        bad = np.concatenate([grown(half, 1, shape) for half in halves], axis=1)
+    return labelled(bad, "unbonded", segment=str(segment), neighbours=neighbours)
+
+
+def grow(
+    bad: xr.DataArray | ArrayLike, radius: int = 1, shape: Shape = "cross"
+) -> xr.DataArray:
+    """Add the neighbours of bad pixels.
+
+    Parameters
+    ----------
+    bad : DataArray or array (..., slow_scan, fast_scan)
+        Non-zero: bad. An array is labelled by its last two or three axes.
+    radius : int
+        How far a bad pixel reaches.
+    shape : {"cross", "square", "rhombus", "circle"}
+        Along the axes only; up to `radius` in both; up to `radius` in
+        the sum of both; or
+        dr^2 + dc^2 <= radius^2.
+
+    Returns
+    -------
+    DataArray, bool
+        Dims and coordinates of `bad`. Modules do not reach into each other.
+
+    Raises
+    ------
+    ValueError
+        If shape or radius do not exist, or `bad` is lazy or has no pixel dims.
+
+    Examples
+    --------
+    >>> one = np.zeros((7, 7), bool)
+    >>> one[3, 3] = True
+    >>> [int(grow(one, 2, s).sum()) for s in ("cross", "square", "rhombus", "circle")]
+    [9, 25, 13, 13]
+    """
+    if shape not in SHAPES:
+        raise ValueError(f"shape={shape!r}; wanted one of {listing(map(repr, SHAPES))}")
+    if radius != int(radius) or radius < 0:
+        raise ValueError(f"radius={radius}; wanted a whole number, 0 or more")
+    given = bad if isinstance(bad, xr.DataArray) else as_pixels(np.asarray(bad))
+    if {SLOW, FAST} - set(given.dims):
+        raise ValueError(f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it")
+    if given.chunks is not None:
+        raise ValueError("bad pixels to grow must be in memory: load them first")
+    ordered = given.transpose(..., SLOW, FAST)
+    values = grown(ordered.values != 0, int(radius), shape)
+    out = ordered.copy(data=values).transpose(*given.dims).rename(BAD_PIXELS)
+    out.attrs = {**given.attrs, UNITS: "1", LONG_NAME: "bad pixel"}
+    return record(out, "grow", given, radius=int(radius), shape=shape)
+
+
+def grown(bad: NDArray[np.bool_], radius: int, shape: Shape) -> NDArray[np.bool_]:
+    """Return where a bad pixel is near, over the last two axes."""
+    out = bad.copy()
+    n_rows, n_columns = bad.shape[-2:]
+    for dr in range(-min(radius, n_rows - 1), min(radius, n_rows - 1) + 1):
+        for dc in range(-min(radius, n_columns - 1), min(radius, n_columns - 1) + 1):
+            if not belongs(dr, dc, radius, shape):
+                continue
+            to_rows = slice(max(dr, 0), n_rows + min(dr, 0))
+            of_rows = slice(max(-dr, 0), n_rows + min(-dr, 0))
+            to_columns = slice(max(dc, 0), n_columns + min(dc, 0))
+            of_columns = slice(max(-dc, 0), n_columns + min(-dc, 0))
+            out[..., to_rows, to_columns] |= bad[..., of_rows, of_columns]
+    return out
+
+
+def belongs(dr: int, dc: int, radius: int, shape: Shape) -> bool:
+    """Tell whether a neighbour belongs to a shape inside its square."""
+    return {
+        "cross": dr == 0 or dc == 0,
+        "square": True,
+        "rhombus": abs(dr) + abs(dc) <= radius,
+        "circle": dr * dr + dc * dc <= radius * radius,
+    }[shape]
+
+
+def widths(width: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (rows, columns) of a width; ValueError unless they are whole numbers."""
+    pair = (width, width) if isinstance(width, (int, np.integer)) else tuple(width)
+    if len(pair) != 2 or any(n != int(n) or n < 0 for n in pair):
+        raise ValueError(
+            f"width={width!r}; wanted a number of pixels or (rows, columns), 0 or more"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def as_pixels(values: NDArray[np.generic]) -> xr.DataArray:
+    """Return an array with the dims of pixels; ValueError unless it has 2 or 3 axes."""
+    if values.ndim not in (2, 3):
+        raise ValueError(
+            f"bad has shape {values.shape}; wanted 2 or 3 axes, or a DataArray"
+        )
+    return xr.DataArray(values, dims=PIXEL_DIMS[-values.ndim :])
+
+
+def labelled(bad: NDArray[np.bool_], op: str, **params: object) -> xr.DataArray:
+    """Return a mask of one segment as a DataArray with its history."""
+    out = xr.DataArray(
+        bad,
+        dims=(SLOW, FAST),
+        name=BAD_PIXELS,
+        attrs={UNITS: "1", LONG_NAME: "bad pixel"},
+    )
+    return record(out, op, **params)
