@@ -237,6 +237,10 @@ def test_shots_that_nobody_knows_or_without_beam_are_left_out():
         in_event_table=("train", np.array([1, 1, 0, 1, 1, 1], bool)),
         beam=("train", np.array([1, 1, 1, 1, 0, 1], bool)),
     )
+    known = np.array([1, 0, 1, 1, 1, 1], bool)
+    some = pairs.consecutive(coord.assign_coords(shutter_known=("train", known)))
+    assert some.values.tolist() == [[3, 5]]
+    assert some.attrs["n_unknown"] == 2
     found = pairs.consecutive(coord)
     assert found.values.tolist() == [[1, 3], [3, 5]]
     counts = {k: found.attrs[k] for k in ("n_unknown", "n_no_beam", "n_dark")}

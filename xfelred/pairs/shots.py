@@ -19,6 +19,7 @@ from xfelred.names import (
     MEMBER,
     PAIR,
     PULSE,
+    SHUTTER_KNOWN,
     SHUTTER_OPEN,
     TRAIN,
     UNITS,
@@ -86,14 +87,16 @@ def shots_of(
     if groups is not None:
         group = labels_of(groups, train, pulse)
         counts["n_ungrouped"] = int((group < 0).sum())
-    # Nobody knows whether a shot without an event was lit.
+    # Nobody knows whether a shot without an event, or without a status, was lit.
     for count, good in (
         ("n_unknown", flags_of(coord, IN_EVENT_TABLE)),
+        ("n_unknown", flags_of(coord, SHUTTER_KNOWN)),
         ("n_no_beam", flags_of(coord, BEAM)),
         ("n_unusable", usable),
     ):
         if good is not None:
-            counts[count] = int((~good & (group >= 0)).sum())
+            left_out = int((~good & (group >= 0)).sum())
+            counts[count] = counts.get(count, 0) + left_out
             group = np.where(good, group, -1)
     is_open = flags_of(coord, SHUTTER_OPEN)
     if is_open is not None:
