@@ -216,7 +216,7 @@ def test_groups_are_joined_by_train_id():
     found = pairs.consecutive(coord, groups=labels)
     assert found.values.tolist() == [[10, 12], [14, 16]]
     other = labels.assign_coords(train=[90, 91, 92, 93])
-    with pytest.raises(ValueError, match="no label for 4 of 4 shots"):
+    with pytest.raises(ValueError, match="groups has nothing for 4 of 4 shots"):
         pairs.consecutive(coord, groups=other)
 
 
@@ -251,3 +251,15 @@ def test_shots_that_nobody_knows_or_without_beam_are_left_out():
 def test_a_shot_that_is_named_twice_is_refused(make):
     with pytest.raises(ValueError, match=r"shots 1 stand more than once among the 3"):
         make([1, 1, 2])
+
+
+def test_features_are_joined_by_train_id():
+    ids = [10, 12, 14, 16]
+    features = xr.DataArray([1.0, 5.0, 1.1, 5.1], {"train": ids}, ("train",))
+    coord = trains(4).assign_coords(train=ids[::-1]).train
+    found = pairs.similar(features, coord=coord)
+    assert {frozenset(p) for p in found.values.tolist()} == {
+        frozenset({10, 14}), frozenset({12, 16}),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="features has nothing for 1 of 1 shots: 99"):
+        pairs.similar(features, coord=[99])

@@ -317,3 +317,11 @@ def test_bad_input_is_an_error_while_building(change, listed, options, error, te
     }[change]()
     with pytest.raises(error, match=text):
         ops.difference_correlation(changed, listed, **options)
+
+
+def test_error_of_a_mean_without_a_mean_is_refused():
+    da = polar()
+    with pytest.raises(ValueError, match="reduce=None keeps every pair"):
+        ops.difference_correlation(
+            da, pairs.disjoint(da.train), errors="jackknife", reduce=None
+        )

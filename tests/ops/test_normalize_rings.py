@@ -138,3 +138,14 @@ def test_wrong_options_are_refused(change, error, message):
 def test_arrays_that_are_not_polar_are_refused():
     with pytest.raises(GeometryMismatchError, match="remap_polar"):
         normalize_rings(polar().rename(phi="x"))
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_infinite_values_are_left_out(how):
+    clean = polar()
+    da = clean.copy()
+    da[2, 3, 4] = np.inf
+    clean[2, 3, 4] = np.nan
+    np.testing.assert_allclose(
+        normalize_rings(da, how=how), normalize_rings(clean, how=how), rtol=1e-6
+    )

@@ -444,3 +444,17 @@ def test_geometry_without_energy_says_what_is_missing():
 def test_no_frames_give_no_maps():
     out = remap_polar(frames()[:0], **ON_RINGS).compute()
     assert out.shape == (0, 9, 29)
+
+
+@pytest.mark.parametrize("method", ["linear", "area"])
+def test_infinite_pixels_are_left_out_like_nan(method):
+    da = frames(n=2).copy()
+    spoilt, missing = da.copy(), da.copy()
+    spoilt[..., 10, 12] = np.inf
+    missing[..., 10, 12] = np.nan
+    options = {"centre": (12.3, 9.6), "r_min": 1, "r_max": 8, "n_phi": 40}
+    np.testing.assert_allclose(
+        remap_polar(spoilt, method=method, **options),
+        remap_polar(missing, method=method, **options),
+        rtol=1e-6,
+    )

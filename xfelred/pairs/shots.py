@@ -191,7 +191,8 @@ def labels_of(
     """
     in_memory(groups, "groups")
     if isinstance(groups, xr.DataArray) and TRAIN in groups.coords:
-        labels = joined(groups, train, pulse)
+        at = positions_of(train, pulse, groups, "groups")
+        labels = on_shots(groups, groups)[at]
     else:
         labels = np.asarray(groups).reshape(-1)
     if len(labels) != len(train):
@@ -207,26 +208,30 @@ def labels_of(
     return out
 
 
-def joined(
-    groups: xr.DataArray, train: NDArray[Any], pulse: NDArray[Any] | None
-) -> NDArray[Any]:
-    """Return the label of every shot, found by its train ID, or train and pulse."""
-    ids, pulses = ids_of(groups)
+def positions_of(
+    train: NDArray[Any], pulse: NDArray[Any] | None, labelled: xr.DataArray, name: str
+) -> NDArray[np.intp]:
+    """Return where the shots are in an array, by train ID, or train and pulse.
+
+    Raises
+    ------
+    ValueError
+        If a shot is not in the array, which the message calls `name`.
+    """
+    ids, pulses = ids_of(labelled)
     check_unique(ids, pulses)
-    by_pulse = pulse is not None and pulses is not None and groups.ndim > 0
     here, wanted = ids.tolist(), train.tolist()
-    if by_pulse and pulse is not None and pulses is not None:
+    if pulse is not None and pulses is not None:
         here = list(zip(here, pulses.tolist(), strict=True))
         wanted = list(zip(wanted, pulse.tolist(), strict=True))
     where = {shot: i for i, shot in enumerate(here)}
     absent = [shot for shot in wanted if shot not in where]
     if absent:
         raise ValueError(
-            f"groups has no label for {len(absent)} of {len(wanted)} shots:"
+            f"{name} has nothing for {len(absent)} of {len(wanted)} shots:"
             f" {listing(absent)}"
         )
-    values = np.asarray(on_shots(groups, groups))
-    return values[[where[shot] for shot in wanted]]
+    return np.array([where[shot] for shot in wanted], np.intp)
 
 
 def in_memory(values: Any, name: str) -> Any:

@@ -9,8 +9,14 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.kernels import similarity
-from xfelred.names import LONG_NAME, PAIR, UNITS
-from xfelred.pairs.shots import SHOT_DIMS, as_pairs, in_memory, shots_of
+from xfelred.names import LONG_NAME, PAIR, TRAIN, UNITS
+from xfelred.pairs.shots import (
+    SHOT_DIMS,
+    as_pairs,
+    in_memory,
+    positions_of,
+    shots_of,
+)
 
 
 def similar(
@@ -37,7 +43,8 @@ def similar(
         are in a group or there is one feature; for larger groups an improved greedy
         solution that no exchange between two pairs can shorten.
     coord : DataArray or array, optional
-        Train IDs, where `features` does not carry them.
+        Train IDs, where `features` does not carry them; where it does, the shots to
+        pair, which are found in `features` by their IDs.
     groups, min_group, darks
         See `consecutive`.
     max_distance : float, optional
@@ -63,6 +70,9 @@ def similar(
             )
         coord = features
     table = feature_table(features)
+    if isinstance(features, xr.DataArray) and TRAIN in features.coords:
+        named = shots_of(coord)
+        table = table[positions_of(named.train, named.pulse, features, "features")]
     usable = np.asarray(np.isfinite(table).all(axis=1))
     n = len(shots_of(coord).train)
     if n != len(table):
