@@ -195,7 +195,7 @@ def cell_mean(
             at_x = x + (radius + out) * c - radius * cosine
             at_y = y + (radius + out) * s - radius * sine
             v = nearest_good(image, at_x, at_y, hidden)
-            if v == v:
+            if np.isfinite(v):
                 total += v
                 n += 1
     enough = n > 0 and n >= min_weight * POINTS * wide
