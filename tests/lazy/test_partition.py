@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from memory_files import make_plan, whole
 
-from tests.support.memory_files import make_plan, whole
 from xfelred.lazy import Source, map_frames, planned
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.partition import FRAMES, partition

@@ -1,8 +1,6 @@
 """What is wrong with real SACLA files, and what becomes of it."""
 
 import os
-import subprocess
-import sys
 import warnings
 
 import h5py
@@ -297,26 +295,6 @@ def test_a_group_that_is_called_like_a_run_is_none(tmp_path):
         file["run_1/temperature"] = 1.0
     with pytest.raises(UnknownFormatError, match="looked into"):
         xf.open_run(path)
-
-
-def test_file_that_is_still_written_is_an_error(tmp_path):
-    truth = written(tmp_path)
-    code = (
-        "import h5py, sys; f = h5py.File(sys.argv[1], 'r+');"
-        " print('open', flush=True); sys.stdin.read()"
-    )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(truth.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert writer.stdout.readline() == b"open\n"
-        with pytest.raises(xf.XfelredError, match=r"lock|already open"):
-            xf.open_run(truth.path)
-    finally:
-        writer.communicate(b"")
-    assert xf.open_run(truth.path).frames().compute().sizes["train"] == 10
 
 
 def test_damaged_image_is_an_error_that_names_the_tag(tmp_path):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from fnmatch import fnmatchcase
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xfelred.errors import BrokenFileError, listing
+from xfelred.readers.description import as_html, as_text
 from xfelred.readers.euxfel import finding
 from xfelred.readers.euxfel.metadata import run_metadata
 
@@ -83,26 +83,12 @@ def detector_line(run: Run, name: str, kind: str) -> str:
 
 def text(run: Run) -> str:
     """Return a short description, at most 20 lines."""
-    lines = facts(run)[:18]
-    return "\n".join(
-        [f"<xfelred.Run {run.run_id}>".replace(" >", ">")]
-        + [f"  {what + ':':<12}{value}" for what, value in lines]
-    )
+    return as_text(run.run_id, facts(run))
 
 
 def html(run: Run) -> str:
     """Return the description as a small table for notebooks."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{escape(what)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for what, value in facts(run)
-    )
-    more = "".join(f"<li><code>{escape(s)}</code></li>" for s in run.sources)
-    return (
-        f"<div><strong>xfelred.Run</strong> {escape(run.run_id)}<table>{rows}</table>"
-        f"<details><summary>all {len(run.sources)} sources</summary><ul>{more}</ul>"
-        "</details></div>"
-    )
+    return as_html(run.run_id, facts(run), "sources", run.sources)
 
 
 def print_info(run: Run, details: Any = (), with_aggregators: bool = False) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from fnmatch import fnmatchcase
-from html import escape
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from xfelred.names import (
     SHUTTER_KNOWN,
     SHUTTER_OPEN,
 )
+from xfelred.readers.description import as_html, as_text
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS, number
 
@@ -103,26 +103,12 @@ def detector_line(run: Run, spec: DetectorSpec) -> str:
 
 def text(run: Run) -> str:
     """Return a short description, at most 20 lines."""
-    lines = facts(run)[:18]
-    return "\n".join(
-        [f"<xfelred.Run {run.run_id}>"]
-        + [f"  {what + ':':<12}{value}" for what, value in lines]
-    )
+    return as_text(run.run_id, facts(run))
 
 
 def html(run: Run) -> str:
     """Return the description as a small table for notebooks."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{escape(what)}</th>"
-        f"<td style='text-align:left'>{escape(value)}</td></tr>"
-        for what, value in facts(run)
-    )
-    more = "".join(f"<li><code>{escape(c)}</code></li>" for c in run.columns)
-    return (
-        f"<div><strong>xfelred.Run</strong> {escape(run.run_id)}<table>{rows}</table>"
-        f"<details><summary>all {len(run.columns)} columns</summary><ul>{more}</ul>"
-        "</details></div>"
-    )
+    return as_html(run.run_id, facts(run), "columns", run.columns)
 
 
 def print_info(run: Run, details: str | list[str] | tuple[str, ...] = ()) -> None:
