@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class XfelredError(Exception):
@@ -20,8 +21,38 @@ class _KeyedError(XfelredError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-class SourceNameError(_KeyedError):
+class SourceNotFound(_KeyedError):  # noqa: N818 - the name that users were promised
+    """What was asked for by name is not in the run: a source, or frames of it."""
+
+
+class SourceNameError(SourceNotFound):
     """A source (device, detector) is not in the run."""
+
+
+class ConfigError(XfelredError, ValueError):
+    """A recipe, or the description of a run, is wrong.
+
+    Attributes
+    ----------
+    path : str
+        File of the recipe, empty if it came from elsewhere.
+    line : int or None
+        Line in that file, counted from 1.
+    key : str
+        Such as ``bins.delay.stop``.
+    """
+
+    def __init__(
+        self, message: str, *, path: str = "", line: int | None = None, key: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+        self.key = key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the attributes on the way between processes."""
+        return rebuilt_config_error, (str(self), self.path, self.line, self.key)
 
 
 class PropertyNameError(_KeyedError):
@@ -33,7 +64,15 @@ class TrainIDError(_KeyedError):
 
 
 class SelectionEmptyError(XfelredError, ValueError):
-    """Nothing is left after a selection."""
+    """Nothing is left after a selection.
+
+    Attributes
+    ----------
+    cut_flow : CutFlow or None
+        How many shots pass each cut, if cuts selected.
+    """
+
+    cut_flow: Any = None
 
 
 class UnknownFormatError(XfelredError, ValueError):
@@ -82,6 +121,13 @@ class ClusterError(XfelredError, ConnectionError):
 
 class MissingExtraError(XfelredError, ImportError):
     """An optional dependency is not installed."""
+
+
+def rebuilt_config_error(
+    message: str, path: str, line: int | None, key: str
+) -> ConfigError:
+    """Return the unpickled `ConfigError`."""
+    return ConfigError(message, path=path, line=line, key=key)
 
 
 def listing(names: Iterable[object], limit: int = 8) -> str:

@@ -25,7 +25,9 @@ COS_PSI = "cos_psi"
 PAIR = "pair"
 MEMBER = "member"
 GROUP = "group"
+BIN = "bin"
 QUANTITY = "quantity"
+ENTRY = "entry"
 
 # Coordinates that travel with a detector array.
 CELL = "cell"
@@ -48,6 +50,11 @@ PHOTON_ENERGY = "photon_energy"
 PHOTON_ENERGY_OK = "photon_energy_ok"
 DETECTOR_STATUS = "detector_status"
 IN_EVENT_TABLE = "in_event_table"
+TIME = "time"
+FIDUCIALS = "fiducials"
+STEP = "step"
+EVENT = "event"
+STEP_VALUE = "step_value"
 
 # Attributes.
 UNITS = "units"

@@ -10,9 +10,10 @@ import xarray as xr
 from click.testing import CliRunner
 
 import xfelred as xf
-from xfelred import ops
+from xfelred import masks, ops
 from xfelred.cli.dark import dark
 from xfelred.cli.main import run
+from xfelred.synth.euxfel import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,10 +24,26 @@ def call(tmp_path):
 
     def invoke(truth, *options, output="constants.zarr"):
         path = tmp_path / output
-        assert run(["dark", str(truth.directory), "-o", str(path), *options]) == 0
+        arguments = ["dark", str(truth.directory), "-o", str(path), *options]
+        if "--report" not in options:
+            arguments.append("--no-report")
+        assert run(arguments) == 0
         return xr.open_zarr(path)
 
     return invoke
+
+
+@pytest.fixture
+def jungfrau_raw_runs(tmp_path):
+    """Three raw JUNGFRAU runs, of the same modules, and their frames."""
+    runs = [
+        write_run(
+            tmp_path / f"r{r}", kind="JUNGFRAU", corrected=False, modules=(2,),
+            n_trains=3, pulses=1, seed=r, xgm=False, motors=False,
+        ).directory
+        for r in range(3)
+    ]  # fmt: skip
+    return runs, [xf.open_run(one).frames() for one in runs]
 
 
 def check_constants(got, values):
@@ -90,7 +107,8 @@ def test_options_choose_trains_frames_and_limits(dssc_run, call):
 def test_every_format_that_holds_a_dataset_can_be_chosen(dssc_run, tmp_path):
     for name in ("c.h5", "c.nc"):
         path = tmp_path / name
-        assert run(["dark", str(dssc_run.directory), "-o", str(path)]) == 0
+        arguments = ["dark", str(dssc_run.directory), "-o", str(path), "--no-report"]
+        assert run(arguments) == 0
         assert path.stat().st_size > 1_000_000
 
 
@@ -199,6 +217,58 @@ def test_wrong_data_exit_with_1(dssc_run, tmp_path, capsys):
     assert run([*arguments[:2], "--dry-run", "--detector", "SCS_DET_DSSC1M-2"]) == 1
     assert "Did you mean 'SCS_DET_DSSC1M-1'?" in capsys.readouterr().err
     assert run(["dark", str(tmp_path / "nothing"), "--dry-run"]) == 1
+
+
+def test_report_shows_the_constants(agipd_raw_run, call, tmp_path, capsys):
+    got = call(agipd_raw_run, "--report", output="<b>.zarr")
+    text = (tmp_path / "<b>.html").read_text()
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / '<b>.zarr'}\n"
+    assert "report: " in err
+    assert "SPB_DET_AGIPD1M-1" in text
+    assert text.count("<img") == 1
+    for forbidden in ("<script", "http:", "https:", "<b>"):
+        assert forbidden not in text
+    for name, bit in masks.names.items():
+        n = int(((got.bad_pixels & bit) != 0).sum())
+        assert (f"<td>{name}</td>" in text) == (n > 0)
+        if n:
+            assert f"{n}</td>" in text
+
+
+def test_runs_of_all_gain_ranges_become_one_file(jungfrau_raw_runs, tmp_path):
+    path = tmp_path / "jf.zarr"
+    runs, frames = jungfrau_raw_runs
+    arguments = ["dark", str(runs[0]), "-o", str(path), "--kind", "jungfrau_euxfel"]
+    arguments += [f"--gain-run={r}={runs[r]}" for r in (1, 2)]
+    assert run(arguments) == 0
+    constants = xr.open_zarr(path).load()
+    assert constants.pedestal.dims[0] == "gain_range"
+    assert (tmp_path / "jf.html").read_text().count("<img") == 3
+    for r, one in enumerate(frames):
+        want = one.values.astype("f8").mean(0)
+        got = constants.pedestal.isel(gain_range=r)
+        np.testing.assert_allclose(got.values, want, rtol=1e-12)
+    code = xr.full_like(frames[1], 1, dtype="u1")
+    out = ops.calibrate(
+        frames[1], constants.drop_vars("bad_pixels"), kind="jungfrau_euxfel",
+        gain_index=code,
+    )  # fmt: skip
+    np.testing.assert_allclose(out.mean("train").values, 0, atol=1e-2)
+    assert run([*arguments[:-1], "--gain-run=1=x", "--overwrite"]) == 2
+    assert run([*arguments, "--gain-run=one", "--overwrite"]) == 2
+
+
+def test_constants_from_a_file_go_into_calibrate(dssc_run, call, no_compute):
+    lazy = call(dssc_run)
+    frames = xf.open_run(dssc_run.directory).frames()
+    with no_compute():
+        out = ops.calibrate(frames, lazy, kind="dssc")
+    want = frames.values - lazy.pedestal.values.astype("f4")
+    want[:, lazy.bad_pixels.values != 0] = np.nan
+    np.testing.assert_array_equal(out.values, want)
+    here = ops.calibrate(frames, lazy.load(), kind="dssc")
+    np.testing.assert_array_equal(here.values, want)
 
 
 def test_help_explains_every_option():

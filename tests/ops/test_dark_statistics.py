@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import xfelred.errors
 from xfelred import masks, open_run, ops
+from xfelred.errors import MissingConstantError
 from xfelred.synth.euxfel import write_run
 
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
@@ -147,3 +149,138 @@ def test_what_cannot_be_kept_is_an_error(dark):
         ops.dark_statistics(dark.drop_vars("cell"), by="cell")
     with pytest.raises(ValueError, match="slow_scan"):
         ops.dark_statistics(dark.isel(slow_scan=0))
+
+
+@pytest.fixture(scope="module")
+def switching():
+    """Raw frames of which every pixel is in a known range, by their top bits."""
+    rng = np.random.default_rng(6)
+    shape = (24, 2, 8, 16)
+    gain_range = rng.integers(0, 3, shape)
+    code = np.array([0, 1, 3])[gain_range]
+    adu = rng.normal([[[[4000]]]], 5, shape).round() + 1000 * gain_range
+    raw = (code << 14 | adu.astype(int)).astype("u2")
+    da = xr.DataArray(
+        raw, dims=("train", "module", *DIMS[3:]), coords={"module": [2, 5]},
+        attrs={"units": "adu"},
+    )  # fmt: skip
+    return da, gain_range, adu
+
+
+@pytest.mark.parametrize("frames_per_chunk", [None, 1, 5, 24])
+def test_every_frame_counts_for_the_range_of_its_bits(
+    switching, frames_per_chunk, no_compute
+):
+    da, gain_range, adu = switching
+    if frames_per_chunk:
+        da = da.chunk(train=frames_per_chunk)
+    with no_compute():
+        got = ops.dark_statistics(da, kind="jungfrau")
+    assert got.pedestal.dims == ("gain_range", "module", *DIMS[3:])
+    for r in range(3):
+        x = np.where(gain_range == r, adu, np.nan)
+        n = (~np.isnan(x)).sum(0)
+        some = n > 1
+        np.testing.assert_array_equal(got.n_frames[r], n)
+        np.testing.assert_allclose(
+            got.pedestal.values[r][some], np.nanmean(x[:, some], 0), rtol=1e-12
+        )
+        np.testing.assert_allclose(
+            got.noise.values[r][some], np.nanstd(x[:, some], 0, ddof=1), atol=1e-9
+        )
+    index = ops.gain_index(da, kind="jungfrau")
+    also = ops.dark_statistics(da, kind="jungfrau", gain_index=index)
+    np.testing.assert_array_equal(also.pedestal.values, got.pedestal.values)
+
+
+def test_constants_of_a_switching_detector_calibrate_it(switching):
+    da, gain_range, _ = switching
+    constants = ops.dark_statistics(da, kind="jungfrau", noise_sigma=1e9).compute()
+    out = ops.calibrate(da, constants, kind="jungfrau").values
+    for r in range(3):
+        known = constants.n_frames[r].values > 1
+        sums = np.where(gain_range == r, out, 0).sum(0)[known]
+        np.testing.assert_allclose(sums, 0, atol=0.1)
+    assert np.abs(out[~np.isnan(out)]).max() < 30
+
+
+def test_one_run_for_each_range_becomes_one_set_of_constants(switching):
+    da, _, adu = switching
+    code = {0: 0, 1: 1, 2: 3}
+    runs = {
+        r: da.copy(data=(adu.astype("u2") + 10 * r) | np.uint16(c << 14))
+        for r, c in code.items()
+    }
+    runs[1].values[0, 0, 0, 0] = 7  # not in its range: left out
+    got = ops.dark_statistics(runs, kind="jungfrau").compute()
+    assert got.pedestal.dims[0] == "gain_range"
+    assert got.gain_range.values.tolist() == [0, 1, 2]
+    for r in range(3):
+        want = adu.mean(0) + 10 * r
+        if r == 1:
+            want[0, 0, 0] = adu[1:, 0, 0, 0].mean() + 10
+        np.testing.assert_allclose(got.pedestal.values[r], want, rtol=1e-12)
+    out = ops.calibrate(runs[2], got.drop_vars("bad_pixels"), kind="jungfrau")
+    np.testing.assert_allclose(out.mean("train").values, 0, atol=1e-3)
+    assert len(got.attrs["history"].splitlines()) == 1
+    part = ops.dark_statistics({0: runs[0], 2: runs[2]}, kind="jungfrau").compute()
+    assert (part.bad_pixels[1] == BIT["NO_DARK_DATA"]).all()
+    assert np.isnan(part.pedestal[1]).all()
+    np.testing.assert_array_equal(part.pedestal[2], got.pedestal[2])
+    with pytest.raises(ValueError, match="wanted some of 0, 1, 2"):
+        ops.dark_statistics({3: da}, kind="jungfrau")
+    other = da.assign_coords(module=[2, 6])
+    with pytest.raises(xfelred.errors.GeometryMismatchError, match="differ in modules"):
+        ops.dark_statistics({0: da, 1: other}, kind="jungfrau")
+
+
+def test_agipd_runs_of_all_stages_give_thresholds(agipd_raw_run):
+    frames = open_run(agipd_raw_run.directory).frames(roi=np.s_[..., :8, :16])
+    shift = xr.DataArray([0, 1000], dims="data_gain").astype("u2")
+    runs = {r: frames + shift * np.uint16(r) for r in range(3)}
+    with pytest.raises(MissingConstantError, match="one run for each range"):
+        ops.dark_statistics(frames, kind="agipd")
+    got = ops.dark_statistics(runs, kind="agipd", by="cell").compute()
+    voltage = frames.values[:, :, :, 1].astype("f8").mean(0)
+    for k in (0, 1):
+        want = voltage + 1000 * k + 500
+        cut = got.thresholds.isel(threshold=k).transpose("cell", "module", ...)
+        np.testing.assert_allclose(cut.values, want, rtol=1e-12)
+    limits = got.drop_vars("bad_pixels")
+    out = ops.calibrate(runs[1], limits, kind="agipd").mean("train").values
+    np.testing.assert_allclose(out, 0, atol=1e-2)
+
+
+@pytest.mark.parametrize("frames_per_chunk", [1, 3, 10])
+def test_coordinates_group_frames(dark, frames_per_chunk):
+    step = xr.DataArray([2, 2, 0, 0, 1, 1, 1, 2, 0, 1], dims="train")
+    da = dark.assign_coords(step=step).chunk(train=frames_per_chunk)
+    got = ops.dark_statistics(da, by="step").compute()
+    assert got.step.values.tolist() == [0, 1, 2]
+    for one in range(3):
+        want = ops.dark_statistics(dark[step.values == one]).compute()
+        for name in got:
+            np.testing.assert_allclose(
+                got[name].sel(step=one).transpose(*want[name].dims), want[name],
+                rtol=1e-9, atol=1e-9,
+            )  # fmt: skip
+    cells = (("train", "pulse"), np.arange(40).reshape(10, 4) % 7)
+    got = ops.dark_statistics(dark.assign_coords(cell=cells), by="cell").compute()
+    flat = dark.values.reshape(40, *dark.shape[2:])
+    for cell in range(7):
+        some = flat[cell::7, :, :2, :2].mean(0)
+        one = got.pedestal.sel(cell=cell).transpose(*dark.dims[2:])
+        np.testing.assert_allclose(one[:, :2, :2], some, rtol=1e-12)
+
+
+def test_limits_in_adu_make_bad_pixels(dark):
+    got = ops.dark_statistics(dark, offset_limits=(0, 3999), noise_limits=(0, 2))
+    bad = got.bad_pixels.values
+    known = (bad & BIT["NO_DARK_DATA"]) == 0
+    pedestal, noise = got.pedestal.values, got.noise.values
+    assert ((bad & BIT["OFFSET_OUT_OF_THRESHOLD"]) != 0)[
+        known & (pedestal > 3999)
+    ].all()
+    assert ((bad & BIT["NOISE_OUT_OF_THRESHOLD"]) != 0)[known & (noise > 2)].all()
+    with pytest.raises(ValueError, match="wanted \\(lowest, highest\\)"):
+        ops.dark_statistics(dark, noise_limits=(3, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,15 @@ from xfelred import ops
 from xfelred.cli.progress import progress
 from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
+from xfelred.ops.calibration_kinds import KINDS
+from xfelred.products.dark_report import write_dark_report
 from xfelred.products.write import WRITERS
 
 ANALOG = 0  # of `data_gain`: the signal; 1 is the voltage that tells the gain stage
+READ_BACK = {
+    ".zarr": partial(xr.open_zarr, consolidated=False),
+    ".nc": partial(xr.open_dataset, chunks={}),
+}
 MOST_CELLS = 1024  # no detector has as many memory cells
 
 
@@ -38,6 +45,19 @@ def parse_trains(_: Any, __: Any, text: str | None) -> slice:
     return slice(*numbers)
 
 
+def parse_gain_runs(_: Any, __: Any, texts: tuple[str, ...]) -> dict[int, str]:
+    """Return {gain range: run}; BadParameter for what is not RANGE=RUN."""
+    found: dict[int, str] = {}
+    for text in texts:
+        number, _, path = text.partition("=")
+        if not number.strip().isdigit() or not path or int(number) in found:
+            raise click.BadParameter(
+                f"{text!r}; write RANGE=RUN, each range once, such as 1=path/of/r0002"
+            )
+        found[int(number)] = path
+    return found
+
+
 @click.command()
 @click.argument("run")
 @click.option(
@@ -48,6 +68,18 @@ def parse_trains(_: Any, __: Any, text: str | None) -> slice:
     "--detector", metavar="NAME", help="Needed if the run has several detectors."
 )
 @click.option(
+    "--key", metavar="KEY", help="What to read of the detector; by default its frames."
+)
+@click.option(
+    "--kind", type=click.Choice(list(KINDS)),
+    help="Detectors with gain bits: mask them out, and sort pixels by gain range.",
+)  # fmt: skip
+@click.option(
+    "--gain-run", "gain_runs", metavar="RANGE=RUN", multiple=True,
+    callback=parse_gain_runs,
+    help="The dark run of another gain range, such as 1=PATH; RUN itself is range 0.",
+)  # fmt: skip
+@click.option(
     "--by", type=click.Choice([CELL, PULSE, "none"]),
     help="Constants for each memory cell, for each pulse, or for all frames together."
     " By default cell, or pulse where the cells of a pulse differ between trains.",
@@ -56,6 +88,22 @@ def parse_trains(_: Any, __: Any, text: str | None) -> slice:
     "--noise-sigma", default=5.0, show_default=True,
     type=click.FloatRange(min=0, min_open=True),
     help="Pixels are bad further than this from the median of their module.",
+)  # fmt: skip
+@click.option(
+    "--offset-sigma", type=click.FloatRange(min=0, min_open=True),
+    help="The same for pedestals; by default as --noise-sigma.",
+)  # fmt: skip
+@click.option(
+    "--noise-limits", metavar="LOW HIGH", nargs=2, type=float, default=None,
+    help="Pixels with noise outside are bad, too, in adu.",
+)  # fmt: skip
+@click.option(
+    "--offset-limits", metavar="LOW HIGH", nargs=2, type=float, default=None,
+    help="Pixels with pedestals outside are bad, too, in adu.",
+)  # fmt: skip
+@click.option(
+    "--report/--no-report", default=True, show_default=True,
+    help="Also write a page about the constants beside them (.zarr and .nc).",
 )  # fmt: skip
 @click.option(
     "--trains", metavar="A:B", callback=parse_trains,
@@ -90,12 +138,19 @@ def dark(
     opened = xf.open_run(run)
     frames = dark_frames(opened, run, trains, options)
     by = kept_dim(frames, options["by"])
-    constants = ops.dark_statistics(frames, by=by, noise_sigma=options["noise_sigma"])
+    darks = all_ranges(frames, trains, options)
+    try:
+        constants = ops.dark_statistics(darks, by=by, **limits_of(options))
+    except XfelredError:
+        raise
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     workers = options["workers"]
     per_worker = {"workers": workers, "threads": 1} if workers else {}
     plan = opened.plan(constants, **per_worker)
     content = {
         "output": None if output is None else str(output),
+        "report": None,
         "detector": frames.attrs.get("detector"),
         "by": by,
         "n_trains": frames.sizes[TRAIN],
@@ -106,12 +161,52 @@ def dark(
     if not dry_run and output is not None:
         with scheduler(workers, options["cluster"]), progress(f"writing {output.name}"):
             write(constants, output, options)
+        if options["report"] and output.suffix.lower() in READ_BACK:
+            content["report"] = str(report(output, frames.attrs.get("detector"), run))
     if as_json:
         click.echo(json.dumps(content, indent=2))
     elif dry_run:
         click.echo("\n".join(f"{what:<12}{text}" for what, text in plan.rows()))
     else:
+        if content["report"]:
+            click.echo(f"report: {content['report']}", err=True)
         click.echo(str(output))
+
+
+def limits_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that say which pixels are bad."""
+    names = (
+        "kind", "noise_sigma", "offset_sigma", "noise_limits", "offset_limits"
+    )  # fmt: skip
+    return {name: options[name] for name in names}
+
+
+def all_ranges(
+    frames: xr.DataArray, trains: slice, options: dict[str, Any]
+) -> xr.DataArray | dict[int, xr.DataArray]:
+    """Return the frames, or those of every gain range if several runs are given."""
+    if not options["gain_runs"]:
+        return frames
+    darks = {0: frames}
+    for gain_range, path in options["gain_runs"].items():
+        if gain_range in darks:
+            raise click.UsageError(
+                f"--gain-run {gain_range}=...: range 0 is RUN itself"
+            )
+        darks[gain_range] = dark_frames(xf.open_run(path), path, trains, options)
+    return darks
+
+
+def report(output: Path, detector: str | None, run: str) -> Path:
+    """Write the report of constants that were just written; return its path.
+
+    A report is made from its constants: one that is there is replaced.
+    """
+    with READ_BACK[output.suffix.lower()](output) as constants:
+        return write_dark_report(
+            constants, output.with_name(f"{output.stem}.html"),
+            title=f"Dark constants of {detector} from {run}", overwrite=True,
+        )  # fmt: skip
 
 
 def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> None:
@@ -155,7 +250,9 @@ def dark_frames(
         )
     more = {"parallel_gain": True} if options["parallel_gain"] else {}
     try:
-        frames: xr.DataArray = chosen.frames(options["detector"], **more)
+        frames: xr.DataArray = chosen.frames(
+            options["detector"], options["key"], **more
+        )
     except XfelredError:
         raise
     except (TypeError, ValueError) as error:
@@ -165,7 +262,8 @@ def dark_frames(
             f"{frames.attrs.get('detector')} has no frames in the"
             f" {len(chosen.train_ids)} selected trains of {run}"
         )
-    if DATA_GAIN in frames.dims:
+    # The voltage, too, gives the thresholds between gain ranges.
+    if DATA_GAIN in frames.dims and not (options["kind"] and options["gain_runs"]):
         frames = frames.isel({DATA_GAIN: ANALOG}, drop=True)
     if CELL in frames.coords and int(frames[CELL].max()) >= MOST_CELLS:
         click.echo(

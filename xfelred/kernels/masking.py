@@ -65,3 +65,31 @@ def masked(
 def any_plane(planes: NDArray[Any]) -> NDArray[np.uint8]:
     """Return 1 where any element along the last axis is not 0, uint8 (...)."""
     return (planes != 0).any(axis=-1).astype(np.uint8)
+
+
+def not_a_number(
+    images: NDArray[Any], *masks: NDArray[Any], senses: tuple[str, ...]
+) -> NDArray[Any]:
+    """Return pixels with NaN where a mask says that they must not count.
+
+    Parameters
+    ----------
+    images : real (...)
+        Not modified.
+    *masks : bool or integer (...)
+        Broadcast against `images`.
+    senses : tuple of {"bad", "good"}
+        What non-zero means in each mask.
+
+    Returns
+    -------
+    floating (...)
+        float32, or float64 where that does not hold the values of `images`.
+    """
+    kind = np.result_type(images.dtype.newbyteorder("="), np.float32)
+    out = images.astype(kind)
+    for sense, mask in zip(senses, masks, strict=True):
+        bad = mask != 0 if sense == "bad" else mask == 0
+        if bad.any():
+            out[np.broadcast_to(bad, out.shape)] = np.nan
+    return out

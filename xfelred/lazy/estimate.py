@@ -198,7 +198,9 @@ def lazy_parts(results: Iterable[Any]) -> Iterator[Any]:
         if isinstance(result, xr.DataArray):
             result = result.to_dataset(name="result")
         if isinstance(result, xr.Dataset):
-            yield from (v.data for v in result.variables.values() if v.chunks)
+            yield from (
+                v.data for v in result.variables.values() if is_dask_collection(v.data)
+            )
         elif is_dask_collection(result):
             yield result
         elif not hasattr(result, "nbytes"):

@@ -3,62 +3,108 @@
 from xfelred.masks.segments import Segment
 from xfelred.ops.adu_to_photons import adu_to_photons, match_gains
 from xfelred.ops.apply_bad_pixels import apply_bad_pixels
+from xfelred.ops.arithmetic import concat, normalize, ratio, subtract
 from xfelred.ops.assemble import assemble, unassemble
+from xfelred.ops.bin_frames import bin_frames
+from xfelred.ops.calibrate import calibrate
 from xfelred.ops.correct_polarization import correct_polarization
 from xfelred.ops.correlate_angular import correlate_angular
+from xfelred.ops.correlate_pixel import correlate_pixel
 from xfelred.ops.dark_statistics import dark_statistics
+from xfelred.ops.delay import delay
 from xfelred.ops.difference_correlation import difference_correlation
 from xfelred.ops.find_centre import RingGuess, find_centre
+from xfelred.ops.find_clusters import find_clusters
+from xfelred.ops.fit_linear import fit_linear
+from xfelred.ops.fit_photon_peak import fit_photon_peak
 from xfelred.ops.fit_ring import RingFit, fit_ring
 from xfelred.ops.friedel_asymmetry import friedel_asymmetry, friedel_weights
+from xfelred.ops.gain_bits import (
+    GainSwitch,
+    bit_slices,
+    invert_negative_gain,
+    strip_gain_bits,
+    switched_pixels,
+)
+from xfelred.ops.gain_index import gain_index
 from xfelred.ops.integrate_azimuthally import integrate_azimuthally
 from xfelred.ops.inter_correlation import inter_correlation, intra_correlation
+from xfelred.ops.mean_per_flux import mean_per_flux
 from xfelred.ops.normalize_rings import normalize_rings
+from xfelred.ops.off_neighbours import off_neighbours
 from xfelred.ops.outliers import (
     flag_outliers,
     flag_strong_correlations,
     modified_z,
     shot_features,
 )
+from xfelred.ops.profile import profile
 from xfelred.ops.radial_profile import radial_profile
 from xfelred.ops.remap_polar import remap_polar
 from xfelred.ops.remove_ring_spots import find_ring_spots, remove_ring_spots
+from xfelred.ops.roi import roi
+from xfelred.ops.select_shots import CutFlow, select_shots
 from xfelred.ops.statistics import statistics
 from xfelred.ops.subtract_common_mode import subtract_common_mode
+from xfelred.ops.subtract_common_mode_below import subtract_common_mode_below
 from xfelred.ops.subtract_common_mode_lcls import subtract_common_mode_lcls
 from xfelred.ops.to_cos_psi import to_cos_psi
 
 __all__ = [
+    "CutFlow",
+    "GainSwitch",
     "RingFit",
     "RingGuess",
     "Segment",
     "adu_to_photons",
     "apply_bad_pixels",
     "assemble",
+    "bin_frames",
+    "bit_slices",
+    "calibrate",
+    "concat",
     "correct_polarization",
     "correlate_angular",
+    "correlate_pixel",
     "dark_statistics",
+    "delay",
     "difference_correlation",
     "find_centre",
+    "find_clusters",
     "find_ring_spots",
+    "fit_linear",
+    "fit_photon_peak",
     "fit_ring",
     "flag_outliers",
     "flag_strong_correlations",
     "friedel_asymmetry",
     "friedel_weights",
+    "gain_index",
     "integrate_azimuthally",
     "inter_correlation",
     "intra_correlation",
+    "invert_negative_gain",
     "match_gains",
+    "mean_per_flux",
     "modified_z",
+    "normalize",
     "normalize_rings",
+    "off_neighbours",
+    "profile",
     "radial_profile",
+    "ratio",
     "remap_polar",
     "remove_ring_spots",
+    "roi",
+    "select_shots",
     "shot_features",
     "statistics",
+    "strip_gain_bits",
+    "subtract",
     "subtract_common_mode",
+    "subtract_common_mode_below",
     "subtract_common_mode_lcls",
+    "switched_pixels",
     "to_cos_psi",
     "unassemble",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,38 @@ from xfelred.names import (
     CELL,
     DATA_GAIN,
     FAST,
-    FRAME,
     GAIN,
+    GAIN_RANGE,
     LONG_NAME,
     MODULE,
     PULSE,
     SLOW,
     UNITS,
 )
+from xfelred.ops.dark_gains import (
+    checked_ranges,
+    in_ranges,
+    joined,
+    of_one_range,
+    with_thresholds,
+)
 from xfelred.ops.statistics import statistics
 from xfelred.provenance import record
 
-STAY = (MODULE, GAIN, DATA_GAIN, SLOW, FAST)
+STAY = (MODULE, GAIN, DATA_GAIN, GAIN_RANGE, SLOW, FAST)
+Limits = tuple[float, float]
 
 
 def dark_statistics(
-    da: xr.DataArray,
+    da: xr.DataArray | Mapping[int, xr.DataArray],
     *,
     by: str | Sequence[str] | None = None,
+    kind: str | None = None,
+    gain_index: xr.DataArray | None = None,
     noise_sigma: float = 5.0,
     offset_sigma: float | None = None,
+    noise_limits: Limits | None = None,
+    offset_limits: Limits | None = None,
     min_frames: int = 2,
     bad_pixels: xr.DataArray | None = None,
 ) -> xr.Dataset:
@@ -42,14 +54,24 @@ def dark_statistics(
     Parameters
     ----------
     da : DataArray, any real dtype (train, pulse, module, slow_scan, fast_scan)
-        Dark frames, or ``(frame, module, ...)``; also with gain axes.
+        Dark frames, or ``(frame, module, ...)``; also with gain axes. Or a dict of the
+        frames of one run for each gain range, ``{0: high, 1: medium, 2: low}``.
     by : str or sequence of str, optional
-        Frame dims to keep, such as ``"pulse"``; or ``"cell"`` for memory cells, if
-        every pulse has the same cell in all trains. By default all frames together.
+        Frame dims to keep, such as ``"pulse"``; or one coordinate on frame dims, such
+        as ``"cell"`` or ``"step"``, each value of which has constants of its own. By
+        default all frames together.
+    kind : str, optional
+        Of `ops.calibrate`, for raw frames with gain bits: these are masked out, and
+        every pixel of every frame counts for the gain range it was in. agipd with a
+        dict: the thresholds of the gain voltage are found as well.
+    gain_index : DataArray, integer, optional
+        As of `ops.calibrate`, in place of gain bits.
     noise_sigma, offset_sigma : float, optional
         A pixel is bad if its noise, or its pedestal, is further than this from the
         median of its module, in robust sigma (1.4826 times the median absolute
         deviation). `offset_sigma` is `noise_sigma` by default.
+    noise_limits, offset_limits : (lowest, highest), optional, adu
+        A pixel with its noise, or its pedestal, outside is bad, too.
     min_frames : int, optional
         Pixels with fewer frames are bad.
     bad_pixels : DataArray, optional
@@ -61,34 +83,62 @@ def dark_statistics(
         Lazy: ``pedestal`` (mean) and ``noise`` (sample standard deviation, ddof 1),
         float64 in the unit of `da`; ``n_frames`` int64; ``bad_pixels`` uint32 with the
         bits of `masks.names`: OFFSET_OUT_OF_THRESHOLD, NOISE_OUT_OF_THRESHOLD,
-        OFFSET_NOISE_EVAL_ERROR, NO_DARK_DATA, DATA_STD_IS_ZERO.
+        OFFSET_NOISE_EVAL_ERROR, NO_DARK_DATA, DATA_STD_IS_ZERO. With ``gain_range``
+        first where the gain switches: as `ops.calibrate` takes it.
 
     Raises
     ------
     ValueError
-        If `by` is not a frame dim, or cells differ between trains.
+        If `by` is not a frame dim or coordinate, cells differ between trains in a dim
+        that is kept, or an option is wrong.
+    MissingConstantError
+        If nothing tells the gain range.
+    GeometryMismatchError
+        If the runs of a dict differ in modules, pixels or cells.
     """
-    da, kept = by_cell(da, (by,) if isinstance(by, str) else tuple(by or ()))
-    frame_dims = [str(d) for d in da.dims if d not in STAY]
-    for d in kept:
-        if d not in frame_dims:
-            raise ValueError(
-                f"by={d!r} is not a frame dim; the frames have {frame_dims}"
-            )
+    options: dict[str, Any] = {
+        "by": by, "noise_sigma": float(noise_sigma), "noise_limits": noise_limits,
+        "offset_sigma": float(noise_sigma if offset_sigma is None else offset_sigma),
+        "offset_limits": offset_limits, "min_frames": int(min_frames),
+        "bad_pixels": bad_pixels,
+    }  # fmt: skip
+    check_limits(noise_limits=noise_limits, offset_limits=offset_limits)
+    if isinstance(da, Mapping):
+        n_ranges = checked_ranges(da, kind)
+        found = {
+            int(k): of_all(of_one_range(one, int(k), kind, gain_index), **options)
+            for k, one in da.items()
+        }
+        out = joined(found, n_ranges)
+        if kind is not None and DATA_GAIN in out.dims:
+            out = with_thresholds(out)
+        parents = tuple(da.values())
+    else:
+        frames = da if kind is None else in_ranges(da, kind, gain_index)
+        out = of_all(frames, **options)
+        if GAIN_RANGE in out.dims:
+            out = out.transpose(GAIN_RANGE, ...)
+        parents = (da,)
+    params = {k: v for k, v in options.items() if v is not None}
+    return record(out, "dark_statistics", *parents, kind=kind, **params)
+
+
+def of_all(
+    da: xr.DataArray, *, by: str | Sequence[str] | None, bad_pixels: Any, **limits: Any
+) -> xr.Dataset:
+    """Return the constants of dark frames, in one gain range or with a gain axis."""
+    wanted = (by,) if isinstance(by, str) else tuple(by or ())
+    da, kept, grouped = by_what(da, wanted)
     if SLOW not in da.dims or FAST not in da.dims:
         raise ValueError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
-    dims = [d for d in frame_dims if d not in kept]
+    dims = [str(d) for d in da.dims if d not in (*STAY, *kept)]
     found = statistics(
-        da, dims, which=("mean", "std", "count"), bad_pixels=bad_pixels, ddof=1
-    )
+        da, dims, which=("mean", "std", "count"), bad_pixels=bad_pixels, ddof=1,
+        by=grouped,
+    )  # fmt: skip
     out = xr.Dataset(
         {"pedestal": found["mean"], "noise": found["std"], "n_frames": found["count"]}
     )
-    limits: dict[str, Any] = {
-        "offset_sigma": float(noise_sigma if offset_sigma is None else offset_sigma),
-        "noise_sigma": float(noise_sigma),
-        "min_frames": int(min_frames),
-    }
     out["bad_pixels"] = map_frames(
         dark_flags, out["pedestal"], out["noise"], out["n_frames"],
         core_dims=(SLOW, FAST), dtype=np.uint32, **limits,
@@ -102,22 +152,49 @@ def dark_statistics(
         one = name in ("n_frames", "bad_pixels")
         out[name].attrs = {UNITS: "1" if one else unit, LONG_NAME: text}
     out.attrs = dict(da.attrs)
-    return record(out, "dark_statistics", da, by=list(kept), **limits)
+    return out
 
 
-def by_cell(
-    da: xr.DataArray, kept: tuple[str, ...]
-) -> tuple[xr.DataArray, tuple[str, ...]]:
-    """Return the array with ``cell`` in place of ``pulse`` if that is asked for."""
-    if CELL not in kept or CELL in da.dims:
-        return da, kept
-    cell = da.coords.get(CELL)
-    if cell is None or cell.dims != (PULSE,):
-        where = None if cell is None else cell.dims
-        hint = "use layout='train'" if FRAME in da.dims else "use by='pulse'"
+def check_limits(**limits: Limits | None) -> None:
+    """Raise ValueError for limits that are not (lowest, highest)."""
+    for name, given in limits.items():
+        if given is not None and not (len(given) == 2 and given[0] < given[1]):
+            raise ValueError(f"{name}={given}; wanted (lowest, highest), or None")
+
+
+def by_what(
+    da: xr.DataArray, wanted: tuple[str, ...]
+) -> tuple[xr.DataArray, tuple[str, ...], str | None]:
+    """Return (frames, dims to keep, coordinate to group by).
+
+    Raises
+    ------
+    ValueError
+        If a name is neither, or there are two coordinates.
+    """
+    frame_dims = [str(d) for d in da.dims if d not in STAY]
+    if CELL in wanted and CELL not in da.coords:
         raise ValueError(
-            "by='cell' needs one memory cell for each pulse in all trains; the"
-            " coordinate"
-            f" 'cell' is on {where}; {hint}"
+            "by='cell' needs the memory cell of every frame, the coordinate 'cell',"
+            " which the frames do not have; use by='pulse'"
         )
-    return da.swap_dims({PULSE: CELL}), kept
+    if CELL in wanted and CELL not in da.dims and da[CELL].dims == (PULSE,):
+        da = da.swap_dims({PULSE: CELL})
+        frame_dims = [str(d) for d in da.dims if d not in STAY]
+    grouped = [d for d in wanted if d not in frame_dims]
+    for d in grouped:
+        on = set(da.coords[d].dims) if d in da.coords else set()
+        if not on or not on <= set(frame_dims):
+            raise ValueError(
+                f"by={d!r} is not a frame dim, nor a coordinate on one; the frames have"
+                f" {frame_dims}"
+            )
+    if len(grouped) > 1:
+        raise ValueError(
+            f"by={wanted}: {grouped} are coordinates, of which one can group frames"
+        )
+    return (
+        da,
+        tuple(d for d in wanted if d not in grouped),
+        grouped[0] if grouped else None,
+    )

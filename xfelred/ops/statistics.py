@@ -8,13 +8,16 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xfelred.lazy import Statistics, reduce_frames
-from xfelred.names import AVAILABLE, LONG_NAME, RECORDED, TRAIN, UNITS
+from xfelred.kernels.masking import not_a_number
+from xfelred.lazy import BinStatistics, Statistics, map_frames, reduce_frames
+from xfelred.names import AVAILABLE, GROUP, LONG_NAME, RECORDED, TRAIN, UNITS
 from xfelred.ops.companions import checked_bad_pixels, matching
+from xfelred.ops.grouping import Grouping, grouping
 from xfelred.provenance import record
 
-Statistic = Literal["mean", "std", "var", "sem", "count", "sum", "min", "max"]
-KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max")
+Statistic = Literal["mean", "std", "var", "sem", "count", "sum", "min", "max", "rms"]
+KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max", "rms")
+STD = "std"
 
 
 def statistics(
@@ -22,6 +25,7 @@ def statistics(
     dim: str | Sequence[str] = TRAIN,
     *,
     which: Sequence[Statistic] = ("mean", "std", "count"),
+    by: str | xr.DataArray | None = None,
     bad_pixels: xr.DataArray | None = None,
     ddof: int = 0,
 ) -> xr.Dataset:
@@ -37,7 +41,11 @@ def statistics(
     dim : str or sequence of str, optional
         Dims to reduce; any of those of `da`.
     which : sequence of str, optional
-        Any of ``mean, std, var, sem, count, sum, min, max``.
+        Any of ``mean, std, var, sem, count, sum, min, max``. ``rms`` is ``std`` with
+        ddof 0, as the calibration suite calls it.
+    by : str or DataArray, optional
+        Statistics of groups of frames, one for each value of this coordinate on the
+        reduced dims, such as ``"step"``; frames with NaN are left out.
     bad_pixels : DataArray, bool or integer, optional
         Non-zero where a pixel must be left out; dims among those of `da`. Where both
         have a coordinate for a dim, such as module numbers, it is looked up by it.
@@ -48,7 +56,8 @@ def statistics(
     Returns
     -------
     Dataset
-        One lazy variable per name over the dims that stay: float64, but ``count`` is
+        One lazy variable per name over the dims that stay, behind the dim of `by` with
+        its values in increasing order: float64, but ``count`` is
         int64, ``sum`` of integers is int64, and extremes of float data keep their dtype
         (half precision becomes float32). Pixels without a value are NaN with count 0
         and sum 0. Computing one variable does only the work that it needs.
@@ -66,20 +75,32 @@ def statistics(
     value. Integers are exact up to 2**53.
     """
     dims = checked_dims(da, dim, which)
+    groups = grouping(da, by, dims)
     companions, senses = masks(da, bad_pixels)
     integer = da.dtype.kind in "iub"
     array = da.astype(np.uint8) if da.dtype == bool else da
-    reduction = Statistics(senses, int(ddof), integer)
     single = np.result_type(array.dtype.newbyteorder("="), np.float32)
     extreme = single if array.dtype.kind == "f" else np.float64
     kinds: dict[str, Any] = {"count": np.int64, "min": extreme, "max": extreme}
     if integer:
         kinds["sum"] = np.int64
     results: dict[str, Any] = {name: kinds.get(name, np.float64) for name in which}
-    found = reduce_frames(reduction, array, *companions, dims=dims, results=results)
+    if "rms" in results and ddof:
+        raise ValueError("rms has ddof 0; ask for std with ddof instead")
+    wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
+    if groups is None:
+        reduction = Statistics(senses, int(ddof), integer)
+        found = reduce_frames(reduction, array, *companions, dims=dims, results=wanted)
+    else:
+        found = in_groups(
+            array, companions, senses, groups, dims=dims, results=wanted, ddof=int(ddof)
+        )
+    found = {name: found[STD if name == "rms" else name] for name in results}
     out = xr.Dataset({name: labelled(v, name, da) for name, v in found.items()})
     out.attrs = dict(da.attrs)
-    params = {"dim": list(dims), "which": list(which), "ddof": ddof}
+    params: dict[str, Any] = {"dim": list(dims), "which": list(which), "ddof": ddof}
+    if groups is not None:
+        params["by"] = groups.name
     return record(out, "statistics", **params, bad_pixels=bad_pixels)
 
 
@@ -120,6 +141,31 @@ def masks(
             companions.append(good.reset_coords(drop=True))
             senses.append("good")
     return companions, tuple(senses)
+
+
+def in_groups(
+    array: xr.DataArray,
+    companions: list[xr.DataArray],
+    senses: tuple[Literal["bad", "good"], ...],
+    groups: Grouping,
+    *,
+    dims: tuple[str, ...],
+    results: dict[str, Any],
+    ddof: int,
+) -> dict[str, xr.DataArray]:
+    """Return statistics of every group of frames."""
+    integer = array.dtype.kind in "iub"
+    if companions:
+        kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
+        array = map_frames(not_a_number, array, *companions, senses=senses, dtype=kind)
+    found = reduce_frames(
+        BinStatistics(groups.n, ddof), array, groups.labels, dims=dims,
+        results={n: np.float64 if n == "sum" else k for n, k in results.items()},
+        new_dims={GROUP: groups.n},
+    )  # fmt: skip
+    if "sum" in found and integer:
+        found["sum"] = found["sum"].round().astype(np.int64)
+    return {name: groups.first(value, GROUP) for name, value in found.items()}
 
 
 def labelled(value: xr.DataArray, name: str, da: xr.DataArray) -> xr.DataArray:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def claims_nothing(source: Any) -> bool:
+    """Return False: sources of this reader are files."""
+    return False
+
+
 @dataclass(frozen=True)
 class Reader:
     """A way to open runs of one facility.
@@ -24,9 +29,13 @@ class Reader:
         ``recognises(path) -> bool`` looks into one file.
     open : callable
         ``open(source, run, data, include, **options) -> Run``.
+    claims : callable, optional
+        ``claims(source) -> bool`` tells sources that name no file, such as
+        "exp=xpptut15:run=14".
     """
 
     facility: str
     looks_for: str
     recognises: Callable[[str], bool]
     open: Callable[..., Any]
+    claims: Callable[[Any], bool] = claims_nothing

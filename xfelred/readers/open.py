@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from glob import glob
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -11,11 +10,13 @@ from xfelred.errors import BrokenFileError, UnknownFormatError, did_you_mean
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.reader import READER as EUXFEL
 from xfelred.readers.hdf5 import open_group
+from xfelred.readers.lcls.reader import READER as LCLS
 from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.paths import candidates
 from xfelred.readers.sacla.reader import READER as SACLA
 
 GROUP = "xfelred.readers"
-BUILT_IN = (EUXFEL, SACLA)
+BUILT_IN = (EUXFEL, SACLA, LCLS)
 
 
 def readers() -> dict[str, Reader]:
@@ -43,7 +44,9 @@ def open_run(
     source : path, list of paths, glob, or proposal number
         European XFEL: a run directory, a file, a list or glob of files, an open
         ``extra_data`` collection, or a proposal together with `run`. SACLA: a file that
-        DataConvert wrote.
+        DataConvert wrote. LCLS: a small-data file, or a list or glob of its parts
+        ``_part<N>.h5``; a file of the calibration suite; or
+        "exp=xpptut15:run=14:dir=..." (psana2).
     run : int or str, optional
         Run number within a proposal, or within a SACLA file that holds several: 300001
         or "run_300001".
@@ -102,6 +105,9 @@ def recognised(source: Any, known: dict[str, Reader]) -> Reader:
     """Return the reader for a source, found by looking into files."""
     if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
         return EUXFEL
+    for reader in known.values():
+        if reader.claims(source):
+            return reader
     paths = candidates(source)
     for reader in known.values():
         if any(reader.recognises(p) for p in paths):
@@ -131,35 +137,3 @@ def unreadable(paths: list[str]) -> str:
                 raise locked(path, error) from error
             return f" {error}."
     return ""
-
-
-def candidates(source: Any) -> list[str]:
-    """Return the files to look into.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
-    if isinstance(source, (list, tuple)):
-        paths = [os.fspath(p) for p in source]
-    else:
-        text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
-        if os.path.isdir(text):
-            paths = sorted(glob(os.path.join(glob_escape(text), "*.h5")))
-            if not paths:
-                raise FileNotFoundError(f"no *.h5 file in the directory {text}")
-        else:
-            paths = [text] if os.path.exists(text) else sorted(glob(text))
-    there = [p for p in paths if os.path.exists(p)]
-    if not there:
-        raise FileNotFoundError(
-            f"nothing at {source}: no such file, directory or pattern. For a proposal"
-            " number pass the run too: open_run(2012, 34)"
-        )
-    return there
-
-
-def glob_escape(text: str) -> str:
-    """Return a path in which no character has a meaning for glob."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)

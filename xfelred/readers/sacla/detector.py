@@ -25,6 +25,7 @@ from xfelred.readers.sacla.survey import (
     look_at,
     unseen,
 )
+from xfelred.readers.shot_frames import module_positions
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.run import Run
@@ -129,18 +130,7 @@ class Detector:
         """
         if modules is None:
             return self
-        listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
-        wanted = np.atleast_1d(np.asarray(listed))
-        if wanted.size and wanted.dtype.kind not in "iu":
-            raise TypeError(
-                f"modules takes module numbers, such as modules=[1, 3], not {modules!r}"
-            )
-        unknown = sorted({int(m) for m in wanted} - set(self.modules))
-        if unknown:
-            raise SelectionEmptyError(
-                f"{self.detector_name} has no module {unknown}; it has {self.modules}"
-            )
-        keep = [i for i, m in enumerate(self.modules) if m in wanted]
+        keep = module_positions(modules, self.spec.modules, self.detector_name)
         spec = replace(
             self.spec,
             groups=tuple(self.groups[i] for i in keep),

@@ -42,7 +42,7 @@ from xfelred.readers.entry import checked_fill, entry_window
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla.files import IMAGE, Tags
 from xfelred.readers.sacla.images import read_images
-from xfelred.readers.selection import ById, ByIndex, matches
+from xfelred.readers.shot_frames import chosen_pulse
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.detector import Detector
@@ -170,12 +170,6 @@ def check_words(detector: Detector, request: FramesRequest, require: str) -> Non
             f"{request.key!r} of {detector.detector_name} are no images; the images"
             f" are {IMAGE!r}, single values are in run.scalars"
         )
-
-
-def chosen_pulse(pulses: Any) -> list[int]:
-    """Return [0] if a selection takes the only pulse, else []."""
-    value = pulses.value if isinstance(pulses, (ById, ByIndex)) else pulses
-    return [0] if matches(np.zeros(1, np.int64), value)[0] else []
 
 
 def image_plan(

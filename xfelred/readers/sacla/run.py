@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import SourceNameError, did_you_mean, listing
-from xfelred.readers.planning import Planning
+from xfelred.errors import SourceNameError
 from xfelred.readers.sacla import intensity, scalars, summary
 from xfelred.readers.sacla.detector import Detector
 from xfelred.readers.sacla.detectors import DetectorSpec, choose
@@ -20,11 +19,12 @@ from xfelred.readers.sacla.files import EVENTS, SaclaFile, Tags
 from xfelred.readers.sacla.keys import KeyData, image_keys
 from xfelred.readers.sacla.shots import Shots, read_shots
 from xfelred.readers.sacla.sources import chosen_sources
-from xfelred.readers.selection import ById, select_train_ids, split_evenly
+from xfelred.readers.selection import ById, select_train_ids
+from xfelred.readers.shot_run import ShotRun
 
 
-@dataclass(frozen=True, eq=False)
-class Run(Planning):
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(ShotRun):
     """Data of one run for the selected sources and tags.
 
     Nothing but names and the list of tags has been read. Selecting gives a new object.
@@ -75,11 +75,6 @@ class Run(Planning):
         return f"run_{self.number}"
 
     @property
-    def train_ids(self) -> list[int]:
-        """Sorted tags at which at least one detector has an image."""
-        return [int(t) for t in self.ids]
-
-    @property
     def detectors(self) -> dict[str, str]:
         """Names of the detectors and their kinds."""
         return {name: spec.kind for name, spec in self.specs.items()}
@@ -107,20 +102,9 @@ class Run(Planning):
             raise SourceNameError(f"{EVENTS} is no detector; see {self.run_id}.scalars")
         return choose(self.specs, name, f"{self.run_id} of {self.file.path}")
 
-    def __getitem__(self, item: Any) -> Any:
-        """Return ``run[source, key]``, the detector ``run[name]``, or ``run[tags]``."""
-        if isinstance(item, str):
-            return self.detector(item)
-        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
-            return KeyData(self, *item)
-        return self.select_trains(item)
-
-    def __contains__(self, item: object) -> bool:
-        if isinstance(item, tuple) and len(item) == 2:
-            return item[0] in self.sources and item[1] in self.keys(str(item[0]))
-        return item in self.sources
-
-    __iter__ = None  # run[0] selects a tag, so a loop would be misleading
+    def key_data(self, source: str, key: str) -> KeyData:
+        """Return one key of a source."""
+        return KeyData(self, source, key)
 
     # -- selecting -------------------------------------------------------------------
 
@@ -148,13 +132,6 @@ class Run(Planning):
                 event_ids=np.intersect1d(self.event_ids, wanted),
             )
         return self.with_ids(select_train_ids(self.ids, trains))
-
-    def split_trains(
-        self, parts: int | None = None, trains_per_part: int | None = None
-    ) -> Iterator[Run]:
-        """Yield the run in even pieces of its tags."""
-        for piece in split_evenly(len(self.ids), parts, trains_per_part):
-            yield self.with_ids(self.ids[piece])
 
     def select(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run with some of its sources and keys.
@@ -324,13 +301,6 @@ class Run(Planning):
     def info(self, details_for_sources: Any = ()) -> None:
         """Print what the run holds, with the columns of sources that match globs."""
         summary.print_info(self, details_for_sources)
-
-    def no_source(self, name: str) -> SourceNameError:
-        """Return the error for a source that is not there."""
-        return SourceNameError(
-            f"no source {name!r} in {self.run_id}.{did_you_mean(name, self.sources)}"
-            f" There are: {listing(self.sources)}"
-        )
 
     def __repr__(self) -> str:
         return summary.text(self)

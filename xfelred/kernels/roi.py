@@ -1,0 +1,128 @@
+"""Sum, mean, maximum and centre of a region of every frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+SUM, MEAN, MAX, COM_SLOW, COM_FAST, N_SATURATED = range(6)
+N_QUANTITIES = 6
+
+
+def limited(
+    frames: NDArray[Any], *, low: float | None, high: float | None
+) -> NDArray[Any]:
+    """Return pixels with 0 where they are below `low` or above `high`.
+
+    Parameters
+    ----------
+    frames : real (...)
+        Not modified. NaN stays.
+    """
+    out = frames.copy()
+    if low is not None:
+        out[frames < low] = 0
+    if high is not None:
+        out[frames > high] = 0
+    return out
+
+
+@njit(nogil=True, cache=True)
+def add_region(
+    frame: NDArray[Any],
+    bad: NDArray[np.bool_],
+    low: float,
+    high: float,
+    saturation: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Reduce one frame (module, slow_scan, fast_scan) to its quantities."""
+    total, at_slow, at_fast = 0.0, 0.0, 0.0
+    top, n_top = -np.inf, np.int64(0)
+    found = False
+    for m in range(frame.shape[0]):
+        for r in range(frame.shape[1]):
+            row, flags = frame[m, r], bad[m, r]
+            line, weighted = 0.0, 0.0
+            for c in range(row.size):
+                v = np.float64(row[c])
+                if flags[c] or v != v:
+                    continue
+                n_top += np.int64(v >= saturation)
+                if v < low or v > high:
+                    v = np.float64(0.0)
+                line += v
+                weighted += v * c
+                top = max(top, v)
+                found = True
+            total += line
+            at_slow += line * r
+            at_fast += weighted
+    out[SUM] = total
+    out[MEAN] = total / frame.size
+    out[MAX] = top if found else np.nan
+    out[COM_SLOW] = at_slow / total if total != 0 else np.nan
+    out[COM_FAST] = at_fast / total if total != 0 else np.nan
+    out[N_SATURATED] = n_top
+
+
+@njit(nogil=True, cache=True)
+def add_regions(
+    frames: NDArray[Any],
+    bad: NDArray[np.bool_],
+    bad_step: int,
+    low: float,
+    high: float,
+    saturation: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Reduce every frame; `bad_step` is 0 if all have the same bad pixels."""
+    for i in range(len(frames)):
+        add_region(frames[i], bad[i * bad_step], low, high, saturation, out[i])
+
+
+def roi(
+    frames: NDArray[Any],
+    *masks: NDArray[Any],
+    n_core: int,
+    low: float,
+    high: float,
+    saturation: float,
+) -> NDArray[np.float64]:
+    """Return the quantities of every frame.
+
+    Parameters
+    ----------
+    frames : real (..., [module,] slow_scan, fast_scan)
+        Cut to the region; not modified. NaN counts as a bad pixel.
+    *masks : bool or integer (..., [module,] slow_scan, fast_scan)
+        Non-zero is bad; axes may have length 1.
+    n_core : int
+        Number of pixel axes, 2 or 3.
+    low, high : float
+        Values below or above become 0.
+    saturation : float
+        Pixels not below this, before that, are counted.
+
+    Returns
+    -------
+    float64 (..., quantity)
+        Sum; mean over all pixels, bad ones as 0; maximum; centre along slow_scan and
+        fast_scan as positions in the region; number of saturated pixels.
+    """
+    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
+    whole = (1,) * (3 - n_core) + core
+    if frames.dtype == np.float16 or not frames.dtype.isnative:
+        frames = frames.astype(np.result_type(frames.dtype.newbyteorder("="), "f4"))
+    flat = np.ascontiguousarray(frames.reshape(-1, *whole))
+    bad = np.zeros((1, *whole), bool)
+    for mask in masks:
+        per_frame = max(mask.shape[: len(lead)], default=1) > 1
+        shape = (*(lead if per_frame else (1,) * len(lead)), *core)
+        bad = bad | np.broadcast_to(mask != 0, shape).reshape(-1, *whole)
+    out = np.empty((len(flat), N_QUANTITIES))
+    add_regions(flat, bad, int(len(bad) > 1), low, high, saturation, out)
+    return out.reshape(*lead, N_QUANTITIES)

@@ -1,0 +1,188 @@
+"""Constants of a calibration: what they must hold, and at which pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xfelred.errors import (
+    GeometryMismatchError,
+    MissingConstantError,
+    listing,
+)
+from xfelred.names import (
+    BAD_PIXELS,
+    FAST,
+    GAIN,
+    GAIN_RANGE,
+    MODULE,
+    PIXEL_DIMS,
+    SLOW,
+)
+from xfelred.ops.companions import checked_bad_pixels, matching, picked
+
+PEDESTAL, OFFSET, GAIN_FACTOR = "pedestal", "offset", "gain_factor"
+GAIN_MASK, THRESHOLDS, NOISE = "gain_mask", "thresholds", "noise"
+CONFIG, TRBIT = "config", "trbit"
+TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, GAIN_MASK, BAD_PIXELS, THRESHOLDS)
+# Pixels of a CsPad in low gain, where the configuration has 0 (psana).
+CSPAD_LOW_GAIN = 6.85
+
+
+def chosen_constants(
+    constants: Any, bad_pixels: xr.DataArray | None
+) -> dict[str, xr.DataArray]:
+    """Return the constants that a calibration uses, by their names.
+
+    Bad pixels that the caller gives take the place of those of the constants.
+
+    Raises
+    ------
+    MissingConstantError
+        If there is no pedestal.
+    ValueError
+        If `constants` is no dataset, or what they hold contradicts itself.
+    """
+    if not isinstance(constants, (xr.Dataset, Mapping)):
+        raise ValueError(
+            f"constants must be a Dataset with {PEDESTAL!r}, not"
+            f" {type(constants).__name__}; run.constants(detector) and"
+            " ops.dark_statistics make one"
+        )
+    found = {str(k): v for k, v in dict(constants).items()}
+    if PEDESTAL not in found:
+        raise MissingConstantError(
+            f"the constants hold {listing(found)}, but no {PEDESTAL!r};"
+            " rename what stands for it"
+        )
+    if GAIN in found and GAIN_FACTOR in found:
+        raise ValueError(
+            "the constants hold gain (divides) and gain_factor (multiplies); keep one:"
+            " constants.drop_vars('gain')"
+        )
+    out = {}
+    for name in (*TABLE, NOISE, CONFIG, TRBIT):
+        one = found.get(name)
+        if name == BAD_PIXELS and bad_pixels is not None:
+            one = bad_pixels
+        if one is None:
+            continue
+        if not isinstance(one, xr.DataArray):
+            one = xr.DataArray(one)
+        if name == BAD_PIXELS:
+            one = checked_bad_pixels(one)
+        # Dark frames of a detector that stores all of its gain stages have this dim.
+        out[name] = one.rename({GAIN: GAIN_RANGE}) if GAIN in one.dims else one
+    if GAIN_MASK in out and out[GAIN_MASK].dtype.kind in "biu":
+        mask = out[GAIN_MASK]
+        out[GAIN_MASK] = (mask == 0) * (CSPAD_LOW_GAIN - 1) + 1
+    return out
+
+
+def check_detector(constants: Any, da: xr.DataArray) -> None:
+    """Raise GeometryMismatchError if the constants are those of another detector."""
+    theirs = getattr(constants, "attrs", {}).get("detector")
+    ours = da.attrs.get("detector")
+    if theirs and ours and theirs != ours:
+        raise GeometryMismatchError(
+            f"the constants are those of {theirs}, the frames those of {ours}; if they"
+            " are meant for each other, delete constants.attrs['detector']"
+        )
+
+
+def check_ranges(found: dict[str, xr.DataArray], n_ranges: int, kind: str) -> None:
+    """Raise unless all constants have the gain ranges of the detector, or none."""
+    for name, one in found.items():
+        if name in (CONFIG, TRBIT, NOISE, THRESHOLDS):
+            continue
+        n = one.sizes.get(GAIN_RANGE)
+        if n_ranges == 1 and n is not None:
+            raise ValueError(
+                f"{name} has {n} gain ranges, but {kind} does not switch its gain;"
+                f" select one: constants.isel({GAIN_RANGE}=0)"
+            )
+        if n_ranges > 1 and n not in ({n_ranges} if name == PEDESTAL else
+                                      {n_ranges, None}):  # fmt: skip
+            raise MissingConstantError(
+                f"{name} has dims {dict(one.sizes)}; {kind} needs {n_ranges} gain"
+                f" ranges along {GAIN_RANGE!r}"
+            )
+        labels = one.indexes.get(GAIN_RANGE)
+        if n is not None and labels is not None and list(labels) != list(range(n)):
+            raise MissingConstantError(
+                f"the gain ranges of {name} are {listing(labels)}; wanted 0 to {n - 1},"
+                " in this order"
+            )
+
+
+def on_pixels(one: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return a constant at the modules and pixels of the frames, without labels."""
+    dims = [d for d in PIXEL_DIMS if d in da.dims]
+    others = [d for d in one.dims if d not in PIXEL_DIMS]
+    for d in (SLOW, FAST):
+        cut = d in da.indexes and d in one.dims and d not in one.indexes
+        if cut and one.sizes[d] != da.sizes[d]:
+            one = one.assign_coords({d: np.arange(one.sizes[d])})
+    alone = not (MODULE in da.dims or picked(da, MODULE))
+    if alone and one.sizes.get(MODULE) == 1:
+        one = one.isel({MODULE: 0}, drop=True)
+    sizes: dict[Hashable, int] = {
+        **{d: da.sizes[d] for d in dims},
+        **{d: one.sizes[d] for d in others},
+    }
+    shape = tuple(sizes.values())
+    labels: dict[Hashable, Any] = {d: da.indexes[d] for d in dims if d in da.indexes}
+    if picked(da, MODULE):
+        labels[MODULE] = da[MODULE].variable
+    like = xr.DataArray(
+        np.broadcast_to(np.float32(0), shape), dims=tuple(sizes), coords=labels
+    )
+    own = {d: one.indexes[d] for d in others if d in one.indexes}
+    return matching(one.drop_vars(others, errors="ignore"), like, name).assign_coords(
+        own
+    )
+
+
+def bad_pixels_apart(
+    constants: Any, bad_pixels: xr.DataArray | None
+) -> tuple[xr.DataArray | None, xr.DataArray | None]:
+    """Return (bad pixels of the detector, bad pixels of every frame) as was given."""
+    if bad_pixels is None:
+        return None, None
+    checked_bad_pixels(bad_pixels)
+    known = {*PIXEL_DIMS, GAIN_RANGE, GAIN}
+    pedestal = constants.get(PEDESTAL) if isinstance(constants, Mapping) else None
+    known |= set(getattr(pedestal, "dims", ()))
+    if set(bad_pixels.dims) <= known:
+        return bad_pixels, None
+    return xr.zeros_like(bad_pixels.isel(dict.fromkeys(bad_pixels.dims, 0)), bool), (
+        bad_pixels
+    )
+
+
+def noise_of(found: dict[str, xr.DataArray], common_mode: Any) -> xr.DataArray:
+    """Return the noise of every pixel in its highest gain.
+
+    Raises
+    ------
+    MissingConstantError
+        If there is none, or it differs from frame to frame.
+    """
+    noise = found.get(NOISE)
+    if noise is None:
+        raise MissingConstantError(
+            f"common mode {common_mode} leaves out pixels above 10 times their noise,"
+            f" and the constants have no {NOISE!r} (adu)"
+        )
+    if GAIN_RANGE in noise.dims:
+        noise = noise.isel({GAIN_RANGE: 0}, drop=True)
+    more = [d for d in noise.dims if d not in PIXEL_DIMS]
+    if more:
+        raise MissingConstantError(
+            f"the noise has dims {listing(more)} beside the pixels; common mode"
+            f" {common_mode} needs one for all frames, such as noise.mean({more[0]!r})"
+        )
+    return noise

@@ -1,0 +1,167 @@
+"""The closed grammar of cuts on per-shot values; nothing is ever evaluated as code."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import ConfigError
+
+NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
+NAME = r"`[^`]+`|[^\s`<>=!(){}\[\]'\",;]+"
+COMPARISON = r"<=|>=|==|!=|<|>"
+BETWEEN = re.compile(
+    rf"\s*({NUMBER})\s*(<=|<|>=|>)\s*({NAME})\s*(<=|<|>=|>)\s*({NUMBER})\s*"
+)
+COMPARE = re.compile(rf"\s*({NAME})\s*({COMPARISON})\s*({NUMBER})\s*")
+REVERSED = re.compile(rf"\s*({NUMBER})\s*({COMPARISON})\s*({NAME})\s*")
+FLAG = re.compile(rf"\s*(not\s+)?({NAME})\s*")
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+GRAMMAR = (
+    "'lo < name < hi', 'name OP number' with < <= > >= == !=, 'name' or 'not name';"
+    " or [name, lo, hi]"
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A condition on one per-shot value.
+
+    Attributes
+    ----------
+    name : str
+    tests : tuple of (operator, number)
+        All of them must hold; a value that is not finite never passes.
+    text : str
+        For people.
+    """
+
+    name: str
+    tests: tuple[tuple[str, float], ...]
+    text: str
+
+    def passes(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which values pass."""
+        good: NDArray[np.bool_] = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            for name, number in self.tests:
+                good = good & OPERATORS[name](values, number)
+        return good
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Range of values that pass, ends disregarded; infinite where open."""
+        low, high = -math.inf, math.inf
+        for name, number in self.tests:
+            if name in (">", ">=", "=="):
+                low = max(low, number)
+            if name in ("<", "<=", "=="):
+                high = min(high, number)
+        return low, high
+
+
+def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
+    """Return cuts from texts and (name, low, high).
+
+    Parameters
+    ----------
+    cuts : str, sequence of str, or of (name, low, high)
+
+    Raises
+    ------
+    ConfigError
+        For anything that is not in the grammar.
+    """
+    if isinstance(cuts, (str, Cut)) or is_triple(cuts):
+        cuts = [cuts]
+    if not isinstance(cuts, Sequence):
+        raise ConfigError(f"cuts must be a list of {GRAMMAR}; got {cuts!r}")
+    return tuple(parse_cut(cut) for cut in cuts)
+
+
+def parse_cut(cut: Any) -> Cut:
+    """Return one cut."""
+    if isinstance(cut, Cut):
+        return cut
+    if isinstance(cut, str):
+        return from_text(cut)
+    if is_triple(cut):
+        return from_limits(*cut)
+    raise ConfigError(f"cannot read the cut {cut!r}; it must be {GRAMMAR}")
+
+
+def is_triple(cut: Any) -> bool:
+    """Return whether something is (name, low, high)."""
+    return (
+        isinstance(cut, Sequence)
+        and not isinstance(cut, str)
+        and len(cut) == 3
+        and isinstance(cut[0], str)
+        and all(is_limit(v) for v in cut[1:])
+    )
+
+
+def is_limit(value: Any) -> bool:
+    """Return whether a value is a number or None, which stands for no limit."""
+    return value is None or (
+        isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    )
+
+
+def from_limits(name: str, low: float | None, high: float | None) -> Cut:
+    """Return the cut ``low < name < high``; equal limits exclude their value."""
+    lo = -math.inf if low is None else float(low)
+    hi = math.inf if high is None else float(high)
+    if math.isnan(lo) or math.isnan(hi) or lo > hi:
+        raise ConfigError(
+            f"the cut [{name!r}, {low}, {high}] lets nothing pass: its lower limit is"
+            " not below the upper one"
+        )
+    if lo == hi:
+        return Cut(name, (("!=", lo),), f"{name} != {lo:g}")
+    return Cut(name, ((">", lo), ("<", hi)), f"{lo:g} < {name} < {hi:g}")
+
+
+def from_text(text: str) -> Cut:
+    """Return the cut that a text states."""
+    shown = " ".join(text.split())
+    if found := BETWEEN.fullmatch(text):
+        left, first, name, second, right = found.groups()
+        if first[0] != second[0]:
+            raise ConfigError(f"{shown!r} compares in two directions")
+        low, high = float(left), float(right)
+        tests = ((MIRROR[first], low), (second, high))
+        empty = low > high if first[0] == "<" else low < high
+        if empty:
+            raise ConfigError(f"{shown!r} lets nothing pass: {left} and {right}")
+        return Cut(plain(name), tests, shown)
+    if found := COMPARE.fullmatch(text):
+        name, sign, number = found.groups()
+        return Cut(plain(name), ((sign, float(number)),), shown)
+    if found := REVERSED.fullmatch(text):
+        number, sign, name = found.groups()
+        return Cut(plain(name), ((MIRROR[sign], float(number)),), shown)
+    if found := FLAG.fullmatch(text):
+        negated, name = found.groups()
+        return Cut(plain(name), (("==" if negated else "!=", 0.0),), shown)
+    raise ConfigError(f"cannot read the cut {text!r}; it must be {GRAMMAR}")
+
+
+def plain(name: str) -> str:
+    """Return a name without backquotes."""
+    return name.strip("`")

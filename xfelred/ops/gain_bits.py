@@ -1,0 +1,212 @@
+"""Gain flags in raw words: switched pixels, numbers, bits one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from xfelred.errors import did_you_mean
+from xfelred.kernels import gain_bits as kernel
+from xfelred.lazy import map_frames
+from xfelred.names import LONG_NAME, TRAIN, UNITS
+from xfelred.ops.statistics import statistics
+from xfelred.provenance import record
+
+BIT = "bit"
+
+
+@dataclass(frozen=True)
+class GainSwitch:
+    """Where the raw words of a detector hold its gain.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Modules, rows and columns of the usual detector; or rows and columns.
+    cut : int
+        Lowest flag; words from it on are from pixels that switched their gain, the
+        bits below it are the number.
+    negative : bool
+        Numbers count downwards.
+    """
+
+    shape: tuple[int, ...]
+    cut: int
+    negative: bool = False
+
+
+# The detectors of the LCLS calibration suite (its ``g0cut`` and gain masks).
+SWITCHES: dict[str, GainSwitch] = {
+    "epixm": GainSwitch((4, 192, 384), 1 << 15, negative=True),
+    "epixuhr": GainSwitch((4, 168, 192), 1 << 11),
+    "epixhr": GainSwitch((288, 384), 1 << 14),
+    "epix100": GainSwitch((704, 768), 1 << 15),
+    "jungfrau": GainSwitch((512, 1024), 1 << 14),
+    "epix10k": GainSwitch((352, 384), 1 << 14),
+}
+ALIASES = {"epix10ka": "epix10k", "epix100a": "epix100", "epixm320": "epixm"}
+
+
+def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
+    """Return where a detector holds its gain.
+
+    Parameters
+    ----------
+    detector : str, int or GainSwitch
+        A name in `gain_switches`, whatever its case; or the lowest flag itself, a power
+        of two.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the number is no power of two.
+    """
+    if isinstance(detector, GainSwitch):
+        return detector
+    if isinstance(detector, str):
+        plain = detector.lower()
+        name = ALIASES.get(plain, plain)
+        if name not in SWITCHES:
+            raise ValueError(
+                f"no gain bits known of {detector!r}; known: {', '.join(SWITCHES)}."
+                f"{did_you_mean(name, SWITCHES)} Of any other give the lowest flag,"
+                " such as 1 << 14"
+            )
+        return SWITCHES[name]
+    cut = int(detector)
+    if cut < 2 or cut & (cut - 1):
+        raise ValueError(
+            f"the lowest flag is a power of two, such as 1 << 14; got {cut}"
+        )
+    return GainSwitch((), cut)
+
+
+def switched_pixels(
+    da: xr.DataArray, *, detector: str | int | GainSwitch
+) -> xr.DataArray:
+    """Tell which pixels have switched their gain.
+
+    Parameters
+    ----------
+    da : DataArray, integer (...)
+        Raw words.
+    detector : str, int or GainSwitch
+        One of epixM, epixUHR, epixHR, epix100, jungfrau, epix10k; or the lowest flag,
+        such as ``1 << 14``.
+
+    Returns
+    -------
+    DataArray, bool (...)
+        Lazy; True where ``raw >= flag``.
+
+    Raises
+    ------
+    ValueError
+        If the words are no integers, or too small for the flag.
+    """
+    cut = checked(da, detector).cut
+    out = map_frames(kernel.switched, da, name="switched_pixels", dtype=bool, cut=cut)
+    out = out.rename("switched")
+    out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "the pixel has switched its gain"}
+    return record(out, "switched_pixels", da, cut=cut)
+
+
+def strip_gain_bits(
+    da: xr.DataArray, *, detector: str | int | GainSwitch
+) -> xr.DataArray:
+    """Return the numbers of raw words without gain flags.
+
+    Parameters and errors as of `switched_pixels`.
+
+    Returns
+    -------
+    DataArray, integer (...), adu
+        Lazy, dtype of `da`: ``raw & (flag - 1)``.
+    """
+    cut = checked(da, detector).cut
+    out = map_frames(kernel.values, da, name="strip_gain_bits", cut=cut)
+    out.attrs = {**da.attrs, UNITS: "adu", LONG_NAME: "raw values without gain bits"}
+    return record(out, "strip_gain_bits", da, cut=cut)
+
+
+def invert_negative_gain(
+    da: xr.DataArray, *, detector: str | int | GainSwitch
+) -> xr.DataArray:
+    """Turn numbers that count downwards into ones that count upwards, flags kept.
+
+    Parameters and errors as of `switched_pixels`. Detectors of the table whose numbers
+    count upwards come back unchanged; a flag given as a number always inverts.
+
+    Returns
+    -------
+    DataArray, integer (...)
+        Lazy, dtype of `da`: ``flags + (mask - number)`` with the mask ``flag - 1``.
+        Words 0 stay 0: pixels without data.
+    """
+    switch = checked(da, detector)
+    if switch.shape and not switch.negative:
+        return record(da, "invert_negative_gain", da, cut=None)
+    out = map_frames(kernel.upright, da, name="invert_negative_gain", cut=switch.cut)
+    return record(out, "invert_negative_gain", da, cut=switch.cut)
+
+
+def bit_slices(
+    da: xr.DataArray,
+    dim: str | Sequence[str] = TRAIN,
+    *,
+    n_bits: int = 16,
+    by: str | xr.DataArray | None = None,
+) -> xr.DataArray:
+    """Count how often every bit of every pixel is set.
+
+    Parameters
+    ----------
+    da : DataArray, integer (...)
+        Raw words.
+    dim : str or sequence of str
+        Dims over which frames are counted.
+    n_bits : int
+        Number of bits, from the lowest on.
+    by : str or DataArray, optional
+        Count the frames of each value of this coordinate apart, such as "step".
+
+    Returns
+    -------
+    DataArray, int64 ([by,] bit, ...)
+        Lazy.
+
+    Raises
+    ------
+    ValueError
+        If the words are no integers or have fewer bits.
+    """
+    if da.dtype.kind not in "iu" or not 1 <= n_bits <= 8 * da.dtype.itemsize:
+        raise ValueError(
+            f"{n_bits} bits of {da.dtype} data cannot be counted; wanted integers with"
+            " at least so many"
+        )
+    if BIT in da.dims:
+        raise ValueError(f"the array has a dim {BIT!r} already")
+    single = map_frames(
+        kernel.bits, da, name="bit_slices", out_core={BIT: n_bits}, dtype=np.uint8,
+        n_bits=n_bits,
+    )  # fmt: skip
+    out = statistics(single, dim, which=("sum",), by=by)["sum"].rename("bit_slices")
+    lead = [d for d in out.dims[:1] if by is not None]
+    out = out.transpose(*lead, BIT, ...).assign_coords({BIT: np.arange(n_bits)})
+    out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "frames in which a bit is set"}
+    group = by if by is None or isinstance(by, str) else by.name
+    return record(out, "bit_slices", da, n_bits=n_bits, by=group)
+
+
+def checked(da: xr.DataArray, detector: str | int | GainSwitch) -> GainSwitch:
+    """Return where the gain is; ValueError if words cannot hold it."""
+    switch = gain_switch(detector)
+    if da.dtype.kind not in "iu" or np.iinfo(da.dtype).max < switch.cut:
+        raise ValueError(
+            f"{da.dtype} data hold no gain flag {switch.cut}; wanted the raw integers"
+        )
+    return switch

@@ -1,0 +1,166 @@
+"""Frames put into groups by a coordinate, such as the step of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import did_you_mean, listing
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The group of every frame.
+
+    Attributes
+    ----------
+    name : str
+        Dim of results.
+    values : array (group,)
+        What the frames of each group have in common, sorted.
+    labels : DataArray of int64
+        Position in `values` of every frame, -1 where it has none; on frame dims.
+    attrs : dict
+        Of the coordinate.
+    """
+
+    name: str
+    values: NDArray[Any]
+    labels: xr.DataArray
+    attrs: dict[str, Any]
+
+    @property
+    def n(self) -> int:
+        """Number of groups."""
+        return len(self.values)
+
+    def first(self, result: xr.DataArray, group_dim: str) -> xr.DataArray:
+        """Return a result with its group axis, now the last, first and labelled."""
+        out = result.rename({group_dim: self.name})
+        out = out.transpose(self.name, ...)
+        coord = xr.Variable(self.name, self.values, self.attrs)
+        return out.assign_coords({self.name: coord})
+
+
+def grouping(
+    da: xr.DataArray, by: str | xr.DataArray | None, dims: tuple[str, ...]
+) -> Grouping | None:
+    """Return the groups of the frames of an array; None if all are one.
+
+    Parameters
+    ----------
+    da : DataArray
+    by : str or DataArray, optional
+        A coordinate of `da`, or an array with a name whose dims are dims of `da`; it
+        is looked up by labels such as train IDs where both have them. One value per
+        group; frames with NaN are in none.
+    dims : tuple of str
+        Dims that are reduced; those of `by` must be among them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such coordinate, or it is not on the dims that are reduced.
+    """
+    if by is None:
+        return None
+    coord = coordinate(da, by)
+    if coord.name in da.dims and coord.name not in dims:
+        raise ValueError(f"by={coord.name!r} is a dim that stays; leave it out of dim")
+    outside = [d for d in coord.dims if d not in dims]
+    if outside or not coord.dims:
+        raise ValueError(
+            f"by={coord.name!r} is on {coord.dims}, the frames that are reduced on"
+            f" {dims}; it needs one value for each frame"
+        )
+    flat = coord.values
+    missing = np.isnan(flat) if flat.dtype.kind == "f" else np.zeros(flat.shape, bool)
+    values, found = np.unique(flat[~missing], return_inverse=True)
+    labels = np.full(flat.shape, -1, np.int64)
+    labels[~missing] = found.ravel()
+    if not len(values):
+        raise ValueError(f"by={coord.name!r} has no value for any frame")
+    return Grouping(
+        str(coord.name), values, xr.DataArray(labels, dims=coord.dims),
+        dict(coord.attrs),
+    )  # fmt: skip
+
+
+def coordinate(da: xr.DataArray, by: str | xr.DataArray) -> xr.DataArray:
+    """Return the coordinate that groups frames, at the labels of the data."""
+    if isinstance(by, xr.DataArray):
+        if by.name is None:
+            raise ValueError(
+                "by= has no name; give it one, such as by.rename('delay'): it becomes"
+                " a dim of the result"
+            )
+        return in_memory(at_labels(by, da, str(by.name)))
+    if by not in da.coords:
+        known = [str(c) for c in da.coords]
+        raise ValueError(
+            f"no coordinate {by!r} to group by.{did_you_mean(by, known)} There are"
+            f" {listing(known, 20)}; a DataArray with its values will do too"
+        )
+    return in_memory(da[by].reset_coords(drop=True))
+
+
+def in_memory(coord: xr.DataArray) -> xr.DataArray:
+    """Return a coordinate as numbers: how many groups there are must be known first.
+
+    ``da.chunk`` also cuts coordinates, which were in memory; they are small.
+    """
+    if coord.chunks is None:
+        return coord
+    return coord.copy(data=coord.data.compute(scheduler="synchronous"))
+
+
+def at_labels(values: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return per-shot values at the labels of the frames; NaN where there is none.
+
+    Raises
+    ------
+    ValueError
+        If a dim is not one of `da`, a length differs, or a label is there twice.
+    """
+    indexers: dict[Any, Any] = {}
+    for d in values.dims:
+        if d not in da.dims:
+            raise ValueError(
+                f"{name} has a dim {d!r}, the frames have {listing(da.dims)};"
+                " give it one value per shot"
+            )
+        if d in values.indexes and d in da.indexes:
+            index = values.indexes[d]
+            if not index.is_unique:
+                twice = index[index.duplicated()].unique()
+                raise ValueError(f"{name} has {d} {listing(twice)} twice")
+            if not index.equals(da.indexes[d]):
+                indexers[d] = da.indexes[d]
+        elif values.sizes[d] != da.sizes[d]:
+            raise ValueError(
+                f"{name} has {values.sizes[d]} values along {d!r}, the frames"
+                f" {da.sizes[d]}; give both labels, or select the same"
+            )
+    out = values.reindex(indexers) if indexers else values
+    return out.reset_coords(drop=True).drop_vars(list(out.indexes), errors="ignore")
+
+
+def frame_dims(da: xr.DataArray, pixels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the dims of an array that are not pixel dims.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    dims = tuple(str(d) for d in da.dims if d not in pixels)
+    if not dims:
+        raise ValueError(
+            f"there is one frame only, with dims {listing(da.dims)}; wanted several,"
+            " on train or frame"
+        )
+    return dims

@@ -1,0 +1,326 @@
+"""Report of dark constants: one page with pictures, tables and provenance."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred import masks
+from xfelred.names import (
+    FAST,
+    GAIN_RANGE,
+    HISTORY,
+    MODULE,
+    PIXEL_DIMS,
+    SLOW,
+    UNITS,
+)
+from xfelred.products.atomic import atomic_output
+
+LARGEST = 600  # pixels along one side of a module in a picture
+N_BINS = 200
+FACTS = ("detector", "detector_kind", "facility", "run", "run_id", "source_fingerprint",
+         "xfelred_version")  # fmt: skip
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+body { font: 15px/1.45 sans-serif; color: #222; max-width: 70em; margin: 2em auto;
+  padding: 0 1em }
+h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em;
+  border-bottom: 1px solid #ccc }
+table { border-collapse: collapse; margin: .6em 0 }
+th, td { padding: .15em .8em; border-bottom: 1px solid #e4e4e4; text-align: right }
+th:first-child, td:first-child { text-align: left }
+td.none { color: #aaa } img { max-width: 100%; height: auto; display: block;
+  margin: .6em 0 }
+pre { background: #f5f5f5; padding: .7em; white-space: pre-wrap;
+  overflow-wrap: anywhere; font-size: 12px }
+</style></head><body>
+<h1>{{ title }}</h1>
+<table>{% for name, value in facts %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>
+{% endfor %}</table>
+<h2>Pedestal, noise and bad pixels</h2>
+<p>{{ words }}</p>
+{% for picture in pictures %}<h3>{{ picture.title }}</h3>
+<img alt="{{ picture.title }}: {{ picture.alt }}"
+  src="data:image/png;base64,{{ picture.png }}">
+{% endfor %}
+<h2>Bad pixels by reason</h2>
+<table><tr><th>bit</th>{% for c in bits.columns %}<th>{{ c }}</th>{% endfor %}</tr>
+{% for name, row in bits.rows %}<tr><td>{{ name }}</td>{% for n in row %}
+<td{% if n == "0" %} class="none"{% endif %}>{{ n }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+<h2>Modules</h2>
+<table><tr><th>module</th>{% for c in modules.columns %}<th>{{ c }}</th>{% endfor %}
+</tr>{% for name, row in modules.rows %}<tr><td>{{ name }}</td>{% for n in row %}
+<td>{{ n }}</td>{% endfor %}</tr>{% endfor %}</table>
+<h2>Provenance</h2>
+<pre>{{ history }}</pre>
+</body></html>
+"""
+
+
+def dark_report(constants: xr.Dataset, *, title: str = "Dark constants") -> str:
+    """Return a page of HTML about dark constants.
+
+    Parameters
+    ----------
+    constants : Dataset
+        As of `ops.dark_statistics`, in memory or lazy; it is read piece by piece.
+    title : str
+
+    Returns
+    -------
+    str
+        Without scripts or references to anything else; all text is escaped.
+    """
+    ranges = ranges_of(constants)
+    others = [str(d) for d in constants["pedestal"].dims
+              if d not in (*PIXEL_DIMS, GAIN_RANGE)]  # fmt: skip
+    words = f"{constants['pedestal'].sizes.get(MODULE, 1)} modules"
+    if others:
+        many = " x ".join(f"{d} ({constants.sizes[d]})" for d in others)
+        words += f"; pictures show the mean over {many}"
+    counts, labels = counted(constants, ranges), module_labels(constants)
+    share = 100 * counts.bad / np.maximum(counts.size, 1)
+    environment = jinja2.Environment(autoescape=True)
+    facts = [(k, constants.attrs[k]) for k in FACTS if k in constants.attrs]
+    facts += [(str(d), f"{n}") for d, n in constants.sizes.items()]
+    return environment.from_string(PAGE).render(
+        title=title, facts=facts, words=words + ".",
+        pictures=[
+            picture(constants, one, others, (labels, share[:, j]))
+            for j, one in enumerate(ranges)
+        ],
+        bits=table_of_bits(counts, ranges),
+        modules=table_of_modules(counts, labels, ranges),
+        history=constants.attrs.get(HISTORY, "none"),
+    )  # fmt: skip
+
+
+def write_dark_report(
+    constants: xr.Dataset, path: Path, *, title: str, overwrite: bool = False
+) -> Path:
+    """Write the report of dark constants to a file; see `dark_report`."""
+    text = dark_report(constants, title=title)
+    with atomic_output(path, overwrite=overwrite) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def ranges_of(constants: xr.Dataset) -> list[int | None]:
+    """Return the gain ranges; [None] where there is one for all."""
+    n = constants["pedestal"].sizes.get(GAIN_RANGE)
+    return [None] if n is None else list(range(n))
+
+
+def of_range(one: xr.DataArray, gain_range: int | None) -> xr.DataArray:
+    """Return a constant in one gain range."""
+    if gain_range is None or GAIN_RANGE not in one.dims:
+        return one
+    return one.isel({GAIN_RANGE: gain_range}, drop=True)
+
+
+def name_of(gain_range: int | None) -> str:
+    """Return the heading of a gain range."""
+    return "all" if gain_range is None else f"gain {gain_range}"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of bad pixels, module by module.
+
+    Attributes
+    ----------
+    bits : dict of str to int64 (gain range,)
+        Pixels with each bit; "any": with any of them.
+    bad : int64 (module, gain range)
+    size : int64 (module, gain range)
+    medians : float64 (module, gain range, 2)
+        Of pedestal and noise.
+    """
+
+    bits: dict[str, NDArray[np.int64]]
+    bad: NDArray[np.int64]
+    size: NDArray[np.int64]
+    medians: NDArray[np.float64]
+
+
+def counted(constants: xr.Dataset, ranges: Sequence[int | None]) -> Counts:
+    """Count bad pixels and find medians, with one module in memory at a time."""
+    by_module = MODULE in constants["pedestal"].dims
+    n = constants.sizes[MODULE] if by_module else 1
+    shape = (n, len(ranges))
+    bad, size = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    medians = np.full((*shape, 2), np.nan)
+    bits = {name: np.zeros(len(ranges), np.int64) for name in (*masks.names, "any")}
+    for i in range(n):
+        mine = constants.isel({MODULE: i}) if by_module else constants
+        for j, gain_range in enumerate(ranges):
+            flags = of_range(mine["bad_pixels"], gain_range).values
+            bad[i, j], size[i, j] = np.count_nonzero(flags), flags.size
+            # Few patterns of bits occur: count patterns first.
+            found, many = np.unique(flags, return_counts=True)
+            for name, bit in masks.names.items():
+                bits[name][j] += many[(found & bit) != 0].sum()
+            bits["any"][j] += bad[i, j]
+            for k, name in enumerate(("pedestal", "noise")):
+                values = first_entries(of_range(mine[name], gain_range)).values
+                known = values[np.isfinite(values)]
+                if known.size:
+                    medians[i, j, k] = np.median(known)
+    return Counts(bits, bad, size, medians)
+
+
+def table_of_bits(counts: Counts, ranges: Sequence[int | None]) -> dict[str, Any]:
+    """Return how many pixels have each bit, and how many any, in every range."""
+    total = counts.size.sum(axis=0)
+    rows = [(k, [f"{n}" for n in v]) for k, v in counts.bits.items() if v.any()]
+    share = [percent(n, t) for n, t in zip(counts.bits["any"], total, strict=True)]
+    return {
+        "columns": [name_of(r) for r in ranges],
+        "rows": [*rows, ("share of all", share)],
+    }
+
+
+def table_of_modules(
+    counts: Counts, labels: Sequence[object], ranges: Sequence[int | None]
+) -> dict[str, Any]:
+    """Return medians of pedestal and noise, and the bad share, of every module."""
+    what = ("pedestal", "noise", "bad")
+    columns = [f"{name_of(r)}: {one}" for r in ranges for one in what]
+    rows = []
+    for i, label in enumerate(labels):
+        row = []
+        for j in range(len(ranges)):
+            row += [f"{v:.5g}" if np.isfinite(v) else "-" for v in counts.medians[i, j]]
+            row.append(percent(counts.bad[i, j], counts.size[i, j]))
+        rows.append((str(label), row))
+    return {"columns": columns, "rows": rows}
+
+
+def module_labels(constants: xr.Dataset) -> list[object]:
+    """Return the numbers of the modules, or their positions."""
+    if MODULE in constants.coords:
+        return np.atleast_1d(constants[MODULE].values).tolist()
+    return list(range(constants["pedestal"].sizes.get(MODULE, 1)))
+
+
+def first_entries(one: xr.DataArray) -> xr.DataArray:
+    """Return at most 16 entries (memory cells, steps) of the constants of a module."""
+    return one.isel({d: slice(0, 16) for d in one.dims if d not in (SLOW, FAST)})
+
+
+def percent(n: Any, total: Any) -> str:
+    """Return a share in words."""
+    return f"{100 * n / total:.3g} %" if total else "-"
+
+
+def picture(
+    constants: xr.Dataset,
+    gain_range: int | None,
+    others: Sequence[str],
+    bars: tuple[Sequence[object], NDArray[np.float64]],
+) -> dict[str, str]:
+    """Return pictures and histograms of one gain range as a PNG in base64."""
+    # Slow to import, and nothing else here needs it.
+    from matplotlib.figure import Figure
+
+    pedestal, noise = (
+        of_range(constants[k], gain_range) for k in ("pedestal", "noise")
+    )
+    bad = of_range(constants["bad_pixels"], gain_range) != 0
+    unit = str(pedestal.attrs.get(UNITS, "adu"))
+    shown = [
+        ("pedestal", unit, mosaic(averaged(pedestal, others))),
+        ("noise", unit, mosaic(averaged(noise, others))),
+        ("bad (share)", "", mosaic(averaged(bad, others))),
+    ]
+    figure = Figure(figsize=(12, 7.5), dpi=90, layout="constrained")
+    axes = figure.subplots(2, 3, height_ratios=(3, 1.5))
+    for column, (name, of, image) in enumerate(shown):
+        low, high = span(image) if column < 2 else (0.0, 1.0)
+        top = axes[0, column]
+        drawn = top.imshow(image, vmin=low, vmax=high, interpolation="nearest",
+                           cmap="viridis" if column < 2 else "magma")  # fmt: skip
+        top.set_title(name)
+        top.set_xticks([])
+        top.set_yticks([])
+        figure.colorbar(drawn, ax=top, label=of, shrink=0.8)
+        below = axes[1, column]
+        if column < 2:
+            histogram(below, image, f"{name} / {of}")
+        else:
+            shares(below, *bars)
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png")
+    return {
+        "title": "All frames" if gain_range is None else f"Gain range {gain_range}",
+        "alt": "pedestal, noise and bad pixels, and how they are distributed",
+        "png": base64.b64encode(memory.getvalue()).decode(),
+    }
+
+
+def averaged(one: xr.DataArray, others: Sequence[str]) -> xr.DataArray:
+    """Return what a picture shows of a constant, with as many pixels as fit."""
+    steps = {d: slice(None, None, -(-one.sizes[d] // LARGEST)) for d in (SLOW, FAST)}
+    dims = [d for d in others if d in one.dims]
+    return one.isel(steps).astype(np.float64).mean(dims)
+
+
+def mosaic(one: xr.DataArray) -> NDArray[np.float64]:
+    """Return all modules in one picture, side by side, with gaps that are NaN."""
+    values = one.transpose(..., SLOW, FAST).values
+    values = values.reshape(-1, *values.shape[-2:])
+    n, rows, columns = values.shape
+    across = max(round((n * rows / columns) ** 0.5), 1) if n else 1
+    down, gap = -(-n // across), max(rows // 40, 2)
+    out = np.full((max(down, 1) * (rows + gap) - gap, across * (columns + gap) - gap),
+                  np.nan)  # fmt: skip
+    for i, image in enumerate(values):
+        y, x = (i // across) * (rows + gap), (i % across) * (columns + gap)
+        out[y : y + rows, x : x + columns] = image
+    return out
+
+
+def span(image: NDArray[np.float64]) -> tuple[float, float]:
+    """Return limits of the colours: nearly all values, and never nothing."""
+    known = image[np.isfinite(image)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = np.percentile(known, (1, 99))
+    return float(low), float(high if high > low else low + 1)
+
+
+def histogram(axes: Any, image: NDArray[np.float64], label: str) -> None:
+    """Draw how values are distributed; what lies far outside is in the last bins."""
+    low, high = span(image)
+    margin = 0.5 * (high - low)
+    known = image[np.isfinite(image)]
+    if known.size:
+        first, last = max(low - margin, known.min()), min(high + margin, known.max())
+        edges = np.linspace(first, last if last > first else first + 1, N_BINS + 1)
+        counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
+        axes.stairs(counts, edges, fill=True)
+        axes.set_yscale("log")
+    else:
+        axes.text(0.5, 0.5, "no dark data", ha="center", transform=axes.transAxes)
+    axes.set_xlabel(label)
+    axes.set_ylabel("pixels")
+
+
+def shares(axes: Any, labels: Sequence[object], share: NDArray[np.float64]) -> None:
+    """Draw the share of bad pixels of every module."""
+    axes.bar(np.arange(len(labels)), share, color="#7a3b69")
+    axes.set_xticks(np.arange(len(labels)), [str(n) for n in labels], fontsize=8)
+    axes.set_xlabel("module")
+    axes.set_ylabel("bad pixels / %")

@@ -1,0 +1,75 @@
+"""The reader that `xfelred.open_run` finds for LCLS data of every kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xfelred.errors import BrokenFileError, UnknownFormatError
+from xfelred.readers.base import Reader
+from xfelred.readers.hdf5 import open_group
+from xfelred.readers.lcls_calibsuite.reader import READER as CALIBRATION_SUITE
+from xfelred.readers.lcls_psana.reader import READER as PSANA
+from xfelred.readers.lcls_smalldata.reader import READER as SMALL_DATA
+from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.paths import candidates
+
+# One line for each kind of LCLS data; the first that knows a source opens it.
+KINDS: tuple[Reader, ...] = (PSANA, SMALL_DATA, CALIBRATION_SUITE)
+
+
+def claims(source: Any) -> bool:
+    """Return whether a source that is no file names LCLS data."""
+    return any(kind.claims(source) for kind in KINDS)
+
+
+def recognises(path: str) -> bool:
+    """Return whether a file is one of LCLS."""
+    return any(kind.recognises(path) for kind in KINDS)
+
+
+def open_source(
+    source: Any,
+    run: Any = None,
+    data: Any = "default",
+    include: str = "*",
+    **options: Any,
+) -> Any:
+    """Open a run with the reader of its kind; see `xfelred.open_run`.
+
+    Raises
+    ------
+    UnknownFormatError
+        If no kind knows the source.
+    BrokenFileError
+        If the file cannot be opened.
+    """
+    kind = next((k for k in KINDS if k.claims(source)), None)
+    if kind is None:
+        paths = candidates(source)
+        kind = next((k for k in KINDS if any(k.recognises(p) for p in paths)), None)
+    if kind is None:
+        check_readable(paths)
+        looked = "; ".join(k.looks_for for k in KINDS)
+        raise UnknownFormatError(
+            f"{source} holds no LCLS data: looked into {len(paths)} file(s) for"
+            f" {looked}"
+        )
+    return kind.open(source, run, data, include, **options)
+
+
+def check_readable(paths: list[str]) -> None:
+    """Raise BrokenFileError if a file cannot be opened."""
+    for path in paths:
+        try:
+            open_group(path, "/")
+        except BrokenFileError as error:
+            raise locked(path, error) if is_locked(error) else error from error
+
+
+READER = Reader(
+    facility="lcls",
+    looks_for="; ".join(kind.looks_for for kind in KINDS),
+    recognises=recognises,
+    open=open_source,
+    claims=claims,
+)

@@ -1,0 +1,1 @@
+"""Files of the LCLS calibration suite: flat arrays, or nested by step."""

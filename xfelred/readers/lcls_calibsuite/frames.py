@@ -1,0 +1,175 @@
+"""Where the frames of a calibration-suite run are, and frames by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from dask.utils import parse_bytes
+
+from xfelred.lazy import Patterns, ReadPlan, Source, View, block_chunks, planned
+from xfelred.lazy.indexing import as_slice
+from xfelred.names import (
+    EVENT,
+    FAST,
+    FINGERPRINT,
+    LONG_NAME,
+    MODULE,
+    PIXEL_DIMS,
+    RECORDED,
+    SLOW,
+    STEP,
+    STEP_VALUE,
+    UNITS,
+)
+from xfelred.provenance import record
+from xfelred.readers.entry import checked_fill, entry_window
+from xfelred.readers.hdf5 import read_cells, read_rows
+from xfelred.readers.lcls_calibsuite.events import events_of
+from xfelred.readers.lcls_calibsuite.values import N_EVENTS, value_attrs
+from xfelred.readers.request import FramesRequest
+from xfelred.readers.shot_frames import STORED_APART, ShotImages, module_positions
+
+if TYPE_CHECKING:
+    from xfelred.readers.lcls_calibsuite.run import Run
+
+
+def images_of(run: Run, name: str) -> ShotImages:
+    """Return which row of which dataset each event of a run is."""
+    contents = run.contents
+    pieces = contents.detectors[name]
+    first = next(iter(pieces.values()))
+    events = events_of(contents, run.ids)
+    # A step without frames has no dataset, but no events either.
+    places = {step: i for i, step in enumerate(pieces)}
+    if contents.flat:
+        # Rows of a flat file are steps; the events inside count as rows of their own.
+        n = first.shape[0]
+        at = np.array([pieces[s].at for s in contents.steps.tolist()], np.int64)
+        targets: tuple[tuple[str, str], ...] = ((contents.path, first.dataset),)
+        target = np.zeros(len(run.ids), np.int32)
+        row = at[events.position] * n + events.event
+    else:
+        targets = tuple((contents.path, p.dataset) for p in pieces.values())
+        number = np.array(
+            [places.get(s, -1) for s in contents.steps.tolist()], np.int32
+        )
+        target, row = number[events.position], events.event
+    chunks = {p.chunks for p in pieces.values() if p.shape[0]}
+    chunk = next(iter(chunks)) if len(chunks) == 1 else None
+    if chunk is not None and contents.flat:
+        chunk = chunk[1:]
+    return ShotImages(
+        name=name,
+        ids=run.ids,
+        targets=targets,
+        target=target,
+        row=row,
+        shape=first.entry,
+        dtype=first.dtype,
+        modules=tuple(range(first.entry[0])),
+        token=tokenize(contents.path, contents.identity),
+        chunk=chunk or (),
+        reader=read_cells if contents.flat else read_rows,
+    )
+
+
+def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.DataArray:
+    """Return frames as a lazy array (step, event, module, slow_scan, fast_scan).
+
+    Steps with fewer events than others are padded with the fill value; ``n_events``
+    (step) tells how many are real, ``recorded`` (step, event) which.
+    """
+    numbers = run.step_numbers
+    positions = module_positions(request.modules, images.modules, images.name)
+    plan = step_plan(run, images, request, positions)
+    source = Source(plan, (STEP, EVENT, MODULE, STORED_APART, SLOW, FAST))
+    node = View(source, (STEP, EVENT, *PIXEL_DIMS))
+    events = events_of(run.contents, run.ids)
+    counts = np.array([(events.step == s).sum() for s in numbers.tolist()], np.int64)
+    at = np.isin(run.contents.steps, numbers)
+    slots = np.arange(plan.shape[1])
+    one = {UNITS: "1"}
+    there = {LONG_NAME: "the step has this event"}
+    coords: dict[str, Any] = {
+        STEP: (STEP, numbers, one | {LONG_NAME: "number of the step"}),
+        EVENT: (EVENT, slots, one | {LONG_NAME: "event of the step"}),
+        MODULE: (
+            MODULE, [images.modules[i] for i in positions],
+            one | {LONG_NAME: "module number"},
+        ),
+        N_EVENTS: (STEP, counts, one | {LONG_NAME: "events of the step"}),
+        STEP_VALUE: (STEP, run.step_values[at], value_attrs(run)),
+        RECORDED: ((STEP, EVENT), slots < counts[:, None], one | there),
+    }  # fmt: skip
+    out = xr.DataArray(
+        planned(node, block_chunks(node, parse_bytes(request.chunk_size))),
+        dims=node.dims, coords=coords, name=request.key,
+    )  # fmt: skip
+    labels = run.labels_of(images.name, request.key)
+    out.attrs = {
+        UNITS: "adu",
+        LONG_NAME: f"{images.name} {request.key}",
+        "facility": labels.facility,
+        "detector": images.name,
+        "run": labels.run_id,
+        FINGERPRINT: labels.fingerprint,
+    }
+    return record(
+        out, "frames", detector=images.name, layout="step", astype=str(plan.dtype),
+        fill_value=request.fill_value, modules=[images.modules[i] for i in positions],
+        roi=str(request.roi), run=labels.run_id,
+    )  # fmt: skip
+
+
+def step_plan(
+    run: Run, images: ShotImages, request: FramesRequest, positions: list[int]
+) -> ReadPlan:
+    """Return which rows of each step go where; the events of a step are its slots."""
+    window, lengths, _ = entry_window(request.roi, images.shape[-2:])
+    dtype = images.dtype if request.astype is None else np.dtype(request.astype)
+    fill = checked_fill(request.fill_value, dtype)
+    events = events_of(run.contents, run.ids)
+    target, ptr, offset, slot = [], [0], [], []
+    for step in run.step_numbers.tolist():
+        here = np.flatnonzero(events.step == step)
+        target.append(int(images.target[here[0]]) if len(here) else -1)
+        offset.append(images.row[here].astype(np.int64))
+        slot.append(np.arange(len(here)))
+        ptr.append(ptr[-1] + len(here))
+    n_steps = len(target)
+    widest = int(np.diff(ptr).max()) if n_steps else 0
+    entry = (as_slice(np.asarray(positions, np.int64)), *window)
+    empty = np.zeros(0, np.int64)
+    return ReadPlan(
+        read_rows=images.reader,
+        targets=images.targets,
+        target=np.array(target, np.int32).reshape(n_steps, 1),
+        first=np.zeros((n_steps, 1), np.int64),
+        pattern=np.arange(n_steps),
+        patterns=Patterns(
+            np.array(ptr), np.concatenate([empty, *offset]),
+            np.concatenate([empty, *slot]),
+        ),
+        slot_shape=(widest,),
+        entry=entry,
+        entry_shape=(len(positions), *lengths),
+        n_inner=1,
+        dtype=dtype,
+        fill_value=fill,
+        flat=False,
+        token=tokenize(
+            images.token, images.targets, run.ids, run.step_numbers, entry, str(dtype),
+            str(fill), "step",
+        ),
+        ids=run.step_numbers,
+        chunk=images.chunk,
+    )  # fmt: skip
+
+
+def step_list(frames: xr.DataArray) -> list[xr.DataArray]:
+    """Return one array (event, module, slow_scan, fast_scan) for each step."""
+    counts = frames[N_EVENTS].values.tolist()
+    return [frames.isel({STEP: i, EVENT: slice(0, n)}) for i, n in enumerate(counts)]

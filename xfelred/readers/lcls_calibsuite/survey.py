@@ -1,0 +1,198 @@
+"""Looking into a file of the calibration suite, and checking that it fits together."""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.readers.lcls_calibsuite.contents import (
+    ANCILLARY,
+    DETECTORS,
+    FRAMES,
+    STEP_VALUE,
+    VALUE_NAME,
+    Contents,
+)
+from xfelred.readers.lcls_calibsuite.layouts import (
+    IMAGE_AXES,
+    Found,
+    ancillary_values,
+    datasets,
+    flat_arrays,
+    is_group,
+    is_step,
+    is_stepped,
+    nested_arrays,
+)
+from xfelred.readers.locked import is_locked, locked
+
+FLAT_AXES = 3  # of frames that cannot be anything else
+
+
+def recognises(path: str) -> bool:
+    """Return whether a file is laid out as the calibration suite's are."""
+    try:
+        with h5py.File(path, "r") as file:
+            frames = file.get(FRAMES)
+            if isinstance(frames, h5py.Dataset) and frames.ndim >= FLAT_AXES:
+                return True
+            if is_group(file, DETECTORS) or is_group(file, ANCILLARY):
+                return True
+            return any(holds_images(name, file.get(name)) for name in file)
+    except (OSError, RuntimeError):
+        return False
+
+
+def holds_images(name: str, found: object) -> bool:
+    """Tell whether a group at the root is a step, or a detector, with images."""
+    if not (is_step(name, found) or is_stepped(found)):
+        return False
+    return any(data.ndim == IMAGE_AXES for _, data in datasets(found))
+
+
+def read_contents(path: str) -> Contents:
+    """Return what a file holds.
+
+    Raises
+    ------
+    BrokenFileError
+        If it cannot be opened.
+    InconsistentDataError
+        If its parts contradict each other.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return contents_of(file, path)
+    except InconsistentDataError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        broken = BrokenFileError(f"cannot read {path}: {error}")
+        if is_locked(broken):
+            raise locked(path, broken) from error
+        raise broken from error
+
+
+def contents_of(file: h5py.File, path: str) -> Contents:
+    """Return what an open file holds."""
+    flat = isinstance(file.get(FRAMES), h5py.Dataset)
+    ancillary, header = ancillary_values(file)
+    if flat:
+        arrays, numbers = flat_arrays(file)
+        steps = set(numbers)
+    else:
+        arrays, steps = nested_arrays(file)
+    for pieces in ancillary.values():
+        steps |= set(pieces)
+    detectors = {
+        name: pieces
+        for name, pieces in arrays.items()
+        if all(len(p.shape) == IMAGE_AXES for p in pieces.values())
+    }
+    ordered = np.array(sorted(steps), np.int64)
+    series = {k: v for k, v in arrays.items() if k not in detectors} | ancillary
+    check_images(path, detectors, arrays)
+    n_events = event_counts(path, ordered, detectors, series)
+    check_series(path, ordered, n_events, series)
+    found = os.stat(path)
+    return Contents(
+        path=path,
+        identity=(os.path.basename(path), found.st_size, found.st_mtime_ns),
+        flat=flat,
+        steps=ordered,
+        n_events=n_events,
+        detectors=detectors,
+        series=series,
+        value_name=value_name(series, header, ancillary),
+        metadata=header,
+    )
+
+
+def check_images(path: str, detectors: Found, arrays: Found) -> None:
+    """Raise unless frames have four axes and one shape and dtype in all steps."""
+    for name, pieces in arrays.items():
+        axes = {len(p.shape) for p in pieces.values()}
+        # Waveforms of a secondary detector may have three axes, beside a detector.
+        odd = max(axes, default=0) > IMAGE_AXES or (
+            len(axes) > 1 and IMAGE_AXES in axes
+        )
+        lonely = not detectors and axes == {IMAGE_AXES - 1}
+        if odd or lonely:
+            shape = next(p.shape for p in pieces.values() if len(p.shape) in axes)
+            raise InconsistentDataError(
+                f"{name} in {path} has shape {shape}; frames are (event, module, row,"
+                " column), with length 1 for a single module"
+            )
+    for name, pieces in detectors.items():
+        kinds = {(p.entry, p.dtype) for p in pieces.values()}
+        if len(kinds) > 1:
+            shapes = listing(f"{shape} {dtype}" for shape, dtype in kinds)
+            raise InconsistentDataError(
+                f"{name} in {path} differs from step to step: {shapes}"
+            )
+
+
+def event_counts(
+    path: str, steps: NDArray[np.int64], detectors: Found, series: Found
+) -> NDArray[np.int64]:
+    """Return the number of events of each step, the same for all detectors.
+
+    Raises
+    ------
+    InconsistentDataError
+        If detectors differ.
+    """
+    counts = np.zeros(len(steps), np.int64)
+    for i, step in enumerate(steps.tolist()):
+        found = {n: p[step].shape[0] for n, p in detectors.items() if step in p}
+        if found and len(found) < len(detectors):
+            found |= {n: 0 for n in detectors if n not in found}
+        if len(set(found.values())) > 1:
+            raise InconsistentDataError(
+                f"step {step} of {path} has "
+                + ", ".join(f"{n} events of {name}" for name, n in found.items())
+                + "; detectors of one file must have the same events"
+            )
+        if not found and not detectors:
+            lengths = {
+                p[step].shape[0]
+                for n, p in series.items()
+                if step in p and p[step].per_event
+            }
+            found = {"": max(lengths)} if lengths else {}
+        counts[i] = next(iter(found.values()), 0)
+    return counts
+
+
+def check_series(
+    path: str, steps: NDArray[np.int64], n_events: NDArray[np.int64], series: Found
+) -> None:
+    """Raise InconsistentDataError for a value per event of the wrong length."""
+    counts = dict(zip(steps.tolist(), n_events.tolist(), strict=True))
+    for name, pieces in series.items():
+        for step, piece in pieces.items():
+            if piece.per_event and piece.shape[0] != counts[step]:
+                raise InconsistentDataError(
+                    f"{piece.dataset} in {path} has {piece.shape[0]} values of {name}"
+                    f" for the {counts[step]} events of step {step}; wanted one value"
+                    " for each event, or one for the step"
+                )
+        entries = {p.entry for p in pieces.values()}
+        if len(entries) > 1:
+            raise InconsistentDataError(
+                f"{name} in {path} has entries of different shapes: {listing(entries)}"
+            )
+
+
+def value_name(
+    series: Found, header: dict[str, object], ancillary: Found
+) -> str | None:
+    """Return the name of the values that tell steps apart."""
+    named = str(header.get(VALUE_NAME, ""))
+    for name in (STEP_VALUE, named):
+        if name in series:
+            return name
+    return next(iter(ancillary)) if len(ancillary) == 1 else None

@@ -1,0 +1,1 @@
+"""Runs of LCLS-II xtc2 files, read through psana2."""

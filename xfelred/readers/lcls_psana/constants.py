@@ -1,0 +1,89 @@
+"""Constants of a detector as psana2 knows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import MissingConstantError
+from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
+from xfelred.provenance import record
+from xfelred.readers.lcls_psana.session import LOCK, session
+
+if TYPE_CHECKING:
+    from xfelred.readers.lcls_psana.run import Run
+
+GAIN_RANGE = "gain_range"
+PIXELS = (MODULE, SLOW, FAST)
+STATUS_BITS = np.uint64(0xFFFF)  # lcls status words carry more than bad pixels above
+# Method of the interface, name, unit, long name.
+TABLES = (
+    ("_pedestals", "pedestal", "adu", "pedestal"),
+    ("_rms", "noise", "adu", "noise"),
+    ("_gain", "gain", "adu/keV", "gain; calibrated = (raw - pedestal) / gain"),
+)
+COORDINATES = ("x", "y", "z")
+
+
+def constants(run: Run, detector: str) -> xr.Dataset:
+    """Return the constants of a detector; see `Run.constants`."""
+    with LOCK:
+        interface = session(run.address).interface(detector, "raw")
+        found = from_interface(interface)
+    if not found:
+        raise MissingConstantError(
+            f"psana2 has no constants of {detector} for {run.run_id}"
+            f"{' (offline=True asks no service)' if run.address.offline else ''}. Pass"
+            f" open_run(..., constants={{{detector!r}: dataset}})"
+        )
+    modules = run.images_of(detector, run.default_key(detector)).modules
+    data = {}
+    for name, (values, attrs) in found.items():
+        dims = PIXELS if values.ndim == 3 else (GAIN_RANGE, *PIXELS)
+        data[name] = (dims, values, attrs)
+    out = xr.Dataset(data, coords={MODULE: list(modules)})
+    out[MODULE].attrs = {UNITS: "1", LONG_NAME: "module number"}
+    return record(out, "constants", detector=detector, run=run.run_id)
+
+
+def from_interface(interface: Any) -> dict[str, tuple[NDArray[Any], dict[str, str]]]:
+    """Return (values, attributes) of what an interface of psana2 knows, as copies."""
+    out: dict[str, tuple[NDArray[Any], dict[str, str]]] = {}
+    for method, name, units, text in TABLES:
+        values = asked(interface, method)
+        if values is not None:
+            out[name] = values.astype(np.float32), {UNITS: units, LONG_NAME: text}
+    status = asked(interface, "_status")
+    if status is not None:
+        bad = (status.astype(np.uint64) & STATUS_BITS) != 0
+        attrs = {UNITS: "1", LONG_NAME: "bad in any gain range, 0 is good"}
+        out["bad_pixels"] = (bad.any(axis=0) if bad.ndim > 3 else bad), attrs
+    places = asked_tuple(interface, "_pixel_coords")
+    for axis, values in zip(COORDINATES, places, strict=False):
+        text = f"{axis} of the pixel centre"
+        out[axis] = values * 1e-6, {UNITS: "m", LONG_NAME: text}
+    return out
+
+
+def asked(interface: Any, method: str) -> NDArray[Any] | None:
+    """Return a copy of a table (..., module, slow, fast), None if there is none."""
+    function = getattr(interface, method, None)
+    found = None if function is None else function()
+    if found is None:
+        return None
+    values = np.array(found)
+    return values[None] if values.ndim == 2 else values
+
+
+def asked_tuple(interface: Any, method: str) -> tuple[NDArray[Any], ...]:
+    """Return copies of the coordinates, nothing if there is no geometry."""
+    function = getattr(interface, method, None)
+    if function is None or asked(interface, "_pedestals") is None:
+        return ()
+    found = function()
+    if found is None or any(v is None for v in found):
+        return ()
+    return tuple(np.array(v, float).reshape((-1, *np.shape(v)[-2:])) for v in found)

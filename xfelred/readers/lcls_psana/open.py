@@ -1,0 +1,53 @@
+"""Opening a run of xtc2 files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from xfelred.errors import BrokenFileError, did_you_mean
+from xfelred.readers.lcls_psana.address import parse
+from xfelred.readers.lcls_psana.run import Run
+from xfelred.readers.lcls_psana.survey import survey
+
+OPTIONS = ("offline", "constants")
+
+
+def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
+    """Open a run of xtc2 files; one pass over the small files finds its events.
+
+    Parameters
+    ----------
+    source : str or path
+        See `xfelred.readers.lcls_psana.address.parse`.
+    run : int, optional
+        Number of the run, if the source does not name it.
+    **options
+        ``offline=True`` asks no service of the facility; ``constants={detector:
+        Dataset}`` gives constants, which `Run.constants` returns as they are.
+
+    Raises
+    ------
+    ConfigError
+        If the source does not name a run.
+    MissingExtraError
+        If psana2 cannot be imported.
+    BrokenFileError
+        If the files are not there or cannot be read.
+    TypeError
+        For an unknown option.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            raise TypeError(
+                f"unknown option {name!r} for a psana2 run."
+                f"{did_you_mean(name, OPTIONS)} There are: {', '.join(OPTIONS)}"
+            )
+    given: Mapping[str, xr.Dataset] = options.get("constants") or {}
+    address = parse(source, run, offline=bool(options.get("offline", False)))
+    found = survey(address)
+    if not len(found.ids):
+        raise BrokenFileError(f"{address} holds no events")
+    return Run(address, found, found.ids, dict(given))

@@ -1,0 +1,145 @@
+"""What the datasets of a small-data file are, by their names and shapes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from xfelred.errors import InconsistentDataError, listing
+from xfelred.readers.lcls_smalldata.ids import Flavour, root
+
+INTG = "intg"
+SUMS = "Sums"
+CONSTANTS = "UserDataCfg"
+DAMAGE = "damage"
+TABLE = re.compile(r"(^|/)(var|ragged)_")
+LENGTH = re.compile(r"(.*/var_[^/]*)_len")
+# Groups whose datasets do not have a row for every event.
+APART = (SUMS, CONSTANTS, "epics_archiver", INTG)
+
+
+@dataclass(frozen=True)
+class SmallDataFile:
+    """One file, and what tells it from one of the same name."""
+
+    path: str
+    size: int
+    mtime: int
+
+    def token(self) -> tuple[str, int, int]:
+        """Return what identifies the content of the file."""
+        return (self.path, self.size, self.mtime)
+
+
+def file_at(path: str) -> SmallDataFile:
+    """Return a file with its size and time of change."""
+    found = os.stat(path)
+    return SmallDataFile(path, found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset.
+
+    Attributes
+    ----------
+    name : str
+        As in the file.
+    shape, dtype, chunk
+        Of the first file that has it; `chunk` is empty where it lies in one piece.
+    rows : tuple of int
+        Rows in each file; -1: that file lacks it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk: tuple[int, ...]
+    rows: tuple[int, ...]
+
+    @property
+    def source(self) -> str:
+        """First part of the name."""
+        return self.name.partition("/")[0]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is (a field of) a table with several entries per event."""
+        return TABLE.search(self.name) is not None
+
+    def fits(self, n_rows: tuple[int, ...]) -> bool:
+        """Whether it has a row for each of so many events of each file."""
+        pairs = zip(self.rows, n_rows, strict=True)
+        return bool(self.shape) and all(have in (-1, n) for have, n in pairs)
+
+
+def list_columns(files: Iterable[SmallDataFile]) -> dict[str, Column]:
+    """Return every dataset of some files by name, sorted."""
+    paths = [f.path for f in files]
+    shapes: dict[str, list[tuple[int, ...] | None]] = {}
+    first: dict[str, h5py.Dataset] = {}
+    for i, path in enumerate(paths):
+        for name, dataset in datasets_in(path):
+            known = shapes.setdefault(name, [None] * len(paths))
+            known[i] = dataset.shape
+            first.setdefault(name, dataset)
+    found = {}
+    for name in sorted(first):
+        check_alike(name, shapes[name], paths)
+        rows = tuple(-1 if s is None else (s[0] if s else 0) for s in shapes[name])
+        d = first[name]
+        found[name] = Column(name, d.shape or (), d.dtype, tuple(d.chunks or ()), rows)
+    return found
+
+
+def check_alike(
+    name: str, shapes: list[tuple[int, ...] | None], paths: list[str]
+) -> None:
+    """Raise InconsistentDataError if parts of a run differ in more than their rows."""
+    tails = {s[1:] for s in shapes if s is not None}
+    if len(tails) > 1 and not name.startswith((CONSTANTS, SUMS)):
+        raise InconsistentDataError(
+            f"{name} has different shapes in parts of one run: {shapes} in"
+            f" {listing(paths, 3)}"
+        )
+
+
+def datasets_in(path: str) -> Iterable[tuple[str, h5py.Dataset]]:
+    """Return (name, dataset) of every dataset of a file."""
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found.append((name, item))
+
+    root(path).visititems(visit)
+    return found
+
+
+def check_rows(
+    columns: dict[str, Column], flavour: Flavour, n_rows: tuple[int, ...], path: str
+) -> None:
+    """Raise InconsistentDataError if no dataset has as many rows as there are events.
+
+    Single ones that do not are left out; that all differ shows a broken file.
+    """
+    others = [c for c in columns.values() if is_event_like(c, flavour)]
+    if others and not any(c.fits(n_rows) for c in others):
+        lengths = sorted({c.shape[0] for c in others})
+        raise InconsistentDataError(
+            f"{path} has {sum(n_rows)} rows of {flavour.column}, but its data have"
+            f" {listing(lengths)} rows: the ID column does not belong to them, or the"
+            " writer did not finish"
+        )
+
+
+def is_event_like(column: Column, flavour: Flavour) -> bool:
+    """Return whether the name of a dataset says that it has one row per event."""
+    apart = column.source in APART or column.is_table or column.name in flavour.names
+    return not apart and bool(column.shape)

@@ -1,0 +1,183 @@
+"""What a file says about its detectors: pedestals, masks, positions, sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import MissingConstantError, listing
+from xfelred.names import (
+    BAD_PIXELS,
+    FAST,
+    GAIN_RANGE,
+    LONG_NAME,
+    MODULE,
+    PIXEL_DIMS,
+    SLOW,
+    UNITS,
+)
+from xfelred.provenance import record
+from xfelred.readers.lcls_smalldata.columns import CONSTANTS, SUMS
+from xfelred.readers.lcls_smalldata.ids import read_column
+
+if TYPE_CHECKING:
+    from xfelred.readers.lcls_smalldata.run import Run
+
+# Name in the file, ours, factor, unit, long name.
+ARRAYS = (
+    ("ped", "pedestal", 1.0, "adu", "pedestal"),
+    ("rms", "noise", 1.0, "adu", "noise of dark frames"),
+    ("gain", "gain", 1.0, "1", "gain as in the file"),
+    ("local_gain", "local_gain", 1.0, "1", "gain of the user"),
+    ("x", "x", 1e-6, "m", "x of pixel centres"),
+    ("y", "y", 1e-6, "m", "y of pixel centres"),
+    ("z", "z", 1e-6, "m", "z of pixel centres"),
+    ("ix", "ix", 1.0, "1", "row in the assembled image"),
+    ("iy", "iy", 1.0, "1", "column in the assembled image"),
+)
+MASKS = ("cmask", "mask", "statusMask")  # 1 is good
+ATTRS = {"common_mode": "common_mode", "imgShape": "image_shape",
+         "rawShape": "raw_shape", "pixelsize": "pixel_size"}  # fmt: skip
+SWITCHED = ("ped", "rms", "gain", "local_gain")
+
+
+def constants(run: Run, detector: str) -> xr.Dataset:
+    """Return what ``UserDataCfg/<detector>`` says; see `Run.constants`."""
+    prefix = f"{CONSTANTS}/{detector}/"
+    stored = {
+        name.removeprefix(prefix): read_first(run, name)
+        for name in run.columns
+        if name.startswith(prefix)
+    }
+    known = [n for n in (*(a[0] for a in ARRAYS), *MASKS) if n in stored]
+    if not known:
+        raise missing(run, detector, stored)
+    n_pixel_axes = pixel_axes(stored)
+    found: dict[str, Any] = {}
+    for key, name, factor, unit, text in ARRAYS:
+        if key not in stored or stored[key].ndim < 2:
+            continue
+        values = stored[key] * factor if factor != 1 else stored[key]
+        dims, values = on_pixels(values, n_pixel_axes)
+        found[name] = (dims, values, {UNITS: unit, LONG_NAME: text})
+    good = next((stored[m] for m in MASKS if m in stored and stored[m].ndim >= 2), None)
+    if good is not None:
+        dims, values = on_pixels(good == 0, n_pixel_axes)
+        text = "bad pixels, True is bad"
+        found[BAD_PIXELS] = (dims, values, {UNITS: "1", LONG_NAME: text})
+    found = drop_misfits(found)
+    out = xr.Dataset(found)
+    if MODULE in out.sizes:
+        numbers = np.arange(out.sizes[MODULE])
+        attrs = {UNITS: "1", LONG_NAME: "module number"}
+        out = out.assign_coords({MODULE: (MODULE, numbers, attrs)})
+    out.attrs = {"detector": detector, "detector_kind": run.detectors.get(detector, "")}
+    out.attrs |= {ours: plain(stored[k]) for k, ours in ATTRS.items() if k in stored}
+    return record(out, "constants", detector=detector, run=run.run_id)
+
+
+def drop_misfits(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the constants that have the shape of the first one."""
+    shape: dict[str, int] = {}
+    kept = {}
+    for name, (dims, values, attrs) in found.items():
+        here = dict(zip(dims, values.shape, strict=True))
+        if all(shape.get(d, n) == n for d, n in here.items()):
+            shape |= here
+            kept[name] = (dims, values, attrs)
+    return kept
+
+
+def missing(run: Run, detector: str, stored: dict[str, Any]) -> MissingConstantError:
+    """Return the error for a detector without constants."""
+    prefix = f"{CONSTANTS}/"
+    inside = (n.split("/") for n in run.columns if n.startswith(prefix))
+    others = sorted({parts[1] for parts in inside if len(parts) > 2})
+    has = f"; it holds only {listing(stored)}" if stored else ""
+    there = f"Detectors with constants: {listing(others)}"
+    if not others:
+        there = f"The file has no {CONSTANTS} at all: its writer stored no constants"
+    return MissingConstantError(
+        f"no pedestal, noise, gain, mask or positions of {detector!r} in"
+        f" {CONSTANTS}/{detector} of {run.run_id}{has}. {there}. Take them from another"
+        " run, or from a dark run with ops.dark_statistics"
+    )
+
+
+def read_first(run: Run, name: str) -> NDArray[Any]:
+    """Return a dataset of the first file that has it."""
+    has = run.columns[name].rows
+    path = next(f.path for f, n in zip(run.files, has, strict=True) if n >= 0)
+    return read_column(path, name)
+
+
+def pixel_axes(stored: dict[str, NDArray[Any]]) -> int:
+    """Return the number of axes of a map of pixels: 2, or 3 with modules.
+
+    Pedestals of detectors that switch their gain have one more.
+    """
+    same = [v.ndim for k, v in stored.items()
+            if k in (*MASKS, "x", "y", "ix", "iy") and v.ndim >= 2]  # fmt: skip
+    if same:
+        return min(3, min(same))
+    other = [stored[k].ndim for k in SWITCHED if k in stored and stored[k].ndim >= 2]
+    return min(3, min(other, default=3))
+
+
+def on_pixels(
+    values: NDArray[Any], n_pixel_axes: int
+) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Return (dims, values): a module axis always, gain ranges in front."""
+    if n_pixel_axes == 2:
+        values = values[..., np.newaxis, :, :]
+    dims = PIXEL_DIMS if values.ndim == len(PIXEL_DIMS) else (GAIN_RANGE, *PIXEL_DIMS)
+    extra = tuple(f"dim{i}" for i in range(values.ndim - len(dims)))
+    return (*extra, *dims), values
+
+
+def plain(value: NDArray[Any]) -> Any:
+    """Return a small array as what attributes hold."""
+    if value.dtype.kind in "SO":
+        item = value.ravel()[0] if value.size else ""
+        return item.decode(errors="replace") if isinstance(item, bytes) else str(item)
+    return value.item() if value.ndim == 0 else value.tolist()
+
+
+def bad_pixels(run: Run, detector: str) -> NDArray[np.bool_] | None:
+    """Return the bad pixels (module, slow_scan, fast_scan) that the file knows."""
+    for name in MASKS:
+        column = run.columns.get(f"{CONSTANTS}/{detector}/{name}")
+        if column is not None and len(column.shape) in (2, 3):
+            bad = read_first(run, column.name) == 0
+            return bad if bad.ndim == len(PIXEL_DIMS) else bad[np.newaxis]
+    return None
+
+
+def sums(run: Run) -> xr.Dataset:
+    """Return the sums over the whole run; see `Run.sums`."""
+    found = {
+        name.removeprefix(f"{SUMS}/"): read_first(run, name)
+        for name in run.columns
+        if name.startswith(f"{SUMS}/")
+    }
+    on = {k: sum_dims(v.ndim) for k, v in found.items()}
+    lengths: dict[str, set[int]] = {}
+    for k, v in found.items():
+        for d, n in zip(on[k], v.shape, strict=False):
+            lengths.setdefault(d, set()).add(n)
+    variables = {}
+    for k, v in found.items():
+        # Detectors of different size cannot share the axes of pixels.
+        shared = bool(on[k]) and all(len(lengths[d]) == 1 for d in on[k])
+        dims = on[k] if shared else tuple(f"{k}_dim{i}" for i in range(v.ndim))
+        attrs = {UNITS: "adu", LONG_NAME: f"sum of {k} over the run"}
+        variables[k] = (dims, v, attrs)
+    return record(xr.Dataset(variables), "sums", run=run.run_id)
+
+
+def sum_dims(ndim: int) -> tuple[str, ...]:
+    """Return the dims of a sum of images; nothing for one of anything else."""
+    return {2: (SLOW, FAST), 3: PIXEL_DIMS}.get(ndim, ())

@@ -1,0 +1,210 @@
+"""Which event a row of a small-data file is: the ID columns and their flavours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError, InconsistentDataError, UnknownFormatError
+from xfelred.readers.hdf5 import OPEN_FILES, open_group
+from xfelred.readers.lcls_times import LCLS2_EPOCH
+
+Ids = NDArray[np.uint64]
+
+MISSING = -99999  # what the writer puts into integers where it has nothing
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """How a generation of files names its events.
+
+    Attributes
+    ----------
+    name : str
+    column : str
+        Dataset of the IDs.
+    second : str or None
+        Dataset of the fiducials.
+    epoch : int or None
+        Seconds of the unix epoch at which times start; None: IDs tell no time.
+    train : str
+        Long name of the IDs.
+    """
+
+    name: str
+    column: str
+    second: str | None
+    epoch: int | None
+    train: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Datasets that tell events from each other, and are no data."""
+        return frozenset(n for n in (self.column, self.second) if n)
+
+
+FLAVOURS = (
+    Flavour("LCLS1", "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
+    Flavour("LCLS1", "EvtID/time", "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
+    Flavour(
+        "LCLS2", "timestamp", None, LCLS2_EPOCH,
+        "timestamp (seconds since 1990 << 32 | ns)",
+    ),
+    # What xfelred writes for runs of other facilities.
+    Flavour("trains", "trainId", None, None, "train ID"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """The events of a run, sorted by ID, and the row of each.
+
+    Attributes
+    ----------
+    ids : uint64 (event,)
+    file : int32 (event,)
+        Position of its file.
+    row : int64 (event,)
+        Row in that file.
+    n_rows : tuple of int
+        Rows of each file.
+    """
+
+    ids: Ids
+    file: NDArray[np.int32]
+    row: NDArray[np.int64]
+    n_rows: tuple[int, ...]
+
+    def at(self, ids: Ids) -> Events:
+        """Return some of the events."""
+        if len(ids) == len(self.ids):
+            return self
+        i = np.searchsorted(self.ids, ids)
+        return Events(ids, self.file[i], self.row[i], self.n_rows)
+
+
+def flavour_of(group: h5py.Group) -> Flavour | None:
+    """Return how a file names its events, None if it does not."""
+    for flavour in FLAVOURS:
+        if isinstance(group.get(flavour.column), h5py.Dataset):
+            return flavour
+    return None
+
+
+def root(path: str) -> h5py.Group:
+    """Return the root group of a file."""
+    found = open_group(path, "/")
+    if found is None:
+        raise BrokenFileError(f"{path} has no root group")
+    return found
+
+
+def flavour_in(path: str) -> Flavour:
+    """Return how a file names its events; raise UnknownFormatError if it does not."""
+    found = flavour_of(root(path))
+    if found is None:
+        looked = ", ".join(f.column for f in FLAVOURS)
+        raise UnknownFormatError(
+            f"{path} has no column that names events: looked for {looked}. It is no"
+            " small-data file, or its writer did not finish"
+        )
+    return found
+
+
+def read_ids(path: str, column: str) -> Ids:
+    """Return the ID of every row; 0 where the writer had none.
+
+    Raises
+    ------
+    InconsistentDataError
+        If the column does not hold one whole number per row.
+    """
+    values = read_column(path, column)
+    if values.dtype.kind not in "iu":
+        raise InconsistentDataError(
+            f"{column} in {path} is {values.dtype}; IDs of events are whole numbers"
+        )
+    if values.ndim == 2 and values.shape[1] == 2:  # seconds and nanoseconds
+        values = (values[:, 0].astype(np.int64) << 32) | values[:, 1].astype(np.int64)
+    if values.ndim != 1:
+        raise InconsistentDataError(
+            f"{column} in {path} has shape {values.shape}; it needs one ID per row"
+        )
+    if values.dtype.kind == "i":
+        values = np.maximum(values, 0)
+    return values.astype(np.uint64)
+
+
+def read_column(path: str, name: str) -> NDArray[Any]:
+    """Return a whole dataset.
+
+    Raises
+    ------
+    BrokenFileError
+        If it cannot be read, also because a part that it joins is missing.
+    """
+    # HDF5 itself gives zeros for missing parts, without a word.
+    dataset = OPEN_FILES.target(path, name)[1].dataset
+    try:
+        return np.asarray(dataset[()])
+    except (OSError, RuntimeError) as error:
+        raise BrokenFileError(f"cannot read {name} in {path}: {error}") from error
+
+
+def read_events(
+    paths: Sequence[str], column: str, second: str | None, what: str = "event"
+) -> Events:
+    """Return the events of some files, sorted by ID.
+
+    Rows of parallel writers are not in the order of time. An ID that comes again keeps
+    its first row; one warning counts such rows.
+
+    Raises
+    ------
+    InconsistentDataError
+        If the fiducials are not as many as the IDs.
+    """
+    found = [read_ids(path, column) for path in paths]
+    n_rows = tuple(map(len, found))
+    for path, n in zip(paths, n_rows, strict=True):
+        other = root(path).get(second) if second else None
+        if isinstance(other, h5py.Dataset) and other.shape[:1] != (n,):
+            raise InconsistentDataError(
+                f"{path} has {n} rows of {column}, but {second} has shape"
+                f" {other.shape}: its writer did not finish. Copy the file again, or"
+                " write it again"
+            )
+    ids = np.concatenate(found) if found else np.zeros(0, np.uint64)
+    file = np.repeat(np.arange(len(paths), dtype=np.int32), n_rows)
+    row = np.concatenate([np.arange(n, dtype=np.int64) for n in n_rows])
+    return sorted_events(Events(ids, file, row, n_rows), paths[0], what)
+
+
+def sorted_events(events: Events, path: str, what: str) -> Events:
+    """Return events sorted by ID, each once; warn of others."""
+    ids = events.ids
+    if not (ids[:1] > 0).all() or (ids[1:] <= ids[:-1]).any():
+        order = np.argsort(ids, kind="stable")
+        ids = ids[order]
+        first = np.ones(len(ids), bool)
+        first[1:] = ids[1:] != ids[:-1]
+        no_id = ids == 0
+        repeated = int((~first & ~no_id).sum())
+        said = [f"{repeated} rows repeat the ID of an earlier row"] if repeated else []
+        said += [f"{int(no_id.sum())} rows have no ID"] if no_id.any() else []
+        if said:
+            warnings.warn(
+                f"{path}: {' and '.join(said)} and are left out: of {len(ids)} {what}"
+                f" rows {int((first & ~no_id).sum())} remain",
+                stacklevel=6,
+            )
+        keep = order[first & ~no_id]
+        return Events(events.ids[keep], events.file[keep], events.row[keep],
+                      events.n_rows)  # fmt: skip
+    return events

@@ -1,0 +1,209 @@
+"""Detectors of a small-data file and their images, where it has any."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+
+from xfelred.errors import (
+    InconsistentDataError,
+    PropertyNameError,
+    SourceNotFound,
+    did_you_mean,
+    listing,
+)
+from xfelred.names import FIDUCIALS, LONG_NAME, TIME, TRAIN, UNITS
+from xfelred.readers.lcls_smalldata import constants
+from xfelred.readers.lcls_smalldata.columns import (
+    APART,
+    CONSTANTS,
+    DAMAGE,
+    INTG,
+    Column,
+)
+from xfelred.readers.lcls_smalldata.rows import read_sorted
+from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
+from xfelred.readers.lcls_times import event_time
+from xfelred.readers.shot_frames import Labels, ShotImages
+
+if TYPE_CHECKING:
+    from xfelred.readers.lcls_smalldata.run import Run
+
+# Names of detectors begin with their kind: jungfrau1M, epix10k2M, cspad_ds, Rayonix.
+KINDS = (
+    "jungfrau", "epix10k", "epix100", "epixhr", "epixquad", "epixuhr", "epixm", "epix",
+    "cspad", "cs140k", "rayonix", "uxi", "icarus", "pnccd", "opal", "zyla", "andor",
+    "archon", "alvium", "axis", "piranha",
+)  # fmt: skip
+IMAGE_AXES = (2, 3)
+
+
+def detectors(run: Run) -> dict[str, str]:
+    """Return names and kinds of the detectors: with images, or with pedestals."""
+    pedestal = re.compile(rf"{CONSTANTS}/([^/]+)/ped")
+    names = {m[1] for m in map(pedestal.fullmatch, run.columns) if m}
+    names |= {owner(c) for c in run.columns.values() if may_be_image(run, c)}
+    return {name: kind_of(name) for name in sorted(names)}
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a detector, as far as its name tells."""
+    base = name.removeprefix(f"{INTG}/").lower()
+    return next((k for k in KINDS if base.startswith(k)), "image")
+
+
+def owner(column: Column) -> str:
+    """Return the detector that a column belongs to."""
+    return column.name.rpartition("/")[0]
+
+
+def stream_of(name: str) -> str:
+    """Return the stream that a detector belongs to."""
+    return INTG if name.startswith(f"{INTG}/") else "event"
+
+
+def may_be_image(run: Run, column: Column) -> bool:
+    """Return whether a column has two or three axes per event."""
+    inside = column.source == INTG and INTG in run.streams
+    if (column.source in APART and not inside) or column.is_table:
+        return False
+    if "/" not in column.name or column.dtype.kind not in "iuf":
+        return False
+    n_rows = run.stream_events(INTG if inside else "event").n_rows
+    return len(column.shape) - 1 in IMAGE_AXES and column.fits(n_rows)
+
+
+def image_keys(run: Run, name: str) -> list[str]:
+    """Return what a detector has with two or three axes per event."""
+    return [
+        c.name.removeprefix(f"{name}/")
+        for c in run.columns.values()
+        if c.name.startswith(f"{name}/") and may_be_image(run, c)
+    ]
+
+
+def default_key(run: Run, name: str) -> str:
+    """Return which images of a detector are its frames.
+
+    Raises
+    ------
+    SourceNotFound
+        If it has none.
+    """
+    here = image_keys(run, name)
+    found = next((key for key in IMAGE_KEYS if key in here), None)
+    if found is None:
+        other = f" It has {listing(here)}, to be named with key=." if here else ""
+        raise SourceNotFound(
+            f"no frames of {name!r} in {run.run_id}: looked for"
+            f" {', '.join(f'{name}/{k}' for k in IMAGE_KEYS)}.{other} A small-data file"
+            " seldom holds frames; give a recipe those of another run, joined by ID:"
+            " frames={...}, or open that run here"
+        )
+    return found
+
+
+def images_of(run: Run, name: str, key: str) -> ShotImages:
+    """Return where the images of a detector are.
+
+    Raises
+    ------
+    PropertyNameError
+        If it has no such images.
+    """
+    column = image_column(run, name, key)
+    stream = stream_of(name)
+    events = run.stream_events(stream).at(run.stream_ids(stream))
+    target = events.file.copy()
+    lacking = np.array([n < 0 for n in column.rows])
+    target[lacking[events.file]] = -1
+    absent = run.absent(name) if stream == "event" else None
+    if absent is not None:
+        target[absent] = -1
+    shape = column.shape[1:]
+    n_modules = shape[0] if len(shape) > 2 else 1
+    return ShotImages(
+        name=name,
+        ids=events.ids,
+        targets=tuple((f.path, column.name) for f in run.files),
+        target=target,
+        row=events.row,
+        shape=shape,
+        dtype=column.dtype.newbyteorder("="),
+        modules=tuple(range(n_modules)),
+        token=tokenize([f.token() for f in run.files]),
+        chunk=column.chunk,
+        bad=matching_bad(run, name, shape),
+        reader=read_sorted,
+    )
+
+
+def image_column(run: Run, name: str, key: str) -> Column:
+    """Return the column of images; raise an error that says what there is instead."""
+    column = run.columns.get(f"{name}/{key}")
+    if column is None:
+        here = image_keys(run, name)
+        raise PropertyNameError(
+            f"{name} of {run.run_id} has no {key!r}.{did_you_mean(key, here)} Images:"
+            f" {listing(here)}"
+        )
+    if may_be_image(run, column):
+        return column
+    n_rows = run.stream_events(stream_of(name)).n_rows
+    if not column.fits(n_rows):
+        raise InconsistentDataError(
+            f"{column.name} has shape {column.shape}, but {run.run_id} has"
+            f" {sum(n_rows)} rows of events: it has no image for every event"
+        )
+    raise PropertyNameError(
+        f"{column.name} has shape {column.shape[1:]} per event and is no image; read it"
+        f" with run.scalars([{column.name!r}])"
+    )
+
+
+def matching_bad(run: Run, name: str, shape: tuple[int, ...]) -> Any:
+    """Return the bad pixels if they are of the same detector shape, else None."""
+    bad = constants.bad_pixels(run, name.removeprefix(f"{INTG}/"))
+    whole = shape if len(shape) > 2 else (1, *shape)
+    return bad if bad is not None and bad.shape == whole else None
+
+
+def labels_of(run: Run, name: str, key: str) -> Labels:
+    """Return what frames say about themselves."""
+    names = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in run.files]
+    return Labels(
+        facility=run.facility,
+        run_id=run.run_id,
+        fingerprint=str(tokenize(names))[:16],
+        train=run.flavour.train,
+        shots=shot_coordinates(run, stream_of(name)),
+        attrs={"detector_kind": kind_of(name)},
+    )
+
+
+def shot_coordinates(run: Run, stream: str) -> dict[str, xr.Variable]:
+    """Return the time, and the fiducials, of the events of a stream."""
+    ids = run.stream_ids(stream)
+    found = {}
+    if run.flavour.epoch is not None:
+        found[TIME] = event_time(ids, run.flavour.epoch)
+    second = run.flavour.second
+    if stream == "event" and second is not None and second in run.columns:
+        attrs = {UNITS: "1", LONG_NAME: "fiducials of the event"}
+        values = run.read(run.columns[second], "event")
+        found[FIDUCIALS] = xr.Variable(TRAIN, values, attrs)
+    return found
+
+
+def absent(run: Run, source: str) -> Any:
+    """Return bool (event,) where ``damage/<source>`` says that data are absent."""
+    column = run.columns.get(f"{DAMAGE}/{source}")
+    if column is None or len(column.shape) != 1:
+        return None
+    if not column.fits(run.events.n_rows):
+        return None
+    return run.read(column, "event") == 0

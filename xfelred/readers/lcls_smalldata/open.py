@@ -1,0 +1,159 @@
+"""Opening LCLS small data: one file, or the parts that the processes of a job wrote."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from xfelred.errors import (
+    BrokenFileError,
+    InconsistentDataError,
+    MultiRunError,
+    listing,
+)
+from xfelred.readers.lcls_smalldata.columns import file_at
+from xfelred.readers.lcls_smalldata.ids import (
+    Events,
+    flavour_in,
+    flavour_of,
+    read_events,
+    root,
+)
+from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.paths import candidates
+
+PART = re.compile(r"(.+)_part\d+")
+NUMBER = re.compile(r"[Rr]un_?0*(\d+)")
+# What the calibration suite writes; it has timestamps too.
+SUITE = ("frames", "detectorData")
+# Groups of small data; a lone column "timestamp" or "trainId" is no sign of it.
+GROUPS = (
+    "Sums", "UserDataCfg", "damage", "ebeam", "epics", "epics_archiver", "evr",
+    "gas_detector", "intg", "lightStatus", "scan", "timing", "tt", "userValues",
+)  # fmt: skip
+
+
+def recognises(path: str) -> bool:
+    """Return whether a file is laid out as small data."""
+    try:
+        with h5py.File(path, "r") as file:
+            return is_small_data(file)
+    except (OSError, RuntimeError):
+        return False
+
+
+def is_small_data(file: h5py.Group) -> bool:
+    """Return whether a file names events, and has data of them."""
+    flavour = flavour_of(file)
+    if flavour is None or any(name in file for name in SUITE):
+        return False
+    if flavour.second is not None:  # no other files have such a name
+        return True
+    ids = file[flavour.column]
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        return False
+    return any(name in file for name in GROUPS) or any(
+        isinstance(item, h5py.Group) and has_rows(item, len(ids))
+        for item in map(file.get, file)
+    )
+
+
+def has_rows(group: h5py.Group, n: int) -> bool:
+    """Return whether a group has a dataset of `n` rows."""
+    found = (group.get(name) for name in group)
+    return any(isinstance(d, h5py.Dataset) and d.shape[:1] == (n,) for d in found)
+
+
+def open_source(
+    source: Any, run: Any = None, data: Any = "default", include: str = "*"
+) -> Run:
+    """Open a run; see `xfelred.open_run`.
+
+    Raises
+    ------
+    UnknownFormatError
+        If the file names no events.
+    MultiRunError
+        If there are several files that are not parts of one run.
+    BrokenFileError
+        If a file cannot be opened.
+    InconsistentDataError
+        If parts are not of one kind, or ID columns contradict each other.
+    ValueError
+        If `run` is given and is not the run of the file.
+    """
+    if isinstance(source, Run):
+        return source
+    paths = ordered_parts(candidates(source))
+    check_run(run, run_id(paths[0]))
+    try:
+        flavours = {flavour_in(path) for path in paths}
+    except BrokenFileError as error:
+        raise (locked(str(source), error) if is_locked(error) else error) from error
+    if len(flavours) > 1:
+        raise InconsistentDataError(
+            f"parts of a run name their events differently: {listing(paths)} have"
+            f" {listing(sorted(f.column for f in flavours))}"
+        )
+    flavour = flavours.pop()
+    events = read_events(paths, flavour.column, flavour.second)
+    return Run(
+        files=tuple(map(file_at, paths)),
+        run_id=run_id(paths[0]),
+        flavour=flavour,
+        events=events,
+        slow=slow_events(paths),
+        ids=events.ids,
+    )
+
+
+def check_run(run: Any, name: str) -> None:
+    """Raise ValueError if a run is asked for that is not the one of a file."""
+    number = NUMBER.search(name)
+    same = number is not None and str(run).lower().lstrip("run0") == number[1]
+    if run is not None and not same:
+        raise ValueError(f"the file is of {name}, not of run {run!r}; leave out `run`")
+
+
+def slow_events(paths: list[str]) -> Events | None:
+    """Return the rows of the slow detectors of ``intg``, None if there are none."""
+    column = "intg/timestamp"
+    found = [isinstance(root(path).get(column), h5py.Dataset) for path in paths]
+    return read_events(paths, column, None, "intg") if all(found) else None
+
+
+def ordered_parts(paths: list[str]) -> list[str]:
+    """Return files in the order of their parts.
+
+    A file that joins its parts stands for them.
+
+    Raises
+    ------
+    MultiRunError
+        If they are not parts of one run.
+    """
+    known = [p for p in paths if len(paths) == 1 or recognises(p)] or paths
+    stems = {p: Path(p).stem for p in known}
+    joined = [p for p in known if not PART.fullmatch(stems[p])]
+    if len(joined) == 1:
+        prefix = f"{stems[joined[0]]}_part"
+        if all(p in joined or stems[p].startswith(prefix) for p in known):
+            return joined
+    runs = {run_id(p) for p in known}
+    if len(known) > 1 and (joined or len(runs) > 1):
+        raise MultiRunError(
+            f"{len(known)} small-data files are not parts of one run: {listing(known)}."
+            " Open one of them; runs are joined by run.align or xarray"
+        )
+    return sorted(known, key=lambda p: (len(stems[p]), stems[p]))
+
+
+def run_id(path: str) -> str:
+    """Return the name of the run: that of the file, without the number of a part."""
+    stem = Path(path).stem
+    part = PART.fullmatch(stem)
+    return part[1] if part else stem

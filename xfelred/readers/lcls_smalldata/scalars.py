@@ -1,0 +1,199 @@
+"""Values per event, joined by ID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import (
+    InconsistentDataError,
+    PropertyNameError,
+    did_you_mean,
+    listing,
+)
+from xfelred.names import LONG_NAME, TRAIN, UNITS
+from xfelred.provenance import record
+from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
+from xfelred.readers.lcls_smalldata.ids import MISSING
+from xfelred.readers.lcls_smalldata.units import units_of
+
+if TYPE_CHECKING:
+    from xfelred.readers.lcls_smalldata.run import Run
+
+STREAMS = ("event", INTG)
+IMAGE_KEYS = ("calib", "full_area", "full", "raw")
+WHERE = {"Sums": "run.sums", "UserDataCfg": "run.constants(detector)"}
+
+
+def scalars(
+    run: Run,
+    keys: str | Iterable[str],
+    stream: str,
+    missing: str,
+    missing_keys: str,
+    use_damage: bool,
+) -> xr.Dataset:
+    """Return values per event; see `Run.scalars`."""
+    for name, value, choices in (
+        ("missing", missing, ("nan", "keep")),
+        ("missing_keys", missing_keys, ("raise", "ignore")),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {choices}, not {value!r}")
+    asked = [keys] if isinstance(keys, str) else [str(k) for k in keys]
+    names = chosen_names(run, asked, stream, missing_keys)
+    found = {}
+    for name in names:
+        column = run.column(name, stream)
+        values = run.read(column, stream)
+        if use_damage:
+            values = without_absent(run, values, name, stream)
+        if missing == "nan":
+            values = with_nan(values)
+        found[name] = labelled(name, values)
+    out = xr.Dataset(found, coords=event_coordinates(run, stream))
+    return record(
+        out, "scalars", keys=asked, missing=missing, run=run.run_id, stream=stream,
+        use_damage=use_damage,
+    )  # fmt: skip
+
+
+def event_coordinates(run: Run, stream: str = "event") -> dict[str, Any]:
+    """Return ``train`` and what else tells events, with units and long names."""
+    train = (TRAIN, run.stream_ids(stream), {UNITS: "1", LONG_NAME: run.flavour.train})
+    return {TRAIN: train, **run.shot_coordinates(stream)}
+
+
+def per_event(run: Run, stream: str) -> dict[str, Column]:
+    """Return the columns of a stream that have a row for every event, by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such stream.
+    """
+    if stream not in run.streams:
+        raise ValueError(
+            f"no stream {stream!r} in {run.run_id}; there are {listing(run.streams)}"
+        )
+    n_rows = run.stream_events(stream).n_rows
+    found = {}
+    for column in run.columns.values():
+        inside = column.source == INTG
+        if inside != (stream == INTG) or not column.fits(n_rows):
+            continue
+        name = column.name.removeprefix(f"{INTG}/") if inside else column.name
+        ids = {"timestamp"} if inside else run.flavour.names
+        if name not in ids and not column.is_table and (inside or not apart(column)):
+            found[name] = column
+    return found
+
+
+def apart(column: Column) -> bool:
+    """Return whether a column stands in a group that is not per event."""
+    return column.source in APART
+
+
+def chosen_names(
+    run: Run, asked: list[str], stream: str, missing_keys: str
+) -> list[str]:
+    """Return the columns that names and globs choose, each once.
+
+    Raises
+    ------
+    PropertyNameError
+        If there is none of a name.
+    """
+    known = per_event(run, stream)
+    found: dict[str, None] = {}
+    for key in asked:
+        here = [key] if key in known else []
+        if not here and any(c in key for c in "*?["):
+            here = [n for n, c in known.items() if fnmatchcase(n, key) and small(c)]
+        if not here and is_length(run, key, stream):
+            here = [key]
+        if not here and missing_keys == "raise":
+            raise no_column(run, key, stream, known)
+        found |= dict.fromkeys(here)
+    return list(found)
+
+
+def small(column: Column) -> bool:
+    """Return whether a glob may choose a column: whole images would fill the memory."""
+    is_image = len(column.shape) >= 3
+    return not (is_image and column.name.rpartition("/")[2] in IMAGE_KEYS)
+
+
+def is_length(run: Run, key: str, stream: str) -> bool:
+    """Return whether a name is that of the numbers of entries of a table."""
+    return stream == "event" and key in run.columns and bool(LENGTH.fullmatch(key))
+
+
+def no_column(
+    run: Run, key: str, stream: str, known: dict[str, Column]
+) -> PropertyNameError | InconsistentDataError:
+    """Return the error for a column that is not there, or is not per event."""
+    column = run.columns.get(f"{INTG}/{key}" if stream == INTG else key)
+    n_rows = sum(run.stream_events(stream).n_rows)
+    if column is None:
+        return PropertyNameError(
+            f"no {key!r} among the values per event of {run.run_id}."
+            f"{did_you_mean(key, known)} There are {listing(known, 12)}; globs such as"
+            " 'ipm2/*' work too. missing_keys='ignore' leaves out what is not there"
+        )
+    if column.is_table:
+        table = key.rpartition("/")[0] if "/var_" in key else key
+        return PropertyNameError(
+            f"{key!r} has several entries per event; read it with run.table({table!r})"
+        )
+    if column.source == INTG:
+        return PropertyNameError(
+            f"{key!r} has one row per shot of the slow detector; read it with"
+            f" run.scalars({key.removeprefix('intg/')!r}, stream='intg')"
+        )
+    if apart(column) or column.name in run.flavour.names:
+        how = WHERE.get(column.source, "h5py")
+        what = "the coordinate 'train'" if column.name in run.flavour.names else how
+        return PropertyNameError(f"{key!r} is not per event; it is in {what}")
+    return InconsistentDataError(
+        f"{key} has shape {column.shape}, but {run.run_id} has {n_rows} rows of events:"
+        " it has no row for every event"
+    )
+
+
+def with_nan(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers that hold -99999 as float64 with NaN; others as they are."""
+    if values.dtype.kind != "i" or np.iinfo(values.dtype).min > MISSING:
+        return values
+    gone = values == MISSING
+    if not gone.any():
+        return values
+    out = values.astype(np.float64)
+    out[gone] = np.nan
+    return out
+
+
+def without_absent(
+    run: Run, values: NDArray[Any], name: str, stream: str
+) -> NDArray[Any]:
+    """Return values with NaN where the column ``damage`` says there were no data."""
+    source = name.partition("/")[0]
+    absent = run.absent(source) if stream == "event" and source != DAMAGE else None
+    if absent is None or not absent.any() or values.dtype.kind not in "iufb":
+        return values
+    out = values if values.dtype.kind == "f" else with_nan(values).astype(np.float64)
+    out = out.copy()
+    out[absent] = np.nan
+    return out
+
+
+def labelled(name: str, values: NDArray[Any]) -> xr.Variable:
+    """Return values per event with names for their axes."""
+    extra = [f"{name}_dim{i}" for i in range(values.ndim - 1)]
+    attrs = {UNITS: units_of(name), LONG_NAME: name.replace("/", " ")}
+    return xr.Variable((TRAIN, *extra), values, attrs)

@@ -1,0 +1,158 @@
+"""Tables with several entries per event: ``var_*`` and ``ragged_*``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.errors import (
+    InconsistentDataError,
+    PropertyNameError,
+    did_you_mean,
+    listing,
+)
+from xfelred.lazy import Rows
+from xfelred.names import ENTRY, LONG_NAME, PULSE, TRAIN, UNITS
+from xfelred.provenance import record
+from xfelred.readers.hdf5 import read_rows
+from xfelred.readers.hdf5_direct import expanded
+from xfelred.readers.lcls_smalldata.columns import Column
+from xfelred.readers.lcls_smalldata.ids import read_column
+
+if TYPE_CHECKING:
+    from xfelred.readers.lcls_smalldata.run import Run
+
+GAP = 4096  # entries that are read for nothing rather than started anew behind them
+
+
+def table(run: Run, name: str) -> xr.Dataset:
+    """Return the entries of a table; see `Run.table`."""
+    name = name.strip("/")
+    fields = [c for c in run.columns.values() if c.name.startswith(f"{name}/")]
+    if fields and f"{name}_len" in run.columns:
+        found, counts = var_table(run, name, fields)
+    elif name in run.columns and run.columns[name].is_table:
+        found, counts = ragged_table(run, run.columns[name])
+    else:
+        raise no_table(run, name)
+    train = np.repeat(run.ids, counts)
+    coords = {
+        TRAIN: (ENTRY, train, {UNITS: "1", LONG_NAME: run.flavour.train}),
+        PULSE: (ENTRY, np.zeros(len(train), np.int64), {
+            UNITS: "1", LONG_NAME: "pulse ID",
+        }),
+    }  # fmt: skip
+    variables = {
+        k: ((ENTRY, *(f"{k}_dim{i}" for i in range(v.ndim - 1))), v, {
+            UNITS: "1", LONG_NAME: f"{name.rpartition('/')[2]} {k}",
+        })
+        for k, v in found.items()
+    }  # fmt: skip
+    return record(xr.Dataset(variables, coords), "table", name=name, run=run.run_id)
+
+
+def tables(run: Run) -> list[str]:
+    """Return the names of the tables of a run."""
+    found = set()
+    for name, column in run.columns.items():
+        if column.is_table:
+            inside = "/var_" in f"/{name}"
+            found.add(name.rpartition("/")[0] if inside and is_field(run, name) else (
+                name.removesuffix("_len") if inside else name
+            ))  # fmt: skip
+    return sorted(found)
+
+
+def is_field(run: Run, name: str) -> bool:
+    """Return whether a dataset is a field of a table with a column of lengths."""
+    return f"{name.rpartition('/')[0]}_len" in run.columns
+
+
+def no_table(run: Run, name: str) -> PropertyNameError:
+    """Return the error for a table that is not there."""
+    known = tables(run)
+    return PropertyNameError(
+        f"no table {name!r} in {run.run_id}.{did_you_mean(name, known)} There are"
+        f" {listing(known)}"
+    )
+
+
+def var_table(
+    run: Run, name: str, fields: list[Column]
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Return the fields of a ``var_*`` group, and the number of entries per event."""
+    events = run.events.at(run.ids)
+    counts = np.zeros(len(events.ids), np.int64)
+    first = np.zeros(len(events.ids), np.int64)
+    for i, file in enumerate(run.files):
+        here = events.file == i
+        if run.columns[f"{name}_len"].rows[i] < 0:
+            continue
+        lengths = np.maximum(read_column(file.path, f"{name}_len").astype(np.int64), 0)
+        check_lengths(run, name, fields, i, lengths)
+        counts[here] = lengths[events.row[here]]
+        first[here] = (np.cumsum(lengths) - lengths)[events.row[here]]
+    out = {}
+    place = np.cumsum(counts) - counts
+    for field in fields:
+        values = np.empty((int(counts.sum()), *field.shape[1:]), field.dtype)
+        for i, file in enumerate(run.files):
+            here = (events.file == i) & (counts > 0)
+            rows = Rows(first[here], counts[here], place[here])
+            read_entries(file.path, field, rows, values)
+        out[field.name.removeprefix(f"{name}/")] = values
+    return out, counts
+
+
+def read_entries(path: str, field: Column, rows: Rows, out: NDArray[Any]) -> None:
+    """Read entries of many events: neighbours at once, then each to its place."""
+    if not len(rows.start):
+        return
+    order = np.argsort(rows.start)
+    start, count, place = rows.start[order], rows.count[order], rows.place[order]
+    end = start + count
+    new = np.ones(len(start), bool)
+    new[1:] = start[1:] - end[:-1] > GAP
+    begin = np.flatnonzero(new)
+    length = end[np.append(begin[1:], len(start)) - 1] - start[begin]
+    at = np.cumsum(length) - length
+    buffer = np.empty((int(length.sum()), *out.shape[1:]), out.dtype)
+    entry = tuple(slice(0, n, 1) for n in out.shape[1:])
+    read_rows(path, field.name, Rows(start[begin], length, at), entry, buffer)
+    run = np.cumsum(new) - 1
+    inside = at[run] + start - start[begin][run]
+    out[expanded(place, count)] = buffer[expanded(inside, count)]
+
+
+def check_lengths(
+    run: Run, name: str, fields: list[Column], i: int, lengths: NDArray[np.int64]
+) -> None:
+    """Raise InconsistentDataError if a table has fewer entries than its lengths say."""
+    if len(lengths) != run.events.n_rows[i]:
+        raise InconsistentDataError(
+            f"{name}_len has {len(lengths)} rows, but {run.files[i].path} has"
+            f" {run.events.n_rows[i]} rows of events"
+        )
+    total = int(lengths.sum())
+    for field in fields:
+        if field.rows[i] < total:
+            raise InconsistentDataError(
+                f"{field.name} in {run.files[i].path} has {field.rows[i]} entries, but"
+                f" {name}_len asks for {total}"
+            )
+
+
+def ragged_table(
+    run: Run, column: Column
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Return the entries of a dataset of arrays of different lengths."""
+    rows = run.read(column, "event")
+    parts = [np.asarray(r) if np.ndim(r) else np.zeros(0) for r in rows]
+    counts = np.array([len(p) for p in parts], np.int64)
+    filled = [p for p in parts if len(p)]
+    values = np.concatenate(filled) if filled else np.zeros(0)
+    # ragged_<function>_<field>
+    return {column.name.rpartition("_")[2]: values}, counts

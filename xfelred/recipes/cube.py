@@ -1,0 +1,269 @@
+"""Cubes: the binned scalars and frames of a run, lazily."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xfelred import __version__
+from xfelred import ops as ops
+from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
+from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
+from xfelred.ops.bin_labels import Labels, bin_labels
+from xfelred.provenance import record
+from xfelred.recipes.cube_detectors import constants_of, detector_frames
+from xfelred.recipes.cube_outputs import assembled, processed
+from xfelred.recipes.cube_recipe import CubeRecipe
+from xfelred.recipes.cube_shots import CubeShots, cube_shots
+
+ALWAYS = ("sum", "mean")  # of the variables that are binned by
+RESULTS = ("sum", "count", "mean", "var", "sem")
+
+
+@dataclass(frozen=True, eq=False)
+class CubePlan:
+    """A cube before its frames are binned.
+
+    Attributes
+    ----------
+    run : run
+    recipe : CubeRecipe
+    shots : CubeShots
+    compat : bool
+        Bins and empty bins as in the cubes of smalldata_tools.
+    frames : dict of str to DataArray
+        Corrected frames of every detector, lazy.
+    """
+
+    run: Any
+    recipe: CubeRecipe
+    shots: CubeShots
+    compat: bool
+    frames: dict[str, xr.DataArray]
+
+    @property
+    def name(self) -> str:
+        """Such as ``cube_xpptest01_Run0042_delay``; the stem of file names."""
+        axes = "-".join(n.replace("/", "__") for n in self.recipe.model.bins) or "all"
+        first = next(iter(self.recipe.model.filters), "filter1")
+        chosen = self.shots.filter_name
+        more = "" if chosen in (first, "filter1") else f"_{chosen}"
+        return f"cube_{self.run.run_id.replace('/', '_')}_{axes}{more}"
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Quantities of every variable and detector."""
+        return tuple(self.recipe.model.quantities)
+
+    def labels(self, data: xr.DataArray | xr.Dataset) -> Labels:
+        """Return the bin of every shot of an array or a Dataset."""
+        reference = data if isinstance(data, xr.DataArray) else self.scalars_array
+        return bin_labels(
+            xr.Dataset(), reference, self.shots.by, self.shots.where, self.compat
+        )
+
+    @property
+    def scalars_array(self) -> xr.DataArray:
+        """An array on the shots of the scalars."""
+        return self.shots.where
+
+    def where(self, name: str) -> xr.DataArray:
+        """Return the shots whose frames of a detector are binned."""
+        limit = self.recipe.model.detectors[name].max_shots_per_bin
+        if limit is None:
+            return self.shots.where
+        return first_shots(self.labels(self.shots.where), self.shots.where, limit)
+
+    def scalar_results(self) -> xr.Dataset:
+        """Return counts of shots and the binned values; small, in memory."""
+        model = self.recipe.model
+        axes = [spec.variable or name for name, spec in model.bins.items()]
+        rest = [v for v in model.variables if v not in axes]
+        options: dict[str, Any] = {"where": self.shots.where, "compat": self.compat}
+        by = self.shots.by
+        counted = xr.Dataset({"": xr.zeros_like(self.shots.where, np.int8)})
+        out = ops.bin_frames(counted, by, quantities=("count",), **options)
+        out = out.drop_vars("_count")
+        for names, more in ((axes, ALWAYS), (rest, ())):
+            if names:
+                wanted = tuple(q for q in RESULTS if q in (*self.quantities, *more))
+                ds = self.shots.scalars[names]
+                found = ops.bin_frames(ds, by, quantities=wanted, **options)
+                out = out.assign(found.drop_vars("n_shots").data_vars)
+        return out
+
+    def detector_results(self, name: str) -> xr.Dataset:
+        """Return the binned frames of a detector, lazy."""
+        spec = self.recipe.model.detectors[name]
+        frames = self.frames[name].rename(name)
+        wanted = {*self.quantities, "count", *(p.on for p in spec.det_proc)}
+        return ops.bin_frames(
+            frames, self.shots.by, where=self.where(name), skipna=spec.skipna,
+            quantities=tuple(q for q in RESULTS if q in wanted), compat=self.compat,
+        )  # fmt: skip
+
+    def finished(self, detectors: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """Return the cube made of the scalars and the binned frames.
+
+        Parameters
+        ----------
+        detectors : mapping of str to Dataset
+            As `detector_results` gives them, lazy or in memory.
+        """
+        cube = self.scalar_results()
+        parts = [self.finished_detector(n, ds) for n, ds in detectors.items()]
+        for part in parts:
+            cube = cube.assign_coords(part.coords).assign(part.data_vars)
+        if LASER_ON in cube.dims:
+            cube = cube.drop_vars([f"{LASER_ON}_edges"], errors="ignore")
+            attrs = {UNITS: "1", LONG_NAME: "pump laser on"}
+            cube = cube.assign_coords({LASER_ON: (LASER_ON, [True, False], attrs)})
+        cube.attrs = self.attributes(cube.attrs)
+        return record(
+            cube, "make_cube", *self.frames.values(), recipe=self.recipe.sha256,
+            filter=self.shots.filter_name, compat=self.compat,
+        )  # fmt: skip
+
+    def finished_detector(self, name: str, binned: xr.Dataset) -> xr.Dataset:
+        """Return what a cube holds of one detector."""
+        spec = self.recipe.model.detectors[name]
+        constants = constants_of(self.run, name)
+        out: dict[str, xr.DataArray] = {}
+        for step in spec.det_proc:
+            source = binned[f"{name}_{step.on}"]
+            try:
+                out |= processed(source, f"{name}_{step.name}", step, constants)
+            except (XfelredError, ValueError) as error:
+                key = f"detectors.{name}.det_proc"
+                raise self.recipe.error(key, str(error)) from error
+        count = binned[f"{name}_count"]
+        pixels = [d for d in count.dims if d not in binned["n_shots"].dims]
+        shots = count.max(pixels) if pixels else count
+        shots.attrs = {UNITS: "1", LONG_NAME: f"shots with data of {name}"}
+        out = {f"{name}_shots": shots.rename(f"{name}_shots"), **out}
+        for quantity in self.quantities:
+            value = binned[f"{name}_{quantity}"]
+            whole = {"slow_scan", "fast_scan"} <= set(value.dims)
+            out[f"{name}_{quantity}"] = (
+                assembled(value, constants) if spec.image and whole else value
+            )
+        return xr.Dataset(out)
+
+    def attributes(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of a cube."""
+        recipe = json.dumps(self.recipe.to_dict(), sort_keys=True)
+        return {
+            "run_id": self.run.run_id,
+            "facility": self.run.facility,
+            "recipe": recipe,
+            "xfelred_config": json.dumps(self.recipe.model.model_dump(mode="json")),
+            "cut_flow": self.shots.flow_json,
+            "n_outside": int(attrs.get("n_outside", 0)),
+            "filter": self.shots.filter_name,
+            VERSION: __version__,
+            FINGERPRINT: ", ".join(
+                sorted(
+                    {str(f.attrs.get(FINGERPRINT, "")) for f in self.frames.values()}
+                )
+            ),
+        }
+
+
+def first_shots(labels: Labels, where: xr.DataArray, limit: int) -> xr.DataArray:
+    """Return the first `limit` shots of every bin, in shot order."""
+    flat = labels.shots.transpose(*where.dims).values.reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    ranked = flat[order]
+    starts = np.searchsorted(ranked, ranked)
+    rank = np.empty(len(flat), np.int64)
+    rank[order] = np.arange(len(flat)) - starts
+    taken = (flat >= 0) & (rank < limit)
+    return where.copy(data=taken.reshape(where.shape))
+
+
+def cube_plan(
+    run: Any,
+    recipe: Any,
+    *,
+    filter: str | None = None,
+    frames: Mapping[str, xr.DataArray] | None = None,
+    compat: bool | None = None,
+) -> CubePlan:
+    """Return a cube before its frames are binned; reads scalars and constants only."""
+    checked = CubeRecipe.of(recipe)
+    given = dict(frames or {})
+    known = [*run.detectors, *given]
+    for name, spec in checked.model.detectors.items():
+        if name not in known and spec.frames is None:
+            raise checked.error(
+                f"detectors.{name}",
+                f"no detector {name!r} in {run.run_id}.{did_you_mean(name, known)}"
+                f" There are: {listing(known)}",
+            )
+    unused = [n for n in given if n not in checked.model.detectors]
+    if unused:
+        raise ConfigError(
+            f"frames= has {listing(unused)}, but the recipe names the detectors"
+            f" {listing(checked.model.detectors)}"
+        )
+    shots = cube_shots(run, checked, filter)
+    lazy = {
+        name: detector_frames(run, checked, name, given)
+        for name in checked.model.detectors
+    }
+    for name, array in lazy.items():
+        if TRAIN not in array.coords:
+            raise ConfigError(
+                f"frames of {name!r} have no train IDs, by which shots are joined"
+            )
+    strict = checked.model.output.compat if compat is None else compat
+    return CubePlan(run, checked, shots, strict, lazy)
+
+
+def make_cube(
+    run: Any,
+    recipe: Any,
+    *,
+    filter: str | None = None,
+    frames: Mapping[str, xr.DataArray] | None = None,
+    compat: bool | None = None,
+) -> xr.Dataset:
+    """Return a cube as a Dataset; frames are read when it is computed.
+
+    Parameters
+    ----------
+    run : Run
+        Of any facility.
+    recipe : CubeRecipe, path or dict
+    filter : str, optional
+        Which of the recipe's filters; by default the first.
+    frames : dict of str to DataArray, optional
+        Frames of detectors, with a coordinate ``train``, joined by ID.
+    compat : bool, optional
+        Bins and empty bins as in the cubes of smalldata_tools; by default what the
+        recipe says (``output.compat``).
+
+    Returns
+    -------
+    Dataset (laser_on, <bins>, ...)
+        ``n_shots``; ``<v>_sum, _count, _mean, _var`` of each binned variable, each
+        variable and each detector, as chosen by ``quantities``; ``<det>_shots``;
+        outputs of ``det_proc`` as ``<det>_<name>_<output>``. Coordinates: bins and
+        ``<bin>_edges``. Attributes: ``recipe`` and ``cut_flow`` (JSON), ``n_outside``,
+        ``run_id``, provenance. Frames are lazy, the rest is in memory.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe is wrong, or names what the run does not have.
+    SelectionEmptyError
+        If no shot passes the filter; it has the table as ``cut_flow``.
+    """
+    plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
+    found = {name: plan.detector_results(name) for name in plan.frames}
+    return plan.finished(found)

@@ -1,0 +1,191 @@
+"""Frames of a detector as a cube recipe wants them: calibrated, corrected, cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred import ops
+from xfelred.errors import ConfigError, MissingConstantError, XfelredError
+from xfelred.lazy import map_frames
+from xfelred.names import BAD_PIXELS
+from xfelred.ops.companions import matching
+from xfelred.provenance import record
+from xfelred.readers.open import open_run
+from xfelred.recipes.cube_recipe import CubeRecipe
+from xfelred.recipes.models import CommonModeSpec, DetectorSpec, ThresholdSpec
+
+NOISE = "noise"
+
+
+def detector_frames(
+    run: Any, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+) -> xr.DataArray:
+    """Return the corrected frames of a detector; nothing is read but constants.
+
+    Raises
+    ------
+    ConfigError
+        If the run has no such detector, or a correction does not fit it.
+    """
+    spec = recipe.model.detectors[name]
+    key = f"detectors.{name}"
+    try:
+        frames = raw_frames(run, recipe, name, given)
+        return corrected(frames, run, name, spec)
+    except ConfigError:
+        raise
+    except (XfelredError, ValueError, TypeError) as error:
+        raise recipe.error(key, str(error)) from error
+
+
+def raw_frames(
+    run: Any, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+) -> xr.DataArray:
+    """Return the frames before any correction."""
+    spec = recipe.model.detectors[name]
+    if name in given:
+        return given[name]
+    if spec.frames is None:
+        found: xr.DataArray = run.frames(name, spec.key, bad_pixels="keep")
+        return found
+    base = os.path.dirname(recipe.source.name)
+    source = spec.frames.source
+    if os.sep in source or os.path.exists(os.path.join(base, source)):
+        source = os.path.join(base, source)
+    other = open_run(source)
+    elsewhere: xr.DataArray = other.frames(
+        spec.frames.detector or name, spec.frames.key or spec.key, bad_pixels="keep"
+    )
+    return elsewhere
+
+
+def corrected(
+    frames: xr.DataArray, run: Any, name: str, spec: DetectorSpec
+) -> xr.DataArray:
+    """Return frames after calibration, common mode, bad pixels and threshold."""
+    bad = frames.coords.get(BAD_PIXELS)
+    frames = frames.drop_vars(BAD_PIXELS, errors="ignore")
+    constants = constants_of(run, name)
+    if bad is None and BAD_PIXELS in constants:
+        bad = constants[BAD_PIXELS]
+    applied = bad if spec.bad_pixels == "apply" else None
+    if spec.calibrate is not None:
+        frames = calibrated(frames, constants, spec, applied)
+    elif spec.common_mode is not None:
+        frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
+    if applied is not None and spec.calibrate is None:
+        frames = frames if frames.dtype.kind == "f" else frames.astype(np.float32)
+        frames = ops.apply_bad_pixels(frames, applied)
+    if spec.threshold is not None:
+        frames = above(frames, spec.threshold, constants)
+    return frames
+
+
+def calibrated(
+    frames: xr.DataArray,
+    constants: xr.Dataset,
+    spec: DetectorSpec,
+    bad: xr.DataArray | None,
+) -> xr.DataArray:
+    """Return frames calibrated with the constants of the run."""
+    if "pedestal" not in constants:
+        raise MissingConstantError(
+            f"calibrate: {spec.calibrate} needs a pedestal; the run has"
+            f" {', '.join(map(str, constants)) or 'no constants'}"
+        )
+    if spec.bad_pixels == "keep":
+        constants = constants.drop_vars(BAD_PIXELS, errors="ignore")
+    mode: Any = spec.common_mode
+    if isinstance(mode, CommonModeSpec):
+        mode = mode.model_dump()
+    elif isinstance(mode, list):
+        mode = tuple(mode)
+    return ops.calibrate(
+        frames, constants, kind=str(spec.calibrate), common_mode=mode, bad_pixels=bad
+    )
+
+
+def constants_of(run: Any, name: str) -> xr.Dataset:
+    """Return the constants of a detector, empty if the run has none."""
+    try:
+        found: xr.Dataset = run.constants(name)
+    except (XfelredError, KeyError):
+        return xr.Dataset()
+    return found
+
+
+def without_common_mode(
+    frames: xr.DataArray,
+    mode: CommonModeSpec | int | list[float],
+    bad: xr.DataArray | None,
+    constants: xr.Dataset,
+    name: str,
+) -> xr.DataArray:
+    """Return frames without their common mode."""
+    if isinstance(mode, CommonModeSpec):
+        options = mode.model_dump(exclude={"groups"})
+        return ops.subtract_common_mode(
+            frames, tuple(mode.groups), bad_pixels=bad, **options
+        )
+    kinds = ("jungfrau", "epix10ka", "epix100", "epixhr", "cspad2x2", "cspad", "pnccd",
+             "uxi", "icarus")  # fmt: skip
+    kind = next((k for k in kinds if k in name.lower().replace("10k", "10ka", 1)), None)
+    kind = kind or next((k for k in kinds if k in name.lower()), None)
+    if kind is None:
+        raise ValueError(
+            f"common_mode {mode}: the name {name!r} does not tell the detector; give"
+            " groups and segment instead"
+        )
+    cmpars = None if isinstance(mode, int) else tuple(mode)
+    number = mode if isinstance(mode, int) else None
+    return ops.subtract_common_mode_lcls(
+        frames, number, detector=kind, cmpars=cmpars, bad_pixels=bad,
+        noise=constants.get(NOISE),
+    )  # fmt: skip
+
+
+def above(
+    frames: xr.DataArray, threshold: float | ThresholdSpec, constants: xr.Dataset
+) -> xr.DataArray:
+    """Return frames in which pixels outside a threshold are 0.
+
+    Raises
+    ------
+    MissingConstantError
+        If the threshold is in units of the noise, which the run does not have.
+    """
+    if isinstance(threshold, ThresholdSpec) and threshold.noise is not None:
+        if NOISE not in constants:
+            raise MissingConstantError("threshold: the run has no noise of the pixels")
+        noise = constants[NOISE]
+        if "gain_range" in noise.dims:
+            noise = noise.isel(gain_range=0)
+        low = matching(noise, frames, NOISE) * threshold.noise
+        out = map_frames(cut_below, frames, low.astype(np.float64), dtype=frames.dtype)
+        return record(out, "threshold", frames, noise=threshold.noise)
+    if isinstance(threshold, ThresholdSpec):
+        limits = (threshold.low, threshold.high)
+    else:
+        limits = (threshold, None)
+    lo = -np.inf if limits[0] is None else limits[0]
+    hi = np.inf if limits[1] is None else limits[1]
+    out = map_frames(cut_outside, frames, lo=lo, hi=hi, dtype=frames.dtype)
+    return record(out, "threshold", frames, low=limits[0], high=limits[1])
+
+
+def cut_below(x: NDArray[Any], low: NDArray[np.float64]) -> NDArray[Any]:
+    """Return values with 0 where they are below a limit of each pixel."""
+    out: NDArray[Any] = np.where(x < low, x.dtype.type(0), x)
+    return out
+
+
+def cut_outside(x: NDArray[Any], *, lo: float, hi: float) -> NDArray[Any]:
+    """Return values with 0 where they are outside limits; NaN stays."""
+    out: NDArray[Any] = np.where((x < lo) | (x > hi), x.dtype.type(0), x)
+    return out

@@ -1,0 +1,261 @@
+"""Cube recipes: read, checked, written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from xfelred.errors import ConfigError, did_you_mean, listing
+from xfelred.ops.bins import Bins
+from xfelred.recipes.models import (
+    AzimuthalSpec,
+    BinSpec,
+    CommonModeSpec,
+    CubeModel,
+    DelaySpec,
+    DetectorSpec,
+    ExecutionSpec,
+    FramesSpec,
+    KeyedValueError,
+    OutputSpec,
+    RoiSpec,
+    ThresholdSpec,
+)
+from xfelred.recipes.text import Parsed, parse
+
+FIRST_FILTER = "filter1"
+# Parts of a recipe by the last key that leads to them.
+PARTS: dict[str, type[BaseModel]] = {
+    "delay": DelaySpec,
+    "frames": FramesSpec,
+    "common_mode": CommonModeSpec,
+    "threshold": ThresholdSpec,
+    "roi": RoiSpec,
+    "azimuthal": AzimuthalSpec,
+    "execution": ExecutionSpec,
+    "output": OutputSpec,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CubeRecipe:
+    """A checked cube recipe; see the keys in `json_schema`.
+
+    Attributes
+    ----------
+    model : CubeModel
+        Every key with its value or default.
+    source : Parsed
+        Where it came from, for messages.
+    """
+
+    model: CubeModel
+    source: Parsed
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> CubeRecipe:
+        """Read a recipe from a YAML or TOML file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no file.
+        ConfigError
+            If the recipe is wrong: names file, line and key.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is no text: {error}", path=str(path)) from None
+        return checked(parse(text, str(path)))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "recipe") -> CubeRecipe:
+        """Read a recipe from YAML text (TOML if `name` ends with .toml).
+
+        Raises
+        ------
+        ConfigError
+            If the recipe is wrong.
+        """
+        return checked(parse(text, name))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CubeRecipe:
+        """Make a recipe from plain values.
+
+        Raises
+        ------
+        ConfigError
+            If the recipe is wrong.
+        """
+        return checked(Parsed(plain_values(values), {}, "recipe"))
+
+    @classmethod
+    def of(cls, recipe: Any) -> CubeRecipe:
+        """Return a recipe from itself, a path, or a dict."""
+        if isinstance(recipe, CubeRecipe):
+            return recipe
+        if isinstance(recipe, Mapping):
+            return cls.from_dict(recipe)
+        if isinstance(recipe, (str, os.PathLike)):
+            return cls.from_file(recipe)
+        raise ConfigError(
+            f"a recipe is a CubeRecipe, a path or a dict, not {type(recipe).__name__}"
+        )
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """Return the JSON schema of cube recipes."""
+        return CubeModel.model_json_schema()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, without keys that have their default."""
+        return {
+            "schema_version": 1,
+            "kind": "cube",
+            **self.model.model_dump(mode="json", exclude_defaults=True),
+        }
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML that reads back as the same recipe."""
+        text: str = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CubeRecipe) and self.model == other.model
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what the recipe says, however it is written."""
+        resolved = self.model.model_dump(mode="json")
+        return sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def bins(self) -> dict[str, Bins]:
+        """The bins of every axis by its name."""
+        return {name: self.bins_of(name) for name in self.model.bins}
+
+    def bins_of(self, name: str) -> Bins:
+        """Return the bins of one axis; ConfigError names the key."""
+        try:
+            return self.model.bins[name].bins(name)
+        except KeyedValueError as error:
+            raise self.error(f"bins.{name}.{error.key}", str(error)) from None
+        except ConfigError as error:
+            raise self.error(f"bins.{name}", str(error)) from None
+
+    def filter_name(self, name: str | None) -> str:
+        """Return the filter that is used: the first one by default.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of this name.
+        """
+        known = list(self.model.filters)
+        if name is None:
+            return known[0] if known else FIRST_FILTER
+        if name not in known and not (name == FIRST_FILTER and not known):
+            raise self.error(
+                "filters",
+                f"no filter {name!r}.{did_you_mean(name, known)} There are:"
+                f" {listing(known)}",
+            )
+        return name
+
+    def error(self, key: str, text: str) -> ConfigError:
+        """Return the error for a key."""
+        return self.source.error(key, text)
+
+
+def plain_values(values: Any) -> Any:
+    """Return a copy with texts as keys; tuples become lists."""
+    if isinstance(values, Mapping):
+        return {str(k): plain_values(v) for k, v in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [plain_values(v) for v in values]
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    return values
+
+
+def checked(parsed: Parsed) -> CubeRecipe:
+    """Return the recipe of parsed values; ConfigError for the first mistake."""
+    kind = parsed.values.get("kind", "cube")
+    if kind != "cube":
+        raise parsed.error(
+            "kind", f"{kind!r} is no cube recipe; a cube recipe says kind: cube"
+        )
+    try:
+        model = CubeModel.model_validate(parsed.values)
+    except ValidationError as error:
+        raise first_error(error, parsed) from None
+    recipe = CubeRecipe(model, parsed)
+    if recipe.bins and len({n.replace("/", "__") for n in recipe.bins}) < len(
+        recipe.bins
+    ):
+        raise recipe.error("bins", "two axes would have the same name")
+    return recipe
+
+
+def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
+    """Return the error of the first mistake, with the nearest right word."""
+    found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+    path = [str(p) for p in found["loc"]]
+    cause = (found.get("ctx") or {}).get("error")
+    if isinstance(cause, KeyedValueError):
+        path += cause.key.split(".")
+    absent = found["type"] in ("missing", "extra_forbidden")
+    key = ".".join(real_path(path, parsed.values, absent=absent))
+    if found["type"] == "extra_forbidden":
+        known = known_keys(path[:-1])
+        near = did_you_mean(path[-1], known)
+        return parsed.error(key, f"unknown key.{near} There are: {listing(known, 20)}")
+    if found["type"] == "missing":
+        return parsed.error(key, "is missing; it must be given")
+    text = str(cause) if cause is not None else str(found["msg"])
+    given = found.get("input")
+    shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+    return parsed.error(key, f"{text[:1].lower()}{text[1:]}{shown}")
+
+
+def real_path(path: list[str], values: Any, *, absent: bool) -> list[str]:
+    """Return the keys of a path that are in the values; an absent one if last.
+
+    Checking a choice of several types puts their names into the path.
+    """
+    out = []
+    here = values
+    for i, part in enumerate(path):
+        last = i == len(path) - 1
+        if isinstance(here, Mapping) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+            here = here[int(part)]
+        elif not (absent and last and isinstance(here, Mapping)):
+            continue
+        out.append(part)
+    return out
+
+
+def known_keys(path: list[str]) -> list[str]:
+    """Return the keys that are allowed at a path of pydantic."""
+    if path[:1] == ["bins"]:
+        model: type[BaseModel] = BinSpec
+    elif path[:1] == ["detectors"] and len(path) == 2:
+        model = DetectorSpec
+    else:
+        model = next((PARTS[p] for p in reversed(path) if p in PARTS), CubeModel)
+    return list(model.model_fields)

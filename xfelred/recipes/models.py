@@ -1,0 +1,277 @@
+"""What a cube recipe may say: every key, its type, its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from xfelred.ops.bins import Bins
+from xfelred.ops.cuts import parse_cut
+from xfelred.recipes.units import default_unit, number_of
+
+Quantity = float | str
+Quantities = Literal["sum", "count", "mean", "var", "sem"]
+Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
+MODES = {True: "on", False: "off"}
+
+
+class Strict(BaseModel):
+    """A part of a recipe; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def laser_mode(value: Any) -> Any:
+    """Return "on" and "off" for the booleans that YAML makes of these words."""
+    return MODES.get(value, value) if isinstance(value, bool) else value
+
+
+class BinSpec(Strict):
+    """How to bin one variable; the ways of `xfelred.Bins`.
+
+    Times may be texts such as "-5 ps" or "50 fs" for the delay.
+    """
+
+    variable: str | None = None
+    edges: list[Quantity] | None = None
+    centres: list[Quantity] | None = None
+    start: Quantity | None = None
+    stop: Quantity | None = None
+    step: Quantity | None = None
+    n: int | None = None
+    range: tuple[Quantity, Quantity] | None = None
+    unique: bool = False
+    tolerance: Quantity = 0.0
+    quantiles: int | list[float] | None = None
+
+    def bins(self, name: str) -> Bins:
+        """Return the bins of the variable.
+
+        Raises
+        ------
+        ValueError
+            If a value is no number; its first argument names the key.
+        ConfigError
+            If they make no bins.
+        """
+        unit = default_unit(self.variable or name)
+        given: dict[str, Any] = {}
+        for key in ("edges", "centres", "range", "start", "stop", "step", "tolerance"):
+            value = getattr(self, key)
+            if value is None:
+                continue
+            try:
+                if isinstance(value, (list, tuple)):
+                    given[key] = [number_of(v, unit) for v in value]
+                else:
+                    given[key] = number_of(value, unit)
+            except ValueError as error:
+                raise KeyedValueError(key, str(error)) from None
+        self.check_order(given)
+        return Bins(n=self.n, unique=self.unique, quantiles=self.quantiles, **given)
+
+    def check_order(self, given: dict[str, Any]) -> None:
+        """Raise KeyedValueError if `stop` is before `start`, with a guess why."""
+        start, stop = given.get("start"), given.get("stop")
+        if start is None or stop is None or stop > start:
+            return
+        text = f"{self.stop} is before start {self.start}."
+        if isinstance(self.stop, str) and isinstance(self.start, str):
+            number = self.stop.split()[0]
+            unit = self.start.split()[-1]
+            text += (
+                " Probably the unit of `stop` is wrong; did you mean stop:"
+                f' "{number} {unit}"?'
+            )
+        raise KeyedValueError("stop", text)
+
+
+class KeyedValueError(ValueError):
+    """A wrong value of a key below the part that is checked."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class DelaySpec(Strict):
+    """How the delay is made; see `xfelred.ops.delay`."""
+
+    nominal: str | tuple[str, str] = "auto"
+    use_tt: bool = True
+    correction: str = "auto"
+    add_lxt: bool = False
+
+
+class FramesSpec(Strict):
+    """Frames in another run."""
+
+    source: str
+    detector: str | None = None
+    key: str | None = None
+
+
+class CommonModeSpec(Strict):
+    """Arguments of `xfelred.ops.subtract_common_mode`."""
+
+    groups: list[str] = ["bank", "row", "column"]
+    segment: str
+    estimator: Literal["median", "mean"] = "median"
+    max_correction: float | None = None
+    min_pixels: int = 10
+    apply_to: Literal["good", "all"] = "good"
+
+
+class ThresholdSpec(Strict):
+    """Pixels below or above become 0."""
+
+    low: float | None = None
+    high: float | None = None
+    noise: float | None = None
+
+    @model_validator(mode="after")
+    def one_way(self) -> ThresholdSpec:
+        """Refuse noise together with limits, and nothing at all."""
+        if (self.noise is None) == (self.low is None and self.high is None):
+            raise ValueError("give noise, or low and high")
+        return self
+
+
+class RoiSpec(Strict):
+    """`xfelred.ops.roi` on the result of every bin."""
+
+    function: Literal["roi"]
+    name: str = "roi"
+    on: Literal["sum", "mean"] = "sum"
+    bounds: list[tuple[int | None, int | None]] | None = None
+    write_area: bool = False
+    threshold: float | tuple[float | None, float | None] | None = None
+    saturation: float | None = None
+
+    @field_validator("bounds")
+    @classmethod
+    def two_or_three(cls, value: Any) -> Any:
+        """Refuse bounds of other than 2 or 3 axes."""
+        if value is not None and len(value) not in (2, 3):
+            raise ValueError(f"bounds are of 2 or 3 axes, not {len(value)}")
+        return value
+
+
+class AzimuthalSpec(Strict):
+    """`xfelred.ops.integrate_azimuthally` on the result of every bin."""
+
+    function: Literal["azimuthal"]
+    name: str = "azav"
+    on: Literal["sum", "mean"] = "sum"
+    centre: tuple[float, float]
+    distance: Annotated[float, Field(gt=0)]
+    energy: Annotated[float, Field(gt=0)]
+    tilt: tuple[float, float] = (0.0, 0.0)
+    q_step: Annotated[float, Field(gt=0)] | None = None
+    q_edges: list[float] | None = None
+    n_phi: Annotated[int, Field(ge=1)] = 1
+    polarization: float | None = None
+    solid_angle: bool = True
+
+    @model_validator(mode="after")
+    def one_way(self) -> AzimuthalSpec:
+        """Refuse q bins in two ways or none."""
+        if (self.q_step is None) == (self.q_edges is None):
+            raise ValueError("give either q_step or q_edges")
+        return self
+
+
+DetProc = Annotated[RoiSpec | AzimuthalSpec, Field(discriminator="function")]
+
+
+class DetectorSpec(Strict):
+    """What is done to the frames of one detector before they are binned."""
+
+    key: str | None = None
+    frames: FramesSpec | None = None
+    calibrate: str | None = None
+    common_mode: CommonModeSpec | int | list[float] | None = None
+    bad_pixels: Literal["apply", "keep"] = "keep"
+    threshold: float | ThresholdSpec | None = None
+    image: bool = False
+    skipna: bool = False
+    max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
+    det_proc: list[DetProc] = []
+
+    @field_validator("det_proc")
+    @classmethod
+    def different_names(cls, value: list[Any]) -> list[Any]:
+        """Refuse two results of one name."""
+        names = [p.name for p in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the name {name!r} is there twice")
+        return value
+
+
+class ExecutionSpec(Strict):
+    """How a cube is worked off."""
+
+    block_trains: Annotated[int, Field(ge=1)] = 200
+
+
+class OutputSpec(Strict):
+    """What is written."""
+
+    formats: Annotated[list[Formats], Field(min_length=1)] = ["zarr"]
+    report: bool = True
+    compat: bool = False
+
+
+class CubeModel(Strict):
+    """A cube: frames and scalars of shots, binned."""
+
+    schema_version: Literal[1]
+    kind: Literal["cube"]
+    bins: dict[str, BinSpec] = {}
+    delay: DelaySpec = DelaySpec()
+    laser: Annotated[
+        Literal["split", "on", "off", "all"], BeforeValidator(laser_mode)
+    ] = "all"
+    laser_variable: str = "lightStatus/laser"
+    filters: dict[str, list[str | tuple[str, float | None, float | None]]] = {}
+    require_detectors: bool = True
+    variables: list[str] = []
+    detectors: dict[str, DetectorSpec] = {}
+    quantities: Annotated[list[Quantities], Field(min_length=1)] = [
+        "sum", "count", "mean", "var"
+    ]  # fmt: skip
+    histograms: dict[str, tuple[float, float, int] | None] = {}
+    execution: ExecutionSpec = ExecutionSpec()
+    output: OutputSpec = OutputSpec()
+
+    @field_validator("filters")
+    @classmethod
+    def in_the_grammar(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a cut that cannot be read."""
+        for name, cuts in value.items():
+            for i, cut in enumerate(cuts):
+                try:
+                    parse_cut(cut)
+                except ValueError as error:
+                    raise KeyedValueError(f"{name}.{i}", str(error)) from None
+        return value
+
+    @field_validator("histograms")
+    @classmethod
+    def rising_limits(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Refuse histograms without bins."""
+        for name, limits in value.items():
+            if limits is not None and (limits[0] >= limits[1] or limits[2] < 1):
+                raise KeyedValueError(
+                    name, f"[low, high, n] needs low < high and n >= 1, got {limits}"
+                )
+        return value
