@@ -40,6 +40,7 @@ __getattr__, __dir__, __all__ = attach(
         "xfelred.ops.bins": ("Bins",),
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),
         "xfelred.recipes.cube": ("make_cube",),
+        "xfelred.recipes.write_cube": ("CubeResult", "write_cube"),
         "xfelred.products": (
             "write",
             "write_calibration_suite",

@@ -12,17 +12,19 @@ import click
 
 from xfelred import __version__
 from xfelred.cli.cluster import cluster
+from xfelred.cli.config import config
+from xfelred.cli.cube import cube
 from xfelred.cli.dark import dark
 from xfelred.cli.demo import demo
 from xfelred.cli.info import info
-from xfelred.errors import SelectionEmptyError, XfelredError
+from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError
 
 OK, FAILED, USAGE, EMPTY = 0, 1, 2, 3
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 nothing selected.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage or recipe, 3 nothing selected.",
 )
 @click.version_option(__version__, prog_name="xfelred")
 @click.option("--verbose", is_flag=True, help="Say on stderr what happens.")
@@ -34,6 +36,8 @@ def command(verbose: bool) -> None:
 
 command.add_command(info)
 command.add_command(dark)
+command.add_command(cube)
+command.add_command(config)
 command.add_command(demo)
 command.add_command(cluster)
 
@@ -58,6 +62,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except (XfelredError, OSError) as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
+        if isinstance(error, ConfigError):
+            return USAGE
         return EMPTY if isinstance(error, SelectionEmptyError) else FAILED
     # Click hands over the code of --help and --version as an integer.
     return result if isinstance(result, int) else OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,3 +54,32 @@ def lines_on_stderr(what: str) -> Callback:
         click.echo(f"{what}: {done} of {done + left} tasks", err=True)
 
     return Callback(posttask=after_task)
+
+
+@contextmanager
+def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many steps are done, and is called after each.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, e.g. ``writing the cube``.
+    unit : str
+        Of steps, e.g. ``blocks``.
+    """
+    start = last = time.monotonic()
+    on_screen = sys.stderr.isatty()
+    click.echo(what if on_screen else f"{what} ...", err=True)
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        line = f"{what}: {done} of {total} {unit}"
+        if on_screen:
+            click.echo(f"\r{line}", nl=done == total, err=True)
+        elif done == total or now - last >= SECONDS_BETWEEN_LINES:
+            click.echo(line, err=True)
+            last = now
+
+    yield show
+    click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)

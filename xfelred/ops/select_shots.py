@@ -16,7 +16,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.names import FRAME, LONG_NAME, PULSE, TRAIN, UNITS
+from xfelred.names import FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.provenance import record
 
@@ -104,12 +104,13 @@ def cut_flow(ds: xr.Dataset, cuts: Sequence[Cut]) -> tuple[xr.DataArray, CutFlow
     """Return which shots pass, and the table, whether or not any passes."""
     columns = [per_shot(ds, cut.name) for cut in cuts]
     selected = everything(ds, columns)
-    total = int(selected.size)
+    everyone = selected
+    total = int(selected.sum())
     rows = []
     for cut, column in zip(cuts, columns, strict=True):
         good = xr.DataArray(cut.passes(column.values), column.coords, column.dims)
         good = good.broadcast_like(selected).transpose(*selected.dims)
-        alone = int(good.sum())
+        alone = int((good & everyone).sum())
         selected = selected & good
         rows.append((cut.text, alone, int(selected.sum())))
         low, high = cut.limits
@@ -130,7 +131,10 @@ def everything(ds: xr.Dataset, columns: Sequence[xr.DataArray]) -> xr.DataArray:
         dims = [d for d in SHOT_DIMS if d in ds.dims][:1]
     sizes = {d: ds.sizes[d] for d in dims}
     coords = {k: c for k, c in ds.coords.items() if c.dims and set(c.dims) <= set(dims)}
-    return xr.DataArray(np.ones(tuple(sizes.values()), bool), coords, dims)
+    out = xr.DataArray(np.ones(tuple(sizes.values()), bool), coords, dims)
+    if RECORDED in coords:  # padding of ragged trains is no shot
+        out = (out & coords[RECORDED]).transpose(*dims)
+    return out
 
 
 def per_shot(ds: xr.Dataset, name: str) -> xr.DataArray:

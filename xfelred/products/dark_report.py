@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -25,47 +22,26 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.products.atomic import atomic_output
+from xfelred.products.report_page import inline_png, render_page
+from xfelred.products.report_pictures import mosaic, span
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
 FACTS = ("detector", "detector_kind", "facility", "run", "run_id", "source_fingerprint",
          "xfelred_version")  # fmt: skip
 
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
-body { font: 15px/1.45 sans-serif; color: #222; max-width: 70em; margin: 2em auto;
-  padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em;
-  border-bottom: 1px solid #ccc }
-table { border-collapse: collapse; margin: .6em 0 }
-th, td { padding: .15em .8em; border-bottom: 1px solid #e4e4e4; text-align: right }
-th:first-child, td:first-child { text-align: left }
-td.none { color: #aaa } img { max-width: 100%; height: auto; display: block;
-  margin: .6em 0 }
-pre { background: #f5f5f5; padding: .7em; white-space: pre-wrap;
-  overflow-wrap: anywhere; font-size: 12px }
-</style></head><body>
-<h1>{{ title }}</h1>
-<table>{% for name, value in facts %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>
-{% endfor %}</table>
+CONTENT = """
+{{ parts.facts(facts) }}
 <h2>Pedestal, noise and bad pixels</h2>
 <p>{{ words }}</p>
 {% for picture in pictures %}<h3>{{ picture.title }}</h3>
-<img alt="{{ picture.title }}: {{ picture.alt }}"
-  src="data:image/png;base64,{{ picture.png }}">
-{% endfor %}
+{{ parts.picture(picture) }}{% endfor %}
 <h2>Bad pixels by reason</h2>
-<table><tr><th>bit</th>{% for c in bits.columns %}<th>{{ c }}</th>{% endfor %}</tr>
-{% for name, row in bits.rows %}<tr><td>{{ name }}</td>{% for n in row %}
-<td{% if n == "0" %} class="none"{% endif %}>{{ n }}</td>{% endfor %}</tr>
-{% endfor %}</table>
+{{ parts.table(bits) }}
 <h2>Modules</h2>
-<table><tr><th>module</th>{% for c in modules.columns %}<th>{{ c }}</th>{% endfor %}
-</tr>{% for name, row in modules.rows %}<tr><td>{{ name }}</td>{% for n in row %}
-<td>{{ n }}</td>{% endfor %}</tr>{% endfor %}</table>
+{{ parts.table(modules) }}
 <h2>Provenance</h2>
 <pre>{{ history }}</pre>
-</body></html>
 """
 
 
@@ -92,11 +68,10 @@ def dark_report(constants: xr.Dataset, *, title: str = "Dark constants") -> str:
         words += f"; pictures show the mean over {many}"
     counts, labels = counted(constants, ranges), module_labels(constants)
     share = 100 * counts.bad / np.maximum(counts.size, 1)
-    environment = jinja2.Environment(autoescape=True)
     facts = [(k, constants.attrs[k]) for k in FACTS if k in constants.attrs]
     facts += [(str(d), f"{n}") for d, n in constants.sizes.items()]
-    return environment.from_string(PAGE).render(
-        title=title, facts=facts, words=words + ".",
+    return render_page(
+        CONTENT, title=title, facts=facts, words=words + ".",
         pictures=[
             picture(constants, one, others, (labels, share[:, j]))
             for j, one in enumerate(ranges)
@@ -184,11 +159,11 @@ def counted(constants: xr.Dataset, ranges: Sequence[int | None]) -> Counts:
 def table_of_bits(counts: Counts, ranges: Sequence[int | None]) -> dict[str, Any]:
     """Return how many pixels have each bit, and how many any, in every range."""
     total = counts.size.sum(axis=0)
-    rows = [(k, [f"{n}" for n in v]) for k, v in counts.bits.items() if v.any()]
+    rows = [[k, *(f"{n}" for n in v)] for k, v in counts.bits.items() if v.any()]
     share = [percent(n, t) for n, t in zip(counts.bits["any"], total, strict=True)]
     return {
-        "columns": [name_of(r) for r in ranges],
-        "rows": [*rows, ("share of all", share)],
+        "columns": ["bit", *(name_of(r) for r in ranges)],
+        "rows": [*rows, ["share of all", *share]],
     }
 
 
@@ -204,8 +179,8 @@ def table_of_modules(
         for j in range(len(ranges)):
             row += [f"{v:.5g}" if np.isfinite(v) else "-" for v in counts.medians[i, j]]
             row.append(percent(counts.bad[i, j], counts.size[i, j]))
-        rows.append((str(label), row))
-    return {"columns": columns, "rows": rows}
+        rows.append([str(label), *row])
+    return {"columns": ["module", *columns], "rows": rows}
 
 
 def module_labels(constants: xr.Dataset) -> list[object]:
@@ -261,12 +236,11 @@ def picture(
             histogram(below, image, f"{name} / {of}")
         else:
             shares(below, *bars)
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png")
     return {
         "title": "All frames" if gain_range is None else f"Gain range {gain_range}",
         "alt": "pedestal, noise and bad pixels, and how they are distributed",
-        "png": base64.b64encode(memory.getvalue()).decode(),
+        "words": "",
+        "png": inline_png(figure),
     }
 
 
@@ -275,30 +249,6 @@ def averaged(one: xr.DataArray, others: Sequence[str]) -> xr.DataArray:
     steps = {d: slice(None, None, -(-one.sizes[d] // LARGEST)) for d in (SLOW, FAST)}
     dims = [d for d in others if d in one.dims]
     return one.isel(steps).astype(np.float64).mean(dims)
-
-
-def mosaic(one: xr.DataArray) -> NDArray[np.float64]:
-    """Return all modules in one picture, side by side, with gaps that are NaN."""
-    values = one.transpose(..., SLOW, FAST).values
-    values = values.reshape(-1, *values.shape[-2:])
-    n, rows, columns = values.shape
-    across = max(round((n * rows / columns) ** 0.5), 1) if n else 1
-    down, gap = -(-n // across), max(rows // 40, 2)
-    out = np.full((max(down, 1) * (rows + gap) - gap, across * (columns + gap) - gap),
-                  np.nan)  # fmt: skip
-    for i, image in enumerate(values):
-        y, x = (i // across) * (rows + gap), (i % across) * (columns + gap)
-        out[y : y + rows, x : x + columns] = image
-    return out
-
-
-def span(image: NDArray[np.float64]) -> tuple[float, float]:
-    """Return limits of the colours: nearly all values, and never nothing."""
-    known = image[np.isfinite(image)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = np.percentile(known, (1, 99))
-    return float(low), float(high if high > low else low + 1)
 
 
 def histogram(axes: Any, image: NDArray[np.float64], label: str) -> None:

@@ -92,7 +92,10 @@ class CubePlan:
         for names, more in ((axes, ALWAYS), (rest, ())):
             if names:
                 wanted = tuple(q for q in RESULTS if q in (*self.quantities, *more))
-                ds = self.shots.scalars[names]
+                # A value per train counts for each of its pulses.
+                ds = self.shots.scalars[names].map(
+                    lambda v: v.broadcast_like(self.shots.where), keep_attrs=True
+                )
                 found = ops.bin_frames(ds, by, quantities=wanted, **options)
                 out = out.assign(found.drop_vars("n_shots").data_vars)
         return out
@@ -102,10 +105,13 @@ class CubePlan:
         spec = self.recipe.model.detectors[name]
         frames = self.frames[name].rename(name)
         wanted = {*self.quantities, "count", *(p.on for p in spec.det_proc)}
-        return ops.bin_frames(
-            frames, self.shots.by, where=self.where(name), skipna=spec.skipna,
-            quantities=tuple(q for q in RESULTS if q in wanted), compat=self.compat,
-        )  # fmt: skip
+        try:
+            return ops.bin_frames(
+                frames, self.shots.by, where=self.where(name), skipna=spec.skipna,
+                quantities=tuple(q for q in RESULTS if q in wanted), compat=self.compat,
+            )  # fmt: skip
+        except ValueError as error:  # shots of scalars and frames do not fit
+            raise self.recipe.error(f"detectors.{name}", str(error)) from error
 
     def finished(self, detectors: Mapping[str, xr.Dataset]) -> xr.Dataset:
         """Return the cube made of the scalars and the binned frames.
@@ -211,11 +217,11 @@ def cube_plan(
             f"frames= has {listing(unused)}, but the recipe names the detectors"
             f" {listing(checked.model.detectors)}"
         )
-    shots = cube_shots(run, checked, filter)
     lazy = {
         name: detector_frames(run, checked, name, given)
         for name in checked.model.detectors
     }
+    shots = cube_shots(run, checked, filter, list(lazy.values()))
     for name, array in lazy.items():
         if TRAIN not in array.coords:
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from xfelred.ops.bins import Bins
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.ops.delay import delay
 from xfelred.ops.select_shots import CutFlow, cut_flow, empty_selection
+from xfelred.recipes.cube_pulses import labelled_pulses
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.units import DELAY
 
@@ -68,9 +70,14 @@ class CubeShots:
 
 
 def cube_shots(
-    run: Any, recipe: CubeRecipe, filter_name: str | None = None
+    run: Any,
+    recipe: CubeRecipe,
+    filter_name: str | None = None,
+    frames: Sequence[xr.DataArray] = (),
 ) -> CubeShots:
     """Return the shots of a cube; reads scalars only.
+
+    Values per pulse get the pulse IDs of `frames`, see `labelled_pulses`.
 
     Raises
     ------
@@ -81,7 +88,7 @@ def cube_shots(
     """
     model = recipe.model
     name = recipe.filter_name(filter_name)
-    ds = needed_scalars(run, recipe, name)
+    ds = labelled_pulses(needed_scalars(run, recipe, name), list(frames))
     by = {axis: with_values(recipe, axis, ds) for axis in model.bins}
     states = STATES[model.laser]
     laser = ds[model.laser_variable] == 1 if states else None
@@ -95,6 +102,9 @@ def cube_shots(
         mine = None if state is None else laser if state else off
         passing, flows[label] = flow_of(ds, cuts[label], mine, model.laser_variable)
         where = passing if where is None else where | passing
+    for bins in by.values():  # a cut per train counts for each of its pulses
+        if where is not None and bins.values is not None:
+            where = where.broadcast_like(bins.values).transpose(TRAIN, ...)
     if where is None or not bool(where.any()):
         label = next(iter(flows))
         raise nothing_passes(run, ds, cuts[label], flows[label])

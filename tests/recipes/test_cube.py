@@ -1,0 +1,233 @@
+"""Cubes of simulated runs of all facilities, against plain numpy."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xfelred as xf
+from xfelred import ops, synth
+
+HEAD = {"schema_version": 1, "kind": "cube"}
+EDGES = [-2.0, 0.0, 1.0, 4.0]
+CUTS = {"filter1": ["lightStatus/xray == 1", "500 < ipm2/sum < 60000"]}
+
+
+@pytest.fixture(scope="module")
+def lcls(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lcls") / "xpptest01_Run0047.h5"
+    truth = synth.lcls.write_smalldata(path, n_events=200, shape=(2, 12, 16))
+    return xf.open_run(path), truth
+
+
+def by_hand(run, *, laser):
+    """Frames, delays and i0 of the shots that pass, with plain numpy."""
+    ds = run.scalars(["lightStatus/*", "ipm2/sum", "damage/jungfrau1M"])
+    good = (ds["lightStatus/xray"] == 1) & (ds["lightStatus/laser"] == laser)
+    good &= (ds["ipm2/sum"] > 500) & (ds["ipm2/sum"] < 60000)
+    good &= ds["damage/jungfrau1M"] == 1
+    frames = run.frames("jungfrau1M", bad_pixels=None).values[:, 0]
+    return frames[good], ops.delay(run).values[good], ds["ipm2/sum"].values[good]
+
+
+@pytest.mark.parametrize("chunk_size", ["2KiB", "7KiB", "128MiB"])
+def test_a_split_cube_equals_numpy(lcls, chunk_size):
+    run, _ = lcls
+    recipe = {
+        **HEAD, "bins": {"delay": {"edges": EDGES}}, "laser": "split", "filters": CUTS,
+        "variables": ["ipm2/sum"], "detectors": {"jungfrau1M": {}},
+        "quantities": ["sum", "count", "mean", "var", "sem"],
+    }  # fmt: skip
+    frames = run.frames("jungfrau1M", bad_pixels=None, chunk_size=chunk_size)
+    cube = xf.make_cube(run, recipe, frames={"jungfrau1M": frames})
+    cube = cube.compute()
+    assert cube.jungfrau1M_mean.dims[:2] == ("laser_on", "delay")
+    assert cube.laser_on.values.tolist() == [True, False]
+    outside = 0
+    for state, laser in enumerate((1, 0)):
+        images, delays, i0 = by_hand(run, laser=laser)
+        labels = np.digitize(delays, EDGES) - 1
+        outside += int(((labels < 0) | (labels > 2) | np.isnan(delays)).sum())
+        for k in range(3):
+            mine = images[labels == k].astype(float)
+            n = len(mine)
+            got = cube.isel(laser_on=state, delay=k)
+            assert int(got.n_shots) == int(got.jungfrau1M_shots) == n
+            np.testing.assert_allclose(got.jungfrau1M_sum, mine.sum(0), rtol=1e-9)
+            np.testing.assert_allclose(got.jungfrau1M_mean, mine.mean(0), rtol=1e-9)
+            np.testing.assert_allclose(
+                got.jungfrau1M_var, mine.var(0), rtol=1e-6, atol=1e-9
+            )
+            sem = mine.std(0, ddof=1) / n**0.5
+            np.testing.assert_allclose(got.jungfrau1M_sem, sem, rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(got.ipm2__sum_sum, i0[labels == k].sum())
+            np.testing.assert_allclose(got.delay_mean, delays[labels == k].mean())
+    assert cube.attrs["n_outside"] == outside
+
+
+def test_building_computes_nothing(lcls, no_compute):
+    run, _ = lcls
+    xf.make_cube(run, {**HEAD, "detectors": {"jungfrau1M": {"threshold": 2}}})
+
+
+def test_off_shots_keep_no_cut_on_the_laser(lcls):
+    run, _ = lcls
+    filters = {"filter1": ["lightStatus/laser == 1", "tt/FLTPOS > 1e9"]}
+    with pytest.raises(xf.SelectionEmptyError, match="removes everything"):
+        xf.make_cube(run, {**HEAD, "laser": "on", "filters": filters})
+    cube = xf.make_cube(run, {**HEAD, "laser": "off", "filters": filters})
+    off = run.scalars("lightStatus/laser")["lightStatus/laser"] == 0
+    assert cube.n_shots.values.tolist() == [int(off.sum())]
+    flow = json.loads(cube.attrs["cut_flow"])
+    assert flow[0]["laser"] == "off"
+
+
+def test_unique_bins_go_by_the_nominal_delay(lcls):
+    run, truth = lcls
+    recipe = {**HEAD, "bins": {"delay": {"unique": True, "tolerance": 1e-6}}}
+    cube = xf.make_cube(run, recipe).compute()
+    np.testing.assert_allclose(cube.delay, truth.config.delays, atol=1e-9)
+    assert cube.n_shots.sum() == 200
+    assert not np.allclose(cube.delay_mean, cube.delay, atol=1e-6)  # corrected
+
+
+def test_raw_frames_are_calibrated_and_assembled(tmp_path):
+    path = tmp_path / "xpptest01_Run0048.h5"
+    synth.lcls.write_smalldata(path, n_events=30, shape=(2, 12, 16), key="raw")
+    run = xf.open_run(path)
+    spec = {"key": "raw", "calibrate": "jungfrau", "bad_pixels": "apply", "image": True}
+    cube = xf.make_cube(run, {**HEAD, "detectors": {"jungfrau1M": spec}}).compute()
+    constants = run.constants("jungfrau1M")
+    signal = ops.calibrate(run.frames("jungfrau1M"), constants, kind="jungfrau")
+    here = signal.available.values.all(axis=1)
+    mean = signal.values[here, 0].astype(float).mean(0)
+    ix, iy = constants.ix.values, constants.iy.values
+    image = cube.jungfrau1M_mean.values[0]
+    np.testing.assert_allclose(image[ix, iy], mean, rtol=1e-6)
+    assert np.isnan(image[ix, iy]).sum() == constants.bad_pixels.values.sum()
+    assert np.isnan(
+        np.delete(image.ravel(), ix.ravel() * image.shape[1] + iy.ravel())
+    ).all()
+
+
+def test_regions_and_curves_of_the_sums(lcls):
+    run, _ = lcls
+    steps = [
+        {"function": "roi", "name": "R", "bounds": [[0, 1], [2, 6], [3, 9]]},
+        {"function": "azimuthal", "centre": [0, 0], "distance": 0.1, "energy": 9500,
+         "q_edges": [0, 0.02, 0.06], "n_phi": 2, "on": "mean"},
+    ]  # fmt: skip
+    spec = {"det_proc": steps}
+    cube = xf.make_cube(run, {**HEAD, "detectors": {"jungfrau1M": spec}}).compute()
+    bad = run.constants("jungfrau1M").bad_pixels.values
+    part = np.where(bad, 0, cube.jungfrau1M_sum.values[0])[0, 2:6, 3:9]
+    np.testing.assert_allclose(cube.jungfrau1M_R_sum[0], np.nansum(part))
+    assert cube.jungfrau1M_azav_azav.dims == (
+        "all", "jungfrau1M_azav_phi", "jungfrau1M_azav_q"
+    )  # fmt: skip
+    assert cube.jungfrau1M_azav_count.values.sum() > 0
+
+
+def test_first_shots_of_each_bin(lcls):
+    run, _ = lcls
+    recipe = {**HEAD, "bins": {"delay": {"edges": EDGES}},
+              "detectors": {"jungfrau1M": {"max_shots_per_bin": 4}}}  # fmt: skip
+    cube = xf.make_cube(run, recipe).compute()
+    assert cube.jungfrau1M_shots.values.tolist() == [4, 4, 4]
+    delays = ops.delay(run).values
+    here = run.frames("jungfrau1M").available.values.all(axis=1)
+    first = np.flatnonzero((delays >= 0) & (delays < 1) & here)[:4]
+    images = run.frames("jungfrau1M", bad_pixels=None).values[first, 0]
+    np.testing.assert_allclose(
+        cube.jungfrau1M_sum[1], images.sum(0, dtype=float), rtol=1e-6
+    )
+
+
+def test_frames_of_another_file_are_joined_by_id(lcls, tmp_path):
+    run, _ = lcls
+    other = run.select_trains(np.s_[20:150:2])
+    frames = other.frames("jungfrau1M", bad_pixels=None)
+    recipe = {**HEAD, "require_detectors": False, "detectors": {"far": {}}}
+    cube = xf.make_cube(run, recipe, frames={"far": frames}).compute()
+    assert cube.n_shots.values.tolist() == [200]
+    assert cube.far_shots.values.tolist() == [int(frames.available.all("module").sum())]
+    path = tmp_path / "cube.yaml"
+    spec = {"frames": {"source": str(run.files[0].path), "detector": "jungfrau1M"}}
+    path.write_text(json.dumps({**recipe, "detectors": {"far": spec}}))
+    again = xf.make_cube(run, path).compute()
+    assert int(again.far_shots[0]) == int(
+        run.frames("jungfrau1M").available.all("module").sum()
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "words"),
+    [
+        ({"bins": {"ipm2/sun": {"unique": True}}}, "bins.ipm2/sun", "ipm2/sum"),
+        ({"variables": ["ipm3/sun"]}, "variables.0", "ipm3/sum"),
+        ({"filters": {"f": ["ipm2/sun > 1"]}}, "filters.f.0", "ipm2/sum"),
+        ({"laser": "on", "laser_variable": "laser"}, "laser_variable", "no 'laser'"),
+        ({"detectors": {"jungfrau": {}}}, "detectors.jungfrau", "'jungfrau1M'"),
+        ({"detectors": {"jungfrau1M": {"key": "cal"}}}, "detectors.jungfrau1M", "cal"),
+        ({"detectors": {"jungfrau1M": {"calibrate": "jungfrauu"}}},
+         "detectors.jungfrau1M", "jungfrau"),
+        ({"bins": {"delay": {"unique": True}}, "delay": {"nominal": "x"}}, "delay",
+         "no column 'x'|'x'"),
+        ({"histograms": {"ipm9/sum": None}}, "histograms.ipm9/sum", "ipm"),
+    ],
+)  # fmt: skip
+def test_names_that_the_run_lacks(lcls, more, key, words):
+    run, _ = lcls
+    with pytest.raises(xf.ConfigError, match=words) as caught:
+        xf.make_cube(run, {**HEAD, **more})
+    assert caught.value.key == key
+
+
+def test_frames_that_no_detector_asks_for(lcls):
+    run, _ = lcls
+    with pytest.raises(xf.ConfigError, match="other"):
+        xf.make_cube(run, HEAD, frames={"other": xr.DataArray([1.0], dims="train")})
+
+
+def test_a_sacla_run(tmp_path):
+    path = tmp_path / "300001.h5"
+    synth.sacla.write_run(path, n_images=30, n_darks=6, shape=(8, 9))
+    run = xf.open_run(path)
+    name = next(iter(run.detectors))
+    recipe = {**HEAD, "bins": {"I0": {"quantiles": 3}}, "detectors": {name: {}}}
+    cube = xf.make_cube(run, recipe).compute()
+    i0 = run.scalars(["I0"])["I0"]
+    assert cube.n_shots.sum() == int(np.isfinite(i0).sum())
+    total = run.frames(name).sel(train=i0.train[np.isfinite(i0)]).sum()
+    np.testing.assert_allclose(cube[f"{name}_sum"].sum(), total, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+def test_pulses_of_a_european_xfel_run(tmp_path):
+    synth.euxfel.write_run(
+        tmp_path / "r", detector="SPB_DET_AGIPD1M-1", modules=[0, 1], n_trains=6,
+        pulses=[[0, 4, 8], [0, 4]] * 3, jitter=0.3,
+    )  # fmt: skip
+    run = xf.open_run(tmp_path / "r")
+    name = "SA1_XTD2_XGM/DOOCS/MAIN:output.data.intensityTD"
+    energy = run.scalars([name])[name].values
+    per_pulse = [energy[i, : 3 - i % 2] for i in range(6)]
+    middle = float(np.median(np.concatenate(per_pulse)))
+    recipe = {
+        **HEAD, "bins": {"e": {"variable": name, "edges": [0, middle, 1e9]}},
+        "detectors": {"SPB_DET_AGIPD1M-1": {}},
+    }  # fmt: skip
+    cube = xf.make_cube(run, recipe).compute()
+    low = sum(int((v < middle).sum()) for v in per_pulse)
+    assert cube.n_shots.values.tolist() == [low, 15 - low]
+    frames = run.frames().values
+    expected = np.zeros(frames.shape[2:])
+    for i, values in enumerate(per_pulse):
+        for k, value in enumerate(values):
+            if value < middle:
+                expected += frames[i, k]
+    got = cube["SPB_DET_AGIPD1M-1_sum"].values[0]
+    good = np.isfinite(got) & np.isfinite(expected)
+    assert good.mean() > 0.9
+    np.testing.assert_allclose(got[good], expected[good], rtol=1e-5)

@@ -1,0 +1,198 @@
+"""`xfelred cube`: frames and values of a run, binned by a recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import dask
+from dask.utils import format_bytes
+
+import xfelred as xf
+from xfelred.cli.progress import steps
+from xfelred.errors import ConfigError, SelectionEmptyError
+from xfelred.recipes.cube_estimate import CubeEstimate, estimate_cube
+from xfelred.recipes.cube_recipe import CubeRecipe
+from xfelred.recipes.write_cube import CubeResult, write_cube
+
+ALL = "all"
+THREADS, LOCAL, SLURM = "threads", "local", "slurm"
+COUNTS = ("blocks", "tasks")
+
+
+@click.command()
+@click.argument("run")
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o", "--output", required=True, metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for the products; it is made if it is not there.",
+)  # fmt: skip
+@click.option(
+    "--filter", "chosen", metavar="NAME|all",
+    help="Which of the recipe's filters, or a cube for each; by default the first.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue an interrupted call.")
+@click.option("--overwrite", is_flag=True, help="Start anew, and replace old products.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what would be read, written and needed."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(1),
+    help="Number of processes, of threads with --cluster threads, of jobs with slurm.",
+)  # fmt: skip
+@click.option(
+    "--cluster", metavar="threads|local|slurm|ADDRESS",
+    help="Where to compute: threads or processes here, jobs of SLURM, or a running"
+    " cluster. By default threads; with --workers, processes.",
+)  # fmt: skip
+def cube(
+    run: str,
+    recipe: Path,
+    output: Path,
+    chosen: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make the cube that RECIPE describes from RUN.
+
+    RUN is a run directory or a file, RECIPE a YAML or TOML file; see `xfelred config`.
+    Products appear in DIR when they are complete, and their names on stdout. A call
+    that was interrupted continues with --resume; blocks of shots that were done are not
+    read again.
+    """
+    checked = CubeRecipe.from_file(recipe)
+    names = filters_of(checked, chosen)
+    opened = xf.open_run(run)
+    if dry_run:
+        plans = [estimate_cube(opened, checked, output, filter=n) for n in names]
+        show_estimate(total_estimate(plans), as_json)
+        return
+    found: list[CubeResult] = []
+    empty: list[SelectionEmptyError] = []
+    with scheduler(options["cluster"], options["workers"]):
+        for name in names:
+            try:
+                found.append(one_cube(opened, checked, output, name, options))
+            except SelectionEmptyError as error:
+                if len(names) > 1:
+                    click.echo(f"filter {name}: {error}", err=True)
+                empty.append(error)
+    show_results(found, [n for n in names if n], as_json)
+    if empty:
+        raise empty[0]
+
+
+def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
+    """Return the filters to make cubes for; ConfigError for an unknown one."""
+    if chosen == ALL and recipe.model.filters:
+        return list(recipe.model.filters)
+    if chosen is None or chosen == ALL:
+        return [None]
+    return [recipe.filter_name(chosen)]
+
+
+def one_cube(
+    run: Any, recipe: CubeRecipe, output: Path, name: str | None, options: dict[str, Any]
+) -> CubeResult:
+    """Write the cube of one filter, with progress on stderr."""
+    what = f"cube of {run.run_id}" + (f", filter {name}" if name else "")
+    with steps(what, "blocks") as report:
+        return write_cube(
+            run, recipe, output, filter=name, report=report,
+            resume=options["resume"], overwrite=options["overwrite"],
+        )  # fmt: skip
+
+
+def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:
+    """Return what all cubes together take; they are made one after the other."""
+    each = [p.to_dict() for p in plans]
+    out: dict[str, Any] = {
+        key: sum(e[key] for e in each)
+        for key in ("blocks", "tasks", "bytes_read", "bytes_output")
+    }
+    out["memory_estimate"] = max(e["memory_estimate"] for e in each)
+    out["paths"] = [p for e in each for p in e["paths"]]
+    return out
+
+
+def show_estimate(content: dict[str, Any], as_json: bool) -> None:
+    """Print what cubes will take."""
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    for key, value in content.items():
+        if key == "paths":
+            click.echo("\n".join(f"{key:<17}{path}" for path in value))
+        else:
+            text = value if key in COUNTS else f"{value} ({format_bytes(value)})"
+            click.echo(f"{key:<17}{text}")
+
+
+def show_results(found: list[CubeResult], names: list[str], as_json: bool) -> None:
+    """Print the paths of products, or everything as JSON."""
+    if not as_json:
+        for path in [p for r in found for p in r.paths]:
+            click.echo(str(path))
+        return
+    each = [r.to_dict() for r in found]
+    content: dict[str, Any] = {
+        "paths": [p for e in each for p in e["paths"]],
+        **{k: sum(e[k] for e in each) for k in ("blocks", "computed", "reused")},
+        "cut_flow": [f for e in each for f in e["cut_flow"]],
+    }
+    if len(names) > 1:
+        content["filters"] = names
+    click.echo(json.dumps(content, indent=2))
+
+
+@contextmanager
+def scheduler(where: str | None, workers: int | None) -> Iterator[None]:
+    """Compute inside the block where the user wants to."""
+    where = where or (LOCAL if workers else THREADS)
+    if where == THREADS:
+        with dask.config.set({"num_workers": workers} if workers else {}):
+            yield
+    elif where == LOCAL:
+        with xf.cluster.local(workers):
+            yield
+    elif where == SLURM:
+        with slurm(workers or 1):
+            yield
+    else:
+        if workers:
+            raise click.UsageError(
+                f"--workers starts processes, and {where} has its own; give one of them"
+            )
+        with xf.cluster.connect(where):
+            yield
+
+
+def slurm(jobs: int) -> Any:
+    """Return a client of jobs of SLURM, as the configuration of dask describes them.
+
+    Raises
+    ------
+    ConfigError
+        If it does not say how large they are.
+    """
+    found = dask.config.get("jobqueue.slurm", {}) or {}
+    lacking = [k for k in ("cores", "memory", "walltime") if not found.get(k)]
+    if lacking:
+        raise ConfigError(
+            f"--cluster slurm: dask's configuration has no"
+            f" {', '.join('jobqueue.slurm.' + k for k in lacking)}, so that the size of"
+            " a job is unknown; set it (~/.config/dask/jobqueue.yaml), or start the"
+            " jobs with xf.cluster.slurm(...) and give --cluster their address"
+        )
+    return xf.cluster.slurm(
+        jobs=jobs, cores=int(found["cores"]), memory=found["memory"],
+        walltime=str(found["walltime"]), queue=found.get("queue"),
+        account=found.get("account"),
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""HDF5 files of cubes, laid out as those of smalldata_tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import h5py
+import numpy as np
+import xarray as xr
+
+from xfelred.names import BAD_PIXELS
+from xfelred.ops.cuts import Cut
+from xfelred.products.blocks import hdf5_storage, store
+from xfelred.products.sink import checked_sink
+
+CHUNK_BYTES = 1 << 20
+SELECTION = "cubeSelection"
+CONFIG = "_cfg"
+MICROMETRES = 1e6
+# Their name in the file: ours, and the factor to their unit.
+CONSTANTS = {
+    "ped": ("pedestal", 1.0),
+    "rms": ("noise", 1.0),
+    "gain": ("gain", 1.0),
+    "x": ("x", MICROMETRES),
+    "y": ("y", MICROMETRES),
+    "ix": ("ix", 1),
+    "iy": ("iy", 1),
+}
+
+
+def write_lcls_cube(
+    path: Path,
+    arrays: Mapping[str, Any],
+    *,
+    constants: Mapping[str, xr.Dataset],
+    selection: str,
+) -> None:
+    """Write a cube as smalldata_tools does.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make.
+    arrays : mapping of str to array (bins, ...)
+        Datasets of the root by name; lazy ones are written block by block.
+    constants : mapping of str to Dataset
+        By detector; of these ``<detector>_cfg`` is made.
+    selection : str
+        What shots were selected; the attribute ``cubeSelection``.
+    """
+    with checked_sink(path) as sink, h5py.File(sink, "w") as file:
+        file.attrs[SELECTION] = selection
+        lazy: dict[str, da.Array] = {}
+        for name, values in arrays.items():
+            if not isinstance(values, da.Array):
+                file[name] = np.asarray(values)
+                continue
+            file.create_dataset(
+                name, values.shape, values.dtype, **hdf5_storage(values, CHUNK_BYTES)
+            )
+            lazy[name] = values
+        store(lazy, {name: file[name] for name in lazy})
+        for detector, known in constants.items():
+            for name, values in lcls_constants(known).items():
+                file[f"{detector}{CONFIG}/{name}"] = values
+
+
+def lcls_constants(known: xr.Dataset) -> dict[str, Any]:
+    """Return constants of a detector by their names and in the sense of LCLS.
+
+    Positions are in micrometres; in ``mask`` 1 is a good pixel.
+    """
+    out = {
+        name: (known[ours] * factor).values if factor != 1 else known[ours].values
+        for name, (ours, factor) in CONSTANTS.items()
+        if ours in known
+    }
+    if BAD_PIXELS in known:
+        out["mask"] = (known[BAD_PIXELS].values == 0).astype(np.uint8)
+    return out
+
+
+def selection_text(cuts: Iterable[Cut]) -> str:
+    """Return the cuts, one per line."""
+    lines = []
+    for i, cut in enumerate(cuts):
+        low, high = strict_limits(cut)
+        lines.append(f"Cut {i}: {low:f} < {cut.name} < {high:f}")
+    return "\n".join(lines)
+
+
+def strict_limits(cut: Cut) -> tuple[float, float]:
+    """Return limits as smalldata_tools means them: equal ones say what is refused."""
+    for name, number in cut.tests:
+        if name == "==":
+            return number - 0.5, number + 0.5
+        if name == "!=":
+            return number, number
+    return cut.limits

@@ -1,0 +1,316 @@
+"""The shots of a cube in blocks, and what a block adds to the bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred.lazy import reduce_frames
+from xfelred.lazy.binned import BinStatistics
+from xfelred.names import BIN, TRAIN
+from xfelred.ops.bin_frames import Options, n_frames, prepared, quantities_of
+from xfelred.ops.bin_labels import Labels, bin_labels
+from xfelred.ops.shot_values import shot_dims
+from xfelred.recipes.cube import RESULTS, CubePlan
+from xfelred.recipes.cube_state import BinSums
+from xfelred.recipes.manifest import Block
+
+SPREAD = ("var", "sem")
+# Sums of a block that are larger than this are made for several blocks at once, until
+# they are small beside the frames, or the frames are so many that a lost job hurts.
+SMALL_SUMS = 64 << 20
+PART = 8
+MOST_FRAMES = 4 << 30
+ROW_BYTES = 64 << 20  # of a block of the finished cube
+
+
+@dataclass(frozen=True, eq=False)
+class DetectorShots:
+    """The frames of a detector and the bin of each of its shots.
+
+    Attributes
+    ----------
+    name : str
+    array : DataArray
+        Corrected frames, lazy.
+    bins : DataArray of int64
+        Number of the bin on the shot dims of `array`, -1 for none.
+    labels : Labels
+        Of all shots of the cube.
+    options : Options
+    """
+
+    name: str
+    array: xr.DataArray
+    bins: xr.DataArray
+    labels: Labels
+    options: Options
+
+    @property
+    def squares(self) -> bool:
+        """Whether the spread of the values is wanted."""
+        return any(q in SPREAD for q in self.options.quantities)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Dims that a cube keeps."""
+        reduced = shot_dims(self.array)
+        return tuple(str(d) for d in self.array.dims if d not in reduced)
+
+    @property
+    def kept_shape(self) -> tuple[int, ...]:
+        """Lengths of the dims that a cube keeps."""
+        return tuple(self.array.sizes[d] for d in self.kept)
+
+    @property
+    def sum_dtype(self) -> np.dtype[Any]:
+        """Dtype of sums."""
+        whole = self.array.dtype.kind in "biu"
+        return np.dtype(np.int64 if whole else np.float64)
+
+    @cached_property
+    def trains(self) -> NDArray[Any]:
+        """Train ID of every position along the first shot dim."""
+        return np.asarray(self.array[TRAIN].values)
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether train IDs rise."""
+        return bool((self.trains[1:] >= self.trains[:-1]).all())
+
+    def positions(self, first: int, last: int) -> Any:
+        """Return where consecutive trains are along the first shot dim."""
+        trains = self.trains
+        if not self.in_order:
+            return np.flatnonzero((trains >= first) & (trains <= last))
+        start, stop = (
+            int(np.searchsorted(trains, n, side))
+            for n, side in ((first, "left"), (last, "right"))
+        )
+        return slice(start, stop)
+
+    def of_blocks(self, group: Sequence[Block]) -> DetectorShots:
+        """Return the shots of consecutive blocks."""
+        dim = self.bins.dims[0]
+        at = self.positions(group[0].trains[0], group[-1].trains[1])
+        return DetectorShots(
+            self.name, self.array.isel({dim: at}), self.bins.isel({dim: at}),
+            self.labels, self.options,
+        )  # fmt: skip
+
+    def present(self) -> NDArray[np.int64]:
+        """Return the bins that occur, sorted."""
+        return occurring(self.bins.values)
+
+
+def occurring(bins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the bins that occur, sorted."""
+    return np.unique(bins[bins >= 0])
+
+
+def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
+    """Return the shots of every detector of a cube; reads nothing."""
+    out = {}
+    for name, frames in plan.frames.items():
+        spec = plan.recipe.model.detectors[name]
+        where = plan.where(name)
+        labels = bin_labels(xr.Dataset(), where, plan.shots.by, where, plan.compat)
+        more = ("sum", "count", *(p.on for p in spec.det_proc))
+        wanted = {*plan.quantities, *more}
+        options = Options(
+            tuple(q for q in RESULTS if q in wanted), spec.skipna, 0, plan.compat
+        )
+        array, mine = prepared(frames.rename(name), labels)
+        out[name] = DetectorShots(name, array, mine, labels, options)
+    return out
+
+
+def blocks_of(plan: CubePlan) -> tuple[Block, ...]:
+    """Return the blocks of a cube: its shots in order, `block_trains` each."""
+    ids = np.unique(plan.shots.where[TRAIN].values)
+    n = plan.recipe.model.execution.block_trains
+    starts = range(0, len(ids), n)
+    pieces = [ids[i : i + n] for i in starts]
+    return tuple(
+        Block(i, (int(p[0]), int(p[-1])), len(p)) for i, p in enumerate(pieces)
+    )
+
+
+def units(
+    blocks: Sequence[Block], detectors: Mapping[str, DetectorShots]
+) -> Iterator[list[Block]]:
+    """Yield the blocks that are worked off at once: one, or some with many bins.
+
+    It depends on the shots and their bins only, never on workers or interruptions.
+    """
+    group: list[Block] = []
+    for block in blocks:
+        group.append(block)
+        if is_enough(group, detectors):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def is_enough(group: list[Block], detectors: Mapping[str, DetectorShots]) -> bool:
+    """Tell whether the sums of some blocks are small beside their frames."""
+    sums = frames = 0
+    for detector in detectors.values():
+        at = detector.positions(group[0].trains[0], group[-1].trains[1])
+        bins = detector.bins.values[at]
+        pixels = prod(detector.kept_shape)
+        n = len(bins) * detector.array.size // max(detector.bins.shape[0], 1)
+        sums += len(occurring(bins)) * pixels * 8 * (1 + detector.squares)
+        frames += n * detector.array.dtype.itemsize
+    return sums <= SMALL_SUMS or sums * PART <= frames or frames >= MOST_FRAMES
+
+
+def sums_of(
+    groups: Sequence[list[Block]], detectors: Mapping[str, DetectorShots]
+) -> list[dict[str, BinSums]]:
+    """Return what some groups of blocks add to the bins, in one computation."""
+    parts = [[d.of_blocks(g) for d in detectors.values()] for g in groups]
+    lazy = [{p.name: statistics_of(p) for p in some} for some in parts]
+    found = dask.compute(lazy)[0]
+    return [
+        {p.name: bin_sums(p, one[p.name]) for p in some if one[p.name]}
+        for some, one in zip(parts, found, strict=True)
+    ]
+
+
+def statistics_of(part: DetectorShots) -> dict[str, Any]:
+    """Return lazy statistics of the bins that occur; none if there are none."""
+    present = part.present()
+    if not len(present):
+        return {}
+    values = part.bins.values
+    renumbered = np.where(values >= 0, np.searchsorted(present, values), -1)
+    results: dict[str, Any] = {"count": np.int64, "sum": np.float64}
+    if part.squares:
+        results["var"] = np.float64
+    array = part.array.drop_vars(list(part.array.coords))
+    found = reduce_frames(
+        BinStatistics(len(present)), array, xr.DataArray(renumbered, dims=part.bins.dims),
+        dims=shot_dims(array), results=results, new_dims={BIN: len(present)},
+    )  # fmt: skip
+    return {k: v.transpose(BIN, ...).data for k, v in found.items()}
+
+
+def bin_sums(part: DetectorShots, found: Mapping[str, Any]) -> BinSums:
+    """Return statistics of a block in the form in which blocks are added up."""
+    present = part.present()
+    frames = n_frames(part.array, part.bins, part.labels.n).values[present]
+    count, total = found["count"], found["sum"]
+    squares = found["var"] * count if "var" in found else None
+    each = frames.reshape(-1, *(1,) * (count.ndim - 1))
+    complete = bool((count == each).all())
+    if part.sum_dtype.kind == "i":
+        total = np.rint(total).astype(np.int64)
+    if not complete and not part.options.skipna:
+        total = np.where(count == each, total, np.nan)
+    if squares is not None and not complete:
+        if part.options.skipna:
+            squares = np.where(count > 0, squares, 0.0)
+        else:
+            squares = np.where(count == each, squares, np.nan)
+    kept = None if complete or not part.options.skipna else count
+    return BinSums(present, frames, total, squares, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class AllBins:
+    """Rows of bins that occur as an array of all bins; the others are 0.
+
+    What dask needs of an array: it is read block by block.
+    """
+
+    bins: NDArray[np.int64]
+    rows: NDArray[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the rows."""
+        return self.rows.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        """Return some bins."""
+        wanted = np.arange(self.shape[0])[index[0]]
+        at = np.searchsorted(self.bins, wanted)
+        there = at < len(self.bins)
+        there[there] = self.bins[at[there]] == wanted[there]
+        out = np.zeros((len(wanted), *self.rows.shape[1:]), self.dtype)
+        for i in np.flatnonzero(there):
+            out[i] = self.rows[at[i]]
+        return out[(slice(None), *index[1:])]
+
+
+def binned_dataset(detector: DetectorShots, sums: BinSums | None) -> xr.Dataset:
+    """Return the binned frames of a detector as `ops.bin_frames` does, lazily."""
+    n, shape = detector.labels.n, detector.kept_shape
+    if sums is None:
+        sums = nothing(detector)
+    frames = n_frames(detector.array, detector.bins, n)
+    dims = (BIN, *detector.kept)
+    row = max(8 * prod(shape), 1)
+    chunks = (max(1, min(n, ROW_BYTES // row)), *shape)
+
+    def whole(rows: NDArray[Any]) -> xr.DataArray:
+        source = AllBins(np.asarray(sums.bins), rows, (n, *shape))
+        lazy = da.from_array(source, chunks=chunks, name=False, asarray=False)
+        return xr.DataArray(lazy, dims=dims)
+
+    found = {"sum": whole(sums.sum)}
+    blocks = found["sum"].chunks
+    if sums.count is None:
+        each = da.from_array(frames.values, chunks=(blocks[0],) if blocks else n)
+        lazy = da.broadcast_to(
+            each.reshape(n, *(1,) * len(shape)), (n, *shape), chunks=blocks
+        )
+        found["count"] = xr.DataArray(lazy, dims=dims)
+    else:
+        found["count"] = whole(sums.count)
+    count = found["count"]
+    found["mean"] = (found["sum"] / count.where(count > 0)).astype(np.float64)
+    if sums.squares is not None:
+        squares = whole(sums.squares)
+        found["var"] = squares / count.where(count > 0)
+        found["sem"] = np.sqrt(squares / (count - 1).where(count > 1) / count)
+    kept = set(detector.kept)
+    coords = {k: c for k, c in detector.array.coords.items() if set(c.dims) <= kept}
+    found = {
+        k: v.assign_coords({n: c.variable for n, c in coords.items()})
+        for k, v in found.items()
+    }
+    out = quantities_of(
+        detector.name, detector.array, found, frames, detector.labels, detector.options
+    )
+    result = xr.Dataset(out, coords=detector.labels.coords())
+    shots = np.bincount(
+        detector.labels.flat[detector.labels.flat >= 0].ravel(), minlength=n
+    )
+    result["n_shots"] = detector.labels.unfold(xr.DataArray(shots, dims=BIN))
+    return result
+
+
+def nothing(detector: DetectorShots) -> BinSums:
+    """Return the sums of no frames."""
+    none = np.zeros(0, np.int64)
+    empty = (0, *detector.kept_shape)
+    squares = np.zeros(empty) if detector.squares else None
+    return BinSums(none, none, np.zeros(empty, detector.sum_dtype), squares)

@@ -1,0 +1,121 @@
+"""What a cube will read, write and need, on paper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xfelred.lazy.estimate import PROCESS
+from xfelred.recipes.cube import cube_plan
+from xfelred.recipes.cube_blocks import (
+    ROW_BYTES,
+    DetectorShots,
+    binned_dataset,
+    blocks_of,
+    detector_shots,
+    statistics_of,
+    units,
+)
+from xfelred.recipes.cube_products import product_paths
+
+
+@dataclass(frozen=True)
+class CubeEstimate:
+    """What writing a cube will take.
+
+    Attributes
+    ----------
+    blocks, tasks : int
+        Blocks that can be resumed, and tasks of all of them together.
+    bytes_read : int
+        Values of the frames that are binned, as they are in memory before they are
+        converted.
+    bytes_output : int
+        Products, before compression.
+    memory_estimate : int
+        Peak of this process, or of a worker together with it.
+    paths : list of str
+    """
+
+    blocks: int
+    tasks: int
+    bytes_read: int
+    bytes_output: int
+    memory_estimate: int
+    paths: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        return asdict(self)
+
+
+def estimate_cube(
+    run: Any,
+    recipe: Any,
+    out: str | os.PathLike[str],
+    *,
+    filter: str | None = None,
+    frames: Mapping[str, xr.DataArray] | None = None,
+    compat: bool | None = None,
+) -> CubeEstimate:
+    """Return what `write_cube` will read, write and need; reads scalars only.
+
+    Takes the arguments of `write_cube`.
+
+    Raises
+    ------
+    ConfigError, SelectionEmptyError
+        As `write_cube`.
+    """
+    plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
+    detectors = detector_shots(plan)
+    blocks = blocks_of(plan)
+    groups = list(units(blocks, detectors))
+    read = [r for d in detectors.values() if (r := statistics_of(d))]
+    whole = run.plan(*(a for r in read for a in r.values()))
+    tasks = memory = 0
+    if groups:
+        # The group with the most shots stands for all of them.
+        largest = max(groups, key=lambda g: sum(n_shots(d, g) for d in detectors.values()))
+        parts = [d.of_blocks(largest) for d in detectors.values()]
+        one = run.plan(*(a for p in parts for a in statistics_of(p).values()))
+        tasks = one.tasks * len(groups)
+        memory = max(one.peak_memory_per_worker - PROCESS, 0)
+        memory += 2 * sum(sums_bytes(p) for p in parts)
+    cube = plan.finished({n: binned_dataset(d, None) for n, d in detectors.items()})
+    return CubeEstimate(
+        blocks=len(blocks),
+        tasks=tasks,
+        bytes_read=whole.bytes_to_read,
+        bytes_output=output_bytes(plan.recipe.model.output.formats, cube, detectors),
+        memory_estimate=PROCESS + max(memory, 4 * ROW_BYTES),
+        paths=[str(p) for p in product_paths(plan, Path(out).absolute())],
+    )
+
+
+def n_shots(detector: DetectorShots, group: Any) -> int:
+    """Return the number of shots of a detector in some blocks."""
+    at = detector.positions(group[0].trains[0], group[-1].trains[1])
+    return at.stop - at.start if isinstance(at, slice) else len(at)
+
+
+def sums_bytes(part: DetectorShots) -> int:
+    """Return the bytes of the sums of a block."""
+    each = 8 * (1 + part.squares) * prod(part.kept_shape)
+    return len(part.present()) * each
+
+
+def output_bytes(
+    formats: list[Any], cube: xr.Dataset, detectors: Mapping[str, DetectorShots]
+) -> int:
+    """Return the bytes of all products."""
+    image = sum(8 * prod(d.kept_shape) for d in detectors.values())
+    sums = sum(8 * prod(d.kept_shape) * d.labels.n for d in detectors.values())
+    sizes = {"lcls_h5": sums, "tiff": image}
+    return int(sum(sizes.get(kind, cube.nbytes) for kind in dict.fromkeys(formats)))

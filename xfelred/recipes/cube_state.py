@@ -1,0 +1,223 @@
+"""Sums of blocks of shots on disk, and how they are put together.
+
+The state of some consecutive blocks is a directory ``<first>-<last>`` with plain arrays
+for every detector, one row for each bin that occurs: ``bins``, ``frames`` (their
+number), ``sum``, ``squares`` (sums of squared deviations from the mean) and, only where
+pixels are NaN and left out, ``count``. A directory appears complete, by a rename.
+States are put together bin by bin, in the order of the blocks, one row at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.products.atomic import remove
+from xfelred.recipes.manifest import flush_directory
+
+Array = NDArray[Any]
+NAME = re.compile(r"(\d{6,})-(\d{6,})")
+PARTS = ("bins", "frames", "sum", "squares", "count")
+
+
+@dataclass(frozen=True)
+class BinSums:
+    """Sums of the frames in every bin that occurs, one row each.
+
+    Attributes
+    ----------
+    bins, frames : int64 (n,)
+        Numbers of the bins, rising, and how many frames are in them.
+    sum : float64 or int64 (n, ...)
+        NaN where an element is NaN in any frame, unless `count` tells.
+    squares : float64 (n, ...) or None
+        Sums of squared deviations from the mean.
+    count : int64 (n, ...) or None
+        Values of every element; None: `frames` of them.
+    """
+
+    bins: Array
+    frames: Array
+    sum: Array
+    squares: Array | None = None
+    count: Array | None = None
+
+    def row(self, at: int) -> Row:
+        """Return the sums of one bin."""
+        n = self.frames[at] if self.count is None else self.count[at]
+        squares = None if self.squares is None else np.asarray(self.squares[at])
+        return Row(np.asarray(n), np.asarray(self.sum[at]), squares)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Sums of one bin; `n` is one number, or one for every element."""
+
+    n: Array
+    sum: Array
+    squares: Array | None
+
+    def plus(self, other: Row) -> Row:
+        """Return the sums of both, by the formula of Chan, Golub and LeVeque (1983)."""
+        n = self.n + other.n
+        total = self.sum + other.sum
+        if self.squares is None or other.squares is None:
+            return Row(n, total, None)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = self.sum / self.n - other.sum / other.n
+            between = apart * apart * (self.n * other.n / n)
+        if self.n.ndim or other.n.ndim:
+            # An element without a value in one of them is as far as the other.
+            between = np.where((self.n == 0) | (other.n == 0), 0.0, between)
+        return Row(n, total, self.squares + other.squares + between)
+
+
+# By detector; None: nothing to add.
+States = Mapping[str, BinSums | None]
+
+
+def save(states: States, place: Path, blocks: range) -> Path:
+    """Write the sums of consecutive blocks; they appear complete or not at all."""
+    path = path_of(place, blocks)
+    new = new_directory(path)
+    for i, state in enumerate(states.values()):
+        for part in PARTS:
+            values = getattr(state, part, None)
+            if values is not None:
+                write_array(new / f"{i}.{part}.npy", np.asarray(values))
+    return published(new, path)
+
+
+def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
+    """Return sums on disk by the name of the detector; rows are read when used."""
+    out = {}
+    for i, name in enumerate(names):
+        if (path / f"{i}.bins.npy").exists():
+            parts = {
+                part: np.load(file, mmap_mode="r", allow_pickle=False)
+                for part in PARTS
+                if (file := path / f"{i}.{part}.npy").exists()
+            }
+            out[name] = BinSums(**parts)
+    return out
+
+
+def merge(place: Path, names: Sequence[str], blocks: range) -> Path:
+    """Put the states of blocks together in their order; return where they are now."""
+    path = path_of(place, blocks)
+    parts = [p for p in saved(place) if blocks_of(p)[0] in blocks]
+    if parts == [path]:
+        return path
+    new = new_directory(path)
+    loaded = [load(p, names) for p in parts]
+    for i, name in enumerate(names):
+        states = [s[name] for s in loaded if name in s]
+        if states:
+            merge_detector(states, new, i)
+    published(new, path)
+    remove_old(place)
+    return path
+
+
+def merge_detector(states: Sequence[BinSums], new: Path, number: int) -> None:
+    """Write the sums of one detector of several states, bin by bin."""
+    bins = np.unique(np.concatenate([s.bins for s in states]))
+    shape = (len(bins), *states[0].sum.shape[1:])
+    frames = np.zeros(len(bins), np.int64)
+    kinds = {"sum": states[0].sum.dtype}
+    if states[0].squares is not None:
+        kinds["squares"] = np.dtype(np.float64)
+    if any(s.count is not None for s in states):
+        kinds["count"] = np.dtype(np.int64)
+    out = {
+        part: np.lib.format.open_memmap(
+            new / f"{number}.{part}.npy", "w+", dtype=kind, shape=shape
+        )
+        for part, kind in kinds.items()
+    }
+    for i, one in enumerate(bins.tolist()):
+        total: Row | None = None
+        for state in states:
+            at = int(np.searchsorted(state.bins, one))
+            if at < len(state.bins) and state.bins[at] == one:
+                row = state.row(at)
+                total = row if total is None else total.plus(row)
+                frames[i] += state.frames[at]
+        if total is not None:
+            for part, values in out.items():
+                values[i] = total.n if part == "count" else getattr(total, part)
+    for values in out.values():
+        values.flush()
+    write_array(new / f"{number}.bins.npy", bins)
+    write_array(new / f"{number}.frames.npy", frames)
+
+
+def path_of(place: Path, blocks: range) -> Path:
+    """Return the directory of the state of some blocks."""
+    return place / f"{blocks[0]:06d}-{blocks[-1]:06d}"
+
+
+def blocks_of(path: Path) -> range:
+    """Return the blocks whose state is in a directory."""
+    first, last = path.name.split("-")
+    return range(int(first), int(last) + 1)
+
+
+def saved(place: Path) -> list[Path]:
+    """Return the directories of all states, in the order of their blocks."""
+    found = [p for p in place.iterdir() if NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda p: blocks_of(p)[0])
+
+
+def remove_old(place: Path) -> None:
+    """Delete states that are part of another one, and unfinished ones."""
+    whole: list[range] = []
+    by_size = sorted(saved(place), key=lambda p: -len(blocks_of(p)))
+    for path in by_size:
+        blocks = blocks_of(path)
+        if any(blocks[0] in r and blocks[-1] in r for r in whole):
+            remove(path)
+        else:
+            whole.append(blocks)
+    for path in place.glob("*.unfinished"):
+        remove(path)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a state."""
+    return sum(p.stat().st_size for p in path.iterdir())
+
+
+def new_directory(path: Path) -> Path:
+    """Return an empty directory for a state that is being written."""
+    new = path.with_name(f"{path.name}.unfinished")
+    remove(new)
+    new.mkdir()
+    return new
+
+
+def published(new: Path, path: Path) -> Path:
+    """Give a state its name, once all of it is on the disk."""
+    for file in new.iterdir():
+        with file.open("rb") as f:
+            os.fsync(f.fileno())
+    flush_directory(new)
+    remove(path)
+    new.rename(path)
+    flush_directory(path.parent)
+    return path
+
+
+def write_array(path: Path, values: Array) -> None:
+    """Write an array as it is, without pickling."""
+    with path.open("wb") as file:
+        np.lib.format.write_array(
+            file, np.ascontiguousarray(values), allow_pickle=False
+        )

@@ -1,0 +1,200 @@
+"""A cube under the names, and with the conventions, of smalldata_tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xfelred import ops
+from xfelred.names import GAIN_RANGE, LASER_ON
+from xfelred.ops.bin_labels import Axis
+from xfelred.ops.cuts import Cut, parse_cuts
+from xfelred.products.lcls_cube_file import selection_text, write_lcls_cube
+from xfelred.recipes.cube import CubePlan
+from xfelred.recipes.cube_detectors import constants_of
+from xfelred.recipes.cube_outputs import assembled
+from xfelred.recipes.models import BinSpec
+from xfelred.recipes.units import DELAY
+
+SCAN = "scan/"
+DAMAGE = "damage/"
+
+
+def lcls_names(plan: CubePlan) -> dict[str, str]:
+    """Return the name of the file of every laser state."""
+    run = plan.run.run_id.replace("/", "_").replace(" ", "_")
+    axis = "-".join(axis_name(plan, n, s) for n, s in plan.recipe.model.bins.items())
+    chosen = filter_suffix(plan)
+    return {
+        state: f"Cube_{run}_{axis or 'all'}{'' if state == 'all' else '_' + state}"
+        f"{chosen}.h5"
+        for state in plan.shots.flows
+    }
+
+
+def filter_suffix(plan: CubePlan) -> str:
+    """Return what file names say of the filter: nothing for the first one."""
+    first = next(iter(plan.recipe.model.filters), "filter1")
+    chosen = plan.shots.filter_name
+    return "" if chosen in (first, "filter1") else f"_{chosen}"
+
+
+def axis_name(plan: CubePlan, name: str, spec: BinSpec) -> str:
+    """Return the name of an axis: that of the scan if it is binned by its motor."""
+    variable = spec.variable or name
+    if variable == DELAY:
+        nominal = str(plan.shots.scalars[DELAY].attrs.get("nominal", ""))
+        variable = nominal if nominal.startswith(SCAN) else variable
+    if variable.startswith(SCAN):
+        return variable.removeprefix(SCAN).replace("/", "__")
+    return name.replace("/", "__")
+
+
+def write_lcls_file(
+    plan: CubePlan, binned: Mapping[str, xr.Dataset], state: str, path: Path
+) -> None:
+    """Write the file of one laser state.
+
+    Parameters
+    ----------
+    plan : CubePlan
+    binned : mapping of str to Dataset
+        Binned frames of every detector, as `ops.bin_frames` gives them.
+    state : {"on", "off", "all"}
+    path : Path
+    """
+    arrays = scalar_arrays(plan, state)
+    constants = {}
+    for name, ds in binned.items():
+        arrays |= detector_arrays(plan, name, of_state(ds, state), state)
+        constants[name] = configuration(plan, name)
+    write_lcls_cube(
+        path,
+        arrays,
+        constants=constants,
+        selection=selection_text(all_cuts(plan, state)),
+    )
+
+
+def of_state(ds: Any, state: str) -> Any:
+    """Return the bins of one laser state."""
+    if LASER_ON not in ds.dims:
+        return ds
+    return ds.isel({LASER_ON: int(state == "off")}, drop=True)
+
+
+def axes_of(plan: CubePlan) -> list[Axis]:
+    """Return the axes of bins without that of the laser."""
+    return [a for a in plan.labels(plan.shots.where).axes if a.name != LASER_ON]
+
+
+def with_outlier_bins(plan: CubePlan, value: xr.DataArray, fill: float) -> xr.DataArray:
+    """Return an array with the bin that comes before distinct values, here empty."""
+    if plan.compat:
+        return value  # has it
+    unique = [a.name for a in axes_of(plan) if a.bins is not None and a.bins.unique]
+    bare = value.drop_vars(list(value.coords))
+    return (
+        bare.pad({d: (1, 0) for d in unique}, constant_values=fill) if unique else bare
+    )
+
+
+def scalar_arrays(plan: CubePlan, state: str) -> dict[str, Any]:
+    """Return counts, sums and spreads of the values of shots, and the bins."""
+    model = plan.recipe.model
+    binned_by = [spec.variable or name for name, spec in model.bins.items()]
+    names = [*dict.fromkeys([*binned_by, *model.variables])]
+    # A count is made even where there is nothing else.
+    data = plan.shots.scalars[names].assign(
+        {"": xr.zeros_like(plan.shots.where, np.int8)}
+    )
+    ds = ops.bin_frames(
+        data, plan.shots.by, where=plan.shots.where, compat=plan.compat,
+        quantities=("sum", "count", "var"),
+    )  # fmt: skip
+    ds = of_state(ds, state)
+    entries = ds["n_shots"]
+    filled = entries > 0
+    out: dict[str, Any] = bin_arrays(plan)
+    out["nEntries"] = with_outlier_bins(plan, entries, 0).values
+    for name in names:
+        stem = name.replace("/", "__")
+        total = ds[f"{stem}_sum"].astype(np.float64)
+        if plan.compat:
+            total = total.fillna(0.0)
+        out[stem] = with_outlier_bins(plan, total.where(filled), np.nan).values
+        if name in model.variables:
+            spread = np.sqrt(ds[f"{stem}_var"].where(filled))
+            out[f"std_{stem}"] = with_outlier_bins(plan, spread, np.nan).values
+    if len(binned_by) == 1:
+        out["binVar"] = out[binned_by[0].replace("/", "__")]
+    return out
+
+
+def bin_arrays(plan: CubePlan) -> dict[str, Any]:
+    """Return where bins are: left edges of one axis; of several see recipes.md."""
+    out = {}
+    axes = [a for a in axes_of(plan) if a.bins is not None]
+    for i, axis in enumerate(axes):
+        assert axis.bins is not None
+        bins = axis.bins
+        if bins.unique and not plan.compat:
+            bins = bins.with_outlier_bin()
+        edges = bins.edges
+        name = axis.name.replace("__", "_")
+        if len(axes) == 1:
+            out["binVar_bins"] = edges[:-1]
+        else:
+            out[f"bins_{name}"] = edges[1:] if i == 0 else (edges[1:] + edges[:-1]) / 2
+    return out
+
+
+def detector_arrays(
+    plan: CubePlan, name: str, ds: xr.Dataset, state: str
+) -> dict[str, Any]:
+    """Return sums, counts and what was made of the sums of a detector."""
+    spec = plan.recipe.model.detectors[name]
+    finished = plan.finished_detector(name, ds)
+    shots = finished[f"{name}_shots"].fillna(0).astype(np.int64)
+    total = ds[f"{name}_sum"].astype(np.float64).where(shots > 0)
+    if spec.image:
+        total = assembled(total, constants_of(plan.run, name))
+    out = {
+        f"{name}_data": with_outlier_bins(plan, total, np.nan).data,
+        f"{name}_nEntries": with_outlier_bins(plan, shots, 0).data,
+    }
+    for step in spec.det_proc:
+        for key, value in finished.data_vars.items():
+            if str(key).startswith(f"{name}_{step.name}_"):
+                whole = value.dtype.kind in "biu"
+                fill = 0 if whole else np.nan
+                out[str(key)] = with_outlier_bins(plan, value, fill).data
+    return out
+
+
+def configuration(plan: CubePlan, name: str) -> xr.Dataset:
+    """Return the constants of a detector that go into the file."""
+    known = constants_of(plan.run, name)
+    if not plan.recipe.model.detectors[name].image:
+        return known
+    if GAIN_RANGE in known.dims:
+        known = known.isel({GAIN_RANGE: 0})
+    return known.map(lambda a: assembled(a, constants_of(plan.run, name)))
+
+
+def all_cuts(plan: CubePlan, state: str) -> list[Cut]:
+    """Return the cuts of a laser state, and the range of the bins."""
+    cuts = list(plan.shots.cuts[state])
+    specs = plan.recipe.model.bins.items()
+    edges = [a.bins for a in axes_of(plan)]
+    ranges = [
+        parse_cuts([(s.variable or n, float(b.edges[0]), float(b.edges[-1]))])[0]
+        for (n, s), b in zip(specs, edges, strict=False)
+        if b is not None
+    ]
+    last = [c for c in cuts if c.name.startswith(DAMAGE)]
+    return [*(c for c in cuts if c not in last), *ranges, *last]

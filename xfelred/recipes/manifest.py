@@ -1,0 +1,193 @@
+"""What a resumable job has done, in a file that is whole at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from xfelred import __version__
+from xfelred.errors import ConfigError, InconsistentDataError
+from xfelred.recipes.sources import Source, changes, fingerprint
+
+SCHEMA_VERSION = 1
+NAME = "manifest.json"
+PENDING, DONE = "pending", "done"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive shots that are worked off together.
+
+    Attributes
+    ----------
+    id : int
+    trains : (first, last)
+        Train IDs.
+    n_trains : int
+    status : {"pending", "done"}
+        "done": what it contributes is safe on disk.
+    """
+
+    id: int
+    trains: tuple[int, int]
+    n_trains: int
+    status: str = PENDING
+
+    @property
+    def done(self) -> bool:
+        """Whether what it contributes is safe on disk."""
+        return self.status == DONE
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a product is made from; the same job gives the same bits.
+
+    Attributes
+    ----------
+    recipe_sha256 : str
+    recipe : dict
+        What the recipe says, to tell what has changed.
+    sources : list of (name, size, mtime_ns)
+    options : dict
+        Such as the filter.
+    """
+
+    recipe_sha256: str
+    recipe: Mapping[str, Any]
+    sources: list[Source]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A job and its blocks.
+
+    Attributes
+    ----------
+    job : Job
+    blocks : tuple of Block
+    result : dict
+        What a finished job adds: computed, reused, products.
+    """
+
+    job: Job
+    blocks: tuple[Block, ...]
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_done(self, ids: range) -> Manifest:
+        """Return the manifest after some more blocks."""
+        blocks = tuple(
+            replace(b, status=DONE) if b.id in ids else b for b in self.blocks
+        )
+        return replace(self, blocks=blocks)
+
+    @property
+    def n_done(self) -> int:
+        """Number of blocks that are done."""
+        return sum(b.done for b in self.blocks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "recipe_sha256": self.job.recipe_sha256,
+            "source_fingerprint": fingerprint(self.job.sources),
+            "xfelred_version": __version__,
+            "options": dict(self.job.options),
+            "recipe": dict(self.job.recipe),
+            "sources": self.job.sources,
+            **self.result,
+            "blocks": [asdict(b) for b in self.blocks],
+        }
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step: a reader sees the old one or the new one."""
+        new = path.with_suffix(".new")
+        with new.open("w") as file:
+            json.dump(self.to_dict(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+        flush_directory(path.parent)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest in a file.
+
+    Raises
+    ------
+    InconsistentDataError
+        If the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+        blocks = tuple(
+            Block(int(b["id"]), (int(b["trains"][0]), int(b["trains"][1])),
+                  int(b["n_trains"]), str(b["status"]))
+            for b in content["blocks"]
+        )  # fmt: skip
+        job = Job(
+            str(content["recipe_sha256"]), dict(content["recipe"]),
+            [tuple(s) for s in content["sources"]], dict(content["options"]),
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InconsistentDataError(
+            f"{path} is damaged ({error!r}), so that nobody knows which blocks are done;"
+            " start anew with overwrite=True (--overwrite)"
+        ) from error
+    known = ("computed", "reused", "products")
+    return Manifest(job, blocks, {k: content[k] for k in known if k in content})
+
+
+def check_same(path: Path, old: Manifest, new: Manifest) -> None:
+    """Raise unless two manifests are of the same job.
+
+    Raises
+    ------
+    ConfigError
+        It names what has changed.
+    """
+    what = ""
+    if old.job.recipe_sha256 != new.job.recipe_sha256:
+        keys = changed_keys(old.job.recipe, new.job.recipe)
+        what = f"the recipe has changed ({', '.join(keys) or 'its defaults'})"
+    elif fingerprint(old.job.sources) != fingerprint(new.job.sources):
+        what = f"the source has changed: {changes(old.job.sources, new.job.sources)}"
+    elif dict(old.job.options) != dict(new.job.options):
+        keys = changed_keys(old.job.options, new.job.options)
+        what = f"{', '.join(keys)} differ from the last call"
+    elif [b.trains for b in old.blocks] != [b.trains for b in new.blocks]:
+        what = "other trains of the run are selected"
+    if what:
+        raise ConfigError(
+            f"{path}: {what} since its first blocks were computed; undo that to"
+            " continue, or start anew with overwrite=True (--overwrite)",
+            path=str(path),
+        )
+
+
+def changed_keys(old: Any, new: Any, above: str = "") -> list[str]:
+    """Return the dotted keys whose values differ."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        # Tuples come back from JSON as lists.
+        same = json.dumps(old, default=str) == json.dumps(new, default=str)
+        return [] if same else [above]
+    found = []
+    for key in [*old, *(k for k in new if k not in old)]:
+        below = f"{above}.{key}" if above else str(key)
+        found += changed_keys(old.get(key), new.get(key), below)
+    return found
+
+
+def flush_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,81 @@
+"""Which files a result is made from, and whether they are still the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import Any
+
+import xarray as xr
+from dask.base import tokenize
+
+from xfelred.lazy.array import PlannedArray
+from xfelred.lazy.nodes import sources
+
+# (file name, size, mtime_ns), or (name, 0, token) for an array without files.
+Source = tuple[str, int, int | str]
+
+
+def all_sources(run: Any, frames: Mapping[str, xr.DataArray]) -> list[Source]:
+    """Return the files of a run and of frames, sorted by name."""
+    paths = set(run_paths(run))
+    arrays: list[Source] = []
+    for name, array in frames.items():
+        data = array.data
+        if isinstance(data, PlannedArray) and data.node is not None:
+            plans = [s.plan for s in sources(data.node)]
+            paths |= {os.fspath(path) for p in plans for path, _ in p.targets}
+        else:
+            arrays.append(
+                (f"frames of {name}", 0, getattr(data, "name", None) or tokenize(data))
+            )
+    found = [entry for path in paths if (entry := identity(path))]
+    return sorted([*found, *arrays], key=str)
+
+
+def run_paths(run: Any) -> Iterator[str]:
+    """Yield the paths of the files of a run, of whatever facility."""
+    survey = getattr(run, "survey", None)
+    files: Iterable[Any] = getattr(run, "files", None) or getattr(survey, "files", ())
+    more = (getattr(run, "file", None), getattr(run, "contents", None))
+    for file in (*files, *more):
+        path = getattr(file, "path", file)
+        if isinstance(path, (str, os.PathLike)):
+            yield os.fspath(path)
+
+
+def identity(path: str) -> Source | None:
+    """Return what tells a file from a later one of its name; None if it is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return os.path.basename(path), found.st_size, found.st_mtime_ns
+
+
+def fingerprint(found: list[Source]) -> str:
+    """Return the digest of all sources."""
+    return sha256(json.dumps(found).encode()).hexdigest()
+
+
+def changes(old: Iterable[Any], new: list[Source]) -> str:
+    """Return in words what differs between two lists of sources."""
+    before = {str(s[0]): tuple(s[1:]) for s in old}
+    after = {s[0]: s[1:] for s in new}
+    words = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            words.append(f"{name} is gone")
+        elif name not in before:
+            words.append(f"{name} is new")
+        elif before[name] != after[name]:
+            sizes = before[name][0], after[name][0]
+            how = (
+                f"{sizes[0]} bytes, now {sizes[1]}"
+                if sizes[0] != sizes[1]
+                else "rewritten"
+            )
+            words.append(f"{name} has changed ({how})")
+    return "; ".join(words[:5]) + ("; ..." if len(words) > 5 else "")

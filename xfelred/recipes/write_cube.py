@@ -1,0 +1,403 @@
+"""Cubes written block by block: a job that was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.base
+import xarray as xr
+
+from xfelred.errors import InconsistentDataError, OutputExistsError
+from xfelred.products.atomic import remove
+from xfelred.products.faults import explained
+from xfelred.products.lock import only_writer
+from xfelred.recipes import cube_state, manifest
+from xfelred.recipes.cube import CubePlan, cube_plan
+from xfelred.recipes.cube_blocks import (
+    DetectorShots,
+    binned_dataset,
+    blocks_of,
+    detector_shots,
+    sums_of,
+    units,
+)
+from xfelred.recipes.cube_products import product_paths, write_products
+from xfelred.recipes.manifest import Block, Job, Manifest, check_same, read_manifest
+from xfelred.recipes.sources import all_sources
+
+logger = logging.getLogger("xfelred.recipes")
+
+# Sums of blocks on disk are put together when there is more of them than this.
+LEAST_TO_MERGE = 1 << 30
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CubeResult:
+    """What `write_cube` has written.
+
+    Attributes
+    ----------
+    paths : list of Path
+        Products, complete.
+    blocks, computed, reused : int
+        Blocks of the cube; how many this call computed, and found done.
+    cut_flow : list of dict
+        For each laser state: ``laser, total, passed, rows``.
+    """
+
+    paths: list[Path]
+    blocks: int
+    computed: int
+    reused: int
+    cut_flow: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        return {
+            "paths": [str(p) for p in self.paths],
+            "blocks": self.blocks,
+            "computed": self.computed,
+            "reused": self.reused,
+            "cut_flow": self.cut_flow,
+        }
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of one cube are.
+
+    Attributes
+    ----------
+    out : Path
+    name : str
+        Such as ``cube_xpptest01_Run0042_delay``.
+    """
+
+    out: Path
+    name: str
+
+    @property
+    def work(self) -> Path:
+        """The directory of an unfinished cube."""
+        return self.out / f"{self.name}.inprogress"
+
+    @property
+    def unfinished(self) -> Path:
+        """The manifest of an unfinished cube."""
+        return self.work / manifest.NAME
+
+    @property
+    def finished(self) -> Path:
+        """The manifest of a finished cube."""
+        return self.out / f"{self.name}.manifest.json"
+
+
+def write_cube(
+    run: Any,
+    recipe: Any,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = True,
+    overwrite: bool = False,
+    filter: str | None = None,
+    frames: Mapping[str, xr.DataArray] | None = None,
+    compat: bool | None = None,
+    scheduler: Any = None,
+    report: Report | None = None,
+) -> CubeResult:
+    """Write a cube block by block; a call that was interrupted can be continued.
+
+    Parameters
+    ----------
+    run : Run
+        Of any facility.
+    recipe : CubeRecipe, path or dict
+    out : path
+        Directory for the products, made if it is not there. Until the cube is complete
+        everything is in ``<out>/cube_<run>_<axes>[_<filter>].inprogress``.
+    resume : bool, optional
+        Continue what an interrupted call has left; do nothing if the cube is finished.
+        False: both are errors.
+    overwrite : bool, optional
+        Start anew. Finished products stay until the new ones are complete.
+    filter : str, optional
+        Which of the recipe's filters; by default the first.
+    frames : dict of str to DataArray, optional
+        Frames of detectors, with a coordinate ``train``, joined by ID.
+    compat : bool, optional
+        Bins and empty bins as in the cubes of smalldata_tools; by default what the
+        recipe says (``output.compat``).
+    scheduler : str or distributed.Client, optional
+        Of dask; by default the one that is set.
+    report : callable, optional
+        ``report(blocks done, blocks)`` is called after every step.
+
+    Returns
+    -------
+    CubeResult
+
+    Raises
+    ------
+    ConfigError
+        The recipe is wrong; or it, or the source, has changed since the first blocks
+        were computed. The message says what.
+    SelectionEmptyError
+        No shot passes the filter; it has the table as ``cut_flow``.
+    OutputExistsError
+        There is something already, and neither option allows to go on; or another job
+        is writing this cube.
+    OutputError
+        The disk is full, or fails. Finished blocks are kept.
+    WorkersLostError
+        Workers of the cluster died again and again.
+
+    Notes
+    -----
+    Blocks are consecutive shots (``execution.block_trains``) and are added up in their
+    order, so that the result has the same bits on any scheduler, interrupted or not.
+    Where a block reaches so many bins that its sums would not be small beside its
+    frames, a few blocks are computed at once. Memory holds the sums of the blocks that
+    are being computed; all others wait on disk.
+    """
+    plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
+    place = Path(out).absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    places = Places(place, plan.name)
+    job = Job(
+        plan.recipe.sha256,
+        plan.recipe.model.model_dump(mode="json"),
+        all_sources(run, plan.frames),
+        {"filter": plan.shots.filter_name, "compat": plan.compat},
+    )
+    wanted = Manifest(job, blocks_of(plan))
+    with ExitStack() as stack:
+        stack.enter_context(explained(places.work, resume=True))
+        stack.enter_context(only_writer(place / plan.name))
+        stack.enter_context(scheduled(scheduler))
+        done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
+        if done is None:
+            return finished_result(places, plan)
+        return computed_result(places, done, plan, report or say_nothing)
+
+
+def say_nothing(_: int, __: int) -> None:
+    """Report nothing."""
+
+
+@contextmanager
+def scheduled(scheduler: Any) -> Iterator[None]:
+    """Compute with a scheduler inside the block."""
+    if scheduler is None:
+        yield
+    else:
+        with dask.config.set(scheduler=scheduler):
+            yield
+
+
+def begin(
+    places: Places, wanted: Manifest, plan: CubePlan, *, resume: bool, overwrite: bool
+) -> Manifest | None:
+    """Return the manifest to go on with; None if the cube is finished.
+
+    Raises
+    ------
+    OutputExistsError
+        If what is there may be neither continued nor replaced.
+    ConfigError
+        If it is not of the same job.
+    """
+    if overwrite:
+        discard(places)
+    elif places.unfinished.exists():
+        if not resume:
+            raise exists(places.work, "is unfinished", "continue it")
+        old = read_manifest(places.unfinished)
+        check_same(places.unfinished, old, wanted)
+        cube_state.remove_old(places.work)
+        return checked_states(places, old)
+    elif places.finished.exists():
+        if not resume:
+            raise exists(places.finished, "tells of a finished cube", "keep it")
+        check_same(places.finished, read_manifest(places.finished), wanted)
+        check_complete(places, plan)
+        return None
+    else:
+        discard(places)
+        for path in product_paths(plan, places.out):
+            if path.exists():
+                raise exists(path, "exists, without a manifest", "")
+    places.work.mkdir()
+    wanted.write(places.unfinished)
+    return wanted
+
+
+def exists(path: Path, what: str, resuming: str) -> OutputExistsError:
+    """Return the error for something that is in the way; names both options."""
+    first = f"pass resume=True (--resume) to {resuming}, or " if resuming else ""
+    return OutputExistsError(
+        f"{path} {what}; {first}pass overwrite=True (--overwrite) to start anew"
+    )
+
+
+def discard(places: Places) -> None:
+    """Delete what an interrupted call left, and nothing else that has its name.
+
+    Raises
+    ------
+    OutputExistsError
+        If the directory holds other things.
+    """
+    if not places.work.exists():
+        return
+    if places.work.is_dir() and not places.work.is_symlink():
+        found = [p.name for p in places.work.iterdir()]
+        if manifest.NAME in found or not set(found) - {"manifest.new"}:
+            remove(places.work)
+            return
+    raise OutputExistsError(
+        f"{places.work} is no unfinished cube of xfelred; move it away, or choose"
+        " another directory"
+    )
+
+
+def checked_states(places: Places, old: Manifest) -> Manifest:
+    """Return the manifest if the sums of all done blocks are on disk.
+
+    States of blocks that the manifest does not know as done are deleted: a job was
+    killed before it could note them.
+    """
+    done = {b.id for b in old.blocks if b.done}
+    have: set[int] = set()
+    for path in cube_state.saved(places.work):
+        ids = set(cube_state.blocks_of(path))
+        if ids <= done:
+            have |= ids
+        else:
+            remove(path)
+    if have != done:
+        raise InconsistentDataError(
+            f"{places.work} lacks the sums of {len(done - have)} blocks that its"
+            " manifest calls done; start anew with overwrite=True (--overwrite)"
+        )
+    return old
+
+
+def check_complete(places: Places, plan: CubePlan) -> None:
+    """Raise unless all products of a finished cube are there."""
+    for path in product_paths(plan, places.out):
+        if not path.exists():
+            raise OutputExistsError(
+                f"{places.finished} tells of a finished cube, but {path.name} is gone;"
+                " pass overwrite=True (--overwrite) to make all of it anew"
+            )
+
+
+def finished_result(places: Places, plan: CubePlan) -> CubeResult:
+    """Return the result of a call that has nothing to do."""
+    n = len(read_manifest(places.finished).blocks)
+    paths = product_paths(plan, places.out)
+    logger.info("%s is finished", places.name)
+    return CubeResult(paths, n, 0, n, plan.shots.flow_list())
+
+
+def computed_result(
+    places: Places, now: Manifest, plan: CubePlan, report: Report
+) -> CubeResult:
+    """Compute the blocks that are missing, then write the products."""
+    detectors = detector_shots(plan)
+    reused = now.n_done
+    report(reused, len(now.blocks))
+    now = computed_blocks(places, now, detectors, limit_of(detectors), report)
+    names = list(detectors)
+    sums = {}
+    if now.blocks:
+        every = range(len(now.blocks))
+        sums = cube_state.load(cube_state.merge(places.work, names, every), names)
+    binned = {n: binned_dataset(d, sums.get(n)) for n, d in detectors.items()}
+    with local_scheduler():
+        paths = write_products(plan, binned, places.work, places.out)
+    n = len(now.blocks)
+    result = {
+        "computed": n - reused, "reused": reused, "products": [p.name for p in paths]
+    }  # fmt: skip
+    remove_stale(places, paths)
+    replace(now, result=result).write(places.finished)
+    remove(places.work)
+    return CubeResult(paths, n, n - reused, reused, plan.shots.flow_list())
+
+
+def limit_of(detectors: Mapping[str, DetectorShots]) -> int:
+    """Return how many bytes of sums may be on disk before they are put together."""
+    cube = sum(
+        8 * (1 + d.squares) * d.labels.n * prod(d.kept_shape)
+        for d in detectors.values()
+    )
+    return max(LEAST_TO_MERGE, 2 * cube)
+
+
+def computed_blocks(
+    places: Places,
+    now: Manifest,
+    detectors: Mapping[str, DetectorShots],
+    limit: int,
+    report: Report,
+) -> Manifest:
+    """Compute what is missing; return the manifest with all blocks done."""
+    missing = units([b for b in now.blocks if not b.done], detectors)
+    names = list(detectors)
+    while groups := list(islice(missing, n_at_once())):
+        for group, sums in zip(groups, sums_of(groups, detectors), strict=True):
+            ids = ids_of(group)
+            cube_state.save({n: sums.get(n) for n in names}, places.work, ids)
+            now = now.with_done(ids)
+            now.write(places.unfinished)
+            report(now.n_done, len(now.blocks))
+        states = cube_state.saved(places.work)
+        if len(states) > 2 and sum(map(cube_state.size_of, states)) > limit:
+            cube_state.merge(places.work, names, range(now.n_done))
+    return now
+
+
+def ids_of(group: list[Block]) -> range:
+    """Return the numbers of consecutive blocks."""
+    return range(group[0].id, group[-1].id + 1)
+
+
+def n_at_once() -> int:
+    """Return how many groups of blocks are computed together: one for each worker."""
+    client = getattr(dask.base.get_scheduler(), "__self__", None)
+    if client is None or not hasattr(client, "nthreads"):
+        return 1
+    return max(1, len(client.nthreads()))
+
+
+@contextmanager
+def local_scheduler() -> Iterator[None]:
+    """Compute in this process inside the block: workers do not see our files."""
+    client = getattr(dask.base.get_scheduler(), "__self__", None)
+    if client is None:
+        yield
+    else:
+        with dask.config.set(scheduler="threads"):
+            yield
+
+
+def remove_stale(places: Places, paths: list[Path]) -> None:
+    """Delete products of an older cube of this name that the new one does not have."""
+    if not places.finished.exists():
+        return
+    old = read_manifest(places.finished).result.get("products", [])
+    new = {p.name for p in paths}
+    for name in old:
+        if name not in new and os.path.basename(name) == name:
+            remove(places.out / name)
