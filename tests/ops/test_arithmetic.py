@@ -103,6 +103,8 @@ def test_a_cube_divided_by_one_of_its_variables():
     expected = ds.img[first].sum("train") / ds.i0[first].sum()
     np.testing.assert_allclose(got.img_mean[0], expected)
     assert "i0_mean" not in got
+    renamed = a.rename({n: n.replace("i0", "ipm2__sum") for n in a if "i0" in n})
+    xr.testing.assert_equal(ops.normalize(renamed, by="ipm2/sum"), got)
     with pytest.raises(xf.ConfigError, match="Did you mean 'i0'"):
         ops.normalize(a, by="i00")
 

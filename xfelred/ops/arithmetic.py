@@ -255,7 +255,9 @@ def divided(x: NDArray[Any], by: NDArray[np.float64]) -> NDArray[Any]:
 
 def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
     """Return the means of a cube divided by the mean of one of its variables."""
-    name = f"{by}".replace("/", "__").removesuffix(SUM).removesuffix(MEAN)
+    name = f"{by}".replace("/", "__")
+    if name + MEAN not in ds:
+        name = name.removesuffix(SUM).removesuffix(MEAN)
     if not isinstance(by, str) or name + MEAN not in ds:
         stems = [n.removesuffix(MEAN) for n in value_names(ds)]
         near = did_you_mean(name, stems) if isinstance(by, str) else ""
@@ -263,7 +265,9 @@ def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
             f"no variable {by!r} in the cube to normalize by.{near} There are:"
             f" {listing(stems)}"
         )
-    others = [n for n in value_names(ds) if n != name + MEAN and n.endswith(MEAN)]
+    # What was binned by, such as the delay, is no signal.
+    kept = {name + MEAN, *(f"{d}{MEAN}" for d in ds.dims)}
+    others = [n for n in value_names(ds) if n not in kept and n.endswith(MEAN)]
     divisor = xr.Dataset(dict.fromkeys(others, ds[name + MEAN]))
     error = error_of(ds, name + MEAN)
     if error is not None:

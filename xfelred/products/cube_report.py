@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.names import FINGERPRINT, HISTORY, LASER_ON, VERSION
 from xfelred.products.atomic import atomic_output
@@ -25,6 +26,7 @@ from xfelred.products.report_page import render_page
 from xfelred.products.report_pictures import (
     image_picture,
     map_picture,
+    shown_state,
     steps_picture,
     with_unit,
 )
@@ -36,9 +38,9 @@ PROVENANCE = ("run_id", "facility", "filter", VERSION, FINGERPRINT)
 CONTENT = """
 <h2>Run and recipe</h2>
 {{ parts.facts(facts) }}
-<details><summary>Recipe</summary><pre>{{ recipe }}</pre></details>
+<details open><summary>Recipe</summary><pre>{{ recipe }}</pre></details>
 <h2>Cuts</h2>
-{% for state in flows %}<h3>Laser {{ state.name }}: {{ state.passed }} of
+{% for state in flows %}<h3>{{ state.name }}: {{ state.passed }} of
 {{ state.total }} shots</h3>
 <div class="wide"><table><tr><th>cut</th><th>alone</th><th>cumulative</th><th>left</th>
 </tr>{% for row in state.rows %}<tr><td>{{ row.cut }}</td><td>{{ row.alone }}</td>
@@ -46,11 +48,11 @@ CONTENT = """
 <td>{{ row.left }}</td></tr>{% else %}<tr><td>no cuts</td><td></td>
 <td>{{ state.passed }}</td><td>100 %</td></tr>{% endfor %}</table></div>{% endfor %}
 <h2>Shots per bin</h2>
-{% for axis in axes %}{% if axis.picture %}<h3>{{ axis.name }}</h3>
-{{ parts.picture(axis.picture) }}{% endif %}
-{{ parts.table(axis.table) }}
+{% for axis in axes %}<h3>{{ axis.name }}</h3>
+<div class="grid">{% if axis.picture %}{{ parts.picture(axis.picture) }}{% endif %}
+{{ parts.table(axis.table) }}</div>
 {% if axis.note %}<p class="note">{{ axis.note }}</p>{% endif %}{% endfor %}
-{% for one in maps %}{{ parts.picture(one) }}{% endfor %}
+<div class="grid">{% for one in maps %}{{ parts.picture(one) }}{% endfor %}</div>
 <h2>Lost and outside</h2>
 {{ parts.table(lost) }}
 {% if histograms %}<h2>Values of the shots</h2>
@@ -134,6 +136,7 @@ def cube_report(report: CubeReport) -> str:
         Without scripts or references to anything else; all text is escaped.
     """
     shots = shots_of(report.cube)
+    edges = edges_of_axes(report.cube)
     histograms = [
         shot_histogram(report.scalars, name, limits, report.states)
         for name, limits in report.histograms.items()
@@ -142,8 +145,10 @@ def cube_report(report: CubeReport) -> str:
     return render_page(
         CONTENT, title=report.title, facts=report.facts, recipe=report.recipe,
         flows=[flow_table(s) for s in report.states],
-        axes=[axis_part(shots, str(d)) for d in shots.dims if d != LASER_ON],
-        maps=maps_of(shots), lost=lost_table(report, shots), histograms=histograms,
+        axes=[axis_part(shots, str(d), edges.get(str(d)))
+              for d in shots.dims if d != LASER_ON],
+        maps=maps_of(shots, edges), lost=lost_table(report, shots),
+        histograms=histograms,
         detectors=[detector_part(d) for d in report.detectors],
         provenance=[(k, attrs[k]) for k in PROVENANCE if k in attrs],
         history=attrs.get(HISTORY, "none"),
@@ -170,11 +175,17 @@ def shots_of(cube: xr.Dataset) -> xr.DataArray:
     return found
 
 
+def edges_of_axes(cube: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+    """Return the edges of the bins of every axis that has some."""
+    axes = [str(d) for d in cube["n_shots"].dims if d != LASER_ON]
+    return {a: cube[f"{a}_edges"].values for a in axes if f"{a}_edges" in cube.coords}
+
+
 def flow_table(state: ShotState) -> dict[str, Any]:
     """Return the cut flow of a state of the laser."""
     flow = state.flow
     return {
-        "name": state.name,
+        "name": shown_state(state.name).capitalize(),
         "total": flow.total,
         "passed": flow.passed,
         "rows": [
@@ -194,18 +205,19 @@ def by_state(shots: xr.DataArray) -> dict[str, xr.DataArray]:
             for i, s in enumerate(states)}  # fmt: skip
 
 
-def axis_part(shots: xr.DataArray, axis: str) -> dict[str, Any]:
+def axis_part(
+    shots: xr.DataArray, axis: str, edges: NDArray[np.float64] | None
+) -> dict[str, Any]:
     """Return picture and table of the shots in the bins of one axis."""
     counts = {
         state: one.sum([d for d in one.dims if d != axis]).values
         for state, one in by_state(shots).items()
     }
-    columns = ["shots"] if len(counts) == 1 else [f"laser {s}" for s in counts]
+    columns = ["shots"] if len(counts) == 1 else [shown_state(s) for s in counts]
     rows = [[str(v[i]) for v in counts.values()] for i in range(shots.sizes[axis])]
-    if f"{axis}_edges" not in shots.coords:
+    if edges is None:
         table = {"columns": ["bin", *columns], "rows": [["all", *r] for r in rows]}
         return {"name": axis, "picture": None, "table": table, "note": ""}
-    edges = shots[f"{axis}_edges"].values
     label = with_unit(axis, shots[axis])
     bins = [[f"{a:.6g}", f"{b:.6g}"] for a, b in pairwise(edges)]
     table = {
@@ -220,13 +232,15 @@ def axis_part(shots: xr.DataArray, axis: str) -> dict[str, Any]:
     return {"name": axis, "picture": picture, "table": table, "note": " ".join(notes)}
 
 
-def maps_of(shots: xr.DataArray) -> list[dict[str, str]]:
+def maps_of(
+    shots: xr.DataArray, edges: Mapping[str, NDArray[np.float64]]
+) -> list[dict[str, str]]:
     """Return a map for each state of the laser where there are two axes."""
     parts = by_state(shots)
     if any(one.ndim != 2 for one in parts.values()):
         return []
     return [
-        map_picture("Shots per bin" if s == "all" else f"Shots per bin, laser {s}", one)
+        map_picture(f"Shots per bin, {shown_state(s)}", one, edges)
         for s, one in parts.items()
     ]
 
@@ -263,7 +277,7 @@ def lost_table(report: CubeReport, shots: xr.DataArray) -> dict[str, Any]:
             text = f"in the cube without {detector.name}"
             rows.append(row(text, gone if split else nothing,
                             total - sum(have.values())))  # fmt: skip
-    heads = [f"laser {c}" for c in columns] if len(names) > 1 else []
+    heads = [shown_state(c) for c in columns] if len(names) > 1 else []
     return {"columns": ["shots", *heads, "together"], "rows": rows}
 
 

@@ -21,6 +21,7 @@ from xfelred.products.report_pictures import (
     finished,
     label,
     new_figure,
+    shown_state,
     with_unit,
 )
 
@@ -156,7 +157,7 @@ def shot_histogram(
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
         label(axes, "", "shots")
-        axes.set_title(f"laser {state.name}", loc="left", fontsize="small")
+        axes.set_title(shown_state(state.name), loc="left", fontsize="small")
         axes.legend(frameon=False, fontsize="small", ncols=2, loc="lower right",
                     bbox_to_anchor=(1, 1), borderaxespad=0.1)  # fmt: skip
     label(rows[-1], with_unit(name, scalars[name]), "shots")
@@ -168,19 +169,19 @@ def shot_histogram(
 def in_words(name: str, state: ShotState, one: Counted) -> str:
     """Return what a histogram shows, in one state of the laser."""
     cuts = ", ".join(c.text for c in state.cuts if c.name == name)
-    text = f"laser {state.name}: "
+    text = f"{shown_state(state.name).capitalize()}: "
     if one.rejected is None:
         text += "no cut"
     else:
         before, after = (percent(r) for r in one.rejected)
         text += (
-            f"{cuts} rejects {before} of all shots, and {after} of those that pass all"
-            " other cuts"
+            f"{cuts} rejects {before} of these shots, and {after} of those that pass"
+            " all other cuts"
         )
     if one.n_outside:
-        text += f"; {one.n_outside} shots lie outside the axis"
+        text += f"; outside the axis: {one.n_outside}"
     if one.n_lost:
-        text += f"; {one.n_lost} shots have no value"
+        text += f"; without a value: {one.n_lost}"
     return text
 
 
@@ -254,7 +255,7 @@ def pixel_histogram(
 
 def pixel_edges(values: NDArray[Any], lines: Sequence[float]) -> NDArray[np.float64]:
     """Return edges around nearly all values and all lines; whole for integers."""
-    low, high = (float(v) for v in np.percentile(values, (0.01, 99.99)))
+    low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
     margin = 0.1 * (high - low) or 1.0
     low, high = min([low - margin, *lines]), max([high + margin, *lines])
     if values.dtype.kind in "iub":
@@ -272,7 +273,7 @@ def pixel_picture(one: PixelHistogram, name: str, unit: str) -> dict[str, str]:
     axes.stairs(one.counts, one.edges, fill=True, color=BLUE)
     axes.set_yscale("log")
     axes.margins(x=0)
-    words = f"Pixels of {one.n_shots} shots"
+    words = f"Good pixels of {one.n_shots} shots"
     for text, at in one.thresholds.items():
         axes.axvline(at, color=ORANGE, ls="--", lw=1.4)
         words += f"; {text} {at:.4g} (dashed)"

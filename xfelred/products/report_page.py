@@ -17,8 +17,10 @@ h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em;
 table { border-collapse: collapse; margin: .6em 0; overflow-wrap: normal }
 th, td { padding: .15em .8em; border-bottom: 1px solid #e4e4e4; text-align: right }
 th:first-child, td:first-child { text-align: left }
+th + th, td + td { white-space: nowrap }
 td.none { color: #999 } td.bad { color: #b3261e; font-weight: bold }
-.facts td { text-align: left; vertical-align: top; overflow-wrap: anywhere }
+.facts td + td, .facts td { text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; white-space: normal }
 .facts td:first-child { white-space: nowrap; color: #555 }
 .note { color: #555; font-size: .92em }
 .grid { display: grid; gap: 1em 1.5em;
@@ -27,8 +29,8 @@ figure { margin: .4em 0; min-width: 0 } figcaption { font-size: .92em; color: #4
 img { max-width: 100%; height: auto; display: block; margin: .6em 0 }
 pre { background: #f5f5f5; padding: .7em; white-space: pre-wrap;
   overflow-wrap: anywhere; font-size: 12px }
-@media (max-width: 40em) { body { margin: 1em auto; padding: 0 .7em }
-  th, td { padding: .15em .45em } .facts td:first-child { white-space: normal } }
+@media (max-width: 40em) { body { margin: 1em auto; padding: 0 .7em; font-size: 14px }
+  th, td { padding: .15em .35em } .facts td:first-child { white-space: normal } }
 """
 
 PAGE = """<!DOCTYPE html>
@@ -47,7 +49,7 @@ PARTS = """
 <img alt="{{ one.title }}: {{ one.alt }}" src="data:image/png;base64,{{ one.png }}">
 {% if one.words %}<figcaption>{{ one.words }}</figcaption>{% endif %}
 </figure>{% endmacro %}
-{%- macro table(one) %}<div class="wide{% if one.rows|length > 25 %} tall{% endif %}">
+{%- macro table(one) %}<div class="wide{% if one.rows|length > 18 %} tall{% endif %}">
 <table><tr>{% for c in one.columns %}<th>{{ c }}</th>{% endfor %}</tr>
 {% for row in one.rows %}<tr>{% for n in row %}
 <td{% if n == "0" %} class="none"{% endif %}>{{ n }}</td>{% endfor %}</tr>

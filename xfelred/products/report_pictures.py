@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 BLUE, ORANGE, GREY, PALE = "#1f5fa8", "#d9662b", "#6b7280", "#dfe3e8"
 COLOURS = {"on": ORANGE, "off": BLUE, "all": GREY}
-WIDTH, DPI = 5.6, 150  # inches: as wide as a column of a page
+WIDTH, DPI = 4.8, 170  # inches: as wide as a column of a page
 LARGEST = 1500  # pixels along one side of a picture
 LAST_LETTER = 0x24F  # letters that the font of the pictures has
 LONGEST = 60
@@ -42,6 +42,11 @@ def drawable(text: object) -> str:
     ]
     short = "".join(letters)
     return short if len(short) <= LONGEST else short[: LONGEST - 3] + "..."
+
+
+def shown_state(name: str) -> str:
+    """Return words for a state of the laser."""
+    return "all shots" if name == "all" else f"laser {name}"
 
 
 def label(axes: Any, x: object = "", y: object = "") -> None:
@@ -144,7 +149,7 @@ def steps_picture(
     name, edges = axis
     for state, values in counts.items():
         axes.stairs(values, edges, color=COLOURS.get(state, GREY), lw=1.6,
-                    fill=len(counts) == 1, label=f"laser {state}")  # fmt: skip
+                    fill=len(counts) == 1, label=shown_state(state))  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
     label(axes, name, "shots")
@@ -155,14 +160,16 @@ def steps_picture(
     return finished(figure, title, f"{total} shots in {len(edges) - 1} bins", "")
 
 
-def map_picture(title: str, counts: xr.DataArray) -> dict[str, str]:
+def map_picture(
+    title: str, counts: xr.DataArray, edges: Mapping[str, Floats]
+) -> dict[str, str]:
     """Return how many shots are in every bin of two axes."""
     first, second = counts.dims
     figure = new_figure(3.2)
     axes = figure.subplots()
     drawn = axes.pcolormesh(
-        counts.coords[f"{second}_edges"].values, counts.coords[f"{first}_edges"].values,
-        counts.values, cmap="viridis", vmin=0, vmax=max(float(counts.max()), 1),
+        edges[str(second)], edges[str(first)], counts.values, cmap="viridis", vmin=0,
+        vmax=max(float(counts.max()), 1),
     )  # fmt: skip
     label(axes, *(with_unit(d, counts[d]) for d in (second, first)))
     figure.colorbar(drawn, ax=axes, label="shots").outline.set_visible(False)

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from xfelred.names import (
     AVAILABLE,
+    BAD_PIXELS,
     LASER_ON,
     LONG_NAME,
     PIXEL_DIMS,
     UNITS,
 )
+from xfelred.ops.companions import matching
 from xfelred.ops.shot_values import at_shots, shot_dims
 from xfelred.products.cube_report import (
     DIFFERENCE,
@@ -195,7 +197,8 @@ def pixels_of(
         raw = raw_frames(plan.run, plan.recipe, name, given)
         frames = corrected(raw, plan.run, name, plain)
         lines, cut = threshold_of(plan, name, spec)
-    return pixel_histogram(batches(frames, plan.where(name)), lines, cut)
+    bad = constants_of(plan.run, name).get(BAD_PIXELS)
+    return pixel_histogram(batches(frames, plan.where(name), bad), lines, cut)
 
 
 def threshold_of(
@@ -216,9 +219,15 @@ def threshold_of(
     return {word: float(v) for word, v in pairs if v is not None}, cut
 
 
-def batches(frames: xr.DataArray, where: xr.DataArray) -> Iterator[NDArray[Any]]:
-    """Yield about 100 shots (shot, ...), evenly out of those that pass the cuts."""
+def batches(
+    frames: xr.DataArray, where: xr.DataArray, bad: xr.DataArray | None
+) -> Iterator[NDArray[Any]]:
+    """Yield about 100 shots, evenly out of those that pass the cuts.
+
+    Arrays are (shot, pixel), without bad pixels.
+    """
     lead = list(shot_dims(frames))
+    good = good_pixels(frames, lead, bad)
     first = lead[0]
     taken = taken_of(frames, where)
     some = np.flatnonzero(taken.any(lead[1:]).values)
@@ -237,7 +246,20 @@ def batches(frames: xr.DataArray, where: xr.DataArray) -> Iterator[NDArray[Any]]
             pulses = np.flatnonzero(mine.any(first).values)
             few = {dim: pulses[:: max(len(pulses) // n_pulses, 1)]}
             part, mine = part.isel(few), mine.isel(few)
-        yield part.transpose(*lead, ...).values[mine.values]
+        values = part.transpose(*lead, ...).values[mine.values]
+        yield values.reshape(len(values), -1)[:, good]
+
+
+def good_pixels(
+    frames: xr.DataArray, lead: list[str], bad: xr.DataArray | None
+) -> NDArray[np.bool_]:
+    """Return which pixels of a frame are good, one after the other."""
+    sizes = {d: n for d, n in frames.sizes.items() if d not in lead}
+    good = xr.DataArray(np.ones(tuple(sizes.values()), bool), dims=list(sizes))
+    if bad is not None and set(bad.dims) <= set(sizes):
+        good = good & xr.DataArray((matching(bad, frames, BAD_PIXELS) == 0).variable)
+    flags: NDArray[np.bool_] = good.transpose(*sizes).values.reshape(-1)
+    return flags
 
 
 def taken_of(frames: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
