@@ -6,7 +6,7 @@ import xarray as xr
 from xfelred.cli import demo
 from xfelred.cli.main import run
 
-SMALL = ["--trains", "6", "--pulses", "3", "--shots", "60"]
+SMALL = ["--trains", "6", "--pulses", "3", "--shots", "60", "--events", "120"]
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +81,23 @@ def test_demo_does_not_touch_a_run_of_somebody_else(tmp_path, capsys):
     assert run(["demo", str(tmp_path), *SMALL]) == 1
     assert "was not made by xfelred demo" in capsys.readouterr().err
     assert precious.read_bytes() == b"beam time"
+
+
+@pytest.mark.slow
+def test_cube_of_the_demo_shows_the_difference(made):
+    directory = made.run.parent
+    for name in ("calibrated.png", "difference.png"):
+        assert (directory / name).read_bytes().startswith(b"\x89PNG")
+    report = (directory / "cube_xpptest01_Run0047_delay.html").read_text()
+    assert "lightStatus/xray" in report
+    with xr.open_zarr(directory / "cube_xpptest01_Run0047_delay.zarr") as cube:
+        cube = cube.load()
+    # The ring moves after the laser only; before it there is nothing but noise.
+    signal = cube.jungfrau1M_sum / cube.ipm2__sum_sum
+    change = signal.sel(laser_on=True) - signal.sel(laser_on=False)
+    early, late = (
+        change.sel(delay=slice(None, -0.5)),
+        change.sel(delay=slice(0.5, None)),
+    )
+    robust = [abs(c.mean("delay")).median().item() for c in (early, late)]
+    assert robust[1] > 1.5 * robust[0]

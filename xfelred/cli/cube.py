@@ -99,7 +99,11 @@ def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
 
 
 def one_cube(
-    run: Any, recipe: CubeRecipe, output: Path, name: str | None, options: dict[str, Any]
+    run: Any,
+    recipe: CubeRecipe,
+    output: Path,
+    name: str | None,
+    options: dict[str, Any],
 ) -> CubeResult:
     """Write the cube of one filter, with progress on stderr."""
     what = f"cube of {run.run_id}" + (f", filter {name}" if name else "")

@@ -13,6 +13,7 @@ import xarray as xr
 import xfelred as xf
 from xfelred import geometry, ops, plot, synth
 from xfelred.cli.demo_gold import gold_demo
+from xfelred.cli.demo_lcls import lcls_demo
 from xfelred.cli.demo_session import new_directory, say
 from xfelred.cli.progress import progress
 from xfelred.names import PIXEL_DIMS, PULSE, TRAIN
@@ -65,12 +66,19 @@ class Places:
     "--shots", default=200, show_default=True, type=click.IntRange(20), metavar="N",
     help="X-ray shots of the simulated SACLA run; a shot is about 0.6 MB.",
 )  # fmt: skip
+@click.option(
+    "--events", default=600, show_default=True, type=click.IntRange(60), metavar="N",
+    help="Events of the simulated LCLS run; an event is about 0.15 MB.",
+)  # fmt: skip
 @click.option("--seed", default=1, show_default=True, help="Of the random numbers.")
-def demo(directory: Path, trains: int, pulses: int, shots: int, seed: int) -> None:
+def demo(
+    directory: Path, trains: int, pulses: int, shots: int, events: int, seed: int
+) -> None:
     """Simulate runs, analyse them, and write the results to DIRECTORY.
 
     A run of an AGIPD detector is averaged and integrated around the beam; a run with
-    gold crystals at SACLA is taken to its angular correlation.
+    gold crystals at SACLA is taken to its angular correlation; a pump-probe run at LCLS
+    is calibrated and binned into a cube with a report.
     """
     places = Places.under(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -84,9 +92,17 @@ def demo(directory: Path, trains: int, pulses: int, shots: int, seed: int) -> No
     profiles = write_products(located, places)
     draw(located, profiles, panels, places)
     gold = gold_demo(directory, shots, seed)
+    pumped = lcls_demo(directory, events, seed)
     click.echo()
     click.echo("The results are here:")
-    for path in (places.run, places.image, places.profiles, places.figure, *gold):
+    for path in (
+        places.run,
+        places.image,
+        places.profiles,
+        places.figure,
+        *gold,
+        *pumped,
+    ):
         click.echo(f"  {path}")
 
 

@@ -1,4 +1,4 @@
-"""The part of `xfelred demo` that calibrates an LCLS run and makes a pump-probe cube."""
+"""The part of `xfelred demo` that calibrates an LCLS run and bins it into a cube."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xfelred.cli.progress import progress
 from xfelred.names import LASER_ON, PULSE, TRAIN
 
 DETECTOR = "jungfrau1M"
-SHAPE, BANKS = (2, 128, 256), 8
+SHAPE, BANKS = (2, 128, 256), 4
 DISTANCE_M, ENERGY_EV = 0.1, 9500.0
 DELAY = "delay"
 DIM = 2.0  # keV; pixels with less on average tell the common mode
@@ -91,7 +91,8 @@ def draw_frames(
     """Draw one shot: raw codes, calibrated, without common mode."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    figure = Figure(figsize=(15, 4.4))
+    figure.set_layout_engine("constrained", w_pad=0.15)
     axes = figure.subplots(1, 3)
     pictures = (
         (raw.astype(np.float32), "raw codes", (2500.0, 3400.0)),
@@ -133,16 +134,19 @@ def draw_difference(change: xr.Dataset, panels: geometry.Geometry, path: Path) -
     from matplotlib.figure import Figure
 
     mean = change[f"{DETECTOR}_mean"]
+    weight = 1 / change[f"{DETECTOR}_sem"] ** 2
     late = mean.sel({DELAY: slice(0.5, None)}).mean(DELAY)
-    pattern = late / np.sqrt((late**2).sum())
-    trace = (mean * pattern).sum(pattern.dims)
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    # How much of the late pattern there is: least squares with the errors of pixels.
+    norm = (late**2 * weight).sum(late.dims)
+    trace = (mean * late * weight).sum(late.dims) / norm
+    figure = Figure(figsize=(12, 4.6))
+    figure.set_layout_engine("constrained", w_pad=0.15)
     left, right = figure.subplots(1, 2)
     plot.image(
         ops.assemble(late, panels).compute(), left, title="laser on - off, late delays",
         cmap="RdBu_r",
     )  # fmt: skip
-    right.plot(trace[DELAY], trace, "o-")
+    right.errorbar(trace[DELAY], trace, norm**-0.5, fmt="o-", capsize=2)
     right.axhline(0, color="0.7", zorder=0)
-    right.set(xlabel="delay (ps)", ylabel="size of the difference")
+    right.set(xlabel="delay (ps)", ylabel="part of the late difference")
     figure.savefig(path, dpi=110)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -16,6 +15,7 @@ from xfelred.recipes.cube import CubePlan
 from xfelred.recipes.cube_detectors import constants_of
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.lcls_cube import lcls_names, write_lcls_file
+from xfelred.recipes.report import report
 
 ENDINGS = {"zarr": ".zarr", "h5": ".h5", "netcdf": ".nc"}
 LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
@@ -32,7 +32,7 @@ def product_names(plan: CubePlan) -> list[str]:
             out += lcls_names(plan).values()
         else:
             out += tiff_names(plan).values()
-    return out
+    return [*out, f"{plan.name}.html"] if plan.recipe.model.output.report else out
 
 
 def product_paths(plan: CubePlan, out: Path) -> list[Path]:
@@ -56,6 +56,7 @@ def write_products(
     binned: Mapping[str, xr.Dataset],
     work: Path,
     out: Path,
+    frames: Mapping[str, xr.DataArray] | None = None,
 ) -> list[Path]:
     """Write all products; they get their names when all of them are complete.
 
@@ -67,11 +68,17 @@ def write_products(
     work : Path
         Where unfinished files may be.
     out : Path
+    frames : mapping of str to DataArray, optional
+        As the user gave them, for the report.
     """
     made: list[tuple[Path, Path]] = []
     for kind in dict.fromkeys(plan.recipe.model.output.formats):
         made += [(p, out / p.name.removesuffix(INPROGRESS))
                  for p in written(plan, binned, kind, work)]  # fmt: skip
+    if plan.recipe.model.output.report:
+        page = work / f"{plan.name}.html"
+        report(plan, plan.finished(binned), page, frames=frames, overwrite=True)
+        made.append((page, out / page.name))
     for partial, path in made:
         publish(partial, path, overwrite=True)
     return [path for _, path in made]

@@ -187,7 +187,7 @@ def write_cube(
         done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
         if done is None:
             return finished_result(places, plan)
-        return computed_result(places, done, plan, report or say_nothing)
+        return computed_result(places, done, plan, frames, report or say_nothing)
 
 
 def say_nothing(_: int, __: int) -> None:
@@ -311,7 +311,11 @@ def finished_result(places: Places, plan: CubePlan) -> CubeResult:
 
 
 def computed_result(
-    places: Places, now: Manifest, plan: CubePlan, report: Report
+    places: Places,
+    now: Manifest,
+    plan: CubePlan,
+    frames: Mapping[str, xr.DataArray] | None,
+    report: Report,
 ) -> CubeResult:
     """Compute the blocks that are missing, then write the products."""
     detectors = detector_shots(plan)
@@ -325,7 +329,7 @@ def computed_result(
         sums = cube_state.load(cube_state.merge(places.work, names, every), names)
     binned = {n: binned_dataset(d, sums.get(n)) for n, d in detectors.items()}
     with local_scheduler():
-        paths = write_products(plan, binned, places.work, places.out)
+        paths = write_products(plan, binned, places.work, places.out, frames)
     n = len(now.blocks)
     result = {
         "computed": n - reused, "reused": reused, "products": [p.name for p in paths]
