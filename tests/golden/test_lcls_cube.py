@@ -63,7 +63,9 @@ def made(request, folder):
     path = folder / f"xpptest01_Run00{number}.h5"
     run = xf.open_run(path)
     with np.load(folder / f"golden_cube_Run00{number}.npz") as file:
-        found = {k.removeprefix(f"{case}__"): file[k] for k in file if k.startswith(case)}
+        found = {
+            k.removeprefix(f"{case}__"): file[k] for k in file if k.startswith(case)
+        }
     variables = ["ipm2/sum", "ipm3/sum", "diodeU/channels", NO_SCALAR]
     recipe, chosen = recipe_of(case, found.__getitem__, variables)
     frames = {"jungfrau1M": frames_of(run, number - 37)}

@@ -1,8 +1,8 @@
 """The difference signal of a cube against the truth of simulated runs, in its errors.
 
-Pulls, (found - true) / error, have mean 0 and width 1 if value and error are right. Each
-frame is divided by its intensity first: else all pixels fluctuate together, and the
-pulls of pixels say no more than one of them.
+Pulls, (found - true) / error, have mean 0 and width 1 if value and error are right.
+Each frame is divided by its intensity first: else all pixels fluctuate together, and
+the pulls of pixels say no more than one of them.
 """
 
 import numpy as np

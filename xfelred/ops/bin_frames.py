@@ -115,6 +115,8 @@ def bin_frames(
         out |= binned(name.replace("/", "__"), array, labels, options)
     out["n_shots"] = counted(labels, options)
     result = xr.Dataset(out, coords=labels.coords())
+    names = map(str, {**result.coords, **result.sizes})
+    result = result.rename({n: n.replace("/", "__") for n in names if "/" in n})
     result.attrs = {**data.attrs, "n_outside": labels.n_outside}
     return record(
         result, "bin_frames", by=list(by), where=where, ddof=options.ddof,
@@ -152,9 +154,7 @@ def binned(
     return quantities_of(name, array, found, frames, labels, options)
 
 
-def prepared(
-    array: xr.DataArray, labels: Labels
-) -> tuple[xr.DataArray, xr.DataArray]:
+def prepared(array: xr.DataArray, labels: Labels) -> tuple[xr.DataArray, xr.DataArray]:
     """Return what is added up, and the bin of each of its shots."""
     array, mine = without_unrecorded(array, labels.on(array))
     array = array.astype(np.uint8) if array.dtype == bool else array
@@ -180,9 +180,7 @@ def n_frames(array: xr.DataArray, mine: xr.DataArray, n_bins: int) -> xr.DataArr
     inside = mine.values[mine.values >= 0].ravel()
     frames = xr.DataArray(np.bincount(inside, minlength=n_bins), dims=BIN)
     # A label per train counts for each of its pulses.
-    return frames * prod(
-        array.sizes[d] for d in shot_dims(array) if d not in mine.dims
-    )
+    return frames * prod(array.sizes[d] for d in shot_dims(array) if d not in mine.dims)
 
 
 def quantities_of(

@@ -18,6 +18,7 @@ from xfelred.products.report_pictures import (
     GREY,
     ORANGE,
     PALE,
+    drawable,
     finished,
     label,
     new_figure,
@@ -157,7 +158,8 @@ def shot_histogram(
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
         label(axes, "", "shots")
-        axes.set_title(shown_state(state.name), loc="left", fontsize="small")
+        axes.set_title(drawable(shown_state(state.name)), loc="left", fontsize="small",
+                       parse_math=False)  # fmt: skip
         axes.legend(frameon=False, fontsize="small", ncols=2, loc="lower right",
                     bbox_to_anchor=(1, 1), borderaxespad=0.1)  # fmt: skip
     label(rows[-1], with_unit(name, scalars[name]), "shots")

@@ -82,7 +82,9 @@ def estimate_cube(
     tasks = memory = 0
     if groups:
         # The group with the most shots stands for all of them.
-        largest = max(groups, key=lambda g: sum(n_shots(d, g) for d in detectors.values()))
+        largest = max(
+            groups, key=lambda g: sum(n_shots(d, g) for d in detectors.values())
+        )
         parts = [d.of_blocks(largest) for d in detectors.values()]
         one = run.plan(*(a for p in parts for a in statistics_of(p).values()))
         tasks = one.tasks * len(groups)

@@ -98,7 +98,7 @@ def cube_shots(
     cuts: dict[str, tuple[Cut, ...]] = {}
     for state in states or (None,):
         label = "all" if state is None else "on" if state else "off"
-        cuts[label] = cuts_of(run, recipe, name, ds, state)
+        cuts[label] = cuts_of(recipe, name, ds, state)
         mine = None if state is None else laser if state else off
         passing, flows[label] = flow_of(ds, cuts[label], mine, model.laser_variable)
         where = passing if where is None else where | passing
@@ -209,7 +209,7 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
 
 
 def cuts_of(
-    run: Any, recipe: CubeRecipe, filter_name: str, ds: xr.Dataset, laser: bool | None
+    recipe: CubeRecipe, filter_name: str, ds: xr.Dataset, laser: bool | None
 ) -> tuple[Cut, ...]:
     """Return the cuts of a laser state: for off without those on the laser."""
     model = recipe.model

@@ -12,13 +12,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import InconsistentDataError
 from xfelred.products.atomic import remove
 from xfelred.recipes.manifest import flush_directory
 
@@ -96,17 +99,31 @@ def save(states: States, place: Path, blocks: range) -> Path:
 
 
 def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
-    """Return sums on disk by the name of the detector; rows are read when used."""
+    """Return sums on disk by the name of the detector; rows are read when used.
+
+    Raises
+    ------
+    InconsistentDataError
+        If a file is damaged.
+    """
     out = {}
     for i, name in enumerate(names):
         if (path / f"{i}.bins.npy").exists():
-            parts = {
-                part: np.load(file, mmap_mode="r", allow_pickle=False)
-                for part in PARTS
-                if (file := path / f"{i}.{part}.npy").exists()
-            }
+            files = {part: path / f"{i}.{part}.npy" for part in PARTS}
+            parts = {k: read_array(f) for k, f in files.items() if f.exists()}
             out[name] = BinSums(**parts)
     return out
+
+
+def read_array(path: Path) -> Array:
+    """Return an array whose rows are read when used."""
+    try:
+        found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise InconsistentDataError(
+            f"{path} is damaged ({error}); start anew with overwrite=True (--overwrite)"
+        ) from error
+    return found
 
 
 def merge(place: Path, names: Sequence[str], blocks: range) -> Path:
@@ -136,27 +153,33 @@ def merge_detector(states: Sequence[BinSums], new: Path, number: int) -> None:
         kinds["squares"] = np.dtype(np.float64)
     if any(s.count is not None for s in states):
         kinds["count"] = np.dtype(np.int64)
-    out = {
-        part: np.lib.format.open_memmap(
-            new / f"{number}.{part}.npy", "w+", dtype=kind, shape=shape
-        )
-        for part, kind in kinds.items()
-    }
-    for i, one in enumerate(bins.tolist()):
-        total: Row | None = None
-        for state in states:
-            at = int(np.searchsorted(state.bins, one))
-            if at < len(state.bins) and state.bins[at] == one:
-                row = state.row(at)
-                total = row if total is None else total.plus(row)
-                frames[i] += state.frames[at]
-        if total is not None:
-            for part, values in out.items():
-                values[i] = total.n if part == "count" else getattr(total, part)
-    for values in out.values():
-        values.flush()
+    with ExitStack() as stack:
+        # Not by a memory map: on a full disk that would kill the process.
+        out = {
+            part: stack.enter_context((new / f"{number}.{part}.npy").open("wb"))
+            for part in kinds
+        }
+        for part, kind in kinds.items():
+            write_header(out[part], kind, shape)
+        for i, one in enumerate(bins.tolist()):
+            total, frames[i] = sums_of_bin(states, one)
+            for part, kind in kinds.items():
+                values = total.n if part == "count" else getattr(total, part)
+                write_values(out[part], np.broadcast_to(values, shape[1:]), kind)
     write_array(new / f"{number}.bins.npy", bins)
     write_array(new / f"{number}.frames.npy", frames)
+
+
+def sums_of_bin(states: Sequence[BinSums], one: int) -> tuple[Row, int]:
+    """Return the sums of one bin over all states in their order, and its frames."""
+    rows: list[Row] = []
+    frames = 0
+    for state in states:
+        at = int(np.searchsorted(state.bins, one))
+        if at < len(state.bins) and state.bins[at] == one:
+            rows.append(state.row(at))
+            frames += int(state.frames[at])
+    return reduce(Row.plus, rows), frames
 
 
 def path_of(place: Path, blocks: range) -> Path:
@@ -218,6 +241,17 @@ def published(new: Path, path: Path) -> Path:
 def write_array(path: Path, values: Array) -> None:
     """Write an array as it is, without pickling."""
     with path.open("wb") as file:
-        np.lib.format.write_array(
-            file, np.ascontiguousarray(values), allow_pickle=False
-        )
+        write_header(file, values.dtype, values.shape)
+        write_values(file, values, values.dtype)
+
+
+def write_header(file: BinaryIO, kind: np.dtype[Any], shape: Sequence[int]) -> None:
+    """Write what comes before the values in a file of numpy."""
+    header = {"descr": kind.str, "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def write_values(file: BinaryIO, values: Array, kind: np.dtype[Any]) -> None:
+    """Write values; numpy's own way does not notice every full disk."""
+    if values.size:
+        file.write(memoryview(np.ascontiguousarray(values, kind)).cast("B"))

@@ -17,6 +17,7 @@ from xfelred.products.lcls_cube_file import selection_text, write_lcls_cube
 from xfelred.recipes.cube import CubePlan
 from xfelred.recipes.cube_detectors import constants_of
 from xfelred.recipes.cube_outputs import assembled
+from xfelred.recipes.cube_shots import cuts_of
 from xfelred.recipes.models import BinSpec
 from xfelred.recipes.units import DELAY
 
@@ -98,9 +99,9 @@ def with_outlier_bins(plan: CubePlan, value: xr.DataArray, fill: float) -> xr.Da
         return value  # has it
     unique = [a.name for a in axes_of(plan) if a.bins is not None and a.bins.unique]
     bare = value.drop_vars(list(value.coords))
-    return (
-        bare.pad({d: (1, 0) for d in unique}, constant_values=fill) if unique else bare
-    )
+    if not unique:
+        return bare
+    return bare.pad(dict.fromkeys(unique, (1, 0)), constant_values=fill)
 
 
 def scalar_arrays(plan: CubePlan, state: str) -> dict[str, Any]:
@@ -187,8 +188,14 @@ def configuration(plan: CubePlan, name: str) -> xr.Dataset:
 
 
 def all_cuts(plan: CubePlan, state: str) -> list[Cut]:
-    """Return the cuts of a laser state, and the range of the bins."""
-    cuts = list(plan.shots.cuts[state])
+    """Return the cuts of a laser state, and the range of the bins.
+
+    smalldata_tools also lists the cuts that it drops for shots without laser.
+    """
+    shots = plan.shots
+    cuts = shots.cuts[state]
+    if plan.compat and state == "off":
+        cuts = cuts_of(plan.recipe, shots.filter_name, shots.scalars, None)
     specs = plan.recipe.model.bins.items()
     edges = [a.bins for a in axes_of(plan)]
     ranges = [

@@ -10,6 +10,7 @@ import xarray as xr
 from xfelred.errors import BrokenFileError, did_you_mean
 from xfelred.readers.lcls_psana.address import parse
 from xfelred.readers.lcls_psana.run import Run
+from xfelred.readers.lcls_psana.session import psana
 from xfelred.readers.lcls_psana.survey import survey
 
 OPTIONS = ("offline", "constants")
@@ -47,6 +48,7 @@ def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
             )
     given: Mapping[str, xr.Dataset] = options.get("constants") or {}
     address = parse(source, run, offline=bool(options.get("offline", False)))
+    psana()  # without it nothing else needs mending first
     found = survey(address)
     if not len(found.ids):
         raise BrokenFileError(f"{address} holds no events")
