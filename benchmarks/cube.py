@@ -293,7 +293,9 @@ def memory():
             for axis in ("random", "scan"):
                 text = json.dumps(recipe(axis, what))
                 peak = peak_memory(MEMORY, path, text, place)
-                print(f"peak memory, {n} events, {axis}, {'+'.join(what)}: {peak:.0f} MB")
+                print(
+                    f"peak memory, {n} events, {axis}, {'+'.join(what)}: {peak:.0f} MB"
+                )
             shutil.rmtree(place)
 
 

@@ -35,7 +35,8 @@ def check(recipe: Path, run: str | None) -> None:
     empty: SelectionEmptyError | None = None
     if run is not None:
         opened = xf.open_run(run)
-        for name in list(checked.model.filters) or [None]:
+        names: list[str | None] = [*checked.model.filters]
+        for name in names or [None]:
             try:
                 plan = cube_plan(opened, checked, filter=name)
             except SelectionEmptyError as error:

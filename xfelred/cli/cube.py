@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import dask
@@ -22,6 +22,7 @@ from xfelred.recipes.write_cube import CubeResult, write_cube
 ALL = "all"
 THREADS, LOCAL, SLURM = "threads", "local", "slurm"
 COUNTS = ("blocks", "tasks")
+Made = TypeVar("Made")
 
 
 @click.command()
@@ -71,22 +72,19 @@ def cube(
     names = filters_of(checked, chosen)
     opened = xf.open_run(run)
     if dry_run:
-        plans = [estimate_cube(opened, checked, output, filter=n) for n in names]
-        show_estimate(total_estimate(plans), as_json)
-        return
-    found: list[CubeResult] = []
-    empty: list[SelectionEmptyError] = []
-    with scheduler(options["cluster"], options["workers"]):
-        for name in names:
-            try:
-                found.append(one_cube(opened, checked, output, name, options))
-            except SelectionEmptyError as error:
-                if len(names) > 1:
-                    click.echo(f"filter {name}: {error}", err=True)
-                empty.append(error)
-    show_results(found, [n for n in names if n], as_json)
-    if empty:
-        raise empty[0]
+        plans, empty = for_each(
+            names, lambda n: estimate_cube(opened, checked, output, filter=n)
+        )
+        if plans:
+            show_estimate(total_estimate(plans), as_json)
+    else:
+        with scheduler(options["cluster"], options["workers"]):
+            found, empty = for_each(
+                names, lambda n: one_cube(opened, checked, output, n, options)
+            )
+        show_results(found, [n for n in names if n], as_json)
+    if empty is not None:
+        raise empty
 
 
 def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
@@ -96,6 +94,22 @@ def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
     if chosen is None or chosen == ALL:
         return [None]
     return [recipe.filter_name(chosen)]
+
+
+def for_each(
+    names: list[str | None], make: Callable[[str | None], Made]
+) -> tuple[list[Made], SelectionEmptyError | None]:
+    """Return what is made for each filter, and the error of the first empty one."""
+    made: list[Made] = []
+    empty: SelectionEmptyError | None = None
+    for name in names:
+        try:
+            made.append(make(name))
+        except SelectionEmptyError as error:
+            if len(names) > 1:
+                click.echo(f"filter {name}: {error}", err=True)
+            empty = empty or error
+    return made, empty
 
 
 def one_cube(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -13,6 +14,8 @@ from dask.base import tokenize
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.layers import kernel_layer
 from xfelred.lazy.nodes import Const, Kernel, Map, Node, relabelled
+
+HASHED = 1 << 20  # bytes in memory whose values make the name of an array
 
 
 def map_frames(
@@ -131,11 +134,42 @@ def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:
     return {str(d): c for d, c in zip(array.dims, array.chunks, strict=True)}
 
 
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """An array that is read block by block; dask would copy all of it first."""
+
+    data: np.ndarray[Any, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the values."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.data.ndim
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a part, which shares the memory."""
+        return self.data[index]
+
+
 def in_blocks(data: Any, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return an array in memory, or an ordinary dask array, in certain blocks."""
     if isinstance(data, da.Array):
         return data.rechunk(chunks)
-    return da.from_array(data, chunks=chunks)
+    # The name of a large array is not made from its values: that takes longer than
+    # many things that are done with them.
+    if getattr(data, "nbytes", 0) <= HASHED:
+        return da.from_array(data, chunks=chunks)
+    source = InMemory(np.asarray(data))
+    return da.from_array(source, chunks=chunks, name=False, asarray=False)
 
 
 def plain_map(

@@ -18,10 +18,11 @@ from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.cursor import Cursor
 from xfelred.lazy.nodes import Const, Node, aligned, evaluate, narrow, sizes
-from xfelred.lazy.partition import partition, regions
+from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import attach, compacted, detach
 
 State = dict[str, NDArray[Any]]
+MEMORY_STATE = 1 << 20  # elements of a wide result of an array in memory, in one task
 
 
 class Reduction(Protocol):
@@ -199,9 +200,10 @@ def stream_leaves(
     nodes: list[Node],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],
+    wide: int = 1,
 ) -> Leaves:
-    """Return leaves that stream through a recipe."""
-    cut = partition(nodes[0], kept)
+    """Return leaves that stream through a recipe; `wide` results for every pixel."""
+    cut = partition(nodes[0], kept, wide)
     # In the order of the array, so that parts follow each other as shots do.
     reduced = tuple(d for d in nodes[0].dims if d in reduced)
     token = tokenize(reduction, [(n.token, n.dims) for n in nodes], cut.chunks, kept)
@@ -273,9 +275,16 @@ def block_leaves(
     arrays: list[xr.DataArray],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],
+    wide: int = 1,
 ) -> Leaves:
-    """Return leaves that reduce the blocks of ordinary dask arrays."""
+    """Return leaves that reduce the blocks of ordinary dask arrays, or of memory."""
     chunks = chunks_of(arrays[0])
+    if arrays[0].chunks is None and wide >= WIDE and len(kept) > 1:
+        # Memory is read in any order: a few rows of all shots.
+        state = wide * prod(arrays[0].sizes[d] for d in kept)
+        rows = kept[-2]
+        n = max(1, chunks[rows][0] // max(1, -(-state // MEMORY_STATE)))
+        chunks[rows] = evenly(sum(chunks[rows]), n)
     reduced = tuple(str(d) for d in arrays[0].dims if d in reduced)
     lazy = [in_blocks(a.data, tuple(chunks[str(d)] for d in a.dims)) for a in arrays]
     arg_dims = tuple(tuple(str(d) for d in a.dims) for a in arrays)

@@ -29,6 +29,9 @@ TASK = 256 << 20  # bytes that a task reads, if there are as many
 LARGE_TASK = 512 << 20  # and in long runs
 MANY_TASKS, MAX_TASKS = 256, 8192
 MAX_STATE = 2 << 20  # elements of the result in one task
+WIDE = 8  # numbers for every pixel from which on pixels are cut and not shots
+WIDE_STATE = 8 << 20  # elements of such a result in one task
+WIDE_BLOCK = 16 << 20  # bytes; a few rows of many shots
 FRAMES = 8  # that kernels with a result for every frame like to have side by side
 
 
@@ -64,11 +67,12 @@ def block_chunks(node: Node, size: int) -> dict[str, tuple[int, ...]]:
     return chunks
 
 
-def partition(node: Node, kept: tuple[str, ...]) -> Partition:
+def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
     """Cut a reduction of `node` over all axes but `kept` into tasks.
 
     One task covers one module and as many shots as make up `TASK` bytes; of axes that
-    stay, only as much as gives `MAX_STATE` elements of result.
+    stay, only as much as gives `MAX_STATE` elements of result. Where every pixel has
+    many (`wide`) results, as in bins, tasks are some rows of a module and many shots.
     """
     n = sizes(node)
     length = dict(n)
@@ -87,15 +91,45 @@ def partition(node: Node, kept: tuple[str, ...]) -> Partition:
         state = prod(length[k] for k in kept)
         if d in kept and state > MAX_STATE:
             length[d] = max(1, length[d] * MAX_STATE // state)
+    rows = wide_rows(node, length, kept, wide)
+    if rows:
+        length[rows[0]] = rows[1]
     if lead:
         goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
+        if wide >= WIDE:
+            # The sums shall be small beside what is read.
+            goal = max(goal, 16 * 8 * wide * prod(length[k] for k in kept))
         first = lead[0]
         if task_bytes() > goal:
             # Tasks of one length, so that no thread waits for the longest.
             n_tasks = min(ceil(task_bytes() / goal), length[first])
             length[first] = ceil(length[first] / n_tasks)
     inside = sub_blocks(node, length, lead, kept, task_bytes())
+    if rows and lead:
+        inside |= wide_blocks(length, lead[0], rows[0], task_bytes(), wide)
     return Partition({d: evenly(n[d], length[d]) for d in n}, inside)
+
+
+def wide_rows(
+    node: Node, length: dict[str, int], kept: tuple[str, ...], wide: int
+) -> tuple[str, int] | None:
+    """Return the axis along which pixels are cut, and the length; None: not at all."""
+    name, least = rows_together(node)
+    can = name in kept and name in length and name not in whole_dims(node)
+    if wide < WIDE or not can or least > 1 or not length[name]:
+        return None
+    state = wide * prod(length[k] for k in kept)
+    n_tasks = min(ceil(state / WIDE_STATE), length[name])
+    return name, ceil(length[name] / max(n_tasks, 1))
+
+
+def wide_blocks(
+    length: dict[str, int], first: str, rows: str, task_bytes: float, wide: int
+) -> dict[str, int]:
+    """Return the lengths of sub-blocks of many shots of a few rows."""
+    n = min(length[first], 8 * wide)
+    one = task_bytes * n / max(length[first] * length[rows], 1)
+    return {first: n, rows: max(1, min(length[rows], int(WIDE_BLOCK / max(one, 1))))}
 
 
 def sub_blocks(

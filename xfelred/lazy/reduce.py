@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import dask.array as da
@@ -67,12 +68,16 @@ def reduce_frames(
         attributes.
     """
     kept = tuple(str(d) for d in array.dims if d not in dims)
-    nodes = [node_of(a) for a in (array, *companions)]
+    wide = prod((new_dims or {}).values())
+    # What is in memory needs no recipe, whose name is made from all of its values.
+    known = array.chunks is not None
+    nodes = [node_of(a) for a in (array, *companions)] if known else [None]
     leaves: Leaves
     if any(n is None for n in nodes) or isinstance(nodes[0], Const):
-        leaves = block_leaves(reduction, [array, *companions], kept, tuple(dims))
+        leaves = block_leaves(reduction, [array, *companions], kept, tuple(dims), wide)
     else:
-        leaves = stream_leaves(reduction, [n for n in nodes if n], kept, tuple(dims))
+        some = [n for n in nodes if n]
+        leaves = stream_leaves(reduction, some, kept, tuple(dims), wide)
     return graph_of(reduction, leaves, array, kept, results, dict(new_dims or {}))
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import ConfigError, did_you_mean
+from xfelred.kernels.bin_moments import FEW, occurring
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.binned import BinStatistics
@@ -146,12 +147,34 @@ def binned(
 ) -> dict[str, xr.DataArray]:
     """Return the quantities of one variable."""
     array, mine = prepared(array, labels)
-    found = reduce_frames(
-        BinStatistics(labels.n, options.ddof), array, mine, dims=shot_dims(array),
-        results=needed(options), new_dims={BIN: labels.n},
-    )  # fmt: skip
+    if array.chunks is None and array.size // max(mine.size, 1) < FEW:
+        found = at_once(array, mine, labels.n, options)
+    else:
+        found = reduce_frames(
+            BinStatistics(labels.n, options.ddof), array, mine, dims=shot_dims(array),
+            results=needed(options), new_dims={BIN: labels.n},
+        )  # fmt: skip
     frames = n_frames(array, mine, labels.n)
     return quantities_of(name, array, found, frames, labels, options)
+
+
+def at_once(
+    array: xr.DataArray, mine: xr.DataArray, n_bins: int, options: Options
+) -> dict[str, xr.DataArray]:
+    """Return the statistics of a few numbers per shot, in memory; tasks take longer."""
+    shots = shot_dims(array)
+    kept = [str(d) for d in array.dims if d not in shots]
+    # The labels have the shot dims in the order of the array.
+    shape = [mine.sizes.get(d, 1) for d in array.dims]
+    label = mine.values.reshape(shape)
+    reduction, results = BinStatistics(n_bins, options.ddof), needed(options)
+    axes = tuple(i for i, d in enumerate(array.dims) if d in shots)
+    state = reduction.partial(None, [array.values, label], axes, frozenset(results))
+    coords = {k: c.variable for k, c in array.coords.items() if {*c.dims} <= {*kept}}
+    return {
+        name: xr.DataArray(reduction.finish(state, name), coords, (*kept, BIN), name)
+        for name in results
+    }
 
 
 def prepared(array: xr.DataArray, labels: Labels) -> tuple[xr.DataArray, xr.DataArray]:
@@ -177,8 +200,8 @@ def taken_only(
 
 def n_frames(array: xr.DataArray, mine: xr.DataArray, n_bins: int) -> xr.DataArray:
     """Return the number of frames in every bin."""
-    inside = mine.values[mine.values >= 0].ravel()
-    frames = xr.DataArray(np.bincount(inside, minlength=n_bins), dims=BIN)
+    inside = occurring(mine.values.ravel(), n_bins)[:-1]
+    frames = xr.DataArray(inside, dims=BIN)
     # A label per train counts for each of its pulses.
     return frames * prod(array.sizes[d] for d in shot_dims(array) if d not in mine.dims)
 

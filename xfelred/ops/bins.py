@@ -15,6 +15,7 @@ from xfelred.errors import ConfigError
 
 Floats = NDArray[np.float64]
 STEP_SLACK = 1e-9  # of a step: stop is a bin edge although the steps are rounded
+MOST_BINS = 10_000_000  # along an axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,9 @@ class Bins:
             )
         if self.tolerance < 0 or (self.tolerance and not self.unique):
             raise ConfigError("tolerance goes with unique bins and is not negative")
-        if given[0] not in ("unique", "quantiles"):
+        if self.quantiles is not None:
+            self.percentiles()
+        elif not self.unique:
             self.fixed()
 
     @property
@@ -187,7 +190,7 @@ class Bins:
                 f"n={self.n} over range {low:g} to {high:g} makes no bins: n is a whole"
                 " number from 1, and the range rises"
             )
-        return np.linspace(low, high, int(self.n) + 1, dtype=np.float64)
+        return np.linspace(low, high, counted(self.n) + 1, dtype=np.float64)
 
     def stepped(self) -> Floats:
         """Return the edges from `start` to `stop`."""
@@ -200,19 +203,27 @@ class Bins:
             raise ConfigError(
                 f"step {step:g} makes no bin between {start:g} and {stop:g}"
             )
-        n = math.floor((stop - start) / step + STEP_SLACK)
-        return start + step * np.arange(n + 1, dtype=np.float64)
+        n = counted((stop - start) / step + STEP_SLACK)
+        edges = start + step * np.arange(n + 1, dtype=np.float64)
+        if abs(edges[-1] - stop) <= STEP_SLACK * step:
+            edges[-1] = stop  # where k * step is rounded
+        return edges
 
-    def at_percentiles(self, values: Floats) -> BinEdges:
-        """Return bins with edges at percentiles of finite values."""
+    def percentiles(self) -> Floats:
+        """Return the percentiles at which edges are."""
         q: Any = self.quantiles
         if isinstance(q, (int, np.integer)):
             if q < 1:
                 raise ConfigError(f"quantiles={q} makes no bins; it counts them")
-            q = np.linspace(0, 100, int(q) + 1)
+            q = np.linspace(0, 100, counted(q) + 1)
         q = rising(q, "quantiles", 2)
         if q[0] < 0 or q[-1] > 100:
             raise ConfigError(f"quantiles are percentiles, 0 to 100; got {q.tolist()}")
+        return q
+
+    def at_percentiles(self, values: Floats) -> BinEdges:
+        """Return bins with edges at percentiles of finite values."""
+        q = self.percentiles()
         edges = np.unique(np.percentile(values, q))
         if q[-1] == 100:
             edges[-1] = np.nextafter(edges[-1], np.inf)
@@ -221,6 +232,21 @@ class Bins:
                 f"all values are {edges[0]:g}: their percentiles make no bins"
             )
         return between(edges)
+
+
+def counted(n: float | np.integer) -> int:
+    """Return a number of bins, rounded down.
+
+    Raises
+    ------
+    ConfigError
+        If there are more than anybody wants.
+    """
+    if n > MOST_BINS:
+        raise ConfigError(
+            f"{n:.3g} bins are too many; at most {MOST_BINS} along an axis"
+        )
+    return math.floor(n)
 
 
 def between(edges: Floats) -> BinEdges:

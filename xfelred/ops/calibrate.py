@@ -138,7 +138,7 @@ def calibrate(
     rule, companions = told_by(da, name, detector, found, gain_index, gain_plane)
     used = detector.used_ranges if stages else ()
     if rule.n_ranges == 2:
-        found = with_configuration(found, detector)
+        found = with_configuration(found, detector, float(bad_gain_code == "one"))
     constants_now = packed(found, da, rule.n_ranges, used, per_photon)
     companions["table"] = constants_now.table
     if constants_now.entry is not None:

@@ -11,7 +11,7 @@ import xarray as xr
 from xfelred.errors import MissingConstantError
 from xfelred.kernels.calibrate import Rule
 from xfelred.kernels.gain_index import CONTROL_WORDS, NO_RANGE
-from xfelred.names import BAD_PIXELS, DATA_GAIN, GAIN, GAIN_RANGE
+from xfelred.names import DATA_GAIN, GAIN, GAIN_RANGE
 from xfelred.ops.calibration_constants import CONFIG, NOISE, THRESHOLDS, TRBIT
 from xfelred.ops.calibration_kinds import DetectorKind
 from xfelred.ops.calibration_packing import USE
@@ -113,11 +113,12 @@ def configured(name: str, rule: Rule, found: dict[str, xr.DataArray]) -> Rule:
 
 
 def with_configuration(
-    found: dict[str, xr.DataArray], detector: DetectorKind
+    found: dict[str, xr.DataArray], detector: DetectorKind, factor: float
 ) -> dict[str, xr.DataArray]:
     """Return constants with two ranges, those that the gain bit chooses from.
 
-    Which of the seven gain indices of an epix10ka these are, the configuration says.
+    Which of the seven gain indices of an epix10ka these are, the configuration says;
+    where it stands for none there is no pedestal, and `factor` in place of the gain.
     """
     rest = {k: v for k, v in found.items() if k not in (CONFIG, TRBIT)}
     low = found[CONFIG].astype(np.int64) & 28
@@ -127,18 +128,26 @@ def with_configuration(
     index = xr.full_like(word, NO_RANGE)
     for mask, value, number in CONTROL_WORDS:
         index = index.where((word & mask) != value, number)
+    known = index < detector.rule.n_ranges
+    rest.setdefault(GAIN, xr.ones_like(known, np.float64))
     out = {}
     for name, one in rest.items():
-        if GAIN_RANGE not in one.dims or name == NOISE:
-            out[name] = one
-            continue
-        chosen = one.isel({GAIN_RANGE: 0}, drop=True)
-        for i in range(1, detector.rule.n_ranges):
-            that = one.isel({GAIN_RANGE: i}, drop=True)
-            chosen = that.where(index == i, chosen)
-        out[name] = chosen.astype(one.dtype)
-    nothing = index >= detector.rule.n_ranges
-    bad = out.get(BAD_PIXELS)
-    out[BAD_PIXELS] = nothing if bad is None else (bad != 0) | nothing
+        if name != NOISE:
+            one = chosen_ranges(one, index, detector.rule.n_ranges)
+        if name == GAIN:
+            one = one.where(known, factor)
+        elif GAIN_RANGE in one.dims and name != NOISE:
+            one = one.where(known, one.dtype.type(0))
+        out[name] = one
     out[USE] = index.isin(detector.used_ranges)
     return out
+
+
+def chosen_ranges(one: xr.DataArray, index: xr.DataArray, n: int) -> xr.DataArray:
+    """Return one of `n` gain ranges for every pixel, at both values of the gain bit."""
+    if one.sizes.get(GAIN_RANGE) != n:
+        return one
+    chosen = one.isel({GAIN_RANGE: 0}, drop=True)
+    for i in range(1, n):
+        chosen = one.isel({GAIN_RANGE: i}, drop=True).where(index == i, chosen)
+    return chosen.astype(one.dtype)

@@ -18,7 +18,7 @@ from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.recipes.cube_detectors import constants_of, detector_frames
 from xfelred.recipes.cube_outputs import assembled, processed
-from xfelred.recipes.cube_recipe import CubeRecipe
+from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
@@ -50,10 +50,13 @@ class CubePlan:
     def name(self) -> str:
         """Such as ``cube_xpptest01_Run0042_delay``; the stem of file names."""
         axes = "-".join(n.replace("/", "__") for n in self.recipe.model.bins) or "all"
-        first = next(iter(self.recipe.model.filters), "filter1")
+        return f"cube_{self.run.run_id.replace('/', '_')}_{axes}{self.filter_suffix}"
+
+    @property
+    def filter_suffix(self) -> str:
+        """What file names say of the filter."""
         chosen = self.shots.filter_name
-        more = "" if chosen in (first, "filter1") else f"_{chosen}"
-        return f"cube_{self.run.run_id.replace('/', '_')}_{axes}{more}"
+        return "" if chosen == FIRST_FILTER else f"_{chosen}"
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -151,6 +154,11 @@ class CubePlan:
         pixels = [d for d in count.dims if d not in binned["n_shots"].dims]
         shots = count.max(pixels) if pixels else count
         shots.attrs = {UNITS: "1", LONG_NAME: f"shots with data of {name}"}
+        # A sum over the pixels of an empty bin would be 0.
+        out = {
+            k: v.where(shots > 0) if v.dtype.kind == "f" else v
+            for k, v in out.items()
+        }
         out = {f"{name}_shots": shots.rename(f"{name}_shots"), **out}
         for quantity in self.quantities:
             value = binned[f"{name}_{quantity}"]
@@ -226,6 +234,12 @@ def cube_plan(
         if TRAIN not in array.coords:
             raise ConfigError(
                 f"frames of {name!r} have no train IDs, by which shots are joined"
+            )
+        if not np.isin(array[TRAIN].values, shots.where[TRAIN].values).any():
+            raise checked.error(
+                f"detectors.{name}",
+                f"none of the {array.sizes.get(TRAIN, 0)} shots with frames has the ID"
+                f" of a shot of {run.run_id}",
             )
     strict = checked.model.output.compat if compat is None else compat
     return CubePlan(run, checked, shots, strict, lazy)

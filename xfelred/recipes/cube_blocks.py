@@ -92,11 +92,8 @@ class DetectorShots:
         trains = self.trains
         if not self.in_order:
             return np.flatnonzero((trains >= first) & (trains <= last))
-        start, stop = (
-            int(np.searchsorted(trains, n, side))
-            for n, side in ((first, "left"), (last, "right"))
-        )
-        return slice(start, stop)
+        start = int(np.searchsorted(trains, first))
+        return slice(start, int(np.searchsorted(trains, last, side="right")))
 
     def of_blocks(self, group: Sequence[Block]) -> DetectorShots:
         """Return the shots of consecutive blocks."""
@@ -199,8 +196,9 @@ def statistics_of(part: DetectorShots) -> dict[str, Any]:
     if part.squares:
         results["var"] = np.float64
     array = part.array.drop_vars(list(part.array.coords))
+    labels = xr.DataArray(renumbered, dims=part.bins.dims)
     found = reduce_frames(
-        BinStatistics(len(present)), array, xr.DataArray(renumbered, dims=part.bins.dims),
+        BinStatistics(len(present)), array, labels,
         dims=shot_dims(array), results=results, new_dims={BIN: len(present)},
     )  # fmt: skip
     return {k: v.transpose(BIN, ...).data for k, v in found.items()}
@@ -262,10 +260,28 @@ class AllBins:
 
 def binned_dataset(detector: DetectorShots, sums: BinSums | None) -> xr.Dataset:
     """Return the binned frames of a detector as `ops.bin_frames` does, lazily."""
-    n, shape = detector.labels.n, detector.kept_shape
-    if sums is None:
-        sums = nothing(detector)
+    n = detector.labels.n
     frames = n_frames(detector.array, detector.bins, n)
+    found = lazy_results(detector, nothing(detector) if sums is None else sums, frames)
+    kept = set(detector.kept)
+    coords = detector.array.coords.items()
+    named = {str(k): c.variable for k, c in coords if set(c.dims) <= kept}
+    found = {k: v.assign_coords(named) for k, v in found.items()}
+    out = quantities_of(
+        detector.name, detector.array, found, frames, detector.labels, detector.options
+    )
+    result = xr.Dataset(out, coords=detector.labels.coords())
+    inside = detector.labels.flat[detector.labels.flat >= 0].ravel()
+    shots = xr.DataArray(np.bincount(inside, minlength=n), dims=BIN)
+    result["n_shots"] = detector.labels.unfold(shots)
+    return result
+
+
+def lazy_results(
+    detector: DetectorShots, sums: BinSums, frames: xr.DataArray
+) -> dict[str, xr.DataArray]:
+    """Return sum, count, mean, var and sem of all bins, read block by block."""
+    n, shape = detector.labels.n, detector.kept_shape
     dims = (BIN, *detector.kept)
     row = max(8 * prod(shape), 1)
     chunks = (max(1, min(n, ROW_BYTES // row)), *shape)
@@ -275,37 +291,22 @@ def binned_dataset(detector: DetectorShots, sums: BinSums | None) -> xr.Dataset:
         lazy = da.from_array(source, chunks=chunks, name=False, asarray=False)
         return xr.DataArray(lazy, dims=dims)
 
-    found = {"sum": whole(sums.sum)}
-    blocks = found["sum"].chunks
+    total = whole(sums.sum)
     if sums.count is None:
-        each = da.from_array(frames.values, chunks=(blocks[0],) if blocks else n)
-        lazy = da.broadcast_to(
-            each.reshape(n, *(1,) * len(shape)), (n, *shape), chunks=blocks
-        )
-        found["count"] = xr.DataArray(lazy, dims=dims)
+        each = da.from_array(frames.values, chunks=total.data.chunks[:1])
+        each = each.reshape(n, *(1,) * len(shape))
+        lazy = da.broadcast_to(each, (n, *shape), chunks=total.data.chunks)
+        count = xr.DataArray(lazy, dims=dims)
     else:
-        found["count"] = whole(sums.count)
-    count = found["count"]
-    found["mean"] = (found["sum"] / count.where(count > 0)).astype(np.float64)
+        count = whole(sums.count)
+    mean = (total / count.where(count > 0)).astype(np.float64)
+    found = {"sum": total, "count": count, "mean": mean}
     if sums.squares is not None:
         squares = whole(sums.squares)
         found["var"] = squares / count.where(count > 0)
-        found["sem"] = np.sqrt(squares / (count - 1).where(count > 1) / count)
-    kept = set(detector.kept)
-    coords = {k: c for k, c in detector.array.coords.items() if set(c.dims) <= kept}
-    found = {
-        k: v.assign_coords({n: c.variable for n, c in coords.items()})
-        for k, v in found.items()
-    }
-    out = quantities_of(
-        detector.name, detector.array, found, frames, detector.labels, detector.options
-    )
-    result = xr.Dataset(out, coords=detector.labels.coords())
-    shots = np.bincount(
-        detector.labels.flat[detector.labels.flat >= 0].ravel(), minlength=n
-    )
-    result["n_shots"] = detector.labels.unfold(xr.DataArray(shots, dims=BIN))
-    return result
+        spread = squares / (count - 1).where(count > 1)
+        found["sem"] = (spread / count) ** 0.5
+    return found
 
 
 def nothing(detector: DetectorShots) -> BinSums:

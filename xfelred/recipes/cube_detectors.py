@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,22 @@ def detector_frames(
     ConfigError
         If the run has no such detector, or a correction does not fit it.
     """
-    spec = recipe.model.detectors[name]
-    key = f"detectors.{name}"
-    try:
+    with at_key(recipe, f"detectors.{name}"):
         frames = raw_frames(run, recipe, name, given)
-        return corrected(frames, run, name, spec)
-    except ConfigError:
-        raise
+    return corrected(frames, run, name, recipe)
+
+
+@contextmanager
+def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
+    """Turn errors inside the block into those of a key of the recipe."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.key:
+            raise
+        raise recipe.error(key, str(error)) from error
+    except FileNotFoundError as error:
+        raise recipe.error(f"{key}.frames.source", str(error)) from error
     except (XfelredError, ValueError, TypeError) as error:
         raise recipe.error(key, str(error)) from error
 
@@ -66,9 +76,16 @@ def raw_frames(
 
 
 def corrected(
-    frames: xr.DataArray, run: Any, name: str, spec: DetectorSpec
+    frames: xr.DataArray,
+    run: Any,
+    name: str,
+    recipe: CubeRecipe,
+    *,
+    threshold: bool = True,
 ) -> xr.DataArray:
-    """Return frames after calibration, common mode, bad pixels and threshold."""
+    """Return frames after calibration, common mode, bad pixels and `threshold`."""
+    spec = recipe.model.detectors[name]
+    key = f"detectors.{name}"
     bad = frames.coords.get(BAD_PIXELS)
     frames = frames.drop_vars(BAD_PIXELS, errors="ignore")
     constants = constants_of(run, name)
@@ -76,14 +93,20 @@ def corrected(
         bad = constants[BAD_PIXELS]
     applied = bad if spec.bad_pixels == "apply" else None
     if spec.calibrate is not None:
-        frames = calibrated(frames, constants, spec, applied)
+        with at_key(recipe, f"{key}.calibrate"):
+            frames = calibrated(frames, constants, spec, applied)
     elif spec.common_mode is not None:
-        frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
+        with at_key(recipe, f"{key}.common_mode"):
+            frames = without_common_mode(
+                frames, spec.common_mode, bad, constants, name
+            )
     if applied is not None and spec.calibrate is None:
-        frames = frames if frames.dtype.kind == "f" else frames.astype(np.float32)
-        frames = ops.apply_bad_pixels(frames, applied)
-    if spec.threshold is not None:
-        frames = above(frames, spec.threshold, constants)
+        with at_key(recipe, f"{key}.bad_pixels"):
+            frames = frames if frames.dtype.kind == "f" else frames.astype(np.float32)
+            frames = ops.apply_bad_pixels(frames, applied)
+    if spec.threshold is not None and threshold:
+        with at_key(recipe, f"{key}.threshold"):
+            frames = above(frames, spec.threshold, constants)
     return frames
 
 

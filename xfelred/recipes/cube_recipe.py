@@ -98,6 +98,8 @@ class CubeRecipe:
         ConfigError
             If the recipe is wrong.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"a recipe is a map of keys, not {type(values).__name__}")
         return checked(Parsed(plain_values(values), {}, "recipe"))
 
     @classmethod
@@ -212,7 +214,9 @@ def checked(parsed: Parsed) -> CubeRecipe:
 
 def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
     """Return the error of the first mistake, with the nearest right word."""
-    found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+    # Where a value may be of several types each one complains; ours say most.
+    order = {"extra_forbidden": 0, "value_error": 1}
+    found = min(error.errors(), key=lambda e: order.get(e["type"], 2))
     path = [str(p) for p in found["loc"]]
     cause = (found.get("ctx") or {}).get("error")
     if isinstance(cause, KeyedValueError):
@@ -227,7 +231,8 @@ def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
         return parsed.error(key, "is missing; it must be given")
     text = str(cause) if cause is not None else str(found["msg"])
     given = found.get("input")
-    shown = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+    plain = isinstance(given, (str, int, float, bool)) and repr(given) not in text
+    shown = f", got {given!r}" if plain else ""
     return parsed.error(key, f"{text[:1].lower()}{text[1:]}{shown}")
 
 

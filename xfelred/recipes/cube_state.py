@@ -254,4 +254,4 @@ def write_header(file: BinaryIO, kind: np.dtype[Any], shape: Sequence[int]) -> N
 def write_values(file: BinaryIO, values: Array, kind: np.dtype[Any]) -> None:
     """Write values; numpy's own way does not notice every full disk."""
     if values.size:
-        file.write(memoryview(np.ascontiguousarray(values, kind)).cast("B"))
+        file.write(np.ascontiguousarray(values, kind).reshape(-1).view(np.uint8).data)

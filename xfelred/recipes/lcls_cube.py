@@ -29,19 +29,11 @@ def lcls_names(plan: CubePlan) -> dict[str, str]:
     """Return the name of the file of every laser state."""
     run = plan.run.run_id.replace("/", "_").replace(" ", "_")
     axis = "-".join(axis_name(plan, n, s) for n, s in plan.recipe.model.bins.items())
-    chosen = filter_suffix(plan)
     return {
         state: f"Cube_{run}_{axis or 'all'}{'' if state == 'all' else '_' + state}"
-        f"{chosen}.h5"
+        f"{plan.filter_suffix}.h5"
         for state in plan.shots.flows
     }
-
-
-def filter_suffix(plan: CubePlan) -> str:
-    """Return what file names say of the filter: nothing for the first one."""
-    first = next(iter(plan.recipe.model.filters), "filter1")
-    chosen = plan.shots.filter_name
-    return "" if chosen in (first, "filter1") else f"_{chosen}"
 
 
 def axis_name(plan: CubePlan, name: str, spec: BinSpec) -> str:

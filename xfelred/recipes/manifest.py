@@ -137,8 +137,8 @@ def read_manifest(path: Path) -> Manifest:
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InconsistentDataError(
-            f"{path} is damaged ({error!r}), so that nobody knows which blocks are done;"
-            " start anew with overwrite=True (--overwrite)"
+            f"{path} is damaged ({error!r}), so that nobody knows which blocks are"
+            " done; start anew with overwrite=True (--overwrite)"
         ) from error
     known = ("computed", "reused", "products")
     return Manifest(job, blocks, {k: content[k] for k in known if k in content})
@@ -158,8 +158,7 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
         what = f"the recipe has changed ({', '.join(keys) or 'its defaults'})"
     elif fingerprint(old.job.sources) != fingerprint(new.job.sources):
         what = f"the source has changed: {changes(old.job.sources, new.job.sources)}"
-    elif dict(old.job.options) != dict(new.job.options):
-        keys = changed_keys(old.job.options, new.job.options)
+    elif keys := changed_keys(old.job.options, new.job.options):
         what = f"{', '.join(keys)} differ from the last call"
     elif [b.trains for b in old.blocks] != [b.trains for b in new.blocks]:
         what = "other trains of the run are selected"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,13 +15,25 @@ from pydantic import (
 )
 
 from xfelred.ops.bins import Bins
+from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
 from xfelred.recipes.units import default_unit, number_of
 
-Quantity = float | str
 Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
 MODES = {True: "on", False: "off"}
+EVERY_FILTER = "all"  # what the command line calls all of them
+FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+def no_boolean(value: Any) -> Any:
+    """Refuse True and False, which pydantic takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not {str(value).lower()}")
+    return value
+
+
+Quantity = Annotated[float | str, BeforeValidator(no_boolean)]
 
 
 class Strict(BaseModel):
@@ -142,6 +155,8 @@ class ThresholdSpec(Strict):
         """Refuse noise together with limits, and nothing at all."""
         if (self.noise is None) == (self.low is None and self.high is None):
             raise ValueError("give noise, or low and high")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
         return self
 
 
@@ -206,6 +221,14 @@ class DetectorSpec(Strict):
     max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
     det_proc: list[DetProc] = []
 
+    @field_validator("calibrate")
+    @classmethod
+    def known_kind(cls, value: str | None) -> str | None:
+        """Refuse an unknown kind of detector."""
+        if value is not None:
+            kind_of(value)
+        return value
+
     @field_validator("det_proc")
     @classmethod
     def different_names(cls, value: list[Any]) -> list[Any]:
@@ -256,8 +279,14 @@ class CubeModel(Strict):
     @field_validator("filters")
     @classmethod
     def in_the_grammar(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a cut that cannot be read."""
+        """Refuse a cut that cannot be read, and a name that files cannot have."""
         for name, cuts in value.items():
+            if name == EVERY_FILTER or not FILTER_NAME.fullmatch(name):
+                raise KeyedValueError(
+                    name,
+                    f"{name!r} cannot name a filter, as it becomes part of file names:"
+                    " use letters, digits, _ . + -, and not the word all",
+                )
             for i, cut in enumerate(cuts):
                 try:
                     parse_cut(cut)

@@ -193,9 +193,8 @@ def pixels_of(
     lines: dict[str, float] = {}
     known = name in given or spec.frames is not None or name in plan.run.detectors
     if spec.threshold is not None and known:
-        plain = spec.model_copy(update={"threshold": None})
         raw = raw_frames(plan.run, plan.recipe, name, given)
-        frames = corrected(raw, plan.run, name, plain)
+        frames = corrected(raw, plan.run, name, plan.recipe, threshold=False)
         lines, cut = threshold_of(plan, name, spec)
     bad = constants_of(plan.run, name).get(BAD_PIXELS)
     return pixel_histogram(batches(frames, plan.where(name), bad), lines, cut)

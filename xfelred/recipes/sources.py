@@ -38,7 +38,7 @@ def all_sources(run: Any, frames: Mapping[str, xr.DataArray]) -> list[Source]:
 def run_paths(run: Any) -> Iterator[str]:
     """Yield the paths of the files of a run, of whatever facility."""
     survey = getattr(run, "survey", None)
-    files: Iterable[Any] = getattr(run, "files", None) or getattr(survey, "files", ())
+    files = getattr(run, "files", None) or getattr(survey, "files", None) or ()
     more = (getattr(run, "file", None), getattr(run, "contents", None))
     for file in (*files, *more):
         path = getattr(file, "path", file)
@@ -62,8 +62,7 @@ def fingerprint(found: list[Source]) -> str:
 
 def changes(old: Iterable[Any], new: list[Source]) -> str:
     """Return in words what differs between two lists of sources."""
-    before = {str(s[0]): tuple(s[1:]) for s in old}
-    after = {s[0]: s[1:] for s in new}
+    before, after = by_name(old), by_name(new)
     words = []
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
@@ -71,7 +70,7 @@ def changes(old: Iterable[Any], new: list[Source]) -> str:
         elif name not in before:
             words.append(f"{name} is new")
         elif before[name] != after[name]:
-            sizes = before[name][0], after[name][0]
+            sizes = [sum(size for size, _ in s[name]) for s in (before, after)]
             how = (
                 f"{sizes[0]} bytes, now {sizes[1]}"
                 if sizes[0] != sizes[1]
@@ -79,3 +78,11 @@ def changes(old: Iterable[Any], new: list[Source]) -> str:
             )
             words.append(f"{name} has changed ({how})")
     return "; ".join(words[:5]) + ("; ..." if len(words) > 5 else "")
+
+
+def by_name(found: Iterable[Any]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what is known of the files of each name; directories may differ."""
+    out: dict[str, list[tuple[Any, ...]]] = {}
+    for name, *about in found:
+        out.setdefault(str(name), []).append(tuple(about))
+    return out

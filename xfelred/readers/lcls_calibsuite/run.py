@@ -15,7 +15,12 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.errors import PropertyNameError, SourceNameError, listing
+from xfelred.errors import (
+    MissingConstantError,
+    PropertyNameError,
+    SourceNameError,
+    listing,
+)
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_calibsuite import frames as by_step
 from xfelred.readers.lcls_calibsuite import values
@@ -213,9 +218,12 @@ class Run(ShotRun):
         return dict(self.contents.metadata)
 
     def constants(self, detector: str | None = None) -> xr.Dataset:
-        """Return an empty Dataset: these files hold no constants."""
-        name = self.detector_named(detector)
-        return xr.Dataset(attrs={"detector": name, "run": self.run_id})
+        """Raise MissingConstantError: these files hold no constants."""
+        raise MissingConstantError(
+            f"files of the calibration suite, such as {self.run_id}, hold no constants"
+            f" of {self.detector_named(detector)!r}; make them with"
+            " ops.dark_statistics, or take them from another run"
+        )
 
     # -- frames ----------------------------------------------------------------------
 

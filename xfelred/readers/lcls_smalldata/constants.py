@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def constants(run: Run, detector: str) -> xr.Dataset:
         dims, values = on_pixels(good == 0, n_pixel_axes)
         text = "bad pixels, True is bad"
         found[BAD_PIXELS] = (dims, values, {UNITS: "1", LONG_NAME: text})
-    found = drop_misfits(found)
+    found = drop_misfits(found, detector)
     out = xr.Dataset(found)
     if MODULE in out.sizes:
         numbers = np.arange(out.sizes[MODULE])
@@ -79,8 +80,8 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     return record(out, "constants", detector=detector, run=run.run_id)
 
 
-def drop_misfits(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the constants that have the shape of the first one."""
+def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:
+    """Return the constants that have the shape of the first one; say what is not."""
     shape: dict[str, int] = {}
     kept = {}
     for name, (dims, values, attrs) in found.items():
@@ -88,6 +89,12 @@ def drop_misfits(found: dict[str, Any]) -> dict[str, Any]:
         if all(shape.get(d, n) == n for d, n in here.items()):
             shape |= here
             kept[name] = (dims, values, attrs)
+        else:
+            warnings.warn(
+                f"constants of {detector}: {name} is {values.shape}, but"
+                f" {', '.join(kept)} {tuple(shape.values())}; it is left out",
+                stacklevel=2,
+            )
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,14 +44,29 @@ def scalars(run: Run, keys: Sequence[str]) -> xr.Dataset:
     """Return values per shot; see `Run.scalars`."""
     if isinstance(keys, str):
         raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
-    found = {str(key): one(run, str(key)) for key in keys}
+    names = [name for key in keys for name in named(run, str(key))]
+    found = {name: one(run, name) for name in dict.fromkeys(names)}
     out = xr.Dataset(found, coords={TRAIN: run.event_ids})
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "tag number"}
     return record(out, "scalars", keys=list(found))
 
 
+def named(run: Run, key: str) -> list[str]:
+    """Return the columns that a glob stands for; any other key as it is."""
+    if not set(key) & set("*?[") or key in run.columns:
+        return [key]
+    columns = [c for c in run.columns if c != TAG_LIST]
+    found = [c for c in columns if fnmatchcase(c, key)]
+    if not found:
+        raise PropertyNameError(
+            f"nothing in {run.events.group} of {run.file.path} fits {key!r}."
+            f" There are {listing(columns, 12)}"
+        )
+    return found
+
+
 def one(run: Run, name: str) -> xr.DataArray:
-    """Return the values that a path, an alias or a glob names."""
+    """Return the values that a path or an alias names."""
     group, _, key = name.partition("/")
     for spec in run.specs.values():
         for part in spec.groups:

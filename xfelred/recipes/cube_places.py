@@ -1,0 +1,153 @@
+"""Where a cube and its parts are, and whether a call may go on with what is there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from xfelred.errors import InconsistentDataError, OutputExistsError
+from xfelred.products.atomic import remove
+from xfelred.recipes import cube_state, manifest
+from xfelred.recipes.cube import CubePlan
+from xfelred.recipes.cube_products import product_paths
+from xfelred.recipes.manifest import Manifest, check_same, read_manifest
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of one cube are.
+
+    Attributes
+    ----------
+    out : Path
+    name : str
+        Such as ``cube_xpptest01_Run0042_delay``.
+    """
+
+    out: Path
+    name: str
+
+    @property
+    def work(self) -> Path:
+        """The directory of an unfinished cube."""
+        return self.out / f"{self.name}.inprogress"
+
+    @property
+    def unfinished(self) -> Path:
+        """The manifest of an unfinished cube."""
+        return self.work / manifest.NAME
+
+    @property
+    def finished(self) -> Path:
+        """The manifest of a finished cube."""
+        return self.out / f"{self.name}.manifest.json"
+
+
+def begin(
+    places: Places, wanted: Manifest, plan: CubePlan, *, resume: bool, overwrite: bool
+) -> Manifest | None:
+    """Return the manifest to go on with; None if the cube is finished.
+
+    Raises
+    ------
+    OutputExistsError
+        If what is there may be neither continued nor replaced.
+    ConfigError
+        If it is not of the same job.
+    """
+    if overwrite:
+        discard(places)
+    elif places.unfinished.exists():
+        if not resume:
+            raise exists(places.work, "is unfinished", "continue it")
+        old = read_manifest(places.unfinished)
+        check_same(places.unfinished, old, wanted)
+        cube_state.remove_old(places.work)
+        return checked_states(places, old)
+    elif places.finished.exists():
+        if not resume:
+            raise exists(places.finished, "tells of a finished cube", "keep it")
+        check_same(places.finished, read_manifest(places.finished), wanted)
+        check_complete(places, plan)
+        return None
+    else:
+        discard(places)
+        for path in product_paths(plan, places.out):
+            if path.exists():
+                raise exists(path, "exists, without a manifest", "")
+    places.work.mkdir()
+    wanted.write(places.unfinished)
+    return wanted
+
+
+def exists(path: Path, what: str, resuming: str) -> OutputExistsError:
+    """Return the error for something that is in the way; names both options."""
+    first = f"pass resume=True (--resume) to {resuming}, or " if resuming else ""
+    return OutputExistsError(
+        f"{path} {what}; {first}pass overwrite=True (--overwrite) to start anew"
+    )
+
+
+def discard(places: Places) -> None:
+    """Delete what an interrupted call left, and nothing else that has its name.
+
+    Raises
+    ------
+    OutputExistsError
+        If the directory holds other things.
+    """
+    if not places.work.exists():
+        return
+    if places.work.is_dir() and not places.work.is_symlink():
+        found = [p.name for p in places.work.iterdir()]
+        if manifest.NAME in found or not set(found) - {"manifest.new"}:
+            remove(places.work)
+            return
+    raise OutputExistsError(
+        f"{places.work} is no unfinished cube of xfelred; move it away, or choose"
+        " another directory"
+    )
+
+
+def checked_states(places: Places, old: Manifest) -> Manifest:
+    """Return the manifest if the sums of all done blocks are on disk.
+
+    States of blocks that the manifest does not know as done are deleted: a job was
+    killed before it could note them.
+    """
+    done = {b.id for b in old.blocks if b.done}
+    have: set[int] = set()
+    for path in cube_state.saved(places.work):
+        ids = set(cube_state.blocks_of(path))
+        if ids <= done:
+            have |= ids
+        else:
+            remove(path)
+    if have != done:
+        raise InconsistentDataError(
+            f"{places.work} lacks the sums of {len(done - have)} blocks that its"
+            " manifest calls done; start anew with overwrite=True (--overwrite)"
+        )
+    return old
+
+
+def check_complete(places: Places, plan: CubePlan) -> None:
+    """Raise unless all products of a finished cube are there."""
+    for path in product_paths(plan, places.out):
+        if not path.exists():
+            raise OutputExistsError(
+                f"{places.finished} tells of a finished cube, but {path.name} is gone;"
+                " pass overwrite=True (--overwrite) to make all of it anew"
+            )
+
+
+def remove_stale(places: Places, paths: list[Path]) -> None:
+    """Delete products of an older cube of this name that the new one does not have."""
+    if not places.finished.exists():
+        return
+    old = read_manifest(places.finished).result.get("products", [])
+    new = {p.name for p in paths}
+    for name in old:
+        if name not in new and os.path.basename(name) == name:
+            remove(places.out / name)
