@@ -1,6 +1,7 @@
 """Clusters: encrypted, on loopback, closed at the end, and nothing else changed."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ import pytest
 import xfelred as xf
 from xfelred.cluster import jobs, settings, this_machine
 from xfelred.cluster.jobs import wall_seconds
+from xfelred.cluster.worker_setup import worth_saying
 from xfelred.errors import MissingExtraError, XfelredError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -319,6 +321,23 @@ def test_missing_scheduler_file_and_missing_certificate_are_errors(tmp_path):
     xf.cluster.write_scheduler_file(path, "tls://127.0.0.1:1", gone)
     with pytest.raises(xf.cluster.ClusterError, match=r"gone\.pem.*is gone"):
         xf.cluster.connect(path)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tls://host", "tcp://:1", "h:99999"])
+def test_address_without_host_and_port_is_an_error(address):
+    with pytest.raises(xf.ConfigError, match="tls://host:port") as caught:
+        xf.cluster.connect(address)
+    assert repr(address) in str(caught.value)
+
+
+def test_workers_are_silent_about_the_end_of_their_scheduler_only():
+    def says(text):
+        record = logging.LogRecord("distributed.worker", 40, "", 1, text, (), None)
+        return worth_saying(record)
+
+    assert not says("Failed to communicate with scheduler during heartbeat.")
+    assert says("Compute Failed\nKey:       %s")
+    assert says("Timed out")
 
 
 def test_other_protocols_and_types_are_errors():

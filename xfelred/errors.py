@@ -7,7 +7,7 @@ describes its kind, so that ``except ValueError`` and ``except KeyError`` keep w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -70,9 +70,12 @@ class SelectionEmptyError(XfelredError, ValueError):
     ----------
     cut_flow : CutFlow or None
         How many shots pass each cut, if cuts selected.
+    cut_flows : sequence of dict
+        The same for each laser state of a cube, as in `CubeResult.cut_flow`.
     """
 
     cut_flow: Any = None
+    cut_flows: Sequence[dict[str, Any]] = ()
 
 
 class UnknownFormatError(XfelredError, ValueError):

@@ -35,6 +35,7 @@ AVAILABLE = "available"
 RECORDED = "recorded"
 N_PULSES = "n_pulses"
 BAD_PIXELS = "bad_pixels"
+BAD_IN_MASK = "bad_in_mask"  # of those, what a mask without calibration knows
 TWO_THETA = "two_theta"
 SOLID_ANGLE = "solid_angle"
 POLARIZATION = "polarization"

@@ -333,8 +333,18 @@ def test_filter_that_passes_nothing_exits_with_3_and_the_table(
     recipe("[lightStatus/xray == 1]", "[lightStatus/xray == 1, ipm2/sum > 1e9]")
     code, text, words = call(*options)
     assert code == 3
+    for state in ("on", "off"):
+        assert f"no shot of xpptest01_Run0047 with laser {state} passes" in words
     if "--json" in options:
-        assert json.loads(text)["paths"] == []
+        content = json.loads(text)
+        assert content["paths"] == []
+        flows = content["cut_flow"]
+        assert [(f["filter"], f["laser"]) for f in flows] == [
+            ("filter1", "on"), ("filter1", "off")
+        ]  # fmt: skip
+        assert flows[0]["rows"][1] == {
+            "cut": "ipm2/sum > 1e9", "alone": 0, "cumulative": 0
+        }  # fmt: skip
     else:
         assert text == ""
     assert "alone   cumulative" in words
@@ -351,8 +361,32 @@ def test_other_filters_are_made_when_one_passes_nothing(call, recipe, dry):
     code, text, words = call("--filter", "all", "--json", *dry)
     assert code == 3
     assert [Path(p).name for p in json.loads(text)["paths"]] == [*PRODUCTS, *BRIGHT]
-    assert "filter nothing: no shot of xpptest01_Run0047 passes" in words
+    assert "filter nothing: no shot of xpptest01_Run0047 with laser on" in words
     assert table_of(words)["ipm2/sum > 1e9"] == (0, 0)
+    assert words.count("<- removes everything") == 2  # a table for on, one for off
+    if not dry:
+        flows = json.loads(text)["cut_flow"]
+        names = ["filter1", "bright", "nothing"]
+        assert [f["filter"] for f in flows] == [n for n in names for _ in range(2)]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_complete_cubes_are_told_although_a_later_one_fails(
+    call, out, monkeypatch, options
+):
+    original = module.write_cube
+
+    def fails(*arguments, filter, **more):
+        if filter == "bright":
+            raise xf.BrokenFileError("the disk is gone")
+        return original(*arguments, filter=filter, **more)
+
+    monkeypatch.setattr(module, "write_cube", fails)
+    code, text, words = call("--filter", "all", *options)
+    assert code == 1
+    assert "the disk is gone" in words
+    expected = [str(out / name) for name in PRODUCTS]
+    assert (json.loads(text)["paths"] if options else text.splitlines()) == expected
 
 
 # -- going on ------------------------------------------------------------------------
@@ -458,6 +492,7 @@ def test_mistakes_of_usage_exit_with_2(call, source, recipe, out, capsys, tmp_pa
     for options, message in (
         (["--workers", "0"], "workers"),
         (["--workers", "1", "--cluster", "tls://a:1"], "give one"),
+        (["--resume", "--overwrite"], "give one"),
         (["--fliter", "bright"], "--filter"),
     ):
         code, text, words = call(*options)
@@ -467,6 +502,17 @@ def test_mistakes_of_usage_exit_with_2(call, source, recipe, out, capsys, tmp_pa
     assert "--output" in capsys.readouterr().err
     assert run(["cube", str(source), str(tmp_path / "no.yaml"), "-o", str(out)]) == 2
     assert "no.yaml" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("where", ["nonsense", "tls://host", "tcp://:8786", "a:b"])
+def test_cluster_that_is_no_address_exits_with_2_and_says_what_is(call, out, where):
+    code, text, words = call("--cluster", where)
+    assert (code, text) == (2, "")
+    assert "--cluster is threads, local, slurm or an address" in words
+    assert repr(where) in words
+    assert "tls://host:port" in words
+    assert "Traceback" not in words
     assert not out.exists()
 
 
@@ -544,6 +590,9 @@ def test_process_with_workers_writes_the_same_bits(call, source, recipe, out, tm
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(there / name) for name in PRODUCTS]
+    # A log file tells of the cube, and nothing of dask's.
+    assert all(line.startswith("cube of ") for line in done.stderr.splitlines())
+    assert 3 <= len(done.stderr.splitlines()) <= 3 + N_BLOCKS
     same_bits(opened(out / PRODUCTS[0]), opened(there / PRODUCTS[0]))
 
 

@@ -14,6 +14,7 @@ from xfelred import masks, ops
 from xfelred.cli.dark import dark
 from xfelred.cli.main import run
 from xfelred.synth.euxfel import write_run
+from xfelred.synth.lcls import write_smalldata
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -160,6 +161,25 @@ def test_older_result_is_kept_unless_told_otherwise(dssc_run, tmp_path, capsys):
     assert run([*arguments, "--by", "none", "--overwrite"]) == 0
     assert "cell" not in xr.open_zarr(path).dims
     assert run([*arguments, "--by", "none", "--resume"]) == 1  # another computation
+
+
+def test_older_result_is_an_error_that_names_the_option(dssc_run, tmp_path, capsys):
+    arguments = ["dark", str(dssc_run.directory), "-o", str(tmp_path / "c.zarr")]
+    assert run([*arguments, "--no-report"]) == 0
+    assert run([*arguments, "--no-report"]) == 1
+    assert "overwrite=True (--overwrite)" in capsys.readouterr().err
+
+
+def test_frames_without_memory_cells_are_not_said_to_have_some(tmp_path, capsys):
+    path = tmp_path / "xpptest01_Run0001.h5"
+    write_smalldata(path, n_events=10, shape=(1, 6, 8), n_banks=2, key="raw")
+    arguments = ["dark", str(path), "--dry-run", "--key", "raw"]
+    assert run(arguments) == 0
+    assert "memory cells" not in capsys.readouterr().err
+    assert run([*arguments, "--by", "cell"]) == 2
+    words = capsys.readouterr().err
+    assert "no memory cells" in words
+    assert "differ" not in words
 
 
 def test_interrupted_call_is_resumed(dssc_run, tmp_path, monkeypatch, capsys):

@@ -99,3 +99,15 @@ def test_process_exits_with_the_code(arguments, code):
         check=False,
     )
     assert done.returncode == code
+
+
+@pytest.mark.parametrize("module", ["xfelred", "xfelred.cli.main"])
+def test_python_runs_the_command_as_a_module(module, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "info", "no_such.h5"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "no_such.h5" in done.stderr

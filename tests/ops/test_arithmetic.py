@@ -144,3 +144,21 @@ def test_off_neighbours_equal_a_search(n):
 def test_no_shot_without_laser():
     with pytest.raises(xf.NoDataError, match="laser was on in all 2"):
         ops.off_neighbours(xr.DataArray([True, True], {"train": [1, 2]}, "train"))
+
+
+def test_neighbours_are_near_in_time_where_there_is_a_time():
+    # Seconds and nanoseconds, as in the IDs of LCLS: a leap at every full second.
+    times = np.arange(30) * 110_000_000
+    seconds, rest = np.divmod(times, 1_000_000_000)
+    ids = (seconds.astype(np.uint64) << np.uint64(32)) + rest.astype(np.uint64)
+    on = np.random.default_rng(2).random(30) < 0.6
+    laser = xr.DataArray(on, {"train": ids}, "train")
+    timed = laser.assign_coords(time=("train", times.astype("datetime64[ns]")))
+    got = ops.off_neighbours(timed, 2)
+    off = times[~on].tolist()
+    at = dict(zip(ids.tolist(), times.tolist(), strict=True))
+    for t, row in zip(times.tolist(), got.values.tolist(), strict=True):
+        expected = slowly_nearest(t, off, 2)
+        found = [at[i] for i in row]
+        assert max(abs(t - v) for v in found) == max(abs(t - v) for v in expected)
+    assert not np.array_equal(got, ops.off_neighbours(laser, 2))

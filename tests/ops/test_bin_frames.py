@@ -306,3 +306,29 @@ def test_unique_and_quantile_bins():
 def test_bad_bins(options, words):
     with pytest.raises(xf.ConfigError, match=words):
         xf.Bins(**options).resolve(np.arange(5.0))
+
+
+def test_last_edge_of_steps_is_stop_itself():
+    edges = xf.Bins(start=0, stop=0.3, step=0.1).resolve().edges
+    assert edges[-1] == 0.3  # 3 * 0.1 is more
+    da = run_like(4).assign_coords(x=("train", [0.0, 0.1, 0.29, 0.3]))
+    got = ops.bin_frames(da, {"x": xf.Bins(start=0, stop=0.3, step=0.1)})
+    assert got.n_shots.values.tolist() == [1, 1, 1]
+    assert got.attrs["n_outside"] == 1
+    assert xf.Bins(start=0, stop=0.35, step=0.1).resolve().edges[-1] < 0.31
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"start": 0, "stop": 1, "step": 1e-12}, "bins are too many"),
+        ({"n": 10**12, "range": (0, 1)}, "bins are too many"),
+        ({"quantiles": 10**12}, "bins are too many"),
+        ({"quantiles": [0, 200]}, "0 to 100"),
+        ({"quantiles": [-1, 50]}, "0 to 100"),
+        ({"quantiles": 0}, "makes no bins"),
+    ],
+)
+def test_numbers_that_make_no_sensible_bins(how, words):
+    with pytest.raises(xf.ConfigError, match=words):
+        xf.Bins(**how)

@@ -411,3 +411,30 @@ def test_epix10ka_with_its_configuration(epix10ka, lazy, no_compute):
     np.testing.assert_array_equal(none, want)
     with pytest.raises(MissingConstantError, match="needs gain_index="):
         ops.calibrate(da, plain, kind="epix10ka")
+
+
+@pytest.mark.parametrize(("code", "unknown"), [("zero", 0.0), ("one", 1500.0)])
+@pytest.mark.parametrize("given", ["gain_index", "config"])
+def test_epix10ka_words_without_a_gain_index_obey_bad_gain_code(given, code, unknown):
+    dims = ("module", "slow_scan", "fast_scan")
+    raw = xr.DataArray(
+        np.full((1, 1, 1, 352, 384), 1500, np.uint16),
+        dims=("train", "pulse", *dims), coords={"train": [1], "module": [0]},
+    )  # fmt: skip
+    config = np.zeros((1, 352, 384), np.uint8)
+    config[0, 0, 1] = 4  # stands for no gain range
+    maps = {"pedestal": 1000.0, "gain": 2.0}
+    constants = xr.Dataset(
+        {k: (("gain_range", *dims), np.full((7, 1, 352, 384), v))
+         for k, v in maps.items()},
+        coords={"module": [0]},
+    )  # fmt: skip
+    options = {}
+    if given == "config":
+        constants = constants.assign(config=(dims, config), trbit=1)
+    else:
+        index = ops.gain_index(raw, kind="epix10ka", config=config, trbit=1)
+        options = {"gain_index": index}
+    out = ops.calibrate(raw, constants, kind="epix10ka", bad_gain_code=code, **options)
+    # Without a range there is no pedestal either.
+    assert out.values[0, 0, 0, 0, :3].tolist() == [250.0, unknown, 250.0]

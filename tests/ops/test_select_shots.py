@@ -115,3 +115,9 @@ def test_config_errors_survive_pickling():
     assert (str(copy), copy.path, copy.line, copy.key) == (
         "words", "a.yaml", 3, "bins.x"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["x == nan", "x != nan", "nan < x < 3", "x > nan"])
+def test_nothing_is_compared_with_nan(text):
+    with pytest.raises(xf.ConfigError, match="compares with nan"):
+        parse_cut(text)

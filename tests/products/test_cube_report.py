@@ -237,7 +237,7 @@ def test_hostile_names_of_run_and_recipe_are_only_text(run_file, tmp_path):
     run = xf.open_run(run_file[0])
     name = HOSTILE.replace("/", "")
     recipe = xf.CubeRecipe.from_dict({
-        "schema_version": 1, "kind": "cube", "filters": {HOSTILE: ["ipm2/sum > 0"]},
+        "schema_version": 1, "kind": "cube", "filters": {"f": ["ipm2/sum > 0"]},
         "detectors": {name: {}}, "bins": {HOSTILE: {"variable": "ipm2/sum", "n": 2,
                                                     "range": [0, 6000]}},
     })  # fmt: skip

@@ -210,8 +210,9 @@ def test_constants_have_the_names_units_and_sense_of_lcls(made, source):
         np.testing.assert_allclose(
             found[f"jungfrau1M_cfg/{name}"], known[name], rtol=1e-6, err_msg=name
         )
-    np.testing.assert_array_equal(found["jungfrau1M_cfg/mask"], known["cmask"])
-    assert (found["jungfrau1M_cfg/mask"] == 0).any()
+    for name, theirs in (("mask", "mask"), ("calib_mask", "cmask")):
+        np.testing.assert_array_equal(found[f"jungfrau1M_cfg/{name}"], known[theirs])
+    assert (known["mask"] != known["cmask"]).any()
 
 
 def test_only_constants_that_are_known_are_written():
@@ -227,7 +228,7 @@ def test_images_come_with_assembled_constants(made):
     found, _ = read(made(detector={"image": True})[0])
     shape = found["jungfrau1M_data"].shape[1:]
     assert len(shape) == 2
-    for name in ("ped", "rms", "gain", "mask", "x", "y"):
+    for name in ("ped", "rms", "gain", "mask", "calib_mask", "x", "y"):
         assert found[f"jungfrau1M_cfg/{name}"].shape == shape
 
 

@@ -538,3 +538,39 @@ def test_same_result_on_any_scheduler(new):
     with dask.config.set(scheduler="synchronous"):
         one = frames.sum("train").values
     np.testing.assert_array_equal(one, frames.sum("train").values)
+
+
+def with_mask_of(tmp_path, name, shape):
+    truth = write_smalldata(tmp_path / "run.h5", n_events=4, shape=(2, 8, 12))
+    with h5py.File(truth.path, "r+") as file:
+        del file[f"UserDataCfg/{DETECTOR}/{name}"]
+        file[f"UserDataCfg/{DETECTOR}/{name}"] = np.ones(shape, np.uint8)
+    return xf.open_run(truth.path)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 11), (8, 12), (3, 8, 12)])
+def test_mask_of_a_wrong_shape_is_said(tmp_path, shape):
+    run = with_mask_of(tmp_path, "cmask", shape)
+    with pytest.warns(UserWarning, match=r"mask of jungfrau1M.*no bad pixels"):
+        frames = run.frames(DETECTOR)
+    assert "bad_pixels" not in frames.coords
+    np.testing.assert_array_equal(
+        frames, xf.open_run(run.files[0].path).frames(DETECTOR, bad_pixels=None)
+    )
+
+
+def test_constant_of_a_wrong_shape_is_said_and_left_out(tmp_path):
+    run = with_mask_of(tmp_path, "rms", (3, 2, 8, 11))
+    with pytest.warns(UserWarning, match=r"noise is \(3, 2, 8, 11\).*left out"):
+        found = run.constants(DETECTOR)
+    assert "noise" not in found
+    assert {"pedestal", "gain", "bad_pixels"} <= set(found)
+
+
+def test_mask_without_calibration_is_kept_apart(tmp_path):
+    path = write_smalldata(tmp_path / "run.h5", n_events=4, shape=(2, 8, 12)).path
+    found = xf.open_run(path).constants(DETECTOR)
+    with h5py.File(path) as file:
+        group = file[f"UserDataCfg/{DETECTOR}"]
+        np.testing.assert_array_equal(found.bad_pixels, group["cmask"][()] == 0)
+        np.testing.assert_array_equal(found.bad_in_mask, group["mask"][()] == 0)

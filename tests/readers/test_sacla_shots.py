@@ -222,6 +222,27 @@ def test_scalars_by_path_and_alias(tmp_path):
     assert found.attrs["history"].startswith("scalars {")
 
 
+def test_scalars_by_glob(tmp_path):
+    run = xf.open_run(written(tmp_path).path)
+    every = set(run.scalars(["*"]))
+    assert {ENERGY, "acc/accelerator_status"} <= every
+    assert "*" not in every
+    found = run.scalars(["*energy*", "delay"])
+    assert set(found) == {v for v in every if "energy" in v} | {"delay"}
+    np.testing.assert_array_equal(found[ENERGY], run.scalars([ENERGY])[ENERGY])
+    with pytest.raises(PropertyNameError, match=r"fits 'x\*'.*acc/accelerator_status"):
+        run.scalars(["x*"])
+
+
+def test_missing_keys_can_be_ignored(tmp_path):
+    run = xf.open_run(written(tmp_path).path)
+    found = run.scalars(["dealy", "x*", "delay"], missing_keys="ignore")
+    assert list(found) == ["delay"]
+    assert not list(run.scalars(["dealy"], missing_keys="ignore"))
+    with pytest.raises(ValueError, match="missing_keys='warn'"):
+        run.scalars(["delay"], missing_keys="warn")
+
+
 def test_aliases_fall_through(tmp_path):
     old = {f"bl_3/oh_2/bm_{i}_pulse_energy_in_joule": None for i in (1, 2)}
     truth = written(tmp_path, columns=old)

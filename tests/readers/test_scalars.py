@@ -119,3 +119,15 @@ def test_unknown_names_are_errors(run):
         run.scalars([XGM])
     with pytest.raises(TypeError, match="list of keys"):
         run.scalars(PLACE)
+
+
+def test_missing_keys_can_be_ignored(run):
+    absent = [f"{XGM}.nothing", "SPB_NO/SUCH:source.key"]
+    found = run.scalars([PLACE, *absent, DELAY], missing_keys="ignore")
+    assert set(found) == {PLACE, DELAY}
+    np.testing.assert_array_equal(found[DELAY], run.scalars([DELAY])[DELAY])
+    for key in absent:
+        with pytest.raises((SourceNameError, PropertyNameError)):
+            run.scalars([PLACE, key])
+    with pytest.raises(ValueError, match="missing_keys='warn'"):
+        run.scalars([PLACE], missing_keys="warn")

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -171,7 +172,7 @@ def test_frames_of_another_file_are_joined_by_id(lcls, tmp_path):
         ({"detectors": {"jungfrau": {}}}, "detectors.jungfrau", "'jungfrau1M'"),
         ({"detectors": {"jungfrau1M": {"key": "cal"}}}, "detectors.jungfrau1M", "cal"),
         ({"detectors": {"jungfrau1M": {"calibrate": "jungfrauu"}}},
-         "detectors.jungfrau1M", "jungfrau"),
+         "detectors.jungfrau1M.calibrate", "jungfrau"),
         ({"bins": {"delay": {"unique": True}}, "delay": {"nominal": "x"}}, "delay",
          "no column 'x'|'x'"),
         ({"histograms": {"ipm9/sum": None}}, "histograms.ipm9/sum", "ipm"),
@@ -231,3 +232,183 @@ def test_pulses_of_a_european_xfel_run(tmp_path):
     good = np.isfinite(got) & np.isfinite(expected)
     assert good.mean() > 0.9
     np.testing.assert_allclose(got[good], expected[good], rtol=1e-5)
+
+
+# -- values per train, and per pulse ---------------------------------------------------
+
+XGM = "SA1_XTD2_XGM/DOOCS/MAIN:output.data.intensityTD"
+MOTOR = "SPB_LAS_PPL/MOTOR/DELAY.actualPosition"
+AGIPD = "HED_DET_AGIPD500K2G"
+
+
+@pytest.fixture(scope="module")
+def pulsed(tmp_path_factory):
+    """A run; delays (train,), energies (train, pulse), frames (train, pulse, ...)."""
+    path = tmp_path_factory.mktemp("euxfel") / "r0001"
+    synth.euxfel.write_run(
+        path, kind="AGIPD500K", modules=[0, 1], n_trains=8, pulses=6, pump=0.3, seed=1
+    )
+    run = xf.open_run(path)
+    ds = run.scalars([MOTOR, XGM])
+    frames = run.frames(AGIPD, bad_pixels=None).values.astype(float)
+    return run, ds[MOTOR].values, ds[XGM].values[:, :6].astype(float), frames
+
+
+def sums_by_hand(frames, labels, n):
+    """Loop over frames: sums and counts of shots in each bin; label -1 is none."""
+    sums, counts = np.zeros((n, *frames.shape[2:])), [0] * n
+    for i in range(frames.shape[0]):
+        for k in range(frames.shape[1]):
+            if labels[i, k] >= 0:
+                sums[labels[i, k]] += frames[i, k]
+                counts[labels[i, k]] += 1
+    return sums, counts
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+@pytest.mark.parametrize("column", [MOTOR, XGM])
+def test_delay_of_a_column_per_train_or_per_pulse(pulsed, column):
+    run, motor, energy, frames = pulsed
+    values = energy if column == XGM else np.repeat(motor[:, None], 6, axis=1)
+    middle = float(np.median(values))
+    edges = [values.min() - 1, middle, values.max()]  # the largest one is outside
+    recipe = {
+        **HEAD, "bins": {"delay": {"edges": edges}}, "detectors": {AGIPD: {}},
+        "delay": {"nominal": [column, "ps"], "use_tt": False},
+    }  # fmt: skip
+    cube = xf.make_cube(run, recipe).compute()
+    labels = np.where(values < middle, 0, np.where(values < edges[2], 1, -1))
+    sums, counts = sums_by_hand(frames, labels, 2)
+    assert cube[f"{AGIPD}_shots"].values.tolist() == counts
+    np.testing.assert_allclose(cube[f"{AGIPD}_sum"], sums, rtol=1e-6)
+    means = [values[labels == k].mean() for k in range(2)]
+    np.testing.assert_allclose(cube.delay_mean, means, rtol=1e-6)
+    assert cube.delay.attrs["units"] == "ps"
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+def test_laser_pattern_of_pulses(tmp_path):
+    truth = synth.euxfel.write_run(
+        tmp_path / "r", kind="AGIPD500K", modules=[0], n_trains=4, pulses=6
+    )
+    pattern = np.random.default_rng(3).integers(0, 2, (4, 6))
+    path = "INSTRUMENT/SA1_XTD2_XGM/DOOCS/MAIN:output/data/intensityTD"
+    for name in truth.files["DA01"]:
+        with h5py.File(name, "r+") as file:
+            file[path][:, :6] = pattern
+    run = xf.open_run(tmp_path / "r")
+    recipe = {**HEAD, "laser": "split", "laser_variable": XGM, "detectors": {AGIPD: {}}}
+    cube = xf.make_cube(run, recipe).compute()
+    frames = run.frames(AGIPD, bad_pixels=None).values.astype(float)
+    sums, counts = sums_by_hand(frames, 1 - pattern, 2)  # with laser first
+    assert cube[f"{AGIPD}_shots"].values.ravel().tolist() == counts
+    assert cube.laser_on.values.tolist() == [True, False]
+    np.testing.assert_allclose(cube[f"{AGIPD}_sum"].values, sums, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+def test_variables_per_train_and_per_pulse_together(pulsed):
+    run, motor, energy, _ = pulsed
+    for more in ({}, {"detectors": {AGIPD: {}}}):
+        cube = xf.make_cube(run, {**HEAD, "variables": [MOTOR, XGM], **more}).compute()
+        np.testing.assert_allclose(
+            cube[f"{MOTOR.replace('/', '__')}_mean"], [motor.mean()], rtol=1e-6
+        )
+        if more:
+            assert int(cube[f"{XGM.replace('/', '__')}_count"][0]) == energy.size
+            np.testing.assert_allclose(
+                cube[f"{XGM.replace('/', '__')}_mean"], [energy.mean()], rtol=1e-6
+            )
+    bins = {MOTOR: {"edges": [motor.min(), np.median(motor), motor.max() + 1]}}
+    cube = xf.make_cube(
+        run, {**HEAD, "bins": bins, "variables": [XGM], "detectors": {AGIPD: {}}}
+    ).compute()
+    first = motor < np.median(motor)
+    means = [energy[first].mean(), energy[~first].mean()]
+    np.testing.assert_allclose(cube[f"{XGM.replace('/', '__')}_mean"], means, rtol=1e-6)
+
+
+def test_delay_of_a_sacla_run(tmp_path):
+    path = tmp_path / "300001.h5"
+    synth.sacla.write_run(path, n_images=30, n_darks=6, shape=(8, 9))
+    delay = np.concatenate(
+        [np.linspace(0, 1.9, 10), np.linspace(2, 8, 17), [-1, 9, 20]]
+    )
+    name = "run_300001/event_info/bl_3/lh_1/electrical_delay_in_psec"
+    with h5py.File(path, "r+") as file:
+        delay = delay.astype(file[name].dtype)
+        file[name][:] = delay
+    run = xf.open_run(path)
+    assert ops.delay(run).values.tolist() == delay.tolist()
+    assert ops.delay(run).attrs["nominal"] == "delay"
+    for spec in ({}, {"nominal": "delay", "use_tt": False}):
+        recipe = {**HEAD, "bins": {"delay": {"edges": [0, 2, 9]}}, "delay": spec}
+        cube = xf.make_cube(run, recipe)
+        assert cube.n_shots.values.tolist() == [10, 17]
+        means = [delay[:10].mean(), delay[10:27].mean()]
+        np.testing.assert_allclose(cube.delay_mean, means, rtol=1e-6)
+    cube = xf.make_cube(run, {**HEAD, "variables": ["delay"]})
+    np.testing.assert_allclose(cube.delay_mean, [delay.mean()], rtol=1e-6)
+
+
+# -- what is not there -----------------------------------------------------------------
+
+
+def test_regions_of_empty_bins_are_nan(lcls):
+    run, _ = lcls
+    roi = {"function": "roi", "name": "R", "bounds": [[0, 1], [2, 6], [3, 9]]}
+    recipe = {**HEAD, "bins": {"delay": {"edges": [-2, 0, 500, 501]}},
+              "detectors": {"jungfrau1M": {"det_proc": [roi]}}}  # fmt: skip
+    cube = xf.make_cube(run, recipe).compute()
+    assert int(cube.n_shots[2]) == 0
+    for name in ("sum", "mean", "max"):
+        values = cube[f"jungfrau1M_R_{name}"].values
+        assert np.isnan(values).tolist() == [False, False, True], name
+
+
+def test_frames_without_a_common_id_are_an_error(lcls):
+    run, _ = lcls
+    frames = run.frames("jungfrau1M")
+    frames = frames.assign_coords(train=np.arange(frames.sizes["train"]))
+    with pytest.raises(xf.ConfigError, match="has the ID of a shot") as caught:
+        xf.make_cube(run, {**HEAD, "detectors": {"far": {}}}, frames={"far": frames})
+    assert caught.value.key == "detectors.far"
+
+
+def test_a_laser_state_without_shots_is_said(lcls):
+    run, _ = lcls
+    # This is 1 for nearly every shot, and never 0.
+    recipe = {**HEAD, "laser": "split", "laser_variable": "lightStatus/ones"}
+    ones = run.scalars(["lightStatus/laser"])["lightStatus/laser"] * 0 + 1
+
+    class Always:
+        facility, run_id, train_ids = run.facility, run.run_id, run.train_ids
+        detectors = run.detectors
+
+        def scalars(self, keys, **options):
+            return xr.Dataset({"lightStatus/ones": ones})
+
+    with pytest.warns(UserWarning, match=r"no shot with laser off \(lightStatus/ones"):
+        cube = xf.make_cube(Always(), recipe)
+    assert cube.n_shots.values.ravel().tolist() == [200, 0]
+    with pytest.raises(xf.SelectionEmptyError, match="with laser off") as caught:
+        xf.make_cube(Always(), {**recipe, "laser": "off"})
+    assert caught.value.cut_flow.rows == [("lightStatus/ones == 0", 0, 0)]
+    assert "lightStatus/ones is constant (1)" in str(caught.value)
+
+
+def test_empty_selection_of_a_laser_state_names_it_and_counts_rows(lcls):
+    run, _ = lcls
+    laser = run.scalars("lightStatus/laser")["lightStatus/laser"].values
+    filters = {"f": ["lightStatus/laser == 0"]}  # passes, and then no shot is left
+    with pytest.raises(xf.SelectionEmptyError) as caught:
+        xf.make_cube(run, {**HEAD, "laser": "on", "filters": filters})
+    text = str(caught.value)
+    assert "no shot of xpptest01_Run0047 with laser on passes the 2 cuts" in text
+    n_on, n_off = int((laser == 1).sum()), int((laser == 0).sum())
+    rows = [
+        ("lightStatus/laser == 0", n_off, n_off),
+        ("lightStatus/laser == 1", n_on, 0),
+    ]
+    assert caught.value.cut_flow.rows == rows
+    assert f"passes for {n_on} shots, which the cuts before it remove" in text

@@ -57,7 +57,8 @@ def test_laser_takes_the_booleans_that_yaml_makes_of_on_and_off(word, state):
 
 
 def test_times_have_units():
-    text = 'schema_version: 1\nkind: cube\nbins: {delay: {edges: ["-500 fs", 0, 1, "2e-3 ns"]}}'
+    bins = '{delay: {edges: ["-500 fs", 0, 1, "2e-3 ns"]}}'
+    text = f"schema_version: 1\nkind: cube\nbins: {bins}"
     edges = CubeRecipe.from_text(text).bins["delay"].resolve().edges
     np.testing.assert_allclose(edges, [-0.5, 0, 1, 2])
 
@@ -85,6 +86,9 @@ def test_a_file(tmp_path):
     assert CubeRecipe.from_file(path) == CubeRecipe.from_text(GOOD)
     with pytest.raises(FileNotFoundError):
         CubeRecipe.from_file(tmp_path / "other.yaml")
+    with pytest.raises(xf.ConfigError, match="is a directory") as caught:
+        CubeRecipe.from_file(tmp_path)
+    assert caught.value.path == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,14 @@ def test_a_file(tmp_path):
     [
         ('"50 ps"', '"-50 ps"', 4, "bins.delay.stop", "-50 ps is before start -5 ps"),
         ('"0.2 ps"', '"0.2 px"', 4, "bins.delay.step", "units are fs, ps"),
-        ('"0.2 ps"', "0", 4, "bins.delay", "makes no bin"),
+        ('"0.2 ps"', "0", 4, "bins.delay.step", "makes no bin"),
+        ('"0.2 ps"', '"-0.2 ps"', 4, "bins.delay.step", "makes no bin"),
+        ('"0.2 ps"', "true", 4, "bins.delay.step", "must be a number, not true"),
+        ("edges: [300, 3000, 6000]", "quantiles: [0, 50, 200]", 5, "bins.ipm2/sum",
+         "0 to 100"),
+        ("edges: [300, 3000, 6000]", "quantiles: 0", 5, "bins.ipm2/sum",
+         "makes no bins"),
+        ('"0.2 ps"', '"1e-12 fs"', 4, "bins.delay", "bins are too many"),
         ("edges: [300", "edgs: [300", 5, "bins.ipm2/sum.edgs", "'edges'"),
         ("[300, 3000", "[3000, 300", 5, "bins.ipm2/sum", "must rise"),
         ("edges: [300", 'edges: ["3 ps"', 5, "bins.ipm2/sum.edges", "has a unit"),
@@ -110,6 +121,27 @@ def test_a_file(tmp_path):
          "greater than 0"),
         ("[0, 50000, 70]", "[5, 0, 70]", 20, "histograms.ipm2/sum", "low < high"),
         ("formats: [zarr", "formats: [zar", 21, "output.formats.0", "'zarr'"),
+        ("{groups: [row], segment: jungfrau, max_correction: 10}", "12345", 14,
+         "detectors.jungfrau1M.common_mode", "no common mode 12345"),
+        ("{groups: [row], segment: jungfrau, max_correction: 10}", "[7, 3]", 14,
+         "detectors.jungfrau1M.common_mode", "wanted (7"),
+        ("[row]", "[row, colum]", 14, "detectors.jungfrau1M.common_mode.groups.1",
+         "'column'"),
+        ("segment: jungfrau", "segment: jungfrow", 14,
+         "detectors.jungfrau1M.common_mode.segment", "'jungfrau'"),
+        ("threshold: 6.5", "threshold: {low: 6, high: 1}", 15,
+         "detectors.jungfrau1M.threshold", "low 6 is not below high 1"),
+        ("key: calib", "calibrate: jungfru", 13, "detectors.jungfrau1M.calibrate",
+         "'jungfrau'"),
+        ("[5, 25]", "[25, 5]", 17, "detectors.jungfrau1M.det_proc.0.bounds",
+         "must rise"),
+        ("[5, 25]", "[-5, 0]", 17, "detectors.jungfrau1M.det_proc.0.bounds",
+         "no pixel"),
+        ("custom:", '"a/../b":', 9, "filters.a/../b", "cannot name a filter"),
+        ("custom:", "all:", 9, "filters.all", "cannot name a filter"),
+        ("custom:", '"":', 9, "filters", "cannot name a filter"),
+        ("300 < ipm2/sum < 60000", "ipm2/sum == nan", 8, "filters.filter1.1",
+         "compares with nan"),
         ("kind: cube", "kind: cubes", 2, "kind", "no cube recipe"),
         ("schema_version: 1", "schema_version: 2", 1, "schema_version", "should be 1"),
     ],
@@ -154,7 +186,7 @@ def test_nothing_but_plain_values(more, words):
 
 @pytest.mark.parametrize("text", ["- 1\n- 2", "just words", "3", ""])
 def test_what_is_no_map(text):
-    with pytest.raises(xf.ConfigError, match="map of keys|missing"):
+    with pytest.raises(xf.ConfigError, match=r"map of keys|missing"):
         CubeRecipe.from_text(text)
 
 
@@ -174,3 +206,31 @@ def test_filters_are_picked_by_name():
     assert recipe.filter_name("custom") == "custom"
     with pytest.raises(xf.ConfigError, match="Did you mean 'custom'"):
         recipe.filter_name("costum")
+
+
+def test_line_of_a_quoted_key_with_points_is_its_own():
+    text = GOOD.replace("custom:", '"a/../b":')
+    with pytest.raises(xf.ConfigError, match=r"^c.yaml line 9, filters.a/../b: "):
+        CubeRecipe.from_text(text, "c.yaml")
+    text = GOOD.replace("custom:", '"x.1":').replace("0.5, 1.5]", "2, 1]")
+    with pytest.raises(xf.ConfigError, match=r"^c.yaml line 9, filters.x.1.0: "):
+        CubeRecipe.from_text(text, "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "words"),
+    [
+        ("det", {"common_mode": 6}, "does not tell the detector"),
+        ("epix10k2M", {"common_mode": 45}, "epix10ka has no common mode 45"),
+        ("det", {"common_mode": 1, "calibrate": "jungfrau"}, "no common mode 1;"),
+    ],
+)
+def test_numbers_of_common_modes_are_those_of_the_detector(name, spec, words):
+    head = {"schema_version": 1, "kind": "cube"}
+    with pytest.raises(xf.ConfigError, match=words) as caught:
+        CubeRecipe.from_dict({**head, "detectors": {name: spec}})
+    assert caught.value.key == f"detectors.{name}.common_mode"
+    good = {"epix10k2M": {"common_mode": 84}, "my_epix100": {"common_mode": 46},
+            "jungfrau": {"common_mode": [7, 3, 10, 10]},
+            "x": {"calibrate": "epix100", "common_mode": 45}}  # fmt: skip
+    CubeRecipe.from_dict({**head, "detectors": good})

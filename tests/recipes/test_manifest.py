@@ -155,6 +155,14 @@ def test_damaged_file_is_an_error_that_says_what_to_do(tmp_path, text):
     assert "is damaged" in str(caught.value)
 
 
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_manifest_of_another_version_is_not_gone_on_with(tmp_path, version):
+    path = tmp_path / "manifest.json"
+    path.write_text(damaged(schema_version=version))
+    with pytest.raises(InconsistentDataError, match=r"version .*--overwrite"):
+        read_manifest(path)
+
+
 def test_binary_garbage_is_a_damaged_file(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_bytes(b"\xff\xfe\x00\x89HDF")

@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import dask
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
 import xfelred as xf
+from xfelred import synth
 from xfelred.errors import (
     ConfigError,
     InconsistentDataError,
@@ -216,7 +219,7 @@ def test_blocks_without_taken_shots_read_nothing(run, tmp_path, monkeypatch):
 
 # A block has 10 frames of 384 bytes.
 @pytest.mark.parametrize(
-    "most, expected", [(1 << 30, [0, 12]), (12_000, [0, 4, 8, 12])]
+    ("most", "expected"), [(1 << 30, [0, 12]), (12_000, [0, 4, 8, 12])]
 )
 def test_many_bins_are_summed_over_several_blocks(
     run, tmp_path, monkeypatch, most, expected
@@ -546,3 +549,48 @@ def test_killed_at_twenty_random_moments(source, tmp_path, merge):
 def test_scheduler_is_only_set_for_the_call(run, tmp_path):
     write_cube(run, recipe(), tmp_path, scheduler="synchronous")
     assert dask.config.get("scheduler", None) is None
+
+
+def test_trains_whose_ids_differ_by_one_in_2_to_the_53_are_told_apart(tmp_path):
+    n = 40
+    ids = (np.uint64(1_700_000_000) << np.uint64(32)) + np.arange(n, dtype=np.uint64)
+    path = tmp_path / "xppx_Run0001.h5"
+    with h5py.File(path, "w") as file:
+        file["timestamp"] = ids
+        file["i0"] = np.arange(n, dtype=float)
+        file["lightStatus/xray"] = np.ones(n, np.int64)
+        file["UserDataCfg/d/ped"] = np.zeros((2, 3))
+    frames = xr.DataArray(
+        np.arange(n, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 2, 3)),
+        dims=("train", "module", "slow_scan", "fast_scan"), coords={"train": ids},
+    )  # fmt: skip
+    edges = [0, 10, 25, 40]
+    r = recipe(
+        7, bins={"i0": {"edges": edges}}, detectors={"d": {}}, filters={}, variables=[]
+    )
+    (made,) = write_cube(
+        xf.open_run(path), r, tmp_path / "out", frames={"d": frames}
+    ).paths
+    cube = opened(made)
+    assert cube.d_shots.values.tolist() == [10, 15, 15]
+    expected = [sum(range(a, b)) for a, b in pairwise(edges)]
+    assert cube.d_sum[:, 0, 0, 0].values.tolist() == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+def test_names_of_files_have_no_blanks_and_tell_the_filter(tmp_path):
+    synth.euxfel.write_run(
+        tmp_path / "r0007", kind="AGIPD500K", modules=[0], n_trains=4, pulses=2
+    )
+    run = xf.open_run(tmp_path / "r0007")
+    assert " " in run.run_id
+    name = "SPB_LAS_PPL/MOTOR/DELAY.actualPosition"
+    r = recipe(
+        bins={}, detectors={}, variables=[name], filters={"lit-2": [f"`{name}` > -1e9"]}
+    )
+    r["output"]["formats"] = ["zarr", "lcls_h5"]
+    result = write_cube(run, r, tmp_path / "out")
+    for path in result.paths:
+        assert path.exists()
+        assert " " not in path.name
+        assert path.stem.endswith("_lit-2")

@@ -63,12 +63,10 @@ def start(
     """Start workers on this machine and keep them until Ctrl-C."""
     path = scheduler_file.absolute()
     refuse_running(path)
-    # The scheduler runs in this process and tells a lot, once its package is loaded.
-    local = xf.cluster.local
-    logging.getLogger("distributed").setLevel(logging.getLogger().level)
+    quiet_dask()
     certificate = None if insecure else xf.cluster.new_certificate(path.parent)
     try:
-        with local(
+        with xf.cluster.local(
             workers,
             threads,
             memory_limit=memory_limit,
@@ -85,6 +83,12 @@ def start(
         path.unlink(missing_ok=True)
         if certificate is not None:
             certificate.unlink(missing_ok=True)
+
+
+def quiet_dask() -> None:
+    """Let dask, whose scheduler is in this process, tell no more than we do."""
+    _ = xf.cluster.local  # it sets its own levels when it is loaded
+    logging.getLogger("distributed").setLevel(logging.getLogger().level)
 
 
 def refuse_running(path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import dask
 from dask.utils import format_bytes
 
 import xfelred as xf
+from xfelred.cli.cluster import quiet_dask
 from xfelred.cli.progress import steps
 from xfelred.errors import ConfigError, SelectionEmptyError
 from xfelred.recipes.cube_estimate import CubeEstimate, estimate_cube
@@ -22,7 +24,6 @@ from xfelred.recipes.write_cube import CubeResult, write_cube
 ALL = "all"
 THREADS, LOCAL, SLURM = "threads", "local", "slurm"
 COUNTS = ("blocks", "tasks")
-Made = TypeVar("Made")
 
 
 @click.command()
@@ -68,23 +69,61 @@ def cube(
     that was interrupted continues with --resume; blocks of shots that were done are not
     read again.
     """
+    if options["resume"] and options["overwrite"]:
+        raise click.UsageError(
+            "--resume continues what is there and --overwrite starts anew; give one"
+        )
     checked = CubeRecipe.from_file(recipe)
     names = filters_of(checked, chosen)
     opened = xf.open_run(run)
+    made = Made(names)
     if dry_run:
-        plans, empty = for_each(
-            names, lambda n: estimate_cube(opened, checked, output, filter=n)
-        )
-        if plans:
-            show_estimate(total_estimate(plans), as_json)
+        made.each(lambda n: estimate_cube(opened, checked, output, filter=n))
+        if made.results:
+            show_estimate(total_estimate(made.results), as_json)
     else:
-        with scheduler(options["cluster"], options["workers"]):
-            found, empty = for_each(
-                names, lambda n: one_cube(opened, checked, output, n, options)
-            )
-        show_results(found, [n for n in names if n], as_json)
-    if empty is not None:
-        raise empty
+        try:
+            with scheduler(options["cluster"], options["workers"]):
+                made.each(lambda n: one_cube(opened, checked, output, n, options))
+        finally:  # what is complete is told although another cube failed
+            if made.results or made.empty:
+                show_results(made, as_json)
+    made.raise_empty()
+
+
+@dataclass
+class Made:
+    """What was made for each filter.
+
+    Attributes
+    ----------
+    names : list of str or None
+        Filters; None: the first one of the recipe.
+    results : list
+        For filters that pass something.
+    empty : dict of name to SelectionEmptyError
+        For the others.
+    """
+
+    names: list[str | None]
+    results: list[Any] = field(default_factory=list)
+    empty: dict[str | None, SelectionEmptyError] = field(default_factory=dict)
+
+    def each(self, make: Callable[[str | None], Any]) -> None:
+        """Make something for every filter; filters that pass nothing stop none."""
+        for name in self.names:
+            try:
+                self.results.append(make(name))
+            except SelectionEmptyError as error:
+                self.empty[name] = error
+
+    def raise_empty(self) -> None:
+        """Raise the error of all filters that pass nothing, if there are any."""
+        if len(self.names) > 1 and self.empty:
+            texts = [f"filter {name}: {error}" for name, error in self.empty.items()]
+            raise SelectionEmptyError("\n".join(texts))
+        for error in self.empty.values():
+            raise error
 
 
 def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
@@ -94,22 +133,6 @@ def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
     if chosen is None or chosen == ALL:
         return [None]
     return [recipe.filter_name(chosen)]
-
-
-def for_each(
-    names: list[str | None], make: Callable[[str | None], Made]
-) -> tuple[list[Made], SelectionEmptyError | None]:
-    """Return what is made for each filter, and the error of the first empty one."""
-    made: list[Made] = []
-    empty: SelectionEmptyError | None = None
-    for name in names:
-        try:
-            made.append(make(name))
-        except SelectionEmptyError as error:
-            if len(names) > 1:
-                click.echo(f"filter {name}: {error}", err=True)
-            empty = empty or error
-    return made, empty
 
 
 def one_cube(
@@ -153,20 +176,22 @@ def show_estimate(content: dict[str, Any], as_json: bool) -> None:
             click.echo(f"{key:<17}{text}")
 
 
-def show_results(found: list[CubeResult], names: list[str], as_json: bool) -> None:
+def show_results(made: Made, as_json: bool) -> None:
     """Print the paths of products, or everything as JSON."""
+    each = [r.to_dict() for r in made.results]
+    paths = [p for e in each for p in e["paths"]]
     if not as_json:
-        for path in [p for r in found for p in r.paths]:
-            click.echo(str(path))
+        for path in paths:
+            click.echo(path)
         return
-    each = [r.to_dict() for r in found]
+    nothing = [f for error in made.empty.values() for f in error.cut_flows]
     content: dict[str, Any] = {
-        "paths": [p for e in each for p in e["paths"]],
+        "paths": paths,
         **{k: sum(e[k] for e in each) for k in ("blocks", "computed", "reused")},
-        "cut_flow": [f for e in each for f in e["cut_flow"]],
+        "cut_flow": [f for e in each for f in e["cut_flow"]] + nothing,
     }
-    if len(names) > 1:
-        content["filters"] = names
+    if len(made.names) > 1:
+        content["filters"] = made.names
     click.echo(json.dumps(content, indent=2))
 
 
@@ -174,6 +199,8 @@ def show_results(found: list[CubeResult], names: list[str], as_json: bool) -> No
 def scheduler(where: str | None, workers: int | None) -> Iterator[None]:
     """Compute inside the block where the user wants to."""
     where = where or (LOCAL if workers else THREADS)
+    if where != THREADS:
+        quiet_dask()
     if where == THREADS:
         with dask.config.set({"num_workers": workers} if workers else {}):
             yield
@@ -188,8 +215,18 @@ def scheduler(where: str | None, workers: int | None) -> Iterator[None]:
             raise click.UsageError(
                 f"--workers starts processes, and {where} has its own; give one of them"
             )
-        with xf.cluster.connect(where):
+        with connected(where):
             yield
+
+
+def connected(where: str) -> Any:
+    """Return a client of a running cluster; UsageError for what is no address."""
+    try:
+        return xf.cluster.connect(where)
+    except ConfigError as error:
+        raise click.UsageError(
+            f"--cluster is {THREADS}, {LOCAL}, {SLURM} or an address: {error}"
+        ) from error
 
 
 def slurm(jobs: int) -> Any:

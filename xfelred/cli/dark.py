@@ -14,6 +14,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import ops
+from xfelred.cli.cluster import quiet_dask
 from xfelred.cli.progress import progress
 from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
@@ -280,13 +281,20 @@ def kept_dim(frames: xr.DataArray, by: str | None) -> str | None:
         return None
     cell = frames.coords.get(CELL)
     one_each = cell is not None and cell.dims == (PULSE,)
+    if by == CELL and cell is None:
+        raise click.UsageError(
+            "--by cell: these frames have no memory cells; use --by pulse, or none"
+        )
     if by == CELL and not one_each:
         raise click.UsageError(
             "--by cell needs the same memory cells in all trains, and here they differ;"
             " use --by pulse, or --trains to leave out what differs"
         )
     if by is None and not one_each:
-        click.echo("memory cells differ between trains: constants by pulse", err=True)
+        if cell is not None:
+            click.echo(
+                "memory cells differ between trains: constants by pulse", err=True
+            )
         return PULSE
     return by or CELL
 
@@ -294,6 +302,8 @@ def kept_dim(frames: xr.DataArray, by: str | None) -> str | None:
 @contextmanager
 def scheduler(workers: int | None, address: str | None) -> Iterator[None]:
     """Compute on a cluster inside the block, if one is asked for."""
+    if workers or address:
+        quiet_dask()
     if workers:
         with xf.cluster.local(workers):
             yield

@@ -72,3 +72,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning about the data, without the line of code that found it."""
     click.echo(f"warning: {message}", err=True)
+
+
+if __name__ == "__main__":
+    main()

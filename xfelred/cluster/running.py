@@ -14,7 +14,7 @@ import distributed
 from distributed.comm import get_address_host_port
 
 from xfelred.cluster.certificates import read_scheduler_file
-from xfelred.errors import ClusterError
+from xfelred.errors import ClusterError, ConfigError
 
 ENCRYPTED, PLAIN = "tls://", "tcp://"
 
@@ -49,6 +49,8 @@ def connect(
     ------
     ClusterError
         Nothing answers there, or it does not accept these certificates.
+    ConfigError
+        `address` is none, nor a file.
     """
     address = os.fspath(address)
     if "://" not in address and (os.sep in address or Path(address).is_file()):
@@ -82,14 +84,15 @@ def encryption(
             "security must be a distributed.Security, or False for none, got"
             f" {type(security).__name__}"
         )
+    given = address
     known = security or distributed.Security()
     has_certificate = bool(known.tls_client_cert) and security is not False
     if "://" not in address:
         address = (ENCRYPTED if has_certificate else PLAIN) + address
-    if not address.startswith((ENCRYPTED, PLAIN)):
-        raise ValueError(
-            f"address {address!r} must be tls://host:port, tcp://host:port or a"
-            " scheduler file; for others use distributed.Client"
+    if not address.startswith((ENCRYPTED, PLAIN)) or not has_port(address):
+        raise ConfigError(
+            f"address {given!r} must be tls://host:port, tcp://host:port or a"
+            " scheduler file that is there; for others use distributed.Client"
         )
     if address.startswith(ENCRYPTED) and not has_certificate:
         raise ClusterError(
@@ -108,6 +111,12 @@ def encryption(
     if address.startswith(PLAIN):
         known = distributed.Security(require_encryption=False)
     return address, known
+
+
+def has_port(address: str) -> bool:
+    """Tell whether an address names a host and a port."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    return bool(host) and port.isascii() and port.isdecimal() and int(port) < 1 << 16
 
 
 def is_local(address: str) -> bool:

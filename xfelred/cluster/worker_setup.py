@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Any
 
+HEARTBEAT = "during heartbeat"  # in what a worker logs when its scheduler is gone
+
 
 def dask_setup(worker: Any) -> None:
-    """Leave Ctrl-C to the process that started the worker.
+    """Leave Ctrl-C, and the end of the cluster, to the process that started the worker.
 
     A terminal sends it to all of them. The workers would end, and tell so at length,
     while the program that the user interrupts may want to go on with them.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("distributed.worker").addFilter(worth_saying)
+
+
+def worth_saying(record: logging.LogRecord) -> bool:
+    """Tell whether a message of a worker is about more than the end of the cluster.
+
+    The scheduler is in the process that started the worker. If it cannot be reached
+    that process is ending: as it should, or it says itself why. Some workers notice
+    before they are told to end, and log a traceback.
+    """
+    return HEARTBEAT not in str(record.msg)

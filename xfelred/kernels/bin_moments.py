@@ -45,9 +45,9 @@ def sorted_by_bin(
 @njit(nogil=True, cache=True)
 def add_numbers(
     x: Any, labels: Any, row: Any, count: Any, pivot: Any, s1: Any, s2: Any,
-    squares: bool,
+    squares: bool, complete: bool,
 ) -> None:  # fmt: skip
-    """Add a few numbers of many shots one after the other; NaN is left out.
+    """Add a few numbers of many shots one after the other.
 
     Parameters
     ----------
@@ -57,7 +57,10 @@ def add_numbers(
         Row of every bin in the sums.
     count : int64 (n_rows, b)
     pivot, s1, s2 : float64 (n_rows, b)
+        Pivots and `s2` are used with `squares` only.
     squares : bool
+    complete : bool
+        Do not leave out NaN.
     """
     for i in range(x.shape[0]):
         if labels[i] < 0:
@@ -65,39 +68,43 @@ def add_numbers(
         k = row[labels[i]]
         for j in range(x.shape[1]):
             v = np.float64(x[i, j])
-            if v != v:
+            if v != v and not complete:
                 continue
             count[k, j] += 1
-            # Of a first value that is infinite the pivot stays 0.
+            if not squares:
+                s1[k, j] += v
+                continue
+            # Of a first value that is not finite the pivot stays 0.
             if count[k, j] == 1 and np.isfinite(v):
                 pivot[k, j] = v
             d = v - pivot[k, j]
             s1[k, j] += d
-            if squares:
-                s2[k, j] += d * d
+            s2[k, j] += d * d
 
 
 @njit(nogil=True, cache=True)
-def add_binned(
-    x: Any, order: Any, number: Any, row: Any, before: Any, lost: Any, pivot: Any,
-    s1: Any, s2: Any, squares: bool, done: int,
+def add_sums(
+    flat: Any, start: Any, order: Any, number: Any, row: Any, lost: Any, s1: Any,
+    complete: bool, done: int,
 ) -> int:  # fmt: skip
-    """Add frames to the sums of their bins; stop at NaN if there is no `lost`.
+    """Add frames to the sums of their bins; stop at NaN if nothing counts it.
 
     Parameters
     ----------
-    x : any real dtype (r, b)
+    flat : any real dtype
+        Memory that holds all frames.
+    start : int64 (r)
+        Where in it each frame begins.
     order : int64
         Frames, bin by bin.
     number, row : int64 (n)
         For each bin that occurs: how many frames, and its row in the sums.
-    before : int64 (n_rows)
-        Frames of earlier blocks.
     lost : int32 (n_rows, b) or (n_rows, 0)
         How many of the values of every pixel were NaN; updated.
-    pivot, s1, s2 : float64 (n_rows, b)
-        The sums are updated, and the pivots of pixels without a value.
-    squares : bool
+    s1 : float64 (n_rows, b)
+        Updated.
+    complete : bool
+        Do not leave out NaN.
     done : int
         Tiles that an earlier call has added.
 
@@ -106,7 +113,80 @@ def add_binned(
     int
         Tiles that are done now.
     """
-    n_b = x.shape[1]
+    n_b = s1.shape[1]
+    counting = lost.shape[1] == n_b
+    sums = np.empty(TILE)
+    first, tile = 0, 0
+    for k in range(number.size):
+        rows = order[first : first + number[k]]
+        first += number[k]
+        for lo in range(0, n_b, TILE):
+            tile += 1
+            if tile <= done:
+                continue
+            hi = min(lo + TILE, n_b)
+            s = sums[: hi - lo]
+            if counting:
+                sum_some(flat, start, rows, lo, lost[row[k], lo:hi], s1[row[k], lo:hi])
+                continue
+            sum_all(flat, start, rows, lo, s)
+            if not complete and has_nan(s):
+                return tile - 1
+            add_to(s, s1[row[k], lo:hi])
+    return tile
+
+
+@njit(nogil=True, cache=True)
+def sum_all(flat: Any, start: Any, rows: Any, lo: int, s: Any) -> None:
+    """Set the sums of a tile to those of some frames, four at a time."""
+    n = s.size
+    s[:] = 0.0
+    full = rows.size - rows.size % 4
+    for r in range(0, full, 4):
+        a, b = start[rows[r]] + lo, start[rows[r + 1]] + lo
+        c, d = start[rows[r + 2]] + lo, start[rows[r + 3]] + lo
+        xa, xb = flat[a : a + n], flat[b : b + n]
+        xc, xd = flat[c : c + n], flat[d : d + n]
+        for i in range(n):
+            two = np.float64(xa[i]) + np.float64(xb[i])
+            s[i] += two + (np.float64(xc[i]) + np.float64(xd[i]))
+    for r in range(full, rows.size):
+        a = start[rows[r]] + lo
+        xa = flat[a : a + n]
+        for i in range(n):
+            s[i] += np.float64(xa[i])
+
+
+@njit(nogil=True, cache=True)
+def sum_some(flat: Any, start: Any, rows: Any, lo: int, lost: Any, s: Any) -> None:
+    """Add some frames to the sums of a tile; NaN is left out and counted."""
+    n = s.size
+    one, zero = np.int32(1), np.int32(0)
+    for r in rows:
+        at = start[r] + lo
+        values = flat[at : at + n]
+        for i in range(n):
+            v = np.float64(values[i])
+            good = v == v
+            lost[i] += zero if good else one
+            s[i] += v if good else 0.0
+
+
+@njit(nogil=True, cache=True)
+def add_squares(
+    flat: Any, start: Any, order: Any, number: Any, row: Any, before: Any, lost: Any,
+    pivot: Any, s1: Any, s2: Any, complete: bool, done: int,
+) -> int:  # fmt: skip
+    """Add frames to the sums, and squares, of deviations from a pivot in each bin.
+
+    Parameters as of `add_sums`, and
+
+    before : int64 (n_rows)
+        Frames of earlier blocks.
+    pivot, s1, s2 : float64 (n_rows, b)
+        The sums are updated, and the pivots of pixels without a value.
+    """
+    n_b = s1.shape[1]
     counting = lost.shape[1] == n_b
     sums, more = np.empty(TILE), np.empty(TILE)
     first, tile = 0, 0
@@ -121,85 +201,84 @@ def add_binned(
             hi = min(lo + TILE, n_b)
             p, s, q = pivot[at, lo:hi], sums[: hi - lo], more[: hi - lo]
             if counting:
-                add_some(x, rows, lo, before[at], lost[at, lo:hi], p,
-                         s1[at, lo:hi], s2[at, lo:hi], squares)  # fmt: skip
+                square_some(flat, start, rows, lo, before[at], lost[at, lo:hi], p,
+                            s1[at, lo:hi], s2[at, lo:hi])  # fmt: skip
                 continue
             if before[at] == 0:
-                find_pivots(x, rows, lo, p)
-            add_all(x, rows, lo, p, s, q, squares)
-            if has_nan(s):
+                find_pivots(flat, start, rows, lo, p)
+            square_all(flat, start, rows, lo, p, s, q)
+            if not complete and has_nan(s):
                 return tile - 1
             add_to(s, s1[at, lo:hi])
-            if squares:
-                add_to(q, s2[at, lo:hi])
+            add_to(q, s2[at, lo:hi])
     return tile
 
 
 @njit(nogil=True, cache=True)
-def find_pivots(x: Any, rows: Any, lo: int, p: Any) -> None:
-    """Set the pivots of a tile."""
+def find_pivots(flat: Any, start: Any, rows: Any, lo: int, p: Any) -> None:
+    """Set the pivots of a tile to the first finite values of its pixels."""
+    at = start[rows[0]] + lo
+    values = flat[at : at + p.size]
     for i in range(p.size):
-        p[i] = first_finite(x, rows, lo + i)
+        p[i] = np.float64(values[i])
+    for i in range(p.size):
+        if not np.isfinite(p[i]):
+            p[i] = first_finite(flat, start, rows, lo + i)
 
 
 @njit(nogil=True, cache=True)
-def first_finite(x: Any, rows: Any, i: int) -> float:
+def first_finite(flat: Any, start: Any, rows: Any, i: int) -> float:
     """Return the first finite value of a pixel; 0 if there is none."""
     for r in rows:
-        v = np.float64(x[r, i])
+        v = np.float64(flat[start[r] + i])
         if np.isfinite(v):
             return v
     return 0.0
 
 
 @njit(nogil=True, cache=True)
-def add_all(x: Any, rows: Any, lo: int, p: Any, s: Any, q: Any, squares: bool) -> None:
-    """Set the sums of a tile to those of some frames, four at a time."""
-    n, hi = p.size, lo + p.size
+def square_all(
+    flat: Any, start: Any, rows: Any, lo: int, p: Any, s: Any, q: Any
+) -> None:
+    """Set the sums of a tile to those of some frames, two at a time."""
+    n = p.size
     s[:] = 0.0
     q[:] = 0.0
-    full = rows.size - rows.size % 4
-    for r in range(0, full, 4):
-        x0, x1 = x[rows[r], lo:hi], x[rows[r + 1], lo:hi]
-        x2, x3 = x[rows[r + 2], lo:hi], x[rows[r + 3], lo:hi]
-        if squares:
-            for i in range(n):
-                d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
-                d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
-                s[i] += (d0 + d1) + (d2 + d3)
-                q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-        else:
-            for i in range(n):
-                d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
-                d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
-                s[i] += (d0 + d1) + (d2 + d3)
-    for r in range(full, rows.size):
-        one = x[rows[r], lo:hi]
+    full = rows.size - rows.size % 2
+    for r in range(0, full, 2):
+        a, b = start[rows[r]] + lo, start[rows[r + 1]] + lo
+        xa, xb = flat[a : a + n], flat[b : b + n]
         for i in range(n):
-            d = np.float64(one[i]) - p[i]
-            s[i] += d
-            if squares:
-                q[i] += d * d
+            da, db = np.float64(xa[i]) - p[i], np.float64(xb[i]) - p[i]
+            s[i] += da + db
+            q[i] += da * da + db * db
+    if full < rows.size:
+        a = start[rows[full]] + lo
+        xa = flat[a : a + n]
+        for i in range(n):
+            da = np.float64(xa[i]) - p[i]
+            s[i] += da
+            q[i] += da * da
 
 
 @njit(nogil=True, cache=True)
-def add_some(
-    x: Any, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any, q: Any,
-    squares: bool,
+def square_some(
+    flat: Any, start: Any, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any,
+    q: Any,
 ) -> None:  # fmt: skip
     """Add some frames to the sums of a tile; NaN is left out and counted."""
-    n, hi = p.size, lo + p.size
+    n = p.size
     one, zero = np.int32(1), np.int32(0)
     for i in range(n):
         if before == lost[i]:
-            p[i] = first_finite(x, rows, lo + i)
+            p[i] = first_finite(flat, start, rows, lo + i)
     for r in rows:
-        values = x[r, lo:hi]
+        at = start[r] + lo
+        values = flat[at : at + n]
         for i in range(n):
             v = np.float64(values[i])
             good = v == v
             d = v - p[i] if good else 0.0
             lost[i] += zero if good else one
             s[i] += d
-            if squares:
-                q[i] += d * d
+            q[i] += d * d

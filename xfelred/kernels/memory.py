@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 PAGE_BACKED = 1 << 20  # bytes
+HUGE_PAGE = 2 << 20
 
 
 def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
@@ -20,12 +21,20 @@ def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArra
     States and blocks of a result live until the result is put together. On the heap
     they would stay with the process afterwards and double its peak.
     """
-    n = prod(shape) * np.dtype(dtype).itemsize
+    kind = np.dtype(dtype)
+    n = prod(shape) * kind.itemsize
     if n < PAGE_BACKED:
         return np.zeros(shape, dtype)
     # Shared memory, which is the default, would be written by a forked child as well.
-    private = mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(private, dtype).reshape(shape)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    if n < 2 * HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.frombuffer(mmap.mmap(-1, n, flags=flags), kind).reshape(shape)
+    # The first touch of a page takes longer than adding it up, so let there be few.
+    private = mmap.mmap(-1, n + HUGE_PAGE, flags=flags)
+    private.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(private, np.uint8)
+    start = -whole.ctypes.data % HUGE_PAGE
+    return whole[start : start + n].view(kind).reshape(shape)
 
 
 def is_uniform(values: NDArray[Any]) -> bool:
@@ -52,7 +61,10 @@ def joined(
         if out is None:
             if is_uniform(array) and array.flat[0] == number:
                 continue
-            out = page_backed(whole, first.dtype)
+            # In the order of the parts: another one would copy number by number.
+            order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
+            out = page_backed(tuple(whole[i] for i in order), first.dtype)
+            out = out.transpose(np.argsort(order))
             if number is not None:
                 out[...] = number
         out[place] = array

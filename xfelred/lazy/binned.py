@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from xfelred.kernels import moments
 from xfelred.kernels.bin_moments import (
     FEW,
-    add_binned,
     add_numbers,
+    add_squares,
+    add_sums,
     occurring,
     sorted_by_bin,
 )
 from xfelred.kernels.memory import page_backed
 from xfelred.kernels.statistics import TILE, add_extrema
+from xfelred.lazy.frame_rows import FrameRows, frame_rows
 from xfelred.lazy.leaves import State
 
 TOGETHER = 1 << 18  # elements of a state that are worked off at once
+NO_COLUMNS = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -31,19 +34,27 @@ class BinStatistics:
 
     The companion holds the labels, integers on dims that are reduced; frames with a
     negative one are left out. Results get one new dim of length `n_bins`, the last. A
-    state holds only the bins that occur in its frames, one row each: ``bins`` and
-    ``frames`` int64 (n), ``pivot``, ``s1`` and ``s2`` as in `kernels.moments`, and
-    ``lost`` (n, ...), the number of values that were NaN, where there are any.
+    state holds only the bins that occur in its frames, one row each, in the order in
+    which they came: ``bins`` and ``frames`` int64 (n); ``s1`` (m >= n, ...), the sums,
+    and for variances ``pivot`` and ``s2``, where sums are of deviations from it; and
+    ``lost``, the number of values that were NaN, where there are any.
 
     Attributes
     ----------
     n_bins : int
     ddof : int
         Divisor of variances is ``count - ddof``.
+    complete : bool
+        NaN is not left out: what is NaN in a frame is NaN in its bin, and ``count`` is
+        the number of frames.
+    nothing : float
+        The sum where there is no value.
     """
 
     n_bins: int
     ddof: int = 0
+    complete: bool = False
+    nothing: float = 0.0
 
     def partial(
         self,
@@ -54,78 +65,119 @@ class BinStatistics:
     ) -> State:
         """Add a block to the states of the bins that its frames belong to."""
         x, labels = blocks
+        x = moments.native(x)
         kept = tuple(i for i in range(x.ndim) if i not in axes)
         shape = tuple(x.shape[i] for i in kept)
         # Labels that lack a dim count for all of its positions.
         shots = tuple(x.shape[i] if i in axes else 1 for i in range(x.ndim))
         label = np.ascontiguousarray(np.broadcast_to(labels, shots).ravel())
-        n = prod(shape)
-        frames = moments.native(x.transpose((*axes, *kept)).reshape(label.size, n))
         if label.size and label.max() >= self.n_bins:
             raise ValueError(
                 f"label {label.max()} of a frame is not below the number of bins,"
                 f" {self.n_bins}"
             )
         number = occurring(label, self.n_bins)[:-1]
-        state = with_bins(state, np.flatnonzero(number), shape, frames.dtype, needs)
-        if n < FEW:
-            add_few(state, frames, label, number)
-        elif frames.size:
-            add_many(state, frames, label, number)
-        if "low" in state:
-            add_extremes(state, frames, label, number)
+        state = with_bins(state, np.flatnonzero(number), shape, x.dtype, needs)
+        if x.size:
+            moved = x.transpose((*axes, *kept))
+            if prod(shape) < FEW:
+                few = moved.reshape(label.size, prod(shape))
+                add_few(state, few, label, number, self.complete)
+            else:
+                rows = frame_rows(moved, len(axes))
+                add_many(state, rows, label, number, self.complete)
+            if "low" in state:
+                add_extremes(state, moved.reshape(label.size, prod(shape)), label)
         return state
 
     def combine(self, states: Sequence[State]) -> State:
         """Put the states of every bin together in their order."""
         bins = np.unique(np.concatenate([s["bins"] for s in states]))
-        shape = states[0]["pivot"].shape[1:]
+        shape = states[0]["s1"].shape[1:]
         out: State = {"bins": bins, "frames": np.zeros(len(bins), np.int64)}
         kinds = {k: v.dtype for s in states for k, v in s.items() if k not in out}
         out |= {k: page_backed((len(bins), *shape), kind) for k, kind in kinds.items()}
         for one in states:
-            # Rows that are new are copied; the others are moved to one pivot.
             at = np.searchsorted(bins, one["bins"])
             for i, k in enumerate(at.tolist()):
-                rows = [row_of(one, slice(i, i + 1))]
-                if out["frames"][k]:
-                    rows.insert(0, row_of(out, slice(k, k + 1)))
-                merged = moments.merge(rows)
-                out["frames"][k] += one["frames"][i]
-                for name in kinds.keys() - {"lost"}:
-                    out[name][k] = merged[name][0]
-                if "lost" in one:
-                    out["lost"][k] += one["lost"][i]
+                self.add_row(out, k, one, i)
         return out
 
+    def add_row(self, out: State, k: int, one: State, i: int) -> None:
+        """Add row `i` of a state to row `k` of another one."""
+        names = out.keys() & one.keys() - {"bins", "frames", "lost"}
+        if not out["frames"][k]:
+            for name in names:
+                out[name][k] = one[name][i]
+        else:
+            rows = [row_of(out, slice(k, k + 1)), row_of(one, slice(i, i + 1))]
+            plain = [r.pop("s1") for r in rows] if "pivot" not in names else []
+            merged = moments.merge(rows)  # moves them to one pivot
+            if plain:
+                merged["s1"] = plain[0] + plain[1]
+            for name in names:
+                out[name][k] = merged[name][0]
+        out["frames"][k] += one["frames"][i]
+        if "lost" in one:
+            out["lost"][k] += one["lost"][i]
+
     def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one statistic of all bins; NaN, or 0 for counts and sums, if empty."""
-        shape = state["pivot"].shape[1:]
-        none = row_of(state, slice(0, 0))
+        """Return one statistic of all bins, NaN where there is nothing to tell."""
+        bins, shape = state["bins"], state["s1"].shape[1:]
+        if result == "count" and "lost" not in state:
+            frames = np.zeros(self.n_bins, np.int64)
+            frames[bins] = state["frames"]
+            each = frames.reshape(-1, *(1,) * len(shape))
+            return np.moveaxis(np.broadcast_to(each, (self.n_bins, *shape)), 0, -1)
+        if result == "sum" and is_whole(state, self.n_bins):
+            return np.moveaxis(state["s1"], 0, -1)
         kind = np.dtype(np.int64 if result == "count" else np.float64)
         if result in moments.EXTREMA:
+            none = row_of(state, slice(0, 0))
             kind = moments.result(none, result, self.ddof).dtype
         out = page_backed((self.n_bins, *shape), kind)
-        bins = state["bins"]
-        if result not in ("count", "sum") and len(bins) < self.n_bins:
-            out[:] = np.nan
+        if result != "count" and len(bins) < self.n_bins:
+            empty = np.ones(self.n_bins, bool)
+            empty[bins] = False
+            out[empty] = self.nothing if result == "sum" else np.nan
         step = max(1, TOGETHER // max(prod(shape), 1))
         for first in range(0, len(bins), step):
-            some = slice(first, first + step)
-            rows = row_of(state, some)
-            out[bins[some]] = moments.result(rows, result, self.ddof)
+            some = slice(first, min(first + step, len(bins)))
+            out[bins[some]] = self.of_rows(row_of(state, some), result)
         return np.moveaxis(out, 0, -1)
+
+    def of_rows(self, rows: State, result: str) -> NDArray[Any]:
+        """Return one statistic of the rows of a state."""
+        n = rows["count"]
+        if "pivot" in rows or result not in moments.SUMS:
+            found = moments.result(rows, result, self.ddof)
+        elif result == "sum":
+            found = rows["s1"]
+        else:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = rows["s1"] / n
+        if result == "sum" and self.nothing != 0 and not n.all():
+            found = np.where(n > 0, found, self.nothing)
+        return found
+
+
+def is_whole(state: State, n_bins: int) -> bool:
+    """Tell whether the sums of a state are those of all bins in their order."""
+    simple = "pivot" not in state and "lost" not in state
+    return (
+        simple
+        and len(state["s1"]) == n_bins
+        and bool(np.array_equal(state["bins"], np.arange(n_bins)))
+    )
 
 
 def row_of(state: State, some: slice) -> State:
     """Return the state of some bins in the form of `kernels.moments`."""
-    pivot = state["pivot"][some]
-    each = state["frames"][some].reshape(-1, *(1,) * (pivot.ndim - 1))
-    count = np.broadcast_to(each, pivot.shape)
-    if "lost" in state:
-        count = count - state["lost"][some]
-    rest = state.keys() - {"bins", "frames", "lost"}
-    return {"count": count, **{k: state[k][some] for k in rest}}
+    rows = {k: v[some] for k, v in state.items() if k not in ("bins", "frames")}
+    each = state["frames"][some].reshape(-1, *(1,) * (rows["s1"].ndim - 1))
+    count = np.broadcast_to(each, rows["s1"].shape)
+    lost = rows.pop("lost", None)
+    return {"count": count if lost is None else count - lost, **rows}
 
 
 def with_bins(
@@ -135,97 +187,113 @@ def with_bins(
     dtype: np.dtype[Any],
     needs: frozenset[str],
 ) -> State:
-    """Return a state that has rows for some bins."""
-    if state is not None and np.isin(present, state["bins"]).all():
+    """Return a state that has rows for some bins; those that it has stay in place."""
+    if state is None:
+        state = {"bins": present, "frames": np.zeros(len(present), np.int64)}
+        squares = needs & moments.SQUARES
+        names = ("pivot", "s1", "s2") if squares else ("s1",)
+        kinds: dict[str, Any] = dict.fromkeys(names, np.float64)
+        if needs & moments.EXTREMA:
+            kinds |= {"low": dtype, "high": dtype, "seen": np.dtype(bool)}
+        rows = {k: page_backed((len(present), *shape), v) for k, v in kinds.items()}
+        return {**state, **rows}
+    more = np.setdiff1d(present, state["bins"])
+    if not len(more):
         return state
-    bins = present if state is None else np.union1d(state["bins"], present)
-    new: State = {"bins": bins, "frames": np.zeros(len(bins), np.int64)}
-    names = ("pivot", "s1", "s2") if needs & moments.SQUARES else ("pivot", "s1")
-    new |= {k: page_backed((len(bins), *shape)) for k in names}
-    if needs & moments.EXTREMA:
-        kinds = {"low": dtype, "high": dtype, "seen": np.dtype(bool)}
-        new |= {k: page_backed((len(bins), *shape), v) for k, v in kinds.items()}
-    if state is not None:
-        at = np.searchsorted(bins, state["bins"])
-        if "lost" in state:
-            new["lost"] = page_backed((len(bins), *shape), np.int32)
-        for name in state.keys() - {"bins"}:
-            new[name][at] = state[name]
+    n = len(state["bins"]) + len(more)
+    room = len(state["s1"])
+    new: State = {
+        "bins": np.concatenate([state["bins"], more]),
+        "frames": np.concatenate([state["frames"], np.zeros(len(more), np.int64)]),
+    }
+    for name in state.keys() - new.keys():
+        if n <= room:
+            new[name] = state[name]
+        else:
+            # In a scan bins come one by one; memory that is not used costs nothing.
+            new[name] = page_backed((max(n, 2 * room), *shape), state[name].dtype)
+            new[name][:room] = state[name]
     return new
 
 
+def rows_in(state: State, bins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of some bins, which the state has."""
+    order = np.argsort(state["bins"], kind="stable")
+    found: NDArray[np.int64] = order[np.searchsorted(state["bins"], bins, sorter=order)]
+    return found
+
+
+def flat_rows(state: State, n: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a state with `n` pixels in a row; without what is absent."""
+    room = len(state["s1"])
+    names = ("pivot", "s1", "s2", "lost")
+    found = {k: state[k].reshape(room, n) for k in names if k in state}
+    return {"lost": np.empty((room, 0), np.int32), **found}
+
+
 def add_few(
-    state: State, x: NDArray[Any], label: NDArray[Any], number: NDArray[np.int64]
+    state: State,
+    x: NDArray[Any],
+    label: NDArray[Any],
+    number: NDArray[np.int64],
+    complete: bool,
 ) -> None:
     """Add a few numbers of every shot."""
-    n, row = len(state["bins"]), np.searchsorted(state["bins"], np.arange(len(number)))
-    flat = {
-        k: state[k].reshape(n, x.shape[1]) for k in ("pivot", "s1", "s2") if k in state
-    }
-    lost = state.setdefault("lost", np.zeros(state["pivot"].shape, np.int32))
-    count = state["frames"][:, None] - lost.reshape(n, x.shape[1])
-    squares = "s2" in state
+    if not complete:
+        state.setdefault("lost", np.zeros(state["s1"].shape, np.int32))
+    there = np.flatnonzero(number)
+    row = np.zeros(len(number), np.int64)
+    row[there] = rows_in(state, there)
+    flat = flat_rows(state, x.shape[1])
+    room = len(state["s1"])
+    before = np.zeros((room, 1), np.int64)
+    before[: len(state["frames"]), 0] = state["frames"]
+    count = np.broadcast_to(before, (room, x.shape[1])).copy()
+    if not complete:
+        count -= flat["lost"]
     add_numbers(
-        x, label, row, count, flat["pivot"], flat["s1"], flat.get("s2", flat["s1"]),
-        squares,
+        x, label, row, count, flat.get("pivot", flat["s1"]), flat["s1"],
+        flat.get("s2", flat["s1"]), "s2" in flat, complete,
     )  # fmt: skip
-    there = number > 0
     state["frames"][row[there]] += number[there]
-    lost.reshape(n, x.shape[1])[:] = state["frames"][:, None] - count
+    if not complete:
+        n = len(state["frames"])
+        flat["lost"][:n] = state["frames"][:, None] - count[:n]
 
 
 def add_many(
-    state: State, x: NDArray[Any], label: NDArray[Any], number: NDArray[np.int64]
+    state: State,
+    x: FrameRows,
+    label: NDArray[Any],
+    number: NDArray[np.int64],
+    complete: bool,
 ) -> None:
     """Add frames, bin by bin."""
     there = np.flatnonzero(number)
-    n = len(state["bins"])
-    row = np.searchsorted(state["bins"], there)
-    flat = {
-        k: state[k].reshape(n, x.shape[1]) for k in ("pivot", "s1", "s2") if k in state
-    }
-    order, squares = sorted_by_bin(label, number), "s2" in state
-    # Rows with gaps between pixels would not be vectorised.
-    x = np.ascontiguousarray(x)
-    n_tiles, done = len(there) * -(-x.shape[1] // TILE), 0
+    row, order = rows_in(state, there), sorted_by_bin(label, number)
+    each = number[there]
+    n_tiles, done = len(there) * -(-x.length // TILE), 0
     while True:
-        lost = np.empty((n, 0), np.int32)
-        if "lost" in state:
-            lost = state["lost"].reshape(n, x.shape[1])
-        done = add_binned(
-            x, order, number[there], row, state["frames"], lost, flat["pivot"],
-            flat["s1"], flat.get("s2", flat["s1"]), squares, done,
-        )  # fmt: skip
+        flat = flat_rows(state, x.length)
+        args = (x.flat, x.start, order, each, row)
+        if "s2" in flat:
+            done = add_squares(
+                *args, state["frames"], flat["lost"], flat["pivot"], flat["s1"],
+                flat["s2"], complete, done,
+            )  # fmt: skip
+        else:
+            done = add_sums(*args, flat["lost"], flat["s1"], complete, done)
         if done == n_tiles:
             break
-        state["lost"] = page_backed(state["pivot"].shape, np.int32)
-    state["frames"][row] += number[there]
+        state["lost"] = page_backed(state["s1"].shape, np.int32)
+    state["frames"][row] += each
 
 
-def add_extremes(
-    state: State, x: NDArray[Any], label: NDArray[Any], number: NDArray[np.int64]
-) -> None:
+def add_extremes(state: State, x: NDArray[Any], label: NDArray[Any]) -> None:
     """Update the smallest and the largest values, bin by bin."""
-    for one in np.flatnonzero(number).tolist():
-        taken = x[as_range(np.flatnonzero(label == one))][None]
-        k = int(np.searchsorted(state["bins"], one))
+    for one in np.unique(label[label >= 0]).tolist():
+        k = int(np.flatnonzero(state["bins"] == one)[0])
         low, high, seen = (
             state[name][k : k + 1].reshape(1, -1) for name in ("low", "high", "seen")
         )
-        add_extrema(taken, low, high, seen)
-
-
-def grouped(state: State) -> dict[int, State]:
-    """Return the state of every bin by its number, which their names begin with."""
-    bins: dict[int, State] = {}
-    for name, value in state.items():
-        number, _, key = name.partition("/")
-        bins.setdefault(int(number), {})[key] = value
-    return dict(sorted(bins.items()))
-
-
-def as_range(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """Return neighbouring rows as a slice, which does not copy."""
-    if len(rows) == rows[-1] - rows[0] + 1:
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows
+        add_extrema(x[label == one][None], low, high, seen)

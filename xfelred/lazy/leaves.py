@@ -22,7 +22,7 @@ from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import attach, compacted, detach
 
 State = dict[str, NDArray[Any]]
-MEMORY_STATE = 1 << 20  # elements of a wide result of an array in memory, in one task
+MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in one task
 
 
 class Reduction(Protocol):

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.kernels import pair_moments
-from xfelred.lazy.binned import as_range, grouped
 from xfelred.lazy.leaves import State
 
 
@@ -75,3 +74,19 @@ class Regression:
         for number, one in grouped(rest).items():
             out[number] = pair_moments.results(one, result).reshape(shape)
         return np.moveaxis(out, 0, -1)
+
+
+def grouped(state: State) -> dict[int, State]:
+    """Return the state of every group by its number, which their names begin with."""
+    groups: dict[int, State] = {}
+    for name, value in state.items():
+        number, _, key = name.partition("/")
+        groups.setdefault(int(number), {})[key] = value
+    return dict(sorted(groups.items()))
+
+
+def as_range(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Return neighbouring rows as a slice, which does not copy."""
+    if len(rows) == rows[-1] - rows[0] + 1:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

@@ -151,11 +151,20 @@ def binned(
         found = at_once(array, mine, labels.n, options)
     else:
         found = reduce_frames(
-            BinStatistics(labels.n, options.ddof), array, mine, dims=shot_dims(array),
+            reduction_of(array, labels.n, options), array, mine, dims=shot_dims(array),
             results=needed(options), new_dims={BIN: labels.n},
         )  # fmt: skip
     frames = n_frames(array, mine, labels.n)
     return quantities_of(name, array, found, frames, labels, options)
+
+
+def reduction_of(array: xr.DataArray, n_bins: int, options: Options) -> BinStatistics:
+    """Return what adds frames up."""
+    whole = array.dtype.kind in "biu"
+    nothing = 0.0 if whole and not options.compat else np.nan
+    # Integers have no NaN to leave out.
+    complete = whole or not options.skipna
+    return BinStatistics(n_bins, options.ddof, complete, nothing)
 
 
 def at_once(
@@ -167,7 +176,7 @@ def at_once(
     # The labels have the shot dims in the order of the array.
     shape = [mine.sizes.get(d, 1) for d in array.dims]
     label = mine.values.reshape(shape)
-    reduction, results = BinStatistics(n_bins, options.ddof), needed(options)
+    reduction, results = reduction_of(array, n_bins, options), needed(options)
     axes = tuple(i for i, d in enumerate(array.dims) if d in shots)
     state = reduction.partial(None, [array.values, label], axes, frozenset(results))
     coords = {k: c.variable for k, c in array.coords.items() if {*c.dims} <= {*kept}}
@@ -222,7 +231,8 @@ def quantities_of(
     array : DataArray
         What was added up.
     found : dict of str to DataArray (bin, ...)
-        As `needed` wants them, in any order of dims.
+        As `needed` wants them, in any order of dims; NaN where there is no value, but
+        counts, and sums of integers unless compat, are 0.
     frames : DataArray (bin)
         Number of frames.
     labels : Labels
@@ -242,7 +252,10 @@ def quantities_of(
 def needed(options: Options) -> dict[str, Any]:
     """Return which statistics the quantities are made from, with their dtypes."""
     wanted: dict[str, Any] = dict.fromkeys(options.quantities, np.float64)
-    wanted["count"] = np.int64
+    if "count" in wanted:
+        wanted["count"] = np.int64
+    if not options.skipna:
+        wanted.pop("count", None)  # that of frames
     return wanted
 
 
@@ -282,24 +295,15 @@ def finished(
     options: Options,
     integer: bool,
 ) -> dict[str, xr.DataArray]:
-    """Return the quantities with what empty bins and NaN elements are to be."""
-    count = found["count"]
-    whole = integer or not options.skipna
+    """Return the quantities as they are to be for integers, and where frames count."""
     out = dict(found)
-    good = count > 0
-    if not options.skipna:
-        good = good & (count == frames)
-    for name in ("sum", "mean", "var", "sem"):
-        if name not in out:
-            continue
-        if name == "sum" and integer and not options.compat:
-            out[name] = out[name].round().astype(np.int64)
-        elif whole or name == "sum" or options.compat:
-            out[name] = out[name].where(good)
-    if not options.skipna:
-        out["count"] = frames.astype(np.int64)
-    if options.compat:
-        out["count"] = out["count"].where(frames > 0)
+    if "sum" in out and integer and not options.compat:
+        out["sum"] = out["sum"].round().astype(np.int64)
+    if "count" in options.quantities:
+        if not options.skipna:
+            out["count"] = frames.astype(np.int64)
+        if options.compat:
+            out["count"] = out["count"].where(frames > 0)
     return out
 
 

@@ -140,6 +140,17 @@ def from_limits(name: str, low: float | None, high: float | None) -> Cut:
 def from_text(text: str) -> Cut:
     """Return the cut that a text states."""
     shown = " ".join(text.split())
+    cut = read_text(text, shown)
+    if any(math.isnan(number) for _, number in cut.tests):
+        raise ConfigError(
+            f"{shown!r} compares with nan, which nothing equals; values that are not"
+            " finite pass no cut anyway"
+        )
+    return cut
+
+
+def read_text(text: str, shown: str) -> Cut:
+    """Return the cut that a text states, whatever its numbers."""
     if found := BETWEEN.fullmatch(text):
         left, first, name, second, right = found.groups()
         if first[0] != second[0]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.errors import ConfigError, did_you_mean, listing
-from xfelred.names import LONG_NAME, TRAIN, UNITS
+from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
 
 SCAN = "scan/"
@@ -19,7 +18,8 @@ ENCODER_IN_S = "enc/ch0"
 TARGETS = ("epics/lxt_ttc", "epics/lxt")
 CORRECTIONS = ("tt/ttCorr", "tt/FLTPOS_PS", "tt/fltpos_ps")
 NOT_POSITIONS = ("scan/varStep", "scan/step_value")
-COLUMNS = ("scan/*", *ENCODERS, ENCODER_IN_S, *TARGETS, *CORRECTIONS)
+OTHERWISE = "delay"  # what other facilities know as the delay, in ps
+COLUMNS = ("scan/*", *ENCODERS, ENCODER_IN_S, *TARGETS, OTHERWISE, *CORRECTIONS)
 PICO = 1e12
 FEW = 10  # distinct values; an encoder that moves has more
 # Standard deviations that tell ps from s, and a moving stage from a resting one.
@@ -50,18 +50,18 @@ def delay(
         variable with "lxt" in its name that varies (s); ``enc/lasDelay``,
         ``enc/lasDelay2`` with more than 10 distinct values (s or ps, by their spread);
         ``enc/ch0`` (s or ps, by its spread); ``epics/lxt_ttc``, ``epics/lxt`` if they
-        vary (s).
+        vary (s); ``delay`` (ps), a name that works in runs of SACLA.
     use_tt : bool, optional
         Add the correction of the time tool.
     correction : str, optional
         Column of the correction in ps. "auto": ``tt/ttCorr``, or ``tt/FLTPOS_PS`` where
-        that is constant.
+        that is constant; none where the nominal delay is ``delay``.
     add_lxt : bool, optional
         Add ``epics/lxt_ttc`` (s) too.
 
     Returns
     -------
-    DataArray (train)
+    DataArray (train[, pulse])
         ``delay`` in ps, positive where the X-ray pulse comes after the pump; NaN where
         a part of it is. Attributes ``nominal`` and ``correction`` name the columns used
         ("none" for no correction).
@@ -81,14 +81,13 @@ def delay(
         found_nominal(ds) if nominal == "auto" else given_nominal(ds, nominal)
     )
     used = "none"
-    if use_tt:
+    if use_tt and (correction != "auto" or name != OTHERWISE):
         used = correction if correction != "auto" else found_correction(ds)
         values = values + column(ds, used)
     if add_lxt:
         values = values + column(ds, TARGETS[0]) * PICO
-    out = xr.DataArray(
-        values, {TRAIN: ds[TRAIN]} if TRAIN in ds.coords else None, TRAIN, "delay"
-    )
+    out = values.transpose(TRAIN, ...).rename("delay")
+    out = out.drop_vars([c for c in out.coords if c not in out.dims])
     out.attrs = {
         UNITS: "ps",
         LONG_NAME: "delay, positive: X-ray after pump",
@@ -118,7 +117,7 @@ def nominal_name(nominal: str | Sequence[str]) -> str:
     return nominal if isinstance(nominal, str) else str(nominal[0])
 
 
-def column(ds: xr.Dataset, name: str) -> NDArray[np.float64]:
+def column(ds: xr.Dataset, name: str) -> xr.DataArray:
     """Return one column; ConfigError if it is not there or not one number a shot."""
     if name not in ds:
         raise ConfigError(
@@ -126,21 +125,24 @@ def column(ds: xr.Dataset, name: str) -> NDArray[np.float64]:
             f" There are: {listing(ds)}"
         )
     found = ds[name]
-    if found.dims != (TRAIN,) or found.dtype.kind not in "iuf":
+    if TRAIN not in found.dims or not set(found.dims) <= {TRAIN, PULSE}:
         raise ConfigError(
-            f"{name!r} is {found.dtype} on {found.dims}; a delay is one number per shot"
+            f"{name!r} is on {found.dims}; a delay is one number per shot, on train or"
+            " train and pulse"
         )
-    return np.asarray(found.values, np.float64)
+    if found.dtype.kind not in "biuf":
+        raise ConfigError(f"{name!r} is {found.dtype}; a delay is a number")
+    return found.astype(np.float64)
 
 
 def given_nominal(
     ds: xr.Dataset, nominal: str | Sequence[str]
-) -> tuple[str, NDArray[np.float64]]:
+) -> tuple[str, xr.DataArray]:
     """Return (name, ps) of the column that is asked for."""
     name = nominal_name(nominal)
     values = column(ds, name)
     if isinstance(nominal, str):
-        largest = np.nanmax(np.abs(values), initial=0)
+        largest = np.nanmax(np.abs(values.values), initial=0)
         return name, values * (PICO if largest < IN_SECONDS_BELOW else 1.0)
     if len(nominal) != 2 or nominal[1] not in FACTORS:
         raise ConfigError(
@@ -150,7 +152,7 @@ def given_nominal(
     return name, values * FACTORS[nominal[1]]
 
 
-def found_nominal(ds: xr.Dataset) -> tuple[str, NDArray[np.float64]]:
+def found_nominal(ds: xr.Dataset) -> tuple[str, xr.DataArray]:
     """Return (name, ps) of the first column that can be the nominal delay."""
     scanned = [
         str(n)
@@ -166,6 +168,8 @@ def found_nominal(ds: xr.Dataset) -> tuple[str, NDArray[np.float64]]:
     for name in TARGETS:
         if name in ds and distinct(column(ds, name)) > 1:
             return name, column(ds, name) * PICO
+    if OTHERWISE in ds:
+        return OTHERWISE, column(ds, OTHERWISE)
     tried = (f"{SCAN}*lxt*", *ENCODERS, ENCODER_IN_S, *TARGETS)
     raise ConfigError(
         f"no nominal delay found: none of {', '.join(tried)} is there and varies. Pass"
@@ -206,12 +210,13 @@ def found_correction(ds: xr.Dataset) -> str:
     return (moving or there)[0]
 
 
-def distinct(values: NDArray[np.float64]) -> int:
+def distinct(column: xr.DataArray) -> int:
     """Return how many different finite values there are."""
+    values = column.values
     return len(np.unique(values[np.isfinite(values)]))
 
 
-def spread_of(values: NDArray[np.float64]) -> float:
+def spread_of(column: xr.DataArray) -> float:
     """Return the standard deviation of the finite values, 0 if there are none."""
-    finite = values[np.isfinite(values)]
+    finite = column.values[np.isfinite(column.values)]
     return float(finite.std()) if len(finite) else 0.0

@@ -57,7 +57,8 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputExistsError(
-            f"{path} exists; pass overwrite=True to replace it, or another name"
+            f"{path} exists; pass overwrite=True (--overwrite) to replace it, or"
+            " another name"
         )
     if path.is_dir() and any(path.iterdir()) and not is_zarr(path):
         raise OutputExistsError(

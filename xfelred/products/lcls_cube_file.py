@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from xfelred.names import BAD_PIXELS
+from xfelred.names import BAD_IN_MASK, BAD_PIXELS
 from xfelred.ops.cuts import Cut
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.sink import checked_sink
@@ -72,15 +72,20 @@ def write_lcls_cube(
 def lcls_constants(known: xr.Dataset) -> dict[str, Any]:
     """Return constants of a detector by their names and in the sense of LCLS.
 
-    Positions are in micrometres; in ``mask`` 1 is a good pixel.
+    Positions are in micrometres; in ``mask`` 1 is a good pixel, as in ``calib_mask``,
+    which is there if the run tells which pixels are bad for its calibration alone.
     """
     out = {
         name: (known[ours] * factor).values if factor != 1 else known[ours].values
         for name, (ours, factor) in CONSTANTS.items()
         if ours in known
     }
-    if BAD_PIXELS in known:
-        out["mask"] = (known[BAD_PIXELS].values == 0).astype(np.uint8)
+    masks = {"mask": BAD_PIXELS}
+    if BAD_IN_MASK in known:
+        masks = {"mask": BAD_IN_MASK, "calib_mask": BAD_PIXELS}
+    for name, ours in masks.items():
+        if ours in known:
+            out[name] = (known[ours].values == 0).astype(np.uint8)
     return out
 
 

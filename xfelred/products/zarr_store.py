@@ -130,7 +130,7 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise InconsistentDataError(
                 f"{self.path} is damaged ({error!r}), so that nobody knows which blocks"
-                " are done; pass overwrite=True to start anew"
+                " are done; pass overwrite=True (--overwrite) to start anew"
             ) from error
         compare_tokens(self.path.parent, tokens, self.tokens)
         self.done = done
@@ -179,8 +179,8 @@ def refuse_unfinished(path: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputExistsError(
-            f"{work} holds the blocks of an interrupted call; pass resume=True to"
-            " finish it, or overwrite=True to start anew"
+            f"{work} holds the blocks of an interrupted call; pass resume=True"
+            " (--resume) to finish it, or overwrite=True (--overwrite) to start anew"
         )
     discard_unfinished(path)
 
@@ -303,7 +303,7 @@ def check_finished(path: Path, tokens: Mapping[str, str]) -> None:
     if not found:
         raise OutputExistsError(
             f"{path} exists and was not written with resume=True; pass overwrite=True"
-            " to replace it, or choose another name"
+            " (--overwrite) to replace it, or choose another name"
         )
     compare_tokens(path, found, tokens)
 
@@ -320,5 +320,6 @@ def compare_tokens(
     raise InconsistentDataError(
         f"{where} was written from other data: {', '.join(changed)} differ"
         " (another run, selection, chunking or parameter of an operation);"
-        " repeat the original call, or pass overwrite=True to start anew"
+        " repeat the original call, or pass overwrite=True (--overwrite) to start"
+        " anew"
     )

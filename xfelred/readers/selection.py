@@ -203,3 +203,9 @@ def in_slice(numbers: NDArray[np.int64], value: slice) -> NDArray[np.bool_]:
         )
     taken = (numbers >= start) & ((numbers - start) % step == 0)
     return taken if value.stop is None else taken & (numbers < int(value.stop))
+
+
+def check_missing_keys(missing_keys: str) -> None:
+    """Raise ValueError unless it is one of the ways to treat values not there."""
+    if missing_keys not in ("raise", "ignore"):
+        raise ValueError(f"missing_keys={missing_keys!r}; wanted 'raise' or 'ignore'")

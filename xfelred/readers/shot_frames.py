@@ -6,6 +6,7 @@ the lazy labelled array that all facilities share.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,6 +86,8 @@ class ShotImages:
         Rows, and elements along the axes of a row, that the files store in one piece.
     bad : bool or integer (module, slow, fast), optional
         Non-zero where a pixel is bad.
+    bad_misfit : str, optional
+        Why bad pixels that are known are not in `bad`; warned of where they are wanted.
     reader : RowReader, optional
         What reads rows; by default rows of HDF5 datasets.
     """
@@ -100,6 +103,7 @@ class ShotImages:
     token: str
     chunk: tuple[int, ...] = ()
     bad: NDArray[Any] | None = None
+    bad_misfit: str = ""
     reader: RowReader = read_rows
 
     def of(self, keep: Any) -> ShotImages:
@@ -308,6 +312,8 @@ def bad_pixels_of(
     images: ShotImages, request: FramesRequest, positions: list[int]
 ) -> NDArray[Any] | None:
     """Return the bad pixels of what is read, None if they are unknown or unwanted."""
+    if request.bad_pixels is not None and images.bad_misfit:
+        warnings.warn(images.bad_misfit, stacklevel=4)
     if images.bad is None or request.bad_pixels is None:
         return None
     window, _, _ = entry_window(request.roi, images.shape[-2:])

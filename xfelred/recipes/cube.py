@@ -15,6 +15,7 @@ from xfelred import ops as ops
 from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
 from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
 from xfelred.ops.bin_labels import Labels, bin_labels
+from xfelred.ops.shot_values import shot_dims
 from xfelred.provenance import record
 from xfelred.recipes.cube_detectors import constants_of, detector_frames
 from xfelred.recipes.cube_outputs import assembled, processed
@@ -50,7 +51,7 @@ class CubePlan:
     def name(self) -> str:
         """Such as ``cube_xpptest01_Run0042_delay``; the stem of file names."""
         axes = "-".join(n.replace("/", "__") for n in self.recipe.model.bins) or "all"
-        return f"cube_{self.run.run_id.replace('/', '_')}_{axes}{self.filter_suffix}"
+        return f"cube_{file_name(self.run.run_id)}_{axes}{self.filter_suffix}"
 
     @property
     def filter_suffix(self) -> str:
@@ -93,15 +94,22 @@ class CubePlan:
         out = ops.bin_frames(counted, by, quantities=("count",), **options)
         out = out.drop_vars("_count")
         for names, more in ((axes, ALWAYS), (rest, ())):
-            if names:
-                wanted = tuple(q for q in RESULTS if q in (*self.quantities, *more))
-                # A value per train counts for each of its pulses.
-                ds = self.shots.scalars[names].map(
-                    lambda v: v.broadcast_like(self.shots.where), keep_attrs=True
-                )
+            wanted = tuple(q for q in RESULTS if q in (*self.quantities, *more))
+            for ds in self.of_same_shots(names):
                 found = ops.bin_frames(ds, by, quantities=wanted, **options)
                 out = out.assign(found.drop_vars("n_shots").data_vars)
         return out
+
+    def of_same_shots(self, names: list[str]) -> list[xr.Dataset]:
+        """Return scalars, those per train apart from those per pulse.
+
+        A value per train counts for each of its pulses if these are binned.
+        """
+        groups: dict[frozenset[str], dict[str, xr.DataArray]] = {}
+        for name in names:
+            value = self.shots.scalars[name].broadcast_like(self.shots.where)
+            groups.setdefault(frozenset(shot_dims(value)), {})[name] = value
+        return [xr.Dataset(group) for group in groups.values()]
 
     def detector_results(self, name: str) -> xr.Dataset:
         """Return the binned frames of a detector, lazy."""
@@ -156,8 +164,7 @@ class CubePlan:
         shots.attrs = {UNITS: "1", LONG_NAME: f"shots with data of {name}"}
         # A sum over the pixels of an empty bin would be 0.
         out = {
-            k: v.where(shots > 0) if v.dtype.kind == "f" else v
-            for k, v in out.items()
+            k: v.where(shots > 0) if v.dtype.kind == "f" else v for k, v in out.items()
         }
         out = {f"{name}_shots": shots.rename(f"{name}_shots"), **out}
         for quantity in self.quantities:
@@ -186,6 +193,11 @@ class CubePlan:
                 )
             ),
         }
+
+
+def file_name(run_id: str) -> str:
+    """Return the ID of a run as part of a file name."""
+    return run_id.replace("/", "_").replace(" ", "_")
 
 
 def first_shots(labels: Labels, where: xr.DataArray, limit: int) -> xr.DataArray:

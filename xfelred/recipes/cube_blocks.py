@@ -10,10 +10,12 @@ from typing import Any
 
 import dask
 import dask.array as da
+import dask.base
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.kernels.memory import page_backed
 from xfelred.lazy import reduce_frames
 from xfelred.lazy.binned import BinStatistics
 from xfelred.names import BIN, TRAIN
@@ -21,7 +23,7 @@ from xfelred.ops.bin_frames import Options, n_frames, prepared, quantities_of
 from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.ops.shot_values import shot_dims
 from xfelred.recipes.cube import RESULTS, CubePlan
-from xfelred.recipes.cube_state import BinSums
+from xfelred.recipes.cube_state import BinSums, Rows
 from xfelred.recipes.manifest import Block
 
 SPREAD = ("var", "sem")
@@ -61,6 +63,11 @@ class DetectorShots:
         return any(q in SPREAD for q in self.options.quantities)
 
     @property
+    def complete(self) -> bool:
+        """Whether no value is left out: NaN counts, or there is none."""
+        return not self.options.skipna or self.array.dtype.kind in "biu"
+
+    @property
     def kept(self) -> tuple[str, ...]:
         """Dims that a cube keeps."""
         reduced = shot_dims(self.array)
@@ -90,6 +97,8 @@ class DetectorShots:
     def positions(self, first: int, last: int) -> Any:
         """Return where consecutive trains are along the first shot dim."""
         trains = self.trains
+        # A plain integer would make numpy compare in float64, too coarse for LCLS.
+        first, last = trains.dtype.type(first), trains.dtype.type(last)
         if not self.in_order:
             return np.flatnonzero((trains >= first) & (trains <= last))
         start = int(np.searchsorted(trains, first))
@@ -178,11 +187,35 @@ def sums_of(
     """Return what some groups of blocks add to the bins, in one computation."""
     parts = [[d.of_blocks(g) for d in detectors.values()] for g in groups]
     lazy = [{p.name: statistics_of(p) for p in some} for some in parts]
-    found = dask.compute(lazy)[0]
+    found = dask.compute(lazy)[0] if client() else in_place(lazy)
     return [
         {p.name: bin_sums(p, one[p.name]) for p in some if one[p.name]}
         for some, one in zip(parts, found, strict=True)
     ]
+
+
+def client() -> Any:
+    """Return the client of the workers that compute; None where this process does."""
+    found = getattr(dask.base.get_scheduler(), "__self__", None)
+    return found if hasattr(found, "nthreads") else None
+
+
+def in_place(lazy: list[dict[str, dict[str, da.Array]]]) -> list[Any]:
+    """Compute arrays piece by piece into their place: never twice in memory."""
+    out = [
+        {
+            name: {k: page_backed(a.shape, a.dtype) for k, a in one.items()}
+            for name, one in some.items()
+        }
+        for some in lazy
+    ]
+    sources, targets = (
+        [a for some in both for one in some.values() for a in one.values()]
+        for both in (lazy, out)
+    )
+    if sources:
+        da.store(sources, targets, lock=False)
+    return out
 
 
 def statistics_of(part: DetectorShots) -> dict[str, Any]:
@@ -192,13 +225,15 @@ def statistics_of(part: DetectorShots) -> dict[str, Any]:
         return {}
     values = part.bins.values
     renumbered = np.where(values >= 0, np.searchsorted(present, values), -1)
-    results: dict[str, Any] = {"count": np.int64, "sum": np.float64}
+    results: dict[str, Any] = {"sum": np.float64}
     if part.squares:
         results["var"] = np.float64
+    if not part.complete:
+        results["count"] = np.int64
     array = part.array.drop_vars(list(part.array.coords))
     labels = xr.DataArray(renumbered, dims=part.bins.dims)
     found = reduce_frames(
-        BinStatistics(len(present)), array, labels,
+        BinStatistics(len(present), complete=part.complete), array, labels,
         dims=shot_dims(array), results=results, new_dims={BIN: len(present)},
     )  # fmt: skip
     return {k: v.transpose(BIN, ...).data for k, v in found.items()}
@@ -208,21 +243,17 @@ def bin_sums(part: DetectorShots, found: Mapping[str, Any]) -> BinSums:
     """Return statistics of a block in the form in which blocks are added up."""
     present = part.present()
     frames = n_frames(part.array, part.bins, part.labels.n).values[present]
-    count, total = found["count"], found["sum"]
-    squares = found["var"] * count if "var" in found else None
-    each = frames.reshape(-1, *(1,) * (count.ndim - 1))
-    complete = bool((count == each).all())
+    total, squares, count = found["sum"], found.get("var"), found.get("count")
+    each = frames.reshape(-1, *(1,) * (total.ndim - 1))
+    if count is not None and (count == each).all():
+        count = None
     if part.sum_dtype.kind == "i":
-        total = np.rint(total).astype(np.int64)
-    if not complete and not part.options.skipna:
-        total = np.where(count == each, total, np.nan)
-    if squares is not None and not complete:
-        if part.options.skipna:
-            squares = np.where(count > 0, squares, 0.0)
-        else:
-            squares = np.where(count == each, squares, np.nan)
-    kept = None if complete or not part.options.skipna else count
-    return BinSums(present, frames, total, squares, kept)
+        total = np.rint(total, out=total).astype(np.int64)
+    if squares is not None:
+        squares *= each if count is None else count
+        if count is not None:
+            squares[count == 0] = 0.0
+    return BinSums(present, frames, total, squares, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +264,7 @@ class AllBins:
     """
 
     bins: NDArray[np.int64]
-    rows: NDArray[Any]
+    rows: NDArray[Any] | Rows
     shape: tuple[int, ...]
 
     @property
@@ -286,12 +317,13 @@ def lazy_results(
     row = max(8 * prod(shape), 1)
     chunks = (max(1, min(n, ROW_BYTES // row)), *shape)
 
-    def whole(rows: NDArray[Any]) -> xr.DataArray:
+    def whole(rows: NDArray[Any] | Rows) -> xr.DataArray:
         source = AllBins(np.asarray(sums.bins), rows, (n, *shape))
         lazy = da.from_array(source, chunks=chunks, name=False, asarray=False)
         return xr.DataArray(lazy, dims=dims)
 
     total = whole(sums.sum)
+    options, integer = detector.options, detector.sum_dtype.kind == "i"
     if sums.count is None:
         each = da.from_array(frames.values, chunks=total.data.chunks[:1])
         each = each.reshape(n, *(1,) * len(shape))
@@ -300,6 +332,8 @@ def lazy_results(
     else:
         count = whole(sums.count)
     mean = (total / count.where(count > 0)).astype(np.float64)
+    if options.compat or not integer:
+        total = total.where(count > 0)
     found = {"sum": total, "count": count, "mean": mean}
     if sums.squares is not None:
         squares = whole(sums.squares)

@@ -18,6 +18,7 @@ from xfelred.names import BAD_PIXELS
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
+from xfelred.recipes.common_modes import lcls_kind
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.models import CommonModeSpec, DetectorSpec, ThresholdSpec
 
@@ -97,9 +98,7 @@ def corrected(
             frames = calibrated(frames, constants, spec, applied)
     elif spec.common_mode is not None:
         with at_key(recipe, f"{key}.common_mode"):
-            frames = without_common_mode(
-                frames, spec.common_mode, bad, constants, name
-            )
+            frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
     if applied is not None and spec.calibrate is None:
         with at_key(recipe, f"{key}.bad_pixels"):
             frames = frames if frames.dtype.kind == "f" else frames.astype(np.float32)
@@ -156,15 +155,7 @@ def without_common_mode(
         return ops.subtract_common_mode(
             frames, tuple(mode.groups), bad_pixels=bad, **options
         )
-    kinds = ("jungfrau", "epix10ka", "epix100", "epixhr", "cspad2x2", "cspad", "pnccd",
-             "uxi", "icarus")  # fmt: skip
-    kind = next((k for k in kinds if k in name.lower().replace("10k", "10ka", 1)), None)
-    kind = kind or next((k for k in kinds if k in name.lower()), None)
-    if kind is None:
-        raise ValueError(
-            f"common_mode {mode}: the name {name!r} does not tell the detector; give"
-            " groups and segment instead"
-        )
+    kind = lcls_kind(name, mode)
     cmpars = None if isinstance(mode, int) else tuple(mode)
     number = mode if isinstance(mode, int) else None
     return ops.subtract_common_mode_lcls(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from xfelred.errors import ConfigError, did_you_mean, listing
 from xfelred.ops.bins import Bins
+from xfelred.recipes.common_modes import check_common_mode
 from xfelred.recipes.models import (
     AzimuthalSpec,
     BinSpec,
@@ -74,6 +75,10 @@ class CubeRecipe:
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
+        except IsADirectoryError:
+            raise ConfigError(
+                f"{path} is a directory; give a YAML or TOML file in it", path=str(path)
+            ) from None
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is no text: {error}", path=str(path)) from None
         return checked(parse(text, str(path)))
@@ -209,6 +214,12 @@ def checked(parsed: Parsed) -> CubeRecipe:
         recipe.bins
     ):
         raise recipe.error("bins", "two axes would have the same name")
+    for name, spec in model.detectors.items():
+        try:
+            check_common_mode(name, spec)
+        except ValueError as error:
+            key = f"detectors.{name}.common_mode"
+            raise recipe.error(key, str(error)) from None
     return recipe
 
 
@@ -220,7 +231,7 @@ def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
     path = [str(p) for p in found["loc"]]
     cause = (found.get("ctx") or {}).get("error")
     if isinstance(cause, KeyedValueError):
-        path += cause.key.split(".")
+        path += cause.path
     absent = found["type"] in ("missing", "extra_forbidden")
     key = ".".join(real_path(path, parsed.values, absent=absent))
     if found["type"] == "extra_forbidden":

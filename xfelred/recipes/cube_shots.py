@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError
+from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError, listing
 from xfelred.names import LASER_ON, TRAIN
 from xfelred.ops.bins import Bins
 from xfelred.ops.cuts import Cut, parse_cuts
@@ -64,9 +65,17 @@ class CubeShots:
     def flow_list(self) -> list[dict[str, Any]]:
         """Return the cut flow of every laser state."""
         return [
-            {"laser": state, "total": f.total, "passed": f.passed, "rows": f.to_list()}
-            for state, f in self.flows.items()
+            flow_entry(self.filter_name, state, flow)
+            for state, flow in self.flows.items()
         ]
+
+
+def flow_entry(filter_name: str, state: str, flow: CutFlow) -> dict[str, Any]:
+    """Return a cut flow as JSON types, and of what it is."""
+    return {
+        "filter": filter_name, "laser": state, "total": flow.total,
+        "passed": flow.passed, "rows": flow.to_list(),
+    }  # fmt: skip
 
 
 def cube_shots(
@@ -91,38 +100,67 @@ def cube_shots(
     ds = labelled_pulses(needed_scalars(run, recipe, name), list(frames))
     by = {axis: with_values(recipe, axis, ds) for axis in model.bins}
     states = STATES[model.laser]
-    laser = ds[model.laser_variable] == 1 if states else None
-    off = ds[model.laser_variable] == 0 if states else None
     where: xr.DataArray | None = None
     flows: dict[str, CutFlow] = {}
     cuts: dict[str, tuple[Cut, ...]] = {}
+    rows: dict[str, tuple[Cut, ...]] = {}
     for state in states or (None,):
         label = "all" if state is None else "on" if state else "off"
         cuts[label] = cuts_of(recipe, name, ds, state)
-        mine = None if state is None else laser if state else off
-        passing, flows[label] = flow_of(ds, cuts[label], mine, model.laser_variable)
+        rows[label] = (*cuts[label], *state_cut(model.laser_variable, state))
+        passing, flows[label] = cut_flow(ds, rows[label])
         where = passing if where is None else where | passing
     for bins in by.values():  # a cut per train counts for each of its pulses
         if where is not None and bins.values is not None:
             where = where.broadcast_like(bins.values).transpose(TRAIN, ...)
     if where is None or not bool(where.any()):
-        label = next(iter(flows))
-        raise nothing_passes(run, ds, cuts[label], flows[label])
+        raise nothing_passes(run, ds, name, rows, flows)
     if model.laser == "split":
-        assert laser is not None
-        without = (~laser).astype(float)  # the first bin is that with laser
+        warn_of_absent_states(run, model.laser_variable, flows)
+        # The first bin is that with laser.
+        without = (ds[model.laser_variable] != 1).astype(float)
         both = Bins(edges=[HALF[0], HALF[1], HALF[1] + 1], values=without)
         by = {LASER_ON: both, **by}
     return CubeShots(ds, by, where, flows, cuts, name)
 
 
+def state_cut(laser_variable: str, state: bool | None) -> tuple[Cut, ...]:
+    """Return the cut that leaves the shots of a laser state; none for all shots."""
+    if state is None:
+        return ()
+    text = f"{laser_variable} == {int(state)}"
+    return (Cut(laser_variable, (("==", float(state)),), text),)
+
+
+def warn_of_absent_states(
+    run: Any, laser_variable: str, flows: dict[str, CutFlow]
+) -> None:
+    """Warn if the run has no shot at all of a laser state."""
+    for state, flow in flows.items():
+        if not flow.rows[-1][1]:
+            warnings.warn(
+                f"{run.run_id} has no shot with laser {state} ({flow.rows[-1][0]});"
+                f" these bins are empty. Is {laser_variable} the right laser_variable?",
+                stacklevel=2,
+            )
+
+
 def nothing_passes(
-    run: Any, ds: xr.Dataset, cuts: tuple[Cut, ...], flow: CutFlow
+    run: Any,
+    ds: xr.Dataset,
+    filter_name: str,
+    rows: dict[str, tuple[Cut, ...]],
+    flows: dict[str, CutFlow],
 ) -> SelectionEmptyError:
-    """Return the error with the table."""
-    plain = tuple(c for c in cuts if c.name in ds)
-    error = empty_selection(ds.assign_attrs(run=run.run_id), plain, flow)
-    error.cut_flow = flow
+    """Return the error with the table of every laser state."""
+    texts = []
+    for state, flow in flows.items():
+        laser = "" if state == "all" else f" with laser {state}"
+        named = ds.assign_attrs(run=f"{run.run_id}{laser}")
+        texts.append(str(empty_selection(named, rows[state], flow)))
+    error = SelectionEmptyError("\n".join(texts))
+    error.cut_flow = next(iter(flows.values()))
+    error.cut_flows = [flow_entry(filter_name, s, f) for s, f in flows.items()]
     return error
 
 
@@ -161,9 +199,13 @@ def one_scalar(run: Any, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
         found: xr.Dataset = run.scalars([name])
     except (XfelredError, KeyError, ValueError) as error:
         raise recipe.error(key, str(error)) from error
-    if name not in found:
-        raise recipe.error(key, f"no value {name!r} in {run.run_id}")
-    return found[[name]]
+    # A run may know a value by a shorter name, such as one without ".value".
+    (known,) = found.data_vars if len(found.data_vars) == 1 else (name,)
+    if known not in found:
+        raise recipe.error(
+            key, f"{name!r} is no single value of {run.run_id}, but {listing(found)}"
+        )
+    return found[[known]].rename({known: name} if known != name else {})
 
 
 def damage_of(run: Any, recipe: CubeRecipe, detector: str) -> list[xr.Dataset]:
@@ -221,20 +263,3 @@ def cuts_of(
         names = [f"damage/{d}" for d in model.detectors]
         cuts += parse_cuts([(n, 0.5, 1.5) for n in names if n in ds])
     return cuts
-
-
-def flow_of(
-    ds: xr.Dataset,
-    cuts: tuple[Cut, ...],
-    mine: xr.DataArray | None,
-    laser_variable: str,
-) -> tuple[xr.DataArray, CutFlow]:
-    """Return which shots of a laser state pass, and the table over all shots."""
-    selected, flow = cut_flow(ds, cuts)
-    if mine is None:
-        return selected, flow
-    both = selected & mine
-    state = bool((mine & (ds[laser_variable] == 1)).any())
-    word = f"{laser_variable} == {int(state)}"
-    row = (word, int(mine.sum()), int(both.sum()))
-    return both, CutFlow(flow.total, [*flow.rows, row])

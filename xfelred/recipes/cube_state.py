@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +39,7 @@ class BinSums:
     ----------
     bins, frames : int64 (n,)
         Numbers of the bins, rising, and how many frames are in them.
-    sum : float64 or int64 (n, ...)
+    sum : float64 or int64 (n, ...), as those that follow in memory or on disk
         NaN where an element is NaN in any frame, unless `count` tells.
     squares : float64 (n, ...) or None
         Sums of squared deviations from the mean.
@@ -48,9 +49,9 @@ class BinSums:
 
     bins: Array
     frames: Array
-    sum: Array
-    squares: Array | None = None
-    count: Array | None = None
+    sum: Array | Rows
+    squares: Array | Rows | None = None
+    count: Array | Rows | None = None
 
     def row(self, at: int) -> Row:
         """Return the sums of one bin."""
@@ -110,20 +111,48 @@ def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
     for i, name in enumerate(names):
         if (path / f"{i}.bins.npy").exists():
             files = {part: path / f"{i}.{part}.npy" for part in PARTS}
-            parts = {k: read_array(f) for k, f in files.items() if f.exists()}
+            parts: dict[str, Any] = {
+                k: read_array(f) for k, f in files.items() if f.exists()
+            }
             out[name] = BinSums(**parts)
     return out
 
 
-def read_array(path: Path) -> Array:
-    """Return an array whose rows are read when used."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows of an array on disk, each read when it is asked for.
+
+    A memory map would leave all of them in the memory of the process.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+
+    def __getitem__(self, at: int) -> Array:
+        """Return one row."""
+        n = prod(self.shape[1:])
+        offset = self.start + at * n * self.dtype.itemsize
+        found = np.fromfile(self.path, self.dtype, n, offset=offset)
+        return found.reshape(self.shape[1:])
+
+
+def read_array(path: Path) -> Array | Rows:
+    """Return an array of numbers, or one whose rows are read when used."""
     try:
-        found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            rows = Rows(path, kind, shape, file.tell())
+        expected = rows.start + prod(shape) * kind.itemsize
+        if path.stat().st_size != expected:
+            raise ValueError(f"{path.stat().st_size} bytes, not {expected}")
+        return np.load(path, allow_pickle=False) if len(shape) == 1 else rows
     except ValueError as error:
         raise InconsistentDataError(
             f"{path} is damaged ({error}); start anew with overwrite=True (--overwrite)"
         ) from error
-    return found
 
 
 def merge(place: Path, names: Sequence[str], blocks: range) -> Path:

@@ -14,7 +14,7 @@ from xfelred.names import GAIN_RANGE, LASER_ON
 from xfelred.ops.bin_labels import Axis
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.products.lcls_cube_file import selection_text, write_lcls_cube
-from xfelred.recipes.cube import CubePlan
+from xfelred.recipes.cube import CubePlan, file_name
 from xfelred.recipes.cube_detectors import constants_of
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.cube_shots import cuts_of
@@ -27,7 +27,7 @@ DAMAGE = "damage/"
 
 def lcls_names(plan: CubePlan) -> dict[str, str]:
     """Return the name of the file of every laser state."""
-    run = plan.run.run_id.replace("/", "_").replace(" ", "_")
+    run = file_name(plan.run.run_id)
     axis = "-".join(axis_name(plan, n, s) for n, s in plan.recipe.model.bins.items())
     return {
         state: f"Cube_{run}_{axis or 'all'}{'' if state == 'all' else '_' + state}"

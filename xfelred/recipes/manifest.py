@@ -122,10 +122,11 @@ def read_manifest(path: Path) -> Manifest:
     Raises
     ------
     InconsistentDataError
-        If the file is damaged.
+        If the file is damaged, or of another version.
     """
     try:
         content = json.loads(path.read_text())
+        version = content["schema_version"]
         blocks = tuple(
             Block(int(b["id"]), (int(b["trains"][0]), int(b["trains"][1])),
                   int(b["n_trains"]), str(b["status"]))
@@ -140,6 +141,12 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} is damaged ({error!r}), so that nobody knows which blocks are"
             " done; start anew with overwrite=True (--overwrite)"
         ) from error
+    if version != SCHEMA_VERSION:
+        raise InconsistentDataError(
+            f"{path} is a manifest of version {version!r}, this xfelred"
+            f" {__version__} knows {SCHEMA_VERSION}: another one wrote it; go on with"
+            " that, or start anew with overwrite=True (--overwrite)"
+        )
     known = ("computed", "reused", "products")
     return Manifest(job, blocks, {k: content[k] for k in known if k in content})
 

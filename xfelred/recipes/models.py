@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from xfelred.errors import did_you_mean, listing
+from xfelred.masks import segment_of
 from xfelred.ops.bins import Bins
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
@@ -23,6 +25,7 @@ Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
 MODES = {True: "on", False: "off"}
 EVERY_FILTER = "all"  # what the command line calls all of them
+GROUPS = ("bank", "row", "column", "full_row", "full_column", "all")
 FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -89,6 +92,10 @@ class BinSpec(Strict):
             except ValueError as error:
                 raise KeyedValueError(key, str(error)) from None
         self.check_order(given)
+        if given.get("step", 1) <= 0:
+            raise KeyedValueError(
+                "step", f"a step of {self.step} makes no bins; it must be above 0"
+            )
         return Bins(n=self.n, unique=self.unique, quantiles=self.quantiles, **given)
 
     def check_order(self, given: dict[str, Any]) -> None:
@@ -108,11 +115,19 @@ class BinSpec(Strict):
 
 
 class KeyedValueError(ValueError):
-    """A wrong value of a key below the part that is checked."""
+    """A wrong value of a key below the part that is checked.
 
-    def __init__(self, key: str, text: str) -> None:
+    Parameters
+    ----------
+    key : str or tuple of str
+        The key, or the keys that lead to it; names may have points in them.
+    text : str
+    """
+
+    def __init__(self, key: str | tuple[str, ...], text: str) -> None:
         super().__init__(text)
-        self.key = key
+        self.path = (key,) if isinstance(key, str) else key
+        self.key = ".".join(self.path)
 
 
 class DelaySpec(Strict):
@@ -141,6 +156,27 @@ class CommonModeSpec(Strict):
     max_correction: float | None = None
     min_pixels: int = 10
     apply_to: Literal["good", "all"] = "good"
+
+    @field_validator("groups")
+    @classmethod
+    def known_groups(cls, value: list[str]) -> list[str]:
+        """Refuse groups that no segment has."""
+        if not value:
+            raise ValueError("name at least one group of pixels")
+        for i, name in enumerate(value):
+            if name not in GROUPS:
+                near = did_you_mean(name, GROUPS)
+                raise KeyedValueError(
+                    str(i), f"no groups {name!r}.{near} There are: {listing(GROUPS)}"
+                )
+        return value
+
+    @field_validator("segment")
+    @classmethod
+    def known_segment(cls, value: str) -> str:
+        """Refuse the name of an unknown segment."""
+        segment_of(value)
+        return value
 
 
 class ThresholdSpec(Strict):
@@ -174,9 +210,12 @@ class RoiSpec(Strict):
     @field_validator("bounds")
     @classmethod
     def two_or_three(cls, value: Any) -> Any:
-        """Refuse bounds of other than 2 or 3 axes."""
+        """Refuse bounds of other than 2 or 3 axes, and those without pixels."""
         if value is not None and len(value) not in (2, 3):
             raise ValueError(f"bounds are of 2 or 3 axes, not {len(value)}")
+        for low, high in value or ():
+            if high is not None and max(low or 0, 0) >= high:
+                raise ValueError(f"bounds must rise, but [{low}, {high}] has no pixel")
         return value
 
 
@@ -291,7 +330,7 @@ class CubeModel(Strict):
                 try:
                     parse_cut(cut)
                 except ValueError as error:
-                    raise KeyedValueError(f"{name}.{i}", str(error)) from None
+                    raise KeyedValueError((name, str(i)), str(error)) from None
         return value
 
     @field_validator("histograms")

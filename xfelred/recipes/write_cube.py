@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import prod
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import dask.base
 import xarray as xr
 
 from xfelred.products.atomic import remove
@@ -25,6 +24,7 @@ from xfelred.recipes.cube_blocks import (
     DetectorShots,
     binned_dataset,
     blocks_of,
+    client,
     detector_shots,
     sums_of,
     units,
@@ -251,18 +251,12 @@ def ids_of(group: list[Block]) -> range:
 
 def n_at_once() -> int:
     """Return how many groups of blocks are computed together: one for each worker."""
-    client = getattr(dask.base.get_scheduler(), "__self__", None)
-    if client is None or not hasattr(client, "nthreads"):
-        return 1
-    return max(1, len(client.nthreads()))
+    workers = client()
+    return max(1, len(workers.nthreads())) if workers else 1
 
 
 @contextmanager
 def local_scheduler() -> Iterator[None]:
     """Compute in this process inside the block: workers do not see our files."""
-    client = getattr(dask.base.get_scheduler(), "__self__", None)
-    if client is None:
+    with dask.config.set(scheduler="threads") if client() else nullcontext():
         yield
-    else:
-        with dask.config.set(scheduler="threads"):
-            yield

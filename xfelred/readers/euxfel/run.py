@@ -297,11 +297,9 @@ class Run(ScriptAccess, Planning):
             Name of the detector; not needed if the run has exactly one.
         key : str, optional
             By default the pixel data.
-        pulses, layout, modules, roi, fill_value, astype
+        pulses, layout, modules, roi, fill_value, astype, bad_pixels, chunk_size, missing
             See `xfelred.readers.euxfel.frames.frames`, which also tells what comes back
             and which errors there are.
-        bad_pixels, chunk_size, missing
-            See there.
         **detector_options
             See `detector`.
 
@@ -323,20 +321,24 @@ class Run(ScriptAccess, Planning):
             missing=missing,
         )
 
-    def scalars(self, keys: Sequence[Any]) -> xr.Dataset:
+    def scalars(
+        self, keys: Sequence[Any], *, missing_keys: Literal["raise", "ignore"] = "raise"
+    ) -> xr.Dataset:
         """Return per-train (and per-pulse) values of several sources, joined by train.
 
         Parameters
         ----------
         keys : sequence of (source, key) or "source.key"
             A value per train, or a vector of pulses per train.
+        missing_keys : {"raise", "ignore"}
+            "ignore" leaves out what the run does not have.
 
         Returns
         -------
         Dataset (train[, pulse])
             One variable per key over the union of trains, NaN where a source has none.
         """
-        return tables.scalars(self, keys)
+        return tables.scalars(self, keys, missing_keys)
 
     def constants(self, detector: str | None = None) -> xr.Dataset:
         """Return calibration constants that the files hold.

@@ -11,11 +11,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, PropertyNameError
+from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.euxfel.key_data import KeyData
-from xfelred.readers.selection import TrainIDs
+from xfelred.readers.selection import TrainIDs, check_missing_keys
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
@@ -95,13 +95,19 @@ def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
     return pd.concat(columns, axis=1, join="outer")
 
 
-def scalars(run: Run, keys: Sequence[Any]) -> xr.Dataset:
+def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Dataset:
     """Return values per train, or per train and pulse; see `Run.scalars`."""
     if isinstance(keys, str):
         raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
+    check_missing_keys(missing_keys)
     found = {}
     for item in keys:
-        key = named_key(run, item)
+        try:
+            key = named_key(run, item)
+        except (SourceNameError, PropertyNameError):
+            if missing_keys == "raise":
+                raise
+            continue
         found[f"{key.source}.{key.short_key}"] = scalar(key, run.ids)
     lengths = {k: v.sizes[PULSE] for k, v in found.items() if PULSE in v.dims}
     if len(set(lengths.values())) > 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError, listing
 from xfelred.names import (
+    BAD_IN_MASK,
     BAD_PIXELS,
     FAST,
     GAIN_RANGE,
@@ -64,11 +65,13 @@ def constants(run: Run, detector: str) -> xr.Dataset:
         values = stored[key] * factor if factor != 1 else stored[key]
         dims, values = on_pixels(values, n_pixel_axes)
         found[name] = (dims, values, {UNITS: unit, LONG_NAME: text})
-    good = next((stored[m] for m in MASKS if m in stored and stored[m].ndim >= 2), None)
-    if good is not None:
-        dims, values = on_pixels(good == 0, n_pixel_axes)
-        text = "bad pixels, True is bad"
-        found[BAD_PIXELS] = (dims, values, {UNITS: "1", LONG_NAME: text})
+    masks = [m for m in MASKS if m in stored and stored[m].ndim >= 2]
+    given = {BAD_PIXELS: (masks[0], "bad pixels, True is bad")} if masks else {}
+    if masks[:2] == [*MASKS[:2]]:
+        given[BAD_IN_MASK] = (masks[1], "bad pixels, without those of the calibration")
+    for name, (mask, text) in given.items():
+        dims, values = on_pixels(stored[mask] == 0, n_pixel_axes)
+        found[name] = (dims, values, {UNITS: "1", LONG_NAME: text})
     found = drop_misfits(found, detector)
     out = xr.Dataset(found)
     if MODULE in out.sizes:

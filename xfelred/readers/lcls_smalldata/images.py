@@ -126,6 +126,7 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
         target[absent] = -1
     shape = column.shape[1:]
     n_modules = shape[0] if len(shape) > 2 else 1
+    bad, misfit = matching_bad(run, name, key, shape)
     return ShotImages(
         name=name,
         ids=events.ids,
@@ -137,7 +138,8 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
         modules=tuple(range(n_modules)),
         token=tokenize([f.token() for f in run.files]),
         chunk=column.chunk,
-        bad=matching_bad(run, name, shape),
+        bad=bad,
+        bad_misfit=misfit,
         reader=read_sorted,
     )
 
@@ -165,11 +167,25 @@ def image_column(run: Run, name: str, key: str) -> Column:
     )
 
 
-def matching_bad(run: Run, name: str, shape: tuple[int, ...]) -> Any:
-    """Return the bad pixels if they are of the same detector shape, else None."""
-    bad = constants.bad_pixels(run, name.removeprefix(f"{INTG}/"))
+def matching_bad(
+    run: Run, name: str, key: str, shape: tuple[int, ...]
+) -> tuple[Any, str]:
+    """Return the bad pixels if they are of the shape of images, and why not.
+
+    Images of a part of a detector have none, and that is no fault.
+    """
+    detector = name.removeprefix(f"{INTG}/")
+    bad = constants.bad_pixels(run, detector)
     whole = shape if len(shape) > 2 else (1, *shape)
-    return bad if bad is not None and bad.shape == whole else None
+    if bad is None or bad.shape == whole:
+        return bad, ""
+    if key not in IMAGE_KEYS:
+        return None, ""
+    return None, (
+        f"the mask of {detector} in {CONSTANTS} is {bad.shape} (module, slow_scan,"
+        f" fast_scan), but {name}/{key} of {run.run_id} is {whole}: its frames have no"
+        " bad pixels; give your own to ops.apply_bad_pixels"
+    )
 
 
 def labels_of(run: Run, name: str, key: str) -> Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -224,7 +224,9 @@ class Run(ShotRun):
         """
         return scalars.event(self, column, column)
 
-    def scalars(self, keys: Sequence[str]) -> xr.Dataset:
+    def scalars(
+        self, keys: Sequence[str], *, missing_keys: Literal["raise", "ignore"] = "raise"
+    ) -> xr.Dataset:
         """Return values per shot, joined by tag.
 
         Parameters
@@ -233,6 +235,8 @@ class Run(ShotRun):
             Paths below ``event_info``, names that work in every run (see
             `xfelred.readers.sacla.places.ALIASES`: I0, photon_energy, delay,
             laser_status, shutter_status, ...), globs, or ``detector_2d_1/temperature``.
+        missing_keys : {"raise", "ignore"}, optional
+            "ignore" leaves out what the run does not have.
 
         Returns
         -------
@@ -245,7 +249,7 @@ class Run(ShotRun):
         PropertyNameError
             If there is no such column.
         """
-        return scalars.scalars(self, keys)
+        return scalars.scalars(self, keys, missing_keys)
 
     def detector(self, name: str | None = None, *, modules: Any = None) -> Detector:
         """Return a detector; without a name the run must have just one.

@@ -29,6 +29,7 @@ from xfelred.provenance import record
 from xfelred.readers.sacla.events import TAG_LIST
 from xfelred.readers.sacla.keys import tag_values
 from xfelred.readers.sacla.places import ALIASES, is_alias, known_places, units_of
+from xfelred.readers.selection import check_missing_keys
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.run import Run
@@ -40,12 +41,18 @@ FLAGS = {
 }
 
 
-def scalars(run: Run, keys: Sequence[str]) -> xr.Dataset:
+def scalars(run: Run, keys: Sequence[str], missing_keys: str = "raise") -> xr.Dataset:
     """Return values per shot; see `Run.scalars`."""
     if isinstance(keys, str):
         raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
-    names = [name for key in keys for name in named(run, str(key))]
-    found = {name: one(run, name) for name in dict.fromkeys(names)}
+    check_missing_keys(missing_keys)
+    found: dict[str, xr.DataArray] = {}
+    for key in keys:
+        try:
+            found |= {name: one(run, name) for name in named(run, str(key))}
+        except PropertyNameError:
+            if missing_keys == "raise":
+                raise
     out = xr.Dataset(found, coords={TRAIN: run.event_ids})
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "tag number"}
     return record(out, "scalars", keys=list(found))
