@@ -89,7 +89,7 @@ def estimate_cube(
         one = run.plan(*(a for p in parts for a in statistics_of(p).values()))
         tasks = one.tasks * len(groups)
         memory = max(one.peak_memory_per_worker - PROCESS, 0)
-        memory += 2 * sum(sums_bytes(p) for p in parts)
+        memory += sum(sums_bytes(p) for p in parts)
     cube = plan.finished({n: binned_dataset(d, None) for n, d in detectors.items()})
     return CubeEstimate(
         blocks=len(blocks),

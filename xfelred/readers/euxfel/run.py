@@ -297,7 +297,7 @@ class Run(ScriptAccess, Planning):
             Name of the detector; not needed if the run has exactly one.
         key : str, optional
             By default the pixel data.
-        pulses, layout, modules, roi, fill_value, astype, bad_pixels, chunk_size, missing
+        pulses, layout, modules, roi, fill_value, astype, bad_pixels, missing, ...
             See `xfelred.readers.euxfel.frames.frames`, which also tells what comes back
             and which errors there are.
         **detector_options
