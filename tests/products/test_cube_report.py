@@ -418,7 +418,8 @@ MEASURING = """<body><script>function measure() {{
     i => i.complete && i.naturalWidth > 100 && i.width <= root.clientWidth);
   document.body.dataset.found =
     [root.clientWidth, root.scrollWidth, good.length, pictures.length].join();
-}}</script><iframe onload="measure()" style="border: 0; width: {width}px; height: 9999px"
+}}</script><iframe onload="measure()"
+style="border: 0; width: {width}px; height: 9999px"
 srcdoc="{page}"></iframe></body>"""
 
 

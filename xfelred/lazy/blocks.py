@@ -15,7 +15,7 @@ from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.layers import kernel_layer
 from xfelred.lazy.nodes import Const, Kernel, Map, Node, relabelled
 
-HASHED = 1 << 20  # bytes in memory whose values make the name of an array
+HASHED = 256 << 20  # bytes in memory whose values make the name of an array
 
 
 def map_frames(
@@ -164,8 +164,8 @@ def in_blocks(data: Any, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return an array in memory, or an ordinary dask array, in certain blocks."""
     if isinstance(data, da.Array):
         return data.rechunk(chunks)
-    # The name of a large array is not made from its values: that takes longer than
-    # many things that are done with them.
+    # Equal arrays shall have equal names, but to copy and to hash gigabytes takes
+    # longer than many things that are done with them.
     if getattr(data, "nbytes", 0) <= HASHED:
         return da.from_array(data, chunks=chunks)
     source = InMemory(np.asarray(data))

@@ -31,7 +31,7 @@ MANY_TASKS, MAX_TASKS = 256, 8192
 MAX_STATE = 2 << 20  # elements of the result in one task
 WIDE = 8  # numbers for every pixel from which on pixels are cut and not shots
 WIDE_STATE = 8 << 20  # elements of such a result in one task
-WIDE_BLOCK = 16 << 20  # bytes; a few rows of many shots
+WIDE_BLOCK = 32 << 20  # bytes; a few rows of many shots
 FRAMES = 8  # that kernels with a result for every frame like to have side by side
 
 
