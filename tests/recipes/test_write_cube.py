@@ -542,8 +542,8 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bits(source, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("merge", [0, 1])
-def test_killed_at_twenty_random_moments(source, tmp_path, merge):
-    killed_and_resumed(source, tmp_path, 20, merge)
+def test_killed_at_many_random_moments(source, tmp_path, merge):
+    killed_and_resumed(source, tmp_path, 10, merge)
 
 
 def test_scheduler_is_only_set_for_the_call(run, tmp_path):

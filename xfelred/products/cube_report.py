@@ -221,6 +221,7 @@ def axis_part(
     label = with_unit(axis, shots[axis])
     bins = [[f"{a:.6g}", f"{b:.6g}"] for a, b in pairwise(edges)]
     table = {
+        "labels": 2,
         "columns": [f"{label} from", "to", *columns],
         "rows": [b + r for b, r in zip(bins, rows, strict=True)][:MOST_ROWS],
     }

@@ -52,7 +52,8 @@ PARTS = """
 {%- macro table(one) %}<div class="wide{% if one.rows|length > 18 %} tall{% endif %}">
 <table><tr>{% for c in one.columns %}<th>{{ c }}</th>{% endfor %}</tr>
 {% for row in one.rows %}<tr>{% for n in row %}
-<td{% if n == "0" %} class="none"{% endif %}>{{ n }}</td>{% endfor %}</tr>
+<td{% if n == "0" and loop.index0 >= one.get("labels", 1) %} class="none"{% endif %}>
+{{- n }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>{% endmacro %}
 """
 
