@@ -77,7 +77,8 @@ class BinStatistics:
                 f" {self.n_bins}"
             )
         number = occurring(label, self.n_bins)[:-1]
-        state = with_bins(state, np.flatnonzero(number), shape, x.dtype, needs)
+        present = np.flatnonzero(number)
+        state = with_bins(state, present, shape, x.dtype, needs, self.n_bins)
         if x.size:
             moved = x.transpose((*axes, *kept))
             if prod(shape) < FEW:
@@ -186,6 +187,7 @@ def with_bins(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     needs: frozenset[str],
+    most: int,
 ) -> State:
     """Return a state that has rows for some bins; those that it has stay in place."""
     if state is None:
@@ -211,7 +213,8 @@ def with_bins(
             new[name] = state[name]
         else:
             # In a scan bins come one by one; memory that is not used costs nothing.
-            new[name] = page_backed((max(n, 2 * room), *shape), state[name].dtype)
+            more_room = max(n, min(2 * room, most))
+            new[name] = page_backed((more_room, *shape), state[name].dtype)
             new[name][:room] = state[name]
     return new
 
