@@ -40,6 +40,7 @@ from xfelred.ops.outliers import (
 )
 from xfelred.ops.profile import profile
 from xfelred.ops.radial_profile import radial_profile
+from xfelred.ops.reject_outliers import reject_outliers
 from xfelred.ops.remap_polar import remap_polar
 from xfelred.ops.remove_ring_spots import find_ring_spots, remove_ring_spots
 from xfelred.ops.roi import roi
@@ -93,6 +94,7 @@ __all__ = [
     "profile",
     "radial_profile",
     "ratio",
+    "reject_outliers",
     "remap_polar",
     "remove_ring_spots",
     "roi",
