@@ -259,8 +259,9 @@ def test_sums_on_disk_are_put_together_when_there_are_many(run, tmp_path, monkey
 
 def test_every_scheduler_gives_the_same_bits(run, tmp_path):
     threads = write_cube(run, recipe(), tmp_path / "threads", scheduler="threads")
-    sync = write_cube(run, recipe(), tmp_path / "sync", scheduler="synchronous")
-    same_bits(opened(threads.paths[0]), opened(sync.paths[0]))
+    for name in ("synchronous", "processes"):
+        other = write_cube(run, recipe(), tmp_path / name, scheduler=name)
+        same_bits(opened(threads.paths[0]), opened(other.paths[0]))
 
 
 def test_distributed_workers_give_the_same_bits(run, tmp_path):

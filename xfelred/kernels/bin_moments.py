@@ -18,7 +18,7 @@ FEW = 8  # values of a frame that are not worth a look-up of the frames of a bin
 
 
 @njit(nogil=True, cache=True)
-def occurring(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.int64]:
+def number_of_each(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.int64]:
     """Return how many labels there are of every bin, and at last of -1 and below."""
     out = np.zeros(n_bins + 1, np.int64)
     for label in labels:

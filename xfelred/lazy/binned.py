@@ -16,7 +16,7 @@ from xfelred.kernels.bin_moments import (
     add_numbers,
     add_squares,
     add_sums,
-    occurring,
+    number_of_each,
     sorted_by_bin,
 )
 from xfelred.kernels.memory import page_backed
@@ -76,7 +76,7 @@ class BinStatistics:
                 f"label {label.max()} of a frame is not below the number of bins,"
                 f" {self.n_bins}"
             )
-        number = occurring(label, self.n_bins)[:-1]
+        number = number_of_each(label, self.n_bins)[:-1]
         present = np.flatnonzero(number)
         state = with_bins(state, present, shape, x.dtype, needs, self.n_bins)
         if x.size:

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import ConfigError, did_you_mean
-from xfelred.kernels.bin_moments import FEW, occurring
+from xfelred.kernels.bin_moments import FEW, number_of_each
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.binned import BinStatistics
@@ -209,7 +209,7 @@ def taken_only(
 
 def n_frames(array: xr.DataArray, mine: xr.DataArray, n_bins: int) -> xr.DataArray:
     """Return the number of frames in every bin."""
-    inside = occurring(mine.values.ravel(), n_bins)[:-1]
+    inside = number_of_each(mine.values.ravel(), n_bins)[:-1]
     frames = xr.DataArray(inside, dims=BIN)
     # A label per train counts for each of its pulses.
     return frames * prod(array.sizes[d] for d in shot_dims(array) if d not in mine.dims)

@@ -11,6 +11,8 @@ from typing import Any
 import dask
 import dask.array as da
 import dask.base
+import dask.local
+import dask.threaded
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -187,11 +189,17 @@ def sums_of(
     """Return what some groups of blocks add to the bins, in one computation."""
     parts = [[d.of_blocks(g) for d in detectors.values()] for g in groups]
     lazy = [{p.name: statistics_of(p) for p in some} for some in parts]
-    found = dask.compute(lazy)[0] if client() else in_place(lazy)
+    found = in_place(lazy) if shares_memory() else dask.compute(lazy)[0]
     return [
         {p.name: bin_sums(p, one[p.name]) for p in some if one[p.name]}
         for some, one in zip(parts, found, strict=True)
     ]
+
+
+def shares_memory() -> bool:
+    """Tell whether what computes can write to arrays of this process."""
+    # None: the default for arrays, which is threads.
+    return dask.base.get_scheduler() in (None, dask.threaded.get, dask.local.get_sync)
 
 
 def client() -> Any:
