@@ -64,24 +64,18 @@ class CubePlan:
         """Quantities of every variable and detector."""
         return tuple(self.recipe.model.quantities)
 
-    def labels(self, data: xr.DataArray | xr.Dataset) -> Labels:
-        """Return the bin of every shot of an array or a Dataset."""
-        reference = data if isinstance(data, xr.DataArray) else self.scalars_array
-        return bin_labels(
-            xr.Dataset(), reference, self.shots.by, self.shots.where, self.compat
-        )
-
     @property
-    def scalars_array(self) -> xr.DataArray:
-        """An array on the shots of the scalars."""
-        return self.shots.where
+    def labels(self) -> Labels:
+        """The bin of every shot."""
+        where = self.shots.where
+        return bin_labels(xr.Dataset(), where, self.shots.by, where, self.compat)
 
     def where(self, name: str) -> xr.DataArray:
         """Return the shots whose frames of a detector are binned."""
         limit = self.recipe.model.detectors[name].max_shots_per_bin
         if limit is None:
             return self.shots.where
-        return first_shots(self.labels(self.shots.where), self.shots.where, limit)
+        return first_shots(self.labels, self.shots.where, limit)
 
     def scalar_results(self) -> xr.Dataset:
         """Return counts of shots and the binned values; small, in memory."""

@@ -82,7 +82,7 @@ def of_state(ds: Any, state: str) -> Any:
 
 def axes_of(plan: CubePlan) -> list[Axis]:
     """Return the axes of bins without that of the laser."""
-    return [a for a in plan.labels(plan.shots.where).axes if a.name != LASER_ON]
+    return [a for a in plan.labels.axes if a.name != LASER_ON]
 
 
 def with_outlier_bins(plan: CubePlan, value: xr.DataArray, fill: float) -> xr.DataArray:
