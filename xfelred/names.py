@@ -62,4 +62,5 @@ UNITS = "units"
 LONG_NAME = "long_name"
 HISTORY = "history"
 FINGERPRINT = "source_fingerprint"
+STORED_DTYPE = "stored_dtype"  # of integers that are floating because of gaps
 VERSION = "xfelred_version"

@@ -148,16 +148,21 @@ def test_missing_and_require(octal):
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "int32"])
-def test_integers_are_kept_and_filled_with_zero(tmp_path, dtype):
+def test_integers_with_gaps_have_nan_unless_there_is_a_fill_value(tmp_path, dtype):
     truth = write_run(
         tmp_path / "a.h5", layout="modules", modules=(2, 5), n_images=3, n_darks=1,
         shape=(6, 4), dtype=dtype, missing={(1, 5)},
     )  # fmt: skip
     array = frames(truth)
-    assert array.dtype == dtype
-    np.testing.assert_array_equal(array, truth.frames())
-    assert (array[1, 0, 1] == 0).all()
+    assert array.dtype == ("float64" if dtype == "int32" else "float32")
+    assert array.attrs["stored_dtype"] == dtype
+    assert np.isnan(array[1, 0, 1]).all()
+    filled = frames(truth, fill_value=0)
+    assert filled.dtype == dtype
+    np.testing.assert_array_equal(filled, truth.frames())
+    np.testing.assert_array_equal(array.where(array.available, 0), truth.frames())
     assert (frames(truth, fill_value=7)[1, 0, 1] == 7).all()
+    assert frames(truth, modules=2).dtype == dtype
     wide = frames(truth, astype="float32")
     assert wide.dtype == np.float32
     assert np.isnan(wide[1, 0, 1]).all()

@@ -171,7 +171,7 @@ def test_integers_keep_their_bits(stored, tmp_path):
         stored, targets=((path, "raw"),), row=np.arange(N), shape=(2, 3),
         dtype=np.dtype(np.uint16), modules=(0,), chunk=(), bad=np.ones((1, 2, 3), bool),
     )  # fmt: skip
-    array = shot_frames(part, request(), LABELS)
+    array = shot_frames(part, request(fill_value=0), LABELS)
     assert array.dtype == np.uint16
     values[GONE] = 0
     np.testing.assert_array_equal(array.values[:, 0, 0], values)

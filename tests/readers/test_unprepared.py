@@ -267,6 +267,7 @@ class Truth:
             rank = np.cumsum(np.diff(self.train, prepend=-1) != 0) - 1
             self.position = np.arange(len(self.train)) - starts[rank]
         self.values = values
+        self.fill = 0 if values.dtype.kind in "iu" else None
 
 
 def draw(rng, example, ints=False):
@@ -321,7 +322,7 @@ def test_frames_layout_frame(example, seed):
         return
     frames = run.frames(
         example.name, pulses=pulses, modules=modules, roi=roi, layout="frame",
-        bad_pixels=None, **example.options,
+        bad_pixels=None, fill_value=truth.fill, **example.options,
     )  # fmt: skip
     assert frames.dims[:2] == ("frame", "module")
     assert frames.module.values.tolist() == modules
@@ -346,7 +347,7 @@ def test_frames_layout_train(example, seed):
         return
     frames = ignoring_padding(
         run.frames, example.name, pulses=pulses, modules=modules, roi=roi,
-        bad_pixels=None, **example.options,
+        bad_pixels=None, fill_value=truth.fill, **example.options,
     )  # fmt: skip
     pixel_dims = frames.dims[frames.dims.index("module") + 1 :]
     assert frames.dims == ("train", "pulse", "module", *pixel_dims)

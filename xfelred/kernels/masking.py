@@ -67,6 +67,32 @@ def any_plane(planes: NDArray[Any]) -> NDArray[np.uint8]:
     return (planes != 0).any(axis=-1).astype(np.uint8)
 
 
+def as_words(images: NDArray[Any], *, words: str) -> NDArray[Any]:
+    """Return whole numbers as integers, and NaN as 0.
+
+    Parameters
+    ----------
+    images : floating (...)
+        Not modified.
+    words : str
+        Dtype of the integers.
+
+    Raises
+    ------
+    ValueError
+        If a number is not whole, or does not fit: they are no raw numbers then.
+    """
+    gap = np.isnan(images)
+    numbers = np.where(gap, images.dtype.type(0), images) if gap.any() else images
+    out = numbers.astype(words)
+    if (out != numbers).any():
+        raise ValueError(
+            f"these frames were {words} in the files, but are no whole numbers of that"
+            " kind now; pass raw frames"
+        )
+    return out
+
+
 def not_a_number(
     images: NDArray[Any], *masks: NDArray[Any], senses: tuple[str, ...]
 ) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from xfelred.lazy.blocks import map_frames
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.gathered import Gathered
 from xfelred.lazy.leaves import Reduction, State
-from xfelred.lazy.nodes import Const, Map, Node, Source, View
+from xfelred.lazy.nodes import Const, Map, Node, Source, View, stored_again
 from xfelred.lazy.pairwise import map_pairs, reduce_pairs
 from xfelred.lazy.partition import block_chunks
 from xfelred.lazy.reduce import reduce_frames
@@ -40,4 +40,5 @@ __all__ = [
     "planned",
     "reduce_frames",
     "reduce_pairs",
+    "stored_again",
 ]

@@ -310,6 +310,25 @@ def relabelled(node: Node, names: Mapping[str, str]) -> Node:
             )
 
 
+def stored_again(node: Node, dtype: np.dtype[Any]) -> Node | None:
+    """Return what is only read as numbers of another dtype, 0 where there is none.
+
+    None if a kernel has worked on the numbers.
+    """
+    match node:
+        case Source():
+            token = tokenize(node.plan.token, str(dtype))
+            plan = replace(
+                node.plan, dtype=dtype, fill_value=dtype.type(0), token=token
+            )
+            return Source(plan, node.dims)
+        case View():
+            arg = stored_again(node.arg, dtype)
+            return None if arg is None else View(arg, node.dims)
+        case _:
+            return None
+
+
 def sources(node: Node) -> list[Source]:
     """Return every source that a recipe reads."""
     match node:

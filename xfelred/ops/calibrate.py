@@ -21,6 +21,7 @@ from xfelred.names import (
     HISTORY,
     LONG_NAME,
     SLOW,
+    STORED_DTYPE,
     UNITS,
 )
 from xfelred.ops.calibration_common_mode import stages_for
@@ -36,8 +37,9 @@ from xfelred.ops.calibration_constants import (
 from xfelred.ops.calibration_gains import told_by, with_configuration
 from xfelred.ops.calibration_kinds import DetectorKind, kind_of
 from xfelred.ops.calibration_packing import packed
-from xfelred.ops.companions import matching, unrecorded
+from xfelred.ops.companions import matching
 from xfelred.ops.gain_index import check_switching
+from xfelred.ops.raw_words import raw_words
 from xfelred.provenance import record
 
 CommonMode = int | Sequence[Any] | Mapping[str, Any]
@@ -147,11 +149,12 @@ def calibrate(
         companions["bad_pixels"] = matching(apart, da)
     if any(getattr(stage, "per_noise", False) for stage in stages):
         companions["noise"] = noise_of(found, common_mode)
-    for i, gone in enumerate(unrecorded(da)):
+    words, gaps = raw_words(da)
+    for i, gone in enumerate(gaps):
         companions[f"missing_{i}"] = gone
     planes = 2 if DATA_GAIN in da.dims else 1
     out = map_frames(
-        kernel.calibrate, da, *companions.values(), dtype=np.float32, name="calibrate",
+        kernel.calibrate, words, *companions.values(), dtype=np.float32, name="calibrate",
         core_dims=(*([DATA_GAIN] if planes == 2 else []), SLOW, FAST),
         out_core={SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]} if planes == 2 else None,
         calibration=Calibration(
@@ -216,7 +219,8 @@ def finished(
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))
     unit = "photon" if params["adu_per_photon"] else unit_of(constants)
-    out.attrs = {**da.attrs, UNITS: unit, LONG_NAME: "signal"}
+    attrs = {k: v for k, v in da.attrs.items() if k != STORED_DTYPE}
+    out.attrs = {**attrs, UNITS: unit, LONG_NAME: "signal"}
     return record(out, "calibrate", da, constants=constants, **params)
 
 

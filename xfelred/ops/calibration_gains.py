@@ -16,6 +16,7 @@ from xfelred.ops.calibration_constants import CONFIG, NOISE, THRESHOLDS, TRBIT
 from xfelred.ops.calibration_kinds import DetectorKind
 from xfelred.ops.calibration_packing import USE
 from xfelred.ops.companions import matching
+from xfelred.ops.raw_words import has_words, raw_words
 
 
 def told_by(
@@ -67,12 +68,12 @@ def checked_index(
     """Return gain ranges at the labels of the frames."""
     if rule.n_ranges == 1:
         raise ValueError(f"gain_index: {name} does not switch its gain; leave it out")
-    if not isinstance(gain_index, xr.DataArray) or gain_index.dtype.kind not in "iu":
+    if not isinstance(gain_index, xr.DataArray) or not has_words(gain_index):
         raise ValueError(
             "gain_index must be a DataArray of integers, not"
             f" {getattr(gain_index, 'dtype', type(gain_index).__name__)}"
         )
-    return matching(gain_index, da, "gain_index")
+    return matching(raw_words(gain_index)[0], da, "gain_index")
 
 
 def voltage_of(
@@ -92,9 +93,9 @@ def voltage_of(
             f"the frames have no {DATA_GAIN!r} any more; pass gain_plane=, the gain"
             " voltage of every pixel, or gain_index="
         )
-    if gain_plane.dtype.kind not in "iu":
+    if not has_words(gain_plane):
         raise ValueError(f"gain_plane must be raw integers, not {gain_plane.dtype}")
-    return {"gain_plane": matching(gain_plane, da, "gain_plane")}
+    return {"gain_plane": matching(raw_words(gain_plane)[0], da, "gain_plane")}
 
 
 def configured(name: str, rule: Rule, found: dict[str, xr.DataArray]) -> Rule:

@@ -28,6 +28,7 @@ from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.calibration_packing import THRESHOLD
 from xfelred.ops.companions import matching
 from xfelred.ops.gain_index import check_switching
+from xfelred.ops.raw_words import has_words, raw_words, with_gaps
 
 NO_DARK_DATA = 1 << 3
 
@@ -64,7 +65,8 @@ def in_ranges(
         return without_gain_bits(da, rule)
     companions = []
     if gain_index is not None:
-        companions.append(matching(gain_index, da, "gain_index"))
+        codes, _ = raw_words(gain_index)
+        companions.append(matching(codes, da, "gain_index"))
         if name != "jungfrau_euxfel":
             rule = replace(rule, codes=tuple(range(rule.n_ranges)))
     elif detector.tells != "bits":
@@ -73,11 +75,13 @@ def in_ranges(
             " gain_index=, or one run for each range, {0: frames, 1: frames, ...}"
         )
     chosen = tuple(range(rule.n_ranges) if ranges is None else ranges)
+    words, gaps = raw_words(da)
     out = map_frames(
-        split_by_range, da, *companions, core_dims=(SLOW, FAST), dtype=np.float32,
+        split_by_range, words, *companions, core_dims=(SLOW, FAST), dtype=np.float32,
         out_core={GAIN_RANGE: len(chosen), SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]},
         rule=rule, ranges=chosen,
     )  # fmt: skip
+    out = with_gaps(out, da, gaps)
     pixels = {d: da.coords[d] for d in (SLOW, FAST) if d in da.coords}
     return out.assign_coords({GAIN_RANGE: list(chosen), **pixels})
 
@@ -98,9 +102,10 @@ def of_one_range(
 
 def without_gain_bits(da: xr.DataArray, rule: Rule) -> xr.DataArray:
     """Return the signal of raw frames."""
-    if not rule.adu_bits or da.dtype.kind not in "iu":
+    if not rule.adu_bits or not has_words(da):
         return da
-    return map_frames(signal_bits, da, bits=rule.adu_bits)
+    words, gaps = raw_words(da)
+    return with_gaps(map_frames(signal_bits, words, bits=rule.adu_bits), da, gaps)
 
 
 def checked_ranges(darks: Mapping[Any, Any], kind: str | None) -> int:

@@ -12,6 +12,7 @@ from xfelred.errors import did_you_mean
 from xfelred.kernels import gain_bits as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
+from xfelred.ops.raw_words import raw_words, with_gaps
 from xfelred.ops.statistics import statistics
 from xfelred.provenance import record
 
@@ -107,8 +108,10 @@ def switched_pixels(
     ValueError
         If the words are no integers, or too small for the flag.
     """
-    cut = checked(da, detector).cut
-    out = map_frames(kernel.switched, da, name="switched_pixels", dtype=bool, cut=cut)
+    cut, words, _ = checked(da, detector)
+    out = map_frames(
+        kernel.switched, words, name="switched_pixels", dtype=bool, cut=cut
+    )
     out = out.rename("switched")
     out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "the pixel has switched its gain"}
     return record(out, "switched_pixels", da, cut=cut)
@@ -126,8 +129,9 @@ def strip_gain_bits(
     DataArray, integer (...), adu
         Lazy, dtype of `da`: ``raw & (flag - 1)``.
     """
-    cut = checked(da, detector).cut
-    out = map_frames(kernel.values, da, name="strip_gain_bits", cut=cut)
+    cut, words, gaps = checked(da, detector)
+    out = map_frames(kernel.values, words, name="strip_gain_bits", cut=cut)
+    out = with_gaps(out, da, gaps)
     out.attrs = {**da.attrs, UNITS: "adu", LONG_NAME: "raw values without gain bits"}
     return record(out, "strip_gain_bits", da, cut=cut)
 
@@ -146,11 +150,14 @@ def invert_negative_gain(
         Lazy, dtype of `da`: ``flags + (mask - number)`` with the mask ``flag - 1``.
         Words 0 stay 0: pixels without data.
     """
-    switch = checked(da, detector)
+    switch = gain_switch(detector)
+    cut, words, gaps = checked(da, switch)
     if switch.shape and not switch.negative:
         return record(da, "invert_negative_gain", da, cut=None)
-    out = map_frames(kernel.upright, da, name="invert_negative_gain", cut=switch.cut)
-    return record(out, "invert_negative_gain", da, cut=switch.cut)
+    out = map_frames(kernel.upright, words, name="invert_negative_gain", cut=cut)
+    out = with_gaps(out, da, gaps)
+    out.attrs = dict(da.attrs)
+    return record(out, "invert_negative_gain", da, cut=cut)
 
 
 def bit_slices(
@@ -183,7 +190,8 @@ def bit_slices(
     ValueError
         If the words are no integers or have fewer bits.
     """
-    if da.dtype.kind not in "iu" or not 1 <= n_bits <= 8 * da.dtype.itemsize:
+    words, gaps = raw_words(da)
+    if words.dtype.kind not in "iu" or not 1 <= n_bits <= 8 * words.dtype.itemsize:
         raise ValueError(
             f"{n_bits} bits of {da.dtype} data cannot be counted; wanted integers with"
             " at least so many"
@@ -191,10 +199,12 @@ def bit_slices(
     if BIT in da.dims:
         raise ValueError(f"the array has a dim {BIT!r} already")
     single = map_frames(
-        kernel.bits, da, name="bit_slices", out_core={BIT: n_bits}, dtype=np.uint8,
+        kernel.bits, words, name="bit_slices", out_core={BIT: n_bits}, dtype=np.uint8,
         n_bits=n_bits,
     )  # fmt: skip
-    out = statistics(single, dim, which=("sum",), by=by)["sum"].rename("bit_slices")
+    bad = gaps[0] if gaps and da.dtype.kind == "f" else None
+    sums = statistics(single, dim, which=("sum",), by=by, bad_pixels=bad)
+    out = sums["sum"].rename("bit_slices")
     lead = [d for d in out.dims[:1] if by is not None]
     out = out.transpose(*lead, BIT, ...).assign_coords({BIT: np.arange(n_bits)})
     out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "frames in which a bit is set"}
@@ -202,11 +212,14 @@ def bit_slices(
     return record(out, "bit_slices", da, n_bits=n_bits, by=group)
 
 
-def checked(da: xr.DataArray, detector: str | int | GainSwitch) -> GainSwitch:
-    """Return where the gain is; ValueError if words cannot hold it."""
-    switch = gain_switch(detector)
-    if da.dtype.kind not in "iu" or np.iinfo(da.dtype).max < switch.cut:
+def checked(
+    da: xr.DataArray, detector: str | int | GainSwitch
+) -> tuple[int, xr.DataArray, list[xr.DataArray]]:
+    """Return the lowest flag, the words and their gaps; ValueError if it cannot be."""
+    cut = gain_switch(detector).cut
+    words, gaps = raw_words(da)
+    if words.dtype.kind not in "iu" or np.iinfo(words.dtype).max < cut:
         raise ValueError(
-            f"{da.dtype} data hold no gain flag {switch.cut}; wanted the raw integers"
+            f"{da.dtype} data hold no gain flag {cut}; wanted the raw integers"
         )
-    return switch
+    return cut, words, gaps

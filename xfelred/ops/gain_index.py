@@ -8,11 +8,13 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError
-from xfelred.kernels.gain_index import epix10ka_index, index_of_bits
+from xfelred.kernels.gain_index import NO_RANGE, epix10ka_index, index_of_bits
+from xfelred.kernels.masking import masked
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.ops.calibration_kinds import KINDS, kind_of
 from xfelred.ops.companions import matching
+from xfelred.ops.raw_words import has_words, raw_words
 from xfelred.provenance import record
 
 
@@ -42,7 +44,7 @@ def gain_index(
     -------
     DataArray, uint8 (...)
         Lazy. epix10ka: 0 to 6 are FH, FM, FL, AHL-H, AML-M, AHL-L and AML-L. Others: 0
-        is the highest gain. 255 where the bits stand for none.
+        is the highest gain. 255 where the bits stand for none, or nothing was recorded.
 
     Raises
     ------
@@ -67,6 +69,7 @@ def gain_index(
     """
     name, found = kind_of(kind)
     check_switching(da, name)
+    words, gaps = raw_words(da)
     if name in ("epix10ka", "epixhr"):
         if config is None:
             raise MissingConstantError(
@@ -77,13 +80,13 @@ def gain_index(
         if trbit is not None:
             companions.append(on_pixels(trbit, da, "trbit"))
         out = map_frames(
-            epix10ka_index, da, *companions, core_dims=(SLOW, FAST), dtype=np.uint8,
+            epix10ka_index, words, *companions, core_dims=(SLOW, FAST), dtype=np.uint8,
             name="gain_index",
         )  # fmt: skip
     elif found.tells == "bits":
         rule = found.rule
         out = map_frames(
-            index_of_bits, da, dtype=np.uint8, name="gain_index", shift=rule.shift,
+            index_of_bits, words, dtype=np.uint8, name="gain_index", shift=rule.shift,
             code_bits=rule.code_bits, codes=rule.codes,
         )  # fmt: skip
     else:
@@ -92,6 +95,8 @@ def gain_index(
             f"the numbers of {name} hold no gain bits; those of {', '.join(switching)}"
             " do"
         )
+    for gap in gaps:
+        out = map_frames(masked, out, gap, value=NO_RANGE)
     out.name = "gain_index"
     out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "gain range of the pixel"}
     return record(out, "gain_index", da, kind=name, config=config, trbit=trbit)
@@ -99,7 +104,7 @@ def gain_index(
 
 def check_switching(da: xr.DataArray, kind: str) -> None:
     """Raise ValueError unless the data are integers, which have bits."""
-    if da.dtype.kind not in "iu":
+    if not has_words(da):
         raise ValueError(
             f"the data are {da.dtype}, but raw numbers of {kind} are integers that hold"
             " gain bits; were these frames calibrated already? Read the raw ones"

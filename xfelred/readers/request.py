@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from dask.utils import parse_bytes
+
+from xfelred.names import STORED_DTYPE
+from xfelred.readers.entry import checked_fill
 
 CHOICES = {
     "layout": ("train", "frame"),
@@ -41,3 +46,40 @@ class FramesRequest:
                 "chunk_size must be positive, such as '128MiB', not"
                 f" {self.chunk_size!r}"
             )
+
+    def pixels(self, stored: np.dtype[Any], *, gaps: bool) -> tuple[np.dtype[Any], Any]:
+        """Return the dtype of frames, and the value of what was not recorded.
+
+        Integers in which something is missing become float32 (up to 16 bits) or
+        float64, so that a gap is NaN and no mean, minimum or comparison counts it. They
+        stay integers if a fill value was asked for.
+
+        Parameters
+        ----------
+        stored : dtype
+            In the files.
+        gaps : bool
+            Whether an element of the result was not recorded.
+
+        Raises
+        ------
+        ValueError, OverflowError
+            If the fill value does not fit the dtype.
+        """
+        dtype = stored if self.astype is None else np.dtype(self.astype)
+        if gaps and self.fill_value is None and dtype.kind in "iu":
+            if self.astype is None:
+                dtype = np.result_type(dtype.newbyteorder("="), np.float32)
+            else:
+                warnings.warn(
+                    f"what was not recorded is 0 in {dtype}, and counts in sums and"
+                    " means; pass fill_value= to choose the number, or leave out astype"
+                    " to have NaN",
+                    stacklevel=6,
+                )
+        return dtype, checked_fill(self.fill_value, dtype)
+
+    def stored(self, stored: np.dtype[Any], dtype: np.dtype[Any]) -> dict[str, str]:
+        """Return the attribute that tells of integers which had to become floating."""
+        widened = self.astype is None and stored.kind in "iu" and dtype.kind == "f"
+        return {STORED_DTYPE: stored.newbyteorder("=").name} if widened else {}

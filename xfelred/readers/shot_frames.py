@@ -50,7 +50,7 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
-from xfelred.readers.entry import checked_fill, entry_window
+from xfelred.readers.entry import entry_window
 from xfelred.readers.hdf5 import read_rows
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, matches
@@ -176,7 +176,8 @@ def shot_frames(
     node = image_node(images, request, positions, lead)
     bad = bad_pixels_of(images, request, positions)
     chunks = block_chunks(node, parse_bytes(request.chunk_size))
-    if bad is not None and request.bad_pixels == "apply" and node.dtype.kind == "f":
+    asked = images.dtype if request.astype is None else np.dtype(request.astype)
+    if bad is not None and request.bad_pixels == "apply" and asked.kind == "f":
         node = without_bad(node, bad)
     coords = coordinates(images, request, positions, lead)
     coords |= {k: (lead[0], v.data, v.attrs) for k, v in shots.items()}
@@ -196,6 +197,7 @@ def shot_frames(
         "detector": images.name,
         "run": labels.run_id,
         FINGERPRINT: labels.fingerprint,
+        **request.stored(images.dtype, node.dtype),
         **(labels.attrs or {}),
     }
     chosen = chosen_pulse(request.pulses)
@@ -271,8 +273,7 @@ def image_node(
 ) -> Node:
     """Return the recipe (*lead, module, slow_scan, fast_scan) of the images."""
     window, lengths, _ = entry_window(request.roi, images.shape[-2:])
-    dtype = images.dtype if request.astype is None else np.dtype(request.astype)
-    fill = checked_fill(request.fill_value, dtype)
+    dtype, fill = request.pixels(images.dtype, gaps=bool((images.target < 0).any()))
     stacked = len(images.shape) > 2
     entry: tuple[Selector, ...] = window
     if stacked:

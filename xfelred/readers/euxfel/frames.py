@@ -85,7 +85,10 @@ def frames(
         Pixels of each module to read; of raw AGIPD data the first axis is
         ``data_gain``, and an integer there drops it.
     fill_value : scalar, optional
-        What was not recorded; by default NaN for floats and 0 for integers.
+        What was not recorded; by default NaN. Integers in which something is missing
+        become float32 (up to 16 bits) or float64 for that, unless there is a fill
+        value; the attribute ``stored_dtype`` tells what they were. Masks stay integers,
+        with 0.
     astype : dtype, optional
         Cast to this while reading.
     bad_pixels : {"apply", "keep", None}, optional
@@ -202,7 +205,10 @@ def nodes(
     window, lengths, _ = entry_window(axes.full_roi(request.roi), shape)
     window = axes.window(window)
     lengths = axes.lengths(lengths)
-    dtype = np.dtype(request.astype) if request.astype is not None else stored
+    gaps = request.key != detector.spec.mask and has_gaps(
+        detector, request, axes, positions
+    )
+    dtype, fill = request.pixels(stored, gaps=gaps)
     has_mask = request.bad_pixels is not None and usable_mask(detector, request.key)
     if has_mask and request.bad_pixels == "apply" and dtype.kind != "f":
         if request.astype is not None:
@@ -211,7 +217,7 @@ def nodes(
                 " together with an integer astype"
             )
         dtype = np.result_type(dtype, np.float32)
-    fill = checked_fill(request.fill_value, dtype)
+        fill = checked_fill(request.fill_value, dtype)
     pixels = Pixels(window, lengths, dtype, fill, axes.n_inner)
     plan = module_plan(detector, request.key, axes.layout, pixels, positions)
     dims = axes.dims(len(lengths) - axes.n_inner)
@@ -221,6 +227,22 @@ def nodes(
         params = {"bits": None, "value": float("nan")}
         node = Map(masked, (node, bad), dims, (), (), dtype, "apply_bad_pixels", params)
     return node, bad
+
+
+def recorded_frames(
+    detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
+) -> NDArray[np.bool_]:
+    """Return which modules have data, (train or frame, module)."""
+    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    return here if request.layout == "train" else here[axes.train_of_frame]
+
+
+def has_gaps(
+    detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
+) -> bool:
+    """Return whether a frame of a module is missing in the array."""
+    padded = axes.recorded is not None and not axes.recorded.all()
+    return padded or not recorded_frames(detector, request, axes, positions).all()
 
 
 def usable_mask(detector: Detector, key: str) -> bool:
@@ -238,7 +260,7 @@ def labelled(
 ) -> xr.DataArray:
     """Return the lazy array with its coordinates and attributes."""
     numbers = [detector.modules[i] for i in positions]
-    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    here = recorded_frames(detector, request, axes, positions)
     coords: dict[str, Any] = {**axes.coords, MODULE: numbers}
     coords |= pixel_coordinates(
         request, node, axes, stored_as(detector, request.key)[1]
@@ -249,7 +271,7 @@ def labelled(
             coords[RECORDED] = ((TRAIN, PULSE), axes.recorded)
             warn_padding(detector, axes.recorded)
     else:
-        coords[AVAILABLE] = ((FRAME, MODULE), here[axes.train_of_frame])
+        coords[AVAILABLE] = ((FRAME, MODULE), here)
     array = xr.DataArray(
         planned(node, block_chunks(node, parse_bytes(request.chunk_size))),
         dims=node.dims,
@@ -266,6 +288,7 @@ def labelled(
         "detector_kind": detector.kind,
         "run": detector.data.run_id,
         FINGERPRINT: fingerprint(detector),
+        **request.stored(stored_as(detector, request.key)[0], node.dtype),
     }
     describe(array)
     if detector.spec.inner:

@@ -25,7 +25,7 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import record
-from xfelred.readers.entry import checked_fill, entry_window
+from xfelred.readers.entry import entry_window
 from xfelred.readers.hdf5 import read_cells, read_rows
 from xfelred.readers.lcls_calibsuite.events import events_of
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS, value_attrs
@@ -116,6 +116,7 @@ def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.Data
         "detector": images.name,
         "run": labels.run_id,
         FINGERPRINT: labels.fingerprint,
+        **request.stored(images.dtype, node.dtype),
     }
     return record(
         out, "frames", detector=images.name, layout="step", astype=str(plan.dtype),
@@ -129,8 +130,6 @@ def step_plan(
 ) -> ReadPlan:
     """Return which rows of each step go where; the events of a step are its slots."""
     window, lengths, _ = entry_window(request.roi, images.shape[-2:])
-    dtype = images.dtype if request.astype is None else np.dtype(request.astype)
-    fill = checked_fill(request.fill_value, dtype)
     events = events_of(run.contents, run.ids)
     target, ptr, offset, slot = [], [0], [], []
     for step in run.step_numbers.tolist():
@@ -140,7 +139,9 @@ def step_plan(
         slot.append(np.arange(len(here)))
         ptr.append(ptr[-1] + len(here))
     n_steps = len(target)
-    widest = int(np.diff(ptr).max()) if n_steps else 0
+    counts = np.diff(ptr)
+    widest = int(counts.max()) if n_steps else 0
+    dtype, fill = request.pixels(images.dtype, gaps=bool((counts < widest).any()))
     entry = (as_slice(np.asarray(positions, np.int64)), *window)
     empty = np.zeros(0, np.int64)
     return ReadPlan(

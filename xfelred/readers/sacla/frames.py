@@ -38,7 +38,7 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
-from xfelred.readers.entry import checked_fill, entry_window
+from xfelred.readers.entry import entry_window
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla.files import IMAGE, Tags
 from xfelred.readers.sacla.images import read_images
@@ -95,7 +95,8 @@ def frames(
     roi : slice, int or tuple of these, optional
         Pixels of each module to read.
     fill_value : scalar, optional
-        What was not recorded; by default NaN for floats and 0 for integers.
+        What was not recorded; by default NaN; integers in which something is missing
+        become floating for that, and ``stored_dtype`` tells what they were.
     astype : dtype, optional
         Cast to this while reading.
     bad_pixels : {"apply", "keep", None}, optional
@@ -149,7 +150,9 @@ def frames(
     )
     describe(array)
     array[TRAIN].attrs[LONG_NAME] = "tag number"
-    array.attrs = attributes(detector, request)
+    array.attrs = attributes(detector, request) | request.stored(
+        detector.image_kind.dtype, plan.dtype
+    )
     chosen = chosen_pulse(pulses)
     if not chosen:
         array = array.isel({lead[-1]: slice(0, 0)})
@@ -178,12 +181,11 @@ def image_plan(
     """Return which images to read; a row of the plan's datasets is a tag."""
     kind = detector.image_kind
     window, lengths, _ = entry_window(request.roi, kind.shape)
-    dtype = kind.dtype if request.astype is None else np.dtype(request.astype)
+    dtype, fill = request.pixels(kind.dtype, gaps=not usable.all())
     n, m = usable.shape
     flat = request.layout == "frame"
     path, groups = detector.data.file.path, detector.groups
     targets = tuple((path, g.dataset()) for g in groups)
-    fill = checked_fill(request.fill_value, dtype)
     return ReadPlan(
         read_rows=read_images,
         targets=targets,
