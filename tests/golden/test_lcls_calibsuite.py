@@ -84,17 +84,21 @@ def test_clusters(golden):
     np.testing.assert_allclose(centres, golden["cluster_centroids"], rtol=1e-9)
 
 
+def on_train(values, **options):
+    return xr.DataArray(values, {"train": np.arange(len(values))}, "train", **options)
+
+
 def test_line(golden):
-    y = xr.DataArray(golden["lin_y"], dims="train").chunk(train=37)
-    x = xr.DataArray(golden["lin_flux"], dims="train", name="flux")
+    y = on_train(golden["lin_y"]).chunk(train=37)
+    x = on_train(golden["lin_flux"], name="flux")
     found = ops.fit_linear(y, x).compute()
     np.testing.assert_allclose([found.slope, found.intercept], golden["lin_par"])
     np.testing.assert_allclose(found.r2, golden["lin_r2"])
 
 
 def test_profile(golden):
-    y = xr.DataArray(golden["lin_y"], dims="train").chunk(train=37)
-    x = xr.DataArray(golden["lin_flux"], dims="train", name="flux")
+    y = on_train(golden["lin_y"]).chunk(train=37)
+    x = on_train(golden["lin_flux"], name="flux")
     found = ops.profile(y, x).compute()
     np.testing.assert_allclose(found.x, golden["profile_x"], rtol=1e-9)
     np.testing.assert_allclose(found["median"], golden["profile_median"], rtol=1e-9)

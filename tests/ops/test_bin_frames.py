@@ -85,7 +85,8 @@ def test_where_is_joined_by_id():
     r = np.random.default_rng(0)
     order = r.permutation(40)[:30]  # some IDs are absent, the rest in another order
     where = xr.DataArray(r.random(30) > 0.4, {"train": da.train.values[order]}, "train")
-    got = ops.bin_frames(da, {}, where=where)
+    with pytest.warns(UserWarning, match="where has no value for 10 of 40 train IDs"):
+        got = ops.bin_frames(da, {}, where=where)
     taken = np.isin(da.train, where.train.values[where.values])
     assert got.n_shots.values.tolist() == [taken.sum()]
     assert got.frames_sum.dims == ("all", *PIXELS)
@@ -193,7 +194,9 @@ def test_layout_frame_is_joined_by_train_id():
     )  # fmt: skip
     x = xr.DataArray([0.5, 1.5, 0.5], {"train": [7, 9, 11]}, "train")
     where = xr.DataArray([True, True], {"train": [7, 11]}, "train")
-    got = ops.bin_frames(da, {"x": xf.Bins(edges=[0, 1, 2], values=x)}, where=where)
+    bins = xf.Bins(edges=[0, 1, 2], values=x)
+    with pytest.warns(UserWarning, match="where has no value for 1 of 5 train IDs"):
+        got = ops.bin_frames(da, {"x": bins}, where=where)
     assert got.n_shots.values.tolist() == [4, 0]
     assert got.frames_sum.values[0] == 0 + 1 + 3 + 4
 
@@ -239,7 +242,7 @@ def test_no_bin_is_hit_and_no_shot():
         ({"delay": [0, 1]}, xf.ConfigError, "must be xfelred.Bins"),
         (
             {"x": xf.Bins(edges=[0, 1], values=xr.DataArray([1, 2], dims="train"))},
-            xf.ConfigError, "give both their IDs",
+            xf.ConfigError, "has no train IDs",
         ),
         (
             {"x": xf.Bins(edges=[0, 1], values=xr.DataArray(np.zeros(3), dims="y"))},

@@ -50,6 +50,7 @@ from xfelred.ops.subtract_common_mode import subtract_common_mode
 from xfelred.ops.subtract_common_mode_below import subtract_common_mode_below
 from xfelred.ops.subtract_common_mode_lcls import subtract_common_mode_lcls
 from xfelred.ops.to_cos_psi import to_cos_psi
+from xfelred.shots import label_by_position
 
 __all__ = [
     "CutFlow",
@@ -85,6 +86,7 @@ __all__ = [
     "inter_correlation",
     "intra_correlation",
     "invert_negative_gain",
+    "label_by_position",
     "match_gains",
     "mean_per_flux",
     "modified_z",

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from xfelred.errors import ConfigError, InconsistentDataError, did_you_mean, listing
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
-from xfelred.ops.shot_values import at_shots, in_memory
 from xfelred.provenance import record
+from xfelred.shots import as_labelled, at_shots, in_memory
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
@@ -234,14 +234,15 @@ def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
             )
         divisor = da[by]
     else:
-        divisor = by
-    mine = at_shots(in_memory(divisor), da, f"the divisor {divisor.name or ''}".strip())
+        divisor = as_labelled(by, "the divisor")
+    name = f"the divisor {divisor.name or ''}".strip()
+    mine = at_shots(in_memory(divisor), da, name, own=isinstance(by, str))
     kind = np.result_type(da.dtype.newbyteorder("="), np.float32)
     out = map_frames(divided, da, mine.astype(np.float64), dtype=kind)
     out.attrs = dict(da.attrs)
     ua, ub = str(da.attrs.get(UNITS, "1")), str(divisor.attrs.get(UNITS, "1"))
     out.attrs[UNITS] = ua if ub == "1" else f"{ua}/({ub})"
-    return record(out, "normalize", da, by=str(divisor.name))
+    return record(out, "normalize", da, divisor, by=str(divisor.name))
 
 
 def divided(x: NDArray[Any], by: NDArray[np.float64]) -> NDArray[Any]:

@@ -19,8 +19,8 @@ from xfelred.lazy.binned import BinStatistics
 from xfelred.names import AVAILABLE, BIN, LONG_NAME, RECORDED, UNITS
 from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.ops.bins import Bins
-from xfelred.ops.shot_values import shot_dims
 from xfelred.provenance import record
+from xfelred.shots import shot_dims
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")
 DEFAULT = ("sum", "count", "mean", "var")
@@ -119,9 +119,11 @@ def bin_frames(
     names = map(str, {**result.coords, **result.sizes})
     result = result.rename({n: n.replace("/", "__") for n in names if "/" in n})
     result.attrs = {**data.attrs, "n_outside": labels.n_outside}
+    histories = [b.values for b in by.values() if isinstance(b.values, xr.DataArray)]
     return record(
-        result, "bin_frames", by=list(by), where=where, ddof=options.ddof,
-        quantities=list(options.quantities), skipna=skipna, compat=compat,
+        result, "bin_frames", data, *histories, by=list(by), where=where,
+        ddof=options.ddof, quantities=list(options.quantities), skipna=skipna,
+        compat=compat,
     )  # fmt: skip
 
 

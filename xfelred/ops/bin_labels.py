@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xfelred.errors import ConfigError, did_you_mean, listing
 from xfelred.names import BIN, FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
 from xfelred.ops.bins import BinEdges, Bins
-from xfelred.ops.shot_values import at_shots, in_memory, shot_dims
+from xfelred.shots import as_labelled, at_shots, in_memory, shot_dims
 
 ALL = "all"
 
@@ -62,7 +62,7 @@ class Labels:
 
     def on(self, array: xr.DataArray) -> xr.DataArray:
         """Return the labels at the shots of an array."""
-        found = at_shots(self.shots, array, "the bin")
+        found = at_shots(self.shots, array, "the bin", own=True)
         return found.fillna(-1).astype(np.int64) if found.dtype.kind == "f" else found
 
     def unfold(self, flat: xr.DataArray) -> xr.DataArray:
@@ -123,11 +123,6 @@ def resolved_bins(
     name: str, bins: Bins, values: xr.DataArray, compat: bool
 ) -> BinEdges:
     """Return bins with numbers; ConfigError names the axis."""
-    if not isinstance(bins, Bins):
-        raise ConfigError(
-            f"bins of {name!r} must be xfelred.Bins, not {type(bins).__name__}, such as"
-            " Bins(edges=[...])"
-        )
     try:
         found = bins.resolve(values.values)
     except ConfigError as error:
@@ -146,7 +141,8 @@ def taken_shots(
         taken = taken & xr.DataArray(padding.values, dims=padding.dims)
     if where is None:
         return taken
-    if not isinstance(where, xr.DataArray) or where.dtype != bool:
+    where = as_labelled(where, "where")
+    if where.dtype != bool:
         raise ValueError(
             "where must be a bool DataArray on train, as from select_shots, not"
             f" {getattr(where, 'dtype', type(where).__name__)}"
@@ -159,7 +155,12 @@ def values_of(
     data: xr.DataArray | xr.Dataset, reference: xr.DataArray, name: str, bins: Bins
 ) -> xr.DataArray:
     """Return what shots are binned by, at the shots of `reference`."""
-    values = getattr(bins, "values", None)
+    if not isinstance(bins, Bins):
+        raise ConfigError(
+            f"bins of {name!r} must be xfelred.Bins, not {type(bins).__name__}, such as"
+            " Bins(edges=[...])"
+        )
+    values: Any = bins.values
     if values is None:
         known = [str(c) for c in data.coords]
         if isinstance(data, xr.Dataset):
@@ -171,10 +172,13 @@ def values_of(
                 " Bins(..., values=array on train)"
             )
         values = data[name]
-    if not isinstance(values, xr.DataArray) or values.dtype.kind not in "biuf":
-        raise ConfigError(f"what shots are binned by, {name!r}, must be numbers")
     try:
-        found = at_shots(in_memory(values), reference, f"bins of {name!r}")
+        values = as_labelled(values, f"bins of {name!r}")
+        if values.dtype.kind not in "biuf":
+            raise ConfigError(f"what shots are binned by, {name!r}, must be numbers")
+        found = at_shots(
+            in_memory(values), reference, f"bins of {name!r}", own=bins.values is None
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     found.attrs = dict(values.attrs)

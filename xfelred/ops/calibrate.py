@@ -154,7 +154,8 @@ def calibrate(
         companions[f"missing_{i}"] = gone
     planes = 2 if DATA_GAIN in da.dims else 1
     out = map_frames(
-        kernel.calibrate, words, *companions.values(), dtype=np.float32, name="calibrate",
+        kernel.calibrate, words, *companions.values(), dtype=np.float32,
+        name="calibrate",
         core_dims=(*([DATA_GAIN] if planes == 2 else []), SLOW, FAST),
         out_core={SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]} if planes == 2 else None,
         calibration=Calibration(

@@ -54,7 +54,7 @@ def correlate_pixel(
     at = position(da, dims, pixel)
     array = good_pixels(da, bad_pixels)
     one = array.isel(at).reset_coords(drop=True)
-    found = against(array, one, {"correlation": np.float64}, by=by, name="pixel")
+    found = against(array, one, {"correlation": np.float64}, by=by)
     out = found["correlation"].rename("correlation")
     what = ", ".join(str(int(i)) for i in pixel)
     out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: f"correlation with pixel ({what})"}

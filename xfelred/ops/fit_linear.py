@@ -9,6 +9,7 @@ from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.grouping import coordinate
 from xfelred.ops.regression import against, good_pixels
 from xfelred.provenance import record
+from xfelred.shots import at_shots
 
 
 def fit_linear(
@@ -50,14 +51,13 @@ def fit_linear(
     Least squares with equal weights, as `numpy.polyfit` of degree 1; sums are of
     deviations from the first frame.
     """
-    values = coordinate(da, x) if isinstance(x, str) else x
-    name = str(values.name or "x")
+    name = x if isinstance(x, str) else str(getattr(x, "name", None) or "x")
+    values = coordinate(da, x) if isinstance(x, str) else at_shots(x, da, name)
     if values.dtype.kind not in "iufb":
         raise ValueError(f"x={name!r} has dtype {values.dtype}; wanted numbers")
     kinds = dict.fromkeys(("slope", "intercept", "r2"), np.float64)
     found = against(
         good_pixels(da, bad_pixels), values, {**kinds, "count": np.int64}, by=by,
-        name=name,
     )  # fmt: skip
     unit, per = str(da.attrs.get(UNITS, "1")), str(values.attrs.get(UNITS, "1"))
     labels = {

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import did_you_mean, listing
+from xfelred.shots import at_shots, in_memory
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def coordinate(da: xr.DataArray, by: str | xr.DataArray) -> xr.DataArray:
                 "by= has no name; give it one, such as by.rename('delay'): it becomes"
                 " a dim of the result"
             )
-        return in_memory(at_labels(by, da, str(by.name)))
+        return at_shots(in_memory(by), da, str(by.name))
     if by not in da.coords:
         known = [str(c) for c in da.coords]
         raise ValueError(
@@ -106,47 +107,6 @@ def coordinate(da: xr.DataArray, by: str | xr.DataArray) -> xr.DataArray:
             f" {listing(known, 20)}; a DataArray with its values will do too"
         )
     return in_memory(da[by].reset_coords(drop=True))
-
-
-def in_memory(coord: xr.DataArray) -> xr.DataArray:
-    """Return a coordinate as numbers: how many groups there are must be known first.
-
-    ``da.chunk`` also cuts coordinates, which were in memory; they are small.
-    """
-    if coord.chunks is None:
-        return coord
-    return coord.copy(data=coord.data.compute(scheduler="synchronous"))
-
-
-def at_labels(values: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
-    """Return per-shot values at the labels of the frames; NaN where there is none.
-
-    Raises
-    ------
-    ValueError
-        If a dim is not one of `da`, a length differs, or a label is there twice.
-    """
-    indexers: dict[Any, Any] = {}
-    for d in values.dims:
-        if d not in da.dims:
-            raise ValueError(
-                f"{name} has a dim {d!r}, the frames have {listing(da.dims)};"
-                " give it one value per shot"
-            )
-        if d in values.indexes and d in da.indexes:
-            index = values.indexes[d]
-            if not index.is_unique:
-                twice = index[index.duplicated()].unique()
-                raise ValueError(f"{name} has {d} {listing(twice)} twice")
-            if not index.equals(da.indexes[d]):
-                indexers[d] = da.indexes[d]
-        elif values.sizes[d] != da.sizes[d]:
-            raise ValueError(
-                f"{name} has {values.sizes[d]} values along {d!r}, the frames"
-                f" {da.sizes[d]}; give both labels, or select the same"
-            )
-    out = values.reindex(indexers) if indexers else values
-    return out.reset_coords(drop=True).drop_vars(list(out.indexes), errors="ignore")
 
 
 def frame_dims(da: xr.DataArray, pixels: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ import xarray as xr
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PIXEL_DIMS, UNITS
-from xfelred.ops.grouping import at_labels, frame_dims
+from xfelred.ops.grouping import frame_dims
 from xfelred.ops.regression import against, good_pixels
 from xfelred.ops.statistics import statistics
 from xfelred.provenance import record
+from xfelred.shots import at_shots
 
 HOW = ("ratio_of_sums", "mean_of_ratios")
 
@@ -61,15 +62,15 @@ def mean_per_flux(
         raise ValueError(f"flux has dtype {flux.dtype}; wanted numbers")
     array = good_pixels(da, bad_pixels)
     name = str(flux.name or "flux")
+    mine = at_shots(flux, da, name)
     if how == "ratio_of_sums":
         kinds = {"ratio": np.float64, "count": np.int64}
-        found = against(array, flux, kinds, by=by, name=name)
+        found = against(array, mine, kinds, by=by)
         mean, count = found["ratio"], found["count"]
     else:
         dims = frame_dims(da, PIXEL_DIMS)
         ratios = map_frames(
-            divided, array, at_labels(flux, da, name), name="mean_per_flux",
-            dtype=np.float64,
+            divided, array, mine, name="mean_per_flux", dtype=np.float64,
         )  # fmt: skip
         both = statistics(ratios, dims, which=("mean", "count"), by=by)
         mean, count = both["mean"], both["count"]

@@ -8,8 +8,9 @@ import xarray as xr
 from xfelred.kernels.profile import profile as kernel
 from xfelred.lazy import Gathered, reduce_frames
 from xfelred.names import LONG_NAME, UNITS
-from xfelred.ops.grouping import at_labels, coordinate
+from xfelred.ops.grouping import coordinate
 from xfelred.provenance import record
+from xfelred.shots import at_shots
 
 BIN = "bin"
 
@@ -53,12 +54,12 @@ def profile(
     if int(bins) != bins or bins < 1:
         raise ValueError(f"bins={bins!r}; wanted a number of bins, 1 or more")
     limits = checked_range(range)
-    values = coordinate(da, x) if isinstance(x, str) else x
-    name = str(values.name or "x")
+    name = x if isinstance(x, str) else str(getattr(x, "name", None) or "x")
+    values = coordinate(da, x) if isinstance(x, str) else at_shots(x, da, name)
     names = ("x", "mean", "median", "std", "error", "count")
     found = reduce_frames(
         Gathered(kernel, {"n_bins": int(bins), "limits": limits}), da,
-        at_labels(values, da, name).astype(np.float64),
+        values.astype(np.float64),
         dims=tuple(map(str, da.dims)), new_dims={BIN: int(bins)},
         results={n: np.int64 if n == "count" else np.float64 for n in names},
     )  # fmt: skip

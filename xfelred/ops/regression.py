@@ -11,7 +11,7 @@ import xarray as xr
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import Regression, map_frames, reduce_frames
 from xfelred.names import GROUP, PIXEL_DIMS
-from xfelred.ops.grouping import at_labels, frame_dims, grouping
+from xfelred.ops.grouping import frame_dims, grouping
 from xfelred.ops.statistics import masks
 
 
@@ -33,7 +33,6 @@ def against(
     results: Mapping[str, Any],
     *,
     by: str | xr.DataArray | None,
-    name: str,
 ) -> dict[str, xr.DataArray]:
     """Return results of pixels against one value per frame, over all frame dims.
 
@@ -42,18 +41,17 @@ def against(
     da : DataArray
         Frames without bad pixels.
     values : DataArray
-        On frame dims; looked up by labels.
+        On frame dims, at the labels of `da`.
     results : mapping of str to dtype
     by : str or DataArray, optional
         Groups of frames.
-    name : str
-        What to call `values` in errors.
     """
     dims = frame_dims(da, PIXEL_DIMS)
     groups = grouping(da, by, dims)
+    values = values.drop_vars(list(values.coords))
     labels = xr.DataArray(np.zeros(da.sizes[dims[0]], np.int64), dims=dims[:1])
     found = reduce_frames(
-        Regression(groups.n if groups else 1), da, at_labels(values, da, name),
+        Regression(groups.n if groups else 1), da, values,
         groups.labels if groups else labels,
         dims=dims, results=results, new_dims={GROUP: groups.n if groups else 1},
     )  # fmt: skip

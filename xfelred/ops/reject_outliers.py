@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.bin_labels import bin_labels
 from xfelred.ops.bins import Bins
-from xfelred.ops.shot_values import shot_dims
 from xfelred.provenance import record
+from xfelred.shots import shot_dims
 
 SIGMA_PER_MAD = 1.4826  # of a normal distribution
 

@@ -9,8 +9,13 @@ from math import ceil
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+
+from xfelred.errors import listing
+from xfelred.names import TRAIN
+from xfelred.shots import as_labelled, check_overlap
 
 TrainIDs = NDArray[np.uint64]
 IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
@@ -63,7 +68,7 @@ def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
         Sorted.
     selection : slice, int, sequence, bool array, DataArray, by_id or by_index
         Positions, unless it is ``by_id``. A boolean array has length n; a boolean
-        DataArray has a coordinate ``trainId`` or ``train``.
+        DataArray, or a pandas Series, has the train IDs.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
         return select_ids(train_ids, selection.value)
     if isinstance(selection, ByIndex):
         selection = selection.value
-    if isinstance(selection, xr.DataArray):
+    if isinstance(selection, (xr.DataArray, pd.Series)):
         return select_labelled(train_ids, selection)
     if isinstance(selection, slice):
         return np.sort(train_ids[selection])
@@ -108,16 +113,25 @@ def checked_position(i: int, n: int) -> int:
     return i % n
 
 
-def select_labelled(train_ids: IDs, selection: xr.DataArray) -> IDs:
+def select_labelled(train_ids: IDs, selection: xr.DataArray | pd.Series) -> IDs:
     """Return the train IDs at which a labelled boolean array is True."""
-    for name in ("trainId", "train"):
-        if name in selection.coords and selection.dtype == bool:
-            wanted = selection.coords[name].values[selection.values]
-            return train_ids[np.isin(train_ids, wanted)]
-    raise ValueError(
-        "a DataArray selects trains if it is boolean and has a coordinate 'trainId' or"
-        f" 'train'; got {selection.dtype} with coordinates {list(selection.coords)}"
-    )
+    selection = as_labelled(selection, "the selection")
+    if (
+        selection.dtype != bool
+        or selection.dims != (TRAIN,)
+        or TRAIN not in selection.coords
+    ):
+        raise ValueError(
+            "a DataArray or Series selects trains if it is boolean, with one value and"
+            f" an ID for each train; got {selection.dtype} on"
+            f" {listing(selection.dims)} with coordinates {listing(selection.coords)}"
+        )
+    known = selection.coords[TRAIN].values
+    check_overlap(
+        np.isin(train_ids, known), pd.Index(known), pd.Index(train_ids), dim=TRAIN,
+        name="the selection",
+    )  # fmt: skip
+    return train_ids[np.isin(train_ids, known[selection.values])]
 
 
 def select_ids(train_ids: IDs, value: Any) -> IDs:

@@ -135,8 +135,8 @@ class ShotRun(Planning):
         roi : slice, int or tuple of these, optional
             Pixels of each module to read.
         fill_value : scalar, optional
-            What was not recorded; by default NaN; integers in which something is missing
-            become floating for that, and ``stored_dtype`` tells what they were.
+            What was not recorded; by default NaN; integers in which something is
+            missing become floating for that, and ``stored_dtype`` tells what they were.
         astype : dtype, optional
             Cast to this while reading.
         bad_pixels : {"apply", "keep", None}, optional

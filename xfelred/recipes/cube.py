@@ -15,12 +15,12 @@ from xfelred import ops as ops
 from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
 from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
 from xfelred.ops.bin_labels import Labels, bin_labels
-from xfelred.ops.shot_values import shot_dims
 from xfelred.provenance import record
 from xfelred.recipes.cube_detectors import constants_of, detector_frames
 from xfelred.recipes.cube_outputs import assembled, processed
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
+from xfelred.shots import shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
 RESULTS = ("sum", "count", "mean", "var", "sem")

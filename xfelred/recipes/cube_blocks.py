@@ -23,10 +23,10 @@ from xfelred.lazy.binned import BinStatistics
 from xfelred.names import BIN, TRAIN
 from xfelred.ops.bin_frames import Options, n_frames, prepared, quantities_of
 from xfelred.ops.bin_labels import Labels, bin_labels
-from xfelred.ops.shot_values import shot_dims
 from xfelred.recipes.cube import RESULTS, CubePlan
 from xfelred.recipes.cube_state import BinSums, Rows
 from xfelred.recipes.manifest import Block
+from xfelred.shots import shot_dims
 
 SPREAD = ("var", "sem")
 # Sums of a block that are larger than this are made for several blocks at once, until

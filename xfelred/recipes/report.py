@@ -21,7 +21,6 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.ops.companions import matching
-from xfelred.ops.shot_values import at_shots, shot_dims
 from xfelred.products.cube_report import (
     DIFFERENCE,
     CubeReport,
@@ -38,6 +37,7 @@ from xfelred.recipes.cube_detectors import NOISE, constants_of, corrected, raw_f
 from xfelred.recipes.cube_outputs import IMAGE_INDEX, assembled
 from xfelred.recipes.models import DetectorSpec, ThresholdSpec
 from xfelred.recipes.units import DELAY
+from xfelred.shots import at_shots, shot_dims
 
 N_SHOTS = 100  # of which pixels are counted
 FEW = 10  # pulses of a train
