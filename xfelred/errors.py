@@ -106,6 +106,10 @@ class GeometryMismatchError(XfelredError, ValueError):
     """A geometry does not fit the modules or pixels of the data."""
 
 
+class SumOverflowError(XfelredError, OverflowError):
+    """A sum of integers does not fit the integers of the result."""
+
+
 class OutputExistsError(XfelredError, FileExistsError):
     """A product would replace something, or continue something unfinished."""
 

@@ -48,7 +48,7 @@ def test_agipd_stages_are_told_by_thresholds_of_every_cell(agipd_raw_run, no_com
     signal, gain_plane = (frames.isel(data_gain=i) for i in (0, 1))
     apart = ops.calibrate(signal, constants, kind="agipd", gain_plane=gain_plane)
     np.testing.assert_array_equal(apart.values, want)
-    index = xr.DataArray(stage.astype("u1"), dims=out.dims)
+    index = out.copy(data=stage.astype("u1"))
     given = ops.calibrate(signal, constants, kind="agipd", gain_index=index)
     np.testing.assert_array_equal(given.values, want)
     mean = ops.statistics(out, which=("mean",))["mean"]

@@ -134,7 +134,7 @@ def test_frames_of_a_stack_have_their_own_bad_pixels_and_may_have_no_ring():
     bad = np.zeros(da.shape, bool)
     bad[1] = True
     bad[2, :, 66:] = True
-    given = xr.DataArray(bad, dims=DIMS)
+    given = xr.DataArray(bad, da.coords, DIMS)
     da = da.copy(data=np.where(bad, 1e5, da))
     da[3] = np.random.default_rng(0).poisson(5, SHAPE)
     out = fit_ring(da, GUESS, bad_pixels=given).compute()

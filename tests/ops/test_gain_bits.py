@@ -118,7 +118,7 @@ def below_by_hand(frame, group, cut, ignored):
 def test_common_mode_below_a_cut(chunks, kind, group):
     da = frames(chunks, shape=(2, 6, 8), missing=0.05)
     rng = np.random.default_rng(1)
-    flags = xr.DataArray(rng.random(da.shape) < 0.2, dims=da.dims)
+    flags = xr.DataArray(rng.random(da.shape) < 0.2, da.coords, da.dims)
     bad = bad_pixels((2, 6, 8))
     found = ops.subtract_common_mode_below(
         da, kind, cut=1002, switched=flags, bad_pixels=bad,

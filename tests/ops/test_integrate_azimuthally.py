@@ -273,7 +273,7 @@ def bad_map():
             np.concatenate([bad[::-1], bad]), {"module": [8, 3, 1, 2]}, DIMS[2:]
         ),
         lambda bad: xr.DataArray(bad, dims=DIMS[2:]).transpose(..., "module"),
-        lambda bad: xr.DataArray(np.broadcast_to(bad, SHAPE), dims=DIMS),
+        lambda bad: frames(None).copy(data=np.broadcast_to(bad, SHAPE)),
     ],
     ids=["array", "dims", "lazy", "labels", "more modules", "order", "frames"],
 )

@@ -112,7 +112,7 @@ def test_integers_are_exact_and_their_sum_is_an_integer():
 def test_bad_pixels_are_left_out(values, kind):
     rng = np.random.default_rng(3)
     if "frame" in kind:
-        bad = xr.DataArray(rng.random(values.shape) < 0.3, dims=DIMS)
+        bad = frames_of(values).copy(data=rng.random(values.shape) < 0.3)
         full = bad.values
     else:
         bad = xr.DataArray(rng.random((3, 4, 6)) < 0.3, dims=DIMS[2:])
@@ -131,7 +131,7 @@ def test_bad_pixels_are_left_out(values, kind):
 
 def test_bad_pixels_of_integers_are_left_out():
     x = np.arange(7 * 5 * 3 * 4 * 6, dtype="u2").reshape(7, 5, 3, 4, 6)
-    bad = xr.DataArray(np.zeros(x.shape, bool), dims=DIMS)
+    bad = xr.zeros_like(frames_of(x), bool).compute()
     bad[2] = True
     got = ops.statistics(
         frames_of(x), bad_pixels=bad, which=("mean", "count")

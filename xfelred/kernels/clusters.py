@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.per_frame import listed
+
 # Rows of a result; the last holds the number of clusters in its first column.
 ENERGY, ROW, COLUMN, MODULE, SEED_ROW, SEED_COLUMN, N_PIXELS, SQUARE, COUNT = range(9)
 N_QUANTITIES = 9
@@ -144,16 +146,8 @@ def find_clusters(
         `PADDING` behind the last cluster. The row `COUNT` has in its first column the
         number of clusters that were found, which may be more than there is room for.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    whole = (1,) * (3 - n_core) + core
-    if frames.dtype == np.float16 or not frames.dtype.isnative:
-        frames = frames.astype(np.result_type(frames.dtype.newbyteorder("="), "f4"))
-    flat = np.ascontiguousarray(frames.reshape(-1, *whole))
-    bad = np.zeros((1, *whole), bool)
-    for mask in masks:
-        per_frame = max(mask.shape[: len(lead)], default=1) > 1
-        shape = (*(lead if per_frame else (1,) * len(lead)), *core)
-        bad = bad | np.broadcast_to(mask != 0, shape).reshape(-1, *whole)
+    lead = frames.shape[: frames.ndim - n_core]
+    flat, bad = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES, max_clusters))
     out[:] = np.array(PADDING)[:, np.newaxis]
     search_frames(

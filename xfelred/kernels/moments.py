@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import SumOverflowError
 from xfelred.kernels.memory import is_uniform, page_backed
 from xfelred.kernels.statistics import (
     TILE,
@@ -92,13 +93,13 @@ def along_rows(
     a, r = x.shape
     fold = empty_state((a, LANES), x.dtype, needs)
     full = r - r % LANES
-    add(x[:, :full].reshape(a, -1, LANES), fold)
+    add(x[:, :full].reshape(a, full // LANES, LANES), fold)
     lanes = [
         {k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()}
         for i in range(LANES)
     ]
     rest = empty_state((a,), x.dtype, needs)
-    add(x[:, full:].reshape(a, -1, 1), rest)
+    add(x[:, full:].reshape(a, r - full, 1), rest)
     now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
     if state is None:
         return now
@@ -215,6 +216,32 @@ def added(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.int64]:
         total = np.int64(one.flat[0]) + np.int64(two.flat[0])
         return np.broadcast_to(total, one.shape)
     return one.astype(np.int64) + two
+
+
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of a sum: int64 of integers, but float64 of uint64.
+
+    Two numbers of 64 bits without a sign may not fit int64 any more.
+    """
+    whole = dtype.kind in "bi" or (dtype.kind == "u" and dtype.itemsize < 8)
+    return np.dtype(np.int64 if whole else np.float64)
+
+
+def whole_sums(sums: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return sums of integers as int64.
+
+    Raises
+    ------
+    SumOverflowError
+        If one does not fit.
+    """
+    rounded = np.rint(sums)
+    if rounded.size and not np.abs(rounded).max() < 2.0**63:
+        raise SumOverflowError(
+            f"a sum of integers is {np.nanmax(np.abs(rounded)):.6g}, more than int64"
+            " holds; convert first: .astype('float64')"
+        )
+    return rounded.astype(np.int64)
 
 
 def result(state: State, name: str, ddof: int) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -71,3 +73,37 @@ def minus_region(
         if values.size:
             out[i] = out[i] - out.dtype.type(np.median(values))
     return out
+
+
+def listed(
+    frames: NDArray[Any], masks: Sequence[NDArray[Any]], n_core: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return frames one after the other, in a dtype that numba knows, and bad pixels.
+
+    Parameters
+    ----------
+    frames : real (..., [module,] slow_scan, fast_scan)
+    masks : sequence of bool or integer (..., [module,] slow_scan, fast_scan)
+        Non-zero is bad; axes may have length 1.
+    n_core : int
+        Number of pixel axes, 2 or 3.
+
+    Returns
+    -------
+    frames : real (frame, module, slow_scan, fast_scan)
+    bad : bool (frame or 1, module, slow_scan, fast_scan)
+        One for all frames unless a mask differs between them.
+    """
+    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
+    whole = (1,) * (3 - n_core) + core
+    if frames.dtype == np.float16 or not frames.dtype.isnative:
+        frames = frames.astype(np.result_type(frames.dtype.newbyteorder("="), "f4"))
+    flat = np.ascontiguousarray(frames.reshape(prod(lead), *whole))
+    bad = np.zeros((1, *whole), bool)
+    for mask in masks:
+        # An empty selection has masks of length 0, which is not one for all frames.
+        per_frame = any(n != 1 for n in mask.shape[: len(lead)])
+        shape = lead if per_frame else (1,) * len(lead)
+        each = np.broadcast_to(mask != 0, (*shape, *core))
+        bad = bad | each.reshape(prod(shape), *whole)
+    return flat, bad

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.per_frame import listed
+
 SUM, MEAN, MAX, COM_SLOW, COM_FAST, N_SATURATED = range(6)
 N_QUANTITIES = 6
 
@@ -113,16 +115,8 @@ def roi(
         Sum; mean over all pixels, bad ones as 0; maximum; centre along slow_scan and
         fast_scan as positions in the region; number of saturated pixels.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    whole = (1,) * (3 - n_core) + core
-    if frames.dtype == np.float16 or not frames.dtype.isnative:
-        frames = frames.astype(np.result_type(frames.dtype.newbyteorder("="), "f4"))
-    flat = np.ascontiguousarray(frames.reshape(-1, *whole))
-    bad = np.zeros((1, *whole), bool)
-    for mask in masks:
-        per_frame = max(mask.shape[: len(lead)], default=1) > 1
-        shape = (*(lead if per_frame else (1,) * len(lead)), *core)
-        bad = bad | np.broadcast_to(mask != 0, shape).reshape(-1, *whole)
+    lead = frames.shape[: frames.ndim - n_core]
+    flat, bad = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES))
     add_regions(flat, bad, int(len(bad) > 1), low, high, saturation, out)
     return out.reshape(*lead, N_QUANTITIES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Regression:
         value = np.broadcast_to(x, lead).ravel()
         label = np.broadcast_to(labels, lead).ravel()
         shape = tuple(y.shape[i] for i in kept)
-        frames = y.transpose((*axes, *kept)).reshape(len(label), -1)
+        frames = y.transpose((*axes, *kept)).reshape(len(label), prod(shape))
         if state is None:
             state = {"shape": np.array(shape, np.int64)}
         groups = grouped({k: v for k, v in state.items() if k != "shape"})

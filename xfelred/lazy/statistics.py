@@ -61,7 +61,7 @@ class Statistics:
         """Return one statistic."""
         value = moments.result(state, result, self.ddof)
         if result == "sum" and self.integer:
-            return np.rint(value).astype(np.int64)
+            return moments.whole_sums(value)
         if result in ("min", "max") and self.integer:
             return value.astype(np.float64, copy=False)
         return value

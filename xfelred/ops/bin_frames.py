@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from xfelred.errors import ConfigError, did_you_mean
 from xfelred.kernels.bin_moments import FEW, number_of_each
+from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.binned import BinStatistics
 from xfelred.names import AVAILABLE, BIN, LONG_NAME, RECORDED, UNITS
 from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.ops.bins import Bins
+from xfelred.ops.statistics import as_whole
 from xfelred.provenance import record
 from xfelred.shots import shot_dims
 
@@ -240,7 +242,7 @@ def quantities_of(
     labels : Labels
     options : Options
     """
-    found = finished(found, frames, options, array.dtype.kind in "biu")
+    found = finished(found, frames, options, sum_dtype(array.dtype).kind == "i")
     unit = str(array.attrs.get(UNITS, ""))
     out = {}
     for quantity in options.quantities:
@@ -300,7 +302,7 @@ def finished(
     """Return the quantities as they are to be for integers, and where frames count."""
     out = dict(found)
     if "sum" in out and integer and not options.compat:
-        out["sum"] = out["sum"].round().astype(np.int64)
+        out["sum"] = as_whole(out["sum"])
     if "count" in options.quantities:
         if not options.skipna:
             out["count"] = frames.astype(np.int64)

@@ -158,9 +158,7 @@ def bad_pixels_apart(
     known |= set(getattr(pedestal, "dims", ()))
     if set(bad_pixels.dims) <= known:
         return bad_pixels, None
-    return xr.zeros_like(bad_pixels.isel(dict.fromkeys(bad_pixels.dims, 0)), bool), (
-        bad_pixels
-    )
+    return xr.DataArray(False), (bad_pixels)
 
 
 def noise_of(found: dict[str, xr.DataArray], common_mode: Any) -> xr.DataArray:

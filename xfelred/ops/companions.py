@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
-from xfelred.names import AVAILABLE, BAD_PIXELS, RECORDED
+from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, RECORDED, TRAIN
+from xfelred.shots import SHOT_DIMS, same_frames
 
 
 def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
@@ -66,6 +68,14 @@ def matching(
                     f"{name} has no labels for its {companion.sizes[d]} {d}, of which"
                     f" {da[d].values} is in the data; give it the coordinate {d!r}"
                 )
+            if d in SHOT_DIMS and d in da.indexes:
+                warnings.warn(
+                    f"{name} has no {d} IDs; its frames are taken in the order of the"
+                    f" data. Give it the coordinate {d!r}",
+                    stacklevel=4,
+                )
+            if d == FRAME and TRAIN in da.coords:
+                companion = same_frames(companion, da, name)
             continue
         if picked(da, d) or d in da.indexes:
             wanted = da[d].values

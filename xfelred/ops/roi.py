@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError
 from xfelred.kernels import roi as kernel
+from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
 from xfelred.ops.companions import on_pixels, unrecorded
@@ -175,7 +176,7 @@ def described(packed: xr.DataArray, da: xr.DataArray, saturated: bool) -> xr.Dat
     com = one(slice(kernel.COM_SLOW, kernel.COM_FAST + 1), np.float64, "pixel",
               "centre of the region, positions inside it")  # fmt: skip
     com = com.rename({QUANTITY: COM_AXIS}).assign_coords({COM_AXIS: [SLOW, FAST]})
-    total: Any = np.int64 if da.dtype.kind in "iub" else np.float64
+    total = sum_dtype(da.dtype)
     found = {
         "sum": one(kernel.SUM, total, unit, "sum of the region"),
         "mean": one(kernel.MEAN, np.float64, unit, "mean of the region, bad as 0"),

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from xfelred.kernels import moments
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import BinStatistics, Statistics, map_frames, reduce_frames
 from xfelred.names import AVAILABLE, GROUP, LONG_NAME, RECORDED, TRAIN, UNITS
@@ -58,26 +60,29 @@ def statistics(
     Dataset
         One lazy variable per name over the dims that stay, behind the dim of `by` with
         its values in increasing order: float64, but ``count`` is
-        int64, ``sum`` of integers is int64, and extremes of float data keep their dtype
-        (half precision becomes float32). Pixels without a value are NaN with count 0
-        and sum 0. Computing one variable does only the work that it needs.
+        int64, ``sum`` of integers is int64 (uint64: float64), and extremes of float
+        data keep their dtype (half precision becomes float32). Pixels without a
+        value are NaN with count 0 and sum 0. Computing one variable does only the work
+        that it needs.
 
     Raises
     ------
     ValueError
         If a dim or a statistic is unknown or `bad_pixels` does not fit.
+    SumOverflowError
+        When computing, if a sum of integers does not fit int64.
 
     Notes
     -----
     Deviations from a pivot are summed in float64 and states are combined pairwise
     (Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115). Frames that were
     not recorded (coordinates `available`, `recorded`) are left out whatever their fill
-    value. Integers are exact up to 2**53.
+    value. Integers are exact up to 2**53, sums of int64 to the last digit.
     """
     dims = checked_dims(da, dim, which)
     groups = grouping(da, by, dims)
     companions, senses = masks(da, bad_pixels)
-    integer = da.dtype.kind in "iub"
+    integer = moments.sum_dtype(da.dtype).kind == "i"
     array = da.astype(np.uint8) if da.dtype == bool else da
     single = np.result_type(array.dtype.newbyteorder("="), np.float32)
     extreme = single if array.dtype.kind == "f" else np.float64
@@ -90,7 +95,11 @@ def statistics(
     wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
     if groups is None:
         reduction = Statistics(senses, int(ddof), integer)
+        if wide := "sum" in wanted and array.dtype == np.int64:
+            del wanted["sum"]
         found = reduce_frames(reduction, array, *companions, dims=dims, results=wanted)
+        if wide:
+            found["sum"] = exact_sum(reduction, array, companions, dims)
     else:
         found = in_groups(
             array, companions, senses, groups, dims=dims, results=wanted, ddof=int(ddof)
@@ -154,7 +163,7 @@ def in_groups(
     ddof: int,
 ) -> dict[str, xr.DataArray]:
     """Return statistics of every group of frames."""
-    integer = array.dtype.kind in "iub"
+    integer = moments.sum_dtype(array.dtype).kind == "i"
     if companions:
         kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
         array = map_frames(not_a_number, array, *companions, senses=senses, dtype=kind)
@@ -164,8 +173,44 @@ def in_groups(
         new_dims={GROUP: groups.n},
     )  # fmt: skip
     if "sum" in found and integer:
-        found["sum"] = found["sum"].round().astype(np.int64)
+        found["sum"] = as_whole(found["sum"])
     return {name: groups.first(value, GROUP) for name, value in found.items()}
+
+
+def exact_sum(
+    reduction: Statistics,
+    array: xr.DataArray,
+    companions: list[xr.DataArray],
+    dims: tuple[str, ...],
+) -> xr.DataArray:
+    """Return the sum of int64, whose digits float64 does not hold, as two halves."""
+    halves = [
+        reduce_frames(
+            reduction, map_frames(half_of, array, part=part, dtype=np.int64),
+            *companions, dims=dims, results={"sum": np.int64},
+        )["sum"]
+        for part in ("high", "low")
+    ]  # fmt: skip
+    return map_frames(joined_halves, *halves, name="exact_sum", dtype=np.int64)
+
+
+def half_of(x: NDArray[np.int64], *, part: str) -> NDArray[np.int64]:
+    """Return the upper or the lower 32 bits of numbers: ``high * 2**32 + low``."""
+    return x >> 32 if part == "high" else x & 0xFFFFFFFF
+
+
+def joined_halves(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ``high * 2**32 + low``; SumOverflowError if int64 does not hold it."""
+    moments.whole_sums(high * np.float64(2**32) + low)
+    return (high << 32) + low
+
+
+def as_whole(sums: xr.DataArray) -> xr.DataArray:
+    """Return sums of integers as int64; an error where one does not fit."""
+    if sums.chunks is None:
+        return sums.copy(data=moments.whole_sums(sums.values))
+    lazy = sums.data.map_blocks(moments.whole_sums, dtype=np.int64)
+    return sums.copy(data=lazy)
 
 
 def labelled(value: xr.DataArray, name: str, da: xr.DataArray) -> xr.DataArray:

@@ -110,10 +110,9 @@ def taking_part(
     da: xr.DataArray, cut: float, masks: Sequence[xr.DataArray | None]
 ) -> xr.DataArray:
     """Return which pixels take part, bool (...)."""
-    out = map_frames(
+    return map_frames(
         below, da, *companions(da, masks), name="below", dtype=bool, cut=float(cut)
     )
-    return out.reset_coords(drop=True).drop_vars(list(out.indexes))
 
 
 def subtract_region(

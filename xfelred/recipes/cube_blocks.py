@@ -18,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.kernels.memory import page_backed
+from xfelred.kernels.moments import sum_dtype, whole_sums
 from xfelred.lazy import reduce_frames
 from xfelred.lazy.binned import BinStatistics
 from xfelred.names import BIN, TRAIN
@@ -83,8 +84,7 @@ class DetectorShots:
     @property
     def sum_dtype(self) -> np.dtype[Any]:
         """Dtype of sums."""
-        whole = self.array.dtype.kind in "biu"
-        return np.dtype(np.int64 if whole else np.float64)
+        return sum_dtype(self.array.dtype)
 
     @cached_property
     def trains(self) -> NDArray[Any]:
@@ -256,7 +256,7 @@ def bin_sums(part: DetectorShots, found: Mapping[str, Any]) -> BinSums:
     if count is not None and (count == each).all():
         count = None
     if part.sum_dtype.kind == "i":
-        total = np.rint(total, out=total).astype(np.int64)
+        total = whole_sums(total)
     if squares is not None:
         squares *= each if count is None else count
         if count is not None:
