@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
-from xfelred.names import AVAILABLE, BAD_PIXELS, RECORDED
+from xfelred.names import AVAILABLE, BAD_PIXELS, PIXEL_DIMS, RECORDED
 
 
 def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
@@ -106,16 +106,31 @@ def on_pixels(
     bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        values = np.asarray(bad_pixels)
-        shape = tuple(da.sizes[d] for d in dims)
-        if values.shape not in {shape, shape[-2:]}:
-            raise GeometryMismatchError(
-                f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
-                f" DataArray with dims {dims}"
-            )
-        bad_pixels = xr.DataArray(values, dims=dims[-values.ndim :])
-    return checked_bad_pixels(matching(bad_pixels, da))
+    return checked_bad_pixels(matching(labelled(bad_pixels, da, dims, BAD_PIXELS), da))
+
+
+def on_frames(
+    values: xr.DataArray | ArrayLike, da: xr.DataArray, name: str
+) -> xr.DataArray:
+    """Return numbers of pixels, frames or both at the labels of the data."""
+    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    return matching(labelled(values, da, dims, name), da, name)
+
+
+def labelled(
+    values: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...], name: str
+) -> xr.DataArray:
+    """Return an array with the dims of the pixels, if it has none."""
+    if isinstance(values, xr.DataArray):
+        return values
+    values = np.asarray(values)
+    shape = tuple(da.sizes[d] for d in dims)
+    if values.shape not in {shape, shape[-2:]}:
+        raise GeometryMismatchError(
+            f"{name} has shape {values.shape}, the data have {shape}; give a"
+            f" DataArray with dims {dims}"
+        )
+    return xr.DataArray(values, dims=dims[-values.ndim :])
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
