@@ -259,8 +259,10 @@ def from_crystfel(
 
     `clen` (m), `energy` and `wavelength` win over the file, and are needed where it
     only names a place in the data. Modules glued along slow_scan are taken apart in
-    `locate` and `ops.assemble`, as the data have them. Bad regions are in the property
-    `bad_pixels`, to be given to operations; nothing applies them by itself.
+    `locate` and `ops.assemble`, as the data have them. The distance is that of the
+    pixels, clen + coffset. Bad regions, panels with `no_index` and `mask_edge_pixels`
+    are in the property `bad_pixels`, to be given to operations; nothing applies them by
+    itself. A warning names what is not understood, and masks that are kept elsewhere.
     """
     given = photon_energy(energy, wavelength)
     file = crystfel.read_crystfel(path, clen=clen, energy=given)
@@ -270,7 +272,7 @@ def from_crystfel(
         modules=file.modules if modules is None else as_numbers(modules),
         energy=file.energy,
         distance=file.distance,
-        bad=crystfel.bad_pixels(file),
+        bad=file.bad,
         handedness=LABORATORY_AXES,
         groups=file.groups,
     )
