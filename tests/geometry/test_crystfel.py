@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred.errors import InconsistentDataError, MissingConstantError
+from xfelred.errors import (
+    GeometryMismatchError,
+    InconsistentDataError,
+    MissingConstantError,
+)
 from xfelred.geometry import Geometry, locate
 from xfelred.geometry.crystfel import read_crystfel
 
@@ -402,3 +406,50 @@ def test_modules_glued_along_slow_scan_are_taken_apart(shared):
         for axis, name in ((0, "x_um"), (1, "y_um")):
             ours = apart.centres[axis, m] - half[axis]
             np.testing.assert_allclose(ours * 1e6, golden[name][m], rtol=0, atol=0.5)
+
+
+STACK = "clen = 0.1\nres = 10000\n" + "".join(
+    f"m{k}/min_fs = 0\nm{k}/max_fs = 5\nm{k}/min_ss = {4 * k}\n"
+    f"m{k}/max_ss = {4 * k + 3}\nm{k}/corner_x = {10 * k}\nm{k}/corner_y = {-k}\n"
+    f"badm{k}/panel = m{k}\nbadm{k}/min_fs = {k}\nbadm{k}/max_fs = {k}\n"
+    f"badm{k}/min_ss = {4 * k}\nbadm{k}/max_ss = {4 * k + 1}\n"
+    for k in range(3)
+)
+
+
+def test_stacked_modules_may_be_numbered(write):
+    plain = Geometry.from_crystfel(write(STACK))
+    geometry = Geometry.from_crystfel(write(STACK), modules=[4, 7, 2])
+    assert geometry.shape == (3, 4, 6)
+    assert geometry.modules == (4, 7, 2)
+    np.testing.assert_array_equal(geometry.x[1], plain.x[0, 4:8])
+    np.testing.assert_array_equal(geometry.bad_pixels.sel(module=2), plain.bad[0, 8:])
+    values = np.zeros((2, 4, 6))
+    coords = {"module": [2, 4]}
+    da = xr.DataArray(values, coords, ("module", "slow_scan", "fast_scan"))
+    located = locate(da, geometry)
+    whole = locate(da.isel(module=[0, 1, 1]).assign_coords(module=[1, 2, 3]), plain)
+    for module, row in ((2, 2), (4, 0)):
+        np.testing.assert_array_equal(
+            located.two_theta.sel(module=module), whole.two_theta[row]
+        )
+
+
+def test_stacked_modules_without_numbers_need_the_order_of_the_stack(write):
+    plain = Geometry.from_crystfel(write(STACK))
+    da = xr.DataArray(
+        np.zeros((3, 4, 6)),
+        {"module": [1, 3, 2]},
+        ("module", "slow_scan", "fast_scan"),
+    )
+    with pytest.raises(GeometryMismatchError, match=r"order 1, 3, 2; .*modules="):
+        locate(da, plain)
+    with pytest.raises(GeometryMismatchError, match="numbers of all its modules"):
+        locate(da.isel(module=[0, 2]), plain)
+
+
+@pytest.mark.parametrize(("modules", "says"), [(6, "would cut .* m0"), (5, "modules=")])
+def test_stack_is_not_cut_through_panels(write, modules, says):
+    text = STACK.replace("m0/max_ss = 3", "m0/max_ss = 2") if modules == 5 else STACK
+    with pytest.raises(GeometryMismatchError, match=says):
+        Geometry.from_crystfel(write(text), modules=range(modules))

@@ -258,24 +258,28 @@ def from_crystfel(
     """Read a CrystFEL geometry file (.geom).
 
     `clen` (m), `energy` and `wavelength` win over the file, and are needed where it
-    only names a place in the data. Modules glued along slow_scan are taken apart in
-    `locate` and `ops.assemble`, as the data have them. The distance is that of the
-    pixels, clen + coffset. Bad regions, panels with `no_index` and `mask_edge_pixels`
-    are in the property `bad_pixels`, to be given to operations; nothing applies them by
-    itself. A warning names what is not understood, and masks that are kept elsewhere.
+    only names a place in the data. Modules stacked along slow_scan are taken apart as
+    the data have them, all of them in their order; with `modules`, the hardware numbers
+    of all, at once, so that any of them are found by number. The distance is that of
+    the pixels, clen + coffset.
+
+    Bad regions, panels with `no_index` and `mask_edge_pixels` are in the property
+    `bad_pixels`, to be given to operations; nothing applies them by itself. A warning
+    names what is not understood, and masks that are kept elsewhere.
     """
     given = photon_energy(energy, wavelength)
     file = crystfel.read_crystfel(path, clen=clen, energy=given)
-    return cls(
+    out = cls(
         file.shape,
         file.panels,
-        modules=file.modules if modules is None else as_numbers(modules),
+        modules=file.modules,
         energy=file.energy,
         distance=file.distance,
         bad=file.bad,
         handedness=LABORATORY_AXES,
         groups=file.groups,
     )
+    return out if modules is None else out.numbered(as_numbers(modules) or ())
 
 
 def from_extra_geom(

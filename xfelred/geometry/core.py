@@ -209,6 +209,34 @@ class Geometry:
             bad=None if self.bad is None else self.bad[order],
         )
 
+    def numbered(self, modules: tuple[int, ...]) -> Geometry:
+        """Return the geometry with hardware numbers for its modules.
+
+        Modules that are stacked along slow_scan are taken apart.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If there are more or fewer modules, or a panel would be cut.
+        """
+        n_modules, n_slow, n_fast = self.known_shape
+        n = len(modules)
+        if n_modules == 1 < n and n_slow % n == 0:
+            rows = n_slow // n
+            crossing = [
+                panel.name or f"rows {panel.slow[0]} to {panel.slow[1] - 1}"
+                for panel in self.panels
+                if panel.slow[0] // rows != (panel.slow[1] - 1) // rows
+            ]
+            if not crossing:
+                apart = self.with_shape((n, rows, n_fast))
+                return replace(apart, modules=modules)
+            raise GeometryMismatchError(
+                f"modules={listing(modules, 20)} would cut the {n_slow} rows of the"
+                f" geometry into {n} of {rows}, through panels {listing(crossing)}"
+            )
+        return replace(self, modules=modules)
+
     def with_shape(self, shape: Shape) -> Geometry:
         """Return the same pixels as an array of `shape`.
 

@@ -9,7 +9,15 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
-from xfelred.names import AVAILABLE, BAD_PIXELS, PIXEL_DIMS, RECORDED
+from xfelred.geometry.locate import check_ascending
+from xfelred.names import (
+    AVAILABLE,
+    BAD_PIXELS,
+    MODULE,
+    PIXEL_DIMS,
+    RECORDED,
+    SLOW,
+)
 
 
 def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
@@ -38,6 +46,7 @@ def matching(
         Dims among those of `da`. Where both have labels for a dim, such as module
         numbers, it is looked up by them. It may also have a dim of which one element
         of `da` was selected, as in ``da.sel(module=3)``: it takes that one then.
+        Modules that are stacked along ``slow_scan``, without labels, are taken apart.
     da : DataArray
     name : str, optional
         What to call the companion in errors.
@@ -52,6 +61,7 @@ def matching(
     GeometryMismatchError
         If a dim, a label or a length does not fit.
     """
+    companion = taken_apart(companion, da, name)
     extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
     if extra:
         raise GeometryMismatchError(
@@ -80,6 +90,33 @@ def matching(
             f" {listing(wrong)}: select the same, or label the modules"
         )
     return out.reset_coords(drop=True).drop_vars(list(out.indexes), errors="ignore")
+
+
+def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return a companion with the modules of the data, if they are stacked in it.
+
+    Files of geometry and masks may hold all modules as one, along ``slow_scan``.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If the data's modules are not in ascending order: the stack has no numbers.
+    """
+    if not {MODULE, SLOW} <= set(da.dims) or SLOW not in companion.dims:
+        return companion
+    n_modules, n_slow = da.sizes[MODULE], da.sizes[SLOW]
+    one = companion.sizes.get(MODULE, 1) == 1 and MODULE not in companion.coords
+    stacked = n_modules > 1 and companion.sizes[SLOW] == n_modules * n_slow
+    if not one or not stacked or SLOW in companion.coords:
+        return companion
+    check_ascending(da, name)
+    flat = companion.isel({MODULE: 0}) if MODULE in companion.dims else companion
+    dims = [d for d in flat.dims if d != SLOW]
+    ordered = flat.transpose(SLOW, *dims).variable
+    apart = ordered.data.reshape(n_modules, n_slow, *ordered.shape[1:])
+    return xr.DataArray(
+        apart, {d: flat[d] for d in dims if d in flat.coords}, (MODULE, SLOW, *dims)
+    )
 
 
 def picked(da: xr.DataArray, dim: Any) -> bool:
@@ -125,7 +162,8 @@ def labelled(
         return values
     values = np.asarray(values)
     shape = tuple(da.sizes[d] for d in dims)
-    if values.shape not in {shape, shape[-2:]}:
+    stack = (int(np.prod(shape[:-1])), shape[-1])
+    if values.shape not in {shape, shape[-2:], stack if MODULE in dims else shape}:
         raise GeometryMismatchError(
             f"{name} has shape {values.shape}, the data have {shape}; give a"
             f" DataArray with dims {dims}"
