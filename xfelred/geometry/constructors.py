@@ -19,7 +19,7 @@ from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, Shape, find_panels, vector
 from xfelred.geometry.pixels import Values, as_numbers, numbers_of, stacked, tilted
-from xfelred.geometry.poni import Poni, read_poni
+from xfelred.geometry.poni import Poni
 
 if TYPE_CHECKING:
     from xfelred.geometry.core import Geometry
@@ -79,32 +79,6 @@ def flat(
         distance=plane.distance,
         handedness=IMAGE_AXES,
     )
-
-
-def from_poni(
-    cls: type[Geometry],
-    path: str | Path,
-    shape: Sequence[int] | None = None,
-    *,
-    energy: float | None = None,
-    wavelength: float | None = None,
-) -> Geometry:
-    """Read a PONI file of pyFAI (versions 1, 2 and 2.1, with rotations).
-
-    `shape` is (slow, fast); by default that of the data in `locate`. `energy` or
-    `wavelength` win over the file.
-    """
-    plane = read_poni(path)
-    given = photon_energy(energy, wavelength)
-    out = cls(
-        None,
-        energy=plane.energy if given is None else given,
-        distance=plane.distance,
-        handedness=IMAGE_AXES,
-        poni=plane,
-    )
-    known = plane.shape if shape is None else tuple(shape)[-2:]
-    return out if known is None else out.with_shape((1, int(known[0]), int(known[1])))
 
 
 def from_positions(

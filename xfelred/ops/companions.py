@@ -46,7 +46,8 @@ def matching(
         Dims among those of `da`. Where both have labels for a dim, such as module
         numbers, it is looked up by them. It may also have a dim of which one element
         of `da` was selected, as in ``da.sel(module=3)``: it takes that one then.
-        Modules that are stacked along ``slow_scan``, without labels, are taken apart.
+        Modules that are stacked along ``slow_scan``, without labels, are taken apart; a
+        single one, without a label, serves data without modules.
     da : DataArray
     name : str, optional
         What to call the companion in errors.
@@ -102,10 +103,12 @@ def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.Data
     GeometryMismatchError
         If the data's modules are not in ascending order: the stack has no numbers.
     """
+    one = companion.sizes.get(MODULE, 1) == 1 and MODULE not in companion.coords
+    if one and MODULE in companion.dims and MODULE not in {*da.dims, *da.coords}:
+        return companion.isel({MODULE: 0})
     if not {MODULE, SLOW} <= set(da.dims) or SLOW not in companion.dims:
         return companion
     n_modules, n_slow = da.sizes[MODULE], da.sizes[SLOW]
-    one = companion.sizes.get(MODULE, 1) == 1 and MODULE not in companion.coords
     stacked = n_modules > 1 and companion.sizes[SLOW] == n_modules * n_slow
     if not one or not stacked or SLOW in companion.coords:
         return companion
