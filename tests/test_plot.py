@@ -158,6 +158,34 @@ def test_azimuthal_draws_on_the_axes_it_is_given(profiles):
     assert ax.get_yscale() == "log"
 
 
+def legend_of(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_azimuthal_labels_lines_by_what_tells_them_apart(profiles):
+    one_train = profiles.assign_coords(cell=7, train=10_000)
+    assert legend_of(plot.azimuthal(one_train)) == ["pulse 0", "pulse 4", "pulse 8"]
+    bare = one_train.drop_vars("pulse").rename(pulse="run")
+    assert legend_of(plot.azimuthal(bare)) == ["run 0", "run 1", "run 2"]
+    named = legend_of(plot.azimuthal(one_train, label="dark"))
+    assert named == ["dark, pulse 0", "dark, pulse 4", "dark, pulse 8"]
+
+
+def test_azimuthal_labels_frames_by_train_and_pulse_and_sectors_with_their_unit(
+    profiles,
+):
+    frames = profiles.drop_vars("pulse").rename(pulse="frame")
+    frames = frames.assign_coords(
+        train=("frame", [5, 5, 6]), pulse=("frame", [0, 4, 0]), module=3
+    )
+    labels = legend_of(plot.azimuthal(frames))
+    assert labels == ["train 5, pulse 0", "train 5, pulse 4", "train 6, pulse 0"]
+    sectors = profiles.rename(pulse="phi")
+    sectors["phi"] = ("phi", [-2.0943951, 0.0, 2.0943951], {"units": "rad"})
+    labels = legend_of(plot.azimuthal(sectors.assign_coords(train=1)))
+    assert labels == ["phi -2.0944 rad", "phi 0 rad", "phi 2.0944 rad"]
+
+
 def test_azimuthal_of_many_frames_says_what_to_do(profiles):
     with pytest.raises(ValueError, match="select or average frames first"):
         plot.azimuthal(profiles.expand_dims(train=4))

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred.errors import InconsistentDataError, MissingConstantError
+from xfelred.errors import (
+    GeometryMismatchError,
+    InconsistentDataError,
+    MissingConstantError,
+)
 from xfelred.geometry import Geometry, locate
 from xfelred.geometry.crystfel import read_crystfel
 
@@ -216,6 +220,11 @@ def test_modules_may_lie_under_different_paths(write):
         ("b/dim1 = 3", "b/dim1 = 4\nb/dim0 = 1", "differ in dim0, dim1"),
         ("c/clen", "badx/min_x = 3\nc/clen", "bad region 'badx' has min_x"),
         ("c/clen", BAD.replace("= b", "= z") + "c/clen", "unknown panel 'z'"),
+        ("dim2 = ss", "dim4 = ss", "line 8: .*fs on dim3 and ss on dim4"),
+        ("c/clen = 300 mm", "c/no_index = maybe", "no_index = 'maybe'"),
+        ("clen = 0.2 ", "clen = -2 ", "line 2: panel 'b' lies at z = -2 m"),
+        ("res = 20000", "mask_edge_pixels = -1\nres = 20000", "mask_edge_pixels = -1"),
+        ("res = 20000", "mask_edge_pixels = 1.5\nres = 2", "wanted an integer"),
     ],
 )
 def test_faults_are_named_with_file_and_line(write, old, new, message):
@@ -223,6 +232,127 @@ def test_faults_are_named_with_file_and_line(write, old, new, message):
     assert old in text
     with pytest.raises(InconsistentDataError, match=message):
         Geometry.from_crystfel(write(text.replace(old, new)))
+
+
+REGION = "badq/min_fs = 1\nbadq/max_fs = 2\nbadq/min_ss = 0\nbadq/max_ss = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (REGION + "badq/dim1 = 4\n", "badq.*dim1 = 4.*dim1 of panels: 3, 5"),
+        (REGION + "badq/dim7 = 1\n", "badq.*dim7 = 1"),
+        (REGION + "badq/dim1 = five\n", "dim1 = 'five'; wanted a number"),
+        (REGION + "badq/dim1 = 5\nbadq/panel = a\n", "dim1 = 5.*dim1 of panels: 3"),
+        (REGION + "badq/min_x = 1\n", "'badq' has min_fs"),
+        (
+            REGION.replace("= 4", "= -1"),
+            "'badq' holds nothing: min_fs = 1, max_fs = 2, min_ss = 0, max_ss = -1",
+        ),
+        (
+            REGION + "badq/min_x = 0\nbadq/max_x = 1\nbadq/min_y = 0\nbadq/max_y = 1",
+            "'badq' has",
+        ),
+    ],
+)
+def test_bad_regions_that_cannot_be_placed_are_refused(write, lines, message):
+    with pytest.raises(InconsistentDataError, match=message):
+        Geometry.from_crystfel(write(HEAD + PANELS + lines))
+
+
+def test_bad_regions_are_confined_to_the_module_that_they_name(write):
+    text = HEAD + PANELS + REGION
+    every = Geometry.from_crystfel(write(text)).bad_pixels
+    one = Geometry.from_crystfel(write(text + "badq/dim1 = 5\nbadq/dim2 = ss\n"))
+    plain = Geometry.from_crystfel(write(HEAD + PANELS)).bad_pixels
+    expected = plain.copy()
+    expected.loc[{"module": 5}][:5, 1:3] = True
+    np.testing.assert_array_equal(one.bad_pixels, expected)
+    expected.loc[{"module": 3}][:5, 1:3] = True
+    np.testing.assert_array_equal(every, expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "bad"),
+    [("1", True), ("True", True), ("2", True), ("0", False), ("false", False)],
+)
+def test_panels_that_are_not_to_be_used_are_bad(write, value, bad):
+    geometry = Geometry.from_crystfel(write(HEAD + PANELS + f"b/no_index = {value}\n"))
+    expected = Geometry.from_crystfel(write(HEAD + PANELS)).bad_pixels
+    expected[0, 4:10] = bad
+    np.testing.assert_array_equal(geometry.bad_pixels, expected)
+
+
+def test_borders_of_panels_are_bad_by_default_and_by_panel(write):
+    text = HEAD + "mask_edge_pixels = 1\n" + PANELS + "c/mask_edge_pixels = 2\n"
+    bad = Geometry.from_crystfel(write(text + "a/mask_edge_pixels = 0\n")).bad_pixels
+    expected = np.ones((2, 10, 8), dtype=bool)
+    expected[0, :4] = False  # a: no border
+    expected[0, 5:9, 1:7] = False  # b: one pixel of rows 4 to 9
+    expected[1, 2:8, 4:6] = False  # c: two pixels of columns 2 to 7
+    np.testing.assert_array_equal(bad, expected)
+    wide = Geometry.from_crystfel(write(text.replace("= 2\n", "= 3\n")))
+    assert wide.bad_pixels.sel(module=5).all()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("a/mask = /m\n", r"not read: mask = /m \(line 43\)\. Read"),
+        ("a/mask3_badbits = 0x1\n", "mask3_badbits = 0x1"),
+        ("a/flag_morethan = 6e4\n", "flag_morethan = 6e4"),
+        ("a/cofset = 0.1\n", "a/cofset .line 43. Did you mean 'coffset'"),
+        ("a/maks = /m\n", "left out: a/maks"),
+        ("badq/panl = a\n" + REGION, "badq/panl .* Did you mean 'panel'"),
+        ("photon_enrgy = 3\n", "photon_enrgy .* Did you mean 'photon_energy'"),
+        ("coffset = 0.3\n", "coffset .line 43. stand behind all panels"),
+    ],
+)
+def test_a_warning_names_what_is_not_understood_or_not_read(write, lines, said):
+    path = write(HEAD + PANELS + lines)
+    with pytest.warns(UserWarning, match=said) as seen:
+        Geometry.from_crystfel(path)
+    assert len(seen) == 1
+    assert str(path) in str(seen[0].message)
+
+
+def test_a_mask_of_all_panels_is_said_once(write):
+    text = "mask_file = bad.h5\nmask0_data = /mask\nfoo = 1\n" + HEAD + PANELS
+    with pytest.warns(UserWarning, match="geom") as seen:
+        Geometry.from_crystfel(write(text))
+    unknown, masks = (str(w.message) for w in seen)
+    assert unknown.endswith("left out: foo (line 3)")
+    assert "mask_file = bad.h5 (line 1), mask0_data = /mask (line 2)" in masks
+
+
+@pytest.mark.parametrize("shift", [0.58, 0.002])
+def test_distance_counts_the_offsets_of_panels(write, shift):
+    text = ONE.format(head=f"clen = /encoder\ncoffset = {shift}")
+    geometry = Geometry.from_crystfel(write(text), clen=0.7 - shift)
+    assert geometry.distance == pytest.approx(0.7)
+    same = Geometry.flat((4, 4), (-0.5, -0.5), 0.7, 2e-4)
+    da = xr.DataArray(np.zeros((4, 4)), dims=("slow_scan", "fast_scan"))
+    found, right = (locate(da, g).solid_angle for g in (geometry, same))
+    np.testing.assert_allclose(found, right, rtol=1e-9)
+    with pytest.raises(InconsistentDataError, match=r"z = -0.2 m.*clen \+ coffset"):
+        Geometry.from_crystfel(write(text), clen=-0.2 - shift)
+
+
+def test_distance_is_that_of_the_pixels_where_panels_differ(write):
+    two = ONE.format(head="clen = 0.1") + ONE.replace("p/", "q/").format(head="")
+    text = two.replace("q/min_ss = 0", "q/min_ss = 4").replace(
+        "q/max_ss = 3", "q/max_ss = 5"
+    )
+    path = write(text + "p/coffset = 0.3\nq/coffset = 0.6\nq/fs = 0.6x +0.8z\n")
+    geometry = Geometry.from_crystfel(path)
+    assert geometry.distance == pytest.approx(float(np.nanmean(geometry.z)), rel=1e-12)
+    assert geometry.distance == pytest.approx(0.5, abs=1e-3)
+
+
+def test_camera_length_that_is_missing_names_the_offset_it_is_added_to(write):
+    path = write(ONE.format(head="coffset = 0.58"))
+    with pytest.raises(MissingConstantError, match=r"no clen.*coffset = 0.58 is added"):
+        Geometry.from_crystfel(path)
 
 
 def test_file_without_panels_is_refused(write):
@@ -276,3 +406,50 @@ def test_modules_glued_along_slow_scan_are_taken_apart(shared):
         for axis, name in ((0, "x_um"), (1, "y_um")):
             ours = apart.centres[axis, m] - half[axis]
             np.testing.assert_allclose(ours * 1e6, golden[name][m], rtol=0, atol=0.5)
+
+
+STACK = "clen = 0.1\nres = 10000\n" + "".join(
+    f"m{k}/min_fs = 0\nm{k}/max_fs = 5\nm{k}/min_ss = {4 * k}\n"
+    f"m{k}/max_ss = {4 * k + 3}\nm{k}/corner_x = {10 * k}\nm{k}/corner_y = {-k}\n"
+    f"badm{k}/panel = m{k}\nbadm{k}/min_fs = {k}\nbadm{k}/max_fs = {k}\n"
+    f"badm{k}/min_ss = {4 * k}\nbadm{k}/max_ss = {4 * k + 1}\n"
+    for k in range(3)
+)
+
+
+def test_stacked_modules_may_be_numbered(write):
+    plain = Geometry.from_crystfel(write(STACK))
+    geometry = Geometry.from_crystfel(write(STACK), modules=[4, 7, 2])
+    assert geometry.shape == (3, 4, 6)
+    assert geometry.modules == (4, 7, 2)
+    np.testing.assert_array_equal(geometry.x[1], plain.x[0, 4:8])
+    np.testing.assert_array_equal(geometry.bad_pixels.sel(module=2), plain.bad[0, 8:])
+    values = np.zeros((2, 4, 6))
+    coords = {"module": [2, 4]}
+    da = xr.DataArray(values, coords, ("module", "slow_scan", "fast_scan"))
+    located = locate(da, geometry)
+    whole = locate(da.isel(module=[0, 1, 1]).assign_coords(module=[1, 2, 3]), plain)
+    for module, row in ((2, 2), (4, 0)):
+        np.testing.assert_array_equal(
+            located.two_theta.sel(module=module), whole.two_theta[row]
+        )
+
+
+def test_stacked_modules_without_numbers_need_the_order_of_the_stack(write):
+    plain = Geometry.from_crystfel(write(STACK))
+    da = xr.DataArray(
+        np.zeros((3, 4, 6)),
+        {"module": [1, 3, 2]},
+        ("module", "slow_scan", "fast_scan"),
+    )
+    with pytest.raises(GeometryMismatchError, match=r"order 1, 3, 2; .*modules="):
+        locate(da, plain)
+    with pytest.raises(GeometryMismatchError, match="numbers of all its modules"):
+        locate(da.isel(module=[0, 2]), plain)
+
+
+@pytest.mark.parametrize(("modules", "says"), [(6, "would cut .* m0"), (5, "modules=")])
+def test_stack_is_not_cut_through_panels(write, modules, says):
+    text = STACK.replace("m0/max_ss = 3", "m0/max_ss = 2") if modules == 5 else STACK
+    with pytest.raises(GeometryMismatchError, match=says):
+        Geometry.from_crystfel(write(text), modules=range(modules))

@@ -28,6 +28,15 @@ def integrate(frames, factor, *maps, **kwargs):
     )
 
 
+def kept_of_spread(c, n, u):
+    """Expected sum c^2 e^2 of the residuals of one bin over sum c^2 u, by projection.
+
+    `c` are the shares of its pixels, `n` their norms, `u` their relative variances.
+    """
+    residual = np.eye(len(c)) - np.outer(n, c) / (c @ n)
+    return (c**2 @ residual**2 @ u) / (c**2 @ u)
+
+
 def looped(frames, factor, bins, *, mean=False, errors=""):
     """One frame, one bin, one pixel after the other."""
     out = np.zeros((len(frames), 4 if errors else 3, N_BINS))
@@ -40,18 +49,23 @@ def looped(frames, factor, bins, *, mean=False, errors=""):
                 if place == b and not np.isnan(v)
             ]
             if mean:
-                inside = [(v / w, 1.0, v / w**2) for v, w in inside]
+                inside = [(v / w, 1.0, v / w**2, 1 / w) for v, w in inside]
             else:
-                inside = [(v, w, v) for v, w in inside]
-            count, norm = len(inside), sum(w for _, w, _ in inside)
-            value = sum(v for v, _, _ in inside) / norm if count else np.nan
+                inside = [(v, w, v, w) for v, w in inside]
+            count, norm = len(inside), sum(x[1] for x in inside)
+            value = sum(x[0] for x in inside) / norm if count else np.nan
             out[i, :3, b] = value, count, norm
             if errors == "poisson":
-                variance = sum(p for _, _, p in inside)
+                variance = sum(x[2] for x in inside)
                 out[i, 3, b] = np.sqrt(variance) / norm if count else np.nan
             if errors == "azimuthal":
-                variance = sum((v - value * w) ** 2 for v, w, _ in inside)
-                out[i, 3, b] = np.sqrt(variance) / norm if count > 1 else np.nan
+                if count < 2:
+                    out[i, 3, b] = np.nan
+                    continue
+                v, w, _, u = np.array(inside).T
+                variance = sum((v - value * w) ** 2)
+                variance /= kept_of_spread(np.ones(count), w, u)
+                out[i, 3, b] = np.sqrt(variance) / norm
     return out
 
 
@@ -175,6 +189,8 @@ def split_sums(frames, factor, shares, mean, errors):
         else:
             off = (s * gain)[:, None] - value * weight[:, None]
             variance = (c**2 * off**2).sum(axis=0)
+            u = gain if mean else weight
+            variance /= [kept_of_spread(column, weight, u) for column in c.T]
         out.append([value, c.sum(axis=0), norm, np.sqrt(variance) / norm])
     return np.array(out)
 
@@ -231,8 +247,69 @@ def test_sums_over_modules_add_up_to_those_of_the_frame(mean, errors):
     ]
     whole = ring_sums(frames, factor, bins, n_core=3, rings=rings)
     assert set(whole) == {"signal", "count", "norm"} | (
-        {"variance"} if errors else set()
+        {"variance", "unit"} if errors else set()
     )
     for name, values in whole.items():
         total = sum(part[name] for part in parts)
         np.testing.assert_allclose(total, values, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_given_variance_follows_the_pixels_that_count(mean, missing):
+    frames, factor, bins = make(missing=missing)
+    rng = np.random.default_rng(6)
+    variance = rng.random((1, *frames.shape[1:]))
+    masked = rng.random(frames.shape) < 0.2
+    found = integrate(
+        frames, factor, bins, masked, variance, mean=mean, errors="given", n_masks=1
+    )
+    there = ~np.isnan(frames) & ~masked
+    scale = factor**-2 if mean else np.ones_like(factor)
+    each = np.where(there, variance * scale, 0)
+    expected = np.stack([each[:, bins[0] == b].sum(axis=1) for b in range(N_BINS)], 1)
+    np.testing.assert_allclose(found[:, 3], np.sqrt(expected) / found[:, 2], rtol=1e-12)
+
+
+def test_given_variance_of_split_pixels_counts_with_squared_shares():
+    frames, factor, _ = make()
+    rng = np.random.default_rng(4)
+    shares = rng.random((frames[0].size, N_BINS))
+    variance = rng.random(frames.shape)
+    found = integrate(frames, factor, *split_maps(shares), variance, errors="given")
+    each = variance.reshape(len(frames), -1) @ shares**2
+    np.testing.assert_allclose(found[:, 3], np.sqrt(each) / found[:, 2], rtol=1e-12)
+
+
+def test_unknown_variance_of_a_pixel_leaves_its_bin_without_sigma():
+    frames, factor, bins = make()
+    variance = np.ones((1, *frames.shape[1:]))
+    variance[0][tuple(np.argwhere(bins[0] == 1)[0])] = np.nan
+    found = integrate(frames, factor, bins, variance, errors="given")
+    np.testing.assert_array_equal(np.isnan(found[0, 3]), np.arange(N_BINS) == 1)
+    assert np.isfinite(found[:, 0]).all()
+
+
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_bin_has_at_least_the_error_of_one_count(mean, split):
+    """One count, spread evenly: each pixel holds 1 / (sum of shares)."""
+    frames, factor, bins = make(missing=0.2)
+    rng = np.random.default_rng(4)
+    shares = (bins.reshape(-1, 1) == np.arange(N_BINS)).astype(float)
+    if split:
+        shares *= rng.random(shares.shape)
+    maps = split_maps(shares) if split else (bins,)
+    there = ~np.isnan(frames)
+    for empty in (np.where(there, 0.0, np.nan), -abs(frames) - 1):
+        found = integrate(empty, factor, *maps, mean=mean, errors="poisson")
+        gain2 = factor.ravel() ** -2 if mean else np.ones(factor.size)
+        c = np.where(there.reshape(len(frames), -1, 1), shares, 0)
+        variance = (c**2 * gain2[:, None]).sum(1) / c.sum(1)
+        expected = np.sqrt(variance) / found[:, 2]
+        np.testing.assert_allclose(found[:, 3], expected, rtol=1e-12)
+    one = np.where(there, 0.0, np.nan)
+    at = tuple(np.argwhere(there[0] & (bins[0] == 1))[0])
+    one[0][at] = 3.0
+    found = integrate(one, factor, bins, errors="poisson")
+    assert found[0, 3, 1] == pytest.approx(np.sqrt(3) / found[0, 2, 1], rel=1e-12)

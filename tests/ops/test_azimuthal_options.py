@@ -242,3 +242,98 @@ def test_options_are_in_the_history(no_compute):
     assert '"sigma_clip": 4.0' in out.attrs["history"]
     assert '"split": "full"' in out.attrs["history"]
     assert '"dummy": -1' in out.attrs["history"]
+
+
+N_SHOTS = 2000
+
+
+@pytest.fixture(scope="module")
+def few_pixels():
+    """Photons of a flat sample on a small detector, 2 to 14 pixels in a bin."""
+    geometry = Geometry.flat((11, 13), (5.8, 5.3), 0.01, 1e-3, energy=9e3)
+    dims = ("train", "module", "slow_scan", "fast_scan")
+    blank = xr.DataArray(np.zeros((N_SHOTS, 1, 11, 13)), dims=dims)
+    da = locate(blank, geometry)
+    expected = 12 * da.solid_angle
+    counts = np.random.default_rng(0).poisson(expected.values, blank.shape)
+    return da.copy(data=counts.astype(float)), expected.reset_coords(drop=True)
+
+
+@pytest.mark.parametrize("split", ["no", "bbox", "full"])
+@pytest.mark.parametrize("normalization", ["ratio", "mean"])
+@pytest.mark.parametrize("errors", ["poisson", "azimuthal", "variance"])
+def test_pulls_have_unit_width_with_few_pixels_in_a_bin(
+    few_pixels, split, normalization, errors
+):
+    da, expected = few_pixels
+    given = {"variance": expected} if errors == "variance" else {"errors": errors}
+    out = integrate_azimuthally(
+        da, 16, split=split, normalization=normalization, **given
+    ).compute()
+    true = np.sqrt(((out.intensity - 12) ** 2).mean("train"))
+    found = np.sqrt((out.sigma**2).mean("train"))
+    # 1 / sqrt(2 * 2000) = 1.6 %, 3 standard deviations of the worst of 16 bins.
+    np.testing.assert_allclose(true / found, 1, atol=0.05)
+
+
+def test_variance_may_be_per_frame_per_pixel_both_or_one_number(no_compute):
+    da = flat(n=5, chunks=2).assign_coords(train=[3, 5, 6, 8, 9])
+    ones = xr.ones_like(da[0], dtype=float).compute().reset_coords(drop=True)
+    per_frame = xr.DataArray(
+        [1.0, 4.0, 9.0, 16.0, 2.0], {"train": [6, 5, 3, 8, 9]}, ("train",)
+    )
+    with no_compute():
+        common = integrate_azimuthally(da, 6, variance=4.0)
+        pixels = integrate_azimuthally(da, 6, variance=4 * ones)
+        plain = integrate_azimuthally(da, 6, variance=np.full((SIDE, SIDE), 4.0))
+        frames = integrate_azimuthally(da, 6, variance=per_frame)
+        both = integrate_azimuthally(da, 6, variance=(per_frame * ones).chunk(train=3))
+    by_hand = np.sqrt(4 * common["count"]) / common.norm
+    for out in (common, pixels, plain):
+        np.testing.assert_allclose(out.sigma, by_hand, rtol=1e-12)
+    scale = np.array([9.0, 4.0, 1.0, 16.0, 2.0]) / 4
+    for out in (frames, both):
+        wanted = by_hand * np.sqrt(scale)[:, None]
+        np.testing.assert_allclose(out.sigma, wanted, rtol=1e-12)
+    assert '"variance": 4.0' in common.attrs["history"]
+
+
+@pytest.mark.parametrize("split", ["no", "bbox"])
+def test_sigma_of_given_variances_does_not_depend_on_chunks(split):
+    da = flat(n=5)
+    variance = xr.DataArray(
+        np.random.default_rng(0).random(da.shape).astype("f4"), dims=da.dims
+    )
+    whole = integrate_azimuthally(da, 6, variance=variance, split=split).sigma
+    for n in (1, 2):
+        chunked = integrate_azimuthally(
+            da.chunk(train=n), 6, variance=variance.chunk(train=3), split=split
+        )
+        np.testing.assert_array_equal(chunked.sigma, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"variance": -1.0}, ValueError, "variance is negative, down to -1"),
+        ({"variance": 1.0, "errors": "azimuthal"}, ValueError, "give one"),
+        ({"variance": np.ones(7)}, GeometryMismatchError, "variance has shape"),
+        (
+            {"variance": xr.DataArray([1.0], {"train": [77]}, ("train",))},
+            GeometryMismatchError,
+            "variance has train 77",
+        ),
+    ],
+)
+def test_variance_that_does_not_fit_is_an_error(options, error, says):
+    da = flat(n=2).assign_coords(train=[1, 2])
+    with pytest.raises(error, match=says):
+        integrate_azimuthally(da, 6, **options)
+
+
+def test_error_of_a_mean_of_images_is_that_of_the_variance_of_the_mean():
+    rng = np.random.default_rng(1)
+    da = flat(n=1)[0].copy(data=rng.poisson(20, (50, SIDE, SIDE)).mean(0))
+    out = integrate_azimuthally(da, 8, variance=da / 50, errors="poisson")
+    expected = np.sqrt(20 / 50 / out["count"])
+    np.testing.assert_allclose(out.sigma, expected, rtol=0.05)

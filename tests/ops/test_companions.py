@@ -103,3 +103,38 @@ def test_weights_are_no_bad_pixels(labelled, agipd_run):
 def test_module_without_its_number_cannot_be_looked_up(pixels, bad):
     with pytest.raises(GeometryMismatchError, match="remove module"):
         ops.apply_bad_pixels(pixels.isel(module=1, drop=True), bad)
+
+
+@pytest.mark.parametrize("dims", [DIMS[1:], DIMS[2:]])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_stacked_modules_are_taken_apart(dims, lazy, pixels, bad):
+    """As in files of masks and geometry that hold all modules as one."""
+    stacked = xr.DataArray(bad.values.reshape(6, 4), dims=DIMS[2:])
+    given = stacked.expand_dims("module") if "module" in dims else stacked
+    given = given.chunk(fast_scan=3) if lazy else given
+    want = pixels.where(~bad)
+    xr.testing.assert_equal(ops.apply_bad_pixels(pixels, given), want)
+    xr.testing.assert_equal(
+        ops.apply_bad_pixels(pixels, given.transpose()), want.transpose(*DIMS)
+    )
+    turned = ops.apply_bad_pixels(pixels.transpose(), given)
+    xr.testing.assert_equal(turned, want.transpose())
+
+
+def test_stack_without_numbers_needs_all_modules_in_their_order(pixels, bad):
+    stacked = xr.DataArray(bad.values.reshape(6, 4), dims=DIMS[2:])
+    with pytest.raises(GeometryMismatchError, match="stacked along slow_scan"):
+        matching(stacked, pixels.isel(module=[1, 0, 2]))
+    with pytest.raises(GeometryMismatchError, match="they differ in slow_scan"):
+        matching(stacked, pixels.isel(module=[0, 2]))
+    unlabelled = matching(stacked, pixels.drop_vars("module"))
+    np.testing.assert_array_equal(unlabelled, bad)
+
+
+def test_stacked_numpy_mask_is_taken_apart(pixels, bad):
+    located = geometry.locate(
+        pixels, geometry.Geometry.flat((3, 2, 4), (1.2, 0.3), 0.1, 1e-3, energy=9e3)
+    )
+    want = ops.integrate_azimuthally(located, 3, bad_pixels=bad)
+    got = ops.integrate_azimuthally(located, 3, bad_pixels=bad.values.reshape(6, 4))
+    np.testing.assert_array_equal(got["count"], want["count"])

@@ -84,9 +84,14 @@ def solid_angle(geometry: Geometry, v: Floats) -> Floats:
     A d / r^3. The reference is a pixel of the first panel's area at the distance of the
     geometry, or without one at the median distance of the panels. For a flat detector
     at right angles to the beam this is cos^3(two_theta); for a tilted one cos^3 of the
-    angle of incidence, as in pyFAI. Positions that form no panels count as normal to z.
+    angle of incidence, as in pyFAI. Where sensors are curved and `incidence` holds
+    cos(a) of each pixel, it is cos(a) distance^2 / r^2. Positions that form no panels
+    count as normal to z.
     """
     r = np.sqrt((v**2).sum(axis=0))
+    if geometry.incidence is not None:
+        reference = geometry.distance or float(np.nanmedian(r))
+        return np.asarray(geometry.incidence * reference**2 / r**2)
     panels = geometry.lattice
     if geometry.normal is not None or not panels:
         normal = np.array(geometry.normal or (0.0, 0.0, 1.0))

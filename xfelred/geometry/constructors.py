@@ -19,7 +19,7 @@ from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, Shape, find_panels, vector
 from xfelred.geometry.pixels import Values, as_numbers, numbers_of, stacked, tilted
-from xfelred.geometry.poni import Poni, read_poni
+from xfelred.geometry.poni import Poni
 
 if TYPE_CHECKING:
     from xfelred.geometry.core import Geometry
@@ -79,32 +79,6 @@ def flat(
         distance=plane.distance,
         handedness=IMAGE_AXES,
     )
-
-
-def from_poni(
-    cls: type[Geometry],
-    path: str | Path,
-    shape: Sequence[int] | None = None,
-    *,
-    energy: float | None = None,
-    wavelength: float | None = None,
-) -> Geometry:
-    """Read a PONI file of pyFAI (versions 1, 2 and 2.1, with rotations).
-
-    `shape` is (slow, fast); by default that of the data in `locate`. `energy` or
-    `wavelength` win over the file.
-    """
-    plane = read_poni(path)
-    given = photon_energy(energy, wavelength)
-    out = cls(
-        None,
-        energy=plane.energy if given is None else given,
-        distance=plane.distance,
-        handedness=IMAGE_AXES,
-        poni=plane,
-    )
-    known = plane.shape if shape is None else tuple(shape)[-2:]
-    return out if known is None else out.with_shape((1, int(known[0]), int(known[1])))
 
 
 def from_positions(
@@ -258,22 +232,28 @@ def from_crystfel(
     """Read a CrystFEL geometry file (.geom).
 
     `clen` (m), `energy` and `wavelength` win over the file, and are needed where it
-    only names a place in the data. Modules glued along slow_scan are taken apart in
-    `locate` and `ops.assemble`, as the data have them. Bad regions are in the property
-    `bad_pixels`, to be given to operations; nothing applies them by itself.
+    only names a place in the data. Modules stacked along slow_scan are taken apart as
+    the data have them, all of them in their order; with `modules`, the hardware numbers
+    of all, at once, so that any of them are found by number. The distance is that of
+    the pixels, clen + coffset.
+
+    Bad regions, panels with `no_index` and `mask_edge_pixels` are in the property
+    `bad_pixels`, to be given to operations; nothing applies them by itself. A warning
+    names what is not understood, and masks that are kept elsewhere.
     """
     given = photon_energy(energy, wavelength)
     file = crystfel.read_crystfel(path, clen=clen, energy=given)
-    return cls(
+    out = cls(
         file.shape,
         file.panels,
-        modules=file.modules if modules is None else as_numbers(modules),
+        modules=file.modules,
         energy=file.energy,
         distance=file.distance,
-        bad=crystfel.bad_pixels(file),
+        bad=file.bad,
         handedness=LABORATORY_AXES,
         groups=file.groups,
     )
+    return out if modules is None else out.numbered(as_numbers(modules) or ())
 
 
 def from_extra_geom(

@@ -13,7 +13,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
-from xfelred.geometry import constructors, crystfel_writer, sacla
+from xfelred.geometry import constructors, crystfel_writer, pyfai, sacla
 from xfelred.geometry.energy import energy_to_wavelength
 from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
 from xfelred.geometry.pixels import as_numbers, cut, selected
@@ -49,6 +49,8 @@ class Geometry:
     normal : (x, y, z), or None
         Common normal of the sensors: solid angles are (d/r)^3 with the distance d of
         each pixel along it. None: each panel has its own.
+    incidence : float (module, slow_scan, fast_scan), or None
+        Cosine of the angle of incidence of each pixel, where sensors are curved.
     bad : bool (module, slow_scan, fast_scan), or None
         True where the geometry file says that a pixel is bad, or has no pixel.
     handedness, phi_convention : str
@@ -67,6 +69,7 @@ class Geometry:
     distance: float | None = None
     placed: bool = True
     normal: Vector | None = None
+    incidence: NDArray[np.floating] | None = None
     bad: NDArray[np.bool_] | None = None
     handedness: str = constructors.POSITION_AXES
     phi_convention: str = PHI_CONVENTION
@@ -79,8 +82,9 @@ class Geometry:
     from_extra_geom = classmethod(constructors.from_extra_geom)
     from_module_positions = classmethod(constructors.from_module_positions)
     from_panels = classmethod(constructors.from_panels)
-    from_poni = classmethod(constructors.from_poni)
+    from_poni = classmethod(pyfai.from_poni)
     from_positions = classmethod(constructors.from_positions)
+    from_pyfai = classmethod(pyfai.from_pyfai)
     from_quad_positions = classmethod(constructors.from_quad_positions)
     sacla = classmethod(sacla.sacla)
 
@@ -206,8 +210,37 @@ class Geometry:
             panels=selected(self.panels, order),
             positions=None if self.positions is None else self.positions[:, order],
             modules=None if self.modules is None else wanted,
+            incidence=None if self.incidence is None else self.incidence[order],
             bad=None if self.bad is None else self.bad[order],
         )
+
+    def numbered(self, modules: tuple[int, ...]) -> Geometry:
+        """Return the geometry with hardware numbers for its modules.
+
+        Modules that are stacked along slow_scan are taken apart.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If there are more or fewer modules, or a panel would be cut.
+        """
+        n_modules, n_slow, n_fast = self.known_shape
+        n = len(modules)
+        if n_modules == 1 < n and n_slow % n == 0:
+            rows = n_slow // n
+            crossing = [
+                panel.name or f"rows {panel.slow[0]} to {panel.slow[1] - 1}"
+                for panel in self.panels
+                if panel.slow[0] // rows != (panel.slow[1] - 1) // rows
+            ]
+            if not crossing:
+                apart = self.with_shape((n, rows, n_fast))
+                return replace(apart, modules=modules)
+            raise GeometryMismatchError(
+                f"modules={listing(modules, 20)} would cut the {n_slow} rows of the"
+                f" geometry into {n} of {rows}, through panels {listing(crossing)}"
+            )
+        return replace(self, modules=modules)
 
     def with_shape(self, shape: Shape) -> Geometry:
         """Return the same pixels as an array of `shape`.
@@ -218,7 +251,9 @@ class Geometry:
         if self.shape == shape:
             return self
         if self.shape is None and self.poni is not None and shape[0] == 1:
-            return replace(self, shape=shape, panels=(self.poni.panel(shape[1:]),))
+            panels = (self.poni.panel(shape[1:]),)
+            bad = self.poni.bad(shape[1:])
+            return replace(self, shape=shape, panels=panels, bad=bad)
         here = self.known_shape
         glued = here[0] == 1 and here[1] == shape[0] * shape[1] and here[2] == shape[2]
         if not glued:
@@ -234,6 +269,7 @@ class Geometry:
             positions=None
             if self.positions is None
             else self.positions.reshape(3, *shape),
+            incidence=None if self.incidence is None else self.incidence.reshape(shape),
             bad=None if self.bad is None else self.bad.reshape(shape),
         )
 

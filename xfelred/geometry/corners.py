@@ -32,7 +32,9 @@ def remember(geometry: Geometry) -> str:
     """Keep a geometry for `recalled`; return its name."""
     name = str(tokenize(geometry))
     # Panels are a few numbers; positions, and what was computed from them, are not.
-    small = replace(geometry, panels=geometry.lattice, positions=None, bad=None)
+    small = replace(
+        geometry, panels=geometry.lattice, positions=None, incidence=None, bad=None
+    )
     with LOCK:
         LAST[name] = small
         LAST.move_to_end(name)

@@ -6,17 +6,18 @@ x points to the left looking along the beam, y up, z along the beam. A position 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError, listing
+from xfelred.geometry.crystfel_bad import bad_pixels
+from xfelred.geometry.crystfel_keys import warn_of_unused
 from xfelred.geometry.crystfel_lines import (
+    DIM,
     ENERGY_UNITS,
     LENGTH_UNITS,
     NUMBER,
@@ -31,30 +32,6 @@ from xfelred.geometry.panels import Panel, Shape, vector
 
 AXES = ("slow", "fast")
 NEEDED = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "res")
-
-
-@dataclass(frozen=True)
-class BadRegion:
-    """A rectangle of bad pixels, limits inclusive.
-
-    Attributes
-    ----------
-    name : str
-        Name in the file.
-    on_data : bool
-        True: limits in data coordinates (fs, ss); False: in the laboratory (x, y),
-        in pixels.
-    first, second : (min, max)
-        Limits along fs or x, and along ss or y.
-    panel : str
-        Panel that the region is confined to; empty for all.
-    """
-
-    name: str
-    on_data: bool
-    first: tuple[float, float]
-    second: tuple[float, float]
-    panel: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +51,13 @@ class CrystfelFile:
     modules : tuple of int, or None
         Index of the module dimension in the data, if there is one.
     distance : float
-        Camera length in metres.
+        From the sample in metres, with the offsets of the panels: mean z of the pixels.
     energy : float or None
         Photon energy in eV, if it is a number in the file.
     groups, collections : dict
         Rigid groups (panel names) and their collections (group names).
-    bad : tuple of BadRegion
+    bad : bool (module, slow, fast)
+        Pixels that the file calls bad, or that are in no panel.
     values : dict
         First value of every other parameter, as text.
     """
@@ -93,7 +71,7 @@ class CrystfelFile:
     energy: float | None
     groups: Mapping[str, tuple[str, ...]]
     collections: Mapping[str, tuple[str, ...]]
-    bad: tuple[BadRegion, ...]
+    bad: NDArray[np.bool_]
     values: Mapping[str, str]
 
 
@@ -123,16 +101,19 @@ def read_crystfel(
     sections = sorted_lines(str(path), text)
     if not sections.panels:
         raise sections.fail(0, "no panel found; wanted lines such as 'p0/min_fs = 0'")
+    warn_of_unused(sections)
     numbers, layers = module_layers(sections)
     panels = tuple(
         make_panel(sections, name, entries, layers[name], clen)
         for name, entries in sections.panels.items()
     )
+    distance = panel_distance(sections, panels)
     limits = {
         name: [sections.integer(e[key], key) for key in NEEDED[:4]]
         for name, e in sections.panels.items()
     }
     n_slow, n_fast = (max(getattr(p, axis)[1] for p in panels) for axis in AXES)
+    shape = (1 + max(layers.values()), n_slow, n_fast)
     return CrystfelFile(
         panels=panels,
         origins={name: (low[2], low[0]) for name, low in limits.items()},
@@ -140,15 +121,40 @@ def read_crystfel(
             name: sections.number(e["res"], "res")
             for name, e in sections.panels.items()
         },
-        shape=(1 + max(layers.values()), n_slow, n_fast),
+        shape=shape,
         modules=numbers,
-        distance=camera_length(sections, next(iter(sections.panels)), clen),
+        distance=distance,
         energy=beam_energy(sections) if energy is None else energy,
         groups=sections.groups,
         collections=sections.collections,
-        bad=tuple(bad_region(sections, name) for name in sections.bad),
+        bad=bad_pixels(sections, panels, shape),
         values={k: e.text for k, e in {**sections.defaults, **sections.top}.items()},
     )
+
+
+def panel_distance(sections: Sections, panels: tuple[Panel, ...]) -> float:
+    """Return the distance from the sample: mean z of all pixels in metres.
+
+    Not `clen`: at LCLS that is the reading of an encoder, and `coffset` what it lacks.
+    """
+    sizes = [panel.shape[0] * panel.shape[1] for panel in panels]
+    middle = [panel.centre_z for panel in panels]
+    distance = middle[0]  # an average of equal numbers may differ in the last digit
+    if min(middle) < max(middle):
+        distance = float(np.average(middle, weights=sizes))
+    if not distance > 0:
+        name, z = min(zip(sections.panels, middle, strict=True), key=lambda x: x[1])
+        entries = sections.panels[name]
+        found = ", ".join(
+            f"{key} = {entries[key].text}" if key in entries else f"no {key}"
+            for key in ("clen", "coffset")
+        )
+        raise sections.fail(
+            entries["clen"].line if "clen" in entries else 0,
+            f"panel {name!r} lies at z = {z:g} m, not behind the sample ({found}); z is"
+            " clen + coffset, and clen may be the reading of an encoder",
+        )
+    return distance
 
 
 def make_panel(
@@ -200,10 +206,12 @@ def camera_length(sections: Sections, panel: str, clen: float | None) -> float:
     entry = sections.panels[panel].get("clen")
     value = None if entry is None else sections.quantity(entry, "clen", LENGTH_UNITS)
     if value is None:
-        found = f"clen = {entry.text}" if entry else "no clen"
+        found = f"clen = {entry.text}, not a length," if entry else "no clen"
+        offset = sections.panels[panel].get("coffset")
+        added = f"; coffset = {offset.text} is added to it" if offset else ""
         raise MissingConstantError(
-            f"{sections.path}: {found} for panel {panel!r}, which is not a length;"
-            " give the camera length: Geometry.from_crystfel(path, clen=<metres>)"
+            f"{sections.path}: {found} for panel {panel!r}; give the camera length:"
+            f" Geometry.from_crystfel(path, clen=<metres>){added}"
         )
     return value
 
@@ -236,6 +244,17 @@ def beam_energy(sections: Sections) -> float | None:
     return None
 
 
+def check_axes(sections: Sections, name: str, entries: Mapping[str, Entry]) -> None:
+    """Raise InconsistentDataError unless fast scan comes last of the data axes."""
+    axes = {e.text: (int(k[3:]), e) for k, e in entries.items() if DIM.fullmatch(k)}
+    if "ss" in axes and "fs" in axes and axes["fs"][0] < axes["ss"][0]:
+        raise sections.fail(
+            axes["fs"][1].line,
+            f"panel {name!r} has fs on dim{axes['fs'][0]} and ss on dim{axes['ss'][0]};"
+            " fs is the axis that changes fastest: it comes after ss",
+        )
+
+
 def module_layers(
     sections: Sections,
 ) -> tuple[tuple[int, ...] | None, dict[str, int]]:
@@ -246,10 +265,11 @@ def module_layers(
     """
     indices: dict[str, dict[str, int]] = {}
     for name, entries in sections.panels.items():
+        check_axes(sections, name, entries)
         indices[name] = {
             key: sections.integer(entry, key)
             for key, entry in entries.items()
-            if re.fullmatch(r"dim\d+", key) and entry.text not in {"ss", "fs", "%"}
+            if DIM.fullmatch(key) and entry.text not in {"ss", "fs", "%"}
         }
     keys = sorted({key for found in indices.values() for key in found})
     varying = [k for k in keys if len({i.get(k) for i in indices.values()}) > 1]
@@ -269,49 +289,3 @@ def module_layers(
     paths = [e["data"].text if "data" in e else "" for e in sections.panels.values()]
     order = list(dict.fromkeys(paths))
     return None, {n: order.index(p) for n, p in zip(indices, paths, strict=True)}
-
-
-def bad_region(sections: Sections, name: str) -> BadRegion:
-    """Return one bad region, or raise where limits are missing."""
-    entries = sections.bad[name]
-    line = max((e.line for e in entries.values()), default=0)
-    for on_data, axes in ((True, ("fs", "ss")), (False, ("x", "y"))):
-        keys = [f"{end}_{axis}" for axis in axes for end in ("min", "max")]
-        if all(key in entries for key in keys):
-            low1, high1, low2, high2 = (sections.number(entries[k], k) for k in keys)
-            panel = entries["panel"].text if "panel" in entries else ""
-            if panel and panel not in sections.panels:
-                raise sections.fail(
-                    entries["panel"].line, f"{name!r} is on unknown panel {panel!r}"
-                )
-            return BadRegion(name, on_data, (low1, high1), (low2, high2), panel)
-    raise sections.fail(
-        line,
-        f"bad region {name!r} has {listing(entries)}; wanted min and max of fs and ss,"
-        " or of x and y",
-    )
-
-
-def bad_pixels(file: CrystfelFile) -> NDArray[np.bool_]:
-    """Return the pixels in bad regions or in no panel, bool (module, slow, fast).
-
-    Limits along fs and ss count in the data array of the file; those along x and y are
-    the position of a pixel's centre, in pixels. All are inclusive.
-    """
-    bad = np.ones(file.shape, dtype=bool)
-    for panel in file.panels:
-        marked = np.zeros(panel.shape, dtype=bool)
-        ss = np.arange(panel.slow[0], panel.slow[1])[:, None]
-        fs = np.arange(panel.fast[0], panel.fast[1])[None, :]
-        x, y, _ = panel.centres() * file.resolution[panel.name]
-        for region in file.bad:
-            if region.panel in {"", panel.name}:
-                first, second = (fs, ss) if region.on_data else (x, y)
-                marked |= between(first, region.first) & between(second, region.second)
-        bad[panel.region] = marked
-    return bad
-
-
-def between(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.bool_]:
-    """Return where `values` lie within `limits`, inclusive."""
-    return (values >= limits[0]) & (values <= limits[1])

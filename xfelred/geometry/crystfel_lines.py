@@ -32,6 +32,7 @@ GLOBAL_KEYS = frozenset(
 LENGTH_UNITS = {"": 1.0, "m": 1.0, "mm": 1e-3}
 ENERGY_UNITS = {"": 1.0, "ev": 1.0, "kev": 1e3, "mev": 1e6}
 WAVELENGTH_UNITS = {"m": 1e10, "a": 1.0}
+DIM = re.compile(r"dim\d+")
 NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)")
 TERM = re.compile(r"([-+]*)((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)?\*?([xyz])")
 
@@ -52,7 +53,6 @@ class Sections:
     defaults: dict[str, Entry] = field(default_factory=dict)
     panels: dict[str, dict[str, Entry]] = field(default_factory=dict)
     bad: dict[str, dict[str, Entry]] = field(default_factory=dict)
-    bad_defaults: dict[str, Entry] = field(default_factory=dict)
     top: dict[str, Entry] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     collections: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def sorted_lines(path: str, text: str) -> Sections:
         if not slash:
             add_top_level(out, key, entry)
         elif owner.startswith("bad"):
-            out.bad.setdefault(owner, dict(out.bad_defaults))[key] = entry
+            out.bad.setdefault(owner, {})[key] = entry
         else:
             # Copied when a panel is first named: later defaults do not reach it.
             out.panels.setdefault(owner, dict(out.defaults))[key] = entry

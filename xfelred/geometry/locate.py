@@ -187,8 +187,20 @@ def fit(da: xr.DataArray, geometry: Geometry) -> Geometry:
     here = geometry.shape
     glued = here[0] == 1 and here[1] > slow and here[1] % slow == 0 and here[2] == fast
     if glued and SLOW not in labelled and MODULE in da.dims:
+        check_ascending(da, "the geometry")
         return geometry.with_shape((here[1] // slow, slow, fast))
     return geometry
+
+
+def check_ascending(da: xr.DataArray, name: str) -> None:
+    """Raise GeometryMismatchError unless modules are in the order of a stack."""
+    labels = da[MODULE].values if MODULE in da.coords else np.arange(0)
+    if (np.diff(labels.astype(np.int64)) <= 0).any():
+        raise GeometryMismatchError(
+            f"{name} holds modules stacked along {SLOW}, without numbers, but those of"
+            f" the data are in the order {listing(labels, 20)}; sort the data, or give"
+            " the numbers of all: Geometry.from_crystfel(path, modules=[...])"
+        )
 
 
 def pixel_index(
@@ -247,7 +259,8 @@ def mismatch(da: xr.DataArray, geometry: Geometry, why: str) -> GeometryMismatch
     return GeometryMismatchError(
         f"geometry has {size(geometry.known_shape)}{numbers}, data has"
         f" {numbered(labels)} ({count} module{'s' * (count != 1)}); {why}.\n"
-        '  Pass modules=data.module.values to the geometry, or missing="fill" to'
+        "  Pass the numbers of all its modules to the geometry (modules=[...];"
+        ' modules=data.module.values if the data have all), or missing="fill" to'
         " frames() to keep empty modules."
     )
 

@@ -88,6 +88,20 @@ class Panel:
         normal = np.cross(self.slow_step, self.fast_step)
         return float(abs(np.dot(normal, self.corner)) / np.linalg.norm(normal))
 
+    @property
+    def centre_z(self) -> float:
+        """Mean z of its pixels in metres."""
+        middle = sum(
+            (n - 1) / 2 * step[2] + offset * step[2]
+            for n, offset, step in zip(
+                self.shape,
+                self.centre_offset,
+                (self.slow_step, self.fast_step),
+                strict=True,
+            )
+        )
+        return self.corner[2] + middle
+
     def points(self, offset: tuple[float, float]) -> NDArray[np.float64]:
         """Return one point of every pixel, float64 (3, slow, fast), metres.
 

@@ -1,6 +1,6 @@
 """Reader of PONI files, the detector description of pyFAI.
 
-Versions 1, 2 and 2.1: lines ``Key: value``, comments with ``#``; a later calibration in
+Versions 1 to 3: lines ``Key: value``, comments with ``#``; a later calibration in
 the same file wins. Rotations as in pyFAI (doi:10.1107/S1600576715004306): the detector
 is turned about axis 1 (slow, y), then 2 (fast, x), then 3 (beam); rot1 and rot2 are
 left-handed, rot3 is right-handed.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
+from xfelred.geometry.dectris import Family, family_of
 from xfelred.geometry.energy import wavelength_to_energy
 from xfelred.geometry.panels import Panel, vector
 
-# Pixel size in metres of families of detectors with one size throughout (Dectris); the
-# first name that fits counts.
-KNOWN_PIXELS = {"pilatus4": 150e-6, "pilatus": 172e-6, "eiger": 75e-6}
+NEWEST = 3  # version of the format
+KEYS = frozenset(
+    {
+        "detector",
+        "detector_config",
+        "distance",
+        "parallax",
+        "pixelsize1",
+        "pixelsize2",
+        "poni1",
+        "poni2",
+        "poni_version",
+        "rot1",
+        "rot2",
+        "rot3",
+        "splinefile",
+        "wavelength",
+    }
+)
+GENERIC = frozenset({"", "detector", "none"})
+# Options of a detector that leave it an even grid; the sensor's depth counts only with
+# the correction of the parallax.
+GRID_OPTIONS = frozenset({"pixel1", "pixel2", "max_shape", "orientation", "sensor"})
 # Which axes (slow, fast) count from the far edge, by the EXIF orientation of PONI 2.1.
 FLIPPED = {
     0: (False, False),
@@ -51,6 +73,8 @@ class Poni:
         1 to 4, as in the file; 3 is the order of the array.
     shape : (slow, fast) or None
         Number of pixels where the file knows it.
+    family : Family or None
+        Where the gaps between modules are, if the detector has any.
     """
 
     distance: float
@@ -60,6 +84,11 @@ class Poni:
     energy: float | None = None
     orientation: int = 3
     shape: tuple[int, int] | None = None
+    family: Family | None = None
+
+    def bad(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Return the pixels in gaps, bool (1, slow, fast); None if there are none."""
+        return None if self.family is None else self.family.gaps(shape)[None]
 
     def panel(self, shape: tuple[int, int], module: int = 0) -> Panel:
         """Return the detector as one panel of `shape` pixels."""
@@ -93,8 +122,52 @@ def rotation(rot1: float, rot2: float, rot3: float) -> NDArray[np.float64]:
     return np.asarray(third @ second @ first, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class PoniFile:
+    """The lines of a PONI file.
+
+    Attributes
+    ----------
+    path : str
+    values : dict of str to (text, line)
+        By lower-case name; of several calibrations the last.
+    config : dict
+        Options of the detector by lower-case name, without those that are null.
+    """
+
+    path: str
+    values: dict[str, tuple[str, int]]
+    config: dict[str, object]
+
+    @property
+    def detector(self) -> str:
+        """Name of the detector; empty if there is none."""
+        return self.values.get("detector", ("", 0))[0]
+
+    @property
+    def spline(self) -> str:
+        """File of a distortion in version 1; empty if there is none."""
+        name = self.values.get("splinefile", ("", 0))[0]
+        return "" if name.lower() == "none" else name
+
+    @property
+    def parallax(self) -> bool:
+        """Whether positions are to be corrected for the depth of the sensor."""
+        return self.values.get("parallax", ("", 0))[0].lower() == "true"
+
+    @property
+    def flat_grid(self) -> bool:
+        """Whether the detector is one flat even grid, which needs no pyFAI."""
+        if self.spline or self.parallax or not set(self.config) <= GRID_OPTIONS:
+            return False
+        found = family_of(self.detector)
+        if found is None:
+            return self.detector.lower() in GENERIC
+        return set(pixel_size(self)) == {found.pixel}  # else it is binned
+
+
 def read_poni(path: str | Path) -> Poni:
-    """Read a PONI file.
+    """Read the PONI file of a flat detector of equal pixels.
 
     Raises
     ------
@@ -102,6 +175,11 @@ def read_poni(path: str | Path) -> Poni:
         If a line or a value cannot be understood, or the pixel size is not in the file;
         names the file and the line.
     """
+    return plane_of(read_lines(path))
+
+
+def read_lines(path: str | Path) -> PoniFile:
+    """Read a PONI file; a warning names lines that are not understood."""
     values: dict[str, tuple[str, int]] = {}
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -120,31 +198,49 @@ def read_poni(path: str | Path) -> Poni:
             f"{path}: no {listing(missing)}; is this a PONI file? found"
             f" {listing(values)}"
         )
-    config = detector_config(path, values)
+    unknown = [f"{k} (line {values[k][1]})" for k in values if k not in KEYS]
+    if unknown:
+        warnings.warn(
+            f"{path}: not understood and left out: {listing(unknown)}", stacklevel=4
+        )
+    file = PoniFile(str(path), values, detector_config(path, values))
+    if number_of(file, "poni_version") > NEWEST:
+        raise InconsistentDataError(
+            f"{path}: poni_version {values['poni_version'][0]}; known: 1 to {NEWEST}"
+        )
+    return file
+
+
+def plane_of(file: PoniFile) -> Poni:
+    """Return the flat detector of equal pixels that a PONI file describes."""
     return Poni(
-        distance=number_of(path, values, "distance"),
-        poni=(number_of(path, values, "poni1"), number_of(path, values, "poni2")),
+        distance=number_of(file, "distance"),
+        poni=(number_of(file, "poni1"), number_of(file, "poni2")),
         rotations=(
-            number_of(path, values, "rot1"),
-            number_of(path, values, "rot2"),
-            number_of(path, values, "rot3"),
+            number_of(file, "rot1"),
+            number_of(file, "rot2"),
+            number_of(file, "rot3"),
         ),
-        pixel=pixel_size(path, values, config),
-        energy=energy_of(path, values),
-        orientation=orientation_of(path, config),
-        shape=shape_of(config),
+        pixel=pixel_size(file),
+        energy=energy_of(file),
+        orientation=orientation_of(file),
+        shape=shape_of(file),
+        family=family_of(file.detector),
     )
 
 
-def number_of(path: str | Path, values: dict[str, tuple[str, int]], key: str) -> float:
+def number_of(file: PoniFile, key: str) -> float:
     """Return a number of the file, 0 where it is absent."""
-    text, line = values.get(key, ("0", 0))
+    text, line = file.values.get(key, ("0", 0))
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise InconsistentDataError(
-            f"{path}, line {line}: {key} = {text!r}; wanted a number"
-        ) from None
+            f"{file.path}, line {line}: {key} = {text!r}; wanted a number"
+        )
+    return number
 
 
 def detector_config(
@@ -162,53 +258,47 @@ def detector_config(
         raise InconsistentDataError(
             f"{path}, line {line}: detector_config is {text}; wanted {{...}}"
         )
-    return config
+    return {key.lower(): v for key, v in config.items() if v is not None}
 
 
-def pixel_size(
-    path: str | Path, values: dict[str, tuple[str, int]], config: dict[str, object]
-) -> tuple[float, float]:
+def pixel_size(file: PoniFile) -> tuple[float, float]:
     """Return the pixel size (slow, fast) in metres, wherever the version has it."""
-    pixel = config.get("pixel1"), config.get("pixel2")
+    pixel = file.config.get("pixel1"), file.config.get("pixel2")
     if all(isinstance(p, (int, float)) and p > 0 for p in pixel):
         return float(pixel[0]), float(pixel[1])  # type: ignore[arg-type]
-    if "pixelsize1" in values:
-        sizes = (
-            number_of(path, values, "pixelsize1"),
-            number_of(path, values, "pixelsize2"),
-        )
+    if "pixelsize1" in file.values:
+        sizes = number_of(file, "pixelsize1"), number_of(file, "pixelsize2")
         if min(sizes) > 0:
             return sizes
-    detector = values.get("detector", ("", 0))[0]
-    plain = detector.lower().replace(" ", "").replace("_", "").replace("-", "")
-    for family, size in KNOWN_PIXELS.items():
-        if plain.startswith(family):
-            return size, size
+    family = family_of(file.detector)
+    if family is not None:
+        return family.pixel, family.pixel
     raise InconsistentDataError(
-        f"{path}: no pixel size for detector {detector!r}; wanted pixel1 and pixel2 in"
-        " Detector_config. For a detector of modules use Geometry.from_positions with"
-        " the positions that pyFAI gives"
+        f"{file.path}: no pixel size for detector {file.detector!r}; wanted pixel1 and"
+        " pixel2 in Detector_config"
     )
 
 
-def energy_of(path: str | Path, values: dict[str, tuple[str, int]]) -> float | None:
+def energy_of(file: PoniFile) -> float | None:
     """Return the photon energy in eV; the file holds the wavelength in metres."""
-    if values.get("wavelength", ("None", 0))[0] in {"None", ""}:
+    if file.values.get("wavelength", ("None", 0))[0] in {"None", ""}:
         return None
-    return wavelength_to_energy(number_of(path, values, "wavelength") * 1e10)
+    return wavelength_to_energy(number_of(file, "wavelength") * 1e10)
 
 
-def orientation_of(path: str | Path, config: dict[str, object]) -> int:
+def orientation_of(file: PoniFile) -> int:
     """Return the orientation, 3 where the file has none."""
-    found = config.get("orientation", 3)
+    found = file.config.get("orientation", 3)
     if not isinstance(found, int) or found not in FLIPPED:
-        raise InconsistentDataError(f"{path}: orientation {found!r}; wanted 1 to 4")
+        raise InconsistentDataError(
+            f"{file.path}: orientation {found!r}; wanted 1 to 4"
+        )
     return found
 
 
-def shape_of(config: dict[str, object]) -> tuple[int, int] | None:
+def shape_of(file: PoniFile) -> tuple[int, int] | None:
     """Return the number of pixels if the detector's options hold it."""
-    found = config.get("max_shape")
+    found = file.config.get("max_shape")
     if isinstance(found, list) and len(found) == 2:
         return int(found[0]), int(found[1])
     return None

@@ -21,6 +21,8 @@ from xfelred.kernels.splitting import unpacked_entries
 
 # A bin whose count is below is empty: what is left are rounding errors of split pixels.
 EMPTY = 1e-9
+# Part of the variance that is left of the spread of a bin with more than one pixel.
+LEAST_SPREAD = 1e-6
 
 Floats = NDArray[np.float64]
 Entries = tuple[NDArray[Any], ...]  # (bins,) or (start, bins, shares)
@@ -37,8 +39,8 @@ class Rings:
         Of the bins: ([phi,] q).
     mean : bool
         Average signal / factor (True), or divide sum by sum (False).
-    errors : {"", "poisson", "azimuthal"}
-        Error model; adds sigma to the result.
+    errors : {"", "poisson", "azimuthal", "given"}
+        Error model; adds sigma to the result. "given": the last map is the variance.
     n_masks : int
         Number of masks behind the maps.
     dummy, delta_dummy : float
@@ -73,6 +75,7 @@ class Block:
     gain: Floats | None
     norms: Floats
     entries: Entries
+    variance: Floats | None = None
 
 
 def prepared(
@@ -83,6 +86,9 @@ def prepared(
     rings: Rings,
 ) -> Block:
     """Return a block of frames without its masked pixels."""
+    variance = None
+    if rings.errors == "given":
+        maps, variance = maps[:-1], maps[-1]
     n_maps = len(maps) - rings.n_masks
     frames = block
     for bad in maps[n_maps:]:
@@ -96,6 +102,10 @@ def prepared(
         distance = np.abs(np.subtract(frames, dummy, dtype=np.float64))
         frames = np.where(distance <= rings.delta_dummy, np.nan, frames)
     pixels = int(np.prod(block.shape[-n_core:], dtype=np.int64))
+    if variance is not None:
+        # NaN would leave the pixel out of the error, but not of the mean.
+        known = np.where(np.isnan(variance), np.inf, variance.astype(np.float64))
+        variance = np.where(np.isnan(frames), np.nan, known).reshape(-1, pixels)
     frames = plain_numbers(frames.reshape(-1, pixels))
     weights = factor.reshape(-1).astype(np.float64, copy=False)
     gain, norms = None, weights
@@ -103,7 +113,7 @@ def prepared(
         with np.errstate(divide="ignore"):  # pixels in no bin may have no factor
             gain, norms = 1 / weights, np.ones_like(weights)
     entries = unpacked_entries([m.reshape(-1) for m in maps[:n_maps]])
-    return Block(frames, gain, norms, entries)
+    return Block(frames, gain, norms, entries, variance)
 
 
 def ring_sums(
@@ -118,12 +128,13 @@ def ring_sums(
     Parameters
     ----------
     block, factor, *maps, n_core, rings
-        As for `integrate_azimuthally`; error model "poisson" or none.
+        As for `integrate_azimuthally`; error model "poisson", "given" or none.
 
     Returns
     -------
     dict of float64 (..., bin)
-        ``signal``, ``count``, ``norm`` and, for "poisson", ``variance``.
+        ``signal``, ``count``, ``norm`` and, with an error model, ``variance``; for
+        "poisson" also ``unit``: the variance if every pixel held one count.
     """
     ready = prepared(block, factor, maps, n_core, rings)
     return lead_shape(block_sums(ready, rings), block, n_core)
@@ -139,8 +150,13 @@ def block_sums(block: Block, rings: Rings) -> Sums:
     """Return the sums of a block (frame, bin)."""
     signal, count, norm = bin_sums(block, rings.n_bins)
     sums = {"signal": signal, "count": count, "norm": norm}
-    if rings.errors == "poisson":
-        sums["variance"] = poisson_variance(block, signal)
+    if rings.errors == "given":
+        sums["variance"] = squared_sums(block, block.variance, rings.n_bins)[0]
+    elif rings.errors == "poisson" and block.gain is None and len(block.entries) == 1:
+        sums |= {"variance": signal.copy(), "unit": count.copy()}
+    elif rings.errors == "poisson":
+        variance, unit = squared_sums(block, block.frames, rings.n_bins)
+        sums |= {"variance": variance, "unit": unit}
     return sums
 
 
@@ -153,7 +169,12 @@ def averages(sums: Sums, rings: Rings) -> Sums:
     with np.errstate(divide="ignore", invalid="ignore"):
         out["intensity"] = sums["signal"] / norm
         if rings.errors:
-            out["sigma"] = np.sqrt(sums["variance"]) / norm
+            variance = sums["variance"]
+            if rings.errors == "poisson":
+                variance = np.maximum(variance, sums["unit"] / count)
+            # Infinite: that of a pixel is not known.
+            variance = np.where(np.isinf(variance), np.nan, variance)
+            out["sigma"] = np.sqrt(variance) / norm
     for name in out.keys() - {"count", "norm"}:
         out[name][empty] = np.nan
     return {k: v.reshape(*v.shape[:-1], *rings.shape) for k, v in out.items()}
@@ -178,7 +199,8 @@ def integrate_azimuthally(
         One array: int32, the flat bin of each pixel, negative outside all bins. Or the
         arrays of `splitting.packed_entries`, for pixels split over bins. Then masks:
         arrays that are non-zero where a pixel is left out; they may vary with the frame
-        and have length 1 along any axis.
+        and have length 1 along any axis. Last, for the error model "given", float: the
+        variance of the pixels, of the same form.
     n_core : int
         Number of pixel axes.
     rings : Rings
@@ -192,10 +214,11 @@ def integrate_azimuthally(
     Notes
     -----
     With shares c of a pixel in a bin (0 or 1 without splitting), signal S and factor N:
-    I = sum c S / sum c N, or with `mean` I = sum c (S / N) / sum c. poisson: var = S.
-    azimuthal: var = (S - I N)^2, the spread in the bin. sigma = sqrt(sum c^2 var) /
-    norm. Sums are float64 whatever the pixels are; a frame gives the same bits in any
-    block.
+    I = sum c S / sum c N, or with `mean` I = sum c (S / N) / sum c. sigma =
+    sqrt(sum c^2 var) / norm, with var of S, or with `mean` of S / N. given: as given.
+    poisson: var = S, and a bin has at least the variance of one count, spread evenly
+    over its pixels. azimuthal: see `unbiased_spread`. Sums are float64 whatever the
+    pixels are; a frame gives the same bits in any block.
     """
     ready = prepared(block, factor, maps, n_core, rings)
     if rings.clip:
@@ -207,9 +230,8 @@ def integrate_azimuthally(
     sums = block_sums(ready, rings)
     if rings.errors == "azimuthal":
         flat = Rings((rings.n_bins,), rings.mean)
-        sums["variance"] = spread(ready, averages(sums, flat)["intensity"])
-        # One pixel has no spread, which is not an error of zero.
-        sums["variance"][sums["count"] <= 1] = np.nan
+        intensity = averages(sums, flat)["intensity"]
+        sums["variance"] = unbiased_spread(ready, intensity, sums["norm"])
     found = averages(lead_shape(sums, block, n_core), rings)
     names = ("intensity", "count", "norm", *(("sigma",) if rings.errors else ()))
     return np.stack([found[name] for name in names], axis=block.ndim - n_core)
@@ -246,27 +268,41 @@ def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
     return signal, total[0] - lost[0], total[1] - lost[1]
 
 
-def poisson_variance(block: Block, signal: Floats) -> Floats:
-    """Return sum c^2 var for var = S, float64 (frame, bin)."""
+def squared_sums(
+    block: Block, variance: NDArray[Any] | None, n_bins: int
+) -> tuple[Floats, Floats]:
+    """Return sum c^2 var, and the same for var = 1, float64 (frame, bin).
+
+    `variance` (1 or frame, pixel) is that of the signal; NaN: the pixel does not count.
+    """
     entries, gain = block.entries, block.gain
-    if gain is None and len(entries) == 1:
-        return signal.copy()
     squared = entries if len(entries) == 1 else (*entries[:2], entries[2] ** 2)
     gain2 = None if gain is None else gain**2
-    return bin_sums(Block(block.frames, gain2, block.norms, squared), signal.shape[1])[
-        0
-    ]
+    ones = np.ones_like(block.norms) if gain2 is None else gain2
+    assumed = block.frames if variance is None else variance
+    found, _, unit = bin_sums(Block(assumed, gain2, ones, squared), n_bins)
+    return found, unit
 
 
-def spread(block: Block, intensity: Floats) -> Floats:
-    """Return sum c^2 (S - I N)^2, float64 (frame, bin)."""
-    out = np.zeros_like(intensity)
+def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
+    """Return sum c^2 var from the spread of signals in their bin, float64 (frame, bin).
+
+    NaN where the bin has one pixel, which has no spread.
+
+    Notes
+    -----
+    With residuals e = S - I n, norms n and norm = sum c n, and var proportional to u,
+    the expectation of sum c^2 e^2 is sum c^2 var times
+    1 - 2 sum(c^3 n u) / (norm sum(c^2 u)) + sum((c n)^2) / norm^2, by which it is
+    divided: the mean is that of the same pixels, and follows them. For n equal pixels
+    this is (n - 1) / n. u is that of counts, in proportion to n.
+    """
+    out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
+    arrays = block.frames, block.gain, block.norms, *block.entries
     if len(block.entries) == 1:
-        (bins,) = block.entries
-        add_spread(block.frames, block.gain, block.norms, bins, intensity, out)
+        add_spread(*arrays, intensity, out, moments)
     else:
-        start, bins, shares = block.entries
-        add_split_spread(
-            block.frames, block.gain, block.norms, start, bins, shares, intensity, out
-        )
-    return out
+        add_split_spread(*arrays, intensity, out, moments)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
+        return np.where(left > LEAST_SPREAD, out / left, np.nan)

@@ -167,15 +167,31 @@ def add_split_frames(
 
 @njit(nogil=True, cache=True)
 def add_spread(
-    frames: Any, gain: Any, norms: Any, bins: Any, intensity: Any, out: Any
+    frames: Any,
+    gain: Any,
+    norms: Any,
+    bins: Any,
+    intensity: Any,
+    out: Any,
+    moments: Any,
 ) -> None:
-    """Add up the squared distances from the mean of the bin."""
+    """Add up the squared distances from the mean of the bin, and what is lost of them.
+
+    `moments` (3, frame, bin) gets the sums of u, n u and n^2 over the pixels that
+    count, with the norm n and the relative variance u of what a pixel adds: that of
+    counts, which grows with the norm.
+    """
     for i in range(len(frames)):
         for p in range(bins.size):
             b, v = bins[p], frames[i, p]
             if b >= 0 and v == v:
+                n = norms[p]
                 g = 1.0 if gain is None else gain[p]
-                out[i, b] += (v * g - intensity[i, b] * norms[p]) ** 2
+                u = n if gain is None else g
+                out[i, b] += (v * g - intensity[i, b] * n) ** 2
+                moments[0, i, b] += u
+                moments[1, i, b] += n * u
+                moments[2, i, b] += n * n
 
 
 @njit(nogil=True, cache=True)
@@ -188,15 +204,23 @@ def add_split_spread(
     shares: Any,
     intensity: Any,
     out: Any,
+    moments: Any,
 ) -> None:
-    """Add up the squared distances from the mean, with pixels split over bins."""
+    """Add up the squared distances from the mean, with pixels split over bins.
+
+    `moments` as in `add_spread`, with the shares c: c^2 u, c^3 n u and (c n)^2.
+    """
     for i in range(len(frames)):
         for p in range(start.size - 1):
             v = frames[i, p]
             if v != v:
                 continue
+            n = norms[p]
             g = 1.0 if gain is None else gain[p]
+            u = n if gain is None else g
             for e in range(start[p], start[p + 1]):
-                b = bins[e]
-                off = v * g - intensity[i, b] * norms[p]
-                out[i, b] += (shares[e] * off) ** 2
+                b, c = bins[e], shares[e]
+                out[i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
+                moments[0, i, b] += c * c * u
+                moments[1, i, b] += c * c * c * n * u
+                moments[2, i, b] += c * c * n * n

@@ -10,7 +10,17 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
-from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, RECORDED, TRAIN
+from xfelred.geometry.locate import check_ascending
+from xfelred.names import (
+    AVAILABLE,
+    BAD_PIXELS,
+    FRAME,
+    MODULE,
+    PIXEL_DIMS,
+    RECORDED,
+    SLOW,
+    TRAIN,
+)
 from xfelred.shots import SHOT_DIMS, same_frames
 
 
@@ -40,6 +50,8 @@ def matching(
         Dims among those of `da`. Where both have labels for a dim, such as module
         numbers, it is looked up by them. It may also have a dim of which one element
         of `da` was selected, as in ``da.sel(module=3)``: it takes that one then.
+        Modules that are stacked along ``slow_scan``, without labels, are taken apart; a
+        single one, without a label, serves data without modules.
     da : DataArray
     name : str, optional
         What to call the companion in errors.
@@ -54,6 +66,7 @@ def matching(
     GeometryMismatchError
         If a dim, a label or a length does not fit.
     """
+    companion = taken_apart(companion, da, name)
     extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
     if extra:
         raise GeometryMismatchError(
@@ -92,6 +105,35 @@ def matching(
     return out.reset_coords(drop=True).drop_vars(list(out.indexes), errors="ignore")
 
 
+def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return a companion with the modules of the data, if they are stacked in it.
+
+    Files of geometry and masks may hold all modules as one, along ``slow_scan``.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If the data's modules are not in ascending order: the stack has no numbers.
+    """
+    one = companion.sizes.get(MODULE, 1) == 1 and MODULE not in companion.coords
+    if one and MODULE in companion.dims and MODULE not in {*da.dims, *da.coords}:
+        return companion.isel({MODULE: 0})
+    if not {MODULE, SLOW} <= set(da.dims) or SLOW not in companion.dims:
+        return companion
+    n_modules, n_slow = da.sizes[MODULE], da.sizes[SLOW]
+    stacked = n_modules > 1 and companion.sizes[SLOW] == n_modules * n_slow
+    if not one or not stacked or SLOW in companion.coords:
+        return companion
+    check_ascending(da, name)
+    flat = companion.isel({MODULE: 0}) if MODULE in companion.dims else companion
+    dims = [d for d in flat.dims if d != SLOW]
+    ordered = flat.transpose(SLOW, *dims).variable
+    apart = ordered.data.reshape(n_modules, n_slow, *ordered.shape[1:])
+    return xr.DataArray(
+        apart, {d: flat[d] for d in dims if d in flat.coords}, (MODULE, SLOW, *dims)
+    )
+
+
 def picked(da: xr.DataArray, dim: Any) -> bool:
     """Tell whether one element of a dim was selected and its label is still there."""
     return dim not in da.dims and dim in da.coords and da[dim].ndim == 0
@@ -116,16 +158,32 @@ def on_pixels(
     bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        values = np.asarray(bad_pixels)
-        shape = tuple(da.sizes[d] for d in dims)
-        if values.shape not in {shape, shape[-2:]}:
-            raise GeometryMismatchError(
-                f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
-                f" DataArray with dims {dims}"
-            )
-        bad_pixels = xr.DataArray(values, dims=dims[-values.ndim :])
-    return checked_bad_pixels(matching(bad_pixels, da))
+    return checked_bad_pixels(matching(labelled(bad_pixels, da, dims, BAD_PIXELS), da))
+
+
+def on_frames(
+    values: xr.DataArray | ArrayLike, da: xr.DataArray, name: str
+) -> xr.DataArray:
+    """Return numbers of pixels, frames or both at the labels of the data."""
+    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    return matching(labelled(values, da, dims, name), da, name)
+
+
+def labelled(
+    values: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...], name: str
+) -> xr.DataArray:
+    """Return an array with the dims of the pixels, if it has none."""
+    if isinstance(values, xr.DataArray):
+        return values
+    values = np.asarray(values)
+    shape = tuple(da.sizes[d] for d in dims)
+    stack = (int(np.prod(shape[:-1])), shape[-1])
+    if values.shape not in {shape, shape[-2:], stack if MODULE in dims else shape}:
+        raise GeometryMismatchError(
+            f"{name} has shape {values.shape}, the data have {shape}; give a"
+            f" DataArray with dims {dims}"
+        )
+    return xr.DataArray(values, dims=dims[-values.ndim :])
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:

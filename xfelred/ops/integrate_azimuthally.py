@@ -18,11 +18,12 @@ from xfelred.lazy import State, map_frames, reduce_frames
 from xfelred.names import (
     LONG_NAME,
     PHI,
+    PIXEL_DIMS,
     TWO_THETA,
     UNITS,
     Q,
 )
-from xfelred.ops.companions import on_pixels, unrecorded
+from xfelred.ops.companions import on_frames, on_pixels, unrecorded
 from xfelred.provenance import record
 
 QUANTITY = "quantity"
@@ -40,6 +41,7 @@ def integrate_azimuthally(
     polarization: float | None = None,
     normalization: Literal["ratio", "mean"] = "ratio",
     errors: Literal["poisson", "azimuthal"] | None = None,
+    variance: xr.DataArray | ArrayLike | None = None,
     bad_pixels: xr.DataArray | ArrayLike | None = None,
     dummy: float | None = None,
     delta_dummy: float = 0.0,
@@ -77,8 +79,13 @@ def integrate_azimuthally(
         Divide the sum of signals by the sum of corrections, or average
         signal / correction.
     errors : {"poisson", "azimuthal"}, optional
-        Variance of a pixel: its signal, which is then in photons; or the spread in its
-        bin.
+        Variance of a pixel: its signal, which is then in photons of one shot, and of a
+        bin that of one photon at least; or the spread in its bin.
+    variance : DataArray, array or number, optional
+        Variance of the signal of each pixel, in its units squared: on pixel dims, frame
+        dims or both, matched by labels where both have them; or one number for all. For
+        a mean of images say ``variance=stats["var"] / stats["count"]``. Wins over
+        "poisson"; NaN: not known, and so is `sigma` of the bin.
     bad_pixels : DataArray or array, optional
         Non-zero: pixel is left out. On pixel dims, or with frame dims as well; matched
         by labels such as module numbers where both have them.
@@ -94,7 +101,8 @@ def integrate_azimuthally(
     Returns
     -------
     Dataset
-        On (..., [phi,] q), lazy: `intensity`; `sigma`, its standard error, if `errors`;
+        On (..., [phi,] q), lazy: `intensity`; `sigma`, its standard error, if `errors`
+        or `variance` is given (NaN for one pixel and "azimuthal": it has no spread);
         `count` of pixels (sum of shares if split); `norm`, what the sum of signals was
         divided by: the sum of corrections ("ratio"), or the count ("mean"). A bin
         without pixels holds NaN and count 0.
@@ -104,15 +112,20 @@ def integrate_azimuthally(
     MissingConstantError
         If a coordinate is missing: no `locate`, or no photon energy.
     GeometryMismatchError
-        If `bad_pixels` has dims, labels or lengths that do not fit those of `da`.
+        If `bad_pixels` or `variance` has dims, labels or lengths that do not fit.
+    ValueError
+        If an option does not exist, or a variance is negative.
 
     Notes
     -----
     I = sum c S / sum c N over the pixels of a bin, with signal S, share c and
     N = solid angle * polarization factor; pyFAI's next-generation formula
-    (doi:10.1107/S1600576715004306).
+    (doi:10.1107/S1600576715004306). sigma = sqrt(sum c^2 var) / sum c N. The spread in
+    a bin counts from the mean of the same pixels and is divided by n - 1, not n (see
+    `xfelred.kernels.azimuthal.unbiased_spread` for unequal ones).
     """
     check_choices(unit, split, normalization, errors)
+    known = None if variance is None else pixel_variance(variance, da, errors)
     check_clipping(sigma_clip, max_iterations, delta_dummy)
     axis = rings.radial_axis(da, unit, split)
     edges = rings.radial_edges(axis, q_bins, q_range)
@@ -132,7 +145,7 @@ def integrate_azimuthally(
     setup = azimuthal.Rings(
         tuple(sizes.values()),
         mean=normalization == "mean",
-        errors=errors or "",
+        errors=errors or "" if known is None else "given",
         n_masks=len(masks),
         dummy=np.nan if dummy is None else float(dummy),
         delta_dummy=float(delta_dummy),
@@ -140,6 +153,7 @@ def integrate_azimuthally(
         clip_repeats=max_iterations,
     )
     companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
+    companions += [] if known is None else [known]
     # The maps of split pixels hold for all modules together.
     whole_frames = errors == "azimuthal" or split != "no" or sigma_clip is not None
     integrate = whole_at_once if whole_frames else module_by_module
@@ -161,6 +175,7 @@ def integrate_azimuthally(
         polarization=polarization,
         normalization=normalization,
         errors=errors,
+        variance=float(variance) if isinstance(variance, (int, float)) else known,
         bad_pixels=bad,
         dummy=dummy,
         delta_dummy=delta_dummy,
@@ -244,6 +259,29 @@ def whole_at_once(
 def quantities(setup: azimuthal.Rings) -> tuple[str, ...]:
     """Return the names of the results."""
     return ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
+
+
+def pixel_variance(
+    variance: xr.DataArray | ArrayLike, da: xr.DataArray, errors: str | None
+) -> xr.DataArray:
+    """Return the variance of pixels, without coordinates, on dims of the data."""
+    if errors == "azimuthal":
+        raise ValueError(
+            "variance= and errors='azimuthal' both say what the errors are; give one"
+        )
+    if np.ndim(variance) == 0:
+        pixels = [d for d in PIXEL_DIMS if d in da.dims]
+        ones = np.ones([da.sizes[d] for d in pixels])
+        variance = xr.DataArray(ones * float(np.asarray(variance)), dims=pixels)
+    known = on_frames(variance, da, "variance")
+    if known.dtype.kind not in "iuf":
+        raise ValueError(f"variance has dtype {known.dtype}; wanted numbers")
+    if known.chunks is None and bool((known < 0).any()):
+        raise ValueError(
+            f"variance is negative, down to {float(known.min()):g}; it is the square of"
+            " the standard error of a pixel"
+        )
+    return known
 
 
 def check_choices(

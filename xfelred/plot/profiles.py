@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.names import UNITS
 from xfelred.plot.axes import (
     BLUE,
+    PRETTY,
     axes_or_new,
     check_dims,
     label_of,
@@ -44,7 +46,7 @@ def azimuthal(
     ax : Axes, optional
         Where to draw; a new figure by default.
     title, label : str, optional
-        Title; name of a single line in a legend.
+        Title; name in a legend, before what tells several lines apart.
     log : bool
         Logarithmic intensity.
 
@@ -61,12 +63,15 @@ def azimuthal(
     ds = ds[list(names)].compute()
     axis = intensity.dims[-1]
     ax = axes_or_new(ax)
-    lines = [ds] if intensity.ndim == 1 else lines_of(ds, str(intensity.dims[0]))
+    lines, labels = [ds], [label or ""]
+    if intensity.ndim == 2:
+        dim = str(intensity.dims[0])
+        lines, labels = lines_of(ds, dim), line_labels(ds, dim, label)
     colours = [BLUE]
     if len(lines) > 1:
         colours = list(colormaps["viridis"](np.linspace(0, 0.9, len(lines))))
-    for line, colour in zip(lines, colours, strict=True):
-        draw_profile(ax, line, str(axis), colour, label or line_label(line))
+    for line, colour, text in zip(lines, colours, labels, strict=True):
+        draw_profile(ax, line, str(axis), colour, text)
     if log:
         ax.set_yscale("log")
     ax.set(xlabel=label_of(ds[axis]), ylabel=short_label(intensity))
@@ -120,10 +125,29 @@ def lines_of(ds: xr.Dataset, dim: str) -> list[xr.Dataset]:
     return [ds.isel({dim: n}) for n in range(ds.sizes[dim])]
 
 
-def line_label(line: xr.Dataset) -> str:
-    """Return what tells a line from the others."""
-    scalars = [f"{n} {c.values}" for n, c in line.coords.items() if c.ndim == 0]
-    return ", ".join(scalars[:1])
+def line_labels(ds: xr.Dataset, dim: str, first: str | None = None) -> list[str]:
+    """Return what tells each element of a dim from the others.
+
+    Its coordinate; without one, such as along ``frame``, all coordinates that lie along
+    the dim; without any, its position. What is the same for all lines says nothing.
+    """
+    own = [dim] if dim in ds.coords else []
+    names = own or [str(n) for n, c in ds.coords.items() if c.dims == (dim,)]
+    lead = [first] if first else []
+    if not names:
+        return [", ".join([*lead, f"{dim} {n}"]) for n in range(ds.sizes[dim])]
+    return [
+        ", ".join([*lead, *(value_label(ds[name][n]) for name in names)])
+        for n in range(ds.sizes[dim])
+    ]
+
+
+def value_label(value: xr.DataArray) -> str:
+    """Return name, value and unit of one label: six digits of what is no integer."""
+    text = f"{value.item():.6g}" if value.dtype.kind == "f" else str(value.values)
+    units = str(value.attrs.get(UNITS, "1"))
+    unit = "" if units in ("", "1") else f" {PRETTY.get(units, units)}"
+    return f"{str(value.name).replace('_', ' ')} {text}{unit}"
 
 
 def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: Any, label: str) -> None:

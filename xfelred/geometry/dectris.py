@@ -1,0 +1,64 @@
+"""Detectors of Dectris: even grids of modules, with gaps of whole pixels between them.
+
+Sizes of pixels, modules and gaps as in the manufacturer's documentation and in pyFAI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sizes = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What detectors of one make have in common.
+
+    Attributes
+    ----------
+    pixel : float, m
+    module, gap : (slow, fast), pixels
+    seam : (start, stop), pixels
+        Columns of a module that see nothing: where CdTe sensors meet.
+    """
+
+    pixel: float
+    module: Sizes
+    gap: Sizes
+    seam: Sizes = (0, 0)
+
+    def gaps(self, shape: Sizes) -> NDArray[np.bool_]:
+        """Return the pixels that see nothing, bool (slow, fast)."""
+        row, column = (
+            np.arange(n) % (module + gap)
+            for n, module, gap in zip(shape, self.module, self.gap, strict=True)
+        )
+        blind = (column >= self.module[1]) | (
+            (column >= self.seam[0]) & (column < self.seam[1])
+        )
+        return np.asarray((row >= self.module[0])[:, None] | blind[None, :])
+
+
+# By the beginning of the name, and whether the sensor is CdTe; the first that fits.
+FAMILIES = {
+    ("pilatus4", True): Family(150e-6, (255, 513), (20, 7), (256, 257)),
+    ("pilatus4", False): Family(150e-6, (255, 513), (20, 7)),
+    ("pilatus", True): Family(172e-6, (195, 487), (17, 7), (242, 245)),
+    ("pilatus", False): Family(172e-6, (195, 487), (17, 7)),
+    ("eiger2", True): Family(75e-6, (512, 1028), (38, 12), (513, 515)),
+    ("eiger2", False): Family(75e-6, (512, 1028), (38, 12)),
+    ("eiger", False): Family(75e-6, (514, 1030), (37, 10)),
+}
+
+
+def family_of(detector: str) -> Family | None:
+    """Return the family of a detector by its name, if it is one of these."""
+    plain = detector.lower()
+    for mark in " _-":
+        plain = plain.replace(mark, "")
+    cdte = "cdte" in plain
+    found = (f for (n, c), f in FAMILIES.items() if plain.startswith(n) and c == cdte)
+    return next(found, None)
