@@ -13,7 +13,8 @@ SHAPES = {
     "jungfrau": (512, 1024), "epix10ka": (352, 384), "epixhr": (288, 384),
     "epix100": (704, 768), "cspad": (185, 388), "cspad2x2": (185, 388),
     "pnccd": (512, 512), "uxi": (20, 30), "icarus": (40, 300), "andor3d": (30, 256),
-    "princeton": (60, 70), "camera": (9, 11),
+    "princeton": (60, 70), "camera": (9, 11), "epixm": (192, 384),
+    "epixuhr": (168, 192),
 }  # fmt: skip
 cm = ops.subtract_common_mode_lcls
 

@@ -73,8 +73,8 @@ def calibrate(
         is taken at the label of each frame, such as ``cell``. Constants in memory
         stream with the frames: ``.load()`` those from a file.
     kind : str
-        jungfrau, epix10ka, epixhr, epix100, cspad, cspad2x2, pnccd, camera; agipd, lpd,
-        dssc, jungfrau_euxfel.
+        jungfrau, epix10ka, epixhr, epixm, epixuhr, epix100, cspad, cspad2x2, pnccd,
+        camera and kinds of these; agipd, lpd, dssc, jungfrau_euxfel. In any spelling.
     common_mode : optional
         Subtracted in adu, between pedestal and gain, of good pixels in range 0
         (epix10ka: 0, 1, 3 and 4): cmpars such as ``(7, mode, max_correction,
@@ -137,7 +137,7 @@ def calibrate(
     found = {k: on_pixels(v, da, k) for k, v in found.items()}
     rule, companions = told_by(da, name, detector, found, gain_index, gain_plane)
     used = detector.used_ranges if stages else ()
-    if rule.n_ranges == 2:
+    if rule.n_ranges != detector.rule.n_ranges:
         found = with_configuration(found, detector, float(bad_gain_code == "one"))
     constants_now = packed(found, da, rule.n_ranges, used, per_photon)
     companions["table"] = constants_now.table

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from xfelred.detector_names import told_by
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
@@ -33,12 +34,6 @@ from xfelred.readers.shot_frames import Labels, ShotImages
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
 
-# Names of detectors begin with their kind: jungfrau1M, epix10k2M, cspad_ds, Rayonix.
-KINDS = (
-    "jungfrau", "epix10k", "epix100", "epixhr", "epixquad", "epixuhr", "epixm", "epix",
-    "cspad", "cs140k", "rayonix", "uxi", "icarus", "pnccd", "opal", "zyla", "andor",
-    "archon", "alvium", "axis", "piranha",
-)  # fmt: skip
 IMAGE_AXES = (2, 3)
 
 
@@ -52,8 +47,7 @@ def detectors(run: Run) -> dict[str, str]:
 
 def kind_of(name: str) -> str:
     """Return the kind of a detector, as far as its name tells."""
-    base = name.removeprefix(f"{INTG}/").lower()
-    return next((k for k in KINDS if base.startswith(k)), "image")
+    return told_by(name) or "image"
 
 
 def owner(column: Column) -> str:
