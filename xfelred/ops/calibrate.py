@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,7 +24,6 @@ from xfelred.names import (
 )
 from xfelred.ops.calibration_common_mode import stages_for
 from xfelred.ops.calibration_constants import (
-    GAIN_FACTOR,
     bad_pixels_apart,
     check_detector,
     check_ranges,
@@ -34,8 +32,9 @@ from xfelred.ops.calibration_constants import (
     on_pixels,
 )
 from xfelred.ops.calibration_gains import told_by, with_configuration
-from xfelred.ops.calibration_kinds import DetectorKind, kind_of
+from xfelred.ops.calibration_kinds import KINDS, DetectorKind, kind_of
 from xfelred.ops.calibration_packing import packed
+from xfelred.ops.calibration_units import signal_unit
 from xfelred.ops.companions import matching, unrecorded
 from xfelred.ops.gain_index import check_switching
 from xfelred.provenance import record
@@ -66,8 +65,8 @@ def calibrate(
         On (module, slow_scan, fast_scan) as far as they have these dims; for kinds that
         switch with ``gain_range`` first, 3 or, epix10ka, 7. ``pedestal`` (adu) and, if
         there is one, ``offset`` are subtracted; ``gain`` divides (0: factor 0), or
-        ``gain_factor`` multiplies; ``gain_mask`` multiplies, too (cspad: of integers,
-        0 is low gain, a factor of 6.85); ``bad_pixels`` (non-zero: bad); ``noise`` for
+        ``gain_factor`` multiplies; ``local_gain`` and ``gain_mask`` multiply, too
+        (cspad: of integers, 0 is low gain, a factor of 6.85); ``bad_pixels`` (non-zero: bad); ``noise`` for
         common modes that need it. agipd: ``thresholds`` (threshold: 2, ...) of the gain
         voltage. epix10ka: ``config`` and ``trbit`` as of `ops.gain_index`. One more dim
         is taken at the label of each frame, such as ``cell``. Constants in memory
@@ -99,8 +98,10 @@ def calibrate(
     Returns
     -------
     DataArray, float32 (..., slow_scan, fast_scan)
-        Lazy. Frames that were not recorded and NaN stay NaN. The unit is that of the
-        gain, keV of "adu/keV", else adu.
+        Lazy. Frames that were not recorded and NaN stay NaN. The unit follows the
+        gain: keV of "adu/keV", the unit of psana's gains, which those of its detectors
+        have if they say nothing; adu without a gain, or with one that only compares
+        pixels (1; 6.85 of a cspad); "1", and a warning, where it is not known.
 
     Raises
     ------
@@ -108,6 +109,8 @@ def calibrate(
         If the kind or an option is unknown, or the data are not raw.
     MissingConstantError
         If a constant, a gain range or the gain index is missing.
+    InconsistentDataError
+        If the unit of a gain is that of its inverse.
     GeometryMismatchError
         If constants belong to other pixels, modules, cells or another detector.
 
@@ -122,8 +125,10 @@ def calibrate(
     --------
     >>> raw = xr.DataArray(np.array([[10, 12]], "u2"), dims=("slow_scan", "fast_scan"))
     >>> constants = xr.Dataset({"pedestal": 4.0, "gain": 2.0})
-    >>> calibrate(raw, constants, kind="camera").values
-    array([[3., 4.]], dtype=float32)
+    >>> constants.gain.attrs["units"] = "adu/keV"
+    >>> signal = calibrate(raw, constants, kind="camera")
+    >>> signal.values, signal.units
+    (array([[3., 4.]], dtype=float32), 'keV')
     """
     name, detector = kind_of(kind)
     check_data(da, name, detector, bad_gain_code)
@@ -215,20 +220,8 @@ def finished(
     lost = {k: c for k, c in da.coords.items() if k not in out.coords}
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))
-    unit = "photon" if params["adu_per_photon"] else unit_of(constants)
+    unit = "photon"
+    if params["adu_per_photon"] is None:
+        unit = signal_unit(constants, KINDS[params["kind"]])
     out.attrs = {**da.attrs, UNITS: unit, LONG_NAME: "signal"}
     return record(out, "calibrate", da, constants=constants, **params)
-
-
-def unit_of(constants: Any) -> str:
-    """Return the unit of adu over the gain, or times the gain factor."""
-    for name, pattern in (
-        (GAIN, r"adu\s*/\s*(\w+)"),
-        (GAIN_FACTOR, r"(\w+)\s*/\s*adu"),
-    ):
-        one = constants.get(name)
-        unit = str(getattr(one, "attrs", {}).get(UNITS, "")).strip()
-        found = re.fullmatch(pattern, unit, re.IGNORECASE)
-        if found:
-            return found.group(1)
-    return "adu"

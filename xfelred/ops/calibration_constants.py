@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from xfelred.names import (
     BAD_PIXELS,
     FAST,
     GAIN,
+    GAIN_FACTOR,
     GAIN_RANGE,
     MODULE,
     PIXEL_DIMS,
@@ -24,10 +26,14 @@ from xfelred.names import (
 )
 from xfelred.ops.companions import checked_bad_pixels, matching, picked
 
-PEDESTAL, OFFSET, GAIN_FACTOR = "pedestal", "offset", "gain_factor"
-GAIN_MASK, THRESHOLDS, NOISE = "gain_mask", "thresholds", "noise"
+PEDESTAL, OFFSET = "pedestal", "offset"
+LOCAL_GAIN, GAIN_MASK = "local_gain", "gain_mask"
+THRESHOLDS, NOISE = "thresholds", "noise"
 CONFIG, TRBIT = "config", "trbit"
-TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, GAIN_MASK, BAD_PIXELS, THRESHOLDS)
+TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, LOCAL_GAIN, GAIN_MASK, BAD_PIXELS,
+         THRESHOLDS)  # fmt: skip
+# What constants hold beside: where pixels are, and how the constants were made.
+NO_PART = ("x", "y", "z", "ix", "iy", "bad_in_mask", "n_frames")
 # Pixels of a CsPad in low gain, where the configuration has 0 (psana).
 CSPAD_LOW_GAIN = 6.85
 
@@ -63,6 +69,7 @@ def chosen_constants(
             "the constants hold gain (divides) and gain_factor (multiplies); keep one:"
             " constants.drop_vars('gain')"
         )
+    say_what_is_not_used(found)
     out = {}
     for name in (*TABLE, NOISE, CONFIG, TRBIT):
         one = found.get(name)
@@ -80,6 +87,23 @@ def chosen_constants(
         mask = out[GAIN_MASK]
         out[GAIN_MASK] = (mask == 0) * (CSPAD_LOW_GAIN - 1) + 1
     return out
+
+
+def say_what_is_not_used(found: Mapping[str, Any]) -> None:
+    """Warn of maps of pixels that a calibration knows nothing of."""
+    known = {*TABLE, NOISE, CONFIG, TRBIT, *NO_PART}
+    unused = [
+        name
+        for name, one in found.items()
+        if name not in known and {SLOW, FAST} <= {*getattr(one, "dims", ())}
+    ]
+    if unused:
+        warnings.warn(
+            f"ops.calibrate does not use {listing(unused)} of the constants; it knows"
+            f" {listing(TABLE, 20)}. Rename what stands for one of these, or leave it"
+            f" out: constants.drop_vars({unused!r})",
+            stacklevel=4,
+        )
 
 
 def check_detector(constants: Any, da: xr.DataArray) -> None:

@@ -35,6 +35,8 @@ class DetectorKind:
         How a module is divided; "": each frame is one segment.
     used_ranges : tuple of int
         Gain ranges that take part in a common mode.
+    gain_unit : str
+        Of a gain that does not say: psana's of these detectors are adu/keV.
     """
 
     rule: Rule
@@ -42,18 +44,26 @@ class DetectorKind:
     common_mode: str = ""
     segment: str = ""
     used_ranges: tuple[int, ...] = (0,)
+    gain_unit: str = ""
 
 
 JUNGFRAU_RULE = Rule(3, LOW_14, 14, 3, (0, 1, 3))
+PSANA_GAIN = "adu/keV"
 EPIX10KA_RULE = Rule(7, LOW_14, 14, 1, tuple(range(7)))
 
 KINDS: dict[str, DetectorKind] = {
-    "jungfrau": DetectorKind(JUNGFRAU_RULE, "bits", "jungfrau", "jungfrau"),
-    "epix10ka": DetectorKind(
-        EPIX10KA_RULE, "index", "epix10ka", "epix10ka", (0, 1, 3, 4)
+    "jungfrau": DetectorKind(
+        JUNGFRAU_RULE, "bits", "jungfrau", "jungfrau", gain_unit=PSANA_GAIN
     ),
-    "epixhr": DetectorKind(EPIX10KA_RULE, "index", "epixhr", "epixhr", (0, 1, 3, 4)),
-    "epix100": DetectorKind(Rule(), "nothing", "epix100", "epix100"),
+    "epix10ka": DetectorKind(
+        EPIX10KA_RULE, "index", "epix10ka", "epix10ka", (0, 1, 3, 4), PSANA_GAIN
+    ),
+    "epixhr": DetectorKind(
+        EPIX10KA_RULE, "index", "epixhr", "epixhr", (0, 1, 3, 4), PSANA_GAIN
+    ),
+    "epix100": DetectorKind(
+        Rule(), "nothing", "epix100", "epix100", gain_unit=PSANA_GAIN
+    ),
     # One bit tells whether a pixel has switched, to the second range.
     "epixm": DetectorKind(Rule(2, 0x7FFF, 15, 1, (0, 1)), "bits", "epixm", "epixm"),
     "epixuhr": DetectorKind(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xfelred import ops
 from xfelred.errors import ConfigError, MissingConstantError, XfelredError
 from xfelred.lazy import map_frames
-from xfelred.names import BAD_PIXELS
+from xfelred.names import BAD_PIXELS, GAIN, GAIN_FACTOR, GAIN_RANGE
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
@@ -105,7 +105,9 @@ def corrected(
             frames = ops.apply_bad_pixels(frames, applied)
     if spec.threshold is not None and threshold:
         with at_key(recipe, f"{key}.threshold"):
-            frames = above(frames, spec.threshold, constants)
+            frames = above(
+                frames, spec.threshold, constants, calibrated=spec.calibrate is not None
+            )
     return frames
 
 
@@ -165,9 +167,15 @@ def without_common_mode(
 
 
 def above(
-    frames: xr.DataArray, threshold: float | ThresholdSpec, constants: xr.Dataset
+    frames: xr.DataArray,
+    threshold: float | ThresholdSpec,
+    constants: xr.Dataset,
+    *,
+    calibrated: bool,
 ) -> xr.DataArray:
     """Return frames in which pixels outside a threshold are 0.
+
+    The noise is in adu; that of frames calibrated here has gone through the gain, too.
 
     Raises
     ------
@@ -177,9 +185,9 @@ def above(
     if isinstance(threshold, ThresholdSpec) and threshold.noise is not None:
         if NOISE not in constants:
             raise MissingConstantError("threshold: the run has no noise of the pixels")
-        noise = constants[NOISE]
-        if "gain_range" in noise.dims:
-            noise = noise.isel(gain_range=0)
+        noise = at_highest_gain(constants[NOISE])
+        if calibrated:
+            noise = noise * signal_per_adu(constants)
         low = matching(noise, frames, NOISE) * threshold.noise
         out = map_frames(cut_below, frames, low.astype(np.float64), dtype=frames.dtype)
         return record(out, "threshold", frames, noise=threshold.noise)
@@ -191,6 +199,24 @@ def above(
     hi = np.inf if limits[1] is None else limits[1]
     out = map_frames(cut_outside, frames, lo=lo, hi=hi, dtype=frames.dtype)
     return record(out, "threshold", frames, low=limits[0], high=limits[1])
+
+
+def signal_per_adu(constants: xr.Dataset) -> xr.DataArray | float:
+    """Return what one adu in the highest gain is worth after the calibration."""
+    out: xr.DataArray | float = 1.0
+    if GAIN in constants.data_vars:
+        gain = abs(at_highest_gain(constants[GAIN]))
+        out = xr.where(gain == 0, 0.0, 1 / gain)
+    if GAIN_FACTOR in constants.data_vars:
+        out = out * abs(at_highest_gain(constants[GAIN_FACTOR]))
+    return out
+
+
+def at_highest_gain(constant: xr.DataArray) -> xr.DataArray:
+    """Return a constant of the first gain range, where it has ranges."""
+    if GAIN_RANGE not in constant.dims:
+        return constant
+    return constant.isel({GAIN_RANGE: 0}, drop=True)
 
 
 def cut_below(x: NDArray[Any], low: NDArray[np.float64]) -> NDArray[Any]:

@@ -49,9 +49,10 @@ class Flavour:
         return frozenset(n for n in (self.column, self.second) if n)
 
 
+LCLS1 = "LCLS1"
 FLAVOURS = (
-    Flavour("LCLS1", "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
-    Flavour("LCLS1", "EvtID/time", "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
+    Flavour(LCLS1, "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
+    Flavour(LCLS1, "EvtID/time", "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
     Flavour(
         "LCLS2", "timestamp", None, LCLS2_EPOCH,
         "timestamp (seconds since 1990 << 32 | ns)",

@@ -322,9 +322,11 @@ class Run(ShotRun):
         Returns
         -------
         Dataset ([gain_range,] module, slow_scan, fast_scan)
-            Those of ``pedestal, noise`` (adu), ``gain``, ``x, y, z`` (m), ``ix, iy``,
-            and ``bad_pixels`` (True is bad) that the file has. ``gain_range`` only for
-            detectors that switch their gain. attrs: ``common_mode``, ...
+            Those of ``pedestal, noise, offset`` (adu), ``gain`` (adu/keV, divides), or
+            ``gain_factor`` (multiplies: detectors of LCLS1 with one gain),
+            ``local_gain``, ``x, y, z`` (m), ``ix, iy``, and ``bad_pixels`` (True is
+            bad) that the file has. ``gain_range`` only for detectors that switch their
+            gain. attrs: ``common_mode``, ...
 
         Raises
         ------
