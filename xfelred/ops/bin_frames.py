@@ -23,7 +23,7 @@ from xfelred.ops.shot_values import shot_dims
 from xfelred.provenance import record
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")
-DEFAULT = ("sum", "count", "mean", "var")
+DEFAULT = ("sum", "count", "mean", "var", "sem")
 
 
 @dataclass(frozen=True)

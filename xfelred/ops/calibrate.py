@@ -66,11 +66,12 @@ def calibrate(
         switch with ``gain_range`` first, 3 or, epix10ka, 7. ``pedestal`` (adu) and, if
         there is one, ``offset`` are subtracted; ``gain`` divides (0: factor 0), or
         ``gain_factor`` multiplies; ``local_gain`` and ``gain_mask`` multiply, too
-        (cspad: of integers, 0 is low gain, a factor of 6.85); ``bad_pixels`` (non-zero: bad); ``noise`` for
-        common modes that need it. agipd: ``thresholds`` (threshold: 2, ...) of the gain
-        voltage. epix10ka: ``config`` and ``trbit`` as of `ops.gain_index`. One more dim
-        is taken at the label of each frame, such as ``cell``. Constants in memory
-        stream with the frames: ``.load()`` those from a file.
+        (cspad: of integers, 0 is low gain, a factor of 6.85); ``bad_pixels`` (non-zero:
+        bad); ``noise`` for common modes that need it. agipd: ``thresholds`` (threshold:
+        2, ...) of the gain voltage. epix10ka: ``config`` and ``trbit`` as of
+        `ops.gain_index`. One more dim is taken at the label of each frame, such as
+        ``cell``. Constants in memory stream with the frames: ``.load()`` those from a
+        file.
     kind : str
         jungfrau, epix10ka, epixhr, epixm, epixuhr, epix100, cspad, cspad2x2, pnccd,
         camera and kinds of these; agipd, lpd, dssc, jungfrau_euxfel. In any spelling.

@@ -215,7 +215,7 @@ def cube_plan(
     compat: bool | None = None,
 ) -> CubePlan:
     """Return a cube before its frames are binned; reads scalars and constants only."""
-    checked = CubeRecipe.of(recipe)
+    checked = CubeRecipe.of(recipe).with_compat(compat)
     given = dict(frames or {})
     known = [*run.detectors, *given]
     for name, spec in checked.model.detectors.items():
@@ -247,8 +247,7 @@ def cube_plan(
                 f"none of the {array.sizes.get(TRAIN, 0)} shots with frames has the ID"
                 f" of a shot of {run.run_id}",
             )
-    strict = checked.model.output.compat if compat is None else compat
-    return CubePlan(run, checked, shots, strict, lazy)
+    return CubePlan(run, checked, shots, checked.model.output.compat, lazy)
 
 
 def make_cube(
@@ -271,8 +270,8 @@ def make_cube(
     frames : dict of str to DataArray, optional
         Frames of detectors, with a coordinate ``train``, joined by ID.
     compat : bool, optional
-        Bins and empty bins as in the cubes of smalldata_tools; by default what the
-        recipe says (``output.compat``).
+        Bins, empty bins and bad pixels as in the cubes of smalldata_tools; by default
+        what the recipe says (``output.compat``).
 
     Returns
     -------

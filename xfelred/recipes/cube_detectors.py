@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,8 @@ def corrected(
     if bad is None and BAD_PIXELS in constants:
         bad = constants[BAD_PIXELS]
     applied = bad if spec.bad_pixels == "apply" else None
+    if applied is not None and "bad_pixels" not in spec.model_fields_set:
+        applied = applied if fits(applied, frames, name) else None
     if spec.calibrate is not None:
         with at_key(recipe, f"{key}.calibrate"):
             frames = calibrated(frames, constants, spec, applied)
@@ -101,7 +104,7 @@ def corrected(
             frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
     if applied is not None and spec.calibrate is None:
         with at_key(recipe, f"{key}.bad_pixels"):
-            frames = frames if frames.dtype.kind == "f" else frames.astype(np.float32)
+            frames = floating(frames)
             frames = ops.apply_bad_pixels(frames, applied)
     if spec.threshold is not None and threshold:
         with at_key(recipe, f"{key}.threshold"):
@@ -199,6 +202,31 @@ def above(
     hi = np.inf if limits[1] is None else limits[1]
     out = map_frames(cut_outside, frames, lo=lo, hi=hi, dtype=frames.dtype)
     return record(out, "threshold", frames, low=limits[0], high=limits[1])
+
+
+def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
+    """Return whether bad pixels that nobody asked for are of the frames; say if not."""
+    try:
+        matching(bad, frames, BAD_PIXELS)
+    except ValueError as error:
+        warnings.warn(
+            f"detectors.{name}: the bad pixels that the run knows are not of these"
+            f" frames and are not applied: {error}. Say bad_pixels: keep, or put bad"
+            " pixels of their own into the frames (coordinate bad_pixels)",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def floating(frames: xr.DataArray) -> xr.DataArray:
+    """Return frames as floats that hold each of their numbers, to have NaN among them.
+
+    float32 up to 16 bits; float64 beyond, exact up to 2**53.
+    """
+    if frames.dtype.kind == "f":
+        return frames
+    return frames.astype(np.float32 if frames.dtype.itemsize <= 2 else np.float64)
 
 
 def signal_per_adu(constants: xr.Dataset) -> xr.DataArray | float:
