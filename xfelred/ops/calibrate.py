@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.errors import listing
 from xfelred.kernels import calibrate as kernel
@@ -48,7 +49,7 @@ def calibrate(
     *,
     kind: str,
     common_mode: CommonMode | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
     bad_value: float = np.nan,
     gain_index: xr.DataArray | None = None,
     gain_plane: xr.DataArray | None = None,
@@ -80,7 +81,7 @@ def calibrate(
         (epix10ka: 0, 1, 3 and 4): cmpars such as ``(7, mode, max_correction,
         min_pixels)``, a number of `ops.subtract_common_mode_lcls`, or a dict of
         arguments of `ops.subtract_common_mode`.
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero: bad. By default those of the constants; with ``gain_range``, a pixel
         is bad in these ranges only. On frame dims, too.
     bad_value : float
@@ -134,11 +135,12 @@ def calibrate(
     name, detector = kind_of(kind)
     check_data(da, name, detector, bad_gain_code)
     check_detector(constants, da)
-    inside, apart = bad_pixels_apart(constants, bad_pixels)
-    found = chosen_constants(constants, inside)
-    check_ranges(found, detector.rule.n_ranges, name)
+    n_ranges = detector.rule.n_ranges
+    inside, apart = bad_pixels_apart(constants, bad_pixels, da, n_ranges)
+    found = chosen_constants(constants, inside, da, n_ranges)
+    check_ranges(found, n_ranges, name)
     per_photon = 1.0 if adu_per_photon is None else checked(adu_per_photon)
-    masked = detector.rule.n_ranges > 1 or BAD_PIXELS in found or apart is not None
+    masked = n_ranges > 1 or BAD_PIXELS in found or apart is not None
     stages = stages_for(common_mode, name, detector, da, masked)
     found = {k: on_pixels(v, da, k) for k, v in found.items()}
     rule, companions = told_by(da, name, detector, found, gain_index, gain_plane)

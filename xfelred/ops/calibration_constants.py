@@ -24,7 +24,13 @@ from xfelred.names import (
     PIXEL_DIMS,
     SLOW,
 )
-from xfelred.ops.companions import checked_bad_pixels, matching, picked
+from xfelred.ops.companions import (
+    checked_bad_pixels,
+    labelled,
+    matching,
+    picked,
+    pixel_dims,
+)
 
 PEDESTAL, OFFSET = "pedestal", "offset"
 LOCAL_GAIN, GAIN_MASK = "local_gain", "gain_mask"
@@ -39,7 +45,7 @@ CSPAD_LOW_GAIN = 6.85
 
 
 def chosen_constants(
-    constants: Any, bad_pixels: xr.DataArray | None
+    constants: Any, bad_pixels: xr.DataArray | None, da: xr.DataArray, n_ranges: int
 ) -> dict[str, xr.DataArray]:
     """Return the constants that a calibration uses, by their names.
 
@@ -77,16 +83,33 @@ def chosen_constants(
             one = bad_pixels
         if one is None:
             continue
-        if not isinstance(one, xr.DataArray):
-            one = xr.DataArray(one)
+        one = with_ranges(one, da, name, n_ranges)
         if name == BAD_PIXELS:
-            one = checked_bad_pixels(one)
+            one = checked_bad_pixels(one, da)
         # Dark frames of a detector that stores all of its gain stages have this dim.
         out[name] = one.rename({GAIN: GAIN_RANGE}) if GAIN in one.dims else one
     if GAIN_MASK in out and out[GAIN_MASK].dtype.kind in "biu":
         mask = out[GAIN_MASK]
         out[GAIN_MASK] = (mask == 0) * (CSPAD_LOW_GAIN - 1) + 1
     return out
+
+
+def with_ranges(one: Any, da: xr.DataArray, name: str, n_ranges: int) -> xr.DataArray:
+    """Return a constant as a DataArray; a plain array may have gain ranges first."""
+    shape = np.shape(one)
+    ranges = len(shape) > 0 and n_ranges > 1 and shape[0] == n_ranges
+    pixels = tuple(da.sizes[d] for d in pixel_dims(da))
+    if isinstance(one, xr.DataArray) or not ranges or shape == pixels[-2:]:
+        return labelled(one, da, name)
+    if shape == pixels:
+        raise GeometryMismatchError(
+            f"{name} has the shape {shape}, in which the first axis may be that of"
+            f" {n_ranges} gain ranges or of as many modules; give a DataArray with dims"
+        )
+    if len(shape) == 1:
+        return xr.DataArray(one, dims=GAIN_RANGE)
+    inner = labelled(np.asarray(one)[0], da, name)
+    return xr.DataArray(one, dims=(GAIN_RANGE, *inner.dims))
 
 
 def say_what_is_not_used(found: Mapping[str, Any]) -> None:
@@ -171,12 +194,14 @@ def on_pixels(one: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
 
 
 def bad_pixels_apart(
-    constants: Any, bad_pixels: xr.DataArray | None
+    constants: Any, bad_pixels: Any, da: xr.DataArray, n_ranges: int
 ) -> tuple[xr.DataArray | None, xr.DataArray | None]:
     """Return (bad pixels of the detector, bad pixels of every frame) as was given."""
     if bad_pixels is None:
         return None, None
-    checked_bad_pixels(bad_pixels)
+    bad_pixels = checked_bad_pixels(
+        with_ranges(bad_pixels, da, BAD_PIXELS, n_ranges), da
+    )
     known = {*PIXEL_DIMS, GAIN_RANGE, GAIN}
     pedestal = constants.get(PEDESTAL) if isinstance(constants, Mapping) else None
     known |= set(getattr(pedestal, "dims", ()))

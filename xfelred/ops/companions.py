@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,35 +10,99 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
-from xfelred.names import AVAILABLE, BAD_PIXELS, RECORDED
+from xfelred.names import (
+    AVAILABLE,
+    BAD_PIXELS,
+    FAST,
+    FRAME,
+    MODULE,
+    PIXEL_DIMS,
+    PULSE,
+    RECORDED,
+    SLOW,
+    TRAIN,
+)
+
+Mask = xr.DataArray | ArrayLike
 
 
-def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
-    """Return bad pixels; ValueError unless they are labelled and bool or integer."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        raise ValueError(
-            f"bad_pixels must be a DataArray, not {type(bad_pixels).__name__}: name its"
-            " dims with xr.DataArray(bad, dims=('module', 'slow_scan', 'fast_scan'))"
+def labelled(
+    given: Any,
+    da: xr.DataArray,
+    name: str = BAD_PIXELS,
+    dims: Sequence[Hashable] | None = None,
+) -> xr.DataArray:
+    """Return an array with the dims that its shape tells, a labelled one as it is.
+
+    Parameters
+    ----------
+    given : DataArray or array
+        A plain array is one for the pixels of all modules, or for these of each module,
+        as ``np.load("mask.npy")`` gives it; its modules are those of `da`, in order.
+    da : DataArray
+    name : str, optional
+        What to call the array in errors.
+    dims : sequence of str, optional
+        Dims of the pixels, the two of one module last; by default those of `da`.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If it has another shape.
+    """
+    if isinstance(given, xr.DataArray):
+        return given
+    values = given if hasattr(given, "__array__") else np.asarray(given)
+    shape = tuple(values.shape)
+    if not shape and values.dtype.kind in "biufc":
+        return xr.DataArray(values)
+    known = pixel_dims(da) if dims is None else tuple(dims)
+    sizes = tuple(da.sizes[d] for d in known)
+    if shape == (1, *sizes[-2:]) and MODULE not in known:
+        values, shape = values[0], shape[1:]
+    if len(known) < 2 or shape not in (sizes, sizes[-2:]):
+        raise GeometryMismatchError(
+            f"{name} is {type(given).__name__} of shape {shape} without labels; the"
+            f" data have {dict(zip(known, sizes, strict=True))} pixels. Give an array"
+            f" of the shape {sizes[-2:]} or {sizes}, or say what its axes are:"
+            f" xr.DataArray({name}, dims={known})"
         )
-    if bad_pixels.dtype.kind not in "biu":
+    return xr.DataArray(values, dims=known[-len(shape) :])
+
+
+def pixel_dims(da: xr.DataArray) -> tuple[Hashable, ...]:
+    """Return the dims of pixels, or of what stands in their place (y, x)."""
+    if {SLOW, FAST} <= {*da.dims}:
+        return tuple(d for d in PIXEL_DIMS if d in da.dims)
+    return tuple(d for d in da.dims if d not in (TRAIN, PULSE, FRAME))[-2:]
+
+
+def checked_bad_pixels(
+    bad_pixels: Any, da: xr.DataArray, dims: Sequence[Hashable] | None = None
+) -> xr.DataArray:
+    """Return labelled bad pixels; ValueError unless they are bool or integer.
+
+    Plain arrays get their dims as of `labelled`.
+    """
+    out = labelled(bad_pixels, da, dims=dims)
+    if out.dtype.kind not in "biu":
         raise ValueError(
-            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
+            f"bad_pixels must be bool or integer bits, not {out.dtype}; for a"
             " mask in which non-zero is good use masks.from_good"
         )
-    return bad_pixels
+    return out
 
 
-def matching(
-    companion: xr.DataArray, da: xr.DataArray, name: str = BAD_PIXELS
-) -> xr.DataArray:
+def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
     """Return a companion at the labels of the data, without coordinates.
 
     Parameters
     ----------
-    companion : DataArray
-        Dims among those of `da`. Where both have labels for a dim, such as module
-        numbers, it is looked up by them. It may also have a dim of which one element
-        of `da` was selected, as in ``da.sel(module=3)``: it takes that one then.
+    companion : DataArray or array
+        Of a plain array the shape tells the dims, see `labelled`. Dims among those of
+        `da`. Where both have labels for a dim, such as module numbers, it is looked up
+        by them. It may also have a dim of which one element of `da` was selected, as in
+        ``da.sel(module=3)``: it takes that one then.
     da : DataArray
     name : str, optional
         What to call the companion in errors.
@@ -52,6 +117,7 @@ def matching(
     GeometryMismatchError
         If a dim, a label or a length does not fit.
     """
+    companion = labelled(companion, da, name)
     extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
     if extra:
         raise GeometryMismatchError(
@@ -103,19 +169,10 @@ def check_labels(
 
 
 def on_pixels(
-    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
+    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: Sequence[Hashable]
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        values = np.asarray(bad_pixels)
-        shape = tuple(da.sizes[d] for d in dims)
-        if values.shape not in {shape, shape[-2:]}:
-            raise GeometryMismatchError(
-                f"bad_pixels has shape {values.shape}, the data have {shape}; give a"
-                f" DataArray with dims {dims}"
-            )
-        bad_pixels = xr.DataArray(values, dims=dims[-values.ndim :])
-    return checked_bad_pixels(matching(bad_pixels, da))
+    return matching(checked_bad_pixels(bad_pixels, da, dims), da)
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:

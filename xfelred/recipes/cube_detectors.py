@@ -234,7 +234,7 @@ def signal_per_adu(constants: xr.Dataset) -> xr.DataArray | float:
     out: xr.DataArray | float = 1.0
     if GAIN in constants.data_vars:
         gain = abs(at_highest_gain(constants[GAIN]))
-        out = xr.where(gain == 0, 0.0, 1 / gain)
+        out = (1 / gain).where(gain != 0, 0.0)
     if GAIN_FACTOR in constants.data_vars:
         out = out * abs(at_highest_gain(constants[GAIN_FACTOR]))
     return out
