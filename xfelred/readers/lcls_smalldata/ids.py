@@ -20,6 +20,12 @@ Ids = NDArray[np.uint64]
 MISSING = -99999  # what the writer puts into integers where it has nothing
 
 
+def wrapped_code(dtype: np.dtype[Any]) -> Any:
+    """Return what is left of the missing code in the bits of an integer dtype."""
+    code = MISSING % (1 << 8 * dtype.itemsize)
+    return np.array(code, np.uint64).astype(dtype.newbyteorder("="))[()]
+
+
 @dataclass(frozen=True)
 class Flavour:
     """How a generation of files names its events.

@@ -26,6 +26,7 @@ from xfelred.readers.lcls_smalldata.columns import (
     INTG,
     Column,
 )
+from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
 from xfelred.readers.lcls_times import event_time
@@ -116,8 +117,9 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
     lacking = np.array([n < 0 for n in column.rows])
     target[lacking[events.file]] = -1
     absent = run.absent(name) if stream == "event" else None
-    if absent is not None:
-        target[absent] = -1
+    if absent is None:
+        absent = lost_images(run, column, stream, events)
+    target[absent] = -1
     shape = column.shape[1:]
     n_modules = shape[0] if len(shape) > 2 else 1
     bad, misfit = matching_bad(run, name, key, shape)

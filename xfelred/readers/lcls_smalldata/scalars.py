@@ -19,7 +19,7 @@ from xfelred.errors import (
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
-from xfelred.readers.lcls_smalldata.ids import MISSING
+from xfelred.readers.lcls_smalldata.ids import wrapped_code
 from xfelred.readers.lcls_smalldata.units import units_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STREAMS = ("event", INTG)
 IMAGE_KEYS = ("calib", "full_area", "full", "raw")
+MANY = 16  # values of an event that are never by chance one and the same
 WHERE = {"Sums": "run.sums", "UserDataCfg": "run.constants(detector)"}
 
 
@@ -167,15 +168,26 @@ def no_column(
 
 
 def with_nan(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers that hold -99999 as float64 with NaN; others as they are."""
-    if values.dtype.kind != "i" or np.iinfo(values.dtype).min > MISSING:
+    """Return integers that hold -99999 as float64 with NaN; others as they are.
+
+    Unsigned ones hold what is left of it in their bits. 8 and 16 bits are few: there
+    only events all of whose values are this count as missing, if these are many.
+    """
+    if values.dtype.kind not in "iu" or not values.size:
         return values
-    gone = values == MISSING
+    gone = values == wrapped_code(values.dtype)
+    if values.dtype.itemsize <= 2:
+        gone &= False if values[0].size < MANY else every_value(gone)
     if not gone.any():
         return values
     out = values.astype(np.float64)
     out[gone] = np.nan
     return out
+
+
+def every_value(gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return True for events (event, ...) in which all values are gone."""
+    return gone.all(axis=tuple(range(1, gone.ndim)), keepdims=True)
 
 
 def without_absent(
