@@ -13,7 +13,17 @@ PACKAGE = ROOT / "xfelred"
 
 # Imports only point to an earlier row. Groups in one row do not import each other.
 LAYERS = [
-    [{"names", "errors", "provenance", "shots", "lazy_names"}],
+    [
+        {
+            "names",
+            "errors",
+            "provenance",
+            "shots",
+            "lazy_names",
+            "detector_names",
+            "column_names",
+        }
+    ],
     [{"kernels"}],
     [{"lazy"}],
     [{"geometry", "masks", "pairs"}, {"readers"}],

@@ -198,3 +198,27 @@ def test_segments_are_consistent(name):
         assert segment.shape[0] % height == segment.shape[1] % width == 0
     for starts, n in zip(segment.asics, segment.shape, strict=True):
         assert all(0 < s < n for s in starts)
+
+
+@pytest.mark.parametrize("dtype", [bool, "u1", int, float])
+@pytest.mark.parametrize("shape", [(4, 5), (2, 4, 5), (3, 2, 4, 5)])
+def test_masks_without_labels_get_the_dims_of_pixels(dtype, shape):
+    good = np.ones(shape, dtype)
+    good[..., 1, 2] = 0
+    out = masks.from_good(good)
+    assert out.dims == ("gain_range", "module", "slow_scan", "fast_scan")[-len(shape) :]
+    np.testing.assert_array_equal(out, good == 0)
+    if dtype is float:
+        good[..., 0, 0] = np.nan
+        assert masks.from_good(good).sum() == 2 * out.sum()
+        return
+    status = masks.from_status(good)
+    assert status.dims == ("module", "slow_scan", "fast_scan")[-len(status.shape) :]
+    assert not status[..., 1, 2].any()
+    np.testing.assert_array_equal(masks.combine(good, ~out) != 0, good != 0)
+
+
+def test_a_mask_of_one_axis_has_no_place():
+    for make in (masks.from_good, masks.from_status, masks.combine, masks.grow):
+        with pytest.raises(ValueError, match="wanted 2 to 4 axes"):
+            make(np.ones(5, bool))

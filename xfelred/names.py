@@ -12,6 +12,7 @@ SLOW = "slow_scan"
 FAST = "fast_scan"
 FRAME = "frame"
 GAIN_RANGE = "gain_range"
+GAIN_FACTOR = "gain_factor"  # multiplies a signal, where a gain divides it
 PIXEL_DIMS = (MODULE, SLOW, FAST)
 
 # Dimensions of results.

@@ -14,7 +14,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import InconsistentDataError, listing
+from xfelred.column_names import split_element
+from xfelred.errors import (
+    InconsistentDataError,
+    PropertyNameError,
+    did_you_mean,
+    listing,
+)
 from xfelred.names import FRAME, PULSE, TRAIN
 from xfelred.provenance import record
 
@@ -29,6 +35,55 @@ FOREIGN = {
 def shot_dims(data: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
     """Return the dims that tell shots from each other, in their order."""
     return tuple(str(d) for d in data.dims if d in SHOT_DIMS)
+
+
+def shot_value(source: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:
+    """Return values per shot by name, or one of several: ``"ipm2/channels[3]"``.
+
+    Parameters
+    ----------
+    source : Dataset, or DataArray with coordinates
+    name : str
+        Of a variable or coordinate, perhaps with a position in it.
+
+    Returns
+    -------
+    DataArray
+        Axes of length 1 beside those of shots are left out: a table with one column is
+        a column.
+
+    Raises
+    ------
+    PropertyNameError
+        If it is not there, or has no such position.
+    """
+    known = [str(c) for c in source.coords]
+    if isinstance(source, xr.Dataset):
+        known = [*map(str, source.data_vars), *known]
+    base, position = (name, ()) if name in known else split_element(name)
+    if base not in known:
+        raise PropertyNameError(
+            f"no value {name!r}.{did_you_mean(base, known)} There are: {listing(known)}"
+        )
+    return element_of(source[base], position, name).rename(name)
+
+
+def element_of(
+    values: xr.DataArray, position: tuple[int, ...], name: str
+) -> xr.DataArray:
+    """Return one of the values of every shot; without a position all that differ."""
+    inner = [d for d in values.dims if d not in SHOT_DIMS]
+    if not position or (not inner and position == (0,)):
+        return values.isel({d: 0 for d in inner if values.sizes[d] == 1}, drop=True)
+    sizes = tuple(values.sizes[d] for d in inner)
+    if len(position) != len(inner) or any(
+        i >= n for i, n in zip(position, sizes, strict=True)
+    ):
+        has = f"positions below {sizes}" if inner else "one value per shot"
+        raise PropertyNameError(
+            f"{name!r} asks for position {listing(position)}, but there are {has}"
+        )
+    return values.isel(dict(zip(inner, position, strict=True)), drop=True)
 
 
 def label_by_position(values: ArrayLike, frames: xr.DataArray) -> xr.DataArray:

@@ -335,3 +335,26 @@ def test_last_edge_of_steps_is_stop_itself():
 def test_numbers_that_make_no_sensible_bins(how, words):
     with pytest.raises(xf.ConfigError, match=words):
         xf.Bins(**how)
+
+
+def test_errors_of_the_mean_are_there_by_default():
+    values = np.array([1.0, 2.0, 4.0, 8.0])
+    da = xr.DataArray(values, dims="train", coords={"train": [3, 5, 7, 9]}, name="v")
+    x = xr.DataArray([0, 0, 0, 1], dims="train", coords={"train": da.train})
+    got = ops.bin_frames(da.assign_coords(x=x), {"x": xf.Bins(edges=[0, 1, 2])})
+    np.testing.assert_allclose(got.v_sem[0], values[:3].std(ddof=1) / 3**0.5)
+    assert np.isnan(got.v_sem[1])
+
+
+def test_bins_of_one_of_several_values():
+    two = np.array([[0, 5], [1, 5], [0, 6], [1, 6]])
+    ds = xr.Dataset(
+        {"pos": (("train", "pos_dim0"), two), "v": ("train", [1.0, 2.0, 3.0, 4.0]),
+         "thin": (("train", "thin_dim0"), two[:, :1])},
+        {"train": [3, 5, 7, 9]},
+    )  # fmt: skip
+    for name, want in (("pos[1]", [3, 7]), ("pos[0]", [4, 6]), ("thin", [4, 6])):
+        got = ops.bin_frames(ds[["v", "pos", "thin"]], {name: xf.Bins(unique=True)})
+        np.testing.assert_array_equal(got.v_sum, want)
+    with pytest.raises(xf.ConfigError, match="pos_dim0"):
+        ops.bin_frames(ds, {"pos": xf.Bins(unique=True)})

@@ -5,7 +5,11 @@ import pytest
 import xarray as xr
 
 from xfelred import ops
-from xfelred.errors import GeometryMismatchError, MissingConstantError
+from xfelred.errors import (
+    GeometryMismatchError,
+    InconsistentDataError,
+    MissingConstantError,
+)
 
 PIXELS = ("slow_scan", "fast_scan")
 MODULES = ("module", *PIXELS)
@@ -263,7 +267,7 @@ def test_plain_kinds_take_any_number(dtype):
     da = xr.DataArray(raw, dims=("train", *PIXELS))
     constants = xr.Dataset(
         {"pedestal": (PIXELS, rng.normal(10, 1, (3, 5)).astype("f4")),
-         "gain_factor": 2.0}
+         "gain_factor": ((), 2.0, {"units": "keV/adu"})}
     )  # fmt: skip
     out = ops.calibrate(da, constants, kind="camera")
     want = (raw.astype("f4") - constants.pedestal.values) * np.float32(2)
@@ -289,7 +293,8 @@ def test_numbers_of_the_lcls_are_those_of_the_op_of_their_own(number):
     rng = np.random.default_rng(2)
     raw = rng.normal(1003, 4, (3, 2, 185, 388)).round().astype("u2")
     da = xr.DataArray(raw, dims=("train", *MODULES))
-    constants = xr.Dataset({"pedestal": 1000.0, "gain_factor": 0.5})
+    factor = xr.Variable((), 0.5, {"units": "keV/adu"})
+    constants = xr.Dataset({"pedestal": 1000.0, "gain_factor": factor})
     out = ops.calibrate(da, constants, kind="cspad", common_mode=number)
     adu = (da - 1000.0).astype("f4")
     pars = {"number": number} if isinstance(number, int) else {"cmpars": number}
@@ -438,3 +443,72 @@ def test_epix10ka_words_without_a_gain_index_obey_bad_gain_code(given, code, unk
     out = ops.calibrate(raw, constants, kind="epix10ka", bad_gain_code=code, **options)
     # Without a range there is no pedestal either.
     assert out.values[0, 0, 0, 0, :3].tolist() == [250.0, unknown, 250.0]
+
+
+def one_pixel(kind, **given):
+    """Calibrate 30 adu over a pedestal of 10, with constants as (value, unit)."""
+    dims = PIXELS if kind != "jungfrau" else ("train", *PIXELS)
+    raw = xr.DataArray(np.full([1] * len(dims), 30, "u2"), dims=dims)
+    ranges = ("gain_range", [10.0] * 3) if kind == "jungfrau" else 10.0
+    constants = xr.Dataset({"pedestal": ranges})
+    for name, (value, unit) in given.items():
+        constants[name] = value
+        constants[name].attrs = {"units": unit} if unit else {}
+    out = ops.calibrate(raw, constants, kind=kind)
+    return float(out.values.ravel()[0]), out.attrs["units"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value", "unit"),
+    [
+        ("camera", {}, 20, "adu"),
+        ("camera", {"gain": (4.0, "ADU/keV")}, 5, "keV"),
+        ("camera", {"gain": (4.0, "adu per photon")}, 5, "photon"),
+        ("camera", {"gain_factor": (3.0, "electron / adu")}, 60, "electron"),
+        ("camera", {"gain": (1.0, "")}, 20, "adu"),
+        ("camera", {"gain_factor": (1.0, "1")}, 20, "adu"),
+        ("cspad", {"gain_factor": (6.85, "1")}, 137, "adu"),
+        ("jungfrau", {"gain": (4.0, "")}, 5, "keV"),
+        ("jungfrau", {"gain": (4.0, "1")}, 5, "keV"),
+        ("jungfrau", {"gain_factor": (2.0, "1")}, 40, "keV"),
+        ("epix100", {"gain": (4.0, "1")}, 5, "keV"),
+        ("jungfrau", {"gain": (4.0, "adu/photon")}, 5, "photon"),
+        ("camera", {"local_gain": (3.0, "1")}, 60, "adu"),
+        ("camera", {"gain": (4.0, "adu/eV"), "local_gain": (3.0, "1")}, 15, "eV"),
+    ],
+)
+def test_unit_follows_the_gain(kind, given, value, unit):
+    got, found = one_pixel(kind, **given)
+    assert got == pytest.approx(value, rel=1e-6)
+    assert found == unit
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("camera", {"gain": (4.0, "")}),
+        ("cspad", {"gain_factor": (3.0, "1")}),
+        ("epix100", {"gain_factor": (0.06, "1")}),
+    ],
+)
+def test_a_gain_of_unknown_unit_leaves_none_and_says_so(kind, given):
+    with pytest.warns(UserWarning, match="that of the signal is not known: say it"):
+        _, unit = one_pixel(kind, **given)
+    assert unit == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "other"),
+    [("gain", "keV/adu", "gain_factor"), ("gain_factor", "adu/keV", "gain")],
+)
+def test_a_gain_with_the_unit_of_its_inverse_is_an_error(name, unit, other):
+    with pytest.raises(InconsistentDataError, match=f"{name}='{other}'"):
+        one_pixel("camera", **{name: (4.0, unit)})
+
+
+def test_maps_of_pixels_that_calibration_does_not_use_are_named():
+    da = xr.DataArray(np.ones((2, 3), "u2"), dims=PIXELS)
+    level = xr.zeros_like(da, float)
+    constants = xr.Dataset({"pedestal": level, "flat_field": level, "x": level})
+    with pytest.warns(UserWarning, match=r"does not use flat_field of the constants"):
+        ops.calibrate(da, constants, kind="camera")

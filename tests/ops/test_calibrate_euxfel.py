@@ -20,10 +20,12 @@ def agipd_constants(frames, rng, cells):
         "gain": ("gain_range", rng.normal(3, 0.1, (3, *n))),
         "thresholds": ("threshold", np.stack([high, high + 800])),
     }
-    return xr.Dataset(
+    out = xr.Dataset(
         {k: ((first, *dims), v.astype("f4")) for k, (first, v) in found.items()},
         {"cell": cells, "module": frames.module.values},
     )
+    out.gain.attrs["units"] = "adu/keV"
+    return out
 
 
 def test_agipd_stages_are_told_by_thresholds_of_every_cell(agipd_raw_run, no_compute):

@@ -138,3 +138,77 @@ def test_stacked_numpy_mask_is_taken_apart(pixels, bad):
     want = ops.integrate_azimuthally(located, 3, bad_pixels=bad)
     got = ops.integrate_azimuthally(located, 3, bad_pixels=bad.values.reshape(6, 4))
     np.testing.assert_array_equal(got["count"], want["count"])
+
+
+OPERATIONS = {
+    "apply_bad_pixels": lambda da, bad: ops.apply_bad_pixels(da, bad),
+    "statistics": lambda da, bad: ops.statistics(da, bad_pixels=bad)["mean"],
+    "roi": lambda da, bad: ops.roi(da, bad_pixels=bad)["sum"],
+    "dark": lambda da, bad: ops.dark_statistics(da, bad_pixels=bad)["pedestal"],
+    "calibrate": lambda da, bad: ops.calibrate(
+        da, {"pedestal": 0.5}, kind="camera", bad_pixels=bad
+    ),
+    "common_mode": lambda da, bad: ops.subtract_common_mode(
+        da, "row", segment=(2, 4), bad_pixels=bad, min_pixels=0
+    ),
+    "lcls": lambda da, bad: ops.subtract_common_mode_lcls(
+        da, cmpars=(2, 1e9, 1e9), detector="camera", bad_pixels=bad
+    ),
+    "below": lambda da, bad: ops.subtract_common_mode_below(
+        da, "row", cut=1e9, segment=(2, 4), bad_pixels=bad
+    ),
+    "linear": lambda da, bad: ops.fit_linear(da, da.train * 1.0, bad_pixels=bad)[
+        "slope"
+    ],
+    "flux": lambda da, bad: ops.mean_per_flux(da, da.train * 1.0, bad_pixels=bad)[
+        "mean"
+    ],
+    "pixel": lambda da, bad: ops.correlate_pixel(da, (0, 0, 1), bad_pixels=bad),
+    "clusters": lambda da, bad: ops.find_clusters(
+        da, seed=20, neighbour=1, max_clusters=4, bad_pixels=bad
+    )["energy"],
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("make", [np.asarray, np.uint8, lambda a: a.tolist()])
+def test_plain_masks_of_the_pixels_are_those_with_labels(operation, make, pixels, bad):
+    for mask in (bad, bad[1].drop_vars("module")):
+        want, got = operation(pixels, mask), operation(pixels, make(mask.values))
+        np.testing.assert_array_equal(got, want)
+    assert not np.array_equal(want, operation(pixels, bad[1].values & False))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("shape", [(2,), (4, 2), (4, 2, 4), (1, 3, 2, 4), (4, 3, 2, 4)])
+def test_plain_masks_of_another_shape_are_refused(operation, shape, pixels):
+    with pytest.raises(GeometryMismatchError, match="without labels"):
+        operation(pixels, np.zeros(shape, bool))
+
+
+def test_plain_masks_go_with_images_and_with_one_module(pixels):
+    mask = np.array([[0, 1, 0, 0], [0, 0, 0, 1]], bool)
+    image = pixels[:, 0].drop_vars("module").rename(slow_scan="y", fast_scan="x")
+    got = ops.apply_bad_pixels(image, mask)
+    np.testing.assert_array_equal(np.isnan(got.values), np.stack([mask] * 4))
+    one = pixels.isel(module=1)
+    got = ops.apply_bad_pixels(one, mask[np.newaxis])
+    np.testing.assert_array_equal(np.isnan(got.values), np.stack([mask] * 4))
+    with pytest.raises(ValueError, match="from_good"):
+        ops.apply_bad_pixels(one, mask.astype(float))
+
+
+def test_plain_constants_are_those_with_labels(pixels):
+    raw = pixels.astype("u2")
+    level = np.arange(24.0).reshape(3, 2, 4)
+    want = raw.values - level
+    got = ops.calibrate(raw, {"pedestal": level, "gain": 1.0}, kind="camera")
+    np.testing.assert_array_equal(got, want)
+    two = raw.isel(module=[0, 1])
+    ranges = np.stack([level[:2]] * 3)
+    got = ops.calibrate(two, {"pedestal": ranges}, kind="jungfrau")
+    np.testing.assert_array_equal(got, want[:, :2])
+    got = ops.calibrate(two, {"pedestal": ranges[:, 0]}, kind="jungfrau")
+    np.testing.assert_array_equal(got, two.values - level[0])
+    with pytest.raises(GeometryMismatchError, match="3 gain ranges or of as many"):
+        ops.calibrate(raw, {"pedestal": level}, kind="jungfrau")

@@ -87,3 +87,29 @@ def test_what_cannot_be_found(ds, options, words):
 def test_only_scalars_and_runs_are_taken():
     with pytest.raises(TypeError, match="Dataset of scalars or a run"):
         ops.delay(xr.DataArray(STEPS, dims="train"))
+
+
+def table(values):
+    return (("train", "scan/lxt_dim0"), np.asarray(values))
+
+
+def test_a_table_of_one_column_is_a_column():
+    ds = columns(enc__lasDelay=IDS + 0.0).assign({"scan/lxt": table(STEPS[:, None])})
+    for nominal in ("auto", "scan/lxt", ("scan/lxt", "s"), "scan/lxt[0]"):
+        got = ops.delay(ds, nominal=nominal, use_tt=False)
+        np.testing.assert_allclose(got, STEPS * 1e12)
+        assert got.dims == ("train",)
+
+
+def test_of_several_columns_one_has_to_be_named():
+    two = table(np.stack([STEPS * 0, STEPS], axis=1))
+    ds = columns(enc__lasDelay=IDS + 0.0).assign({"scan/lxt": two})
+    with pytest.raises(xf.ConfigError, match=r"name one: 'scan/lxt\[0\]'"):
+        ops.delay(ds, use_tt=False)
+    got = ops.delay(ds, nominal=("scan/lxt[1]", "s"), use_tt=False)
+    np.testing.assert_allclose(got, STEPS * 1e12)
+    ds["tt/all"] = (("train", "tt/all_dim0"), np.stack([TT, TT * 3], axis=1))
+    got = ops.delay(ds, nominal=("scan/lxt[1]", "s"), correction="tt/all[1]")
+    np.testing.assert_allclose(got, STEPS * 1e12 + 3 * TT)
+    with pytest.raises(xf.ConfigError, match=r"position 2.*below \(2,\)"):
+        ops.delay(ds, nominal="scan/lxt[2]", use_tt=False)

@@ -121,3 +121,48 @@ def test_config_errors_survive_pickling():
 def test_nothing_is_compared_with_nan(text):
     with pytest.raises(xf.ConfigError, match="compares with nan"):
         parse_cut(text)
+
+
+@pytest.mark.parametrize(
+    ("cut", "passing"),
+    [
+        ("diode[1] > 4", [12, 13, 14, 15]),
+        ("3 < diode[0] < 9", [12, 13, 14]),
+        (("diode[ 1 ]", 2, 8), [11, 12, 13]),
+        ("`diode[1]` == 5", [12]),
+        ("not diode[0]", [10]),
+        ("diode > 20", [15]),  # all of them summed
+        ("wide[1,0] == 1", [11, 13, 15]),
+        ("flat[0] == 0", [10, 11, 12, 13, 14, 15]),
+        ("thin == 3", [13]),
+    ],
+)
+def test_a_cut_may_name_one_of_several_values(cut, passing):
+    ds = scalars()
+    wide = np.zeros((6, 2, 3))
+    wide[1::2, 1, 0] = 1
+    ds["wide"] = (("train", "a", "b"), wide)
+    ds["thin"] = (("train", "c"), np.arange(6)[:, None])
+    selected, _ = ops.select_shots(ds, [cut])
+    assert selected.train[selected].values.tolist() == passing
+    assert selected.dims == ("train",)
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        ("diode[2] > 0", "asks for position 2, but there are positions below"),
+        ("diode[0,1] > 0", "asks for position 0, 1"),
+        ("laser[1] > 0", "one value per shot"),
+        ("diod[1] > 0", "Did you mean 'diode'"),
+    ],
+)
+def test_a_position_that_is_not_there_is_an_error(cut, message):
+    with pytest.raises(xf.PropertyNameError, match=message):
+        ops.select_shots(scalars(), [cut])
+
+
+@pytest.mark.parametrize("cut", ["diode[-1] > 0", "diode[a] > 0", "diode[] > 0"])
+def test_positions_are_whole_numbers(cut):
+    with pytest.raises(xf.ConfigError, match=r"name\[3\] is one of several"):
+        parse_cut(cut)

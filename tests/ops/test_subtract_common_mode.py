@@ -227,7 +227,7 @@ def test_offsets_of_banks_are_found_on_every_detector(name):
         ({"max_correction": 0}, "max_correction=0"),
         ({"max_correction": np.nan}, "max_correction=nan"),
         ({"min_pixels": -1}, "min_pixels=-1"),
-        ({"bad_pixels": np.zeros((6, 20))}, "must be a DataArray"),
+        ({"bad_pixels": np.zeros((6, 20))}, "must be bool or integer"),
         ({"use": xr.DataArray(np.ones((6, 20)), dims=DIMS[3:])}, "use must be bool"),
         ({"bad_pixels": xr.DataArray(np.ones((5, 20), bool), dims=DIMS[3:])}, "differ"),
         ({"use": xr.DataArray(np.ones(9, bool), dims="cell")}, "cell"),

@@ -13,7 +13,8 @@ SHAPES = {
     "jungfrau": (512, 1024), "epix10ka": (352, 384), "epixhr": (288, 384),
     "epix100": (704, 768), "cspad": (185, 388), "cspad2x2": (185, 388),
     "pnccd": (512, 512), "uxi": (20, 30), "icarus": (40, 300), "andor3d": (30, 256),
-    "princeton": (60, 70), "camera": (9, 11),
+    "princeton": (60, 70), "camera": (9, 11), "epixm": (192, 384),
+    "epixuhr": (168, 192),
 }  # fmt: skip
 cm = ops.subtract_common_mode_lcls
 
@@ -228,5 +229,9 @@ def test_pixels_and_constants_must_fit():
         cm(frames((704, 768), 1), 46, detector="epix100", noise=wrong)
     with pytest.raises(GeometryMismatchError, match="gain_range"):
         cm(da, 84, detector="epix10ka", gain_range=wrong.astype("u1"))
-    with pytest.raises(ValueError, match="must be a DataArray"):
-        cm(frames((704, 768), 1), 46, detector="epix100", noise=np.ones((704, 768)))
+    da, noise = frames((704, 768), 1), np.ones((704, 768))
+    with pytest.raises(GeometryMismatchError, match="noise is ndarray of shape"):
+        cm(da, 46, detector="epix100", noise=noise[1:])
+    labelled = cm(da, 46, detector="epix100", noise=xr.DataArray(noise, dims=PIXELS))
+    plain = cm(da, 46, detector="epix100", noise=noise)
+    np.testing.assert_array_equal(plain, labelled)

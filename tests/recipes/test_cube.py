@@ -28,7 +28,7 @@ def by_hand(run, *, laser):
     good = (ds["lightStatus/xray"] == 1) & (ds["lightStatus/laser"] == laser)
     good &= (ds["ipm2/sum"] > 500) & (ds["ipm2/sum"] < 60000)
     good &= ds["damage/jungfrau1M"] == 1
-    frames = run.frames("jungfrau1M", bad_pixels=None).values[:, 0]
+    frames = run.frames("jungfrau1M").values[:, 0]
     return frames[good], ops.delay(run).values[good], ds["ipm2/sum"].values[good]
 
 
@@ -139,7 +139,7 @@ def test_first_shots_of_each_bin(lcls):
     delays = ops.delay(run).values
     here = run.frames("jungfrau1M").available.values.all(axis=1)
     first = np.flatnonzero((delays >= 0) & (delays < 1) & here)[:4]
-    images = run.frames("jungfrau1M", bad_pixels=None).values[first, 0]
+    images = run.frames("jungfrau1M").values[first, 0]
     np.testing.assert_allclose(
         cube.jungfrau1M_sum[1], images.sum(0, dtype=float), rtol=1e-6
     )
@@ -412,3 +412,61 @@ def test_empty_selection_of_a_laser_state_names_it_and_counts_rows(lcls):
     ]
     assert caught.value.cut_flow.rows == rows
     assert f"passes for {n_on} shots, which the cuts before it remove" in text
+
+
+def test_a_recipe_and_python_treat_bad_pixels_alike(lcls):
+    run, _ = lcls
+    cube = xf.make_cube(run, {**HEAD, "detectors": {"jungfrau1M": {}}}).compute()
+    mine = ops.statistics(run.frames("jungfrau1M"), ("train", "pulse"))["mean"]
+    np.testing.assert_allclose(cube.jungfrau1M_mean[0], mine, rtol=1e-9)
+    bad = run.constants("jungfrau1M").bad_pixels.values
+    np.testing.assert_array_equal(np.isnan(cube.jungfrau1M_sem[0]), bad)
+
+
+@pytest.mark.parametrize("as_argument", [False, True])
+@pytest.mark.parametrize("said", [{}, {"bad_pixels": "apply", "skipna": True}])
+def test_compat_keeps_bad_pixels_unless_the_recipe_says_otherwise(
+    lcls, as_argument, said
+):
+    run, _ = lcls
+    recipe = {**HEAD, "detectors": {"jungfrau1M": said}}
+    if as_argument:
+        cube = xf.make_cube(run, recipe, compat=True)
+    else:
+        cube = xf.make_cube(run, {**recipe, "output": {"compat": True}})
+    bad = run.constants("jungfrau1M").bad_pixels.values
+    found = np.isnan(cube.jungfrau1M_mean[0].values) & bad
+    np.testing.assert_array_equal(found, bad if said else np.zeros_like(bad))
+
+
+def test_compat_can_be_switched_off(lcls):
+    run, _ = lcls
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {}}, "output": {"compat": True}}
+    cube = xf.make_cube(run, recipe, compat=False)
+    want = xf.make_cube(run, {**HEAD, "detectors": {"jungfrau1M": {}}})
+    np.testing.assert_array_equal(cube.jungfrau1M_mean, want.jungfrau1M_mean)
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "u4"])
+def test_integers_with_bad_pixels_lose_no_digit(lcls, dtype):
+    run, _ = lcls
+    largest = np.iinfo(dtype).max - 2
+    frames = run.frames("jungfrau1M", bad_pixels=None).isel(train=slice(3))
+    frames = frames.copy(data=np.full(frames.shape, largest, dtype))
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {}}}
+    cube = xf.make_cube(run, recipe, frames={"jungfrau1M": frames})
+    good = ~run.constants("jungfrau1M").bad_pixels.values
+    assert (cube.jungfrau1M_mean.values[0][good] == largest).all()
+
+
+def test_bad_pixels_of_other_modules_are_said_and_not_applied(lcls):
+    run, _ = lcls
+    frames = run.frames("jungfrau1M", bad_pixels=None).assign_coords(module=[3, 5])
+    given = {"frames": {"jungfrau1M": frames}}
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {}}}
+    with pytest.warns(UserWarning, match="not of these frames and are not applied"):
+        cube = xf.make_cube(run, recipe, **given)
+    assert not np.isnan(cube.jungfrau1M_mean).any()
+    recipe["detectors"] = {"jungfrau1M": {"bad_pixels": "apply"}}
+    with pytest.raises(xf.ConfigError, match=r"jungfrau1M\.bad_pixels: .*module"):
+        xf.make_cube(run, recipe, **given)

@@ -44,7 +44,7 @@ def test_defaults():
     model = recipe.model
     assert (model.laser, model.execution.block_trains) == ("all", 200)
     assert model.output.formats == ["zarr"]
-    assert model.quantities == ["sum", "count", "mean", "var"]
+    assert model.quantities == ["sum", "count", "mean", "var", "sem"]
     assert recipe.filter_name(None) == "filter1"
 
 

@@ -52,9 +52,9 @@ def pack(
     pedestal : real ([module,] entry, gain_range, slow_scan, fast_scan), adu
     *others : broadcast against `pedestal`
         As `names` say: "offset", "gain" (divides; 0: factor 0), "gain_factor",
-        "gain_mask" (multiplies), "bad_pixels" (non-zero: bad), "use" (non-zero: may
-        take part in a common mode) and "thresholds" (between ranges; the last is not
-        used).
+        "local_gain", "gain_mask" (multiply), "bad_pixels" (non-zero: bad), "use"
+        (non-zero: may take part in a common mode) and "thresholds" (between ranges; the
+        last is not used).
     names : tuple of str
     n_ranges : int
     used_ranges : tuple of int
@@ -120,8 +120,9 @@ def factor(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
             out = np.where(gain == 0, 0.0, 1.0 / gain)
     if "gain_factor" in given:
         out = out * given["gain_factor"].astype(np.float64)
-    if "gain_mask" in given:
-        out = out * given["gain_mask"]
+    for name in ("local_gain", "gain_mask"):
+        if name in given:
+            out = out * given[name]
     return out
 
 

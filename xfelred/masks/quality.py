@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from xfelred.names import BAD_PIXELS, GAIN_RANGE, LONG_NAME, UNITS
+from xfelred.names import BAD_PIXELS, GAIN_RANGE, LONG_NAME, PIXEL_DIMS, UNITS
 from xfelred.provenance import record
 
 # Bits of the `mask` dataset of corrected European XFEL data.
@@ -67,20 +69,47 @@ def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
     return total
 
 
-def from_good(good: xr.DataArray) -> xr.DataArray:
+def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
+    """Return a mask with its dims; those of a plain array are the last ones of pixels.
+
+    Raises
+    ------
+    ValueError
+        If it has other than 2 to 4 axes.
+    """
+    if isinstance(given, xr.DataArray):
+        return given
+    # A lazy one stays lazy.
+    values: Any = given if hasattr(given, "__array__") else np.asarray(given)
+    if values.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"a mask of shape {values.shape}; wanted 2 to 4 axes, the last ones of"
+            f" {(GAIN_RANGE, *PIXEL_DIMS)}, or a DataArray"
+        )
+    return xr.DataArray(values, dims=(GAIN_RANGE, *PIXEL_DIMS)[-values.ndim :])
+
+
+def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return the bad-pixel map for a mask in which non-zero means *good*.
 
     Parameters
     ----------
-    good : DataArray, bool or number (...)
-        Mask in the sense of psana, SACLA and loki.
+    good : DataArray or array, bool or number (...)
+        Mask in the sense of psana, SACLA and loki. The axes of a plain array are the
+        last ones of (gain_range, module, slow_scan, fast_scan).
 
     Returns
     -------
     DataArray, bool (...)
-        True where a pixel is bad.
+        True where a pixel is bad; NaN is no good pixel.
+
+    Raises
+    ------
+    ValueError
+        If a plain array has other than 2 to 4 axes.
     """
-    out = (good == 0).rename(BAD_PIXELS)
+    good = on_axes(good)
+    out = ((good == 0) | good.isnull()).rename(BAD_PIXELS)
     out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
     return record(out, "from_good", good)
 
@@ -90,7 +119,7 @@ as_number = bits
 
 
 def from_status(
-    status: xr.DataArray,
+    status: xr.DataArray | ArrayLike,
     bits: int | str | Iterable[int | str] | None = None,
     *,
     gain_ranges: int | Sequence[int] | None = None,
@@ -99,8 +128,9 @@ def from_status(
 
     Parameters
     ----------
-    status : DataArray, integer (..., [gain_range,] module, slow_scan, fast_scan)
-        0: good. LCLS: 1 hot, 2 noisy, 4 cold, 8 too quiet.
+    status : DataArray or array, integer ([gain_range,] [module,] slow_scan, fast_scan)
+        0: good. LCLS: 1 hot, 2 noisy, 4 cold, 8 too quiet. Axes of a plain array as of
+        `from_good`.
     bits : int, str or iterable of these, optional
         Only these count, as numbers or by the names in `masks.names`; by default any.
     gain_ranges : int or sequence of int, optional
@@ -117,6 +147,7 @@ def from_status(
     ValueError
         If `status` is not integer, or `gain_ranges` has no axis to take them from.
     """
+    status = on_axes(status)
     if status.dtype.kind not in "biu":
         raise ValueError(f"status must be integer bits, not {status.dtype}")
     given = as_number(bits)
@@ -147,13 +178,14 @@ def from_status(
     return record(out, "from_status", status, bits=chosen, gain_ranges=gain_ranges)
 
 
-def combine(*bad: xr.DataArray) -> xr.DataArray:
+def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return the pixels that are bad in any of several maps.
 
     Parameters
     ----------
-    *bad : DataArray, bool or integer bits
-        Broadcast against each other; those with labels must have the same.
+    *bad : DataArray or array, bool or integer bits
+        Axes of plain arrays as of `from_good`. Broadcast against each other; those with
+        labels must have the same.
 
     Returns
     -------
@@ -174,14 +206,12 @@ def combine(*bad: xr.DataArray) -> xr.DataArray:
     """
     if not bad:
         raise ValueError("nothing to combine; wanted one or more bad-pixel maps")
-    for one in bad:
-        if not isinstance(one, xr.DataArray) or one.dtype.kind not in "biu":
-            raise ValueError(
-                "wanted DataArrays of bool or integer bits, found"
-                f" {getattr(one, 'dtype', type(one).__name__)}"
-            )
+    maps = [on_axes(one) for one in bad]
+    for one in maps:
+        if one.dtype.kind not in "biu":
+            raise ValueError(f"wanted bool or integer bits, found {one.dtype}")
     try:
-        aligned = xr.align(*bad, join="exact", copy=False)
+        aligned = xr.align(*maps, join="exact", copy=False)
     except xr.AlignmentError as error:
         raise ValueError(
             f"the bad-pixel maps have different labels or lengths: {error}"
@@ -194,7 +224,7 @@ def combine(*bad: xr.DataArray) -> xr.DataArray:
         out = out | one
     out = out.rename(BAD_PIXELS)
     out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
-    return record(out, "combine", *bad)
+    return record(out, "combine", *maps)
 
 
 def bits_of(bad: xr.DataArray) -> xr.DataArray:

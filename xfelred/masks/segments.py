@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from xfelred.detector_names import known_as
 from xfelred.errors import did_you_mean, listing
 
 
@@ -86,34 +86,13 @@ segments: dict[str, Segment] = {
     "epixhr": Segment((288, 384), 8, 2, ((144,), (192,))),
     "pnccd": Segment((512, 512), 4, 1),
     "cspad2x1": Segment((185, 388), 2, 1, ((), (194,))),
+    # Without banks: psana has no common mode of these by groups.
+    "epixm": Segment((192, 384)),
+    "epixuhr": Segment((168, 192)),
     "agipd": Segment((512, 128), 2, 8, (tuple(range(64, 512, 64)), (64,))),
     "lpd": Segment((256, 256), 2, 8, (tuple(range(32, 256, 32)), (128,))),
     "dssc": Segment((128, 512), 8, 2, ((64,), tuple(range(64, 512, 64)))),
     "mpccd": Segment((1024, 512), 8, 1),
-}
-
-# Other names of the same segments, without signs and in lower case.
-ALIASES = {
-    "cspad": "cspad2x1",
-    "cspad2x2": "cspad2x1",
-    "cspad2m": "cspad2x1",
-    "cs140k": "cspad2x1",
-    "epix10k": "epix10ka",
-    "epix10k2m": "epix10ka",
-    "epix10kquad": "epix10ka",
-    "epix10k135": "epix10ka",
-    "epix10kaquad": "epix10ka",
-    "epix10ka2m": "epix10ka",
-    "epix100a": "epix100",
-    "epix": "epix100",
-    "epixhr2x2": "epixhr",
-    "jungfrau05m": "jungfrau",
-    "jungfrau1m": "jungfrau",
-    "jungfrau4m": "jungfrau",
-    "agipd1m": "agipd",
-    "agipd500k": "agipd",
-    "lpd1m": "lpd",
-    "dssc1m": "dssc",
 }
 
 
@@ -134,14 +113,10 @@ def segment_of(segment: Segment | str | tuple[int, int]) -> Segment:
     if isinstance(segment, Segment):
         return segment
     if isinstance(segment, str):
-        plain = re.sub(r"[^a-z0-9]", "", segment.lower())
-        name = ALIASES.get(plain, plain)
-        if name not in segments:
-            raise ValueError(
-                f"no segment {segment!r}; known: {', '.join(segments)}."
-                f"{did_you_mean(plain, [*segments, *ALIASES])} For any other give"
-                " Segment(shape, banks=, halves=)"
-            )
+        name = known_as(
+            segment, segments, "segment",
+            " For any other give Segment(shape, banks=, halves=)",
+        )  # fmt: skip
         return segments[name]
     rows, columns = segment
     return Segment((int(rows), int(columns)))

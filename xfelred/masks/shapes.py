@@ -9,8 +9,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import listing
+from xfelred.masks.quality import on_axes
 from xfelred.masks.segments import Segment, segment_of
-from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, PIXEL_DIMS, SLOW, UNITS
+from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, SLOW, UNITS
 from xfelred.provenance import record
 
 Shape = Literal["cross", "square", "rhombus", "circle"]
@@ -130,7 +131,7 @@ def grow(
     Parameters
     ----------
     bad : DataArray or array (..., slow_scan, fast_scan)
-        Non-zero: bad. An array is labelled by its last two or three axes.
+        Non-zero: bad. Axes of a plain array as of `from_good`.
     radius : int
         How far a bad pixel reaches.
     shape : {"cross", "square", "rhombus", "circle"}
@@ -159,7 +160,7 @@ def grow(
         raise ValueError(f"shape={shape!r}; wanted one of {listing(map(repr, SHAPES))}")
     if radius != int(radius) or radius < 0:
         raise ValueError(f"radius={radius}; wanted a whole number, 0 or more")
-    given = bad if isinstance(bad, xr.DataArray) else as_pixels(np.asarray(bad))
+    given = on_axes(bad)
     if {SLOW, FAST} - set(given.dims):
         raise ValueError(f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it")
     if given.chunks is not None:
@@ -205,15 +206,6 @@ def widths(width: int | tuple[int, int]) -> tuple[int, int]:
             f"width={width!r}; wanted a number of pixels or (rows, columns), 0 or more"
         )
     return int(pair[0]), int(pair[1])
-
-
-def as_pixels(values: NDArray[np.generic]) -> xr.DataArray:
-    """Return an array with the dims of pixels; ValueError unless it has 2 or 3 axes."""
-    if values.ndim not in (2, 3):
-        raise ValueError(
-            f"bad has shape {values.shape}; wanted 2 or 3 axes, or a DataArray"
-        )
-    return xr.DataArray(values, dims=PIXEL_DIMS[-values.ndim :])
 
 
 def labelled(bad: NDArray[np.bool_], op: str, **params: object) -> xr.DataArray:

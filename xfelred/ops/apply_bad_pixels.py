@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred import masks
 from xfelred.kernels.masking import masked
@@ -17,7 +18,7 @@ from xfelred.provenance import record
 
 def apply_bad_pixels(
     da: xr.DataArray,
-    bad_pixels: xr.DataArray,
+    bad_pixels: xr.DataArray | ArrayLike,
     *,
     bits: int | str | Iterable[int | str] | None = None,
     value: Any = np.nan,
@@ -28,7 +29,7 @@ def apply_bad_pixels(
     ----------
     da : DataArray, any real dtype (...)
         Frames, in memory or lazy.
-    bad_pixels : DataArray, bool or integer
+    bad_pixels : DataArray or array, bool or integer
         Non-zero where a pixel is bad; dims among those of `da`. Where both have a
         coordinate for a dim, such as module numbers, it is looked up by it; of all
         modules, the one that was selected from `da` is taken.
@@ -51,7 +52,7 @@ def apply_bad_pixels(
     GeometryMismatchError
         If `bad_pixels` has dims, labels or lengths that do not fit those of `da`.
     """
-    bad_pixels = checked_bad_pixels(bad_pixels)
+    bad_pixels = checked_bad_pixels(bad_pixels, da)
     if da.dtype.kind in "iub" and not np.isfinite(value):
         raise ValueError(
             f"bad pixels of integer data ({da.dtype}) cannot become {value}; pass"

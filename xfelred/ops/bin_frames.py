@@ -25,7 +25,7 @@ from xfelred.provenance import record
 from xfelred.shots import shot_dims
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")
-DEFAULT = ("sum", "count", "mean", "var")
+DEFAULT = ("sum", "count", "mean", "var", "sem")
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, did_you_mean, listing
+from xfelred.errors import ConfigError, PropertyNameError
 from xfelred.names import BIN, FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
 from xfelred.ops.bins import BinEdges, Bins
-from xfelred.shots import as_labelled, at_shots, in_memory, shot_dims
+from xfelred.shots import (
+    as_labelled,
+    at_shots,
+    element_of,
+    in_memory,
+    shot_dims,
+    shot_value,
+)
 
 ALL = "all"
 
@@ -162,18 +169,15 @@ def values_of(
         )
     values: Any = bins.values
     if values is None:
-        known = [str(c) for c in data.coords]
-        if isinstance(data, xr.Dataset):
-            known += [str(v) for v in data.data_vars]
-        if name not in known:
+        try:
+            values = shot_value(data, name)
+        except PropertyNameError as error:
             raise ConfigError(
-                f"no coordinate or variable {name!r} to bin by."
-                f"{did_you_mean(name, known)} There are: {listing(known)}; or pass"
+                f"no coordinate or variable {name!r} to bin by: {error}; or pass"
                 " Bins(..., values=array on train)"
-            )
-        values = data[name]
+            ) from error
     try:
-        values = as_labelled(values, f"bins of {name!r}")
+        values = element_of(as_labelled(values, f"bins of {name!r}"), (), name)
         if values.dtype.kind not in "biuf":
             raise ConfigError(f"what shots are binned by, {name!r}, must be numbers")
         found = at_shots(

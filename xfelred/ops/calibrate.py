@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.errors import listing
 from xfelred.kernels import calibrate as kernel
@@ -26,7 +26,6 @@ from xfelred.names import (
 )
 from xfelred.ops.calibration_common_mode import stages_for
 from xfelred.ops.calibration_constants import (
-    GAIN_FACTOR,
     bad_pixels_apart,
     check_detector,
     check_ranges,
@@ -35,8 +34,9 @@ from xfelred.ops.calibration_constants import (
     on_pixels,
 )
 from xfelred.ops.calibration_gains import told_by, with_configuration
-from xfelred.ops.calibration_kinds import DetectorKind, kind_of
+from xfelred.ops.calibration_kinds import KINDS, DetectorKind, kind_of
 from xfelred.ops.calibration_packing import packed
+from xfelred.ops.calibration_units import signal_unit
 from xfelred.ops.companions import matching
 from xfelred.ops.gain_index import check_switching
 from xfelred.ops.raw_words import raw_words
@@ -51,7 +51,7 @@ def calibrate(
     *,
     kind: str,
     common_mode: CommonMode | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
     bad_value: float = np.nan,
     gain_index: xr.DataArray | None = None,
     gain_plane: xr.DataArray | None = None,
@@ -68,21 +68,22 @@ def calibrate(
         On (module, slow_scan, fast_scan) as far as they have these dims; for kinds that
         switch with ``gain_range`` first, 3 or, epix10ka, 7. ``pedestal`` (adu) and, if
         there is one, ``offset`` are subtracted; ``gain`` divides (0: factor 0), or
-        ``gain_factor`` multiplies; ``gain_mask`` multiplies, too (cspad: of integers,
-        0 is low gain, a factor of 6.85); ``bad_pixels`` (non-zero: bad); ``noise`` for
-        common modes that need it. agipd: ``thresholds`` (threshold: 2, ...) of the gain
-        voltage. epix10ka: ``config`` and ``trbit`` as of `ops.gain_index`. One more dim
-        is taken at the label of each frame, such as ``cell``. Constants in memory
-        stream with the frames: ``.load()`` those from a file.
+        ``gain_factor`` multiplies; ``local_gain`` and ``gain_mask`` multiply, too
+        (cspad: of integers, 0 is low gain, a factor of 6.85); ``bad_pixels`` (non-zero:
+        bad); ``noise`` for common modes that need it. agipd: ``thresholds`` (threshold:
+        2, ...) of the gain voltage. epix10ka: ``config`` and ``trbit`` as of
+        `ops.gain_index`. One more dim is taken at the label of each frame, such as
+        ``cell``. Constants in memory stream with the frames: ``.load()`` those from a
+        file.
     kind : str
-        jungfrau, epix10ka, epixhr, epix100, cspad, cspad2x2, pnccd, camera; agipd, lpd,
-        dssc, jungfrau_euxfel.
+        jungfrau, epix10ka, epixhr, epixm, epixuhr, epix100, cspad, cspad2x2, pnccd,
+        camera and kinds of these; agipd, lpd, dssc, jungfrau_euxfel. In any spelling.
     common_mode : optional
         Subtracted in adu, between pedestal and gain, of good pixels in range 0
         (epix10ka: 0, 1, 3 and 4): cmpars such as ``(7, mode, max_correction,
         min_pixels)``, a number of `ops.subtract_common_mode_lcls`, or a dict of
         arguments of `ops.subtract_common_mode`.
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero: bad. By default those of the constants; with ``gain_range``, a pixel
         is bad in these ranges only. On frame dims, too.
     bad_value : float
@@ -101,8 +102,10 @@ def calibrate(
     Returns
     -------
     DataArray, float32 (..., slow_scan, fast_scan)
-        Lazy. Frames that were not recorded and NaN stay NaN. The unit is that of the
-        gain, keV of "adu/keV", else adu.
+        Lazy. Frames that were not recorded and NaN stay NaN. The unit follows the
+        gain: keV of "adu/keV", the unit of psana's gains, which those of its detectors
+        have if they say nothing; adu without a gain, or with one that only compares
+        pixels (1; 6.85 of a cspad); "1", and a warning, where it is not known.
 
     Raises
     ------
@@ -110,6 +113,8 @@ def calibrate(
         If the kind or an option is unknown, or the data are not raw.
     MissingConstantError
         If a constant, a gain range or the gain index is missing.
+    InconsistentDataError
+        If the unit of a gain is that of its inverse.
     GeometryMismatchError
         If constants belong to other pixels, modules, cells or another detector.
 
@@ -124,22 +129,25 @@ def calibrate(
     --------
     >>> raw = xr.DataArray(np.array([[10, 12]], "u2"), dims=("slow_scan", "fast_scan"))
     >>> constants = xr.Dataset({"pedestal": 4.0, "gain": 2.0})
-    >>> calibrate(raw, constants, kind="camera").values
-    array([[3., 4.]], dtype=float32)
+    >>> constants.gain.attrs["units"] = "adu/keV"
+    >>> signal = calibrate(raw, constants, kind="camera")
+    >>> signal.values, signal.units
+    (array([[3., 4.]], dtype=float32), 'keV')
     """
     name, detector = kind_of(kind)
     check_data(da, name, detector, bad_gain_code)
     check_detector(constants, da)
-    inside, apart = bad_pixels_apart(constants, bad_pixels)
-    found = chosen_constants(constants, inside)
-    check_ranges(found, detector.rule.n_ranges, name)
+    n_ranges = detector.rule.n_ranges
+    inside, apart = bad_pixels_apart(constants, bad_pixels, da, n_ranges)
+    found = chosen_constants(constants, inside, da, n_ranges)
+    check_ranges(found, n_ranges, name)
     per_photon = 1.0 if adu_per_photon is None else checked(adu_per_photon)
-    masked = detector.rule.n_ranges > 1 or BAD_PIXELS in found or apart is not None
+    masked = n_ranges > 1 or BAD_PIXELS in found or apart is not None
     stages = stages_for(common_mode, name, detector, da, masked)
     found = {k: on_pixels(v, da, k) for k, v in found.items()}
     rule, companions = told_by(da, name, detector, found, gain_index, gain_plane)
     used = detector.used_ranges if stages else ()
-    if rule.n_ranges == 2:
+    if rule.n_ranges != detector.rule.n_ranges:
         found = with_configuration(found, detector, float(bad_gain_code == "one"))
     constants_now = packed(found, da, rule.n_ranges, used, per_photon)
     companions["table"] = constants_now.table
@@ -219,21 +227,9 @@ def finished(
     lost = {k: c for k, c in da.coords.items() if k not in out.coords}
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))
-    unit = "photon" if params["adu_per_photon"] else unit_of(constants)
+    unit = "photon"
+    if params["adu_per_photon"] is None:
+        unit = signal_unit(constants, KINDS[params["kind"]])
     attrs = {k: v for k, v in da.attrs.items() if k != STORED_DTYPE}
     out.attrs = {**attrs, UNITS: unit, LONG_NAME: "signal"}
     return record(out, "calibrate", da, constants=constants, **params)
-
-
-def unit_of(constants: Any) -> str:
-    """Return the unit of adu over the gain, or times the gain factor."""
-    for name, pattern in (
-        (GAIN, r"adu\s*/\s*(\w+)"),
-        (GAIN_FACTOR, r"(\w+)\s*/\s*adu"),
-    ):
-        one = constants.get(name)
-        unit = str(getattr(one, "attrs", {}).get(UNITS, "")).strip()
-        found = re.fullmatch(pattern, unit, re.IGNORECASE)
-        if found:
-            return found.group(1)
-    return "adu"

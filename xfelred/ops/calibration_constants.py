@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -17,23 +18,34 @@ from xfelred.names import (
     BAD_PIXELS,
     FAST,
     GAIN,
+    GAIN_FACTOR,
     GAIN_RANGE,
     MODULE,
     PIXEL_DIMS,
     SLOW,
 )
-from xfelred.ops.companions import checked_bad_pixels, matching, picked
+from xfelred.ops.companions import (
+    checked_bad_pixels,
+    labelled,
+    matching,
+    picked,
+    pixel_dims,
+)
 
-PEDESTAL, OFFSET, GAIN_FACTOR = "pedestal", "offset", "gain_factor"
-GAIN_MASK, THRESHOLDS, NOISE = "gain_mask", "thresholds", "noise"
+PEDESTAL, OFFSET = "pedestal", "offset"
+LOCAL_GAIN, GAIN_MASK = "local_gain", "gain_mask"
+THRESHOLDS, NOISE = "thresholds", "noise"
 CONFIG, TRBIT = "config", "trbit"
-TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, GAIN_MASK, BAD_PIXELS, THRESHOLDS)
+TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, LOCAL_GAIN, GAIN_MASK, BAD_PIXELS,
+         THRESHOLDS)  # fmt: skip
+# What constants hold beside: where pixels are, and how the constants were made.
+NO_PART = ("x", "y", "z", "ix", "iy", "bad_in_mask", "n_frames")
 # Pixels of a CsPad in low gain, where the configuration has 0 (psana).
 CSPAD_LOW_GAIN = 6.85
 
 
 def chosen_constants(
-    constants: Any, bad_pixels: xr.DataArray | None
+    constants: Any, bad_pixels: xr.DataArray | None, da: xr.DataArray, n_ranges: int
 ) -> dict[str, xr.DataArray]:
     """Return the constants that a calibration uses, by their names.
 
@@ -63,6 +75,7 @@ def chosen_constants(
             "the constants hold gain (divides) and gain_factor (multiplies); keep one:"
             " constants.drop_vars('gain')"
         )
+    say_what_is_not_used(found)
     out = {}
     for name in (*TABLE, NOISE, CONFIG, TRBIT):
         one = found.get(name)
@@ -70,16 +83,50 @@ def chosen_constants(
             one = bad_pixels
         if one is None:
             continue
-        if not isinstance(one, xr.DataArray):
-            one = xr.DataArray(one)
+        one = with_ranges(one, da, name, n_ranges)
         if name == BAD_PIXELS:
-            one = checked_bad_pixels(one)
+            one = checked_bad_pixels(one, da)
         # Dark frames of a detector that stores all of its gain stages have this dim.
         out[name] = one.rename({GAIN: GAIN_RANGE}) if GAIN in one.dims else one
     if GAIN_MASK in out and out[GAIN_MASK].dtype.kind in "biu":
         mask = out[GAIN_MASK]
         out[GAIN_MASK] = (mask == 0) * (CSPAD_LOW_GAIN - 1) + 1
     return out
+
+
+def with_ranges(one: Any, da: xr.DataArray, name: str, n_ranges: int) -> xr.DataArray:
+    """Return a constant as a DataArray; a plain array may have gain ranges first."""
+    shape = np.shape(one)
+    ranges = len(shape) > 0 and n_ranges > 1 and shape[0] == n_ranges
+    pixels = tuple(da.sizes[d] for d in pixel_dims(da))
+    if isinstance(one, xr.DataArray) or not ranges or shape == pixels[-2:]:
+        return labelled(one, da, name)
+    if shape == pixels:
+        raise GeometryMismatchError(
+            f"{name} has the shape {shape}, in which the first axis may be that of"
+            f" {n_ranges} gain ranges or of as many modules; give a DataArray with dims"
+        )
+    if len(shape) == 1:
+        return xr.DataArray(one, dims=GAIN_RANGE)
+    inner = labelled(np.asarray(one)[0], da, name)
+    return xr.DataArray(one, dims=(GAIN_RANGE, *inner.dims))
+
+
+def say_what_is_not_used(found: Mapping[str, Any]) -> None:
+    """Warn of maps of pixels that a calibration knows nothing of."""
+    known = {*TABLE, NOISE, CONFIG, TRBIT, *NO_PART}
+    unused = [
+        name
+        for name, one in found.items()
+        if name not in known and {SLOW, FAST} <= {*getattr(one, "dims", ())}
+    ]
+    if unused:
+        warnings.warn(
+            f"ops.calibrate does not use {listing(unused)} of the constants; it knows"
+            f" {listing(TABLE, 20)}. Rename what stands for one of these, or leave it"
+            f" out: constants.drop_vars({unused!r})",
+            stacklevel=4,
+        )
 
 
 def check_detector(constants: Any, da: xr.DataArray) -> None:
@@ -147,12 +194,14 @@ def on_pixels(one: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
 
 
 def bad_pixels_apart(
-    constants: Any, bad_pixels: xr.DataArray | None
+    constants: Any, bad_pixels: Any, da: xr.DataArray, n_ranges: int
 ) -> tuple[xr.DataArray | None, xr.DataArray | None]:
     """Return (bad pixels of the detector, bad pixels of every frame) as was given."""
     if bad_pixels is None:
         return None, None
-    checked_bad_pixels(bad_pixels)
+    bad_pixels = checked_bad_pixels(
+        with_ranges(bad_pixels, da, BAD_PIXELS, n_ranges), da
+    )
     known = {*PIXEL_DIMS, GAIN_RANGE, GAIN}
     pedestal = constants.get(PEDESTAL) if isinstance(constants, Mapping) else None
     known |= set(getattr(pedestal, "dims", ()))

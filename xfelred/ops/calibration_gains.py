@@ -46,6 +46,8 @@ def told_by(
     if detector.tells == "thresholds":
         return rule, voltage_of(da, found, gain_plane)
     found.pop(THRESHOLDS, None)
+    if detector.tells == "bits":
+        return rule, {}
     if detector.tells == "index":
         return configured(name, rule, found), {}
     return rule, {}

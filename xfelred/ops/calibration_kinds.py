@@ -6,10 +6,9 @@ formats of AGIPD, LPD, DSSC and JUNGFRAU.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from xfelred.errors import did_you_mean
+from xfelred.detector_names import known_as
 from xfelred.kernels.calibrate import Rule
 
 LOW_14 = 0x3FFF
@@ -36,6 +35,8 @@ class DetectorKind:
         How a module is divided; "": each frame is one segment.
     used_ranges : tuple of int
         Gain ranges that take part in a common mode.
+    gain_unit : str
+        Of a gain that does not say: psana's of these detectors are adu/keV.
     """
 
     rule: Rule
@@ -43,21 +44,38 @@ class DetectorKind:
     common_mode: str = ""
     segment: str = ""
     used_ranges: tuple[int, ...] = (0,)
+    gain_unit: str = ""
 
 
 JUNGFRAU_RULE = Rule(3, LOW_14, 14, 3, (0, 1, 3))
+PSANA_GAIN = "adu/keV"
 EPIX10KA_RULE = Rule(7, LOW_14, 14, 1, tuple(range(7)))
 
 KINDS: dict[str, DetectorKind] = {
-    "jungfrau": DetectorKind(JUNGFRAU_RULE, "bits", "jungfrau", "jungfrau"),
-    "epix10ka": DetectorKind(
-        EPIX10KA_RULE, "index", "epix10ka", "epix10ka", (0, 1, 3, 4)
+    "jungfrau": DetectorKind(
+        JUNGFRAU_RULE, "bits", "jungfrau", "jungfrau", gain_unit=PSANA_GAIN
     ),
-    "epixhr": DetectorKind(EPIX10KA_RULE, "index", "epixhr", "epixhr", (0, 1, 3, 4)),
-    "epix100": DetectorKind(Rule(), "nothing", "epix100", "epix100"),
+    "epix10ka": DetectorKind(
+        EPIX10KA_RULE, "index", "epix10ka", "epix10ka", (0, 1, 3, 4), PSANA_GAIN
+    ),
+    "epixhr": DetectorKind(
+        EPIX10KA_RULE, "index", "epixhr", "epixhr", (0, 1, 3, 4), PSANA_GAIN
+    ),
+    "epix100": DetectorKind(
+        Rule(), "nothing", "epix100", "epix100", gain_unit=PSANA_GAIN
+    ),
+    # One bit tells whether a pixel has switched, to the second range.
+    "epixm": DetectorKind(Rule(2, 0x7FFF, 15, 1, (0, 1)), "bits", "epixm", "epixm"),
+    "epixuhr": DetectorKind(
+        Rule(2, 0x7FF, 11, 1, (0, 1)), "bits", "epixuhr", "epixuhr"
+    ),
     "cspad": DetectorKind(Rule(), "nothing", "cspad", "cspad2x1"),
     "cspad2x2": DetectorKind(Rule(), "nothing", "cspad2x2", "cspad2x1"),
     "pnccd": DetectorKind(Rule(), "nothing", "pnccd", "pnccd"),
+    "uxi": DetectorKind(Rule(), "nothing", "uxi"),
+    "icarus": DetectorKind(Rule(), "nothing", "icarus"),
+    "andor3d": DetectorKind(Rule(), "nothing", "andor3d"),
+    "princeton": DetectorKind(Rule(), "nothing", "princeton"),
     "camera": DetectorKind(Rule(), "nothing", "camera"),
     "agipd": DetectorKind(Rule(3, codes=(0, 1, 2)), "thresholds", "", "agipd"),
     "lpd": DetectorKind(Rule(3, 0xFFF, 12, 3, (0, 1, 2)), "bits", "", "lpd"),
@@ -66,18 +84,6 @@ KINDS: dict[str, DetectorKind] = {
     "jungfrau_euxfel": DetectorKind(
         Rule(3, LOW_14, codes=(0, 1, 3)), "index", "jungfrau", "jungfrau"
     ),
-}  # fmt: skip
-
-# Other names, without signs and in lower case.
-ALIASES = {
-    "epix10k": "epix10ka", "epix10k2m": "epix10ka", "epix10ka2m": "epix10ka",
-    "epix10kquad": "epix10ka", "epix10kaquad": "epix10ka", "epix10k135": "epix10ka",
-    "jungfrau05m": "jungfrau", "jungfrau1m": "jungfrau", "jungfrau4m": "jungfrau",
-    "epix100a": "epix100", "epixhr2x2": "epixhr", "cspad2m": "cspad",
-    "cspad2x1": "cspad", "cs140k": "cspad2x2", "opal": "camera", "zyla": "camera",
-    "andor": "camera", "alvium": "camera", "rayonix": "camera", "mpccd": "camera",
-    "agipd1m": "agipd", "agipd500k": "agipd", "lpd1m": "lpd", "dssc1m": "dssc",
-    "jungfraueuxfel": "jungfrau_euxfel",
 }  # fmt: skip
 
 
@@ -89,11 +95,5 @@ def kind_of(name: str) -> tuple[str, DetectorKind]:
     ValueError
         If the name is unknown.
     """
-    plain = re.sub(r"[^a-z0-9]", "", str(name).lower())
-    kind = ALIASES.get(plain, plain)
-    if kind not in KINDS:
-        raise ValueError(
-            f"kind={name!r} is not known; wanted one of {', '.join(KINDS)}."
-            f"{did_you_mean(plain, [*KINDS, *ALIASES])}"
-        )
+    kind = known_as(name, KINDS, "kind")
     return kind, KINDS[kind]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,44 +16,100 @@ from xfelred.geometry.locate import check_ascending
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
+    FAST,
     FRAME,
     MODULE,
     PIXEL_DIMS,
+    PULSE,
     RECORDED,
     SLOW,
     TRAIN,
 )
 from xfelred.shots import SHOT_DIMS, same_frames
 
+Mask = xr.DataArray | ArrayLike
 
-def checked_bad_pixels(bad_pixels: Any) -> xr.DataArray:
-    """Return bad pixels; ValueError unless they are labelled and bool or integer."""
-    if not isinstance(bad_pixels, xr.DataArray):
-        raise ValueError(
-            f"bad_pixels must be a DataArray, not {type(bad_pixels).__name__}: name its"
-            " dims with xr.DataArray(bad, dims=('module', 'slow_scan', 'fast_scan'))"
+
+def labelled(
+    given: Any,
+    da: xr.DataArray,
+    name: str = BAD_PIXELS,
+    dims: Sequence[Hashable] | None = None,
+) -> xr.DataArray:
+    """Return an array with the dims that its shape tells, a labelled one as it is.
+
+    Parameters
+    ----------
+    given : DataArray or array
+        A plain array is one for the pixels of all modules, or for these of each module,
+        as ``np.load("mask.npy")`` gives it; its modules are those of `da`, in order.
+    da : DataArray
+    name : str, optional
+        What to call the array in errors.
+    dims : sequence of str, optional
+        Dims of the pixels, the two of one module last; by default those of `da`.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If it has another shape.
+    """
+    if isinstance(given, xr.DataArray):
+        return given
+    values = given if hasattr(given, "__array__") else np.asarray(given)
+    shape = tuple(values.shape)
+    if not shape and values.dtype.kind in "biufc":
+        return xr.DataArray(values)
+    known = pixel_dims(da) if dims is None else tuple(dims)
+    sizes = tuple(da.sizes[d] for d in known)
+    if shape == (1, *sizes[-2:]) and MODULE not in known:
+        values, shape = values[0], shape[1:]
+    stack = (prod(sizes[:-1]), sizes[-1]) if MODULE in known else sizes
+    if len(known) < 2 or shape not in (sizes, sizes[-2:], stack):
+        raise GeometryMismatchError(
+            f"{name} is {type(given).__name__} of shape {shape} without labels; the"
+            f" data have {dict(zip(known, sizes, strict=True))} pixels. Give an array"
+            f" of the shape {sizes[-2:]} or {sizes}, or say what its axes are:"
+            f" xr.DataArray({name}, dims={known})"
         )
-    if bad_pixels.dtype.kind not in "biu":
+    return xr.DataArray(values, dims=known[-len(shape) :])
+
+
+def pixel_dims(da: xr.DataArray) -> tuple[Hashable, ...]:
+    """Return the dims of pixels, or of what stands in their place (y, x)."""
+    if {SLOW, FAST} <= {*da.dims}:
+        return tuple(d for d in PIXEL_DIMS if d in da.dims)
+    return tuple(d for d in da.dims if d not in (TRAIN, PULSE, FRAME))[-2:]
+
+
+def checked_bad_pixels(
+    bad_pixels: Any, da: xr.DataArray, dims: Sequence[Hashable] | None = None
+) -> xr.DataArray:
+    """Return labelled bad pixels; ValueError unless they are bool or integer.
+
+    Plain arrays get their dims as of `labelled`.
+    """
+    out = labelled(bad_pixels, da, dims=dims)
+    if out.dtype.kind not in "biu":
         raise ValueError(
-            f"bad_pixels must be bool or integer bits, not {bad_pixels.dtype}; for a"
+            f"bad_pixels must be bool or integer bits, not {out.dtype}; for a"
             " mask in which non-zero is good use masks.from_good"
         )
-    return bad_pixels
+    return out
 
 
-def matching(
-    companion: xr.DataArray, da: xr.DataArray, name: str = BAD_PIXELS
-) -> xr.DataArray:
+def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
     """Return a companion at the labels of the data, without coordinates.
 
     Parameters
     ----------
-    companion : DataArray
-        Dims among those of `da`. Where both have labels for a dim, such as module
-        numbers, it is looked up by them. It may also have a dim of which one element
-        of `da` was selected, as in ``da.sel(module=3)``: it takes that one then.
-        Modules that are stacked along ``slow_scan``, without labels, are taken apart; a
-        single one, without a label, serves data without modules.
+    companion : DataArray or array
+        Of a plain array the shape tells the dims, see `labelled`. Dims among those of
+        `da`. Where both have labels for a dim, such as module numbers, it is looked up
+        by them. It may also have a dim of which one element of `da` was selected, as in
+        ``da.sel(module=3)``: it takes that one then. Modules that are stacked along
+        ``slow_scan``, without labels, are taken apart; a single one, without a label,
+        serves data without modules.
     da : DataArray
     name : str, optional
         What to call the companion in errors.
@@ -66,7 +124,7 @@ def matching(
     GeometryMismatchError
         If a dim, a label or a length does not fit.
     """
-    companion = taken_apart(companion, da, name)
+    companion = taken_apart(labelled(companion, da, name), da, name)
     extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
     if extra:
         raise GeometryMismatchError(
@@ -155,35 +213,10 @@ def check_labels(
 
 
 def on_pixels(
-    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...]
+    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: Sequence[Hashable]
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    return checked_bad_pixels(matching(labelled(bad_pixels, da, dims, BAD_PIXELS), da))
-
-
-def on_frames(
-    values: xr.DataArray | ArrayLike, da: xr.DataArray, name: str
-) -> xr.DataArray:
-    """Return numbers of pixels, frames or both at the labels of the data."""
-    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
-    return matching(labelled(values, da, dims, name), da, name)
-
-
-def labelled(
-    values: xr.DataArray | ArrayLike, da: xr.DataArray, dims: tuple[str, ...], name: str
-) -> xr.DataArray:
-    """Return an array with the dims of the pixels, if it has none."""
-    if isinstance(values, xr.DataArray):
-        return values
-    values = np.asarray(values)
-    shape = tuple(da.sizes[d] for d in dims)
-    stack = (int(np.prod(shape[:-1])), shape[-1])
-    if values.shape not in {shape, shape[-2:], stack if MODULE in dims else shape}:
-        raise GeometryMismatchError(
-            f"{name} has shape {values.shape}, the data have {shape}; give a"
-            f" DataArray with dims {dims}"
-        )
-    return xr.DataArray(values, dims=dims[-values.ndim :])
+    return matching(checked_bad_pixels(bad_pixels, da, dims), da)
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:

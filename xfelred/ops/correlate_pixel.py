@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError
 from xfelred.names import LONG_NAME, MODULE, PIXEL_DIMS, UNITS
@@ -16,7 +17,7 @@ def correlate_pixel(
     pixel: tuple[int, ...],
     *,
     by: str | xr.DataArray | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
 ) -> xr.DataArray:
     """Return how far every pixel goes along with one of them from frame to frame.
 
@@ -29,7 +30,7 @@ def correlate_pixel(
         position; row and column by position. Without the dim ``module``: (row, column).
     by : str or DataArray, optional
         Correlate the frames of each value of this coordinate apart, such as "step".
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero where a pixel must be left out.
 
     Returns

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.column_names import ELEMENT
 from xfelred.errors import ConfigError
 
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
-NAME = r"`[^`]+`|[^\s`<>=!(){}\[\]'\",;]+"
+NAME = rf"`[^`]+`|[^\s`<>=!(){{}}\[\]'\",;]+(?:{ELEMENT})?"
 COMPARISON = r"<=|>=|==|!=|<|>"
 BETWEEN = re.compile(
     rf"\s*({NUMBER})\s*(<=|<|>=|>)\s*({NAME})\s*(<=|<|>=|>)\s*({NUMBER})\s*"
@@ -34,7 +35,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 GRAMMAR = (
     "'lo < name < hi', 'name OP number' with < <= > >= == !=, 'name' or 'not name';"
-    " or [name, lo, hi]"
+    " or [name, lo, hi]; name[3] is one of several values of a shot"
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.kernels.dark import dark_flags
 from xfelred.lazy import map_frames
@@ -47,7 +48,7 @@ def dark_statistics(
     noise_limits: Limits | None = None,
     offset_limits: Limits | None = None,
     min_frames: int = 2,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Return pedestal, noise and bad pixels of dark frames.
 
@@ -74,7 +75,7 @@ def dark_statistics(
         A pixel with its noise, or its pedestal, outside is bad, too.
     min_frames : int, optional
         Pixels with fewer frames are bad.
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero where a pixel must be left out.
 
     Returns

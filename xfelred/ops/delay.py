@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import ConfigError, did_you_mean, listing
+from xfelred.column_names import split_element
+from xfelred.errors import ConfigError, PropertyNameError, listing
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
+from xfelred.shots import shot_value
 
 SCAN = "scan/"
 ENCODERS = ("enc/lasDelay", "enc/lasDelay2")
@@ -46,7 +48,8 @@ def delay(
         Scalars, or a run that has a method ``scalars``.
     nominal : str or (str, unit), optional
         Column of the nominal delay, in s if all values are below 1e-6 and else in ps;
-        or with its unit: ``("enc/lasDelay", "ps")``. "auto" takes the first of: a scan
+        or with its unit: ``("enc/lasDelay", "ps")``; one of several is
+        ``"enc/all[1]"``. "auto" takes the first of: a scan
         variable with "lxt" in its name that varies (s); ``enc/lasDelay``,
         ``enc/lasDelay2`` with more than 10 distinct values (s or ps, by their spread);
         ``enc/ch0`` (s or ps, by its spread); ``epics/lxt_ttc``, ``epics/lxt`` if they
@@ -107,7 +110,8 @@ def columns_of(source: Any, nominal: Any, correction: str) -> xr.Dataset:
             f" {type(source).__name__}: delay(run.scalars([...]))"
         )
     named = [] if nominal == "auto" else [nominal_name(nominal)]
-    wanted = [*COLUMNS, *named, *([] if correction == "auto" else [correction])]
+    named += [] if correction == "auto" else [correction]
+    wanted = [*COLUMNS, *named, *(split_element(n)[0] for n in named)]
     found: xr.Dataset = source.scalars(wanted, missing_keys="ignore")
     return found
 
@@ -119,16 +123,14 @@ def nominal_name(nominal: str | Sequence[str]) -> str:
 
 def column(ds: xr.Dataset, name: str) -> xr.DataArray:
     """Return one column; ConfigError if it is not there or not one number a shot."""
-    if name not in ds:
-        raise ConfigError(
-            f"no column {name!r} for the delay.{did_you_mean(name, map(str, ds))}"
-            f" There are: {listing(ds)}"
-        )
-    found = ds[name]
+    try:
+        found = shot_value(ds, name)
+    except PropertyNameError as error:
+        raise ConfigError(f"no column for the delay: {error}") from error
     if TRAIN not in found.dims or not set(found.dims) <= {TRAIN, PULSE}:
         raise ConfigError(
             f"{name!r} is on {found.dims}; a delay is one number per shot, on train or"
-            " train and pulse"
+            f" train and pulse. Of several name one: '{name}[0]'"
         )
     if found.dtype.kind not in "biuf":
         raise ConfigError(f"{name!r} is {found.dtype}; a delay is a number")
@@ -157,7 +159,7 @@ def found_nominal(ds: xr.Dataset) -> tuple[str, xr.DataArray]:
     scanned = [
         str(n)
         for n in ds.data_vars
-        if str(n).startswith(SCAN) and "lxt" in str(n) and ds[n].dims == (TRAIN,)
+        if str(n).startswith(SCAN) and "lxt" in str(n) and ds[n].dims[:1] == (TRAIN,)
     ]
     for name in sorted(scanned, key=lambda n: (n != "scan/lxt", n)):
         if distinct(column(ds, name)) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.grouping import coordinate
@@ -17,7 +18,7 @@ def fit_linear(
     x: str | xr.DataArray,
     *,
     by: str | xr.DataArray | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Fit ``pixel = intercept + slope * x`` over frames, in one pass.
 
@@ -31,7 +32,7 @@ def fit_linear(
         or per shot, such as a flux: joined by labels, NaN and absent ones left out.
     by : str or DataArray, optional
         Fit the frames of each value of this coordinate apart.
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero where a pixel must be left out.
 
     Returns

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import did_you_mean
+from xfelred.detector_names import known_as
 from xfelred.kernels import gain_bits as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
@@ -46,9 +46,8 @@ SWITCHES: dict[str, GainSwitch] = {
     "epixhr": GainSwitch((288, 384), 1 << 14),
     "epix100": GainSwitch((704, 768), 1 << 15),
     "jungfrau": GainSwitch((512, 1024), 1 << 14),
-    "epix10k": GainSwitch((352, 384), 1 << 14),
+    "epix10ka": GainSwitch((352, 384), 1 << 14),
 }
-ALIASES = {"epix10ka": "epix10k", "epix100a": "epix100", "epixm320": "epixm"}
 
 
 def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
@@ -57,7 +56,7 @@ def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
     Parameters
     ----------
     detector : str, int or GainSwitch
-        A name in `gain_switches`, whatever its case; or the lowest flag itself, a power
+        A name in `SWITCHES`, in any spelling; or the lowest flag itself, a power
         of two.
 
     Raises
@@ -68,14 +67,8 @@ def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
     if isinstance(detector, GainSwitch):
         return detector
     if isinstance(detector, str):
-        plain = detector.lower()
-        name = ALIASES.get(plain, plain)
-        if name not in SWITCHES:
-            raise ValueError(
-                f"no gain bits known of {detector!r}; known: {', '.join(SWITCHES)}."
-                f"{did_you_mean(name, SWITCHES)} Of any other give the lowest flag,"
-                " such as 1 << 14"
-            )
+        advice = " Of any other give the lowest flag, such as 1 << 14"
+        name = known_as(detector, SWITCHES, "the gain bits of", advice)
         return SWITCHES[name]
     cut = int(detector)
     if cut < 2 or cut & (cut - 1):

@@ -23,7 +23,7 @@ from xfelred.names import (
     UNITS,
     Q,
 )
-from xfelred.ops.companions import on_frames, on_pixels, unrecorded
+from xfelred.ops.companions import matching, on_pixels, unrecorded
 from xfelred.provenance import record
 
 QUANTITY = "quantity"
@@ -273,7 +273,7 @@ def pixel_variance(
         pixels = [d for d in PIXEL_DIMS if d in da.dims]
         ones = np.ones([da.sizes[d] for d in pixels])
         variance = xr.DataArray(ones * float(np.asarray(variance)), dims=pixels)
-    known = on_frames(variance, da, "variance")
+    known = matching(variance, da, "variance")
     if known.dtype.kind not in "iuf":
         raise ValueError(f"variance has dtype {known.dtype}; wanted numbers")
     if known.chunks is None and bool((known < 0).any()):

@@ -6,11 +6,11 @@ numbers that the peers describe wrongly are put right here.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.detector_names import known_as
+from xfelred.errors import listing
 
 Pars = tuple[Any, ...]
 
@@ -83,16 +83,11 @@ DETECTORS: dict[str, LclsDetector] = {
     "icarus": LclsDetector(0, ICARUS),
     "andor3d": LclsDetector(0, {**NOTHING, 30: (2, 10, 10, "columns")}),
     "princeton": LclsDetector(0, {**NOTHING, 30: (1, 50, 50, 100, 0)}),
+    # psana corrects none of these.
+    "epixm": LclsDetector(0, CAMERA, "epixm"),
+    "epixuhr": LclsDetector(0, CAMERA, "epixuhr"),
     "camera": LclsDetector(0, CAMERA),
 }
-ALIASES: dict[str, str] = {
-    "jungfrau05m": "jungfrau", "jungfrau1m": "jungfrau", "jungfrau4m": "jungfrau",
-    "epix10k": "epix10ka", "epix10k2m": "epix10ka", "epix10kquad": "epix10ka",
-    "epix10k135": "epix10ka", "epix10kaquad": "epix10ka", "epix10ka2m": "epix10ka",
-    "epixhr2x2": "epixhr", "epix": "epix100", "epix100a": "epix100",
-    "cs140k": "cspad2x2", "opal": "camera", "zyla": "camera", "andor": "camera",
-    "alvium": "camera", "istar": "camera", "rayonix": "camera", "archon": "camera",
-}  # fmt: skip
 
 # Parameters of every algorithm after its number, and what the last of them default to.
 PARAMETERS: dict[Any, tuple[tuple[str, ...], tuple[Any, ...]]] = {
@@ -123,14 +118,8 @@ def detector_of(name: str, lcls2: bool = False) -> tuple[str, LclsDetector]:
     ValueError
         If the name is unknown.
     """
-    plain = re.sub(r"[^a-z0-9]", "", str(name).lower())
-    kind = ALIASES.get(plain, plain)
-    if kind not in DETECTORS:
-        raise ValueError(
-            f"no LCLS detector {name!r}; known: {', '.join(DETECTORS)}."
-            f"{did_you_mean(plain, [*DETECTORS, *ALIASES])} For others use"
-            " ops.subtract_common_mode"
-        )
+    advice = " For others use ops.subtract_common_mode"
+    kind = known_as(name, DETECTORS, "LCLS detector", advice)
     found = DETECTORS[kind]
     if lcls2 and found.numbers is EPIX10KA:
         found = LclsDetector(

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
@@ -25,7 +26,7 @@ def mean_per_flux(
     *,
     how: Literal["ratio_of_sums", "mean_of_ratios"] = "ratio_of_sums",
     by: str | xr.DataArray | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Average frames in units of a flux that was measured in every shot.
 
@@ -42,7 +43,7 @@ def mean_per_flux(
         and shots with flux 0 are left out.
     by : str or DataArray, optional
         Average the frames of each value of this coordinate apart, such as "step".
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero where a pixel must be left out.
 
     Returns

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
 from xfelred.names import PHI, RADIUS
-from xfelred.ops.companions import checked_bad_pixels, matching
+from xfelred.ops.companions import on_pixels
 
 
 def check_polar(polar: xr.DataArray) -> None:
@@ -29,19 +29,9 @@ def polar_masks(
     """
     if bad_pixels is None:
         return []
-    if not isinstance(bad_pixels, xr.DataArray):
-        values = np.asarray(bad_pixels)
-        rings = (polar.sizes[RADIUS], polar.sizes[PHI])
-        if values.shape == rings:
-            bad_pixels = xr.DataArray(values, dims=(RADIUS, PHI))
-        elif values.shape == polar.shape:
-            bad_pixels = xr.DataArray(values, dims=polar.dims)
-        else:
-            raise GeometryMismatchError(
-                f"bad_pixels has shape {values.shape}, the polar map"
-                f" {dict(polar.sizes)}; give a DataArray with dims ({RADIUS}, {PHI})"
-            )
-    return [matching(checked_bad_pixels(bad_pixels), polar)]
+    whole = np.shape(bad_pixels) == polar.shape
+    dims = polar.dims if whole else (RADIUS, PHI)
+    return [on_pixels(bad_pixels, polar, dims)]
 
 
 def ring_coord(polar: xr.DataArray, name: str, advice: str) -> xr.DataArray:

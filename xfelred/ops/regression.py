@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import Regression, map_frames, reduce_frames
@@ -15,7 +16,9 @@ from xfelred.ops.grouping import frame_dims, grouping
 from xfelred.ops.statistics import masks
 
 
-def good_pixels(da: xr.DataArray, bad_pixels: xr.DataArray | None) -> xr.DataArray:
+def good_pixels(
+    da: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
+) -> xr.DataArray:
     """Return frames with NaN where pixels are bad or were not recorded."""
     if da.dtype.kind not in "iufb":
         raise ValueError(f"frames of dtype {da.dtype} cannot be averaged")

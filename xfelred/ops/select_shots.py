@@ -10,18 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import (
-    PropertyNameError,
-    SelectionEmptyError,
-    did_you_mean,
-    listing,
-)
-from xfelred.names import FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
+from xfelred.errors import PropertyNameError, SelectionEmptyError
+from xfelred.names import LONG_NAME, RECORDED, UNITS
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.provenance import record
+from xfelred.shots import SHOT_DIMS, shot_value
 
 LOG = logging.getLogger(__name__)
-SHOT_DIMS = (TRAIN, PULSE, FRAME)
 NAME_WIDTH = 28
 
 
@@ -72,7 +67,7 @@ def select_shots(
     ----------
     ds : Dataset (train[, pulse])
         Scalars, such as ``run.scalars([...])``. Values with more axes are summed per
-        shot.
+        shot, unless the cut names one: ``"timing/eventcodes[272] == 1"``.
     cuts : sequence
         Each is a text ``"lo < name < hi"``, ``"name OP number"`` with one of < <= > >=
         == !=, ``"name"`` or ``"not name"``, or ``(name, lo, hi)`` with strict limits;
@@ -138,18 +133,14 @@ def everything(ds: xr.Dataset, columns: Sequence[xr.DataArray]) -> xr.DataArray:
 
 
 def per_shot(ds: xr.Dataset, name: str) -> xr.DataArray:
-    """Return a value per shot, summed over other axes.
+    """Return a value per shot, summed over other axes unless the name tells which.
 
     Raises
     ------
     PropertyNameError
         If it is not there, or is not numbers per shot.
     """
-    known = [str(v) for v in (*ds.data_vars, *ds.coords)]
-    if name not in known:
-        near = did_you_mean(name, known)
-        raise PropertyNameError(f"no value {name!r}.{near} There are: {listing(known)}")
-    found = ds[name]
+    found = shot_value(ds, name)
     others = [d for d in found.dims if d not in SHOT_DIMS]
     if found.dtype.kind not in "biuf" or len(others) == found.ndim:
         raise PropertyNameError(

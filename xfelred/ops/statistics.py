@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from xfelred.kernels import moments
 from xfelred.kernels.masking import not_a_number
@@ -28,7 +28,7 @@ def statistics(
     *,
     which: Sequence[Statistic] = ("mean", "std", "count"),
     by: str | xr.DataArray | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
     ddof: int = 0,
 ) -> xr.Dataset:
     """Reduce frames to statistics of every pixel, without bad pixels and NaN.
@@ -48,7 +48,7 @@ def statistics(
     by : str or DataArray, optional
         Statistics of groups of frames, one for each value of this coordinate on the
         reduced dims, such as ``"step"``; frames with NaN are left out.
-    bad_pixels : DataArray, bool or integer, optional
+    bad_pixels : DataArray or array, bool or integer, optional
         Non-zero where a pixel must be left out; dims among those of `da`. Where both
         have a coordinate for a dim, such as module numbers, it is looked up by it.
     ddof : int, optional
@@ -132,13 +132,13 @@ def checked_dims(
 
 
 def masks(
-    da: xr.DataArray, bad_pixels: xr.DataArray | None
+    da: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
 ) -> tuple[list[xr.DataArray], tuple[Literal["bad", "good"], ...]]:
     """Return the masks that apply to an array and the sense of each."""
     companions: list[xr.DataArray] = []
     senses: list[Literal["bad", "good"]] = []
     if bad_pixels is not None:
-        companions.append(matching(checked_bad_pixels(bad_pixels), da))
+        companions.append(matching(checked_bad_pixels(bad_pixels, da), da))
         senses.append("bad")
     for name in (AVAILABLE, RECORDED):
         good = da.coords.get(name)

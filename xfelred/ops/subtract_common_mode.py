@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -15,7 +15,7 @@ from xfelred.kernels.common_mode import Correction, Groups
 from xfelred.lazy import map_frames
 from xfelred.masks import Segment, segment_of
 from xfelred.names import FAST, GROUP, LONG_NAME, QUANTITY, SLOW, UNITS
-from xfelred.ops.companions import checked_bad_pixels, matching
+from xfelred.ops.companions import Mask, checked_bad_pixels, labelled, matching
 from xfelred.provenance import record
 
 # Groups of which more pixels than the minimum are wanted, not as many: lcls.md 1.1.
@@ -27,7 +27,7 @@ ApplyTo = Literal["good", "all"]
 @overload
 def subtract_common_mode(
     da: xr.DataArray, groups: str | Sequence[str] = ..., *,
-    segment: Segment | str | tuple[int, int], bad_pixels: xr.DataArray | None = ...,
+    segment: Segment | str | tuple[int, int], bad_pixels: Mask | None = ...,
     use: xr.DataArray | None = ..., estimator: Estimator = ...,
     max_correction: float | None = ..., min_pixels: int = ..., apply_to: ApplyTo = ...,
     full: Literal[False] = ...,
@@ -37,7 +37,7 @@ def subtract_common_mode(
 @overload
 def subtract_common_mode(
     da: xr.DataArray, groups: str | Sequence[str] = ..., *,
-    segment: Segment | str | tuple[int, int], bad_pixels: xr.DataArray | None = ...,
+    segment: Segment | str | tuple[int, int], bad_pixels: Mask | None = ...,
     use: xr.DataArray | None = ..., estimator: Estimator = ...,
     max_correction: float | None = ..., min_pixels: int = ..., apply_to: ApplyTo = ...,
     full: Literal[True],
@@ -49,7 +49,7 @@ def subtract_common_mode(
     groups: str | Sequence[str] = ("bank", "row", "column"),
     *,
     segment: Segment | str | tuple[int, int],
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: Mask | None = None,
     use: xr.DataArray | None = None,
     estimator: Estimator = "median",
     max_correction: float | None = None,
@@ -68,7 +68,7 @@ def subtract_common_mode(
         and a half, "bank" inside a half, "full_row", "full_column", "all".
     segment : Segment, str or (rows, columns)
         How a module is divided: a name in `masks.segments`, or your own.
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero: takes no part. On pixel dims, or with frame dims as well.
     use : DataArray, optional
         Non-zero: may take part, such as pixels of one gain range; dims among those of
@@ -164,14 +164,14 @@ def group_stage(
 
 
 def companions_of(
-    da: xr.DataArray, given: dict[str, xr.DataArray | None]
+    da: xr.DataArray, given: Mapping[str, Mask | None]
 ) -> dict[str, xr.DataArray]:
     """Return the arrays that go with the frames, at their labels.
 
     Raises
     ------
     ValueError
-        If one is not a DataArray of bools or integers.
+        If one does not hold bools or integers, where it has to.
     GeometryMismatchError
         If one does not fit.
     """
@@ -180,13 +180,9 @@ def companions_of(
         if one is None:
             continue
         if name == "bad_pixels":
-            checked_bad_pixels(one)
-        elif not isinstance(one, xr.DataArray):
-            raise ValueError(
-                f"{name} must be a DataArray, not {type(one).__name__}: name its dims"
-                f" with xr.DataArray({name}, dims=...)"
-            )
-        elif name in ("use", "gain_range") and one.dtype.kind not in "biu":
+            one = checked_bad_pixels(one, da)
+        one = labelled(one, da, name)
+        if name in ("use", "gain_range") and one.dtype.kind not in "biu":
             raise ValueError(f"{name} must be bool or integer, not {one.dtype}")
         out[name] = matching(one, da, name)
     return out

@@ -12,7 +12,7 @@ from xfelred.kernels.per_frame import below, minus_region
 from xfelred.lazy import map_frames
 from xfelred.masks import Segment
 from xfelred.names import FAST, SLOW
-from xfelred.ops.companions import checked_bad_pixels, matching
+from xfelred.ops.companions import Mask, checked_bad_pixels, matching
 from xfelred.ops.roi import window
 from xfelred.ops.subtract_common_mode import subtract_common_mode
 from xfelred.provenance import record
@@ -28,7 +28,7 @@ def subtract_common_mode_below(
     segment: Segment | str | tuple[int, int] | None = None,
     region: Sequence[Sequence[int | None]] | None = None,
     switched: xr.DataArray | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: Mask | None = None,
 ) -> xr.DataArray:
     """Subtract the median of the pixels below a cut from all pixels of a group.
 
@@ -50,7 +50,7 @@ def subtract_common_mode_below(
     switched : DataArray, optional
         Non-zero where a pixel has switched its gain: takes no part in columns (and
         in groups other than rows).
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero where a pixel takes no part.
 
     Returns
@@ -99,15 +99,13 @@ def subtract_common_mode_below(
     )  # fmt: skip
 
 
-def companions(
-    da: xr.DataArray, masks: Sequence[xr.DataArray | None]
-) -> list[xr.DataArray]:
+def companions(da: xr.DataArray, masks: Sequence[Mask | None]) -> list[xr.DataArray]:
     """Return masks at the labels of the data."""
-    return [matching(checked_bad_pixels(m), da) for m in masks if m is not None]
+    return [matching(checked_bad_pixels(m, da), da) for m in masks if m is not None]
 
 
 def taking_part(
-    da: xr.DataArray, cut: float, masks: Sequence[xr.DataArray | None]
+    da: xr.DataArray, cut: float, masks: Sequence[Mask | None]
 ) -> xr.DataArray:
     """Return which pixels take part, bool (...)."""
     return map_frames(
@@ -119,7 +117,7 @@ def subtract_region(
     da: xr.DataArray,
     region: Sequence[Sequence[int | None]] | None,
     cut: float,
-    masks: Sequence[xr.DataArray | None],
+    masks: Sequence[Mask | None],
 ) -> xr.DataArray:
     """Subtract the median of a region of each module from the whole module."""
     at = window(da, (SLOW, FAST), region)

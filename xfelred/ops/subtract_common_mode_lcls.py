@@ -13,6 +13,7 @@ from xfelred.kernels.ghosts import without_ghosts
 from xfelred.lazy import map_frames
 from xfelred.masks import Segment, segment_of
 from xfelred.names import FAST, FRAME, SLOW, TRAIN
+from xfelred.ops.companions import Mask
 from xfelred.ops.lcls_common_modes import LclsDetector, cmpars_of, detector_of
 from xfelred.ops.lcls_stages import DARK_COLUMNS, dark_region, stages_of
 from xfelred.ops.subtract_common_mode import check_pixels, companions_of, corrected
@@ -24,7 +25,7 @@ Ghost = tuple[xr.DataArray | float, xr.DataArray | float]
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
-    cmpars: Sequence[Any] | None = ..., bad_pixels: xr.DataArray | None = ...,
+    cmpars: Sequence[Any] | None = ..., bad_pixels: Mask | None = ...,
     noise: xr.DataArray | None = ..., gain_range: xr.DataArray | None = ...,
     dark_roi: Region | None = ..., ghost: Ghost | None = ...,
     previous: xr.DataArray | None = ..., lcls2: bool = ..., full: Literal[False] = ...,
@@ -34,7 +35,7 @@ def subtract_common_mode_lcls(
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
-    cmpars: Sequence[Any] | None = ..., bad_pixels: xr.DataArray | None = ...,
+    cmpars: Sequence[Any] | None = ..., bad_pixels: Mask | None = ...,
     noise: xr.DataArray | None = ..., gain_range: xr.DataArray | None = ...,
     dark_roi: Region | None = ..., ghost: Ghost | None = ...,
     previous: xr.DataArray | None = ..., lcls2: bool = ..., full: Literal[True],
@@ -47,7 +48,7 @@ def subtract_common_mode_lcls(
     *,
     detector: str,
     cmpars: Sequence[Any] | None = None,
-    bad_pixels: xr.DataArray | None = None,
+    bad_pixels: Mask | None = None,
     noise: xr.DataArray | None = None,
     gain_range: xr.DataArray | None = None,
     dark_roi: Region | None = None,
@@ -74,7 +75,7 @@ def subtract_common_mode_lcls(
         colrow, min_fraction, norm_all), (7 or 0, mode, max_correction, min_pixels),
         (8, mode, max_correction, min_pixels), or ("uxi", photon_threshold,
         max_correction, min_fraction, mask_neighbours).
-    bad_pixels : DataArray, optional
+    bad_pixels : DataArray or array, optional
         Non-zero: takes no part. Algorithms 7 and 8 also leave bad pixels unchanged.
     noise : DataArray, optional, adu
         Standard deviation of every pixel: for algorithm 6 and the numbers that use it.
@@ -131,7 +132,7 @@ def subtract_common_mode_lcls(
             f"common mode {number if cmpars is None else pars} of {kind} leaves out"
             " pixels above 10 times their noise; pass noise= (adu, for every pixel)"
         )
-    given = {"bad_pixels": bad_pixels, "gain_range": gain_range}
+    given: dict[str, Mask | None] = {"bad_pixels": bad_pixels, "gain_range": gain_range}
     companions = companions_of(da, {**given, "noise": noise if per_noise else None})
     params = {
         **given, "number": number, "detector": detector, "noise": noise, "lcls2": lcls2,

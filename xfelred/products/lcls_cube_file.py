@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from xfelred.names import BAD_IN_MASK, BAD_PIXELS
+from xfelred.names import BAD_IN_MASK, BAD_PIXELS, GAIN, GAIN_FACTOR
 from xfelred.ops.cuts import Cut
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.sink import checked_sink
@@ -20,16 +20,18 @@ CHUNK_BYTES = 1 << 20
 SELECTION = "cubeSelection"
 CONFIG = "_cfg"
 MICROMETRES = 1e6
-# Their name in the file: ours, and the factor to their unit.
-CONSTANTS = {
-    "ped": ("pedestal", 1.0),
-    "rms": ("noise", 1.0),
-    "gain": ("gain", 1.0),
-    "x": ("x", MICROMETRES),
-    "y": ("y", MICROMETRES),
-    "ix": ("ix", 1),
-    "iy": ("iy", 1),
-}
+# Their name in the file, ours, and the factor to their unit. They call gain what
+# divides and what multiplies; which, the kind of the detector says.
+CONSTANTS = (
+    ("ped", "pedestal", 1.0),
+    ("rms", "noise", 1.0),
+    ("gain", GAIN, 1.0),
+    ("gain", GAIN_FACTOR, 1.0),
+    ("x", "x", MICROMETRES),
+    ("y", "y", MICROMETRES),
+    ("ix", "ix", 1),
+    ("iy", "iy", 1),
+)
 
 
 def write_lcls_cube(
@@ -77,7 +79,7 @@ def lcls_constants(known: xr.Dataset) -> dict[str, Any]:
     """
     out = {
         name: (known[ours] * factor).values if factor != 1 else known[ours].values
-        for name, (ours, factor) in CONSTANTS.items()
+        for name, ours, factor in CONSTANTS
         if ours in known
     }
     masks = {"mask": BAD_PIXELS}

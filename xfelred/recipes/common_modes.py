@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from xfelred.detector_names import candidates, first_of, told_by
 from xfelred.ops.calibration_kinds import kind_of
-from xfelred.ops.lcls_common_modes import cmpars_of, completed, detector_of
+from xfelred.ops.lcls_common_modes import (
+    DETECTORS,
+    cmpars_of,
+    completed,
+    detector_of,
+)
 from xfelred.recipes.models import CommonModeSpec, DetectorSpec
-
-# Parts of the names of detectors, more special ones first.
-NAMED = ("jungfrau", "epix10ka", "epix10k", "epix100", "epixhr", "cspad2x2", "cspad",
-         "pnccd", "uxi", "icarus")  # fmt: skip
 
 
 def lcls_kind(name: str, mode: Any) -> str:
@@ -21,8 +23,8 @@ def lcls_kind(name: str, mode: Any) -> str:
     ValueError
         If it tells none; then no number has a meaning.
     """
-    found = next((kind for kind in NAMED if kind in name.lower()), None)
-    if found is None:
+    found = told_by(name)
+    if first_of(candidates(found), DETECTORS) is None:
         raise ValueError(
             f"common_mode {mode}: the name {name!r} does not tell the detector; give"
             " groups and segment instead"

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred import ops as ops
+from xfelred.column_names import in_file_name
 from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
 from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
 from xfelred.ops.bin_labels import Labels, bin_labels
@@ -50,7 +51,7 @@ class CubePlan:
     @property
     def name(self) -> str:
         """Such as ``cube_xpptest01_Run0042_delay``; the stem of file names."""
-        axes = "-".join(n.replace("/", "__") for n in self.recipe.model.bins) or "all"
+        axes = "-".join(map(in_file_name, self.recipe.model.bins)) or "all"
         return f"cube_{file_name(self.run.run_id)}_{axes}{self.filter_suffix}"
 
     @property
@@ -179,6 +180,7 @@ class CubePlan:
             "xfelred_config": json.dumps(self.recipe.model.model_dump(mode="json")),
             "cut_flow": self.shots.flow_json,
             "n_outside": int(attrs.get("n_outside", 0)),
+            **self.shots.at_nominal,
             "filter": self.shots.filter_name,
             VERSION: __version__,
             FINGERPRINT: ", ".join(
@@ -215,7 +217,7 @@ def cube_plan(
     compat: bool | None = None,
 ) -> CubePlan:
     """Return a cube before its frames are binned; reads scalars and constants only."""
-    checked = CubeRecipe.of(recipe)
+    checked = CubeRecipe.of(recipe).with_compat(compat)
     given = dict(frames or {})
     known = [*run.detectors, *given]
     for name, spec in checked.model.detectors.items():
@@ -247,8 +249,7 @@ def cube_plan(
                 f"none of the {array.sizes.get(TRAIN, 0)} shots with frames has the ID"
                 f" of a shot of {run.run_id}",
             )
-    strict = checked.model.output.compat if compat is None else compat
-    return CubePlan(run, checked, shots, strict, lazy)
+    return CubePlan(run, checked, shots, checked.model.output.compat, lazy)
 
 
 def make_cube(
@@ -271,8 +272,8 @@ def make_cube(
     frames : dict of str to DataArray, optional
         Frames of detectors, with a coordinate ``train``, joined by ID.
     compat : bool, optional
-        Bins and empty bins as in the cubes of smalldata_tools; by default what the
-        recipe says (``output.compat``).
+        Bins, empty bins and bad pixels as in the cubes of smalldata_tools; by default
+        what the recipe says (``output.compat``).
 
     Returns
     -------

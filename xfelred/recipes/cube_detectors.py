@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from xfelred import ops
 from xfelred.errors import ConfigError, MissingConstantError, XfelredError
 from xfelred.lazy import map_frames
-from xfelred.names import BAD_PIXELS
+from xfelred.names import BAD_PIXELS, GAIN, GAIN_FACTOR, GAIN_RANGE
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
@@ -93,6 +94,8 @@ def corrected(
     if bad is None and BAD_PIXELS in constants:
         bad = constants[BAD_PIXELS]
     applied = bad if spec.bad_pixels == "apply" else None
+    if applied is not None and "bad_pixels" not in spec.model_fields_set:
+        applied = applied if fits(applied, frames, name) else None
     if spec.calibrate is not None:
         with at_key(recipe, f"{key}.calibrate"):
             frames = calibrated(frames, constants, spec, applied)
@@ -101,11 +104,13 @@ def corrected(
             frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
     if applied is not None and spec.calibrate is None:
         with at_key(recipe, f"{key}.bad_pixels"):
-            frames = frames if frames.dtype.kind == "f" else frames.astype(np.float32)
+            frames = floating(frames)
             frames = ops.apply_bad_pixels(frames, applied)
     if spec.threshold is not None and threshold:
         with at_key(recipe, f"{key}.threshold"):
-            frames = above(frames, spec.threshold, constants)
+            frames = above(
+                frames, spec.threshold, constants, calibrated=spec.calibrate is not None
+            )
     return frames
 
 
@@ -165,9 +170,15 @@ def without_common_mode(
 
 
 def above(
-    frames: xr.DataArray, threshold: float | ThresholdSpec, constants: xr.Dataset
+    frames: xr.DataArray,
+    threshold: float | ThresholdSpec,
+    constants: xr.Dataset,
+    *,
+    calibrated: bool,
 ) -> xr.DataArray:
     """Return frames in which pixels outside a threshold are 0.
+
+    The noise is in adu; that of frames calibrated here has gone through the gain, too.
 
     Raises
     ------
@@ -177,9 +188,9 @@ def above(
     if isinstance(threshold, ThresholdSpec) and threshold.noise is not None:
         if NOISE not in constants:
             raise MissingConstantError("threshold: the run has no noise of the pixels")
-        noise = constants[NOISE]
-        if "gain_range" in noise.dims:
-            noise = noise.isel(gain_range=0)
+        noise = at_highest_gain(constants[NOISE])
+        if calibrated:
+            noise = noise * signal_per_adu(constants)
         low = matching(noise, frames, NOISE) * threshold.noise
         out = map_frames(cut_below, frames, low.astype(np.float64), dtype=frames.dtype)
         return record(out, "threshold", frames, noise=threshold.noise)
@@ -191,6 +202,49 @@ def above(
     hi = np.inf if limits[1] is None else limits[1]
     out = map_frames(cut_outside, frames, lo=lo, hi=hi, dtype=frames.dtype)
     return record(out, "threshold", frames, low=limits[0], high=limits[1])
+
+
+def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
+    """Return whether bad pixels that nobody asked for are of the frames; say if not."""
+    try:
+        matching(bad, frames, BAD_PIXELS)
+    except ValueError as error:
+        warnings.warn(
+            f"detectors.{name}: the bad pixels that the run knows are not of these"
+            f" frames and are not applied: {error}. Say bad_pixels: keep, or put bad"
+            " pixels of their own into the frames (coordinate bad_pixels)",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def floating(frames: xr.DataArray) -> xr.DataArray:
+    """Return frames as floats that hold each of their numbers, to have NaN among them.
+
+    float32 up to 16 bits; float64 beyond, exact up to 2**53.
+    """
+    if frames.dtype.kind == "f":
+        return frames
+    return frames.astype(np.float32 if frames.dtype.itemsize <= 2 else np.float64)
+
+
+def signal_per_adu(constants: xr.Dataset) -> xr.DataArray | float:
+    """Return what one adu in the highest gain is worth after the calibration."""
+    out: xr.DataArray | float = 1.0
+    if GAIN in constants.data_vars:
+        gain = abs(at_highest_gain(constants[GAIN]))
+        out = (1 / gain).where(gain != 0, 0.0)
+    if GAIN_FACTOR in constants.data_vars:
+        out = out * abs(at_highest_gain(constants[GAIN_FACTOR]))
+    return out
+
+
+def at_highest_gain(constant: xr.DataArray) -> xr.DataArray:
+    """Return a constant of the first gain range, where it has ranges."""
+    if GAIN_RANGE not in constant.dims:
+        return constant
+    return constant.isel({GAIN_RANGE: 0}, drop=True)
 
 
 def cut_below(x: NDArray[Any], low: NDArray[np.float64]) -> NDArray[Any]:

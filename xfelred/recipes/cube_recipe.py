@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -119,6 +119,14 @@ class CubeRecipe:
         raise ConfigError(
             f"a recipe is a CubeRecipe, a path or a dict, not {type(recipe).__name__}"
         )
+
+    def with_compat(self, compat: bool | None) -> CubeRecipe:
+        """Return the recipe with another ``output.compat``, and its defaults."""
+        if compat is None or compat == self.model.output.compat:
+            return self
+        values = self.source.values
+        output = {**(values.get("output") or {}), "compat": bool(compat)}
+        return checked(replace(self.source, values={**values, "output": output}))
 
     @staticmethod
     def json_schema() -> dict[str, Any]:

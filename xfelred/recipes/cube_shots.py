@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.column_names import split_element
 from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError, listing
-from xfelred.names import LASER_ON, TRAIN
+from xfelred.names import LASER_ON, PULSE, TRAIN
 from xfelred.ops.bins import Bins
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.ops.delay import delay
@@ -21,6 +22,7 @@ from xfelred.ops.select_shots import CutFlow, cut_flow, empty_selection
 from xfelred.recipes.cube_pulses import labelled_pulses
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.units import DELAY
+from xfelred.shots import shot_value
 
 # Cuts that say nothing about a shot without laser; lower case, as names differ.
 LASER_ONLY = frozenset({
@@ -29,6 +31,7 @@ LASER_ONLY = frozenset({
 STATES = {"split": (True, False), "on": (True,), "off": (False,), "all": ()}
 HALF = (-0.5, 0.5)
 NOMINAL = "nominal delay"
+AT_NOMINAL = "n_off_at_nominal_delay"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,12 @@ class CubeShots:
     def flow_json(self) -> str:
         """The cut flow of every laser state as JSON."""
         return json.dumps(self.flow_list())
+
+    @property
+    def at_nominal(self) -> dict[str, int]:
+        """How many shots without laser have the nominal delay, if any can."""
+        attrs = self.scalars[DELAY].attrs if DELAY in self.scalars else {}
+        return {k: int(v) for k, v in attrs.items() if k == AT_NOMINAL}
 
     def flow_list(self) -> list[dict[str, Any]]:
         """Return the cut flow of every laser state."""
@@ -99,6 +108,8 @@ def cube_shots(
     name = recipe.filter_name(filter_name)
     ds = labelled_pulses(needed_scalars(run, recipe, name), list(frames))
     by = {axis: with_values(recipe, axis, ds) for axis in model.bins}
+    if model.laser != "all":
+        laser_values(recipe, ds)
     states = STATES[model.laser]
     where: xr.DataArray | None = None
     flows: dict[str, CutFlow] = {}
@@ -118,10 +129,22 @@ def cube_shots(
     if model.laser == "split":
         warn_of_absent_states(run, model.laser_variable, flows)
         # The first bin is that with laser.
-        without = (ds[model.laser_variable] != 1).astype(float)
+        without = (laser_values(recipe, ds) != 1).astype(float)
         both = Bins(edges=[HALF[0], HALF[1], HALF[1] + 1], values=without)
         by = {LASER_ON: both, **by}
     return CubeShots(ds, by, where, flows, cuts, name)
+
+
+def laser_values(recipe: CubeRecipe, ds: xr.Dataset) -> xr.DataArray:
+    """Return what tells the laser; ConfigError unless it is one value per shot."""
+    name = recipe.model.laser_variable
+    found = shot_value(ds, name)
+    if not {TRAIN, PULSE} >= {*found.dims}:
+        raise recipe.error(
+            "laser_variable", f"{name!r} has several values per shot; name one, such as"
+            f" '{name}[0]'",
+        )  # fmt: skip
+    return found
 
 
 def state_cut(laser_variable: str, state: bool | None) -> tuple[Cut, ...]:
@@ -182,21 +205,44 @@ def needed_scalars(run: Any, recipe: CubeRecipe, filter_name: str) -> xr.Dataset
     parts = [one_scalar(run, recipe, name, key) for name, key in wanted.items()]
     parts += [p for d in model.detectors for p in damage_of(run, recipe, d)]
     ds = joined(run, parts)
-    if delay_key is not None:
-        options = model.delay.model_dump()
-        try:
-            ds[DELAY] = delay(run, **options)
-            if model.delay.use_tt and any(s.unique for s in model.bins.values()):
-                ds[NOMINAL] = delay(run, **{**options, "use_tt": False})
-        except (ConfigError, TypeError) as error:
-            raise recipe.error("delay", str(error)) from error
+    return ds if delay_key is None else with_delay(run, recipe, ds)
+
+
+def with_delay(run: Any, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
+    """Return values with the delay, and the nominal one where shots go by it.
+
+    The time tool sees nothing without the laser: shots without it have the delay of the
+    others, which is the nominal one where the time tool has no value.
+    """
+    model = recipe.model
+    options = model.delay.model_dump()
+    try:
+        corrected = delay(run, **options)
+        nominal = delay(run, **{**options, "use_tt": False})
+    except (ConfigError, TypeError) as error:
+        raise recipe.error("delay", str(error)) from error
+    ds = ds.assign({DELAY: corrected})
+    if not model.delay.use_tt:
+        return ds
+    if any(s.unique for s in model.bins.values()):
+        ds[NOMINAL] = nominal
+    if model.laser in ("split", "off"):
+        mended = (
+            (laser_values(recipe, ds) == 0) & corrected.isnull() & nominal.notnull()
+        )
+        ds[DELAY] = xr.where(mended, nominal, ds[DELAY]).transpose(*corrected.dims)
+        n = int(mended.sum())
+        ds[DELAY].attrs = {**corrected.attrs, AT_NOMINAL: n}
     return ds
 
 
 def one_scalar(run: Any, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
     """Return one value; ConfigError with the key of the recipe if it is not there."""
+    base, position = split_element(name)
     try:
-        found: xr.Dataset = run.scalars([name])
+        found: xr.Dataset = run.scalars([base])
+        if position and base in found:
+            found = found[[]].assign({name: shot_value(found, name)})
     except (XfelredError, KeyError, ValueError) as error:
         raise recipe.error(key, str(error)) from error
     # A run may know a value by a shorter name, such as one without ".value".
@@ -233,10 +279,14 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     name = spec.variable or axis
     if name == DELAY and spec.unique and NOMINAL in ds:
         name = NOMINAL
-    values = ds[name]
-    extra = [d for d in values.dims if d not in (TRAIN, "pulse")]
+    values = shot_value(ds, name)
+    extra = [d for d in values.dims if d not in (TRAIN, PULSE)]
     if extra:
-        values = values.sum(extra, skipna=False)
+        raise recipe.error(
+            f"bins.{axis}",
+            f"{name!r} has {values.sizes[extra[0]]} values per shot; name one, such as"
+            f" '{name}[0]'",
+        )
     values.attrs = dict(ds[spec.variable or axis].attrs)
     found = Bins(
         edges=bins.edges, centres=bins.centres, start=bins.start, stop=bins.stop,
@@ -258,7 +308,10 @@ def cuts_of(
     cuts = parse_cuts(list(model.filters.get(filter_name, [])))
     if laser is False:
         dropped = LASER_ONLY | {model.laser_variable.lower()}
-        cuts = tuple(c for c in cuts if c.name.lower() not in dropped)
+        names = {c: c.name.lower() for c in cuts}
+        cuts = tuple(
+            c for c, n in names.items() if not {n, split_element(n)[0]} & dropped
+        )
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
         cuts += parse_cuts([(n, 0.5, 1.5) for n in names if n in ds])

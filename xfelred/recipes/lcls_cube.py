@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred import ops
+from xfelred.column_names import in_file_name
 from xfelred.names import GAIN_RANGE, LASER_ON
 from xfelred.ops.bin_labels import Axis
 from xfelred.ops.cuts import Cut, parse_cuts
@@ -43,8 +44,8 @@ def axis_name(plan: CubePlan, name: str, spec: BinSpec) -> str:
         nominal = str(plan.shots.scalars[DELAY].attrs.get("nominal", ""))
         variable = nominal if nominal.startswith(SCAN) else variable
     if variable.startswith(SCAN):
-        return variable.removeprefix(SCAN).replace("/", "__")
-    return name.replace("/", "__")
+        return in_file_name(variable.removeprefix(SCAN))
+    return in_file_name(name)
 
 
 def write_lcls_file(

@@ -25,6 +25,8 @@ Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
 MODES = {True: "on", False: "off"}
 EVERY_FILTER = "all"  # what the command line calls all of them
+# How the peer treats bad pixels; a recipe that says otherwise is followed.
+PEER = {"bad_pixels": "keep", "skipna": False}
 GROUPS = ("bank", "row", "column", "full_row", "full_column", "all")
 FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -253,10 +255,10 @@ class DetectorSpec(Strict):
     frames: FramesSpec | None = None
     calibrate: str | None = None
     common_mode: CommonModeSpec | int | list[float] | None = None
-    bad_pixels: Literal["apply", "keep"] = "keep"
+    bad_pixels: Literal["apply", "keep"] = "apply"
     threshold: float | ThresholdSpec | None = None
     image: bool = False
-    skipna: bool = False
+    skipna: bool = True
     max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
     det_proc: list[DetProc] = []
 
@@ -309,11 +311,27 @@ class CubeModel(Strict):
     variables: list[str] = []
     detectors: dict[str, DetectorSpec] = {}
     quantities: Annotated[list[Quantities], Field(min_length=1)] = [
-        "sum", "count", "mean", "var"
+        "sum", "count", "mean", "var", "sem"
     ]  # fmt: skip
     histograms: dict[str, tuple[float, float, int] | None] = {}
     execution: ExecutionSpec = ExecutionSpec()
     output: OutputSpec = OutputSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def defaults_of_the_peer(cls, values: Any) -> Any:
+        """Fill in what smalldata_tools does with bad pixels, if compat asks for it."""
+        output = values.get("output") if isinstance(values, dict) else None
+        if not isinstance(output, dict) or output.get("compat") is not True:
+            return values
+        detectors = values.get("detectors")
+        if not isinstance(detectors, dict):
+            return values
+        filled = {
+            name: PEER | spec if isinstance(spec, dict) else spec
+            for name, spec in detectors.items()
+        }
+        return {**values, "detectors": filled}
 
     @field_validator("filters")
     @classmethod

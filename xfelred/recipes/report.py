@@ -119,6 +119,9 @@ def facts_of(plan: CubePlan) -> list[tuple[str, str]]:
         more = used.get("correction", "none")
         text = f"{used.get('nominal', '')}" + (f" + {more}" if more != "none" else "")
         rows.append((DELAY, text))
+        for n in shots.at_nominal.values():
+            text = f"{n} shots without laser, whose time tool has no value"
+            rows.append(("nominal delay", text))
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return [*rows, ("quantities", ", ".join(model.quantities)), ("written", made)]
 

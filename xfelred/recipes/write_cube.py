@@ -105,8 +105,8 @@ def write_cube(
     frames : dict of str to DataArray, optional
         Frames of detectors, with a coordinate ``train``, joined by ID.
     compat : bool, optional
-        Bins and empty bins as in the cubes of smalldata_tools; by default what the
-        recipe says (``output.compat``).
+        Bins, empty bins and bad pixels as in the cubes of smalldata_tools; by default
+        what the recipe says (``output.compat``).
     scheduler : str or distributed.Client, optional
         Of dask; by default the one that is set.
     report : callable, optional

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 GAIN_RANGE = "gain_range"
 PIXELS = (MODULE, SLOW, FAST)
+ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 STATUS_BITS = np.uint64(0xFFFF)  # lcls status words carry more than bad pixels above
 # Method of the interface, name, unit, long name.
 TABLES = (
     ("_pedestals", "pedestal", "adu", "pedestal"),
     ("_rms", "noise", "adu", "noise"),
     ("_gain", "gain", "adu/keV", "gain; calibrated = (raw - pedestal) / gain"),
+    ("_offset", "offset", "adu", "offset, subtracted like the pedestal"),
 )
 COORDINATES = ("x", "y", "z")
 
@@ -56,16 +58,29 @@ def from_interface(interface: Any) -> dict[str, tuple[NDArray[Any], dict[str, st
         values = asked(interface, method)
         if values is not None:
             out[name] = values.astype(np.float32), {UNITS: units, LONG_NAME: text}
-    status = asked(interface, "_status")
-    if status is not None:
-        bad = (status.astype(np.uint64) & STATUS_BITS) != 0
+    bad = bad_pixels(interface)
+    if bad is not None:
         attrs = {UNITS: "1", LONG_NAME: "bad in any gain range, 0 is good"}
-        out["bad_pixels"] = (bad.any(axis=0) if bad.ndim > 3 else bad), attrs
+        out["bad_pixels"] = bad, attrs
     places = asked_tuple(interface, "_pixel_coords")
     for axis, values in zip(COORDINATES, places, strict=False):
         text = f"{axis} of the pixel centre"
         out[axis] = values * 1e-6, {UNITS: "m", LONG_NAME: text}
     return out
+
+
+def bad_pixels(interface: Any) -> NDArray[np.bool_] | None:
+    """Return what any of the status words and the calibration mask call bad."""
+    found = []
+    for method, bits in (("_status", STATUS_BITS), ("_status_extra", ALL_BITS)):
+        status = asked(interface, method)
+        if status is not None:
+            found.append((status.astype(np.uint64) & bits) != 0)
+    good = asked(interface, "_mask_calib")
+    if good is not None:
+        found.append(good == 0)
+    flat = [one.any(axis=0) if one.ndim > len(PIXELS) else one for one in found]
+    return np.logical_or.reduce(flat) if flat else None
 
 
 def asked(interface: Any, method: str) -> NDArray[Any] | None:

@@ -9,11 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.detector_names import told_by
 from xfelred.errors import MissingConstantError, listing
 from xfelred.names import (
     BAD_IN_MASK,
     BAD_PIXELS,
     FAST,
+    GAIN,
+    GAIN_FACTOR,
     GAIN_RANGE,
     LONG_NAME,
     MODULE,
@@ -23,7 +26,7 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import CONSTANTS, SUMS
-from xfelred.readers.lcls_smalldata.ids import read_column
+from xfelred.readers.lcls_smalldata.ids import LCLS1, read_column
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
 ARRAYS = (
     ("ped", "pedestal", 1.0, "adu", "pedestal"),
     ("rms", "noise", 1.0, "adu", "noise of dark frames"),
-    ("gain", "gain", 1.0, "1", "gain as in the file"),
-    ("local_gain", "local_gain", 1.0, "1", "gain of the user"),
+    ("gain", GAIN, 1.0, "adu/keV", "gain; calibrated = (raw - pedestal) / gain"),
+    ("offset", "offset", 1.0, "adu", "offset, subtracted like the pedestal"),
+    ("local_gain", "local_gain", 1.0, "1", "factor of the user, on top of the gain"),
     ("x", "x", 1e-6, "m", "x of pixel centres"),
     ("y", "y", 1e-6, "m", "y of pixel centres"),
     ("z", "z", 1e-6, "m", "z of pixel centres"),
@@ -44,6 +48,9 @@ MASKS = ("cmask", "mask", "statusMask")  # 1 is good
 ATTRS = {"common_mode": "common_mode", "imgShape": "image_shape",
          "rawShape": "raw_shape", "pixelsize": "pixel_size"}  # fmt: skip
 SWITCHED = ("ped", "rms", "gain", "local_gain")
+# psana of LCLS1 multiplies by the gain it stores, but for these.
+DIVIDING = ("jungfrau", "epix10ka")
+FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 
 
 def constants(run: Run, detector: str) -> xr.Dataset:
@@ -60,9 +67,11 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     n_pixel_axes = pixel_axes(stored)
     found: dict[str, Any] = {}
     for key, name, factor, unit, text in ARRAYS:
-        if key not in stored or stored[key].ndim < 2:
+        if key not in stored or (stored[key].ndim < 2 and stored[key].size > 1):
             continue
         values = stored[key] * factor if factor != 1 else stored[key]
+        if values.size == 1:
+            values = values.reshape(())  # one for all pixels
         dims, values = on_pixels(values, n_pixel_axes)
         found[name] = (dims, values, {UNITS: unit, LONG_NAME: text})
     masks = [m for m in MASKS if m in stored and stored[m].ndim >= 2]
@@ -72,6 +81,10 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     for name, (mask, text) in given.items():
         dims, values = on_pixels(stored[mask] == 0, n_pixel_axes)
         found[name] = (dims, values, {UNITS: "1", LONG_NAME: text})
+    if GAIN in found and multiplies(run, detector, found):
+        dims, values, attrs = found.pop(GAIN)
+        # What it makes of adu, the file does not say.
+        found[GAIN_FACTOR] = (dims, values, {UNITS: "1", LONG_NAME: FACTOR_TEXT})
     found = drop_misfits(found, detector)
     out = xr.Dataset(found)
     if MODULE in out.sizes:
@@ -81,6 +94,17 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     out.attrs = {"detector": detector, "detector_kind": run.detectors.get(detector, "")}
     out.attrs |= {ours: plain(stored[k]) for k, ours in ATTRS.items() if k in stored}
     return record(out, "constants", detector=detector, run=run.run_id)
+
+
+def multiplies(run: Run, detector: str, found: dict[str, Any]) -> bool:
+    """Return whether the signal is multiplied by the gain that the file holds.
+
+    So it is of detectors of LCLS1 that do not switch their gain (`AreaDetector.calib`
+    of psana, `DetObject`); all others hold adu per keV, and are divided by it.
+    """
+    switching = any(GAIN_RANGE in dims for dims, *_ in found.values())
+    lcls1 = run.flavour.name == LCLS1
+    return lcls1 and not switching and told_by(detector) not in DIVIDING
 
 
 def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:
@@ -141,6 +165,8 @@ def on_pixels(
     values: NDArray[Any], n_pixel_axes: int
 ) -> tuple[tuple[str, ...], NDArray[Any]]:
     """Return (dims, values): a module axis always, gain ranges in front."""
+    if not values.ndim:
+        return (), values
     if n_pixel_axes == 2:
         values = values[..., np.newaxis, :, :]
     dims = PIXEL_DIMS if values.ndim == len(PIXEL_DIMS) else (GAIN_RANGE, *PIXEL_DIMS)

@@ -20,6 +20,12 @@ Ids = NDArray[np.uint64]
 MISSING = -99999  # what the writer puts into integers where it has nothing
 
 
+def wrapped_code(dtype: np.dtype[Any]) -> Any:
+    """Return what is left of the missing code in the bits of an integer dtype."""
+    code = MISSING % (1 << 8 * dtype.itemsize)
+    return np.array(code, np.uint64).astype(dtype.newbyteorder("="))[()]
+
+
 @dataclass(frozen=True)
 class Flavour:
     """How a generation of files names its events.
@@ -49,9 +55,10 @@ class Flavour:
         return frozenset(n for n in (self.column, self.second) if n)
 
 
+LCLS1 = "LCLS1"
 FLAVOURS = (
-    Flavour("LCLS1", "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
-    Flavour("LCLS1", "EvtID/time", "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
+    Flavour(LCLS1, "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
+    Flavour(LCLS1, "EvtID/time", "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
     Flavour(
         "LCLS2", "timestamp", None, LCLS2_EPOCH,
         "timestamp (seconds since 1990 << 32 | ns)",

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from xfelred.detector_names import told_by
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
@@ -25,6 +26,7 @@ from xfelred.readers.lcls_smalldata.columns import (
     INTG,
     Column,
 )
+from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
 from xfelred.readers.lcls_times import event_time
@@ -33,12 +35,6 @@ from xfelred.readers.shot_frames import Labels, ShotImages
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
 
-# Names of detectors begin with their kind: jungfrau1M, epix10k2M, cspad_ds, Rayonix.
-KINDS = (
-    "jungfrau", "epix10k", "epix100", "epixhr", "epixquad", "epixuhr", "epixm", "epix",
-    "cspad", "cs140k", "rayonix", "uxi", "icarus", "pnccd", "opal", "zyla", "andor",
-    "archon", "alvium", "axis", "piranha",
-)  # fmt: skip
 IMAGE_AXES = (2, 3)
 
 
@@ -52,8 +48,7 @@ def detectors(run: Run) -> dict[str, str]:
 
 def kind_of(name: str) -> str:
     """Return the kind of a detector, as far as its name tells."""
-    base = name.removeprefix(f"{INTG}/").lower()
-    return next((k for k in KINDS if base.startswith(k)), "image")
+    return told_by(name) or "image"
 
 
 def owner(column: Column) -> str:
@@ -122,8 +117,9 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
     lacking = np.array([n < 0 for n in column.rows])
     target[lacking[events.file]] = -1
     absent = run.absent(name) if stream == "event" else None
-    if absent is not None:
-        target[absent] = -1
+    if absent is None:
+        absent = lost_images(run, column, stream, events)
+    target[absent] = -1
     shape = column.shape[1:]
     n_modules = shape[0] if len(shape) > 2 else 1
     bad, misfit = matching_bad(run, name, key, shape)

@@ -254,8 +254,9 @@ class Run(ShotRun):
         Parameters
         ----------
         keys : str or iterable of str
-            Names as in the file (``"ipm2/sum"``) or globs (``"ipm2/*"``). Globs leave
-            out whole images (``calib``, ``full_area``, ``full``, ``raw``).
+            Names as in the file (``"ipm2/sum"``), perhaps with the position of one of
+            several values (``"timing/eventcodes[272]"``), or globs (``"ipm2/*"``).
+            Globs leave out whole images (``calib``, ``full_area``, ``full``, ``raw``).
         stream : {"event", "intg"}, optional
             "intg": rows of the slow detectors, names without ``intg/``.
         missing : {"nan", "keep"}, optional
@@ -271,7 +272,8 @@ class Run(ShotRun):
         -------
         Dataset (train)
             One variable per column, named like it; further axes are
-            ``<name>_dim0``, ... Coordinates ``time`` (UTC) and ``fiducials`` (LCLS1).
+            ``<name>_dim0``, ...; one of length 1 is none. Coordinates ``time`` (UTC)
+            and ``fiducials`` (LCLS1).
 
         Raises
         ------
@@ -322,9 +324,11 @@ class Run(ShotRun):
         Returns
         -------
         Dataset ([gain_range,] module, slow_scan, fast_scan)
-            Those of ``pedestal, noise`` (adu), ``gain``, ``x, y, z`` (m), ``ix, iy``,
-            and ``bad_pixels`` (True is bad) that the file has. ``gain_range`` only for
-            detectors that switch their gain. attrs: ``common_mode``, ...
+            Those of ``pedestal, noise, offset`` (adu), ``gain`` (adu/keV, divides), or
+            ``gain_factor`` (multiplies: detectors of LCLS1 with one gain),
+            ``local_gain``, ``x, y, z`` (m), ``ix, iy``, and ``bad_pixels`` (True is
+            bad) that the file has. ``gain_range`` only for detectors that switch their
+            gain. attrs: ``common_mode``, ...
 
         Raises
         ------

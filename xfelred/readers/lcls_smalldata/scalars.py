@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
@@ -19,7 +20,7 @@ from xfelred.errors import (
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
-from xfelred.readers.lcls_smalldata.ids import MISSING
+from xfelred.readers.lcls_smalldata.ids import MISSING, wrapped_code
 from xfelred.readers.lcls_smalldata.units import units_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 STREAMS = ("event", INTG)
 IMAGE_KEYS = ("calib", "full_area", "full", "raw")
+MANY = 16  # values of an event that are never by chance one and the same
 WHERE = {"Sums": "run.sums", "UserDataCfg": "run.constants(detector)"}
 
 
@@ -46,21 +48,52 @@ def scalars(
         if value not in choices:
             raise ValueError(f"{name} must be one of {choices}, not {value!r}")
     asked = [keys] if isinstance(keys, str) else [str(k) for k in keys]
+    known = run.per_event(stream)
     names = chosen_names(run, asked, stream, missing_keys)
     found = {}
     for name in names:
-        column = run.column(name, stream)
+        base, position = name_and_position(name, known)
+        column = run.column(base, stream)
         values = run.read(column, stream)
         if use_damage:
-            values = without_absent(run, values, name, stream)
+            values = without_absent(run, values, base, stream)
         if missing == "nan":
             values = with_nan(values)
+        if position:
+            values = values[(slice(None), *position)]
         found[name] = labelled(name, values)
     out = xr.Dataset(found, coords=event_coordinates(run, stream))
     return record(
         out, "scalars", keys=asked, missing=missing, run=run.run_id, stream=stream,
         use_damage=use_damage,
     )  # fmt: skip
+
+
+def name_and_position(
+    name: str, known: dict[str, Column]
+) -> tuple[str, tuple[int, ...]]:
+    """Return the column of a name, and the position in it if the name has one.
+
+    Raises
+    ------
+    PropertyNameError
+        If the column has no such position.
+    """
+    base, position = split_element(name)
+    if name in known or base not in known:
+        return name, ()
+    shape = known[base].shape[1:]
+    fits = len(position) == len(shape) and all(
+        i < n for i, n in zip(position, shape, strict=True)
+    )
+    if not shape and position == (0,):
+        return base, ()
+    if not fits:
+        raise PropertyNameError(
+            f"{name!r} asks for position {listing(position)}, but {base!r} has shape"
+            f" {shape} per event"
+        )
+    return base, position
 
 
 def event_coordinates(run: Run, stream: str = "event") -> dict[str, Any]:
@@ -112,7 +145,7 @@ def chosen_names(
     known = per_event(run, stream)
     found: dict[str, None] = {}
     for key in asked:
-        here = [key] if key in known else []
+        here = [key] if name_and_position(key, known)[0] in known else []
         if not here and any(c in key for c in "*?["):
             here = [n for n, c in known.items() if fnmatchcase(n, key) and small(c)]
         if not here and is_length(run, key, stream):
@@ -167,15 +200,28 @@ def no_column(
 
 
 def with_nan(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers that hold -99999 as float64 with NaN; others as they are."""
-    if values.dtype.kind != "i" or np.iinfo(values.dtype).min > MISSING:
+    """Return integers that hold -99999 as float64 with NaN, floats with NaN for it.
+
+    Unsigned ones hold what is left of it in their bits. 8 and 16 bits are few: there
+    only events all of whose values are this count as missing, if these are many.
+    """
+    if values.dtype.kind == "f":
+        return np.where(values == MISSING, values.dtype.type(np.nan), values)
+    if values.dtype.kind not in "iu" or not values.size:
         return values
-    gone = values == MISSING
+    gone = values == wrapped_code(values.dtype)
+    if values.dtype.itemsize <= 2:
+        gone &= False if values[0].size < MANY else every_value(gone)
     if not gone.any():
         return values
     out = values.astype(np.float64)
     out[gone] = np.nan
     return out
+
+
+def every_value(gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return True for events (event, ...) in which all values are gone."""
+    return gone.all(axis=tuple(range(1, gone.ndim)), keepdims=True)
 
 
 def without_absent(
@@ -193,7 +239,9 @@ def without_absent(
 
 
 def labelled(name: str, values: NDArray[Any]) -> xr.Variable:
-    """Return values per event with names for their axes."""
+    """Return values per event with names for their axes; one column is no axis."""
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     extra = [f"{name}_dim{i}" for i in range(values.ndim - 1)]
     attrs = {UNITS: units_of(name), LONG_NAME: name.replace("/", " ")}
     return xr.Variable((TRAIN, *extra), values, attrs)
