@@ -317,7 +317,11 @@ def test_sigma_of_given_variances_does_not_depend_on_chunks(split):
     [
         ({"variance": -1.0}, ValueError, "variance is negative, down to -1"),
         ({"variance": 1.0, "errors": "azimuthal"}, ValueError, "give one"),
-        ({"variance": np.ones(7)}, GeometryMismatchError, "variance has shape"),
+        (
+            {"variance": np.ones(7)},
+            GeometryMismatchError,
+            "variance is ndarray of shape",
+        ),
         (
             {"variance": xr.DataArray([1.0], {"train": [77]}, ("train",))},
             GeometryMismatchError,

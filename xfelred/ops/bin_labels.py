@@ -11,10 +11,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, PropertyNameError
+from xfelred.errors import ConfigError, PropertyNameError, listing
 from xfelred.names import BIN, FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
 from xfelred.ops.bins import BinEdges, Bins
 from xfelred.shots import (
+    SHOT_DIMS,
     as_labelled,
     at_shots,
     element_of,
@@ -180,6 +181,11 @@ def values_of(
         values = element_of(as_labelled(values, f"bins of {name!r}"), (), name)
         if values.dtype.kind not in "biuf":
             raise ConfigError(f"what shots are binned by, {name!r}, must be numbers")
+        if not set(values.dims) <= set(SHOT_DIMS):
+            raise ConfigError(
+                f"bins of {name!r} are on {listing(values.dims)}; they need one value"
+                f" per shot, such as {name}[0]"
+            )
         found = at_shots(
             in_memory(values), reference, f"bins of {name!r}", own=bins.values is None
         )

@@ -216,7 +216,8 @@ def on_pixels(
     bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: Sequence[Hashable]
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    return matching(checked_bad_pixels(bad_pixels, da, dims), da)
+    given = matching(labelled(bad_pixels, da, dims=dims), da)
+    return checked_bad_pixels(given, da, dims)
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
