@@ -65,8 +65,13 @@ def identify_multimod_detectors(
     return next(iter(found))
 
 
-def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
-    """Return the detector that a user names, or the only one."""
+def find_detector(
+    run: Run, name: str | None, *, checked: bool = True, **options: Any
+) -> Detector:
+    """Return the detector that a user names, or the only one.
+
+    `checked` says whether all its modules must have the same frames.
+    """
     found = dict(identify_multimod_detectors(run))
     if name is None:
         if not found:
@@ -99,8 +104,8 @@ def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
         # One notebook line must not warn about what it shows: frames say what they are.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return cls(run, name, **options)
-    return cls(run, name, **options)
+            return cls(run, name, checked=checked, **options)
+    return cls(run, name, checked=checked, **options)
 
 
 def no_constants(run: Run, name: str | None) -> MissingConstantError:

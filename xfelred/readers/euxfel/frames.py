@@ -41,6 +41,8 @@ from xfelred.readers.euxfel.frame_axes import (
 from xfelred.readers.euxfel.mask import mask_node
 from xfelred.readers.euxfel.module_plans import (
     Pixels,
+    has_key,
+    key_table,
     module_plan,
     stored_as,
 )
@@ -118,8 +120,9 @@ def frames(
         key or detector.spec.data, pulses, layout, modules, roi, fill_value, astype,
         bad_pixels, chunk_size, missing,
     )  # fmt: skip
-    check_group(detector, request.key)
     positions = module_positions(detector, request.modules)
+    detector = detector.reading(positions)
+    check_group(detector, request.key)
     detector = complete(detector, positions, request)
     make_axes: Any = cell_axes if detector.spec.inner else pulse_axes
     axes: FrameAxes = make_axes(detector, request)
@@ -173,7 +176,7 @@ def complete(
     """Return the detector without the trains that `missing` leaves out."""
     if request.missing == "fill":
         return detector
-    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    here = key_table(detector, request.key).count[:, positions] > 0
     whole = here.all(axis=1)
     if whole.all():
         return detector
@@ -203,8 +206,10 @@ def nodes(
     window = axes.window(window)
     lengths = axes.lengths(lengths)
     dtype = np.dtype(request.astype) if request.astype is not None else stored
-    has_mask = request.bad_pixels is not None and usable_mask(detector, request.key)
-    if has_mask and request.bad_pixels == "apply" and dtype.kind != "f":
+    masking = request.bad_pixels is not None and usable_mask(detector, request.key)
+    if masking:
+        key_table(detector, detector.spec.mask)  # tells of files without one
+    if masking and request.bad_pixels == "apply" and dtype.kind != "f":
         if request.astype is not None:
             raise ValueError(
                 f"bad pixels cannot be NaN in {dtype}; use bad_pixels='keep' or None"
@@ -216,7 +221,7 @@ def nodes(
     plan = module_plan(detector, request.key, axes.layout, pixels, positions)
     dims = axes.dims(len(lengths) - axes.n_inner)
     node: Node = Source(plan, dims)
-    bad = mask_node(detector, plan, dims) if has_mask else None
+    bad = mask_node(detector, plan, dims) if masking else None
     if bad is not None and request.bad_pixels == "apply":
         params = {"bits": None, "value": float("nan")}
         node = Map(masked, (node, bad), dims, (), (), dtype, "apply_bad_pixels", params)
@@ -226,7 +231,7 @@ def nodes(
 def usable_mask(detector: Detector, key: str) -> bool:
     """Return whether the data have a mask that belongs to the pixels of a key."""
     pixels = {detector.spec.data, detector.spec.data.replace(".data", ".gain")}
-    return key in pixels and detector.spec.mask in detector
+    return key in pixels and has_key(detector, detector.spec.mask)
 
 
 def labelled(
@@ -238,7 +243,7 @@ def labelled(
 ) -> xr.DataArray:
     """Return the lazy array with its coordinates and attributes."""
     numbers = [detector.modules[i] for i in positions]
-    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    here = key_table(detector, request.key).count[:, positions] > 0
     coords: dict[str, Any] = {**axes.coords, MODULE: numbers}
     coords |= pixel_coordinates(
         request, node, axes, stored_as(detector, request.key)[1]

@@ -12,12 +12,27 @@ from typing import Any
 import h5py
 import numpy as np
 
-from xfelred.readers.euxfel.files import read_file, read_files
+from xfelred.readers.euxfel.files import FileIndex, read_file, read_files
+from xfelred.readers.euxfel.joining import entries_of
+from xfelred.readers.euxfel.locate import all_train_ids
 from xfelred.readers.euxfel.matching import Chosen, without
-from xfelred.readers.euxfel.run import Run, make_run
+from xfelred.readers.euxfel.run import Run
 
 DEFAULT_ROOT = "/gpfs/exfel/exp"
 OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
+
+
+def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> Run:
+    """Return the run that a set of files makes.
+
+    Raises
+    ------
+    InconsistentDataError
+        If a source has the same train twice.
+    """
+    ids = all_train_ids(files, inc_suspect_trains)
+    entries = entries_of(files, ids, inc_suspect_trains)
+    return Run(entries, files, ids, inc_suspect_trains=inc_suspect_trains)
 
 
 def run_files(

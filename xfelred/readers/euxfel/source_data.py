@@ -81,10 +81,9 @@ class SourceData:
         """Groups of keys that share an index; one empty name for control sources."""
         if self.is_control:
             return ("",)
-        for file in self.files:
-            if file.groups.get(self.source):
-                return file.groups[self.source]
-        return ()
+        # A file need not have the groups of another one.
+        found = (g for f in self.files for g in f.groups.get(self.source, ()))
+        return tuple(dict.fromkeys(found))
 
     @property
     def device_class(self) -> str | None:
@@ -117,23 +116,24 @@ class SourceData:
             self.memo["keys"] = frozenset(self.find_keys())
         return self.memo["keys"]
 
-    def find_keys(self) -> list[str]:
-        """List the datasets of the source in the first file that has any."""
+    def find_keys(self) -> set[str]:
+        """List the datasets of the source in all its files.
+
+        A file with the same names as one before is not looked at more closely.
+        """
+        found: set[str] = set()
+        known: set[bytes] = set()
         for file in self.files:
             group = open_group(file.path, f"{self.section}/{self.source}")
             if group is None:
                 continue
-            found: list[str] = []
-            group.visititems(
-                lambda name, obj, found=found: (
-                    found.append(name.replace("/", "."))
-                    if isinstance(obj, h5py.Dataset)
-                    else None
-                )
-            )
-            if found:
-                return found
-        return []
+            names: list[bytes] = []
+            group.id.links.visit(names.append)
+            if known.issuperset(names):
+                continue
+            known.update(names)
+            found |= datasets_in(group)
+        return found
 
     def one_key(self) -> str:
         """Return any key."""
@@ -245,6 +245,18 @@ class SourceData:
 
         group.visititems(visit)
         return found
+
+
+def datasets_in(group: h5py.Group) -> set[str]:
+    """Return the names of the datasets below a group, as keys."""
+    found = set()
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.add(name.replace("/", "."))
+
+    group.visititems(visit)
+    return found
 
 
 def plain_value(dataset: h5py.Dataset) -> Any:

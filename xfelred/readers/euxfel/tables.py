@@ -152,7 +152,7 @@ def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
             " scalars"
             " need one per train. Use run[source, key].xarray()"
         )
-    values = key.ndarray()[np.argsort(key.location.order)]
+    values = key.in_train_order()
     here = np.isin(ids, key.ids[counts > 0])
     attrs: dict[str, Any] = {
         UNITS: key.units or "1",
