@@ -52,6 +52,12 @@ class FileIndex:
         Source names.
     legacy : dict of str to str
         Old names of instrument sources and the present ones.
+    groups : dict of str to tuple of str
+        Index groups of each instrument source.
+    identity : (int, int) or None
+        Proposal and run, where the file tells.
+    headers, said : dict, set
+        What has been looked up in the file, and which datasets were told to be missing.
     """
 
     path: str
@@ -65,6 +71,7 @@ class FileIndex:
     instrument: frozenset[str]
     legacy: dict[str, str]
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    identity: tuple[int, int] | None = None
     cache: dict[tuple[str, str], IndexArrays] = field(default_factory=dict, repr=False)
     headers: dict[str, Any] = field(default_factory=dict, repr=False)
     said: set[str] = field(default_factory=set, repr=False)
@@ -182,7 +189,17 @@ def parse(f: h5py.File, path: str, stat: os.stat_result) -> FileIndex:
         instrument=instrument,
         legacy=legacy,
         groups=groups,
+        identity=identity_of(f),
     )
+
+
+def identity_of(f: h5py.File) -> tuple[int, int] | None:
+    """Return proposal and run number, None if the file does not tell."""
+    names = ("METADATA/proposalNumber", "METADATA/runNumber")
+    if not all(isinstance(f.get(n), h5py.Dataset) for n in names):
+        return None
+    proposal, run = (int(np.ravel(f[n][()])[0]) for n in names)
+    return proposal, run
 
 
 def source_names(

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from xfelred.errors import PropertyNameError, did_you_mean
+from xfelred.errors import MultiRunError, PropertyNameError, did_you_mean, listing
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.locate import Location, locate
@@ -40,6 +40,8 @@ class SourceData:
     inc_suspect_trains : bool
     legacy_name : str or None
         The old name by which the source was asked for.
+    single : bool
+        Whether all files are of one run.
     """
 
     source: str
@@ -49,6 +51,7 @@ class SourceData:
     selected_keys: frozenset[str] | None = None
     inc_suspect_trains: bool = True
     legacy_name: str | None = None
+    single: bool = True
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -90,7 +93,7 @@ class SourceData:
         """Karabo class of the device, if the run has it."""
         try:
             return str(self.run_value("classId"))
-        except PropertyNameError:
+        except (PropertyNameError, MultiRunError):
             return None
 
     def __contains__(self, key: object) -> bool:
@@ -213,8 +216,28 @@ class SourceData:
             self, selected_keys=frozenset(self.key_data(k).key for k in wanted)
         )
 
+    def check_single(self) -> None:
+        """Raise MultiRunError if the files are of several runs."""
+        if not self.single:
+            known = sorted({f.identity for f in self.files if f.identity is not None})
+            which = listing(f"p{p:06d} r{r:04d}" for p, r in known) if known else "?"
+            raise MultiRunError(
+                f"{self.source!r} comes from several joined runs ({which}), and each"
+                " has values of its own at its start. Ask the runs before they are"
+                " joined, or read the values per train: run[source, key]"
+            )
+
     def run_value(self, key: str) -> Any:
-        """Return the value of a property at the start of the run (RUN section)."""
+        """Return the value of a property at the start of the run (RUN section).
+
+        Raises
+        ------
+        PropertyNameError
+            If the source has no such property.
+        MultiRunError
+            If the source comes from several runs.
+        """
+        self.check_single()
         for file in self.files:
             for name in (key, key.removesuffix(".value")):
                 group = open_group(
@@ -228,7 +251,8 @@ class SourceData:
         )
 
     def run_values(self, inc_timestamps: bool = True) -> dict[str, Any]:
-        """Return all values at the start of the run."""
+        """Return all values at the start of the run; errors as in `run_value`."""
+        self.check_single()
         found: dict[str, Any] = {}
         groups = (open_group(f.path, f"RUN/{self.source}") for f in self.files)
         group = next((g for g in groups if g is not None), None)
