@@ -63,3 +63,8 @@ LONG_NAME = "long_name"
 HISTORY = "history"
 FINGERPRINT = "source_fingerprint"
 VERSION = "xfelred_version"
+
+
+def recorded_name(name: str) -> str:
+    """Return the coordinate that tells where integers without a NaN were recorded."""
+    return f"{name}_{RECORDED}"

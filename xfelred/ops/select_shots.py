@@ -16,7 +16,15 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.names import FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
+from xfelred.names import (
+    FRAME,
+    LONG_NAME,
+    PULSE,
+    RECORDED,
+    TRAIN,
+    UNITS,
+    recorded_name,
+)
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.provenance import record
 
@@ -109,6 +117,8 @@ def cut_flow(ds: xr.Dataset, cuts: Sequence[Cut]) -> tuple[xr.DataArray, CutFlow
     rows = []
     for cut, column in zip(cuts, columns, strict=True):
         good = xr.DataArray(cut.passes(column.values), column.coords, column.dims)
+        if (marks := recorded_name(cut.name)) in ds.coords:
+            good = good & ds.coords[marks]
         good = good.broadcast_like(selected).transpose(*selected.dims)
         alone = int((good & everyone).sum())
         selected = selected & good

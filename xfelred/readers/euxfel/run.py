@@ -339,6 +339,8 @@ class Run(ScriptAccess, Planning):
         -------
         Dataset (train[, pulse])
             One variable per key over the union of trains, NaN where a source has none.
+            Integers of 64 bits that no float holds (times, identifiers, bit fields)
+            stay integers, 0 there; the coordinate ``<variable>_recorded`` tells where.
         """
         return tables.scalars(self, keys, missing_keys)
 
