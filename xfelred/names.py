@@ -62,6 +62,9 @@ UNITS = "units"
 LONG_NAME = "long_name"
 HISTORY = "history"
 FINGERPRINT = "source_fingerprint"
+DATA_KIND = "data_kind"
+N_MODULES = "n_modules"  # of the complete detector
+FIRST_MODULE = "first_module"  # number of the first of them
 VERSION = "xfelred_version"
 
 

@@ -16,6 +16,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import (
     BAD_PIXELS,
     DATA_GAIN,
+    DATA_KIND,
     FAST,
     GAIN,
     HISTORY,
@@ -216,7 +217,7 @@ def finished(
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))
     unit = "photon" if params["adu_per_photon"] else unit_of(constants)
-    out.attrs = {**da.attrs, UNITS: unit, LONG_NAME: "signal"}
+    out.attrs = {**da.attrs, UNITS: unit, LONG_NAME: "signal", DATA_KIND: "calibrated"}
     return record(out, "calibrate", da, constants=constants, **params)
 
 

@@ -184,7 +184,7 @@ def open_proposal_run(
             f" rest is opened ({'; '.join(map(str, absent.values()))})",
             stacklevel=3,
         )
-    return opened
+    return replace(opened, default=data == "default")
 
 
 def prefer(old: Run, new: Run) -> Run:

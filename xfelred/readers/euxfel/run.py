@@ -42,6 +42,10 @@ class Run(ScriptAccess, Planning):
         Selected train IDs, sorted.
     single : bool
         Whether all data come from one run.
+    inc_suspect_trains : bool
+        Whether trains count that a file regards as suspect.
+    default : bool
+        Whether corrected data were looked for first, then raw ones.
     """
 
     entries: dict[str, SourceData]
@@ -49,6 +53,7 @@ class Run(ScriptAccess, Planning):
     ids: TrainIDs
     single: bool = True
     inc_suspect_trains: bool = True
+    default: bool = False
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     facility = "euxfel"
