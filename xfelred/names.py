@@ -64,4 +64,12 @@ LONG_NAME = "long_name"
 HISTORY = "history"
 FINGERPRINT = "source_fingerprint"
 STORED_DTYPE = "stored_dtype"  # of integers that are floating because of gaps
+DATA_KIND = "data_kind"
+N_MODULES = "n_modules"  # of the complete detector
+FIRST_MODULE = "first_module"  # number of the first of them
 VERSION = "xfelred_version"
+
+
+def recorded_name(name: str) -> str:
+    """Return the coordinate that tells where integers without a NaN were recorded."""
+    return f"{name}_{RECORDED}"

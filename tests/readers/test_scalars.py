@@ -4,7 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from xfelred import by_id, open_run
+from tests.support.euxfel_files import Fast, Slow, write_file
+from xfelred import by_id, open_run, ops
 from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
 from xfelred.synth.euxfel import write_run
 
@@ -131,3 +132,60 @@ def test_missing_keys_can_be_ignored(run):
             run.scalars([PLACE, key])
     with pytest.raises(ValueError, match="missing_keys='warn'"):
         run.scalars([PLACE], missing_keys="warn")
+
+
+# Integers where a train is missing.
+
+EDGE = {
+    "i8": [-(2**63), 2**63 - 1], "u8": [2**64 - 1, 2**53 + 1], "i4": [-(2**31), 7],
+    "u4": [2**32 - 1, 7], "u1": [255, 0], "i2": [-(2**15), 1],
+    "i8 small": [2**53, -(2**53)], "u8 small": [2**53, 0],
+}  # fmt: skip
+
+
+@pytest.fixture(params=EDGE)
+def gap(request, tmp_path):
+    """Two trains of an integer, and a third one that only another device has."""
+    dtype = request.param.split()[0]
+    stored = np.array(EDGE[request.param], dtype)
+    pulses = np.stack([stored, stored[::-1]])
+    parts = [Slow("A/B/C", {"v": stored}), Fast("A/B/D:o", "d", [1, 1], {"p": pulses})]
+    write_file(tmp_path / "A.h5", [20, 21], *parts)
+    write_file(tmp_path / "B.h5", [19, 20, 21], Slow("A/B/E", {"w": np.arange(3)}))
+    return stored, open_run(tmp_path)
+
+
+def test_integers_stay_exact_where_a_train_is_missing(gap):
+    stored, run = gap
+    ds = run.scalars(["A/B/C.v", "A/B/D:o.d.p", "A/B/E.w"])
+    for name, want in (
+        ("A/B/C.v", stored.tolist()),
+        ("A/B/D:o.d.p", np.stack([stored, stored[::-1]]).tolist()),
+    ):
+        got = ds[name]
+        if got.dtype.kind == "f":
+            assert np.isnan(got[0]).all()
+            assert got[1:].astype(object).values.tolist() == want
+        else:
+            assert got.dtype == stored.dtype
+            assert got[1:].values.tolist() == want
+            assert ds[f"{name}_recorded"].values.tolist() == [False, True, True]
+    assert ds["A/B/E.w"].dtype.kind == "i"
+    alone = run.select_trains([1, 2]).scalars(["A/B/C.v"])["A/B/C.v"]
+    assert alone.dtype == stored.dtype
+
+
+def test_tables_keep_integers_that_no_float_holds(gap):
+    stored, run = gap
+    column = run.get_dataframe()["A/B/C/v"]
+    assert [int(v) for v in column.dropna()] == stored.tolist()
+    assert column.isna()[[19, 20, 21]].tolist() == [True, False, False]
+
+
+def test_what_was_not_recorded_passes_no_cut(tmp_path):
+    write_file(tmp_path / "A.h5", [20], Slow("A/B/C", {"v": np.array([2**60])}))
+    write_file(tmp_path / "B.h5", [19, 20], Slow("A/B/E", {"w": np.arange(2)}))
+    ds = open_run(tmp_path).scalars(["A/B/C.v", "A/B/E.w"])
+    chosen, flow = ops.select_shots(ds, ["`A/B/C.v` >= 0"])
+    assert chosen.values.tolist() == [False, True]
+    assert flow.passed == 1

@@ -265,7 +265,7 @@ class ReadPlan:
             patterns=patterns,
         )
 
-    def narrow_modules(self, modules: slice) -> ReadPlan:
+    def narrow_modules(self, modules: slice | list[int]) -> ReadPlan:
         """Return the plan of some of the modules."""
         return replace(
             self, target=self.target[:, modules], first=self.first[:, modules]

@@ -16,6 +16,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import (
     BAD_PIXELS,
     DATA_GAIN,
+    DATA_KIND,
     FAST,
     GAIN,
     HISTORY,
@@ -231,5 +232,5 @@ def finished(
     if params["adu_per_photon"] is None:
         unit = signal_unit(constants, KINDS[params["kind"]])
     attrs = {k: v for k, v in da.attrs.items() if k != STORED_DTYPE}
-    out.attrs = {**attrs, UNITS: unit, LONG_NAME: "signal"}
+    out.attrs = {**attrs, UNITS: unit, LONG_NAME: "signal", DATA_KIND: "calibrated"}
     return record(out, "calibrate", da, constants=constants, **params)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import PropertyNameError, SelectionEmptyError
-from xfelred.names import LONG_NAME, RECORDED, UNITS
+from xfelred.names import LONG_NAME, RECORDED, UNITS, recorded_name
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.provenance import record
 from xfelred.shots import SHOT_DIMS, shot_value
@@ -104,6 +104,8 @@ def cut_flow(ds: xr.Dataset, cuts: Sequence[Cut]) -> tuple[xr.DataArray, CutFlow
     rows = []
     for cut, column in zip(cuts, columns, strict=True):
         good = xr.DataArray(cut.passes(column.values), column.coords, column.dims)
+        if (marks := recorded_name(cut.name)) in ds.coords:
+            good = good & ds.coords[marks]
         good = good.broadcast_like(selected).transpose(*selected.dims)
         alone = int((good & everyone).sum())
         selected = selected & good

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import __version__
+from xfelred.errors import GeometryMismatchError
 from xfelred.names import (
+    AVAILABLE,
     BAD_PIXELS,
     CELL,
+    DATA_KIND,
     FAST,
+    FIRST_MODULE,
     FRAME,
     HISTORY,
     MODULE,
+    N_MODULES,
     PIXEL_DIMS,
     PULSE,
     RECORDED,
@@ -33,6 +39,7 @@ from xfelred.products.sink import CheckedTarget, checked_sink
 CXI_VERSION = 150
 # One chunk is one image of one module, as the programs read it.
 CHUNK_BYTES = 2**22
+ALL_BITS = 0xFFFFFFFF
 AXES = "experiment_identifier:module_identifier:y:x"
 
 
@@ -41,11 +48,16 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
 
     Frames that a ragged train does not have (coordinate ``recorded``) are left
     out. The coordinate ``bad_pixels`` becomes the mask, non-zero = bad.
+
+    Programs such as CrystFEL find a module by its place, so every module of the
+    complete detector has one. What is absent is the fill value (NaN or 0) and, in the
+    mask, has all bits.
     """
     da = only_frames(ds)
     labels = frame_labels(da)
     keep = np.flatnonzero(labels.pop(RECORDED, np.ones(n_frames(da), bool)))
     lazy: dict[str, dask.array.Array] = {}
+    place = places(da)
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         file["cxi_version"] = CXI_VERSION
         entry = file.create_group("entry_1")
@@ -53,18 +65,76 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
         entry.attrs[HISTORY] = ds.attrs.get(HISTORY, "")
         write_labels(entry, {name: values[keep] for name, values in labels.items()})
         detector = entry.create_group("instrument_1/detector_1")
-        detector["module_identifier"] = da[MODULE].values
+        detector["module_identifier"] = place.numbers
         detector["experiment_identifier"] = h5py.SoftLink(
             "/entry_1/experiment_identifier"
         )
         entry["data_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_1")
         lazy["data"] = flat_frames(da, keep)
-        if BAD_PIXELS in da.coords:
-            lazy["mask"] = bad_pixels(da, keep)
+        bad = mask_of(da, keep, place)
+        if bad is not None:
+            lazy["mask"] = bad
         for name, array in lazy.items():
-            make_images(detector, name, array)
-        detector["data"].attrs[UNITS] = da.attrs.get(UNITS, "1")
-        store(lazy, {n: CheckedTarget(detector[n], sink.check) for n in lazy})
+            make_images(detector, name, array, place.n)
+        for name, default in ((UNITS, "1"), (DATA_KIND, "unknown")):
+            detector["data"].attrs[name] = da.attrs.get(name, default)
+        targets = {n: Placed(detector[n], place.at) for n in lazy}
+        store(lazy, {n: CheckedTarget(t, sink.check) for n, t in targets.items()})
+
+
+@dataclass(frozen=True)
+class Places:
+    """Numbers of all modules of a detector, and the places of those in an array."""
+
+    numbers: NDArray[np.int64]
+    at: NDArray[np.int64]
+
+    @property
+    def n(self) -> int:
+        """Number of modules."""
+        return len(self.numbers)
+
+
+def places(da: xr.DataArray) -> Places:
+    """Return the places of the modules of an array.
+
+    Readers say how many modules the detector has (attributes ``n_modules`` and
+    ``first_module``). Otherwise modules are counted from 0, or from 1 if the first is 1
+    and none is missing, up to the last one there is.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If a number is not one of these modules, or occurs twice.
+    """
+    numbers = np.asarray(da[MODULE].values)
+    if numbers.dtype.kind not in "iu" or not numbers.size:
+        whole = np.arange(numbers.size)
+        return Places(whole, whole)
+    numbers = numbers.astype(np.int64)
+    counted = np.array_equal(numbers, np.arange(1, len(numbers) + 1))
+    first = int(da.attrs.get(FIRST_MODULE, 1 if counted else 0))
+    n = int(da.attrs.get(N_MODULES, numbers.max() + 1 - first))
+    at = numbers - first
+    if at.min() < 0 or at.max() >= n or len(np.unique(at)) < len(at):
+        raise GeometryMismatchError(
+            f"modules {numbers.tolist()} have no place among {n} modules from number"
+            f" {first}; correct da.attrs[{N_MODULES!r}] and da.attrs[{FIRST_MODULE!r}],"
+            " or give each module its number: da.assign_coords(module=[...])"
+        )
+    return Places(np.arange(first, first + n), at)
+
+
+class Placed:
+    """A dataset of all modules, to which an array of some of them is written."""
+
+    def __init__(self, target: Any, at: NDArray[np.int64]) -> None:
+        self.target, self.at = target, at
+
+    def __setitem__(self, where: tuple[slice, ...], values: Any) -> None:
+        *lead, module, slow, fast = where
+        for i, place in enumerate(self.at[module].tolist()):
+            self.target[(*lead, place, slow, fast)] = values[..., i, :, :]
 
 
 def only_frames(ds: xr.Dataset) -> xr.DataArray:
@@ -126,6 +196,25 @@ def flat_frames(da: xr.DataArray, keep: NDArray[np.intp]) -> dask.array.Array:
     return flat if len(keep) == n_frames(da) else flat[keep]
 
 
+def mask_of(
+    da: xr.DataArray, keep: NDArray[np.intp], place: Places
+) -> dask.array.Array | None:
+    """Return the bad-pixel bits to write, None if nothing needs a mask.
+
+    Whole numbers have no NaN: where they were not recorded the mask says so.
+    """
+    found = bad_pixels(da, keep) if BAD_PIXELS in da.coords else None
+    gaps = AVAILABLE in da.coords and not bool(da[AVAILABLE].all())
+    if gaps and da.dtype.kind != "f":
+        here = da[AVAILABLE].reset_coords(drop=True)
+        lazy = xr.zeros_like(da.reset_coords(drop=True), dtype=np.uint32)
+        absent = flat_frames(lazy.where(here, np.uint32(ALL_BITS)), keep)
+        return absent if found is None else absent | found
+    if found is None and place.n > len(place.at):
+        return dask.array.zeros(da.shape[-3:], np.uint32)
+    return found
+
+
 def bad_pixels(da: xr.DataArray, keep: NDArray[np.intp]) -> dask.array.Array:
     """Return the bad-pixel bits: of every frame, or once if they are static."""
     bad = da[BAD_PIXELS].reset_coords(drop=True)
@@ -139,8 +228,19 @@ def bad_pixels(da: xr.DataArray, keep: NDArray[np.intp]) -> dask.array.Array:
     return flat_frames(bad, keep)
 
 
-def make_images(group: h5py.Group, name: str, array: dask.array.Array) -> None:
-    """Make room for images, chunked so that one of them can be read alone."""
+def make_images(
+    group: h5py.Group, name: str, array: dask.array.Array, n_modules: int
+) -> None:
+    """Make room for images, chunked so that one of them can be read alone.
+
+    What is not written reads as the fill value and takes no room.
+    """
     options = hdf5_storage(array, CHUNK_BYTES)
-    data = group.create_dataset(name, array.shape, array.dtype, **options)
+    if n_modules > array.shape[-3] and "chunks" not in options:
+        options["chunks"] = True if array.size else None
+    shape = (*array.shape[:-3], n_modules, *array.shape[-2:])
+    fill: Any = ALL_BITS if name == "mask" else None
+    if name == "data" and array.dtype.kind == "f":
+        fill = np.nan
+    data = group.create_dataset(name, shape, array.dtype, fillvalue=fill, **options)
     data.attrs["axes"] = AXES if array.ndim == 4 else AXES.split(":", 1)[1]

@@ -27,8 +27,8 @@ from xfelred.products.report_pictures import mosaic, span
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
-FACTS = ("detector", "detector_kind", "facility", "run", "run_id", "source_fingerprint",
-         "xfelred_version")  # fmt: skip
+FACTS = ("detector", "detector_kind", "data_kind", "facility", "run", "run_id",
+         "source_fingerprint", "xfelred_version")  # fmt: skip
 
 CONTENT = """
 {{ parts.facts(facts) }}

@@ -28,6 +28,12 @@ def open_dataset(path: str, name: str) -> h5py.Dataset:
     return OPEN_FILES.dataset(path, name)
 
 
+def find_dataset(path: str, name: str) -> h5py.Dataset | None:
+    """Return an open dataset of a file, None if the file has no such dataset."""
+    found = OPEN_FILES.get(path, name)
+    return found if isinstance(found, h5py.Dataset) else None
+
+
 def open_group(path: str, name: str) -> h5py.Group | None:
     """Return an open group of a file, None if the file has no such group."""
     found = OPEN_FILES.get(path, name)
@@ -93,6 +99,20 @@ def check_rows(
             f"{name} in {path} has shape {shape}, expected {len(entry)} axes"
             " after the first as in the other files of this run"
         )
+    for selector, n in zip(entry, shape[1 + extra :], strict=True):
+        if end_of(selector) > n:
+            raise BrokenFileError(
+                f"{name} in {path} has shape {shape}, too small for what is read from"
+                f" each row: element {end_of(selector) - 1} of an axis of {n}"
+            )
+
+
+def end_of(selector: Selector) -> int:
+    """Return one past the last element that a selector takes from an axis."""
+    if isinstance(selector, slice):
+        taken = range(selector.start or 0, selector.stop or 0, selector.step or 1)
+        return (max(taken[0], taken[-1]) + 1) if taken else 0
+    return int(np.max(selector, initial=-1)) + 1
 
 
 def still_valid(handle: Handle, target: Target) -> bool:

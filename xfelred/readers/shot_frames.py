@@ -7,7 +7,7 @@ the lazy labelled array that all facilities share.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,11 +36,14 @@ from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
     CELL,
+    DATA_KIND,
     FAST,
     FINGERPRINT,
+    FIRST_MODULE,
     FRAME,
     LONG_NAME,
     MODULE,
+    N_MODULES,
     N_PULSES,
     PIXEL_DIMS,
     PULSE,
@@ -50,6 +53,7 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
+from xfelred.readers.data_kind import DataKind
 from xfelred.readers.entry import entry_window
 from xfelred.readers.hdf5 import read_rows
 from xfelred.readers.request import FramesRequest
@@ -127,6 +131,7 @@ class Labels:
         Coordinates along ``train``, one value for each shot of the images.
     attrs : mapping
         More attributes.
+    data_kind : {"raw", "corrected", "calibrated"}
     """
 
     facility: str
@@ -136,6 +141,12 @@ class Labels:
     train: str = "shot ID"
     shots: Mapping[str, xr.Variable] | None = None
     attrs: Mapping[str, Any] | None = None
+    data_kind: DataKind = "raw"
+
+
+def places(numbers: Sequence[int]) -> dict[str, int]:
+    """Return how many modules a detector has, as attributes; LCLS counts from 0."""
+    return {N_MODULES: max(numbers, default=-1) + 1, FIRST_MODULE: 0}
 
 
 def shot_frames(
@@ -196,6 +207,8 @@ def shot_frames(
         "facility": labels.facility,
         "detector": images.name,
         "run": labels.run_id,
+        DATA_KIND: labels.data_kind,
+        **places(images.modules),
         FINGERPRINT: labels.fingerprint,
         **request.stored(images.dtype, node.dtype),
         **(labels.attrs or {}),

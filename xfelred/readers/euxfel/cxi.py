@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
-from xfelred.readers.euxfel.labels import first_cells
+from xfelred.readers.euxfel.frame_axes import memory_cells
 from xfelred.readers.euxfel.metadata import run_metadata
-from xfelred.readers.euxfel.module_plans import stored_as
+from xfelred.readers.euxfel.module_plans import has_key, key_table, stored_in
 from xfelred.readers.euxfel.module_table import ModuleTable
 from xfelred.readers.hdf5 import open_dataset
 
@@ -86,9 +86,9 @@ def pulse_frames(detector: Any) -> Frames:
 
 def cell_frames(detector: Any) -> Frames:
     """Return the frames of JUNGFRAU: every memory cell of every train."""
-    cells = first_cells(detector).astype(np.uint64)
-    ids = detector.data.ids
-    return Frames(np.repeat(ids, len(cells)), np.tile(cells, len(ids)), len(cells))
+    cells = memory_cells(detector).astype(np.uint64)
+    trains = np.repeat(detector.data.ids, cells.shape[1])
+    return Frames(trains, cells.ravel(), cells.shape[1])
 
 
 def write_file(
@@ -119,13 +119,15 @@ def write_file(
 
 
 def pixel_keys(detector: Detector) -> list[tuple[str, str]]:
-    """Return (dataset, key) of pixels, gain and mask, as far as the data have them."""
-    group = detector.main_group
+    """Return (dataset, key) of pixels, gain and mask, as far as the data have them.
+
+    What only some modules have is filled in the others.
+    """
     keys = [("data", detector.spec.data)]
-    gain, mask = f"{group}.gain", detector.spec.mask
-    if gain in detector:
+    gain, mask = f"{detector.main_group}.gain", detector.spec.mask
+    if has_key(detector, gain):
         keys.append(("gain", gain))
-        if mask in detector:
+        if has_key(detector, mask):
             keys.append(("mask", mask))
     return keys
 
@@ -155,7 +157,7 @@ def add_pixels(
     given: dict[str, Any],
 ) -> None:
     """Add one virtual dataset of pixels and describe its axes."""
-    dtype, shape = stored_as(detector, key)
+    dtype, shape = stored_in(detector, key)
     default = np.nan if dtype.kind == "f" else 0
     fill = given.get(name, GOOD_FILL.get(name, default))
     fill = checked_virtual_fill(name, fill, dtype)
@@ -193,31 +195,47 @@ def virtual(
     axes: str,
 ) -> None:
     """Create a virtual dataset (frame, module, ...) of a key."""
-    dtype, shape = stored_as(detector, key)
+    dtype, shape = stored_in(detector, key)
     per_row = bool(detector.spec.inner)
     if name == "cellId":
         pixels: tuple[int, ...] = ()
     else:
         pixels = shape[1:] if per_row else shape
     layout = h5py.VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
-    table = detector.table(key.partition(".")[0])
+    table = key_table(detector, key)
     counts = detector.counts
     start = (np.cumsum(counts) - counts) * frames.per_entry
+    n_axes = 1 + len(pixels) + (1 if per_row else 0)
     for m, number in enumerate(detector.modules):
         name_in_file = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
         for trains in stretches(table, m, counts):
             path = table.targets[int(table.target[trains[0], m])][1]
-            stored = open_dataset(path, name_in_file).shape
-            source = h5py.VirtualSource(path, name_in_file, stored, dtype)
             first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
-            part = source[first : first + n]
-            if not pixels and not per_row and len(shape) == 1:
-                part = source[first : first + n, 0]
+            part = rows_of(path, name_in_file, first, n)
+            if len(part.shape) > n_axes:  # the axis of length 1 of raw data
+                part = part[:, 0]
             at = int(start[trains[0]])
             here = slice(at, at + n * frames.per_entry)
             layout[here, number - detector.first_number] = part
     dataset = group.create_virtual_dataset(name, layout, fillvalue=fill)
     dataset.attrs["axes"] = AXES + axes
+
+
+def rows_of(path: str, name: str, first: int, n: int) -> Any:
+    """Return rows of a dataset to be shown elsewhere.
+
+    Raises
+    ------
+    BrokenFileError
+        If it does not have them.
+    """
+    stored = open_dataset(path, name)
+    if first + n > stored.shape[0]:
+        raise BrokenFileError(
+            f"{path} is inconsistent: its index points to row {first + n - 1} of"
+            f" {name}, which has {stored.shape[0]} rows"
+        )
+    return h5py.VirtualSource(path, name, stored.shape, stored.dtype)[first : first + n]
 
 
 def stretches(

@@ -21,6 +21,7 @@ from xfelred.readers.euxfel.identify import (
 )
 from xfelred.readers.euxfel.mask import Mask, checked_value, combined_bits
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.module_plans import has_key, key_table
 from xfelred.readers.euxfel.module_table import ModuleTable, module_table
 from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 from xfelred.readers.selection import (
@@ -49,6 +50,8 @@ class Detector:
     raw : bool, optional
         True: raw data; False: corrected data; None: corrected data if there are any,
         else raw data with a warning.
+    checked : bool, optional
+        False leaves it to what reads the data to compare the frames of modules.
 
     Attributes
     ----------
@@ -59,6 +62,8 @@ class Detector:
         Source names and module numbers.
     is_raw : bool
         Whether the data are uncorrected.
+    positions : list of int
+        Positions of the modules that are read.
 
     Raises
     ------
@@ -79,8 +84,11 @@ class Detector:
         *,
         min_modules: int = 1,
         raw: bool | None = None,
+        checked: bool = True,
     ) -> None:
         self.build(data, detector_name, modules, min_modules, raw)
+        if checked:
+            self.check()
 
     def build(
         self,
@@ -102,10 +110,10 @@ class Detector:
         found = sources_of(data, self.kind, self.detector_name)
         if not found:
             raise no_source(data, self.kind, self.detector_name)
-        numbers, self.is_raw = choose_sources(data, self, found, raw)
+        wanted = None if modules is None else {int(m) for m in modules}
+        numbers, self.is_raw = choose_sources(data, self, found, raw, wanted)
         self.all_numbers = sorted(numbers.values())
-        if modules is not None:
-            wanted = {int(m) for m in modules}
+        if wanted is not None:
             numbers = {s: n for s, n in numbers.items() if n in wanted}
             if not numbers:
                 raise SourceNameError(
@@ -121,10 +129,23 @@ class Detector:
         selection = dict.fromkeys(self.source_to_modno)
         self.data = data.with_sources(selection).with_ids(data.ids[keep])
         self.memo: dict[str, Any] = {"tables": {self.main_group: table.select(keep)}}
-        self.check()
+        self.positions = list(range(len(ordered)))
 
     def check(self) -> None:
-        """Raise if the data do not fit the kind of detector."""
+        """Raise InconsistentDataError if modules differ in the frames of a train."""
+        self.table(self.main_group).check_alike(self.detector_name, self.positions)
+
+    def reading(self, positions: list[int]) -> Any:
+        """Return the detector of which only the modules at some positions are read.
+
+        The others stay on its axes of trains and frames, and need not agree with these.
+        """
+        out = object.__new__(type(self))
+        same = positions == self.positions
+        memo = self.memo if same else {"tables": self.memo["tables"]}
+        out.__dict__ = {**self.__dict__, "positions": positions, "memo": memo}
+        out.check()
+        return out
 
     # -- what it is ------------------------------------------------------------------
 
@@ -183,7 +204,7 @@ class Detector:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Number of entries in each train, int64 (train,)."""
-        return self.table(self.main_group).count.max(axis=1, initial=0)
+        return self.table(self.main_group).entries(self.positions)
 
     @property
     def frame_counts(self) -> pd.Series:
@@ -334,12 +355,13 @@ class Detector:
         ValueError
             If `masked_value` does not fit the dtype of the data.
         """
-        if self.spec.mask not in self:
+        if not has_key(self, self.spec.mask):
             raise RuntimeError(
                 f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in"
                 " these"
                 " data; raw data have none, corrected data do"
             )
+        key_table(self, self.spec.mask)  # tells of files without one
         data = self.key_data(key or self.spec.data)
         bits = combined_bits(mask_bits)
         return data.with_mask(Mask(bits, checked_value(masked_value, data.dtype)))

@@ -117,9 +117,13 @@ class LPD1M(XtdfDetector):
         min_modules: int = 1,
         raw: bool | None = None,
         parallel_gain: bool = False,
+        checked: bool = True,
     ) -> None:
         self.three_stages = bool(parallel_gain)
-        self.build(data, detector_name, modules, min_modules, raw)
+        super().__init__(
+            data, detector_name, modules,
+            min_modules=min_modules, raw=raw, checked=checked,
+        )  # fmt: skip
 
     @property
     def parallel_gain(self) -> bool:
@@ -128,6 +132,7 @@ class LPD1M(XtdfDetector):
 
     def check(self) -> None:
         """Raise InconsistentDataError where frames cannot be three gain stages."""
+        super().check()
         if self.parallel_gain and (self.counts % 3).any():
             bad = self.data.ids[self.counts % 3 > 0]
             raise InconsistentDataError(
@@ -165,6 +170,7 @@ class JUNGFRAU(Detector):
         raw: bool | None = None,
         n_modules: int | None = None,
         first_modno: int = 1,
+        checked: bool = True,
     ) -> None:
         self.build(data, detector_name, modules, min_modules, raw, first_modno)
         self.modules_given = n_modules
@@ -176,6 +182,8 @@ class JUNGFRAU(Detector):
                 f" {self.n_modules}; check first_modno={first_modno} and"
                 f" n_modules={n_modules}, or choose modules="
             )
+        if checked:
+            self.check()
 
     @property
     def n_modules(self) -> int:

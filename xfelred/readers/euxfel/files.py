@@ -23,6 +23,10 @@ from xfelred.readers.hdf5 import open_dataset
 log = logging.getLogger(__name__)
 
 IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
+# No dataset has more rows; a number of a row times its cells stays far from 2**63.
+MOST_ROWS = 2**48
+MOST_STATUS = 1000  # of the old form, where it multiplies the count; 0 or 1 in practice
+IMPOSSIBLE = -1
 TIME_SERVER = "Karabo_TimerServer"
 AUXILIARY = ("REDUCTION", "ERRATA")
 
@@ -48,6 +52,12 @@ class FileIndex:
         Source names.
     legacy : dict of str to str
         Old names of instrument sources and the present ones.
+    groups : dict of str to tuple of str
+        Index groups of each instrument source.
+    identity : (int, int) or None
+        Proposal and run, where the file tells.
+    headers, said : dict, set
+        What has been looked up in the file, and which datasets were told to be missing.
     """
 
     path: str
@@ -61,10 +71,15 @@ class FileIndex:
     instrument: frozenset[str]
     legacy: dict[str, str]
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    identity: tuple[int, int] | None = None
     cache: dict[tuple[str, str], IndexArrays] = field(default_factory=dict, repr=False)
+    headers: dict[str, Any] = field(default_factory=dict, repr=False)
+    said: set[str] = field(default_factory=set, repr=False)
 
     def index(self, source: str, group: str) -> IndexArrays:
         """Return (first row, number of rows) of each train of the file, int64 (n,).
+
+        `IMPOSSIBLE` stands for what no dataset can have; see `check_rows`.
 
         Parameters
         ----------
@@ -84,23 +99,45 @@ class FileIndex:
 
 def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
-    first = open_dataset(file.path, f"{name}/first")[:]
     group = open_dataset(file.path, f"{name}/first").parent
+    first = row_numbers(group["first"], file.path)
     if "count" in group:
-        count = group["count"][:].astype(np.int64)
+        count = row_numbers(group["count"], file.path)
     else:
-        # Old form: `last` is inclusive and means nothing where status is 0; unsigned
-        # arithmetic would wrap for `last = first - 1`.
-        status = group["status"][:].astype(np.int64)
-        last = group["last"][:].astype(np.int64)
-        count = np.where(status > 0, last - first.astype(np.int64) + 1, 0) * status
+        count = old_counts(group, first, file.path)
     if len(first) <= file.rows.max(initial=-1) or len(count) < len(first):
         raise BrokenFileError(
             f"{file.path} is inconsistent: {name} describes {len(first)} trains, but"
             " the"
             f" file lists {int(file.rows.max(initial=-1)) + 1}"
         )
-    return first.astype(np.int64)[file.rows], count[file.rows]
+    return first[file.rows], count[file.rows]
+
+
+def old_counts(group: h5py.Group, first: NDArray[Any], path: str) -> NDArray[np.int64]:
+    """Return the counts of the old form of an index.
+
+    There `last` is inclusive, often ``first - 1`` (which wraps) or 0 for a train
+    without data, and means nothing where status is 0.
+    """
+    status = row_numbers(group["status"], path)
+    last = row_numbers(group["last"], path)
+    count = np.where(status > 0, last - first + 1, 0)
+    wrapped = (last < 0) & (first > 0) | (first < 0) | (count < 0)
+    lost = (status > 0) & wrapped | (status < 0) | (status > MOST_STATUS)
+    return np.where(lost, IMPOSSIBLE, count * np.clip(status, 0, MOST_STATUS))
+
+
+def row_numbers(dataset: h5py.Dataset, path: str) -> NDArray[np.int64]:
+    """Return the numbers of an index as int64, `IMPOSSIBLE` where no row has them."""
+    found = dataset[:]
+    if found.dtype.kind not in "iu":
+        raise BrokenFileError(
+            f"{path} is damaged: {dataset.name} has {found.dtype} in place of integers"
+        )
+    out = found.astype(np.int64)
+    out[(found < 0) | (found > MOST_ROWS)] = IMPOSSIBLE
+    return out
 
 
 def read_file(path: str) -> FileIndex:
@@ -152,7 +189,17 @@ def parse(f: h5py.File, path: str, stat: os.stat_result) -> FileIndex:
         instrument=instrument,
         legacy=legacy,
         groups=groups,
+        identity=identity_of(f),
     )
+
+
+def identity_of(f: h5py.File) -> tuple[int, int] | None:
+    """Return proposal and run number, None if the file does not tell."""
+    names = ("METADATA/proposalNumber", "METADATA/runNumber")
+    if not all(isinstance(f.get(n), h5py.Dataset) for n in names):
+        return None
+    proposal, run = (int(np.ravel(f[n][()])[0]) for n in names)
+    return proposal, run
 
 
 def source_names(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from xfelred.errors import MissingConstantError, SourceNameError, did_you_mean, listing
 from xfelred.readers.euxfel.detector import Detector
 from xfelred.readers.euxfel.detectors import CLASSES
-from xfelred.readers.euxfel.identify import names_in, sources_of
+from xfelred.readers.euxfel.headers import header
+from xfelred.readers.euxfel.identify import names_in, raw_header, sources_of
 from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.specs import SPECS
 
@@ -65,8 +66,13 @@ def identify_multimod_detectors(
     return next(iter(found))
 
 
-def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
-    """Return the detector that a user names, or the only one."""
+def find_detector(
+    run: Run, name: str | None, *, checked: bool = True, **options: Any
+) -> Detector:
+    """Return the detector that a user names, or the only one.
+
+    `checked` says whether all its modules must have the same frames.
+    """
     found = dict(identify_multimod_detectors(run))
     if name is None:
         if not found:
@@ -95,12 +101,30 @@ def find_detector(run: Run, name: str | None, **options: Any) -> Detector:
             raise TypeError(
                 f"{cls.kind} has no option {option!r}; it has {sorted(allowed)}"
             )
-    if options.get("raw") is None:
-        # One notebook line must not warn about what it shows: frames say what they are.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return cls(run, name, **options)
-    return cls(run, name, **options)
+    if options.get("raw") is not None:
+        return cls(run, name, checked=checked, **options)
+    # One notebook line must not warn about what it shows: frames say what they are.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = cls(run, name, checked=checked, **options)
+    if found.is_raw and run.default:
+        say_only_raw(run, name)
+    return found
+
+
+def say_only_raw(run: Run, name: str) -> None:
+    """Warn, once for a run, that its default gave raw data and no corrected ones."""
+    said = run.files[0].said
+    if name in said:
+        return
+    said.add(name)
+    warnings.warn(
+        f"{name}: these are raw data. open_run looks for corrected ones first, but"
+        " found none, or found them under the names of the raw ones, which then win."
+        " Corrected data: open_run(..., data='all') or data='proc'. If you want raw"
+        " ones, say so: open_run(..., data='raw') or frames(raw=True)",
+        stacklevel=4,
+    )
 
 
 def no_constants(run: Run, name: str | None) -> MissingConstantError:
@@ -128,3 +152,18 @@ def module_counts(
     if not table.count.size:
         return None
     return sorted(numbers.values()), table.count.T
+
+
+def data_kind(run: Run, name: str, kind: str) -> str:
+    """Return "raw" or "corrected", as the first file of the detector has it."""
+    found = sources_of(run, kind, name)
+    if any(corrected for _, corrected in found.values()):
+        return "corrected"
+    spec = SPECS[kind]
+    for source in found:
+        place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
+        for file in run.entries[source].files:
+            one = header(file, place)
+            if one is not None:
+                return "raw" if raw_header(one, spec) else "corrected"
+    return "unknown"

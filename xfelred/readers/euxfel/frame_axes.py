@@ -9,8 +9,8 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError
-from xfelred.lazy import Map, Node, Patterns, Source, one_each
+from xfelred.errors import InconsistentDataError, listing
+from xfelred.lazy import Map, Node, Patterns, Source, load, one_each
 from xfelred.lazy.indexing import Selector, as_slice, length
 from xfelred.names import (
     CELL,
@@ -24,8 +24,8 @@ from xfelred.names import (
     SLOW,
     TRAIN,
 )
-from xfelred.readers.euxfel.labels import N_GAINS, Labels
-from xfelred.readers.euxfel.module_plans import Layout
+from xfelred.readers.euxfel.labels import N_GAINS, Labels, usual
+from xfelred.readers.euxfel.module_plans import Layout, key_table
 from xfelred.readers.hdf5 import read_cells
 from xfelred.readers.selection import ById, ByIndex, matches
 
@@ -197,11 +197,56 @@ def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
 
 
 def memory_cells(detector: Detector) -> NDArray[np.int64]:
-    """Return the memory cell of every frame: int64 (train, cell)."""
-    data = detector.key_data("data.memoryCell").ndarray(fill_value=0)
-    here = detector.table(detector.main_group).count > 0
-    first = here.argmax(axis=1)
-    return data[first, np.arange(data.shape[1])].astype(np.int64)
+    """Return the memory cell of every frame: int64 (train, cell).
+
+    Raises
+    ------
+    InconsistentDataError
+        If modules that are read disagree in a train, or have it twice.
+    """
+    check_one_entry(detector)
+    plan, _ = detector.key_data("data.memoryCell").plan((), 0, None)
+    data = load(plan.narrow_modules(detector.positions)).astype(np.int64)
+    here = key_table(detector, "data.memoryCell").count[:, detector.positions] > 0
+    cells = data[np.arange(len(data)), here.argmax(axis=1)]
+    odd = (data != cells[:, None]).any(axis=2) & here
+    if odd.any():
+        raise other_cells(detector, data, here, int(odd.any(axis=1).argmax()))
+    known = here.any(axis=1)
+    if known.any():  # a train without data of these modules is like the others
+        cells[~known] = cells[known.argmax()]
+    return cells
+
+
+def other_cells(
+    detector: Detector, data: NDArray[np.int64], here: NDArray[np.bool_], train: int
+) -> InconsistentDataError:
+    """Return the error that names the modules with other memory cells than most."""
+    cells = {
+        detector.modules[m]: tuple(data[train, i].tolist())
+        for i, m in enumerate(detector.positions)
+        if here[train, i]
+    }
+    right = usual(list(cells.values()))
+    odd = listing(m for m, own in cells.items() if own != right)
+    good = [m for m, own in cells.items() if own == right]
+    return InconsistentDataError(
+        f"modules of {detector.detector_name} disagree on the memory cells of train"
+        f" {detector.data.ids[train]}: module {odd} has others than most. Read the"
+        f" others: modules={good}"
+    )
+
+
+def check_one_entry(detector: Detector) -> None:
+    """Raise InconsistentDataError if a train has several entries of memory cells."""
+    several = detector.counts > 1
+    if several.any():
+        raise InconsistentDataError(
+            f"{detector.detector_name} has {detector.counts.max()} entries in train"
+            f" {detector.data.ids[several.argmax()]}, one is expected: frames of a"
+            " train are its memory cells. Leave such trains out (select_trains), or"
+            " read a module with run[source, key]"
+        )
 
 
 def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.int64]:

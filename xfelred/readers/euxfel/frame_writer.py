@@ -10,13 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred import __version__
+from xfelred.errors import BrokenFileError
 from xfelred.readers.euxfel.locate import accepted
-from xfelred.readers.euxfel.metadata import run_metadata, train_timestamps
+from xfelred.readers.euxfel.metadata import (
+    first_described,
+    run_metadata,
+    train_timestamps,
+)
 from xfelred.readers.euxfel.plans import counted_patterns
 from xfelred.readers.hdf5 import open_dataset, open_group
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import XtdfDetector
+    from xfelred.readers.euxfel.key_data import KeyData
 
 
 def write_frames(
@@ -104,46 +110,53 @@ def write_source(
         index["first"] = (np.cumsum(kept) - kept).astype(np.uint64)
         index["count"] = kept.astype(np.uint64)
         target = np.repeat(table.target[:, module], kept)
-        paths = [path for _, path in table.targets]
+        places = [table.targets[t][1] for t in target.tolist()]
         for key in sorted(data.all_keys()):
             if key.partition(".")[0] == group:
-                name = f"INSTRUMENT/{source}/{key.replace('.', '/')}"
-                copy_rows(f, name, paths, target, rows, data.files[0].path)
+                copy_rows(f, data.key_data(key), places, rows)
 
 
-def copy_rows(
-    f: h5py.File,
-    name: str,
-    paths: list[str],
-    target: NDArray[Any],
-    rows: NDArray[Any],
-    model: str,
-) -> None:
-    """Copy rows of a dataset from several files; it is laid out as in `model`."""
-    like = open_dataset(model, name)
+def copy_rows(f: h5py.File, key: KeyData, paths: list[str], rows: NDArray[Any]) -> None:
+    """Copy rows of a key from several files; it is laid out as in the first of them.
+
+    Rows of a file that lacks the key are not written.
+    """
+    name = key.hdf5_data_path
+    dtype, shape = key.stored
+    like = open_dataset(next(iter(key.headers)), name)
+    whole = like.shape[1:] == shape
     out = f.create_dataset(
         name,
-        shape=(len(rows), *like.shape[1:]),
-        dtype=like.dtype,
-        chunks=like.chunks,
-        maxshape=(None, *like.shape[1:]),
+        shape=(len(rows), *shape),
+        dtype=like.dtype if dtype.kind == "O" else dtype,
+        chunks=like.chunks if whole else True,
+        maxshape=(None, *shape),
         compression=like.compression,
         compression_opts=like.compression_opts,
         shuffle=like.shuffle,
         fletcher32=like.fletcher32,
     )
-    for i, (t, row) in enumerate(zip(target.tolist(), rows.tolist(), strict=True)):
-        out[i] = open_dataset(paths[t], name)[row]
+    for i, (path, row) in enumerate(zip(paths, rows.tolist(), strict=True)):
+        if path in key.headers:
+            stored = open_dataset(path, name)
+            if row >= stored.shape[0]:
+                raise BrokenFileError(
+                    f"{path} is inconsistent: its index points to row {row} of {name},"
+                    f" which has {stored.shape[0]} rows"
+                )
+            out[i] = stored[row].reshape(shape) if shape else stored[row]
 
 
 def write_metadata(detector: XtdfDetector, f: h5py.File) -> None:
     """Write METADATA and the train index."""
     run = detector.data
-    like = open_group(run.files[0].path, "METADATA")
-    old = run.files[0].version == "0.5"
+    first = first_described(run.files)
+    like = open_group(first.path, "METADATA")
+    old = first.version == "0.5"
     for key in run_metadata(run.files):
-        if not old and like is not None:
-            version = key == "dataFormatVersion"
+        version = key == "dataFormatVersion"
+        # Of several runs there is no one number.
+        if not old and like is not None and (version or run.single):
             f[f"METADATA/{key}"] = np.array([b"1.0"]) if version else like[key][:]
     entries = sorted(
         f"{source}/{group}"

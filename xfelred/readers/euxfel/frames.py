@@ -18,11 +18,14 @@ from xfelred.lazy import Map, Node, Source, block_chunks, planned
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
+    DATA_KIND,
     FAST,
     FINGERPRINT,
+    FIRST_MODULE,
     FRAME,
     LONG_NAME,
     MODULE,
+    N_MODULES,
     PULSE,
     RECORDED,
     SLOW,
@@ -41,6 +44,8 @@ from xfelred.readers.euxfel.frame_axes import (
 from xfelred.readers.euxfel.mask import mask_node
 from xfelred.readers.euxfel.module_plans import (
     Pixels,
+    has_key,
+    key_table,
     module_plan,
     stored_as,
 )
@@ -121,8 +126,9 @@ def frames(
         key or detector.spec.data, pulses, layout, modules, roi, fill_value, astype,
         bad_pixels, chunk_size, missing,
     )  # fmt: skip
-    check_group(detector, request.key)
     positions = module_positions(detector, request.modules)
+    detector = detector.reading(positions)
+    check_group(detector, request.key)
     detector = complete(detector, positions, request)
     make_axes: Any = cell_axes if detector.spec.inner else pulse_axes
     axes: FrameAxes = make_axes(detector, request)
@@ -176,7 +182,7 @@ def complete(
     """Return the detector without the trains that `missing` leaves out."""
     if request.missing == "fill":
         return detector
-    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    here = key_table(detector, request.key).count[:, positions] > 0
     whole = here.all(axis=1)
     if whole.all():
         return detector
@@ -209,8 +215,10 @@ def nodes(
         detector, request, axes, positions
     )
     dtype, fill = request.pixels(stored, gaps=gaps)
-    has_mask = request.bad_pixels is not None and usable_mask(detector, request.key)
-    if has_mask and request.bad_pixels == "apply" and dtype.kind != "f":
+    masking = request.bad_pixels is not None and usable_mask(detector, request.key)
+    if masking:
+        key_table(detector, detector.spec.mask)  # tells of files without one
+    if masking and request.bad_pixels == "apply" and dtype.kind != "f":
         if request.astype is not None:
             raise ValueError(
                 f"bad pixels cannot be NaN in {dtype}; use bad_pixels='keep' or None"
@@ -222,7 +230,7 @@ def nodes(
     plan = module_plan(detector, request.key, axes.layout, pixels, positions)
     dims = axes.dims(len(lengths) - axes.n_inner)
     node: Node = Source(plan, dims)
-    bad = mask_node(detector, plan, dims) if has_mask else None
+    bad = mask_node(detector, plan, dims) if masking else None
     if bad is not None and request.bad_pixels == "apply":
         params = {"bits": None, "value": float("nan")}
         node = Map(masked, (node, bad), dims, (), (), dtype, "apply_bad_pixels", params)
@@ -233,7 +241,7 @@ def recorded_frames(
     detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
 ) -> NDArray[np.bool_]:
     """Return which modules have data, (train or frame, module)."""
-    here = detector.table(request.key.partition(".")[0]).count[:, positions] > 0
+    here = key_table(detector, request.key).count[:, positions] > 0
     return here if request.layout == "train" else here[axes.train_of_frame]
 
 
@@ -248,7 +256,7 @@ def has_gaps(
 def usable_mask(detector: Detector, key: str) -> bool:
     """Return whether the data have a mask that belongs to the pixels of a key."""
     pixels = {detector.spec.data, detector.spec.data.replace(".data", ".gain")}
-    return key in pixels and detector.spec.mask in detector
+    return key in pixels and has_key(detector, detector.spec.mask)
 
 
 def labelled(
@@ -286,6 +294,9 @@ def labelled(
         "facility": "euxfel",
         "detector": detector.detector_name,
         "detector_kind": detector.kind,
+        N_MODULES: detector.n_modules,
+        FIRST_MODULE: detector.first_number,
+        DATA_KIND: "raw" if detector.is_raw else "corrected",
         "run": detector.data.run_id,
         FINGERPRINT: fingerprint(detector),
         **request.stored(stored_as(detector, request.key)[0], node.dtype),

@@ -5,11 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.errors import (
+    InconsistentDataError,
+    SourceNameError,
+    did_you_mean,
+    listing,
+)
 from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
+    from xfelred.readers.euxfel.headers import Header
     from xfelred.readers.euxfel.run import Run
 
 
@@ -49,14 +55,22 @@ def no_source(data: Run, kind: str, name: str | None) -> SourceNameError:
 
 
 def choose_sources(
-    data: Run, detector: Detector, found: dict[str, tuple[int, bool]], raw: bool | None
+    data: Run,
+    detector: Detector,
+    found: dict[str, tuple[int, bool]],
+    raw: bool | None,
+    wanted: set[int] | None,
 ) -> tuple[dict[str, int], bool]:
-    """Return {source: number} of raw or corrected data, and whether they are raw."""
+    """Return {source: number} of raw or corrected data, and whether they are raw.
+
+    Modules that are not `wanted` (None: all are) are not looked into.
+    """
     name, kind = detector.detector_name, detector.kind
     corrected = {s: n for s, (n, c) in found.items() if c}
     plain = {s: n for s, (n, c) in found.items() if not c}
+    asked = [s for s, n in plain.items() if wanted is None or n in wanted]
     if raw:
-        if not plain or not all(is_raw(data, s, detector.spec) for s in plain):
+        if not plain or not all(is_raw(data, s, detector.spec) for s in asked):
             raise ValueError(
                 f"no raw data of {name}: its sources hold corrected data;"
                 f" use {kind}(..., raw=False), or open the raw run (data='raw')"
@@ -64,8 +78,11 @@ def choose_sources(
         return plain, True
     if corrected:
         return corrected, False
-    if not any(is_raw(data, s, detector.spec) for s in plain):
+    uncorrected = {s: is_raw(data, s, detector.spec) for s in asked}
+    if not any(uncorrected.values()):
         return plain, False
+    if not all(uncorrected.values()):
+        raise raw_and_corrected(name, uncorrected)
     if raw is False:
         raise SourceNameError(
             f"no corrected data of {name}: its sources hold raw data; open the"
@@ -81,8 +98,38 @@ def choose_sources(
 
 
 def is_raw(data: Run, source: str, spec: DetectorSpec) -> bool:
-    """Return whether a source below /DET/ holds raw pixels."""
-    key = data.entries[source].key_data(spec.data)
+    """Return whether a source below /DET/ holds raw pixels.
+
+    Raises
+    ------
+    InconsistentDataError
+        If it does in some of its files only.
+    """
+    found = {
+        path: raw_header(one, spec)
+        for path, one in data.entries[source].key_data(spec.data).headers.items()
+    }
+    if len(set(found.values())) > 1:
+        raise raw_and_corrected(source, found)
+    return next(iter(found.values()))
+
+
+def raw_header(header: Header, spec: DetectorSpec) -> bool:
+    """Return whether pixels stored like this are raw."""
     if spec.raw_ndim is not None:
-        return key.ndim == spec.raw_ndim
-    return key.dtype.kind in "iu"
+        return len(header.shape) + 1 == spec.raw_ndim
+    return header.dtype.kind in "iu"
+
+
+def raw_and_corrected(name: str, raw: dict[str, bool]) -> InconsistentDataError:
+    """Return the error for raw and corrected data under names that do not tell them."""
+    kinds = {
+        word: listing([s for s, is_raw in raw.items() if is_raw == kind], 3)
+        for word, kind in (("raw", True), ("corrected", False))
+    }
+    return InconsistentDataError(
+        f"{name} has raw data in {kinds['raw']} and corrected data in"
+        f" {kinds['corrected']}; they cannot be read as one. Open one kind"
+        " (data='raw' or 'proc'), or select such sources and trains:"
+        " run.select(...), run.select_trains(...)"
+    )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xfelred.readers.euxfel.files import FileIndex
-from xfelred.readers.euxfel.locate import check_conflicts
-from xfelred.readers.euxfel.metadata import run_metadata
+from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.source_data import SourceData
 from xfelred.readers.selection import TrainIDs
 
@@ -18,16 +17,21 @@ if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
 
 
-def entries_of(
-    files: tuple[FileIndex, ...], ids: TrainIDs, inc_suspect_trains: bool
-) -> dict[str, SourceData]:
-    """Return the sources that a set of files holds, by present name.
+def one_run(files: Iterable[FileIndex]) -> bool:
+    """Return whether no two files say that they are of different runs."""
+    return len(runs_of(files)) < 2
 
-    Raises
-    ------
-    InconsistentDataError
-        If a source has the same train twice.
-    """
+
+def runs_of(files: Iterable[FileIndex]) -> set[tuple[int, int]]:
+    """Return (proposal, run) of the files that tell; those of format 0.5 do not."""
+    return {f.identity for f in files if f.identity is not None}
+
+
+def entries_of(
+    files: tuple[FileIndex, ...], inc_suspect_trains: bool
+) -> dict[str, SourceData]:
+    """Return the sources that a set of files holds, by present name."""
+    ids = all_train_ids(files, inc_suspect_trains)
     by_source: dict[str, list[FileIndex]] = {}
     control: set[str] = set()
     for file in files:
@@ -35,11 +39,10 @@ def entries_of(
         for name in file.control | (file.instrument - set(file.legacy)):
             by_source.setdefault(name, []).append(file)
     grouped = {s: tuple(f) for s, f in sorted(by_source.items())}
-    check_conflicts(grouped, inc_suspect_trains)
     return {
         s: SourceData(
             s, "CONTROL" if s in control else "INSTRUMENT", f, ids,
-            inc_suspect_trains=inc_suspect_trains,
+            inc_suspect_trains=inc_suspect_trains, single=one_run(f),
         )
         for s, f in grouped.items()
     }  # fmt: skip
@@ -72,7 +75,10 @@ def merged(old: SourceData, new: SourceData) -> SourceData:
     if old.selected_keys is not None and new.selected_keys is not None:
         keys = old.selected_keys | new.selected_keys
     ids = np.union1d(old.ids, new.ids)
-    return replace(old, files=files, selected_keys=keys, ids=ids, memo={})
+    single = old.single and new.single and same_files_or_run(old.files, new.files)
+    return replace(
+        old, files=files, selected_keys=keys, ids=ids, single=single, memo={}
+    )
 
 
 def used_files(source: SourceData) -> tuple[FileIndex, ...]:
@@ -82,10 +88,13 @@ def used_files(source: SourceData) -> tuple[FileIndex, ...]:
 
 def same_run(runs: Sequence[Run]) -> bool:
     """Return whether all data are known to come from one run."""
-    if not all(r.single for r in runs):
-        return False
-    if len({tuple(sorted(f.path for f in r.files)) for r in runs}) == 1:
+    first = runs[0]
+    return all(r.single and same_files_or_run(first.files, r.files) for r in runs)
+
+
+def same_files_or_run(one: tuple[FileIndex, ...], other: tuple[FileIndex, ...]) -> bool:
+    """Return whether files are the same, or say that they are of the same run."""
+    if {f.path for f in one} == {f.path for f in other}:
         return True
-    found = [run_metadata(r.files) for r in runs]
-    names = {(m.get("proposalNumber"), m.get("runNumber")) for m in found}
-    return len(names) == 1 and None not in next(iter(names))
+    names = runs_of(one), runs_of(other)
+    return names[0] == names[1] and len(names[0]) == 1

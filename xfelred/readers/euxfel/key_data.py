@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -16,11 +14,11 @@ from numpy.typing import NDArray
 from xfelred.errors import TrainIDError
 from xfelred.lazy import Source, block_chunks, load, planned
 from xfelred.names import UNITS
-from xfelred.readers.euxfel.files import FileIndex, text
-from xfelred.readers.euxfel.locate import Location, locate
+from xfelred.readers.euxfel.files import text
+from xfelred.readers.euxfel.key_facts import KeyFacts
 from xfelred.readers.euxfel.plans import key_plan
 from xfelred.readers.euxfel.single_value import single_value
-from xfelred.readers.hdf5 import open_dataset, read_entries
+from xfelred.readers.hdf5 import read_entries
 from xfelred.readers.selection import (
     TrainIDs,
     select_train_ids,
@@ -31,132 +29,8 @@ BLOCK = 128 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class KeyData:
-    """The data of one key for the selected trains; nothing is read until asked.
-
-    Attributes
-    ----------
-    source, key : str
-    section : {"CONTROL", "INSTRUMENT"}
-    files : tuple of FileIndex
-    ids : uint64 (n,)
-        Selected train IDs.
-    """
-
-    source: str
-    key: str
-    section: Literal["CONTROL", "INSTRUMENT"]
-    files: tuple[FileIndex, ...]
-    ids: TrainIDs
-    inc_suspect_trains: bool = True
-    legacy_name: str | None = None
-
-    @property
-    def train_ids(self) -> list[int]:
-        """Selected train IDs, with or without data."""
-        return [int(t) for t in self.ids]
-
-    @property
-    def is_control(self) -> bool:
-        """Whether this is slow data, one row per train."""
-        return self.section == "CONTROL"
-
-    @property
-    def is_instrument(self) -> bool:
-        """Whether this is fast data, any number of rows per train."""
-        return self.section == "INSTRUMENT"
-
-    @property
-    def index_group(self) -> str:
-        """Group of keys that share an index; empty for control data."""
-        return "" if self.is_control else self.key.partition(".")[0]
-
-    @property
-    def hdf5_data_path(self) -> str:
-        """Name of the dataset in the files."""
-        return f"/{self.section}/{self.source}/{self.key.replace('.', '/')}"
-
-    @property
-    def source_file_paths(self) -> list[str]:
-        """Files that hold data of the selected trains; all if there are none."""
-        used = np.unique(self.location.file[self.location.count > 0])
-        return [self.files[i].path for i in used] or [f.path for f in self.files]
-
-    @cached_property
-    def location(self) -> Location:
-        """Where each train lies."""
-        return locate(
-            self.files, self.source, self.index_group, self.ids, self.inc_suspect_trains
-        )
-
-    @cached_property
-    def dataset(self) -> tuple[np.dtype[Any], tuple[int, ...], dict[str, Any]]:
-        """Dtype, entry shape and attributes, from the first file with the key."""
-        found = open_dataset(self.source_file_paths[0], self.hdf5_data_path)
-        attrs = {**found.attrs, **(found.parent.attrs if self.is_control else {})}
-        is_text = h5py.check_string_dtype(found.dtype) is not None
-        dtype = np.dtype(object) if is_text else found.dtype
-        return dtype, found.shape[1:], attrs
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the data; object for text."""
-        return self.dataset[0]
-
-    @property
-    def entry_shape(self) -> tuple[int, ...]:
-        """Shape of one entry."""
-        return self.dataset[1]
-
-    @cached_property
-    def chunk(self) -> tuple[int, ...]:
-        """Shape of what the first file stores in one piece; empty for no pieces."""
-        found = open_dataset(self.source_file_paths[0], self.hdf5_data_path)
-        return found.chunks or ()
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes, with the entries."""
-        return 1 + len(self.entry_shape)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the data: entries of all selected trains, then one entry."""
-        return (int(self.location.count.sum()), *self.entry_shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    @property
-    def size_mb(self) -> float:
-        """Megabytes in memory."""
-        return self.nbytes / 1e6
-
-    @property
-    def size_gb(self) -> float:
-        """Gigabytes in memory."""
-        return self.nbytes / 1e9
-
-    @property
-    def units(self) -> str | None:
-        """Symbol of the unit with its metric prefix, None if unknown."""
-        attrs = self.dataset[2]
-        symbol = attrs.get("unitSymbol")
-        if symbol is None:
-            return None
-        prefix = text(attrs.get("metricPrefixSymbol", ""))
-        return ("μ" if prefix == "u" else prefix) + text(symbol)
-
-    @property
-    def units_name(self) -> str | None:
-        """Name of the unit with its metric prefix, None if unknown."""
-        attrs = self.dataset[2]
-        name = attrs.get("unitName")
-        if name is None:
-            return None
-        return text(attrs.get("metricPrefixName", "")) + text(name)
+class KeyData(KeyFacts):
+    """The data of one key for the selected trains; nothing is read until asked."""
 
     def __repr__(self) -> str:
         return (
@@ -208,6 +82,16 @@ class KeyData:
         if not labelled:
             return start, stop
         return pd.DataFrame({"start": start, "stop": stop}, index=self.ids)
+
+    def in_train_order(self) -> NDArray[Any]:
+        """Read the data, entries in the order of the trains, however a file has them.
+
+        `ndarray` keeps the order of a file within an unbroken stretch of it.
+        """
+        where = self.location
+        n = where.count[where.order]
+        # The stretches of `ndarray`, put into the order of their trains.
+        return self.ndarray()[np.argsort(np.repeat(where.order, n), kind="stable")]
 
     def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read the data.
@@ -372,7 +256,8 @@ class KeyData:
         here = i < len(self.ids) and self.ids[i] == tid
         n = int(self.location.count[i]) if here else 0
         if n == 0:
-            return np.empty((0, *self.entry_shape), self.dtype)
+            one = next(iter(self.headers.values()))  # trains differ: any kind will do
+            return np.empty((0, *one.shape), one.dtype)
         path = self.files[int(self.location.file[i])].path
         return read_entries(path, self.hdf5_data_path, int(self.location.first[i]), n)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError
+from xfelred.errors import InconsistentDataError, listing
 from xfelred.lazy import Patterns
+from xfelred.readers.euxfel.module_plans import key_table
 from xfelred.readers.selection import ById, ByIndex, matches
 
 if TYPE_CHECKING:
+    from xfelred.readers.euxfel.detector import Detector
     from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
 
 N_GAINS = 3
@@ -157,28 +160,25 @@ def assembled(
 def agreed(
     detector: XtdfDetector, key: str, counts: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
-    """Return a label of every frame, the same in all modules that have the frame."""
+    """Return a label of every frame, the same in all modules that have the frame.
+
+    Modules that are not read speak only for frames which those that are read lack.
+    """
     n = int(counts.sum())
     values, known = np.zeros(n, np.uint64), np.zeros(n, bool)
-    inside = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-    # Beyond the first gain stage the labels of parallel-gain data are junk.
-    stages = N_GAINS if detector.parallel_gain else 1
-    meant = inside < np.repeat(counts // stages, counts)
-    table = detector.table(detector.main_group)
-    for m, (number, source) in enumerate(detector.modno_to_source.items()):
-        here = np.repeat(table.count[:, m] > 0, counts)
-        data = detector.data.entries[source].key_data(key).ndarray()
-        found = (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
-        differ = np.flatnonzero((found != values[here]) & known[here] & meant[here])
-        if len(differ):
-            at = np.flatnonzero(here)[differ[0]]
-            train = np.repeat(detector.data.ids, counts)[at]
-            raise InconsistentDataError(
-                f"inconsistent {key} in {detector.detector_name}: frame {inside[at]} of"
-                f" train {train} is {found[differ[0]]} in module {number} and"
-                f" {values[at]}"
-                " in the modules before it. Leave this module out (modules=)"
-            )
+    frame_of = FrameNumbers(counts, N_GAINS if detector.parallel_gain else 1)
+    modules = list(detector.modno_to_source)
+    others = [m for m in range(len(modules)) if m not in detector.positions]
+    for m in (*detector.positions, *others):
+        if m in others and known.all():
+            break
+        here = np.repeat(recorded_trains(detector, key, m) > 0, counts)
+        if m in others:
+            here &= ~known
+        found = module_labels(detector, key, m, here)
+        meant = frame_of.meant[here]
+        if ((found != values[here]) & known[here] & meant).any():
+            raise disagreement(detector, key, counts, frame_of)
         values[here], known[here] = found, True
     if not known.all():
         raise InconsistentDataError(
@@ -186,6 +186,94 @@ def agreed(
             f" {int((~known).sum())} of {n} frames"
         )
     return values
+
+
+@dataclass(frozen=True, eq=False)
+class FrameNumbers:
+    """Train and place within it of every frame, and whether its label means anything.
+
+    Beyond the first gain stage the labels of parallel-gain data are junk.
+    """
+
+    counts: NDArray[np.int64]
+    stages: int
+
+    @cached_property
+    def train(self) -> NDArray[np.int64]:
+        """Train position of every frame."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @cached_property
+    def meant(self) -> NDArray[np.bool_]:
+        """Whether the label of a frame counts."""
+        inside = np.arange(int(self.counts.sum())) - np.repeat(
+            np.cumsum(self.counts) - self.counts, self.counts
+        )
+        return inside < np.repeat(self.counts // self.stages, self.counts)
+
+
+def recorded_trains(detector: Detector, key: str, m: int) -> NDArray[np.integer[Any]]:
+    """Return the entries of one module in each train, 0 where a file lacks the key."""
+    return key_table(detector, key).count[:, m]
+
+
+def module_labels(
+    detector: XtdfDetector, key: str, m: int, here: NDArray[np.bool_]
+) -> NDArray[np.uint64]:
+    """Return the labels of one module at the frames `here`, in train order."""
+    source = list(detector.source_to_modno)[m]
+    trains = np.repeat(np.arange(len(detector.counts)), detector.counts)[here]
+    ids = detector.data.ids[np.unique(trains)]
+    data = detector.data.entries[source].key_data(key).with_ids(ids).in_train_order()
+    return (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
+
+
+def disagreement(
+    detector: XtdfDetector,
+    key: str,
+    counts: NDArray[np.int64],
+    frame_of: FrameNumbers,
+) -> InconsistentDataError:
+    """Return the error that names the modules which are alone with their labels."""
+    n = int(counts.sum())
+    table = np.zeros((len(detector.positions), n), np.uint64)
+    have = np.zeros(table.shape, bool)
+    for i, m in enumerate(detector.positions):
+        have[i] = np.repeat(recorded_trains(detector, key, m) > 0, counts)
+        table[i, have[i]] = module_labels(detector, key, m, have[i])
+    have &= frame_of.meant
+    first = have.argmax(axis=0)
+    reference = table[first, np.arange(n)]
+    at = int(((table != reference) & have).any(axis=0).argmax())
+    train = frame_of.train[at]
+    part = (frame_of.train == train) & frame_of.meant
+    numbers = [detector.modules[m] for m in detector.positions]
+    labels = {
+        number: tuple(table[i, part].tolist())
+        for i, number in enumerate(numbers)
+        if have[i, part].any()
+    }
+    right = usual(list(labels.values()))
+    odd = [number for number, own in labels.items() if own != right]
+    good = [number for number in numbers if number not in odd]
+    return InconsistentDataError(
+        f"inconsistent {key} in {detector.detector_name}: in train"
+        f" {detector.data.ids[train]}"
+        f" {', '.join(f'module {m} has {shown(labels[m])}' for m in odd[:3])}, but"
+        f" {len(labels) - len(odd)} of {len(labels)} modules have {shown(right)}. Read"
+        f" the others: modules={good}, or other trains"
+    )
+
+
+def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return what most modules say; where two are alike, what tells frames apart."""
+    votes = Counter(labels)
+    return max(votes, key=lambda one: (votes[one], len(set(one))))
+
+
+def shown(labels: tuple[int, ...]) -> str:
+    """Return the first labels for a message."""
+    return f"[{listing(labels, 4)}]"
 
 
 def chosen_pulses(labels: Labels, pulses: Any) -> NDArray[np.bool_]:

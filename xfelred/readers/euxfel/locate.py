@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError
-from xfelred.readers.euxfel.files import FileIndex
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.readers.euxfel.files import FileIndex, IndexArrays
+from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import TrainIDs
+
+MANY_ROWS = 2**26  # of the selected trains in one file
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,13 @@ class Location:
     first: NDArray[np.int64]
     count: NDArray[np.int64]
     order: NDArray[np.int64]
+
+    def without(self, gone: NDArray[np.bool_]) -> Location:
+        """Return the location in which some trains have no data."""
+        return Location(
+            np.where(gone, -1, self.file), self.first,
+            np.where(gone, 0, self.count), self.order[~gone[self.order]],
+        )  # fmt: skip
 
 
 def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
@@ -50,6 +62,11 @@ def locate(
     train_ids : uint64 (n,), sorted
     inc_suspect_trains : bool
         False ignores what a file itself regards as suspect.
+
+    Raises
+    ------
+    BrokenFileError
+        If an index points to rows that no dataset can have.
     """
     n = len(train_ids)
     where, first_row, n_rows = np.full(n, -1), np.zeros(n, int), np.zeros(n, int)
@@ -61,15 +78,64 @@ def locate(
         match[match] = train_ids[at[match]] == file.train_ids[use][match]
         if not match.any():
             continue
+        if lacks_group(file, source, group):
+            continue
         first, count = file.index(source, group)
+        rows = first[use[match]], count[use[match]]
+        check_rows(file, source, group, file.train_ids[use[match]], rows)
         where[at[match]] = i
-        first_row[at[match]] = first[use[match]]
-        n_rows[at[match]] = count[use[match]]
+        first_row[at[match]], n_rows[at[match]] = rows
         breaks = np.flatnonzero(np.diff(use[match]) > 1) + 1
         stretches += np.split(at[match], breaks)
     stretches.sort(key=lambda s: (int(s[0]), int(s[-1])))
     order = np.concatenate(stretches) if stretches else np.zeros(0, int)
     return Location(where, first_row, n_rows, order[n_rows[order] > 0])
+
+
+def lacks_group(file: FileIndex, source: str, group: str) -> bool:
+    """Return whether a file has neither an index nor data of a group of a source."""
+    if not group or group in file.groups.get(source, ()):
+        return False
+    return open_group(file.path, f"INSTRUMENT/{source}/{group}") is None
+
+
+def check_rows(
+    file: FileIndex, source: str, group: str, ids: TrainIDs, rows: IndexArrays
+) -> None:
+    """Raise BrokenFileError where an index points to rows that cannot be.
+
+    What no dataset can have is always refused. More rows than the source has are
+    refused here only if there are so many that a list of them fills the memory; else
+    they are found when they are read, and cost only the trains that have them.
+    """
+    first, count = rows
+    wrong = (count < 0) | ((first < 0) & (count > 0))
+    if not wrong.any() and int(count.sum()) > MANY_ROWS:
+        wrong = (count > 0) & (first + count > most_rows(file, source, group))
+    if wrong.any():
+        name = f"INDEX/{source}/{group}".rstrip("/")
+        raise BrokenFileError(
+            f"{file.path} is damaged: first and count in {name} point to rows that"
+            f" {source} does not have, for {int(wrong.sum())} trains:"
+            f" {listing(ids[wrong], 3)}. Leave them out (select_trains), or get"
+            " another copy of the file"
+        )
+
+
+def most_rows(file: FileIndex, source: str, group: str) -> int:
+    """Return the rows of the longest dataset of an index group."""
+    section = f"INSTRUMENT/{source}/{group}" if group else f"CONTROL/{source}"
+    found = open_group(file.path, section)
+    longest = 0
+
+    def visit(_: str, item: Any) -> None:
+        nonlocal longest
+        if isinstance(item, h5py.Dataset) and item.shape:
+            longest = max(longest, item.shape[0])
+
+    if found is not None:
+        found.visititems(visit)
+    return longest
 
 
 def all_train_ids(files: tuple[FileIndex, ...], inc_suspect_trains: bool) -> TrainIDs:

@@ -10,9 +10,11 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.errors import InconsistentDataError
 from xfelred.kernels.masking import any_plane, masked
 from xfelred.lazy import Map, Node, ReadPlan, Source
-from xfelred.readers.euxfel.module_plans import stored_as
+from xfelred.readers.euxfel.headers import Stored
+from xfelred.readers.euxfel.module_plans import key_headers, stored_as, stored_in
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -53,20 +55,23 @@ class Mask:
 def mask_node(detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
     """Return the bad-pixel bits of the elements that a plan of pixel data reads.
 
-    Where a module was not recorded the bits are 0. In the oldest corrected files the
-    mask has three planes; a pixel is bad if any of them is set.
+    Where a module was not recorded, or a file has no mask, the bits are 0. In the
+    oldest corrected files the mask has three planes; a pixel is bad if any of them is
+    set.
     """
     key = detector.spec.mask
-    dtype, shape = stored_as(detector, key)
+    dtype, planes = mask_planes(detector)
     name = key.replace(".", "/")
     targets = []
     for path, dataset in plan.targets:
         source = dataset.split("/", 1)[1].rsplit(f"/{detector.main_group}/", 1)[0]
         targets.append((path, f"INSTRUMENT/{source}/{name}"))
-    planes = shape[len(plan.entry) :]
+    lacking = [i for i, h in key_headers(detector, key).items() if h is None]
+    gone = np.isin(plan.target, lacking)
     bad = replace(
         plan,
         targets=tuple(targets),
+        target=np.where(gone, -1, plan.target).astype(plan.target.dtype),
         entry=(*plan.entry, *(slice(0, n, 1) for n in planes)),
         entry_shape=(*plan.entry_shape, *planes),
         dtype=dtype,
@@ -79,6 +84,29 @@ def mask_node(detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node
     return Map(
         any_plane, (source_node,), dims, ("plane",), (), np.dtype(np.uint8), "any_plane"
     )
+
+
+def mask_planes(detector: Detector) -> Stored:
+    """Return the dtype of the mask, and its axes beyond those of the pixels.
+
+    Raises
+    ------
+    InconsistentDataError
+        If it has another shape than the pixels.
+    """
+    dtype, shape = stored_in(detector, detector.spec.mask)
+    _, pixels = stored_as(detector, detector.spec.data)
+    if not detector.spec.inner:
+        # Raw data, and so what is made of them, may have an axis of length 1.
+        shape = shape[1:] if shape[:1] == (1,) else shape
+        pixels = pixels[1:] if pixels[:1] == (1,) else pixels
+    if dtype.kind not in "biu" or shape[: len(pixels)] != pixels:
+        raise InconsistentDataError(
+            f"{detector.spec.mask} of {detector.detector_name} is {dtype} {shape}, but"
+            f" {detector.spec.data} has entries of shape {pixels}: it is not the mask"
+            " of these pixels. Read them without it: bad_pixels=None"
+        )
+    return dtype, shape[len(pixels) :]
 
 
 def combined_bits(bits: int | Iterable[int] | None) -> int | None:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 
 def run_metadata(files: tuple[FileIndex, ...]) -> dict[str, Any]:
-    """Return the one-element METADATA datasets of the first file, as plain values."""
-    file = files[0]
+    """Return the one-element METADATA datasets of a file, as plain values.
+
+    Files of format 0.5 have none: it is the first one of another format.
+    """
+    file = first_described(files)
     if file.version == "0.5":
         return {"dataFormatVersion": "0.5"}
     group = open_group(file.path, "METADATA")
@@ -32,6 +35,11 @@ def run_metadata(files: tuple[FileIndex, ...]) -> dict[str, Any]:
             value = item[0]
             found[name] = text(value) if isinstance(value, bytes) else value.item()
     return found
+
+
+def first_described(files: tuple[FileIndex, ...]) -> FileIndex:
+    """Return the first file that says what run it is of, else the first one."""
+    return next((f for f in files if f.version != "0.5"), files[0])
 
 
 def train_timestamps(

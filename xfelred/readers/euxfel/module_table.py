@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,28 +46,59 @@ class ModuleTable:
             self.target[keep], self.first[keep], self.count[keep],
         )  # fmt: skip
 
+    def without(self, targets: list[int]) -> ModuleTable:
+        """Return the table in which some files have no data."""
+        gone = np.isin(self.target, targets)
+        return replace(
+            self,
+            target=np.where(gone, -1, self.target).astype(self.target.dtype),
+            count=np.where(gone, 0, self.count).astype(self.count.dtype),
+        )
+
+    def entries(self, positions: list[int]) -> NDArray[np.int64]:
+        """Return the number of entries of each train, int64 (train,).
+
+        Parameters
+        ----------
+        positions : list of int
+            Modules that tell it; others only where none of these has data.
+        """
+        chosen = self.count[:, positions].max(axis=1, initial=0).astype(np.int64)
+        if len(positions) == len(self.sources):
+            return chosen
+        return np.where(chosen > 0, chosen, self.count.max(axis=1, initial=0))
+
+    def check_alike(self, name: str, positions: list[int]) -> None:
+        """Raise InconsistentDataError if modules differ in the entries of a train."""
+        used = self.count.astype(np.int64)
+        others = np.setdiff1d(np.arange(used.shape[1]), positions)
+        # A module that is not read matters where it alone tells what a train has.
+        silent = (used[:, positions] == 0).all(axis=1)
+        used[np.ix_(~silent, others)] = 0
+        odd = (used > 0) & (used != self.entries(positions)[:, None])
+        if not odd.any():
+            return
+        train = int(odd.any(axis=1).argmax())
+        here = {m: int(n) for m, n in enumerate(used[train]) if n}
+        (usual, _), *_ = Counter(here.values()).most_common()
+        blamed = ", ".join(
+            f"{self.sources[m]} has {n} entries" for m, n in here.items() if n != usual
+        )
+        raise InconsistentDataError(
+            f"Inconsistent frame counts for train {self.train_ids[train]} of {name}:"
+            f" {blamed}; {list(here.values()).count(usual)} of {len(here)} modules have"
+            f" {usual}. Read the other modules, run.frames(modules=[...]), or other"
+            " trains, run.select_trains(...)"
+        )
+
     def trains_with(self, name: str, min_modules: int) -> NDArray[np.bool_]:
         """Return the trains with data of at least `min_modules` modules.
 
         Raises
         ------
-        InconsistentDataError
-            If modules with data have different numbers of entries in a train.
         SelectionEmptyError
             If there is no such train.
         """
-        most = self.count.max(axis=1, initial=0)
-        odd = (self.count > 0) & (self.count != most[:, None])
-        if odd.any():
-            train, module = np.argwhere(odd)[0]
-            raise InconsistentDataError(
-                f"Inconsistent frame counts for train {self.train_ids[train]} of"
-                f" {name}:"
-                f" {self.sources[module]} has {self.count[train, module]} entries,"
-                " others"
-                f" have {most[train]}. Leave this module or train out (modules=,"
-                " select_trains)"
-            )
         keep: NDArray[np.bool_] = (self.count > 0).sum(axis=1) >= min_modules
         if not keep.any():
             raise SelectionEmptyError(
@@ -90,8 +122,6 @@ def module_table(data: Run, sources: tuple[str, ...], group: str) -> ModuleTable
     targets: list[tuple[int, str]] = []
     for m, name in enumerate(sources):
         source = data.entries[name].with_ids(data.ids)
-        if group not in source.index_groups:
-            continue
         found = source.location(group)
         file = np.where(found.count > 0, found.file + len(targets), -1)
         target = with_column(target, m, file)

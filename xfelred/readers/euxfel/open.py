@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
-from xfelred.readers.euxfel.files import read_file, read_files
+from xfelred.errors import listing
+from xfelred.readers.euxfel.collections import from_collection, is_collection
+from xfelred.readers.euxfel.files import FileIndex, read_file, read_files
+from xfelred.readers.euxfel.joining import entries_of, one_run
+from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.matching import Chosen, without
-from xfelred.readers.euxfel.run import Run, make_run
+from xfelred.readers.euxfel.run import Run
 
 DEFAULT_ROOT = "/gpfs/exfel/exp"
 OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
+
+
+def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> Run:
+    """Return the run that a set of files makes.
+
+    Raises
+    ------
+    InconsistentDataError
+        If a source has the same train twice.
+    """
+    ids = all_train_ids(files, inc_suspect_trains)
+    entries = {
+        s: e.with_ids(ids) for s, e in entries_of(files, inc_suspect_trains).items()
+    }
+    check_conflicts({s: e.files for s, e in entries.items()}, inc_suspect_trains)
+    return Run(entries, files, ids, one_run(files), inc_suspect_trains)
 
 
 def run_files(
@@ -127,7 +148,8 @@ def open_proposal_run(
     data : str or list of str, optional
         "raw", "proc" or another subdirectory; "default": corrected and raw data, raw
         ones for equal source names; "all": the same, corrected ones for equal names; a
-        list: the later ones for equal names.
+        list: the later ones for equal names. Of several kinds only one need be there;
+        a warning names what is missing of a list.
     include : str, optional
         Glob of file names.
 
@@ -141,23 +163,39 @@ def open_proposal_run(
     order = {"default": ["proc", "raw"], "all": ["raw", "proc"]}
     kinds = order.get(data, [data]) if isinstance(data, str) else list(data)
     opened: Run | None = None
+    absent: dict[str, FileNotFoundError] = {}
     for kind in kinds:
-        directory = root / kind / name
-        # Not every run is corrected.
-        if kind == "proc" and data in ("default", "all") and not directory.is_dir():
+        try:
+            new = RunDirectory(
+                root / kind / name, include, inc_suspect_trains=inc_suspect_trains
+            )
+        except FileNotFoundError as error:
+            absent[kind] = error
             continue
-        new = RunDirectory(directory, include, inc_suspect_trains=inc_suspect_trains)
         opened = new if opened is None else prefer(opened, new)
     if opened is None:
-        raise FileNotFoundError(f"no data of kind {data!r} for run {name} in {root}")
-    return opened
+        reasons = "; ".join(f"{kind}: {error}" for kind, error in absent.items())
+        raise FileNotFoundError(
+            f"no data of kind {data!r} for run {name} in {root}: {reasons or kinds}"
+        )
+    if absent and not isinstance(data, str):
+        warnings.warn(
+            f"data={data!r}: run {name} in {root} has no {listing(absent)}, so only the"
+            f" rest is opened ({'; '.join(map(str, absent.values()))})",
+            stacklevel=3,
+        )
+    return replace(opened, default=data == "default")
 
 
 def prefer(old: Run, new: Run) -> Run:
-    """Return both runs as one; the sources of `new` win."""
+    """Return both parts of a run as one; the sources of `new` win."""
     replaced: Chosen = {s: None for s in new.all_sources if s in old.entries}
     rest = without(old.entries, replaced)
-    return old.with_sources(rest).union(new) if rest else new
+    if not rest:
+        return new
+    both = old.with_sources(rest).union(new)
+    # One run by their place, whether or not the files tell (format 0.5 does not).
+    return replace(both, single=one_run(both.files))
 
 
 def find_proposal(proposal: Any) -> Path:
@@ -198,11 +236,8 @@ def open_source(source: Any, run: Any, data: Any, include: str, **options: Any) 
         return open_proposal_run(source, run, data, include, **options)
     if isinstance(source, Run):
         return source
-    if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
-        opened = open_paths([f.filename for f in source.files], **options)
-        # Another program's collection may be a part of the run.
-        ids = getattr(source, "train_ids", opened.train_ids)
-        return opened.with_ids(opened.ids[np.isin(opened.ids, ids)])
+    if is_collection(source):
+        return from_collection(source, **options)
     if isinstance(source, (list, tuple)):
         return open_paths([os.fspath(p) for p in source], **options)
     text = os.fspath(source)

@@ -16,8 +16,7 @@ from xfelred.errors import MultiRunError
 from xfelred.readers.euxfel import finding, sizes, summary, tables
 from xfelred.readers.euxfel.access import ScriptAccess
 from xfelred.readers.euxfel.files import FileIndex
-from xfelred.readers.euxfel.joining import entries_of, joined_entries, same_run
-from xfelred.readers.euxfel.locate import all_train_ids
+from xfelred.readers.euxfel.joining import joined_entries, same_run
 from xfelred.readers.euxfel.matching import chosen, unknown_source, without
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.source_data import SourceData
@@ -43,6 +42,10 @@ class Run(ScriptAccess, Planning):
         Selected train IDs, sorted.
     single : bool
         Whether all data come from one run.
+    inc_suspect_trains : bool
+        Whether trains count that a file regards as suspect.
+    default : bool
+        Whether corrected data were looked for first, then raw ones.
     """
 
     entries: dict[str, SourceData]
@@ -50,6 +53,7 @@ class Run(ScriptAccess, Planning):
     ids: TrainIDs
     single: bool = True
     inc_suspect_trains: bool = True
+    default: bool = False
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     facility = "euxfel"
@@ -307,7 +311,10 @@ class Run(ScriptAccess, Planning):
         -------
         DataArray
         """
-        found = finding.find_detector(self, detector, **detector_options)
+        # Modules that are not asked for need not agree with those that are.
+        found = finding.find_detector(
+            self, detector, checked=modules is None, **detector_options
+        )
         return found.frames(
             key,
             pulses=pulses,
@@ -337,6 +344,8 @@ class Run(ScriptAccess, Planning):
         -------
         Dataset (train[, pulse])
             One variable per key over the union of trains, NaN where a source has none.
+            Integers of 64 bits that no float holds (times, identifiers, bit fields)
+            stay integers, 0 there; the coordinate ``<variable>_recorded`` tells where.
         """
         return tables.scalars(self, keys, missing_keys)
 
@@ -385,16 +394,3 @@ class Run(ScriptAccess, Planning):
 
     def _repr_html_(self) -> str:
         return summary.html(self)
-
-
-def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> Run:
-    """Return the run that a set of files makes.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a source has the same train twice.
-    """
-    ids = all_train_ids(files, inc_suspect_trains)
-    entries = entries_of(files, ids, inc_suspect_trains)
-    return Run(entries, files, ids, inc_suspect_trains=inc_suspect_trains)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from xfelred.errors import PropertyNameError, did_you_mean
+from xfelred.errors import MultiRunError, PropertyNameError, did_you_mean, listing
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.locate import Location, locate
@@ -40,6 +40,8 @@ class SourceData:
     inc_suspect_trains : bool
     legacy_name : str or None
         The old name by which the source was asked for.
+    single : bool
+        Whether all files are of one run.
     """
 
     source: str
@@ -49,6 +51,7 @@ class SourceData:
     selected_keys: frozenset[str] | None = None
     inc_suspect_trains: bool = True
     legacy_name: str | None = None
+    single: bool = True
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -81,17 +84,16 @@ class SourceData:
         """Groups of keys that share an index; one empty name for control sources."""
         if self.is_control:
             return ("",)
-        for file in self.files:
-            if file.groups.get(self.source):
-                return file.groups[self.source]
-        return ()
+        # A file need not have the groups of another one.
+        found = (g for f in self.files for g in f.groups.get(self.source, ()))
+        return tuple(dict.fromkeys(found))
 
     @property
     def device_class(self) -> str | None:
         """Karabo class of the device, if the run has it."""
         try:
             return str(self.run_value("classId"))
-        except PropertyNameError:
+        except (PropertyNameError, MultiRunError):
             return None
 
     def __contains__(self, key: object) -> bool:
@@ -117,23 +119,24 @@ class SourceData:
             self.memo["keys"] = frozenset(self.find_keys())
         return self.memo["keys"]
 
-    def find_keys(self) -> list[str]:
-        """List the datasets of the source in the first file that has any."""
+    def find_keys(self) -> set[str]:
+        """List the datasets of the source in all its files.
+
+        A file with the same names as one before is not looked at more closely.
+        """
+        found: set[str] = set()
+        known: set[bytes] = set()
         for file in self.files:
             group = open_group(file.path, f"{self.section}/{self.source}")
             if group is None:
                 continue
-            found: list[str] = []
-            group.visititems(
-                lambda name, obj, found=found: (
-                    found.append(name.replace("/", "."))
-                    if isinstance(obj, h5py.Dataset)
-                    else None
-                )
-            )
-            if found:
-                return found
-        return []
+            names: list[bytes] = []
+            group.id.links.visit(names.append)
+            if known.issuperset(names):
+                continue
+            known.update(names)
+            found |= datasets_in(group)
+        return found
 
     def one_key(self) -> str:
         """Return any key."""
@@ -213,8 +216,28 @@ class SourceData:
             self, selected_keys=frozenset(self.key_data(k).key for k in wanted)
         )
 
+    def check_single(self) -> None:
+        """Raise MultiRunError if the files are of several runs."""
+        if not self.single:
+            known = sorted({f.identity for f in self.files if f.identity is not None})
+            which = listing(f"p{p:06d} r{r:04d}" for p, r in known) if known else "?"
+            raise MultiRunError(
+                f"{self.source!r} comes from several joined runs ({which}), and each"
+                " has values of its own at its start. Ask the runs before they are"
+                " joined, or read the values per train: run[source, key]"
+            )
+
     def run_value(self, key: str) -> Any:
-        """Return the value of a property at the start of the run (RUN section)."""
+        """Return the value of a property at the start of the run (RUN section).
+
+        Raises
+        ------
+        PropertyNameError
+            If the source has no such property.
+        MultiRunError
+            If the source comes from several runs.
+        """
+        self.check_single()
         for file in self.files:
             for name in (key, key.removesuffix(".value")):
                 group = open_group(
@@ -228,7 +251,8 @@ class SourceData:
         )
 
     def run_values(self, inc_timestamps: bool = True) -> dict[str, Any]:
-        """Return all values at the start of the run."""
+        """Return all values at the start of the run; errors as in `run_value`."""
+        self.check_single()
         found: dict[str, Any] = {}
         groups = (open_group(f.path, f"RUN/{self.source}") for f in self.files)
         group = next((g for g in groups if g is not None), None)
@@ -245,6 +269,18 @@ class SourceData:
 
         group.visititems(visit)
         return found
+
+
+def datasets_in(group: h5py.Group) -> set[str]:
+    """Return the names of the datasets below a group, as keys."""
+    found = set()
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.add(name.replace("/", "."))
+
+    group.visititems(visit)
+    return found
 
 
 def plain_value(dataset: h5py.Dataset) -> Any:

@@ -78,6 +78,7 @@ def detector_line(run: Run, name: str, kind: str) -> str:
         f"{name} ({kind}): {len(modules)} modules, {int(recorded.sum())} trains with"
         f" {frames or 0} frames"
         + (f", {missing} gaps (module x train)" if missing else ", no gaps")
+        + f", {finding.data_kind(run, name, kind)} data"
     )
 
 

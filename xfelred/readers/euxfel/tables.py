@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
-from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
+from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS, recorded_name
 from xfelred.provenance import record
 from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.missing import fits_float, with_gaps
 from xfelred.readers.selection import TrainIDs, check_missing_keys
 
 if TYPE_CHECKING:
@@ -92,7 +92,20 @@ def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
             columns.append(key.series())
     if not columns:
         return pd.DataFrame(index=pd.Index(run.ids, name="trainId"))
+    if any(not c.index.equals(columns[0].index) for c in columns):
+        columns = [joinable(c) for c in columns]
     return pd.concat(columns, axis=1, join="outer")
+
+
+def joinable(column: pd.Series) -> pd.Series:
+    """Return a column that stays exact if other columns have more trains.
+
+    pandas would make floats of all integers then; of those that no float holds it
+    keeps integers if they may be missing (``pd.NA``).
+    """
+    if fits_float(column.to_numpy()):
+        return column
+    return column.astype("UInt64" if column.dtype.kind == "u" else "Int64")
 
 
 def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Dataset:
@@ -152,24 +165,16 @@ def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
             " scalars"
             " need one per train. Use run[source, key].xarray()"
         )
-    values = key.ndarray()[np.argsort(key.location.order)]
+    values = key.in_train_order()
     here = np.isin(ids, key.ids[counts > 0])
     attrs: dict[str, Any] = {
         UNITS: key.units or "1",
         LONG_NAME: f"{key.source} {key.short_key}",
     }
     dims = (TRAIN, PULSE)[: values.ndim]
-    return xr.DataArray(joined(values, here), dims=dims, attrs=attrs)
-
-
-def joined(values: NDArray[Any], here: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return values at the trains that have them, NaN (or empty text) elsewhere."""
-    if here.all():
-        return values
-    if values.dtype == object:
-        out = np.full((len(here), *values.shape[1:]), "", object)
-    else:
-        kind = np.result_type(values.dtype, np.float32)
-        out = np.full((len(here), *values.shape[1:]), np.nan, kind)
-    out[here] = values
-    return out
+    full = with_gaps(values, here)
+    # Integers that no float holds stay what they are, so another value marks gaps.
+    marked = full.dtype.kind in "iu" and not here.all()
+    name = recorded_name(f"{key.source}.{key.short_key}")
+    coords = {name: (TRAIN, here)} if marked else {}
+    return xr.DataArray(full, coords, dims, attrs=attrs)

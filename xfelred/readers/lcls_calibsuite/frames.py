@@ -12,6 +12,7 @@ from dask.utils import parse_bytes
 from xfelred.lazy import Patterns, ReadPlan, Source, View, block_chunks, planned
 from xfelred.lazy.indexing import as_slice
 from xfelred.names import (
+    DATA_KIND,
     EVENT,
     FAST,
     FINGERPRINT,
@@ -30,7 +31,12 @@ from xfelred.readers.hdf5 import read_cells, read_rows
 from xfelred.readers.lcls_calibsuite.events import events_of
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS, value_attrs
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.shot_frames import STORED_APART, ShotImages, module_positions
+from xfelred.readers.shot_frames import (
+    STORED_APART,
+    ShotImages,
+    module_positions,
+    places,
+)
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_calibsuite.run import Run
@@ -115,6 +121,8 @@ def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.Data
         "facility": labels.facility,
         "detector": images.name,
         "run": labels.run_id,
+        DATA_KIND: labels.data_kind,
+        **places(images.modules),
         FINGERPRINT: labels.fingerprint,
         **request.stored(images.dtype, node.dtype),
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import NoDataError, PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TIME, TRAIN, UNITS
+from xfelred.readers.data_kind import of_psana_key
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_psana import constants, scalars
 from xfelred.readers.lcls_psana.address import Address
@@ -204,7 +205,7 @@ class Run(ShotRun):
         return Labels(
             self.facility, self.run_id, str(tokenize(self.survey.files))[:16],
             units="adu", train="timestamp", shots=self.shot_labels(),
-            attrs={"experiment": self.survey.exp},
+            attrs={"experiment": self.survey.exp}, data_kind=of_psana_key(key),
         )  # fmt: skip
 
     def stored(self, path: str, dataset: str) -> tuple[int, int] | None:

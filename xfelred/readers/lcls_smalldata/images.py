@@ -18,6 +18,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.names import FIDUCIALS, LONG_NAME, TIME, TRAIN, UNITS
+from xfelred.readers.data_kind import of_psana_key
 from xfelred.readers.lcls_smalldata import constants
 from xfelred.readers.lcls_smalldata.columns import (
     APART,
@@ -194,6 +195,7 @@ def labels_of(run: Run, name: str, key: str) -> Labels:
         train=run.flavour.train,
         shots=shot_coordinates(run, stream_of(name)),
         attrs={"detector_kind": kind_of(name)},
+        data_kind=of_psana_key(key),
     )
 
 

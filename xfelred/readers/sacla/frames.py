@@ -17,14 +17,17 @@ from xfelred.names import (
     AVAILABLE,
     BEAM,
     CELL,
+    DATA_KIND,
     DETECTOR_STATUS,
     FAST,
     FINGERPRINT,
+    FIRST_MODULE,
     FRAME,
     IN_EVENT_TABLE,
     LASER_ON,
     LONG_NAME,
     MODULE,
+    N_MODULES,
     N_PULSES,
     PHOTON_ENERGY,
     PHOTON_ENERGY_OK,
@@ -259,12 +262,17 @@ def attributes(detector: Detector, request: FramesRequest) -> dict[str, Any]:
     """Return the attributes of the frames."""
     file = detector.data.file
     name = file.path.rsplit("/", 1)[-1]
+    whole = (detector.whole or detector.spec).modules
     return {
         UNITS: "adu",
         LONG_NAME: f"{detector.detector_name} {request.key}",
         "facility": "sacla",
         "detector": detector.detector_name,
         "detector_kind": detector.kind,
+        N_MODULES: max(whole) - min(whole) + 1,
+        FIRST_MODULE: min(whole),
+        # Nothing in the file tells whether a dark image was taken off before.
+        DATA_KIND: "raw",
         "run": detector.data.run_id,
         "darks_from": detector.data.shots.told_by,
         FINGERPRINT: str(tokenize([(name, file.size, file.mtime)]))[:16],

@@ -1,0 +1,95 @@
+"""Runs that another program opened and selected from, such as EXtra-data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xfelred.readers.euxfel.files import FileIndex, read_files
+from xfelred.readers.euxfel.joining import entries_of, one_run
+from xfelred.readers.euxfel.locate import check_conflicts
+from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.source_data import SourceData
+
+
+def is_collection(source: Any) -> bool:
+    """Return whether something is a run, or a part of one, of another program."""
+    return hasattr(source, "files") and not isinstance(source, (str, os.PathLike))
+
+
+def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
+    """Return the same sources, keys and trains of the same files.
+
+    Parameters
+    ----------
+    source : object
+        With ``files``, each with a ``filename``. As far as it has them it also tells
+        ``train_ids`` and the names of its sources; ``source[name]`` then has
+        the ``files``, ``train_ids`` and ``sel_keys`` (None: all) of each. The data of
+        a single source or key are a collection too.
+    inc_suspect_trains : bool, optional
+        By default as in `source`.
+
+    Raises
+    ------
+    InconsistentDataError
+        If a source has the same train twice.
+    """
+    if inc_suspect_trains is None:
+        inc_suspect_trains = bool(getattr(source, "inc_suspect_trains", True))
+    files = {f.path: f for f in read_files(file_names(source))}
+    parts = source_parts(source)
+    if parts is None:
+        entries = entries_of(tuple(files.values()), inc_suspect_trains)
+    else:
+        entries = {p.source: entry(p, files, inc_suspect_trains) for p in parts}
+    check_conflicts({s: e.files for s, e in entries.items()}, inc_suspect_trains)
+    found = [e.ids for e in entries.values()]
+    ids = np.asarray(getattr(source, "train_ids", np.concatenate(found)), np.uint64)
+    ids = np.unique(ids)
+    single = bool(getattr(source, "is_single_run", True)) and one_run(files.values())
+    run = Run(entries, tuple(files.values()), ids, single, inc_suspect_trains)
+    # Most selections have the same trains in all sources; then they share one array.
+    if all(np.array_equal(e.ids, ids) for e in entries.values()):
+        shared = {s: e.with_ids(ids) for s, e in entries.items()}
+        return replace(run, entries=shared)
+    return run.with_ids(ids)
+
+
+def file_names(source: Any) -> list[str]:
+    """Return the files of a collection, each once."""
+    return list(dict.fromkeys(os.fspath(f.filename) for f in source.files))
+
+
+def source_parts(source: Any) -> list[Any] | None:
+    """Return what tells of each source, under its present name; None if nothing does.
+
+    An old name alone gives the source that it stands for.
+    """
+    if hasattr(source, "source"):
+        return [source]
+    if not hasattr(source, "all_sources"):
+        return None
+    old = dict(getattr(source, "legacy_sources", {}))
+    names = set(source.all_sources) - set(old)
+    return [source[name] for name in sorted(names)]
+
+
+def entry(
+    part: Any, files: dict[str, FileIndex], inc_suspect_trains: bool
+) -> SourceData:
+    """Return one source with the files, trains and keys that are selected of it."""
+    own = tuple(files[name] for name in file_names(part) if name in files)
+    keys = {part.key} if hasattr(part, "key") else getattr(part, "sel_keys", None)
+    return SourceData(
+        part.source,
+        "CONTROL" if any(part.source in f.control for f in own) else "INSTRUMENT",
+        own,
+        np.unique(np.asarray(part.train_ids, np.uint64)),
+        None if keys is None else frozenset(keys),
+        inc_suspect_trains,
+        single=one_run(own),
+    )

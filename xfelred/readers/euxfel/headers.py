@@ -1,0 +1,138 @@
+"""Dtype and shape of a dataset in each of its files: none of them speaks for the run.
+
+Cameras get another region of interest, vectors another length and keys come and go
+while a run is recorded. So every file is asked, once, before anything is read from it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from xfelred.errors import InconsistentDataError, listing
+from xfelred.readers.euxfel.files import FileIndex
+from xfelred.readers.hdf5 import find_dataset
+
+NUMBERS = "biufc"
+Shape = tuple[int, ...]
+Stored = tuple[np.dtype[Any], Shape]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one file says of a dataset; `dtype` is object for text."""
+
+    dtype: np.dtype[Any]
+    rows: int
+    shape: Shape
+    chunk: Shape
+
+
+def header(file: FileIndex, name: str) -> Header | None:
+    """Return the header of a dataset of one file, None if the file has none."""
+    if name not in file.headers:
+        found = find_dataset(file.path, name)
+        file.headers[name] = None if found is None else header_of(found)
+    return file.headers[name]
+
+
+def header_of(dataset: h5py.Dataset) -> Header:
+    """Return the header of an open dataset."""
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    dtype = np.dtype(object) if is_text else dataset.dtype
+    rows, *entry = dataset.shape or (0,)
+    return Header(dtype, rows, tuple(entry), dataset.chunks or ())
+
+
+def common(found: Mapping[str, Header], what: str, *, one_axis: bool = True) -> Stored:
+    """Return the dtype and entry shape that hold the data of all files unchanged.
+
+    Parameters
+    ----------
+    found : mapping of str to Header
+        By file; not empty.
+    what : str
+        Names the data in the message.
+    one_axis : bool, optional
+        Whether a first axis of length 1, which only some of the files have, is none.
+
+    Raises
+    ------
+    InconsistentDataError
+        If there is no such dtype or shape; it names two files that differ.
+    """
+    (first_path, first), *rest = found.items()
+    dtype, shape = first.dtype, first.shape
+    for path, other in rest:
+        if (other.dtype, other.shape) == (dtype, shape):
+            continue
+        wide = exact_type(dtype, other.dtype)
+        same = same_shape(shape, other.shape, one_axis)
+        if wide is None or same is None:
+            raise InconsistentDataError(
+                f"{what} is not stored alike in all files: {described(first)} in"
+                f" {first_path}, {described(other)} in {path}. Take the trains or"
+                " modules of one kind: select_trains(by_id[...]), modules="
+            )
+        dtype, shape = wide, same
+    return dtype, shape
+
+
+def described(one: Header) -> str:
+    """Return dtype and shape of an entry for a message."""
+    dtype = "text" if one.dtype == object else one.dtype
+    return f"{dtype} {one.shape}"
+
+
+def same_shape(one: Shape, other: Shape, one_axis: bool) -> Shape | None:
+    """Return the shape that both stand for, None if they are two."""
+    if one == other:
+        return one
+    short, long = sorted((one, other), key=len)
+    return short if one_axis and long == (1, *short) else None
+
+
+def exact_type(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the dtype that numpy gives to both, None if it cannot hold them exactly.
+
+    numpy itself calls the way from int64 to float64 safe; it is not beyond 2**53.
+    """
+    if one == other:
+        return one
+    alike = one.kind == other.kind and one.kind in "SU"
+    if not alike and not {one.kind, other.kind} <= set(NUMBERS):
+        return None
+    both = np.result_type(one, other)
+    return both if holds(both, one) and holds(both, other) else None
+
+
+def holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
+    """Return whether a dtype has every value of another one."""
+    if wide.kind not in "fc" or narrow.kind not in "iu":
+        return True
+    digits = narrow.itemsize * 8 - (narrow.kind == "i")
+    return digits <= np.finfo(wide).nmant + 1
+
+
+def say_absent(files: Iterable[FileIndex], name: str, what: str, then: str) -> None:
+    """Warn, once for a file, that it lacks a dataset which others have.
+
+    Parameters
+    ----------
+    files : iterable of FileIndex
+    name : str
+        Of the dataset.
+    what, then : str
+        What is missing, and what follows from it.
+    """
+    new = [f for f in files if name not in f.said]
+    for file in new:
+        file.said.add(name)
+    if new:
+        paths = listing((f.path for f in new), 3)
+        warnings.warn(f"{what} is not in {paths}; {then}", stacklevel=3)

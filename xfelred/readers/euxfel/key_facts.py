@@ -1,0 +1,190 @@
+"""What the files say of one key of one source, before any of its data are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError, listing
+from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.readers.euxfel.headers import (
+    Header,
+    Stored,
+    common,
+    header,
+    say_absent,
+)
+from xfelred.readers.euxfel.locate import Location, locate
+from xfelred.readers.hdf5 import open_dataset
+from xfelred.readers.selection import TrainIDs
+
+
+@dataclass(frozen=True, eq=False)
+class KeyFacts:
+    """Where the data of a key lie for the selected trains, and what they are like.
+
+    Attributes
+    ----------
+    source, key : str
+    section : {"CONTROL", "INSTRUMENT"}
+    files : tuple of FileIndex
+    ids : uint64 (n,)
+        Selected train IDs.
+    """
+
+    source: str
+    key: str
+    section: Literal["CONTROL", "INSTRUMENT"]
+    files: tuple[FileIndex, ...]
+    ids: TrainIDs
+    inc_suspect_trains: bool = True
+    legacy_name: str | None = None
+
+    @property
+    def train_ids(self) -> list[int]:
+        """Selected train IDs, with or without data."""
+        return [int(t) for t in self.ids]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is slow data, one row per train."""
+        return self.section == "CONTROL"
+
+    @property
+    def is_instrument(self) -> bool:
+        """Whether this is fast data, any number of rows per train."""
+        return self.section == "INSTRUMENT"
+
+    @property
+    def index_group(self) -> str:
+        """Group of keys that share an index; empty for control data."""
+        return "" if self.is_control else self.key.partition(".")[0]
+
+    @property
+    def hdf5_data_path(self) -> str:
+        """Name of the dataset in the files."""
+        return f"/{self.section}/{self.source}/{self.key.replace('.', '/')}"
+
+    @property
+    def source_file_paths(self) -> list[str]:
+        """Files that hold data of the selected trains; all if there are none."""
+        used = np.unique(self.location.file[self.location.count > 0])
+        return [f.path for f in self.some_files(used)]
+
+    @cached_property
+    def location(self) -> Location:
+        """Where each train lies; nowhere in files that lack the key, with a warning."""
+        found = locate(
+            self.files, self.source, self.index_group, self.ids, self.inc_suspect_trains
+        )
+        lacking = [
+            i for i in np.unique(found.file[found.count > 0])
+            if header(self.files[i], self.hdf5_data_path) is None
+        ]  # fmt: skip
+        if not lacking:
+            return found
+        say_absent(
+            [self.files[i] for i in lacking], self.hdf5_data_path,
+            f"{self.key!r} of {self.source}", "its trains there have no data of it",
+        )  # fmt: skip
+        return found.without(np.isin(found.file, lacking))
+
+    @cached_property
+    def headers(self) -> dict[str, Header]:
+        """What the files with data of the selected trains say of the key.
+
+        If there is none, what the first file with the key says.
+        """
+        used = np.unique(self.location.file[self.location.count > 0])
+        named = {f.path: header(f, self.hdf5_data_path) for f in self.some_files(used)}
+        found = {path: h for path, h in named.items() if h is not None}
+        if not found:
+            raise BrokenFileError(
+                f"no file has {self.key!r} of {self.source}, looked into"
+                f" {listing(named, 3)}. Open the run again if its files have changed"
+            )
+        return found if len(used) else dict([next(iter(found.items()))])
+
+    def some_files(self, used: NDArray[np.int64]) -> list[FileIndex]:
+        """Return files by their position, all if there is none."""
+        return [self.files[i] for i in used] if len(used) else list(self.files)
+
+    @cached_property
+    def stored(self) -> Stored:
+        """Dtype and entry shape that hold what all these files have.
+
+        Raises
+        ------
+        InconsistentDataError
+            If there is no such dtype or shape.
+        """
+        return common(self.headers, f"{self.key!r} of {self.source}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the data; object for text."""
+        return self.stored[0]
+
+    @property
+    def entry_shape(self) -> tuple[int, ...]:
+        """Shape of one entry."""
+        return self.stored[1]
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Shape of what the first file stores in one piece; empty for no pieces."""
+        return next(iter(self.headers.values())).chunk
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """HDF5 attributes of the key in the first of these files."""
+        found = open_dataset(next(iter(self.headers)), self.hdf5_data_path)
+        return {**found.attrs, **(found.parent.attrs if self.is_control else {})}
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, with the entries."""
+        return 1 + len(self.entry_shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data: entries of all selected trains, then one entry."""
+        return (int(self.location.count.sum()), *self.entry_shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def size_mb(self) -> float:
+        """Megabytes in memory."""
+        return self.nbytes / 1e6
+
+    @property
+    def size_gb(self) -> float:
+        """Gigabytes in memory."""
+        return self.nbytes / 1e9
+
+    @property
+    def units(self) -> str | None:
+        """Symbol of the unit with its metric prefix, None if unknown."""
+        attrs = self.attrs
+        symbol = attrs.get("unitSymbol")
+        if symbol is None:
+            return None
+        prefix = text(attrs.get("metricPrefixSymbol", ""))
+        return ("μ" if prefix == "u" else prefix) + text(symbol)
+
+    @property
+    def units_name(self) -> str | None:
+        """Name of the unit with its metric prefix, None if unknown."""
+        attrs = self.attrs
+        name = attrs.get("unitName")
+        if name is None:
+            return None
+        return text(attrs.get("metricPrefixName", "")) + text(name)
