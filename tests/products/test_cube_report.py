@@ -388,8 +388,9 @@ def test_pixels_are_of_shots_that_pass_and_are_there(n_pulses):
 
 
 def test_no_shots_no_pixels():
-    frames = xr.DataArray(np.zeros((3, 2, 2)), dims=("train", "slow_scan", "fast_scan"))
-    where = xr.DataArray(np.zeros(3, bool), dims="train")
+    ids = {"train": [1, 2, 3]}
+    frames = xr.DataArray(np.zeros((3, 2, 2)), ids, ("train", "slow_scan", "fast_scan"))
+    where = xr.DataArray(np.zeros(3, bool), ids, dims="train")
     assert list(batches(frames, where, None)) == []
 
 

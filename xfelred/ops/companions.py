@@ -228,5 +228,7 @@ def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
         if there is None or not set(there.dims) <= set(da.dims):
             continue
         if not there.values.all():
-            masks.append(~there.variable.astype(bool))
-    return [xr.DataArray(m, name=BAD_PIXELS) for m in masks]
+            ids = {d: da[d].variable for d in there.dims if d in da.indexes}
+            gone = ~there.variable.astype(bool)
+            masks.append(xr.DataArray(gone, ids, name=BAD_PIXELS))
+    return masks

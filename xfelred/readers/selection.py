@@ -59,7 +59,7 @@ by_id = MakeById()
 by_index = MakeByIndex()
 
 
-def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
+def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) -> IDs:
     """Return the selected train IDs, sorted.
 
     Parameters
@@ -69,6 +69,8 @@ def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
     selection : slice, int, sequence, bool array, DataArray, by_id or by_index
         Positions, unless it is ``by_id``. A boolean array has length n; a boolean
         DataArray, or a pandas Series, has the train IDs.
+    needed : uint64 or int64 (m,), optional
+        Those of which a labelled selection is expected to know, by default all.
 
     Raises
     ------
@@ -76,13 +78,17 @@ def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
         If a position is out of range.
     ValueError
         If a boolean array has another length.
+    InconsistentDataError
+        If a labelled selection knows none of the trains.
     """
     if isinstance(selection, ById):
         return select_ids(train_ids, selection.value)
     if isinstance(selection, ByIndex):
         selection = selection.value
     if isinstance(selection, (xr.DataArray, pd.Series)):
-        return select_labelled(train_ids, selection)
+        return select_labelled(
+            train_ids, selection, train_ids if needed is None else needed
+        )
     if isinstance(selection, slice):
         return np.sort(train_ids[selection])
     if isinstance(selection, (int, np.integer)) and not isinstance(selection, bool):
@@ -113,7 +119,9 @@ def checked_position(i: int, n: int) -> int:
     return i % n
 
 
-def select_labelled(train_ids: IDs, selection: xr.DataArray | pd.Series) -> IDs:
+def select_labelled(
+    train_ids: IDs, selection: xr.DataArray | pd.Series, needed: IDs
+) -> IDs:
     """Return the train IDs at which a labelled boolean array is True."""
     selection = as_labelled(selection, "the selection")
     if (
@@ -128,7 +136,7 @@ def select_labelled(train_ids: IDs, selection: xr.DataArray | pd.Series) -> IDs:
         )
     known = selection.coords[TRAIN].values
     check_overlap(
-        np.isin(train_ids, known), pd.Index(known), pd.Index(train_ids), dim=TRAIN,
+        np.isin(needed, known), pd.Index(known), pd.Index(needed), dim=TRAIN,
         name="the selection",
     )  # fmt: skip
     return train_ids[np.isin(train_ids, known[selection.values])]

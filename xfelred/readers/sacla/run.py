@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xfelred.errors import SourceNameError
@@ -123,9 +124,9 @@ class Run(ShotRun):
             Positions among the tags with an image unless it is ``by_id`` or an array
             with a coordinate ``train``; these also select rows of the event table.
         """
-        if isinstance(trains, (ById, xr.DataArray)):
+        if isinstance(trains, (ById, xr.DataArray, pd.Series)):
             union: Tags = np.union1d(self.ids, self.event_ids).astype(np.int64)
-            wanted = select_train_ids(union, trains)
+            wanted = select_train_ids(union, trains, self.ids)
             return replace(
                 self,
                 ids=np.intersect1d(self.ids, wanted),
