@@ -102,6 +102,10 @@ class MissingConstantError(XfelredError, ValueError):
     """A calibration constant, or a coordinate that an operation needs, is missing."""
 
 
+class UnitsError(XfelredError, ValueError):
+    """A number is not possible in the unit that it stands for."""
+
+
 class GeometryMismatchError(XfelredError, ValueError):
     """A geometry does not fit the modules or pixels of the data."""
 
