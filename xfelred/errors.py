@@ -63,6 +63,10 @@ class TrainIDError(_KeyedError):
     """A train ID is not in the run."""
 
 
+class ShotNameError(XfelredError, ValueError, TypeError):
+    """What should be the ID of a train, a tag or a shot is none."""
+
+
 class SelectionEmptyError(XfelredError, ValueError):
     """Nothing is left after a selection.
 

@@ -48,9 +48,10 @@ def difference_correlation(
         Polar maps with all azimuths of the circle, brought to a common scale by
         `normalize_rings`. NaN is bad.
     pairs : DataArray (pair, member), or list of (first, second)
-        Train IDs, as from `xfelred.pairs`; first - second is taken, in floating point.
-        Pairs of which a shot is absent are dropped and counted. Where trains have
-        several pulses and `pairs` names none, pulses with the same ID are paired.
+        Train IDs, as from `xfelred.pairs`, or names such as "tag_12"; first - second is
+        taken, in floating point. Pairs of which a shot is absent are dropped and
+        counted. Where trains have several pulses and `pairs` names none, pulses with
+        the same ID are paired.
     bad_pixels : DataArray or array, bool or integer (radius, phi), optional
         Non-zero: left out. May have frame dims as well. An azimuth counts for a pair if
         it is good in both shots.

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.kernels.shot_names import shot_numbers
+
 TrainIDs = NDArray[np.uint64]
 IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
 
@@ -65,15 +67,19 @@ def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
         Positions, unless it is ``by_id``. A boolean array has length n; a boolean
         DataArray has a coordinate ``trainId`` or ``train``.
 
+    Names such as ``"tag_12"`` are IDs, with or without ``by_id``.
+
     Raises
     ------
     IndexError
         If a position is out of range.
+    ShotNameError
+        If an ID is no integer, and no name of a shot.
     ValueError
         If a boolean array has another length.
     """
-    if isinstance(selection, ById):
-        return select_ids(train_ids, selection.value)
+    if isinstance(selection, ById) or has_names(selection):
+        return select_ids(train_ids, getattr(selection, "value", selection))
     if isinstance(selection, ByIndex):
         selection = selection.value
     if isinstance(selection, xr.DataArray):
@@ -101,6 +107,15 @@ def select_train_ids(train_ids: IDs, selection: Any) -> IDs:
     return train_ids[np.unique(at)]
 
 
+def has_names(selection: Any) -> bool:
+    """Tell whether trains are named by text, such as ``"tag_12"``."""
+    if isinstance(selection, slice):
+        selection = [v for v in (selection.start, selection.stop) if v is not None]
+    if isinstance(selection, (list, tuple, np.ndarray)):
+        return any(isinstance(v, (str, bytes)) for v in selection)
+    return isinstance(selection, (str, bytes))
+
+
 def checked_position(i: int, n: int) -> int:
     """Return a position counted from the start; IndexError if there is none."""
     if not -n <= i < n:
@@ -125,13 +140,15 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
     if isinstance(value, slice):
         if value.step not in (None, 1):
             raise ValueError(f"by_id takes no step, got {value.step}")
-        low = 0 if value.start is None else int(value.start)
+        low = 0 if value.start is None else int(shot_numbers(value.start))
         at = train_ids >= np.uint64(max(low, 0))
         if value.stop is not None:
-            at &= train_ids < np.uint64(max(int(value.stop), 0))
+            at &= train_ids < np.uint64(max(int(shot_numbers(value.stop)), 0))
         found = train_ids[at]
     else:
-        wanted = np.atleast_1d(np.asarray(value))
+        wanted = np.atleast_1d(shot_numbers(value))
+        # Of one type: next to int64, uint64 would be compared as float64.
+        wanted = wanted[wanted >= 0].astype(train_ids.dtype)
         found = train_ids[np.isin(train_ids, wanted)]
     empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
     if not len(found) and len(train_ids) and not empty_request:
