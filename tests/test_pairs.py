@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfelred import pairs
+from xfelred.errors import ShotNameError
 
 
 def trains(n=8, **coords):
@@ -263,3 +264,36 @@ def test_features_are_joined_by_train_id():
     }  # fmt: skip
     with pytest.raises(ValueError, match="features has nothing for 1 of 1 shots: 99"):
         pairs.similar(features, coord=[99])
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [("tag_10", "tag_12"), ("tag_14", "tag_0012")],
+        [["10", "12"], ["14", "12"]],
+        [(b"tag_10", b"tag_12"), (b"tag_14", b"tag_12")],
+        [("tag-10", 12), (14, "tag_12")],
+        np.array([["tag_10", "tag_12"], ["tag_14", "tag_12"]], object),
+        xr.DataArray([["tag_10", "tag_12"], ["tag_14", "tag_12"]], dims=("p", "m")),
+    ],
+)  # fmt: skip
+def test_shots_may_be_named_as_in_files(listed):
+    found = pairs.from_list(listed)
+    assert found.values.tolist() == [[10, 12], [14, 12]]
+    assert found.dtype.kind in "iu"
+    assert pairs.consecutive(["tag_10", "tag_9", "tag_300"]).values.tolist() == [
+        [10, 9],
+        [9, 300],
+    ]
+
+
+@pytest.mark.parametrize("name", ["run_5", "tag_", "tag_1.5", "shot 3", "", "-3", None])
+def test_names_of_no_shot_are_errors(name):
+    with pytest.raises(ShotNameError, match="such as 'tag_12'"):
+        pairs.from_list([(name, "tag_12")])
+
+
+def test_numbers_of_shots_with_all_their_digits():
+    big = 2**62 + 1
+    found = pairs.from_list([(f"tag_{big}", f"tag_{big + 2}")])
+    assert found.values.tolist() == [[big, big + 2]]

@@ -63,6 +63,10 @@ class TrainIDError(_KeyedError):
     """A train ID is not in the run."""
 
 
+class ShotNameError(XfelredError, ValueError, TypeError):
+    """What should be the ID of a train, a tag or a shot is none."""
+
+
 class SelectionEmptyError(XfelredError, ValueError):
     """Nothing is left after a selection.
 
@@ -100,6 +104,10 @@ class NoDataError(XfelredError, ValueError):
 
 class MissingConstantError(XfelredError, ValueError):
     """A calibration constant, or a coordinate that an operation needs, is missing."""
+
+
+class UnitsError(XfelredError, ValueError):
+    """A number is not possible in the unit that it stands for."""
 
 
 class GeometryMismatchError(XfelredError, ValueError):

@@ -224,7 +224,7 @@ def test_modules_may_lie_under_different_paths(write):
         ("c/clen = 300 mm", "c/no_index = maybe", "no_index = 'maybe'"),
         ("clen = 0.2 ", "clen = -2 ", "line 2: panel 'b' lies at z = -2 m"),
         ("res = 20000", "mask_edge_pixels = -1\nres = 20000", "mask_edge_pixels = -1"),
-        ("res = 20000", "mask_edge_pixels = 1.5\nres = 2", "wanted an integer"),
+        ("res = 20000", "mask_edge_pixels = 1.5\nres = 200", "wanted an integer"),
     ],
 )
 def test_faults_are_named_with_file_and_line(write, old, new, message):

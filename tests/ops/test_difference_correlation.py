@@ -39,6 +39,34 @@ def by_hand(d, lead=None):
     return np.nansum(products, axis=-2), np.isfinite(products).sum(axis=-2)
 
 
+def sem_by_hand(above, below, found):
+    """Standard error with the products of all pairs that share a shot, in loops.
+
+    `above` and `below` are products and counts (pair, ...). Deviations are from the
+    mean of the same pairs, which takes a part of their squares away.
+    """
+    mean = above.sum(0) / below.sum(0)
+    d = above - mean * below
+    members = [set(pair) for pair in np.asarray(found).tolist()]
+    variance = np.zeros(mean.shape)
+    for p, mine in enumerate(members):
+        for q, other in enumerate(members):
+            if mine & other:
+                variance += d[p] * d[q]
+    alike = [
+        [pair == other for other in members]
+        for pair in {frozenset(pair) for pair in members}
+    ]
+    variance = np.maximum(variance, sum(d[same].sum(0) ** 2 for same in alike) / 2)
+    by_shot = [
+        below[[shot in pair for pair in members]].sum(0) for shot in set.union(*members)
+    ]
+    by_pair = [below[same].sum(0) for same in alike]
+    total = below.sum(0)
+    left = total**2 - sum(n**2 for n in by_shot) + sum(n**2 for n in by_pair)
+    return np.sqrt(variance / left)
+
+
 def makers(da):
     return {
         "consecutive": pairs.consecutive(da.train),
@@ -58,9 +86,10 @@ def test_mean_is_sum_over_sum_whatever_the_chunks(chunks, kind, with_ring):
     np.testing.assert_array_equal(out.n_pairs, below.sum(0))
     expected = above.sum(0) / below.sum(0)
     np.testing.assert_allclose(out.correlation, expected, rtol=1e-10, atol=1e-11)
-    each = above / below
-    sem = each.std(axis=0, ddof=1) / np.sqrt(len(found))
-    np.testing.assert_allclose(out.sem, sem, rtol=1e-9)
+    sem = sem_by_hand(above, below, found)
+    if kind == "disjoint":  # pairs count alike, whatever is masked in them
+        sem = (above / below).std(axis=0, ddof=1) / np.sqrt(len(found))
+    np.testing.assert_allclose(out.sem, sem, rtol=1e-8)
     assert out.attrs["n_used"] == len(found)
     assert out.attrs["n_dropped"] == 0
 
@@ -99,7 +128,14 @@ def test_none_keeps_the_mean_and_sums_over_azimuths():
     d = differences(da.compute(), found)
     products = np.stack([np.roll(d, -k, -1) * d for k in range(N_PHI)], -1).sum(-2)
     np.testing.assert_allclose(out.correlation, products.mean(0), rtol=1e-10, atol=1e-9)
-    np.testing.assert_allclose(out.sem, products.std(0, ddof=1) / 3, rtol=1e-9)
+    expected = sem_by_hand(products, np.ones_like(products), found)
+    np.testing.assert_allclose(out.sem, expected, rtol=1e-8)
+    apart = pairs.disjoint(da.train)
+    out = ops.difference_correlation(da, apart, normalization="none")
+    d = differences(da.compute(), apart)
+    products = np.stack([np.roll(d, -k, -1) * d for k in range(N_PHI)], -1).sum(-2)
+    expected = products.std(0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(out.sem, expected, rtol=1e-9)
 
 
 def test_variance_is_1_at_lag_0_and_scales_the_error():
@@ -137,6 +173,94 @@ def test_jackknife_of_many_pairs_leaves_out_groups(monkeypatch):
     monkeypatch.setattr(module, "GROUPS", 5)
     grouped = ops.difference_correlation(da, found, errors="jackknife").sem
     assert 0.6 < float((grouped / exact).mean()) < 1.4
+
+
+@pytest.mark.parametrize("kind", ["consecutive", "random"])
+@pytest.mark.parametrize("with_ring", [None, 1])
+def test_jackknife_is_the_same_but_for_the_errors_of_variances(kind, with_ring):
+    da = polar()
+    found = makers(da)[kind]
+    options = {"with_ring": with_ring}
+    for normalization in ("none", "pairs"):
+        options["normalization"] = normalization
+        plain = ops.difference_correlation(da, found, **options).sem
+        jackknife = ops.difference_correlation(da, found, errors="jackknife", **options)
+        np.testing.assert_array_equal(jackknife.sem, plain)
+    options["normalization"] = "variance"
+    exact = ops.difference_correlation(da, found, **options)
+    jackknife = ops.difference_correlation(da, found, errors="jackknife", **options)
+    own = slice(None) if with_ring is None else with_ring
+    # Of itself the correlation at lag 0 is 1 without an error.
+    np.testing.assert_allclose(jackknife.sem[own][..., 0], 0, atol=1e-12)
+    assert float(exact.sem[own][..., 0].min()) > 1e-3
+
+
+def test_pairs_of_one_shot_with_all_others_have_no_error():
+    """They tell nothing of how the mean changes from one such shot to another."""
+    listed = [(100, 100 + 2 * i) for i in range(1, 10)]
+    out = ops.difference_correlation(polar(), listed)
+    assert np.isnan(out.sem).all()
+    assert np.isfinite(out.correlation).all()
+
+
+@pytest.mark.parametrize("repeated", [(118, 100), (100, 118)])
+def test_a_pair_that_is_listed_twice_counts_twice(repeated):
+    da = polar(bad=0)
+    listed = [*pairs.consecutive(da.train).values.tolist(), (100, 118)]
+    out = ops.difference_correlation(da, [*listed, repeated])
+    above, below = by_hand(differences(da.compute(), np_pairs([*listed, repeated])))
+    expected = sem_by_hand(above, below, np_pairs([*listed, repeated]))
+    weights = np.ones(len(listed))
+    weights[-1] = 2
+    single = by_hand(differences(da.compute(), np_pairs(listed)))
+    np.testing.assert_allclose(
+        out.correlation, np.tensordot(weights / 11, single[0], 1) / N_PHI
+    )
+    np.testing.assert_allclose(out.sem, expected, rtol=1e-8)
+
+
+def speckle(seed, n, n_phi=12):
+    """Shots with the second and fourth harmonic at random, and noise."""
+    rng = np.random.default_rng(seed)
+    phi = 2 * np.pi * np.arange(n_phi) / n_phi - np.pi
+    out = rng.normal(5, 0.3, (n, 1, n_phi))
+    for order, width in ((2, 0.3), (4, 0.2)):
+        real, imaginary = rng.normal(0, width, (2, n, 1, 1))
+        out += real * np.cos(order * phi) + imaginary * np.sin(order * phi)
+    coords = {"train": np.arange(n), "phi": phi}
+    return xr.DataArray(out, coords, ("train", "radius", "phi"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"), [("disjoint", 50), ("consecutive", 50), ("random", 90)]
+)
+def test_pulls_have_unit_width(kind, n):
+    """Over many runs, as one array with a ring each: the error is that of the mean."""
+    n_runs = 400
+    runs = xr.concat([speckle(seed, n) for seed in range(n_runs)], "radius")
+    found = makers_of(runs.train)[kind]
+    out = ops.difference_correlation(runs, found).compute()
+    true = out.correlation.std("radius", ddof=1)
+    found = np.sqrt((out.sem**2).mean("radius"))
+    # 1 / sqrt(2 * 400) = 3.5 % for each lag, which go together in part.
+    assert float((found / true).mean()) == pytest.approx(1, abs=0.05)
+
+
+def makers_of(train):
+    return {
+        "consecutive": pairs.consecutive(train),
+        "disjoint": pairs.disjoint(train),
+        "random": pairs.random(train, seed=3),
+    }
+
+
+@pytest.mark.parametrize("chunks", [7, 100, None])
+def test_error_by_blocks_of_shots_does_not_depend_on_chunks(chunks):
+    da = speckle(0, 100)
+    found = pairs.random(da.train, 150, seed=2)
+    whole = ops.difference_correlation(da, found)
+    part = ops.difference_correlation(da.chunk(train=chunks) if chunks else da, found)
+    np.testing.assert_allclose(part.sem, whole.sem, rtol=1e-10)
 
 
 def test_one_pair_has_no_error():
@@ -296,10 +420,6 @@ def test_scheduler_does_not_change_a_bit(scheduler):
         (None, [(100, 102)], {"reduce": "sum"}, ValueError, "reduce='sum'"),
         (None, [(100, 102)], {"normalization": "mean"}, ValueError, "normalization"),
         (None, [(100, 102)], {"with_ring": -4}, ValueError, "rings 0 to 2"),
-        (
-            None, [(100, 102), (102, 104)], {"errors": "jackknife"},
-            ValueError, "1 shots are in several",
-        ),
         ("one", [(100, 102)], {}, GeometryMismatchError, "one shot"),
         ("gain", [(100, 102)], {}, GeometryMismatchError, "also have gain"),
         ("twice", [(100, 102)], {}, ValueError, "stand for several frames"),

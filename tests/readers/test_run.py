@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from xfelred import by_id, open_run
-from xfelred.errors import InconsistentDataError, MultiRunError, SourceNameError
+from xfelred.errors import (
+    InconsistentDataError,
+    MultiRunError,
+    ShotNameError,
+    SourceNameError,
+)
+from xfelred.readers.selection import select_train_ids
 from xfelred.synth.euxfel import write_run
 
 MOTOR = "SPB_IRU_SAMPLE/MOTOR/X"
@@ -39,7 +45,10 @@ def test_a_run_tells_what_it_holds(run, truth):
     [
         (np.s_[1:3], [1, 2]), (-1, [4]), ([0, 2], [0, 2]), ([], []),
         ([True, False, True, False, False], [0, 2]), (by_id[10001:10003], [1, 2]),
-        (by_id[[10004, 10000]], [0, 4]),
+        (by_id[[10004, 10000]], [0, 4]), (by_id["tag_10002"], [2]),
+        (by_id["tag_10001":"tag_10003"], [1, 2]), (["tag_10004", "10000"], [0, 4]),
+        (by_id[[10004.0, 3.0]], [4]), (by_id[[-1, 10001]], [1]),
+        (slice("tag_10003", None), [3, 4]),
     ],
 )  # fmt: skip
 def test_trains_are_selected_by_position_or_id(chosen, want, run, truth):
@@ -48,6 +57,20 @@ def test_trains_are_selected_by_position_or_id(chosen, want, run, truth):
     if want:
         got = few.frames(bad_pixels=None, roi=CORNER).values
         np.testing.assert_array_equal(got, truth.frames()[want][..., :2, :2])
+
+
+@pytest.mark.parametrize(
+    "chosen", [by_id["run_5"], by_id[["tag_10002", "x"]], by_id[1.5], "motor", ["a"]]
+)
+def test_what_names_no_train_is_an_error(chosen, run):
+    with pytest.raises(ShotNameError, match="integers such as 12, or names"):
+        run.select_trains(chosen)
+
+
+def test_ids_are_compared_with_all_their_digits():
+    ids = np.array([2**62, 2**62 + 1, 2**62 + 2], np.uint64)
+    many = [2**62 + 1, *range(1000)]
+    assert select_train_ids(ids, by_id[many]).tolist() == [2**62 + 1]
 
 
 def test_sources_and_keys_are_selected_and_left_out(run, truth):

@@ -19,6 +19,15 @@ from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, Shape, find_panels, vector
 from xfelred.geometry.pixels import Values, as_numbers, numbers_of, stacked, tilted
+from xfelred.geometry.plausible import (
+    ANGLE,
+    DISTANCE,
+    PIXEL_SIZE,
+    QUADRANTS_SPREAD,
+    check_apart,
+    check_places,
+    checked,
+)
 from xfelred.geometry.poni import Poni
 
 if TYPE_CHECKING:
@@ -65,12 +74,13 @@ def flat(
         raise ValueError(
             f"shape={tuple(shape)}; wanted (slow, fast) or (module, slow, fast)"
         )
-    if not distance > 0:
-        raise ValueError(f"distance={distance} m; wanted more than 0")
+    distance = checked(distance, "distance", DISTANCE)
     n_modules, n_slow, n_fast = (1, *sizes)[-3:]
-    slow, fast = (float(p) for p in np.broadcast_to(pixel_size, 2))
+    slow, fast = (
+        checked(p, "pixel_size", PIXEL_SIZE) for p in np.broadcast_to(pixel_size, 2)
+    )
     foot = ((centre[1] + 0.5) * slow, (centre[0] + 0.5) * fast)
-    plane = Poni(float(distance), foot, (0.0, 0.0, 0.0), (slow, fast))
+    plane = Poni(distance, foot, (0.0, 0.0, 0.0), (slow, fast))
     return cls(
         (n_modules, n_slow, n_fast),
         tuple(plane.panel((n_slow, n_fast), m) for m in range(n_modules)),
@@ -100,6 +110,9 @@ def from_positions(
     the solid angle is 1 (by default that of the panels).
     """
     positions = stacked(x, y, z)
+    check_places(positions)
+    if distance is not None:
+        distance = checked(distance, "distance", DISTANCE)
     return cls(
         positions.shape[1:],
         positions=positions,
@@ -127,7 +140,13 @@ def lcls(
     `centre` is where the beam hits, in the detector's coordinates; the mean z of the
     pixels lies at `distance`; `tilt` is (tx, ty).
     """
-    positions, normal = tilted(stacked(x, y, z), centre, distance, tilt)
+    given = stacked(x, y, z)
+    distance = checked(distance, "distance", DISTANCE)
+    check_places(given, distance, centre=max(map(abs, centre)))
+    for angle in tilt:
+        if angle:
+            checked(abs(angle), "tilt", ANGLE)
+    positions, normal = tilted(given, centre, distance, tilt)
     return cls(
         positions.shape[1:],
         positions=positions,
@@ -160,6 +179,9 @@ def from_quad_positions(
     """
     name = detectors.layout_name(detector)
     panels = detectors.quadrant_panels(name, quads, **gaps)
+    length = gaps.get("unit") or detectors.LAYOUTS[name].unit
+    unit = unit_name(length)
+    check_apart(panels, lambda m: m // 4, "quadrant", unit, QUADRANTS_SPREAD)
     shape = detectors.LAYOUTS[name].shape
     return cls.from_panels(
         panels,
@@ -168,6 +190,12 @@ def from_quad_positions(
         distance=distance,
         energy=photon_energy(energy, wavelength),
     )
+
+
+def unit_name(metres: float) -> str:
+    """Return what a unit of positions is called: mm, or pixels of a size."""
+    names = {1.0: "m", 1e-3: "mm", 1e-6: "um"}
+    return names.get(metres, f"pixels of {metres * 1e3:g} mm")
 
 
 def from_module_positions(
@@ -190,6 +218,8 @@ def from_module_positions(
     panels = detectors.jungfrau_panels(
         offsets, orientations, asic_gap=asic_gap, unit=unit
     )
+    length = unit or detectors.LAYOUTS["JUNGFRAU"].unit
+    check_apart(panels, lambda m: m, "module", unit_name(length))
     return cls.from_panels(
         panels,
         (len(offsets), *detectors.LAYOUTS["JUNGFRAU"].shape[1:]),
@@ -209,6 +239,8 @@ def from_panels(
     modules: Iterable[int] | None = None,
 ) -> Geometry:
     """Take panels whose z counts from the detector, and move them to `distance`."""
+    if distance is not None:
+        distance = checked(distance, "distance", DISTANCE)
     return cls(
         shape,
         tuple(panel.moved(distance or 0.0) for panel in panels),
@@ -270,6 +302,8 @@ def from_extra_geom(
     Its z counts from the detector: give `distance`. Modules of the 1M detectors are
     numbered from 0, others need `modules`, or are matched by position.
     """
+    if distance is not None:
+        distance = checked(distance, "distance", DISTANCE)
     xyz = np.moveaxis(np.asarray(geometry.get_pixel_positions()), -1, 0)
     panels = exact_panels(find_panels(xyz), getattr(geometry, "modules", ()))
     xyz[2] += distance or 0.0

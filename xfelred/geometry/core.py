@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
 from xfelred.geometry import constructors, crystfel_writer, pyfai, sacla
-from xfelred.geometry.energy import energy_to_wavelength
+from xfelred.geometry.energy import HC
 from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
 from xfelred.geometry.pixels import as_numbers, cut, selected
 from xfelred.geometry.poni import Poni
@@ -128,7 +128,7 @@ class Geometry:
     @property
     def wavelength(self) -> float | None:
         """Wavelength of the photons in angstrom."""
-        return None if self.energy is None else energy_to_wavelength(self.energy)
+        return None if self.energy is None else HC / self.energy
 
     @cached_property
     def centres(self) -> NDArray[np.floating]:

@@ -29,6 +29,7 @@ from xfelred.geometry.crystfel_lines import (
 )
 from xfelred.geometry.energy import wavelength_to_energy
 from xfelred.geometry.panels import Panel, Shape, vector
+from xfelred.geometry.plausible import DISTANCE, ENERGY, PIXEL_SIZE, checked
 
 AXES = ("slow", "fast")
 NEEDED = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "res")
@@ -154,7 +155,7 @@ def panel_distance(sections: Sections, panels: tuple[Panel, ...]) -> float:
             f"panel {name!r} lies at z = {z:g} m, not behind the sample ({found}); z is"
             " clen + coffset, and clen may be the reading of an encoder",
         )
-    return distance
+    return checked(distance, "clen + coffset", DISTANCE, sections.path)
 
 
 def make_panel(
@@ -182,6 +183,7 @@ def make_panel(
     )
     if resolution <= 0:
         raise sections.fail(entries["res"].line, f"res = {resolution}; wanted pixels/m")
+    checked(1 / resolution, f"{name}: 1 / res", PIXEL_SIZE, sections.path)
     z = camera_length(sections, name, clen)
     if "coffset" in entries:
         z += sections.quantity(entries["coffset"], "coffset", LENGTH_UNITS) or 0.0
@@ -236,7 +238,10 @@ def beam_energy(sections: Sections) -> float | None:
     if "photon_energy" in sections.top:
         entry = sections.top["photon_energy"]
         # A path may carry a unit: '/LCLS/photon_energy_eV eV'.
-        return sections.quantity(entry, "photon_energy", ENERGY_UNITS)
+        value = sections.quantity(entry, "photon_energy", ENERGY_UNITS)
+        if value is not None:
+            value = checked(value, "photon_energy", ENERGY, sections.path)
+        return value
     if "wavelength" in sections.top:
         entry = sections.top["wavelength"]
         value = sections.quantity(entry, "wavelength", WAVELENGTH_UNITS)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import xarray as xr
+
+from xfelred.errors import UnitsError
+from xfelred.geometry.plausible import ENERGY, WAVELENGTH, checked
+
 HC = 12398.419843320026
 """Planck constant times speed of light, eV angstrom (CODATA 2018, exact)."""
 
@@ -12,7 +18,7 @@ def energy_to_wavelength(energy_ev: float) -> float:
     >>> round(energy_to_wavelength(12398.419843320026), 6)
     1.0
     """
-    return HC / positive(energy_ev, "energy", "eV")
+    return HC / checked(energy_ev, "energy", ENERGY)
 
 
 def wavelength_to_energy(wavelength: float) -> float:
@@ -21,24 +27,32 @@ def wavelength_to_energy(wavelength: float) -> float:
     >>> round(wavelength_to_energy(1.44), 2)
     8610.01
     """
-    return HC / positive(wavelength, "wavelength", "angstrom")
+    return HC / checked(wavelength, "wavelength", WAVELENGTH)
+
+
+def usual_energy(energies: xr.DataArray) -> float | None:
+    """Return the median in eV of the shots that have an energy.
+
+    None where there is none, or they are not in memory.
+
+    Raises
+    ------
+    UnitsError
+        If it cannot be meant.
+    """
+    if energies.chunks is not None:
+        return None
+    known = energies.values[energies.values > 0]
+    return checked(float(np.median(known)), "energy", ENERGY) if known.size else None
 
 
 def photon_energy(energy: float | None, wavelength: float | None) -> float | None:
     """Return the energy in eV given at most one of energy and wavelength."""
     if energy is not None and wavelength is not None:
-        raise ValueError(
+        raise UnitsError(
             f"both energy={energy} eV and wavelength={wavelength} angstrom are given;"
             " give one"
         )
     if wavelength is not None:
         return wavelength_to_energy(wavelength)
-    return None if energy is None else float(positive(energy, "energy", "eV"))
-
-
-def positive(value: float, name: str, unit: str) -> float:
-    """Return `value` as float if it is a positive finite number."""
-    number = float(value)
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{name}={value} {unit}; wanted a positive number of {unit}")
-    return number
+    return None if energy is None else checked(energy, "energy", ENERGY)

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
-from xfelred.geometry.energy import positive
 from xfelred.geometry.locate import fit, pixel_index
+from xfelred.geometry.plausible import DISTANCE, PIXEL_SIZE, WAVELENGTH, checked
 from xfelred.geometry.rings import pixel_coord
 from xfelred.kernels import polar_grid
 from xfelred.names import MODULE, PHI, PIXEL_DIMS, TWO_THETA, Q
@@ -165,10 +165,8 @@ def radius_to_q(
     >>> round(geometry.radius_to_q(759.7755, **setup), 4)
     2.67
     """
-    step = positive(pixel_size, "pixel_size", "m") / positive(distance, "distance", "m")
-    q = polar_grid.radius_to_q(
-        radius, step, positive(wavelength, "wavelength", "angstrom")
-    )
+    step, wavelength = checked_setup(distance, pixel_size, wavelength)
+    q = polar_grid.radius_to_q(radius, step, wavelength)
     return q if q.ndim else float(q)
 
 
@@ -193,11 +191,20 @@ def q_to_radius(
     -----
     The inverse of `radius_to_q`.
     """
-    step = positive(pixel_size, "pixel_size", "m") / positive(distance, "distance", "m")
-    radius = polar_grid.q_to_radius(
-        q, step, positive(wavelength, "wavelength", "angstrom")
-    )
+    step, wavelength = checked_setup(distance, pixel_size, wavelength)
+    radius = polar_grid.q_to_radius(q, step, wavelength)
     return radius if radius.ndim else float(radius)
+
+
+def checked_setup(
+    distance: float, pixel_size: float, wavelength: float
+) -> tuple[float, float]:
+    """Return pixel size / distance, and the wavelength in angstrom, if possible."""
+    size = checked(pixel_size, "pixel_size", PIXEL_SIZE)
+    return (
+        size / checked(distance, "distance", DISTANCE),
+        checked(wavelength, "wavelength", WAVELENGTH),
+    )
 
 
 def check_placed(geometry: Geometry) -> None:

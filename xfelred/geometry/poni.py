@@ -19,8 +19,15 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
 from xfelred.geometry.dectris import Family, family_of
-from xfelred.geometry.energy import wavelength_to_energy
+from xfelred.geometry.energy import HC
 from xfelred.geometry.panels import Panel, vector
+from xfelred.geometry.plausible import (
+    ANGLE,
+    DISTANCE,
+    PIXEL_SIZE,
+    WAVELENGTH_M,
+    checked,
+)
 
 NEWEST = 3  # version of the format
 KEYS = frozenset(
@@ -214,13 +221,9 @@ def read_lines(path: str | Path) -> PoniFile:
 def plane_of(file: PoniFile) -> Poni:
     """Return the flat detector of equal pixels that a PONI file describes."""
     return Poni(
-        distance=number_of(file, "distance"),
+        distance=checked(number_of(file, "distance"), "Distance", DISTANCE, file.path),
         poni=(number_of(file, "poni1"), number_of(file, "poni2")),
-        rotations=(
-            number_of(file, "rot1"),
-            number_of(file, "rot2"),
-            number_of(file, "rot3"),
-        ),
+        rotations=rotations_of(file),
         pixel=pixel_size(file),
         energy=energy_of(file),
         orientation=orientation_of(file),
@@ -264,12 +267,12 @@ def detector_config(
 def pixel_size(file: PoniFile) -> tuple[float, float]:
     """Return the pixel size (slow, fast) in metres, wherever the version has it."""
     pixel = file.config.get("pixel1"), file.config.get("pixel2")
+    sizes = number_of(file, "pixelsize1"), number_of(file, "pixelsize2")
     if all(isinstance(p, (int, float)) and p > 0 for p in pixel):
-        return float(pixel[0]), float(pixel[1])  # type: ignore[arg-type]
-    if "pixelsize1" in file.values:
-        sizes = number_of(file, "pixelsize1"), number_of(file, "pixelsize2")
-        if min(sizes) > 0:
-            return sizes
+        sizes = float(pixel[0]), float(pixel[1])  # type: ignore[arg-type]
+    if min(sizes) > 0:
+        slow, fast = (checked(p, "pixel size", PIXEL_SIZE, file.path) for p in sizes)
+        return slow, fast
     family = family_of(file.detector)
     if family is not None:
         return family.pixel, family.pixel
@@ -283,7 +286,19 @@ def energy_of(file: PoniFile) -> float | None:
     """Return the photon energy in eV; the file holds the wavelength in metres."""
     if file.values.get("wavelength", ("None", 0))[0] in {"None", ""}:
         return None
-    return wavelength_to_energy(number_of(file, "wavelength") * 1e10)
+    metres = checked(
+        number_of(file, "wavelength"), "Wavelength", WAVELENGTH_M, file.path
+    )
+    return HC / (metres * 1e10)
+
+
+def rotations_of(file: PoniFile) -> tuple[float, float, float]:
+    """Return the angles rot1, rot2 and rot3 in rad."""
+    found = [number_of(file, f"rot{i}") for i in (1, 2, 3)]
+    for i, angle in enumerate(found, start=1):
+        if angle:
+            checked(abs(angle), f"Rot{i}", ANGLE, file.path)
+    return found[0], found[1], found[2]
 
 
 def orientation_of(file: PoniFile) -> int:

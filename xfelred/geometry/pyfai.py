@@ -26,6 +26,7 @@ from xfelred.errors import (
 from xfelred.geometry.constructors import IMAGE_AXES
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import vector
+from xfelred.geometry.plausible import DISTANCE, checked
 from xfelred.geometry.poni import (
     Poni,
     PoniFile,
@@ -34,6 +35,7 @@ from xfelred.geometry.poni import (
     plane_of,
     read_lines,
     rotation,
+    rotations_of,
 )
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ def from_pyfai(
         If the detector has neither a shape nor a pixel size.
     """
     detector = ai.detector
+    distance = checked(ai.dist, "distance of ai", DISTANCE)
     known = checked_shape(detector.shape, shape, f"detector {detector.name!r} of pyFAI")
     given = photon_energy(energy, wavelength)
     if given is None and ai.wavelength:
@@ -157,7 +160,7 @@ def from_pyfai(
         (1, rows, columns),
         positions=xyz,
         energy=given,
-        distance=float(ai.dist),
+        distance=distance,
         normal=vector(turn @ np.array([0.0, 0.0, 1.0])) if flat else None,
         incidence=None if flat else incidence(ai, xyz),
         bad=mask_of(detector),
@@ -282,7 +285,7 @@ def integrator_of(file: PoniFile) -> Integrator:
         ) from error
     energy = energy_of(file)
     poni = [number_of(file, k) for k in ("distance", "poni1", "poni2")]
-    turns = [number_of(file, k) for k in ("rot1", "rot2", "rot3")]
+    turns = rotations_of(file)
     metres = None if energy is None else number_of(file, "wavelength")
     with quiet():
         ai: Integrator = geometry.Geometry(

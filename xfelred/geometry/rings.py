@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,13 +116,28 @@ def radial_edges(axis: Axis, bins: Bins, limits: tuple[float, float] | None) -> 
             raise ValueError(
                 f"q_range={limits} and bin edges are given; give a number of bins"
             )
-        return checked_edges("q_bins", bins)
+        edges = checked_edges("q_bins", bins)
+        warn_if_outside(axis, float(edges[0]), float(edges[-1]))
+        return edges
     low, high = axis.full_range if limits is None else limits
     if bins < 1 or not low < high:
         raise ValueError(
             f"q_bins={bins} from {low} to {high}; wanted at least 1 bin and a range"
         )
+    warn_if_outside(axis, float(low), float(high))
     return np.linspace(float(low), float(high), int(bins) + 1)
+
+
+def warn_if_outside(axis: Axis, low: float, high: float) -> None:
+    """Warn of bins that no pixel can be in, as of a q in 1/nm."""
+    first, last = axis.full_range
+    if high < first or low > last:
+        unit = axis.attrs.get(UNITS, "")
+        warnings.warn(
+            f"all bins will be empty: they reach from {low:g} to {high:g} {unit}, the"
+            f" pixels from {first:g} to {last:g} {unit}; {axis.name} is in {unit}",
+            stacklevel=4,
+        )
 
 
 def azimuth_edges(bins: Bins) -> Floats:

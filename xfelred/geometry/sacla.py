@@ -11,6 +11,7 @@ from xfelred.errors import MissingConstantError
 from xfelred.geometry.constructors import LABORATORY_AXES, Pair, flat
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, vector
+from xfelred.geometry.plausible import DISTANCE, PLACE, checked
 from xfelred.kernels.mpccd import Placement, module_vectors
 from xfelred.names import MODULE
 
@@ -76,6 +77,7 @@ def sacla(
         raise ValueError(
             f"first_pixel must be 'centre' or 'corner', not {first_pixel!r}"
         )
+    distance = checked(distance, "distance", DISTANCE)
     known = run.constants(detector)
     if PIXEL_SIZE not in known:
         raise MissingConstantError(
@@ -99,6 +101,9 @@ def sacla(
             cls, shape, middle if centre is None else centre, distance,
             pixel_size(known, 0), energy=given, modules=numbers,
         )  # fmt: skip
+    for value in centre or ():
+        if value:
+            checked(abs(value), "centre", PLACE)
     panels = tuple(
         module_panel(known, m, (centre or (0.0, 0.0)), distance, first_pixel)
         for m in range(n_modules)
@@ -109,7 +114,7 @@ def sacla(
         panels,
         modules=tuple(numbers),
         energy=given,
-        distance=float(distance),
+        distance=distance,
         handedness=LABORATORY_AXES,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import MissingConstantError
+from xfelred.geometry.energy import usual_energy
 from xfelred.kernels.mpccd import photon_factor, scaled
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -66,6 +67,7 @@ def adu_to_photons(
     """
     gains = companion(da, gain, ABSOLUTE_GAIN, "gain")
     energies = companion(da, energy, PHOTON_ENERGY, "energy")
+    usual_energy(energies)
     out = map_frames(
         scaled,
         da,

@@ -21,6 +21,7 @@ from xfelred.ops.ring_correlation import (
     ring_number,
     with_masks,
 )
+from xfelred.ops.shared_pairs import SharedPairs, in_blocks, share_shots
 from xfelred.provenance import record
 
 GROUPS = 64  # of pairs that the jackknife leaves out, one at a time
@@ -47,9 +48,10 @@ def difference_correlation(
         Polar maps with all azimuths of the circle, brought to a common scale by
         `normalize_rings`. NaN is bad.
     pairs : DataArray (pair, member), or list of (first, second)
-        Train IDs, as from `xfelred.pairs`; first - second is taken, in floating point.
-        Pairs of which a shot is absent are dropped and counted. Where trains have
-        several pulses and `pairs` names none, pulses with the same ID are paired.
+        Train IDs, as from `xfelred.pairs`, or names such as "tag_12"; first - second is
+        taken, in floating point. Pairs of which a shot is absent are dropped and
+        counted. Where trains have several pulses and `pairs` names none, pulses with
+        the same ID are paired.
     bad_pixels : DataArray or array, bool or integer (radius, phi), optional
         Non-zero: left out. May have frame dims as well. An azimuth counts for a pair if
         it is good in both shots.
@@ -58,8 +60,9 @@ def difference_correlation(
     reduce : "mean" or None
         All pairs together: sums of products divided by sums of counts; or each pair.
     errors : "jackknife", optional
-        `sem` from leaving out one pair, or one of 64 groups of pairs if there are more,
-        instead of from the spread over pairs. Pairs must not share shots.
+        For "variance": also the errors of the variances, from leaving out one pair, or
+        one of 64 groups of pairs (one of 40 blocks of shots, if pairs share shots).
+        Otherwise it gives the same `sem`, to the fluctuations of so few groups.
     with_ring : int, optional
         Position of the ring that leads, see `correlate_angular`.
 
@@ -67,19 +70,17 @@ def difference_correlation(
     -------
     Dataset
         Lazy. On (radius, lag): `correlation` and `sem`, float64, and `n_pairs`, how
-        many pairs of good azimuths lie at the lag, int64. `sem` is the sample standard
-        deviation over pairs divided by the square root of their number; it is too small
-        where pairs share shots, as consecutive ones do. For "variance" each pair counts
-        in units of the mean variances of all, which are taken as exact; the jackknife
-        takes their errors in. With ``reduce=None`` on (pair, radius, lag), without
-        `sem`. Attributes `n_used` and `n_dropped` count
-        pairs of shots.
+        many pairs of good azimuths lie at the lag, int64. `sem` is the standard error
+        of `correlation`, for any list of pairs: see Notes. For "variance" each pair
+        counts in units of the mean variances of all, which are taken as exact; the
+        jackknife takes their errors in. NaN where there are too few pairs to tell. With
+        ``reduce=None`` on (pair, radius, lag), without `sem`. Attributes `n_used` and
+        `n_dropped` count pairs of shots.
 
     Raises
     ------
     ValueError
-        If an option or ring does not exist, a shot is paired with itself, or pairs
-        share shots and the jackknife is asked for.
+        If an option or ring does not exist, or a shot is paired with itself.
     SelectionEmptyError
         If there is no pair, or none of them is in the data.
     GeometryMismatchError
@@ -90,6 +91,12 @@ def difference_correlation(
     C[s - t] = C_ss + C_tt - C_st - C_ts: intra minus inter (Mendez et al. 2014,
     doi:10.1098/rstb.2013.0315). Power spectra of the differences are summed and
     transformed back once. Memory does not grow with the number of pairs.
+
+    `sem` of pairs that share no shot is the sample standard deviation over pairs
+    divided by the square root of their number. Pairs that share a shot, as consecutive
+    and random ones do, are not independent: the products of the deviations of all pairs
+    that share shots are summed too, by blocks of shots (up to 40; the error itself is
+    known to some 11 %), see `xfelred.kernels.pair_errors`.
     """
     check_choice("normalization", normalization, ("none", "pairs", "variance"))
     check_choice("reduce", reduce, (None, "mean"))
@@ -149,39 +156,27 @@ def all_pairs(
 ) -> dict[str, xr.DataArray]:
     """Return the mean over pairs, counts and errors."""
     positions = found.positions
+    kinds = {"correlation": np.float64, "n_pairs": np.int64, "sem": np.float64}
+    dims: dict[str, Any] = {
+        "frame_dims": frame_dims(array), "kept": (RADIUS,), "results": kinds,
+        "new_dims": {LAG: array.sizes[PHI]},
+    }  # fmt: skip
+    if share_shots(positions):
+        shared = SharedPairs(lead, normalization, errors or "")
+        return reduce_pairs(shared, array, in_blocks(positions), **dims)
     order = np.lexsort((positions[:, 1], positions[:, 0]))
     group = np.zeros(len(positions), np.int64)
     if errors == "jackknife":
-        check_disjoint(positions)
         n_groups = min(len(positions), GROUPS)
         group = np.arange(len(positions)) * n_groups // len(positions)
     columns = np.concatenate([positions[order], group[:, None]], axis=1)
-    kinds = {"correlation": np.float64, "n_pairs": np.int64, "sem": np.float64}
-    return reduce_pairs(
-        PairCorrelation(lead, normalization, errors or ""),
-        array,
-        columns,
-        frame_dims=frame_dims(array),
-        kept=(RADIUS,),
-        results=kinds,
-        new_dims={LAG: array.sizes[PHI]},
-    )
-
-
-def check_disjoint(positions: NDArray[np.int64]) -> None:
-    """Raise ValueError if a shot is in several pairs."""
-    shared = np.unique(positions, return_counts=True)[1] > 1
-    if shared.any():
-        raise ValueError(
-            f"errors='jackknife' needs independent pairs, but {int(shared.sum())} shots"
-            " are in several; make them with pairs.disjoint or pairs.similar, or use"
-            " errors=None"
-        )
+    independent = PairCorrelation(lead, normalization, errors or "")
+    return reduce_pairs(independent, array, columns, **dims)
 
 
 @dataclass(frozen=True)
 class PairCorrelation:
-    """Mean correlation of differences, as a reduction over pairs.
+    """Mean correlation of differences, as a reduction over pairs of different shots.
 
     Attributes
     ----------

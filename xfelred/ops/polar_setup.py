@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
 from xfelred.geometry import Geometry, energy_to_wavelength
+from xfelred.geometry.energy import usual_energy
 from xfelred.geometry.plane import Plane, known_wavelength, plane_of, plane_of_geometry
 from xfelred.kernels import polar_grid
 from xfelred.names import (
@@ -172,16 +173,15 @@ def with_energy(plane: Plane, energy: Number | None) -> Plane:
         return replace(plane, wavelength=energy_to_wavelength(energy))
     if energy.attrs.get(UNITS, "eV") != "eV":
         raise ValueError(f"energy is in {energy.attrs[UNITS]}; wanted eV")
+    usual = usual_energy(energy)
     if plane.wavelength is not None:
         return plane
-    values = energy.values if energy.chunks is None else np.zeros(0)
-    if not (values > 0).any():
+    if usual is None:
         raise MissingConstantError(
             "rings refer to the photon energy of the geometry, which has none: give it"
             " energy= or wavelength="
         )
-    reference = float(np.median(values[values > 0]))
-    return replace(plane, wavelength=energy_to_wavelength(reference))
+    return replace(plane, wavelength=energy_to_wavelength(usual))
 
 
 def located_plane(da: xr.DataArray, geometry: Geometry | None) -> Plane | None:

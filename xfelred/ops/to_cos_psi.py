@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.geometry.plausible import WAVELENGTH, checked
 from xfelred.kernels import cos_psi as kernels
 from xfelred.lazy import map_frames
 from xfelred.names import COS_PSI, LAG, LONG_NAME, RADIUS, UNITS, Q
@@ -89,8 +90,7 @@ def cosines(result: xr.Dataset, wavelength: float) -> xr.DataArray:
             "the correlation has no coordinate 'q' on 'radius': make the polar map from"
             " located frames, or add it: result.assign_coords(q=('radius', q))"
         )
-    if not (np.isfinite(wavelength) and wavelength > 0):
-        raise ValueError(f"wavelength={wavelength}; wanted angstrom above 0")
+    wavelength = checked(wavelength, "wavelength", WAVELENGTH)
     q = result[Q].values.astype(np.float64)
     lead = result[LEAD_Q].values if LEAD_Q in result.coords else q[:, None]
     values = kernels.cos_psi(

@@ -263,7 +263,8 @@ def from_list(
     Parameters
     ----------
     members : sequence of (first, second), or DataArray (pair, member)
-        Train IDs; with four numbers (train, pulse, train, pulse).
+        Train IDs, or names of tags such as ``"tag_166762140"``; with four numbers
+        (train, pulse, train, pulse).
     coord : DataArray or array, optional
         Train IDs that exist, see `consecutive`. Pairs with any other are dropped and
         counted in the attribute ``n_dropped``, and so are pairs with a dark shot.
@@ -274,7 +275,7 @@ def from_list(
         If these are not pairs of whole numbers.
     """
     if isinstance(members, xr.DataArray) and members.dims == (PAIR, MEMBER):
-        ids, pulses = members.values, None
+        ids, pulses = whole_numbers(members.values), None
         if PULSE in members.coords:
             pulses = members.coords[PULSE].values
     else:
@@ -290,7 +291,6 @@ def from_list(
         four = values.shape[1] == 4
         ids, pulses = values[:, ::2] if four else values, None
         pulses = values[:, 1::2] if four else None
-    whole_numbers(ids.reshape(-1))
     pulse = None if pulses is None else pulses.reshape(-1)
     shots = Shots(ids.reshape(-1), pulse, np.zeros(ids.size, np.int64))
     kept: NDArray[np.bool_] = np.ones(len(ids), bool)

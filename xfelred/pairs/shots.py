@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.errors import ShotNameError, listing
+from xfelred.kernels.shot_names import shot_numbers
 from xfelred.names import (
     BEAM,
     FRAME,
@@ -155,9 +156,11 @@ def on_shots(values: xr.DataArray, coord: xr.DataArray) -> NDArray[Any]:
 
 
 def whole_numbers(ids: NDArray[Any]) -> NDArray[Any]:
-    """Return IDs; ValueError unless they are integers."""
+    """Return IDs; ValueError unless they are integers, or names such as ``tag_12``."""
+    if ids.dtype.kind in "SUO":
+        return shot_numbers(ids)
     if ids.dtype.kind not in "iu" and len(ids):
-        raise ValueError(
+        raise ShotNameError(
             f"train IDs must be integers, not {ids.dtype}: pass the coordinate `train`"
         )
     return ids

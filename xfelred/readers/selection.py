@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import listing
+from xfelred.kernels.shot_names import shot_numbers
 from xfelred.names import TRAIN
 from xfelred.shots import as_labelled, check_overlap
 
@@ -72,17 +73,21 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
     needed : uint64 or int64 (m,), optional
         Those of which a labelled selection is expected to know, by default all.
 
+    Names such as ``"tag_12"`` are IDs, with or without ``by_id``.
+
     Raises
     ------
     IndexError
         If a position is out of range.
+    ShotNameError
+        If an ID is no integer, and no name of a shot.
     ValueError
         If a boolean array has another length.
     InconsistentDataError
         If a labelled selection knows none of the trains.
     """
-    if isinstance(selection, ById):
-        return select_ids(train_ids, selection.value)
+    if isinstance(selection, ById) or has_names(selection):
+        return select_ids(train_ids, getattr(selection, "value", selection))
     if isinstance(selection, ByIndex):
         selection = selection.value
     if isinstance(selection, (xr.DataArray, pd.Series)):
@@ -110,6 +115,15 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
         )
     at = [checked_position(int(i), len(train_ids)) for i in positions]
     return train_ids[np.unique(at)]
+
+
+def has_names(selection: Any) -> bool:
+    """Tell whether trains are named by text, such as ``"tag_12"``."""
+    if isinstance(selection, slice):
+        selection = [v for v in (selection.start, selection.stop) if v is not None]
+    if isinstance(selection, (list, tuple, np.ndarray)):
+        return any(isinstance(v, (str, bytes)) for v in selection)
+    return isinstance(selection, (str, bytes))
 
 
 def checked_position(i: int, n: int) -> int:
@@ -147,13 +161,15 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
     if isinstance(value, slice):
         if value.step not in (None, 1):
             raise ValueError(f"by_id takes no step, got {value.step}")
-        low = 0 if value.start is None else int(value.start)
+        low = 0 if value.start is None else int(shot_numbers(value.start))
         at = train_ids >= np.uint64(max(low, 0))
         if value.stop is not None:
-            at &= train_ids < np.uint64(max(int(value.stop), 0))
+            at &= train_ids < np.uint64(max(int(shot_numbers(value.stop)), 0))
         found = train_ids[at]
     else:
-        wanted = np.atleast_1d(np.asarray(value))
+        wanted = np.atleast_1d(shot_numbers(value))
+        # Of one type: next to int64, uint64 would be compared as float64.
+        wanted = wanted[wanted >= 0].astype(train_ids.dtype)
         found = train_ids[np.isin(train_ids, wanted)]
     empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
     if not len(found) and len(train_ids) and not empty_request:
