@@ -27,14 +27,30 @@ N_EVENTS = "n_events"
 
 
 def read_piece(contents: Contents, piece: Piece) -> NDArray[Any]:
-    """Return the values of one step."""
+    """Return the values of one step; NaN for events that are not there."""
+    if piece.members:
+        return read_members(contents, piece)
     data = open_dataset(contents.path, piece.dataset)
-    values = data[()] if piece.at is None else data[piece.at]
-    return np.asarray(values)
+    values = np.asarray(data[()] if piece.at is None else data[piece.at])
+    return values[: piece.shape[0]] if piece.per_event else values
+
+
+def read_members(contents: Contents, piece: Piece) -> NDArray[Any]:
+    """Return the values of events that are datasets of their own."""
+    complete = len(piece.members) == piece.shape[0]
+    dtype = kind_of({0: piece}, complete)
+    out = np.zeros(piece.shape, dtype)
+    if dtype.kind == "f":
+        out[:] = np.nan
+    for number, name in piece.members:
+        out[number] = open_dataset(contents.path, name)[()]
+    return out
 
 
 def kind_of(pieces: Pieces, complete: bool) -> np.dtype[Any]:
     """Return the dtype of a series; floating where it has gaps."""
+    members = [p for p in pieces.values() if p.members]
+    complete = complete and all(len(p.members) == p.shape[0] for p in members)
     dtype = np.result_type(*(p.dtype.newbyteorder("=") for p in pieces.values()))
     if complete or dtype.kind not in "iub":
         return dtype
