@@ -140,7 +140,7 @@ def lcls(
     cls: type[Geometry],
     x: Values,
     y: Values,
-    z: Values,
+    z: Values | None = None,
     *,
     centre: Pair,
     distance: float,
@@ -151,9 +151,11 @@ def lcls(
     """Place psana pixel coordinates; lengths in m, angles in rad.
 
     `centre` is where the beam hits, in the detector's coordinates; the mean z of the
-    pixels lies at `distance`; `tilt` is (tx, ty).
+    pixels lies at `distance`; `tilt` is (tx, ty). Without z (Rayonix and other cameras)
+    the detector is a plane.
     """
-    positions, normal = tilted(stacked(x, y, z), centre, distance, tilt)
+    plane = 0.0 if z is None else z
+    positions, normal = tilted(stacked(x, y, plane), centre, distance, tilt)
     return cls(
         positions.shape[1:],
         positions=positions,

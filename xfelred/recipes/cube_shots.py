@@ -328,6 +328,11 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     return found
 
 
+def spellings(name: str) -> set[str]:
+    """Return a name, and that of the array it is a column of, in lower case."""
+    return {name.lower(), split_element(name)[0].lower()}
+
+
 def cuts_of(
     recipe: CubeRecipe, filter_name: str, ds: xr.Dataset, laser: bool | None
 ) -> tuple[Cut, ...]:
@@ -336,10 +341,7 @@ def cuts_of(
     cuts = parse_cuts(list(model.filters.get(filter_name, [])))
     if laser is False:
         dropped = LASER_ONLY | {model.laser_variable.lower()}
-        names = {c: c.name.lower() for c in cuts}
-        cuts = tuple(
-            c for c, n in names.items() if not {n, split_element(n)[0]} & dropped
-        )
+        cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
         cuts += parse_cuts([(n, 0.5, 1.5) for n in names if n in ds])

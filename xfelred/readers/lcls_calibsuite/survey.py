@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -145,7 +146,8 @@ def images_of_all_steps(
             continue
         n = data.shape[0] if data.ndim > IMAGE_AXES else 1
         numbers = sorted(steps) if len(steps) == n else list(range(n))
-        counts = np.atleast_1d(header.get(N_EVENTS, data.shape[data.ndim - IMAGE_AXES]))
+        told: Any = header.get(N_EVENTS, data.shape[data.ndim - IMAGE_AXES])
+        counts = np.atleast_1d(np.asarray(told))
         if len(counts) not in (1, n) or counts.dtype.kind not in "iu":
             raise InconsistentDataError(
                 f"{N_EVENTS} in {path} has {len(counts)} numbers of events, {data.name}"

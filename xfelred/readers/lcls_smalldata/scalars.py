@@ -60,7 +60,8 @@ def scalars(
         if missing == "nan":
             values = with_nan(values)
         if position:
-            values = values[(slice(None), *position)]
+            where: tuple[Any, ...] = (slice(None), *position)
+            values = values[where]
         found[name] = labelled(name, values)
     out = xr.Dataset(found, coords=event_coordinates(run, stream))
     return record(
@@ -221,7 +222,8 @@ def with_nan(values: NDArray[Any]) -> NDArray[Any]:
 
 def every_value(gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return True for events (event, ...) in which all values are gone."""
-    return gone.all(axis=tuple(range(1, gone.ndim)), keepdims=True)
+    flat = gone.reshape(len(gone), -1).all(axis=1)
+    return flat.reshape(-1, *(1,) * (gone.ndim - 1))
 
 
 def without_absent(
