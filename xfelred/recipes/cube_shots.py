@@ -340,7 +340,9 @@ def cuts_of(
     model = recipe.model
     cuts = parse_cuts(list(model.filters.get(filter_name, [])))
     if laser is False:
-        dropped = LASER_ONLY | {model.laser_variable.lower()}
+        dropped = LASER_ONLY | {
+            model.laser_variable.lower(), model.delay.correction.lower()
+        }  # fmt: skip
         cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]

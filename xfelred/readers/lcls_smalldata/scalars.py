@@ -20,7 +20,7 @@ from xfelred.errors import (
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
-from xfelred.readers.lcls_smalldata.ids import MISSING, wrapped_code
+from xfelred.readers.lcls_smalldata.ids import MISSING, flat, wrapped_code
 from xfelred.readers.lcls_smalldata.units import units_of
 
 if TYPE_CHECKING:
@@ -242,8 +242,7 @@ def without_absent(
 
 def labelled(name: str, values: NDArray[Any]) -> xr.Variable:
     """Return values per event with names for their axes; one column is no axis."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
+    values = flat(values)
     extra = [f"{name}_dim{i}" for i in range(values.ndim - 1)]
     attrs = {UNITS: units_of(name), LONG_NAME: name.replace("/", " ")}
     return xr.Variable((TRAIN, *extra), values, attrs)
