@@ -333,7 +333,7 @@ def test_noise_comes_from_the_constants():
         ({}, {"common_mode": 7}, "512, 1024"),
         ({}, {"kind": "jungfrau_euxfel"}, "gain_index=run.frames"),
         ({}, {"gain_plane": xr.DataArray(1)}, "gain_plane is for agipd"),
-        ({}, {"gain_index": xr.DataArray(1.0)}, "DataArray of integers"),
+        ({}, {"gain_index": xr.DataArray(1.0)}, "must be integers"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_an_error(jungfrau, change, options, message):

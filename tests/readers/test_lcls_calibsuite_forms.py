@@ -201,3 +201,40 @@ def test_what_contradicts_itself(opened, name, shape, message):
 
     with pytest.raises(xf.InconsistentDataError, match=message):
         opened(fill)
+
+
+@pytest.mark.parametrize("place", ["frames", "detectorData", "detectorData/epixM"])
+def test_frames_of_nan_at_the_end_of_a_step_are_padding(opened, place):
+    data = padded(step_frames(), np.nan)
+    data[0, 1] = np.nan  # a lost frame in between is no padding
+
+    def fill(file):
+        file[place] = data
+        if place == "frames":
+            file["timestamp"] = padded([np.arange(n) for n in COUNTS], -1)
+
+    run = opened(fill)
+    np.testing.assert_array_equal(run.steps.n_events, COUNTS)
+    want = np.concatenate([d[:n] for d, n in zip(data, COUNTS, strict=True)])
+    np.testing.assert_array_equal(run.frames()[:, 0], want)
+    by_step = run.frames(layout="step")
+    np.testing.assert_array_equal(by_step, data)
+    if place == "frames":
+        got = run.scalars("timestamp").timestamp
+        np.testing.assert_array_equal(got, [0, 1, 2, 3, 0, 1, 0, 1, 2])
+
+
+def test_one_channel_of_a_secondary_detector(opened):
+    waves = [np.arange(n * 8).reshape(n, 8) for n in COUNTS]
+
+    def fill(file):
+        per_step("detectorData/step{}/epixM")(file)
+        for i, wave in enumerate(waves):
+            file[f"detectorData/step{i}/wave8"] = wave
+
+    run = opened(fill)
+    got = run.scalars(["wave8[3]"])["wave8[3]"]
+    np.testing.assert_array_equal(got, np.concatenate(waves)[:, 3])
+    for name in ("wave8[8]", "wave8[0,1]"):
+        with pytest.raises(xf.SourceNameError, match="shape \\(8,\\) per event"):
+            run.scalars(name)

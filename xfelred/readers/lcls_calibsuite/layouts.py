@@ -301,6 +301,7 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
         )
     n_steps, n_events = frames.shape[:2]
     numbers = flat_numbers(file, n_steps)
+    counts = real_events(frames)
     found: Found = {}
     for name, data in datasets(file):
         if name == STEP or data.ndim == 0:
@@ -312,11 +313,27 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
             )
         per_event = data.ndim > 1 and data.shape[1] == n_events
         for i, number in enumerate(numbers):
-            piece = Piece(
-                data.name, data.shape[1:], data.dtype, per_event, i, data.chunks
-            )
+            shape = (counts[i], *data.shape[2:]) if per_event else data.shape[1:]
+            piece = Piece(data.name, shape, data.dtype, per_event, i, data.chunks)
             add(found, name, number, piece)
     return found, numbers
+
+
+def real_events(frames: h5py.Dataset) -> list[int]:
+    """Return the events of every step of (step, event, module, row, column).
+
+    Steps with fewer events than others are padded with NaN; integers have no padding
+    that could be told from data.
+    """
+    n_steps, n_events = frames.shape[:2]
+    counts = [int(n_events)] * n_steps
+    if frames.dtype.kind != "f" or not frames.size:
+        return counts
+    last = frames[:, -1, 0, 0, 0]
+    for i in np.flatnonzero(np.isnan(last)).tolist():
+        while counts[i] and np.isnan(frames[i, counts[i] - 1]).all():
+            counts[i] -= 1
+    return counts
 
 
 def flat_numbers(file: h5py.File, n_steps: int) -> list[int]:

@@ -29,6 +29,7 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     is_group,
     nested_arrays,
     piece_of,
+    real_events,
     sources_of,
     step_number,
 )
@@ -146,7 +147,9 @@ def images_of_all_steps(
             continue
         n = data.shape[0] if data.ndim > IMAGE_AXES else 1
         numbers = sorted(steps) if len(steps) == n else list(range(n))
-        told: Any = header.get(N_EVENTS, data.shape[data.ndim - IMAGE_AXES])
+        told: Any = header.get(N_EVENTS)
+        if told is None:
+            told = real_events(data) if data.ndim > IMAGE_AXES else len(data)
         counts = np.atleast_1d(np.asarray(told))
         if len(counts) not in (1, n) or counts.dtype.kind not in "iu":
             raise InconsistentDataError(
