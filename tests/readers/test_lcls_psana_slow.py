@@ -95,3 +95,26 @@ def test_events_before_the_first_step_have_no_value_of_it():
     assert scalars.at_events(run, np.array(["a", "b"])).tolist() == ["", "a", "b"]
     whole = types.SimpleNamespace(step_numbers=lambda: np.array([1, 0, 1]))
     assert scalars.at_events(whole, np.array([7, 8])).dtype.kind == "i"
+
+
+def test_one_of_several_values_may_be_named(monkeypatch):
+    table = np.arange(15).reshape(5, 3)
+    monkeypatch.setattr(
+        scalars, "slow_values", lambda run, names, _: dict.fromkeys(names, table)
+    )
+    run = types.SimpleNamespace(
+        ids=IDS, run_id="r", scan_names=[], epics_names=["pair"], methods={},
+        shot_labels=dict,
+    )  # fmt: skip
+    found = scalars.scalars(run, ["epics/pair[2]"])
+    assert list(found) == ["epics/pair[2]"]
+    np.testing.assert_array_equal(found["epics/pair[2]"], table[:, 2])
+    assert list(scalars.scalars(run, ["epics/pair", "epics/pair[0]"])) == [
+        "epics/pair", "epics/pair[0]"
+    ]  # fmt: skip
+    for name, message in (
+        ("epics/pair[3]", "position 3"), ("epics/pair[0,0]", "position 0, 0"),
+        ("epics/pear[0]", "no value 'epics/pear"),
+    ):  # fmt: skip
+        with pytest.raises(PropertyNameError, match=message):
+            scalars.scalars(run, [name])

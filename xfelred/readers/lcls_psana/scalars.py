@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.errors import PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -42,7 +43,11 @@ def scalars(
     found: dict[str, NDArray[Any]] = {}
     epics: dict[str, str] = {}
     by_glob: set[str] = set()
-    for name in names:
+    elements = {n: split_element(n) for n in names if not known(run, n, slow)}
+    elements = {n: e for n, e in elements.items() if e[1] and known(run, e[0], slow)}
+    wanted = [n for n in names if n not in elements]
+    extra = {base for base, _ in elements.values()} - {*wanted}
+    for name in (*wanted, *sorted(extra)):
         matching = [name] if name in slow else [k for k in slow if fnmatchcase(k, name)]
         for key in matching:
             kind, variable = slow[key]
@@ -56,13 +61,38 @@ def scalars(
             found[name] = measured(run, Name.parse(name))
         elif not matching and missing_keys == "raise":
             raise unknown(run, name, [*slow])
-    found |= slow_values(run, epics, by_glob - {*names})
+    found |= slow_values(run, epics, by_glob - {*names, *extra})
+    found |= {n: element(n, found[base], at) for n, (base, at) in elements.items()}
+    found = {k: v for k, v in found.items() if k not in extra}
     out = xr.Dataset(
         {k: labelled(k, v) for k, v in found.items()},
         coords={TRAIN: run.ids, **run.shot_labels()},
     )
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "timestamp"}
     return record(out, "scalars", keys=list(found))
+
+
+def known(run: Run, name: str, slow: Collection[str]) -> bool:
+    """Return whether a name, or a glob, stands for something in the run."""
+    return is_method(run, name) or any(k == name or fnmatchcase(k, name) for k in slow)
+
+
+def element(name: str, values: NDArray[Any], at: tuple[int, ...]) -> NDArray[Any]:
+    """Return one of the values of every event.
+
+    Raises
+    ------
+    PropertyNameError
+        If there is no such position.
+    """
+    shape = values.shape[1:]
+    if len(at) != len(shape) or any(i >= n for i, n in zip(at, shape, strict=True)):
+        raise PropertyNameError(
+            f"{name!r} asks for position {listing(at)}, but there is {shape} per event"
+        )
+    where: tuple[Any, ...] = (slice(None), *at)
+    found: NDArray[Any] = values[where]
+    return found
 
 
 def unknown(run: Run, name: str, known: Sequence[str]) -> PropertyNameError:
