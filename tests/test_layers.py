@@ -22,6 +22,7 @@ LAYERS = [
             "lazy_names",
             "detector_names",
             "column_names",
+            "shot_names",
         }
     ],
     [{"kernels"}],

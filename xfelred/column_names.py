@@ -26,6 +26,17 @@ def split_element(name: str) -> tuple[str, tuple[int, ...]]:
     return found[1], tuple(int(n) for n in found[2].strip("[]").split(","))
 
 
+def in_result(name: str) -> str:
+    """Return a name as results have it, which must not be a path.
+
+    Examples
+    --------
+    >>> in_result("intg/archon")
+    'intg__archon'
+    """
+    return name.replace("/", "__")
+
+
 def in_file_name(name: str) -> str:
     """Return a name as part of a file name.
 
@@ -35,4 +46,4 @@ def in_file_name(name: str) -> str:
     'timing__eventcodes_272'
     """
     base, element = split_element(name)
-    return "_".join([base.replace("/", "__"), *map(str, element)])
+    return "_".join([in_result(base), *map(str, element)])

@@ -109,3 +109,18 @@ def test_cube_of_the_demo_shows_the_difference(made, tmp_path):
     sharp = np.abs(cube.delay.values[good]) > 0.3  # elsewhere it rises in the bin
     assert sharp.sum() > 6
     np.testing.assert_allclose(found[sharp], expected[sharp], atol=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:trains of .* differ in their pulses")
+def test_the_code_that_the_demo_shows_can_be_pasted(tmp_path, capsys):
+    assert run(["demo", str(tmp_path / "new"), *SMALL]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    code = [line.removeprefix(">>> ") for line in lines if line.startswith(">>> ")]
+    assert len(code) > 25
+    session = {}
+    for line in code:
+        exec(compile(line, line, "single"), session)
+    assert {"frames", "profiles", "found", "signal", "change"} <= {*session}
+    stored = xr.open_zarr(tmp_path / "new" / "mean_image.zarr")
+    np.testing.assert_array_equal(session["image"]["mean"], stored["mean"])

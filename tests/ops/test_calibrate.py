@@ -333,7 +333,7 @@ def test_noise_comes_from_the_constants():
         ({}, {"common_mode": 7}, "512, 1024"),
         ({}, {"kind": "jungfrau_euxfel"}, "gain_index=run.frames"),
         ({}, {"gain_plane": xr.DataArray(1)}, "gain_plane is for agipd"),
-        ({}, {"gain_index": xr.DataArray(1.0)}, "DataArray of integers"),
+        ({}, {"gain_index": xr.DataArray(1.0)}, "must be integers"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_an_error(jungfrau, change, options, message):
@@ -512,3 +512,25 @@ def test_maps_of_pixels_that_calibration_does_not_use_are_named():
     constants = xr.Dataset({"pedestal": level, "flat_field": level, "x": level})
     with pytest.warns(UserWarning, match=r"does not use flat_field of the constants"):
         ops.calibrate(da, constants, kind="camera")
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize(
+    "common_mode", [None, {"groups": "row", "segment": (6, 8), "min_pixels": 2}]
+)
+def test_raw_words_in_wider_integers_and_their_missing_code(
+    jungfrau, dtype, common_mode
+):
+    da, constants = jungfrau
+    options = {"kind": "jungfrau", "common_mode": common_mode}
+    bad = np.zeros(da.shape, bool)
+    bad[0, 1], bad[2, :, 0, 3, 4] = True, True
+    masked = xr.DataArray(bad, dims=da.dims, coords={"module": da.module})
+    constants = constants.drop_vars("bad_pixels")
+    want = ops.calibrate(da, constants, bad_pixels=masked, **options).values
+    wide = da.astype(dtype)
+    wide.values[bad] = np.array(-99999).astype(dtype)
+    for chunks in ({}, {"train": 2}):
+        got = ops.calibrate(wide.chunk(chunks), constants, **options)
+        np.testing.assert_array_equal(got.values, want)
+    assert np.isnan(got.values[bad]).all()

@@ -66,7 +66,7 @@ def by_hand(source, laser=None):
     good = (ds["damage/jungfrau1M"] == 1).values
     if laser is not None:
         good &= ds["lightStatus/laser"].values == laser
-    frames = run.frames(bad_pixels="keep").values[:, 0].astype(float)
+    frames = run.frames().values[:, 0].astype(float)
     values = (xf.ops.delay(run), ds["ipm2/sum"], ds["ipm2/channels"])
     return *(v.values[good] for v in values), frames[good]
 

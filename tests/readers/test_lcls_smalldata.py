@@ -66,6 +66,7 @@ def test_events_are_sorted_and_keep_their_ids(truth):
     assert run.ids.dtype == np.uint64
     np.testing.assert_array_equal(run.ids, truth.ids)
     assert run.train_ids == truth.ids.tolist()
+    assert np.asarray(run.train_ids).dtype == run.frames().train.dtype == np.uint64
 
 
 def test_times_are_utc(truth):

@@ -347,3 +347,70 @@ def test_rows_are_picked_as_numpy_does(seed):
     )
     found = buffer if pick.take is None else buffer[pick.take]
     np.testing.assert_array_equal(found, values[row if seed % 2 else np.sort(row)])
+
+
+def parts(tmp_path, columns):
+    """Write parts of one run, each with the columns given for it."""
+    for i, part in enumerate(columns):
+        with h5py.File(tmp_path / f"rixtest01_Run0001_part{i}.h5", "w") as file:
+            ids = (1_100_000_000 << 32) + 2 * np.arange(4) + i
+            file["timestamp"] = ids.astype("u8")
+            for name, values in part.items():
+                file[name] = values
+    return sorted(str(p) for p in tmp_path.iterdir())
+
+
+def test_parts_with_other_types_are_promoted(tmp_path):
+    whole, half = np.arange(4, dtype="i4"), np.arange(4) + 0.5
+    frames = [
+        whole[:, None, None] * np.ones((3, 3), "i2"),
+        half[:, None, None] * np.ones((3, 3)),
+    ]
+    run = xf.open_run(parts(tmp_path, [
+        {"a/b": whole, "det/calib": frames[0].astype("i2")},
+        {"a/b": half, "det/calib": frames[1].astype("f4")},
+    ]))  # fmt: skip
+    want = np.stack([whole, half], axis=1).ravel()
+    np.testing.assert_array_equal(run.scalars("a/b")["a/b"], want)
+    got = run.frames("det")
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got[:, 0, 0, 0, 0], want)
+
+
+@pytest.mark.parametrize(
+    "kinds", [("i8", "f8"), ("u8", "i8"), ("f4", "S3")], ids=lambda k: "-".join(k)
+)
+def test_parts_whose_types_do_not_go_together_name_both_files(tmp_path, kinds):
+    columns = [{"a/b": np.arange(4).astype(k)} for k in kinds]
+    with pytest.raises(xf.InconsistentDataError, match=r"part0\.h5.*part1\.h5"):
+        xf.open_run(parts(tmp_path, columns)).scalars("a/b")
+
+
+def test_tables_of_one_column_in_every_place(tmp_path):
+    path = tmp_path / "xpptest01_Run0001.h5"
+    n = np.arange(5)
+    with h5py.File(path, "w") as file:
+        file["event_time"] = ((1_600_000_000 << 32) + n)[:, None]
+        file["fiducials"] = (n * 3)[:, None]
+        file["lightStatus/laser"] = (n % 2)[:, None]
+        file["scan/x"] = (n // 2 * 1.0)[:, None]
+        file["damage/det"] = np.array([1, 1, 0, -99999, 1])[:, None]
+        file["det/calib"] = np.ones((5, 2, 3)) * n[:, None, None]
+        file["det/var_d_len"] = np.array([0, 2, 0, 1, 0])[:, None]
+        file["det/var_d/data"] = np.arange(3.0)
+    run = xf.open_run(path)
+    assert len(run.ids) == 5
+    frames = run.frames("det")
+    np.testing.assert_array_equal(frames.available[:, 0], [1, 1, 0, 0, 1])
+    np.testing.assert_array_equal(frames.fiducials, n * 3)
+    np.testing.assert_array_equal(run.table("det/var_d").train, run.ids[[1, 1, 3]])
+    recipe = {
+        "schema_version": 1, "kind": "cube", "laser": "split",
+        "bins": {"scan/x": {"unique": True}}, "detectors": {"det": {}},
+        "variables": ["scan/x"], "filters": {"f": ["lightStatus/laser >= 0"]},
+    }  # fmt: skip
+    cube = xf.make_cube(run, recipe)
+    np.testing.assert_array_equal(cube.det_shots, [[1, 0, 0], [1, 0, 1]])
+    np.testing.assert_array_equal(
+        cube.det_mean.sel(laser_on=False)[:, 0, 0, 0], [0, np.nan, 4]
+    )

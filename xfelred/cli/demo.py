@@ -136,6 +136,8 @@ def simulate(
 def open_frames(directory: Path) -> xr.DataArray:
     """Open the run and show it, and its frames."""
     run = xf.open_run(directory)
+    say("import xarray as xr, xfelred as xf")
+    say("from xfelred import geometry, ops, pairs")
     say(f"run = xf.open_run({os.fspath(directory)!r})")
     say("run", repr(run))
     frames: xr.DataArray = run.frames()
@@ -173,14 +175,14 @@ def write_products(frames: xr.DataArray, places: Places) -> xr.Dataset:
     """Reduce the run in two ways, each in one pass; return the profiles."""
     image = ops.statistics(frames, dim=(TRAIN, PULSE))
     say("image = ops.statistics(frames, dim=('train', 'pulse'))")
-    say(f"xf.write(image, {os.fspath(places.image)!r})")
+    say(f"xf.write(image, {os.fspath(places.image)!r}, overwrite=True)")
     with progress(f"writing {places.image.name}"):
         xf.write(image, places.image, overwrite=True)
     profiles = ops.integrate_azimuthally(frames, N_BINS)
     say(f"profiles = ops.integrate_azimuthally(frames, {N_BINS}).compute()")
     with progress("integrating every frame"):
         profiles = profiles.compute()
-    say(f"xf.write(profiles, {os.fspath(places.profiles)!r})")
+    say(f"xf.write(profiles, {os.fspath(places.profiles)!r}, overwrite=True)")
     xf.write(profiles, places.profiles, overwrite=True)
     return profiles
 

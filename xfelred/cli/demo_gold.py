@@ -39,7 +39,10 @@ def gold_demo(directory: Path, n_shots: int, seed: int) -> list[Path]:
     mean, ring, detector = find_ring(run, frames)
     polar, couples, found = correlate(frames, ring, detector)
     product, figure = directory / "gold.h5", directory / "gold.png"
-    say(f"xf.write_polar({os.fspath(product)!r}, polar, ring=ring, ...)")
+    say(
+        f"xf.write_polar({os.fspath(product)!r}, polar, ring=ring, geometry=detector,"
+        " pairs=couples, correlation=found, overwrite=True)"
+    )
     with progress(f"writing {product.name}"):
         xf.write_polar(
             product, polar, ring=ring, geometry=detector, pairs=couples,

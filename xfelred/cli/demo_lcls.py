@@ -122,8 +122,12 @@ def cube_of(
     change = ops.subtract(
         cube.sel({LASER_ON: True}, drop=True), cube.sel({LASER_ON: False}, drop=True)
     )
+    say(f"cube = xr.open_zarr({os.fspath(stored)!r}).load()")
     say("cube = ops.normalize(cube, by='ipm2__sum')")
-    say("change = ops.subtract(cube.sel(laser_on=True), cube.sel(laser_on=False))")
+    say(
+        "change = ops.subtract(cube.sel(laser_on=True, drop=True),"
+        " cube.sel(laser_on=False, drop=True))"
+    )
     figure = directory / "difference.png"
     draw_difference(change, panels, figure)
     return [*made.paths, figure]

@@ -127,7 +127,7 @@ def lcls(
     cls: type[Geometry],
     x: Values,
     y: Values,
-    z: Values,
+    z: Values | None = None,
     *,
     centre: Pair,
     distance: float,
@@ -138,9 +138,10 @@ def lcls(
     """Place psana pixel coordinates; lengths in m, angles in rad.
 
     `centre` is where the beam hits, in the detector's coordinates; the mean z of the
-    pixels lies at `distance`; `tilt` is (tx, ty).
+    pixels lies at `distance`; `tilt` is (tx, ty). Without z (Rayonix and other cameras)
+    the detector is a plane.
     """
-    given = stacked(x, y, z)
+    given = stacked(x, y, 0.0 if z is None else z)
     distance = checked(distance, "distance", DISTANCE)
     check_places(given, distance, centre=max(map(abs, centre)))
     for angle in tilt:

@@ -14,6 +14,7 @@ from xfelred.errors import GeometryMismatchError, listing
 from xfelred.geometry.angles import Angles, angles_of
 from xfelred.geometry.core import Geometry, size
 from xfelred.geometry.corners import GEOMETRY, corner_angles, recalled, remember
+from xfelred.geometry.given import as_geometry
 from xfelred.names import (
     FAST,
     LONG_NAME,
@@ -73,6 +74,7 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     MissingConstantError
         If the geometry does not know the distance from the sample.
     """
+    geometry = as_geometry(geometry, placed=True)
     fitted = fit(da, geometry)
     index, dims = pixel_index(da, fitted)
     angles = angles_of(fitted)

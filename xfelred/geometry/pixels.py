@@ -31,13 +31,26 @@ def numbers_of(values: Any) -> tuple[int, ...] | None:
 
 
 def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
-    """Return positions as one array (3, module, slow, fast)."""
+    """Return positions as one array (3, module, slow, fast).
+
+    Raises
+    ------
+    GeometryMismatchError
+        If one is no numbers, is NaN everywhere, or they do not fit each other.
+    """
     arrays = []
-    for values in (x, y, z):
+    for name, values in (("x", x), ("y", y), ("z", z)):
+        check_positions(name, values)
         if isinstance(values, xr.DataArray):
             values = values.transpose(*(d for d in PIXEL_DIMS if d in values.dims))
         arrays.append(np.asarray(values))
-    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        shapes = ", ".join(str(a.shape) for a in arrays)
+        raise GeometryMismatchError(
+            f"x, y and z have shapes {shapes}, which do not fit each other"
+        ) from None
     if len(shape) not in (2, 3):
         raise GeometryMismatchError(
             f"positions have shape {shape}; wanted (slow, fast) or (module, slow, fast)"
@@ -46,6 +59,22 @@ def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
     return np.stack(
         [np.broadcast_to(a, shape).reshape((1, *shape)[-3:]) for a in arrays]
     ).astype(dtype)
+
+
+def check_positions(name: str, values: Any) -> None:
+    """Raise GeometryMismatchError unless there are positions along an axis."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        found = "None" if values is None else f"{type(values).__name__} {array.dtype}"
+        raise GeometryMismatchError(
+            f"{name} is {found}; wanted the positions of the pixels in metres"
+            f"{', or one number for all of them' if name == 'z' else ''}"
+        )
+    if array.size and not np.isfinite(array).any():
+        raise GeometryMismatchError(
+            f"{name} has no finite position among {array.size}; where the pixels are is"
+            " not known"
+        )
 
 
 def tilted(

@@ -27,6 +27,7 @@ from xfelred.kernels.calibration_table import flat_table
 from xfelred.kernels.common_mode import Frame, Stage, one_of
 
 TOGETHER = 8  # frames that a common mode takes from one pass to the next
+WORD = 0xFFFF  # the largest raw word
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,9 @@ def calibrate(
     out = np.empty((*lead, *shape), np.float32)
     if not out.size:
         return out
+    strange = no_words(raw, calibration)
+    if strange is not None:
+        given["bad_pixels"] = strange | (given.get("bad_pixels", np.uint8(0)) != 0)
     numbers = as_numbers(raw, calibration.rule).reshape(-1)
     mode, gain, gain_step = gain_array(numbers, given, calibration, shape)
     table, lines, sizes, steps = flat_table(given["table"], shape)
@@ -150,7 +154,23 @@ def calibrate(
         for name in given:
             if name.startswith("missing"):
                 out[np.broadcast_to(given[name] != 0, out.shape)] = np.nan
+    if strange is not None:
+        out[strange] = np.nan
     return out
+
+
+def no_words(raw: NDArray[Any], calibration: Calibration) -> NDArray[np.bool_] | None:
+    """Return which numbers cannot be raw words of 16 bits, None if all can.
+
+    Some writers store words in wider integers, in which a code such as -99999 stands
+    for a missing one; what is left of it in 16 bits would look like a signal.
+    """
+    wide = raw.dtype.kind in "iu" and raw.dtype.itemsize > 2
+    if not wide or not calibration.rule.adu_bits:
+        return None
+    signal = raw[..., 0, :, :] if calibration.planes == 2 else raw
+    out: NDArray[np.bool_] = (signal < 0) | (signal > WORD)
+    return out if out.any() else None
 
 
 def with_common_mode(

@@ -12,6 +12,7 @@ from dask.base import tokenize
 from xfelred.errors import GeometryMismatchError
 from xfelred.geometry import Geometry
 from xfelred.geometry.constructors import IMAGE_AXES, LABORATORY_AXES
+from xfelred.geometry.given import as_geometry
 from xfelred.geometry.grid import Grid, snapped
 from xfelred.geometry.locate import fit, pixel_index
 from xfelred.kernels import assemble as kernels
@@ -29,7 +30,10 @@ HOW_TO_SHOW = {
 
 
 def assemble(
-    da: xr.DataArray, geometry: Geometry, *, fill_value: float | None = None
+    da: xr.DataArray,
+    geometry: Geometry | xr.Dataset,
+    *,
+    fill_value: float | None = None,
 ) -> xr.DataArray:
     """Put every pixel in its place in an image, without interpolation.
 
@@ -37,8 +41,9 @@ def assemble(
     ----------
     da : DataArray (..., [module,] slow_scan, fast_scan)
         Frames, lazy or not; of some modules or all.
-    geometry : Geometry
-        Where the pixels are. The distance does not matter.
+    geometry : Geometry, or Dataset
+        Where the pixels are; the distance does not matter. Or constants with their
+        positions ``x`` and ``y`` (m), such as ``run.constants(detector)``.
     fill_value : float, optional
         In gaps and for absent modules: by default NaN, and 0 for integers.
 
@@ -54,7 +59,10 @@ def assemble(
     ------
     GeometryMismatchError
         If modules or pixels of the data are not in the geometry.
+    MissingConstantError
+        If constants do not tell where the pixels are.
     """
+    geometry = as_geometry(geometry, placed=False)
     fitted = fit(da, geometry)
     index, dims = pixel_index(da, fitted)
     grid = snapped(fitted)
@@ -81,7 +89,7 @@ def assemble(
 
 def unassemble(
     image: xr.DataArray,
-    geometry: Geometry,
+    geometry: Geometry | xr.Dataset,
     *,
     modules: Iterable[int] | None = None,
     fill_value: float | None = None,
@@ -92,7 +100,8 @@ def unassemble(
     ----------
     image : DataArray (..., y, x)
         Of the shape that `assemble` gives for `geometry`.
-    geometry : Geometry
+    geometry : Geometry, or Dataset
+        As for `assemble`.
     modules : iterable of int, optional
         Those wanted; by default all of the geometry.
     fill_value : float, optional
@@ -103,6 +112,7 @@ def unassemble(
     DataArray (..., module, slow_scan, fast_scan)
         Lazy, of the dtype of `image`.
     """
+    geometry = as_geometry(geometry, placed=False)
     grid = snapped(geometry)
     found = tuple(image.sizes.get(d, 0) for d in (Y, X))
     if found != grid.shape:

@@ -15,7 +15,7 @@ from xfelred.names import DATA_GAIN, GAIN, GAIN_RANGE
 from xfelred.ops.calibration_constants import CONFIG, NOISE, THRESHOLDS, TRBIT
 from xfelred.ops.calibration_kinds import DetectorKind
 from xfelred.ops.calibration_packing import USE
-from xfelred.ops.companions import matching
+from xfelred.ops.companions import labelled, matching
 from xfelred.ops.raw_words import has_words, raw_words
 
 
@@ -70,11 +70,9 @@ def checked_index(
     """Return gain ranges at the labels of the frames."""
     if rule.n_ranges == 1:
         raise ValueError(f"gain_index: {name} does not switch its gain; leave it out")
-    if not isinstance(gain_index, xr.DataArray) or not has_words(gain_index):
-        raise ValueError(
-            "gain_index must be a DataArray of integers, not"
-            f" {getattr(gain_index, 'dtype', type(gain_index).__name__)}"
-        )
+    gain_index = labelled(gain_index, da, "gain_index")
+    if not has_words(gain_index):
+        raise ValueError(f"gain_index must be integers, not {gain_index.dtype}")
     return matching(raw_words(gain_index)[0], da, "gain_index")
 
 

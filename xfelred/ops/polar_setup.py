@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
 from xfelred.geometry import Geometry, energy_to_wavelength
 from xfelred.geometry.energy import usual_energy
+from xfelred.geometry.given import as_geometry
 from xfelred.geometry.plane import Plane, known_wavelength, plane_of, plane_of_geometry
 from xfelred.kernels import polar_grid
 from xfelred.names import (
@@ -187,7 +188,7 @@ def with_energy(plane: Plane, energy: Number | None) -> Plane:
 def located_plane(da: xr.DataArray, geometry: Geometry | None) -> Plane | None:
     """Return the projected pixels if the geometry is given or on the array."""
     if geometry is not None:
-        return plane_of_geometry(da, geometry)
+        return plane_of_geometry(da, as_geometry(geometry, placed=True))
     on_pixels = TWO_THETA in da.coords and da[TWO_THETA].ndim
     return plane_of(da) if on_pixels else None
 

@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import ShotNameError, listing
-from xfelred.kernels.shot_names import shot_numbers
 from xfelred.names import (
     BEAM,
     FRAME,
@@ -26,6 +25,7 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import record
+from xfelred.shot_names import shot_numbers
 
 SHOT_DIMS = (TRAIN, PULSE, FRAME)
 

@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import listing
-from xfelred.kernels.shot_names import shot_numbers
 from xfelred.names import TRAIN
+from xfelred.shot_names import shot_numbers
 from xfelred.shots import as_labelled, check_overlap
 
 TrainIDs = NDArray[np.uint64]

@@ -32,8 +32,9 @@ class ShotRun(Planning):
 
     @property
     def train_ids(self: Any) -> list[int]:
-        """Sorted IDs of the shots."""
-        found: list[int] = self.ids.tolist()
+        """Sorted IDs of the shots; of LCLS numpy's uint64, as their frames have."""
+        unsigned = self.ids.dtype.kind == "u"
+        found: list[int] = list(self.ids) if unsigned else self.ids.tolist()
         return found
 
     def __getitem__(self: Any, item: Any) -> Any:

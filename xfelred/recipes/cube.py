@@ -12,7 +12,7 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred import ops as ops
-from xfelred.column_names import in_file_name
+from xfelred.column_names import in_file_name, in_result
 from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
 from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
 from xfelred.ops.bin_labels import Labels, bin_labels
@@ -141,17 +141,18 @@ class CubePlan:
             filter=self.shots.filter_name, compat=self.compat,
         )  # fmt: skip
 
-    def finished_detector(self, name: str, binned: xr.Dataset) -> xr.Dataset:
+    def finished_detector(self, detector: str, binned: xr.Dataset) -> xr.Dataset:
         """Return what a cube holds of one detector."""
-        spec = self.recipe.model.detectors[name]
-        constants = constants_of(self.run, name)
+        spec = self.recipe.model.detectors[detector]
+        constants = constants_of(self.run, detector)
+        name = in_result(detector)
         out: dict[str, xr.DataArray] = {}
         for step in spec.det_proc:
+            key = f"detectors.{detector}.det_proc"
             source = binned[f"{name}_{step.on}"]
             try:
                 out |= processed(source, f"{name}_{step.name}", step, constants)
             except (XfelredError, ValueError) as error:
-                key = f"detectors.{name}.det_proc"
                 raise self.recipe.error(key, str(error)) from error
         count = binned[f"{name}_count"]
         pixels = [d for d in count.dims if d not in binned["n_shots"].dims]

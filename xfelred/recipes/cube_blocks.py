@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import in_result
 from xfelred.kernels.memory import page_backed
 from xfelred.kernels.moments import sum_dtype, whole_sums
 from xfelred.lazy import reduce_frames
@@ -307,7 +308,12 @@ def binned_dataset(detector: DetectorShots, sums: BinSums | None) -> xr.Dataset:
     named = {str(k): c.variable for k, c in coords if set(c.dims) <= kept}
     found = {k: v.assign_coords(named) for k, v in found.items()}
     out = quantities_of(
-        detector.name, detector.array, found, frames, detector.labels, detector.options
+        in_result(detector.name),
+        detector.array,
+        found,
+        frames,
+        detector.labels,
+        detector.options,
     )
     result = xr.Dataset(out, coords=detector.labels.coords())
     inside = detector.labels.flat[detector.labels.flat >= 0].ravel()

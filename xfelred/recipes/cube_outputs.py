@@ -81,12 +81,13 @@ def azimuthal(
     from one step below the smallest q of good pixels to one above the largest; sectors
     are of the azimuth pi/2 - phi, the first one centred on its smallest value.
     """
-    if not set(POSITIONS) <= set(constants):
+    x, y, z = (constants.get(k) for k in POSITIONS)
+    if x is None or y is None:
         raise MissingConstantError(
-            "det_proc azimuthal: the run does not tell where the pixels are (x, y, z)"
+            "det_proc azimuthal: the run does not tell where the pixels are (x, y)"
         )
     geometry = Geometry.lcls(
-        *(constants[k] for k in POSITIONS), centre=spec.centre, tilt=spec.tilt,
+        x, y, z, centre=spec.centre, tilt=spec.tilt,
         distance=spec.distance, energy=spec.energy,
     )  # fmt: skip
     located = locate(frames, geometry)

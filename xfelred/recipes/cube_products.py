@@ -8,14 +8,15 @@ from pathlib import Path
 
 import xarray as xr
 
-from xfelred.names import LASER_ON
+from xfelred.column_names import in_result
+from xfelred.names import LASER_ON, LONG_NAME, UNITS
 from xfelred.products.atomic import publish
 from xfelred.products.write import write
 from xfelred.recipes.cube import CubePlan
 from xfelred.recipes.cube_detectors import constants_of
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.lcls_cube import lcls_names, write_lcls_file
-from xfelred.recipes.report import report
+from xfelred.recipes.report import mean_over_bins, report
 
 ENDINGS = {"zarr": ".zarr", "h5": ".h5", "netcdf": ".nc"}
 LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
@@ -31,7 +32,7 @@ def product_names(plan: CubePlan) -> list[str]:
         elif kind == "lcls_h5":
             out += lcls_names(plan).values()
         else:
-            out += tiff_names(plan).values()
+            out += [file for _, _, file in tiff_names(plan)]
     return [*out, f"{plan.name}.html"] if plan.recipe.model.output.report else out
 
 
@@ -40,15 +41,17 @@ def product_paths(plan: CubePlan, out: Path) -> list[Path]:
     return [out / name for name in product_names(plan)]
 
 
-def tiff_names(plan: CubePlan) -> dict[str, str]:
-    """Return the name of the image of every detector."""
+def tiff_names(plan: CubePlan) -> list[tuple[str, str, str]]:
+    """Return (detector, laser state, file) of every image; one for each state."""
     found = LAST_NUMBER.search(plan.run.run_id)
     number = int(found[0]) if found else 0
     chosen = plan.shots.filter_name
-    return {
-        name: f"Run_{number}_{name.replace('/', '__')}_filter_{chosen}.tiff"
+    split = plan.recipe.model.laser == "split"
+    return [
+        (name, state, f"Run_{number}_{in_result(name)}{part}_filter_{chosen}.tiff")
         for name in plan.frames
-    }
+        for state, part in ([("on", "_on"), ("off", "_off")] if split else [("", "")])
+    ]
 
 
 def write_products(
@@ -97,18 +100,33 @@ def written(
             write_lcls_file(plan, binned, state, path)
             yield path
     else:
-        for detector, name in tiff_names(plan).items():
-            image = mean_image(plan, detector, binned[detector])
+        for detector, state, name in tiff_names(plan):
+            image = mean_image(plan, detector, binned[detector], state)
             yield write(image, work / name, overwrite=True)
 
 
-def mean_image(plan: CubePlan, name: str, binned: xr.Dataset) -> xr.DataArray:
-    """Return the mean over all bins of the mean images of a detector."""
-    total, count = binned[f"{name}_sum"], binned[f"{name}_count"]
-    means = total / count.where(count > 0)
-    bins = [d for d in means.dims if d in binned["n_shots"].dims or d == LASER_ON]
-    image = means.mean(bins, skipna=True).rename(name)
-    image.attrs = {k: v for k, v in total.attrs.items() if k == "units"}
+def mean_image(
+    plan: CubePlan, name: str, binned: xr.Dataset, state: str
+) -> xr.DataArray:
+    """Return the mean image of the shots of all bins in one laser state.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one state, and none is named.
+    """
+    image = mean_over_bins(binned, name)
+    if image is None:
+        raise ValueError(f"no sums of {name} to make an image of")
+    if state:
+        # Before frames are finished, states have no labels: the first one is "on".
+        image = image.isel({LASER_ON: int(state == "off")}, drop=True)
+    if LASER_ON in image.dims:
+        raise ValueError(f"an image of {name} would mix shots with and without laser")
+    attrs = {k: v for k, v in image.attrs.items() if k == UNITS}
     if plan.recipe.model.detectors[name].image:
-        image = assembled(image, constants_of(plan.run, name)).rename(name)
-    return image.assign_attrs(long_name=f"mean over all bins of {name}")
+        image = assembled(image, constants_of(plan.run, name))
+    text = f"mean of the shots of all bins of {name}"
+    text += f", laser {state}" if state else ""
+    image.attrs = {**attrs, LONG_NAME: text}
+    return image.rename(in_result(name))

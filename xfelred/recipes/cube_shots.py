@@ -30,6 +30,7 @@ LASER_ONLY = frozenset({
 })  # fmt: skip
 STATES = {"split": (True, False), "on": (True,), "off": (False,), "all": ()}
 HALF = (-0.5, 0.5)
+EVENTS, STREAM = "event", "stream"
 NOMINAL = "nominal delay"
 AT_NOMINAL = "n_off_at_nominal_delay"
 
@@ -205,6 +206,10 @@ def needed_scalars(run: Any, recipe: CubeRecipe, filter_name: str) -> xr.Dataset
     parts = [one_scalar(run, recipe, name, key) for name, key in wanted.items()]
     parts += [p for d in model.detectors for p in damage_of(run, recipe, d)]
     ds = joined(run, parts)
+    axes = {spec.variable or axis for axis, spec in model.bins.items()}
+    slow = {p.attrs[STREAM] for p in parts if STREAM in p.attrs and axes & {*p}}
+    for stream in slow:  # its readouts are the shots
+        ds = ds.isel({TRAIN: np.isin(ds[TRAIN].values, run.stream_ids(stream))})
     return ds if delay_key is None else with_delay(run, recipe, ds)
 
 
@@ -212,7 +217,8 @@ def with_delay(run: Any, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
     """Return values with the delay, and the nominal one where shots go by it.
 
     The time tool sees nothing without the laser: shots without it have the delay of the
-    others, which is the nominal one where the time tool has no value.
+    others, which is the nominal one where the time tool has no value. (smalldata_tools
+    loses them.)
     """
     model = recipe.model
     options = model.delay.model_dump()
@@ -226,11 +232,11 @@ def with_delay(run: Any, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
         return ds
     if any(s.unique for s in model.bins.values()):
         ds[NOMINAL] = nominal
-    if model.laser in ("split", "off"):
-        mended = (
-            (laser_values(recipe, ds) == 0) & corrected.isnull() & nominal.notnull()
-        )
-        ds[DELAY] = xr.where(mended, nominal, ds[DELAY]).transpose(*corrected.dims)
+    if model.laser in ("split", "off") and not model.output.compat:
+        off = laser_values(recipe, ds) == 0
+        mended = off & corrected.isnull() & nominal.notnull()
+        filled = corrected.where(~mended, nominal)
+        ds[DELAY] = filled.transpose(*corrected.dims)
         n = int(mended.sum())
         ds[DELAY].attrs = {**corrected.attrs, AT_NOMINAL: n}
     return ds
@@ -240,7 +246,7 @@ def one_scalar(run: Any, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
     """Return one value; ConfigError with the key of the recipe if it is not there."""
     base, position = split_element(name)
     try:
-        found: xr.Dataset = run.scalars([base])
+        found = read_scalar(run, base)
         if position and base in found:
             found = found[[]].assign({name: shot_value(found, name)})
     except (XfelredError, KeyError, ValueError) as error:
@@ -252,6 +258,28 @@ def one_scalar(run: Any, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
             key, f"{name!r} is no single value of {run.run_id}, but {listing(found)}"
         )
     return found[[known]].rename({known: name} if known != name else {})
+
+
+def read_scalar(run: Any, name: str) -> xr.Dataset:
+    """Return values by name, of shots or else of the readouts of slow detectors.
+
+    The latter have ``attrs["stream"]``; their names may begin with it or not.
+    """
+    reasons: list[Exception] = []
+    streams = [s for s in getattr(run, "streams", ()) if s != EVENTS]
+    for stream in (None, *streams):
+        own = name if stream is None else name.removeprefix(f"{stream}/")
+        options = {} if stream is None else {"stream": stream}
+        try:
+            found: xr.Dataset = run.scalars([own], **options)
+        except (XfelredError, KeyError, ValueError) as reason:
+            reasons.append(reason)
+            continue
+        if stream is not None:
+            found = found.rename({own: name} if own != name else {})
+            found.attrs[STREAM] = stream
+        return found
+    raise reasons[0]
 
 
 def damage_of(run: Any, recipe: CubeRecipe, detector: str) -> list[xr.Dataset]:
@@ -300,6 +328,11 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     return found
 
 
+def spellings(name: str) -> set[str]:
+    """Return a name, and that of the array it is a column of, in lower case."""
+    return {name.lower(), split_element(name)[0].lower()}
+
+
 def cuts_of(
     recipe: CubeRecipe, filter_name: str, ds: xr.Dataset, laser: bool | None
 ) -> tuple[Cut, ...]:
@@ -307,11 +340,10 @@ def cuts_of(
     model = recipe.model
     cuts = parse_cuts(list(model.filters.get(filter_name, [])))
     if laser is False:
-        dropped = LASER_ONLY | {model.laser_variable.lower()}
-        names = {c: c.name.lower() for c in cuts}
-        cuts = tuple(
-            c for c, n in names.items() if not {n, split_element(n)[0]} & dropped
-        )
+        dropped = LASER_ONLY | {
+            model.laser_variable.lower(), model.delay.correction.lower()
+        }  # fmt: skip
+        cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
         cuts += parse_cuts([(n, 0.5, 1.5) for n in names if n in ds])

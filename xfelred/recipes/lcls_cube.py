@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred import ops
-from xfelred.column_names import in_file_name
+from xfelred.column_names import in_file_name, in_result
 from xfelred.names import GAIN_RANGE, LASER_ON
 from xfelred.ops.bin_labels import Axis
 from xfelred.ops.cuts import Cut, parse_cuts
@@ -65,7 +65,7 @@ def write_lcls_file(
     constants = {}
     for name, ds in binned.items():
         arrays |= detector_arrays(plan, name, of_state(ds, state), state)
-        constants[name] = configuration(plan, name)
+        constants[in_result(name)] = configuration(plan, name)
     write_lcls_cube(
         path,
         arrays,
@@ -153,10 +153,12 @@ def detector_arrays(
     """Return sums, counts and what was made of the sums of a detector."""
     spec = plan.recipe.model.detectors[name]
     finished = plan.finished_detector(name, ds)
+    constants = constants_of(plan.run, name) if spec.image else xr.Dataset()
+    name = in_result(name)
     shots = finished[f"{name}_shots"].fillna(0).astype(np.int64)
     total = ds[f"{name}_sum"].astype(np.float64).where(shots > 0)
     if spec.image:
-        total = assembled(total, constants_of(plan.run, name))
+        total = assembled(total, constants)
     out = {
         f"{name}_data": with_outlier_bins(plan, total, np.nan).data,
         f"{name}_nEntries": with_outlier_bins(plan, shots, 0).data,

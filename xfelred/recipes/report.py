@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import in_result
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
@@ -152,8 +153,11 @@ def mean_over_bins(cube: xr.Dataset, name: str) -> xr.DataArray | None:
 
     Bins with a pixel that is NaN do not count for that pixel.
     """
+    name = in_result(name)
     dims = [d for d in cube["n_shots"].dims if d != LASER_ON]
-    weights = cube.get(f"{name}_count", cube[f"{name}_shots"])
+    weights = cube.get(f"{name}_count")
+    if weights is None:
+        weights = cube[f"{name}_shots"]
     if f"{name}_sum" in cube:
         value = cube[f"{name}_sum"]
         total = value

@@ -31,6 +31,9 @@ class Piece:
         Position along a first axis of steps, None if there is no such axis.
     chunks : tuple of int or None
         Of the dataset.
+    members : tuple of (int, str)
+        Number and dataset of every event, where these are datasets of their own in the
+        group `dataset`.
     """
 
     dataset: str
@@ -39,6 +42,7 @@ class Piece:
     per_event: bool
     at: int | None = None
     chunks: tuple[int, ...] | None = None
+    members: tuple[tuple[int, str], ...] = ()
 
     @property
     def entry(self) -> tuple[int, ...]:

@@ -8,9 +8,19 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 from dask.utils import parse_bytes
+from numpy.typing import NDArray
 
-from xfelred.lazy import Patterns, ReadPlan, Source, View, block_chunks, planned
-from xfelred.lazy.indexing import as_slice
+from xfelred.errors import InconsistentDataError
+from xfelred.lazy import (
+    Patterns,
+    ReadPlan,
+    Rows,
+    Source,
+    View,
+    block_chunks,
+    planned,
+)
+from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.names import (
     DATA_KIND,
     EVENT,
@@ -27,7 +37,7 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.entry import entry_window
-from xfelred.readers.hdf5 import read_cells, read_rows
+from xfelred.readers.hdf5 import open_dataset, read_cells, read_rows
 from xfelred.readers.lcls_calibsuite.events import events_of
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS, value_attrs
 from xfelred.readers.request import FramesRequest
@@ -50,9 +60,12 @@ def images_of(run: Run, name: str) -> ShotImages:
     events = events_of(contents, run.ids)
     # A step without frames has no dataset, but no events either.
     places = {step: i for i, step in enumerate(pieces)}
-    if contents.flat:
+    in_steps = first.at is not None
+    if any(p.members for p in pieces.values()):
+        return images_of_events(run, name)
+    if in_steps:
         # Rows of a flat file are steps; the events inside count as rows of their own.
-        n = first.shape[0]
+        n = open_dataset(contents.path, first.dataset).shape[1]
         at = np.array([pieces[s].at for s in contents.steps.tolist()], np.int64)
         targets: tuple[tuple[str, str], ...] = ((contents.path, first.dataset),)
         target = np.zeros(len(run.ids), np.int32)
@@ -65,7 +78,7 @@ def images_of(run: Run, name: str) -> ShotImages:
         target, row = number[events.position], events.event
     chunks = {p.chunks for p in pieces.values() if p.shape[0]}
     chunk = next(iter(chunks)) if len(chunks) == 1 else None
-    if chunk is not None and contents.flat:
+    if chunk is not None and in_steps:
         chunk = chunk[1:]
     return ShotImages(
         name=name,
@@ -78,8 +91,52 @@ def images_of(run: Run, name: str) -> ShotImages:
         modules=tuple(range(first.entry[0])),
         token=tokenize(contents.path, contents.identity),
         chunk=chunk or (),
-        reader=read_cells if contents.flat else read_rows,
+        reader=read_cells if in_steps else read_rows,
     )
+
+
+def images_of_events(run: Run, name: str) -> ShotImages:
+    """Return where the images are if each one is a dataset of its own."""
+    contents = run.contents
+    pieces = contents.detectors[name]
+    first = next(iter(pieces.values()))
+    events = events_of(contents, run.ids)
+    datasets = {
+        (step, number): dataset
+        for step, piece in pieces.items()
+        for number, dataset in piece.members
+    }
+    place = {key: i for i, key in enumerate(datasets)}
+    pairs = zip(events.step.tolist(), events.event.tolist(), strict=True)
+    target = np.array([place.get(pair, -1) for pair in pairs], np.int32)
+    return ShotImages(
+        name=name,
+        ids=run.ids,
+        targets=tuple((contents.path, d) for d in datasets.values()),
+        target=target,
+        row=np.zeros(len(run.ids), np.int64),
+        shape=first.entry,
+        dtype=first.dtype,
+        modules=tuple(range(first.entry[0])),
+        token=tokenize(contents.path, contents.identity),
+        reader=read_single,
+    )
+
+
+def read_single(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read a dataset that is one row; see `xfelred.lazy.RowReader`."""
+    if not len(rows.start):
+        return
+    values = open_dataset(path, dataset)[()]
+    for axis, selector in enumerate(entry):
+        values = values[(slice(None),) * axis + (selector,)]
+    out[rows.place] = values
 
 
 def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.DataArray:
@@ -88,6 +145,12 @@ def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.Data
     Steps with fewer events than others are padded with the fill value; ``n_events``
     (step) tells how many are real, ``recorded`` (step, event) which.
     """
+    if images.reader is read_single:
+        raise InconsistentDataError(
+            f"each event of {images.name} in {run.run_id} is a dataset of its own, so"
+            " that steps cannot be read at once; use layout='train', whose frames know"
+            " their step and event"
+        )
     numbers = run.step_numbers
     positions = module_positions(request.modules, images.modules, images.name)
     plan = step_plan(run, images, request, positions)

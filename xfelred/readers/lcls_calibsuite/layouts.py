@@ -20,6 +20,7 @@ from xfelred.readers.lcls_calibsuite.contents import (
 )
 
 STEP_NAME = re.compile(r"(?:step_?)?(\d+)", re.IGNORECASE)
+EVENT_NAME = re.compile(r"(?:event_?)?(\d+)", re.IGNORECASE)
 STEP = "step"
 IMAGE_AXES = 4  # event, module, row, column
 Found = dict[str, Pieces]
@@ -32,12 +33,25 @@ def step_number(name: str) -> int | None:
 
 
 def is_stepped(found: Any) -> bool:
-    """Tell whether a group has nothing but datasets named like steps."""
+    """Tell whether a group holds nothing but steps, each a dataset or of events."""
     return (
         isinstance(found, h5py.Group)
         and len(found) > 0
         and all(
-            step_number(k) is not None and isinstance(found.get(k), h5py.Dataset)
+            step_number(k) is not None
+            and (isinstance(found.get(k), h5py.Dataset) or is_of_events(found.get(k)))
+            for k in found
+        )
+    )
+
+
+def is_of_events(found: Any) -> bool:
+    """Tell whether a group holds nothing but a dataset for every event."""
+    return (
+        isinstance(found, h5py.Group)
+        and len(found) > 0
+        and all(
+            EVENT_NAME.fullmatch(k) and isinstance(found.get(k), h5py.Dataset)
             for k in found
         )
     )
@@ -48,12 +62,38 @@ def is_step(name: str, found: Any) -> bool:
     return step_number(name) is not None and isinstance(found, h5py.Group)
 
 
-def piece_of(data: h5py.Dataset) -> Piece:
-    """Return the values of one step, which are the whole of a dataset."""
+def piece_of(data: h5py.Dataset | h5py.Group) -> Piece:
+    """Return the values of one step: the whole of a dataset, or those of its events."""
+    if isinstance(data, h5py.Group):
+        return piece_of_events(data)
     return Piece(
         data.name, tuple(data.shape or ()), data.dtype, bool(data.shape), None,
         data.chunks,
     )  # fmt: skip
+
+
+def piece_of_events(group: h5py.Group) -> Piece:
+    """Return the values of one step whose events are datasets of their own.
+
+    Raises
+    ------
+    InconsistentDataError
+        If they have different shapes, or an event is there twice.
+    """
+    numbered = ((EVENT_NAME.fullmatch(k), k) for k in group)
+    members = sorted((int(m[1]), f"{group.name}/{k}") for m, k in numbered if m)
+    shapes = {tuple(group[k].shape or ()) for k in group}
+    where = f"{group.name} in {group.file.filename}"
+    if len(shapes) > 1:
+        raise InconsistentDataError(
+            f"events of {where} have different shapes: {listing(sorted(shapes))}"
+        )
+    numbers = [number for number, _ in members]
+    if len(set(numbers)) < len(numbers):
+        raise InconsistentDataError(f"{where} names an event twice; name each once")
+    dtype = np.result_type(*(group[k].dtype for k in group))
+    shape = (numbers[-1] + 1, *shapes.pop())
+    return Piece(group.name, shape, dtype, True, members=tuple(members))
 
 
 def add(found: Found, name: str, step: int, piece: Piece) -> None:
@@ -73,11 +113,12 @@ def add(found: Found, name: str, step: int, piece: Piece) -> None:
     pieces[step] = piece
 
 
-def nested_arrays(file: h5py.File) -> tuple[Found, set[int]]:
-    """Return arrays of every step, and the numbers of all step groups.
+def nested_arrays(file: h5py.File) -> tuple[Found, set[int], dict[str, h5py.Dataset]]:
+    """Return arrays of every step, the numbers of all steps, arrays of all steps.
 
-    Layouts: ``detectorData/step0/epixM``, ``detectorData/epixM/step0``, and both
-    without ``detectorData``.
+    Layouts: ``detectorData/step0/epixM``, ``detectorData/epixM/step0``,
+    ``detectorData/step0`` and these without ``detectorData``, each with a dataset for
+    a step or for each of its events. Arrays of all steps are not cut up yet.
 
     Raises
     ------
@@ -86,26 +127,61 @@ def nested_arrays(file: h5py.File) -> tuple[Found, set[int]]:
     """
     found: Found = {}
     steps: set[int] = set()
-    places = [file[DETECTORS]] if is_group(file, DETECTORS) else []
+    top = file.get(DETECTORS)
+    whole = {FRAMES: top} if isinstance(top, h5py.Dataset) else {}
+    places = [top] if isinstance(top, h5py.Group) else []
     for place in (*places, file):
         for name in place:
             child = place.get(name)
-            if is_step(name, child):
-                number = step_number(name) or 0
+            sources = sources_of(name, child, nameless=place is not file)
+            for key, number, data in sources:
                 steps.add(number)
-                for key, data in datasets(child):
-                    add(found, key, number, piece_of(data))
-            elif is_stepped(child) and name != ANCILLARY:
-                for key, data in datasets(child):
-                    number = step_number(key) or 0
-                    steps.add(number)
-                    add(found, name, number, piece_of(data))
-            elif place is not file:
+                add(found, key, number, piece_of(data))
+            if sources or (place is file and not is_array(child)):
+                steps |= {step_number(name) or 0} if is_step(name, child) else set()
+            elif is_array(child):
+                whole |= {name: child} if name not in (*whole, DETECTORS) else {}
+            elif is_step(name, child) and not len(child):
+                steps.add(step_number(name) or 0)
+            else:
                 raise InconsistentDataError(
                     f"{DETECTORS}/{name} in {file.filename} is no step; steps are named"
                     f" step0, step1, ... or 0, 1, ...; there are {listing(place)}"
                 )
-    return found, steps
+    return found, steps, whole
+
+
+def is_array(found: Any) -> bool:
+    """Tell whether something is a dataset with axes."""
+    return isinstance(found, h5py.Dataset) and bool(found.shape)
+
+
+Source = tuple[str, int, h5py.Dataset | h5py.Group]
+
+
+def sources_of(name: str, child: Any, *, nameless: bool) -> list[Source]:
+    """Return (source, step, values) of something beside other steps or sources.
+
+    Parameters
+    ----------
+    nameless : bool
+        Steps may hold values without the name of a detector, whatever their axes.
+    """
+    number = step_number(name)
+    if number is None:
+        if name in (ANCILLARY, DETECTORS) or not is_stepped(child):
+            return []
+        return [(name, step_number(k) or 0, child[k]) for k in child]
+    if isinstance(child, h5py.Dataset):
+        images = child.ndim == IMAGE_AXES
+        return [(FRAMES, number, child)] if images or nameless else []
+    if is_of_events(child) and piece_of(child).shape[1:] != ():
+        return [(FRAMES, number, child)]
+    return [
+        (k, number, child[k])
+        for k in child
+        if isinstance(child.get(k), h5py.Dataset) or is_of_events(child.get(k))
+    ]
 
 
 def datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -121,40 +197,76 @@ def is_group(file: h5py.File, name: str) -> bool:
     return isinstance(file.get(name), h5py.Group)
 
 
-def ancillary_values(file: h5py.File) -> tuple[Found, dict[str, Any]]:
-    """Return values of every step below ``ancillaryData``, and its header fields.
+def ancillary_values(
+    file: h5py.File,
+) -> tuple[Found, dict[str, Any], dict[str, h5py.Dataset]]:
+    """Return values of steps below ``ancillaryData``, its header fields, its arrays.
 
     Raises
     ------
     InconsistentDataError
-        If something there is neither.
+        If something there is none of these.
     """
     header: dict[str, Any] = dict(file.attrs)
     header |= {name: data[()] for name, data in datasets(file) if not data.shape}
     if not is_group(file, ANCILLARY):
-        return {}, plain(header)
+        return {}, plain(header), {}
     group = file[ANCILLARY]
     header |= dict(group.attrs)
     header |= {n: data[()] for n, data in datasets(group) if step_number(n) is None}
     header = plain(header)
+    # Without the name of a type in between there is just one.
+    kind = str(header.get(VALUE_NAME, "ancillary"))
     found: Found = {}
+    arrays: dict[str, h5py.Dataset] = {}
     for name in group:
-        child = group.get(name)
-        if isinstance(child, h5py.Dataset):
-            number = step_number(name)
-            if number is not None:
-                # Without the name of a type in between: there is just one.
-                kind = str(header.get(VALUE_NAME, "ancillary"))
-                add(found, kind, number, piece_of(child))
-        elif is_stepped(child):
-            for key, data in datasets(child):
-                add(found, name, step_number(key) or 0, piece_of(data))
+        child, number = group.get(name), step_number(name)
+        if number is not None and (
+            isinstance(child, h5py.Dataset) or is_of_events(child)
+        ):
+            add(found, kind, number, piece_of(child))
+        elif isinstance(child, h5py.Dataset):
+            arrays |= {name: child} if child.shape else {}
+        elif sources := sources_of(name, child, nameless=True):
+            for key, step, data in sources:
+                add(found, key, step, piece_of(data))
         else:
             raise InconsistentDataError(
                 f"{ANCILLARY}/{name} in {file.filename} holds {listing(child)}; wanted"
                 " values of steps named step0, step1, ... or 0, 1, ..."
             )
-    return found, header
+    return found, header, arrays
+
+
+def cut_up(
+    data: h5py.Dataset, steps: list[int], counts: list[int], *, images: bool
+) -> dict[int, Piece]:
+    """Return the steps of an array of all steps; nothing if it has no axis of these.
+
+    Parameters
+    ----------
+    data : Dataset (step, event, ...), (step, ...), or of one step (event, ...)
+    steps : list of int
+        Their numbers.
+    counts : list of int
+        Events of every step; more in the array are padding.
+    images : bool
+        The array holds frames.
+    """
+    lone = len(steps) == 1 and data.shape[0] == counts[0]
+    if (images and data.ndim == IMAGE_AXES) or (
+        not images and lone and data.shape[:2] != (1, counts[0])
+    ):
+        return {steps[0]: piece_of(data)}
+    if data.shape[0] != len(steps):
+        return {}
+    per_event = images or (data.ndim > 1 and data.shape[1] == max(counts, default=-1))
+    return {
+        step: Piece(
+            data.name, (n, *data.shape[2:]) if per_event else data.shape[1:],
+            data.dtype, per_event, i, data.chunks,
+        ) for i, (step, n) in enumerate(zip(steps, counts, strict=True))
+    }  # fmt: skip
 
 
 def plain(header: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +301,7 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
         )
     n_steps, n_events = frames.shape[:2]
     numbers = flat_numbers(file, n_steps)
+    counts = real_events(frames)
     found: Found = {}
     for name, data in datasets(file):
         if name == STEP or data.ndim == 0:
@@ -200,11 +313,27 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
             )
         per_event = data.ndim > 1 and data.shape[1] == n_events
         for i, number in enumerate(numbers):
-            piece = Piece(
-                data.name, data.shape[1:], data.dtype, per_event, i, data.chunks
-            )
+            shape = (counts[i], *data.shape[2:]) if per_event else data.shape[1:]
+            piece = Piece(data.name, shape, data.dtype, per_event, i, data.chunks)
             add(found, name, number, piece)
     return found, numbers
+
+
+def real_events(frames: h5py.Dataset) -> list[int]:
+    """Return the events of every step of (step, event, module, row, column).
+
+    Steps with fewer events than others are padded with NaN; integers have no padding
+    that could be told from data.
+    """
+    n_steps, n_events = frames.shape[:2]
+    counts = [int(n_events)] * n_steps
+    if frames.dtype.kind != "f" or not frames.size:
+        return counts
+    last = frames[:, -1, 0, 0, 0]
+    for i in np.flatnonzero(np.isnan(last)).tolist():
+        while counts[i] and np.isnan(frames[i, counts[i] - 1]).all():
+            counts[i] -= 1
+    return counts
 
 
 def flat_numbers(file: h5py.File, n_steps: int) -> list[int]:

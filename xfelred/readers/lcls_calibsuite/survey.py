@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,20 +18,24 @@ from xfelred.readers.lcls_calibsuite.contents import (
     STEP_VALUE,
     VALUE_NAME,
     Contents,
+    Pieces,
 )
 from xfelred.readers.lcls_calibsuite.layouts import (
     IMAGE_AXES,
     Found,
     ancillary_values,
-    datasets,
+    cut_up,
     flat_arrays,
     is_group,
-    is_step,
-    is_stepped,
     nested_arrays,
+    piece_of,
+    real_events,
+    sources_of,
+    step_number,
 )
 from xfelred.readers.locked import is_locked, locked
 
+N_EVENTS = "nEvents"
 FLAT_AXES = 3  # of frames that cannot be anything else
 
 
@@ -40,7 +46,7 @@ def recognises(path: str) -> bool:
             frames = file.get(FRAMES)
             if isinstance(frames, h5py.Dataset) and frames.ndim >= FLAT_AXES:
                 return True
-            if is_group(file, DETECTORS) or is_group(file, ANCILLARY):
+            if DETECTORS in file or is_group(file, ANCILLARY):
                 return True
             return any(holds_images(name, file.get(name)) for name in file)
     except (OSError, RuntimeError):
@@ -48,10 +54,11 @@ def recognises(path: str) -> bool:
 
 
 def holds_images(name: str, found: object) -> bool:
-    """Tell whether a group at the root is a step, or a detector, with images."""
-    if not (is_step(name, found) or is_stepped(found)):
-        return False
-    return any(data.ndim == IMAGE_AXES for _, data in datasets(found))
+    """Tell whether something at the root is a step, or a detector, with images."""
+    if isinstance(found, h5py.Dataset):
+        return step_number(name) is not None and found.ndim == IMAGE_AXES
+    sources = sources_of(name, found, nameless=False)
+    return any(len(piece_of(data).shape) == IMAGE_AXES for _, _, data in sources)
 
 
 def read_contents(path: str) -> Contents:
@@ -79,12 +86,14 @@ def read_contents(path: str) -> Contents:
 def contents_of(file: h5py.File, path: str) -> Contents:
     """Return what an open file holds."""
     flat = isinstance(file.get(FRAMES), h5py.Dataset)
-    ancillary, header = ancillary_values(file)
+    ancillary, header, more = ancillary_values(file)
     if flat:
         arrays, numbers = flat_arrays(file)
         steps = set(numbers)
     else:
-        arrays, steps = nested_arrays(file)
+        arrays, steps, whole = nested_arrays(file)
+        steps |= images_of_all_steps(path, arrays, whole, steps, header)
+        more |= whole
     for pieces in ancillary.values():
         steps |= set(pieces)
     detectors = {
@@ -96,6 +105,13 @@ def contents_of(file: h5py.File, path: str) -> Contents:
     series = {k: v for k, v in arrays.items() if k not in detectors} | ancillary
     check_images(path, detectors, arrays)
     n_events = event_counts(path, ordered, detectors, series)
+    for name, data in more.items():
+        pieces = cut_up(data, ordered.tolist(), n_events.tolist(), images=False)
+        if pieces and name not in series and data.dtype.kind in "biufSO":
+            series[name] = pieces
+            if data.name.startswith(f"/{ANCILLARY}/"):
+                ancillary[name] = pieces
+    series = {k: fitted(v, ordered, n_events) for k, v in series.items()}
     check_series(path, ordered, n_events, series)
     found = os.stat(path)
     return Contents(
@@ -109,6 +125,56 @@ def contents_of(file: h5py.File, path: str) -> Contents:
         value_name=value_name(series, header, ancillary),
         metadata=header,
     )
+
+
+def images_of_all_steps(
+    path: str,
+    arrays: Found,
+    whole: dict[str, h5py.Dataset],
+    steps: set[int],
+    header: dict[str, object],
+) -> set[int]:
+    """Move frames with an axis of steps, or of a single one, to the other frames.
+
+    Returns
+    -------
+    set of int
+        Their steps.
+    """
+    found: set[int] = set()
+    for name, data in list(whole.items()):
+        if data.ndim not in (IMAGE_AXES, IMAGE_AXES + 1):
+            continue
+        n = data.shape[0] if data.ndim > IMAGE_AXES else 1
+        numbers = sorted(steps) if len(steps) == n else list(range(n))
+        told: Any = header.get(N_EVENTS)
+        if told is None:
+            told = real_events(data) if data.ndim > IMAGE_AXES else len(data)
+        counts = np.atleast_1d(np.asarray(told))
+        if len(counts) not in (1, n) or counts.dtype.kind not in "iu":
+            raise InconsistentDataError(
+                f"{N_EVENTS} in {path} has {len(counts)} numbers of events, {data.name}"
+                f" {n} steps; wanted one whole number for each step"
+            )
+        each = np.broadcast_to(counts, n).tolist()
+        arrays[name] = cut_up(data, numbers, each, images=True)
+        found |= set(numbers)
+        del whole[name]
+    return found
+
+
+def fitted(pieces: Pieces, steps: NDArray[np.int64], n: NDArray[np.int64]) -> Pieces:
+    """Return values with as many events as their step has, where some are not there.
+
+    Events that are datasets of their own may be missing.
+    """
+    counts = dict(zip(steps.tolist(), n.tolist(), strict=True))
+    return {
+        step: replace(piece, shape=(max(counts[step], piece.shape[0]), *piece.entry))
+        if piece.members
+        else piece
+        for step, piece in pieces.items()
+    }
 
 
 def check_images(path: str, detectors: Found, arrays: Found) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.errors import SourceNameError, did_you_mean, listing
 from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
 from xfelred.provenance import record
@@ -27,14 +28,30 @@ N_EVENTS = "n_events"
 
 
 def read_piece(contents: Contents, piece: Piece) -> NDArray[Any]:
-    """Return the values of one step."""
+    """Return the values of one step; NaN for events that are not there."""
+    if piece.members:
+        return read_members(contents, piece)
     data = open_dataset(contents.path, piece.dataset)
-    values = data[()] if piece.at is None else data[piece.at]
-    return np.asarray(values)
+    values = np.asarray(data[()] if piece.at is None else data[piece.at])
+    return values[: piece.shape[0]] if piece.per_event else values
+
+
+def read_members(contents: Contents, piece: Piece) -> NDArray[Any]:
+    """Return the values of events that are datasets of their own."""
+    complete = len(piece.members) == piece.shape[0]
+    dtype = kind_of({0: piece}, complete)
+    out = np.zeros(piece.shape, dtype)
+    if dtype.kind == "f":
+        out[:] = np.nan
+    for number, name in piece.members:
+        out[number] = open_dataset(contents.path, name)[()]
+    return out
 
 
 def kind_of(pieces: Pieces, complete: bool) -> np.dtype[Any]:
     """Return the dtype of a series; floating where it has gaps."""
+    members = [p for p in pieces.values() if p.members]
+    complete = complete and all(len(p.members) == p.shape[0] for p in members)
     dtype = np.result_type(*(p.dtype.newbyteorder("=") for p in pieces.values()))
     if complete or dtype.kind not in "iub":
         return dtype
@@ -185,7 +202,17 @@ def scalars(
     names = named(run, [keys] if isinstance(keys, str) else list(keys), missing_keys)
     found = {}
     for name in names:
-        values = per_event(run.contents, name, run.ids)
+        base, position = (name, ()) if name in run.series else split_element(name)
+        values = per_event(run.contents, base, run.ids)
+        where: tuple[Any, ...] = (slice(None), *position)
+        if len(position) not in (0, values.ndim - 1) or any(
+            i >= n for i, n in zip(position, values.shape[1:], strict=False)
+        ):
+            raise SourceNameError(
+                f"{name!r} asks for position {listing(position)}, but {base!r} of"
+                f" {run.run_id} has shape {values.shape[1:]} per event"
+            )
+        values = values[where]
         if missing == "nan" and values.dtype.kind == "i" and (values == MISSING).any():
             values = np.where(values == MISSING, np.nan, values.astype(np.float64))
         dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
@@ -202,6 +229,8 @@ def named(run: Run, keys: list[str], missing_keys: str) -> list[str]:
     out: list[str] = []
     for key in keys:
         hits = [n for n in run.series if n == key or fnmatchcase(n, key)]
+        if not hits and split_element(key)[0] in run.series:
+            hits = [key]
         if not hits and missing_keys == "raise":
             raise SourceNameError(
                 f"no values {key!r} in {run.run_id}.{did_you_mean(key, run.series)}"

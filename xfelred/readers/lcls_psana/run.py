@@ -227,7 +227,8 @@ class Run(ShotRun):
     def step_values(self, name: str) -> NDArray[Any]:
         """Return a scan variable at each step."""
         found = [step.values.get(name) for step in self.survey.steps]
-        if all(isinstance(v, (int, float)) or v is None for v in found):
+        numbers = (int, float, np.number)
+        if all(isinstance(v, numbers) or v is None for v in found):
             return np.array([np.nan if v is None else v for v in found], float)
         return np.array([str(v) for v in found])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.errors import PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -40,25 +42,57 @@ def scalars(
     slow |= {f"{EPICS}{n}": (EPICS, n) for n in run.epics_names}
     found: dict[str, NDArray[Any]] = {}
     epics: dict[str, str] = {}
-    for name in names:
+    by_glob: set[str] = set()
+    elements = {n: split_element(n) for n in names if not known(run, n, slow)}
+    elements = {n: e for n, e in elements.items() if e[1] and known(run, e[0], slow)}
+    wanted = [n for n in names if n not in elements]
+    extra = {base for base, _ in elements.values()} - {*wanted}
+    for name in (*wanted, *sorted(extra)):
         matching = [name] if name in slow else [k for k in slow if fnmatchcase(k, name)]
         for key in matching:
             kind, variable = slow[key]
             if kind == EPICS:
                 epics[key] = variable
+                if key != name:
+                    by_glob.add(key)
             else:
                 found[key] = at_events(run, run.step_values(variable))
         if not matching and is_method(run, name):
             found[name] = measured(run, Name.parse(name))
         elif not matching and missing_keys == "raise":
             raise unknown(run, name, [*slow])
-    found |= slow_values(run, epics)
+    found |= slow_values(run, epics, by_glob - {*names, *extra})
+    found |= {n: element(n, found[base], at) for n, (base, at) in elements.items()}
+    found = {k: v for k, v in found.items() if k not in extra}
     out = xr.Dataset(
         {k: labelled(k, v) for k, v in found.items()},
         coords={TRAIN: run.ids, **run.shot_labels()},
     )
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "timestamp"}
     return record(out, "scalars", keys=list(found))
+
+
+def known(run: Run, name: str, slow: Collection[str]) -> bool:
+    """Return whether a name, or a glob, stands for something in the run."""
+    return is_method(run, name) or any(k == name or fnmatchcase(k, name) for k in slow)
+
+
+def element(name: str, values: NDArray[Any], at: tuple[int, ...]) -> NDArray[Any]:
+    """Return one of the values of every event.
+
+    Raises
+    ------
+    PropertyNameError
+        If there is no such position.
+    """
+    shape = values.shape[1:]
+    if len(at) != len(shape) or any(i >= n for i, n in zip(at, shape, strict=True)):
+        raise PropertyNameError(
+            f"{name!r} asks for position {listing(at)}, but there is {shape} per event"
+        )
+    where: tuple[Any, ...] = (slice(None), *at)
+    found: NDArray[Any] = values[where]
+    return found
 
 
 def unknown(run: Run, name: str, known: Sequence[str]) -> PropertyNameError:
@@ -89,7 +123,11 @@ def at_events(run: Run, per_step: NDArray[Any]) -> NDArray[Any]:
     """Return values of steps at the selected events; before the first step NaN."""
     at = run.step_numbers()
     each = per_step[np.maximum(at, 0)]
-    return np.where(at >= 0, each, np.nan) if each.dtype.kind == "f" else each
+    if (at >= 0).all():
+        return each
+    if each.dtype.kind not in "biuf":
+        return np.where(at >= 0, each, "")
+    return np.where(at >= 0, each.astype(float), np.nan)
 
 
 def measured(run: Run, name: Name) -> NDArray[Any]:
@@ -121,15 +159,44 @@ def measured(run: Run, name: Name) -> NDArray[Any]:
     return out.astype(dtype) if whole else out
 
 
-def slow_values(run: Run, names: dict[str, str]) -> dict[str, NDArray[Any]]:
+def slow_values(
+    run: Run, names: dict[str, str], by_glob: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Return slow values at the selected events: the last one before each of them.
 
     The small files are read in order, because the store of psana2 answers with a later
     value when it is asked afterwards.
+
+    Parameters
+    ----------
+    run : Run
+    names : dict of str to str
+        Variable of psana2 by the name of the result.
+    by_glob : collection of str
+        Results that nobody named: left out, with a warning, if they are no arrays.
+
+    Raises
+    ------
+    PropertyNameError
+        If the values of one are not of one kind and shape.
     """
-    out = {key: np.full(len(run.ids), np.nan) for key in names}
-    if not names:
-        return out
+    found = read_slow(run, names) if names else {}
+    out, odd = {}, []
+    for key, at in found.items():
+        try:
+            out[key] = column_of(key, at, len(run.ids))
+        except PropertyNameError as error:
+            if key not in by_glob:
+                raise
+            odd.append(str(error))
+    if odd:
+        warnings.warn(f"left out: {'; '.join(odd)}", stacklevel=4)
+    return out
+
+
+def read_slow(run: Run, names: dict[str, str]) -> dict[str, dict[int, Any]]:
+    """Return slow values as psana2 gives them, by the position of the event."""
+    out: dict[str, dict[int, Any]] = {key: {} for key in names}
     single = run.address.files
     paths = [single] if single else small_files(run.address)[1]
     with LOCK:
@@ -145,5 +212,44 @@ def slow_values(run: Run, names: dict[str, str]) -> dict[str, NDArray[Any]]:
                 if at < len(run.ids) and int(run.ids[at]) == int(event.timestamp):
                     for key, detector in mine.items():
                         value = detector(event)
-                        out[key][at] = np.nan if value is None else value
+                        if value is not None:
+                            # A copy: psana2 gives views of its buffers.
+                            out[key][at] = np.array(value)
     return out
+
+
+def column_of(key: str, at: dict[int, NDArray[Any]], n: int) -> NDArray[Any]:
+    """Return values as an array (event, ...): numbers, or texts as objects.
+
+    Events without a value have NaN, or an empty text.
+
+    Raises
+    ------
+    PropertyNameError
+        If they are of different kinds or shapes, or neither numbers nor texts.
+    """
+    shapes = {v.shape for v in at.values()}
+    kinds = {"t" if v.dtype.kind in "US" else v.dtype.kind for v in at.values()}
+    numbers = kinds <= set("biuf")
+    if len(shapes) > 1 or not (numbers or kinds == {"t"}):
+        raise PropertyNameError(
+            f"{key} has values of shapes {sorted(shapes)} and kinds {sorted(kinds)}: no"
+            " numbers or texts per event"
+        )
+    shape = next(iter(shapes), ())
+    if not numbers:
+        out: NDArray[Any] = np.full((n, *shape), "", object)
+    elif at and len(at) == n:
+        out = np.empty((n, *shape), np.result_type(*(v.dtype for v in at.values())))
+    else:
+        out = np.full((n, *shape), np.nan)
+    for position, value in at.items():
+        out[position] = value if numbers else text_of(value)
+    return out
+
+
+def text_of(value: NDArray[Any]) -> Any:
+    """Return texts as str, whatever psana2 gives."""
+    if value.dtype.kind == "S":
+        value = np.char.decode(value, errors="replace")
+    return str(value) if value.ndim == 0 else value.astype(object)

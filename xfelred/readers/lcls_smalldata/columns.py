@@ -51,8 +51,10 @@ class Column:
     ----------
     name : str
         As in the file.
-    shape, dtype, chunk
+    shape, chunk
         Of the first file that has it; `chunk` is empty where it lies in one piece.
+    dtype : dtype
+        One that holds what all files have.
     rows : tuple of int
         Rows in each file; -1: that file lacks it.
     """
@@ -84,18 +86,47 @@ def list_columns(files: Iterable[SmallDataFile]) -> dict[str, Column]:
     paths = [f.path for f in files]
     shapes: dict[str, list[tuple[int, ...] | None]] = {}
     first: dict[str, h5py.Dataset] = {}
+    kinds: dict[str, dict[np.dtype[Any], str]] = {}  # a file for every dtype
     for i, path in enumerate(paths):
         for name, dataset in datasets_in(path):
             known = shapes.setdefault(name, [None] * len(paths))
             known[i] = dataset.shape
+            kinds.setdefault(name, {}).setdefault(dataset.dtype, path)
             first.setdefault(name, dataset)
     found = {}
     for name in sorted(first):
         check_alike(name, shapes[name], paths)
         rows = tuple(-1 if s is None else (s[0] if s else 0) for s in shapes[name])
         d = first[name]
-        found[name] = Column(name, d.shape or (), d.dtype, tuple(d.chunks or ()), rows)
+        dtype = common_dtype(name, kinds[name])
+        found[name] = Column(name, d.shape or (), dtype, tuple(d.chunks or ()), rows)
     return found
+
+
+def common_dtype(name: str, kinds: dict[np.dtype[Any], str]) -> np.dtype[Any]:
+    """Return a dtype that holds what all parts of a run have.
+
+    Raises
+    ------
+    InconsistentDataError
+        If there is none.
+    """
+    dtypes = list(kinds)
+    if len(dtypes) == 1:
+        return dtypes[0]
+    if all(d.kind in "biuf" for d in dtypes):
+        out = np.result_type(*dtypes)
+        whole = [d for d in dtypes if d.kind in "iu"]
+        # Floats of the same width do not hold all of the integers.
+        fits = out.kind != "f" or all(d.itemsize < out.itemsize for d in whole)
+        if fits or name.startswith((CONSTANTS, SUMS)):
+            return out
+    elif len({d.kind for d in dtypes}) == 1:
+        return dtypes[0]
+    seen = ", ".join(f"{d} in {path}" for d, path in kinds.items())
+    raise InconsistentDataError(
+        f"{name} has types that do not go together in parts of one run: {seen}"
+    )
 
 
 def check_alike(

@@ -25,7 +25,7 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import record
-from xfelred.readers.lcls_smalldata.columns import CONSTANTS, SUMS
+from xfelred.readers.lcls_smalldata.columns import CONSTANTS, INTG, SUMS
 from xfelred.readers.lcls_smalldata.ids import LCLS1, read_column
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 
 def constants(run: Run, detector: str) -> xr.Dataset:
     """Return what ``UserDataCfg/<detector>`` says; see `Run.constants`."""
-    prefix = f"{CONSTANTS}/{detector}/"
+    prefix = f"{CONSTANTS}/{detector.removeprefix(f'{INTG}/')}/"
     stored = {
         name.removeprefix(prefix): read_first(run, name)
         for name in run.columns

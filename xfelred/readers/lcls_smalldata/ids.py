@@ -132,7 +132,7 @@ def read_ids(path: str, column: str) -> Ids:
     InconsistentDataError
         If the column does not hold one whole number per row.
     """
-    values = read_column(path, column)
+    values = flat(read_column(path, column))
     if values.dtype.kind not in "iu":
         raise InconsistentDataError(
             f"{column} in {path} is {values.dtype}; IDs of events are whole numbers"
@@ -146,6 +146,11 @@ def read_ids(path: str, column: str) -> Ids:
     if values.dtype.kind == "i":
         values = np.maximum(values, 0)
     return values.astype(np.uint64)
+
+
+def flat(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a table of one column, as some writers store numbers, as the column."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def read_column(path: str, name: str) -> NDArray[Any]:

@@ -27,6 +27,7 @@ from xfelred.readers.lcls_smalldata.columns import (
     INTG,
     Column,
 )
+from xfelred.readers.lcls_smalldata.ids import flat
 from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
 
 IMAGE_AXES = (2, 3)
+DATA_PRESENT = (0.5, 1.5)  # of damage/<detector>, the limits of smalldata_tools
 
 
 def detectors(run: Run) -> dict[str, str]:
@@ -208,16 +210,20 @@ def shot_coordinates(run: Run, stream: str) -> dict[str, xr.Variable]:
     second = run.flavour.second
     if stream == "event" and second is not None and second in run.columns:
         attrs = {UNITS: "1", LONG_NAME: "fiducials of the event"}
-        values = run.read(run.columns[second], "event")
+        values = flat(run.read(run.columns[second], "event"))
         found[FIDUCIALS] = xr.Variable(TRAIN, values, attrs)
     return found
 
 
 def absent(run: Run, source: str) -> Any:
-    """Return bool (event,) where ``damage/<source>`` says that data are absent."""
+    """Return bool (event,) where ``damage/<source>`` does not say that data are there.
+
+    1 says so; 0, or nothing (NaN, -99999), does not.
+    """
     column = run.columns.get(f"{DAMAGE}/{source}")
-    if column is None or len(column.shape) != 1:
+    if column is None or column.shape[1:] not in ((), (1,)):
         return None
-    if not column.fits(run.events.n_rows):
+    if not column.fits(run.events.n_rows) or column.dtype.kind not in "biuf":
         return None
-    return run.read(column, "event") == 0
+    values = flat(run.read(column, "event")).astype(float)
+    return ~((values > DATA_PRESENT[0]) & (values < DATA_PRESENT[1]))

@@ -20,7 +20,7 @@ from xfelred.errors import (
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
-from xfelred.readers.lcls_smalldata.ids import MISSING, wrapped_code
+from xfelred.readers.lcls_smalldata.ids import MISSING, flat, wrapped_code
 from xfelred.readers.lcls_smalldata.units import units_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def scalars(
         if missing == "nan":
             values = with_nan(values)
         if position:
-            values = values[(slice(None), *position)]
+            where: tuple[Any, ...] = (slice(None), *position)
+            values = values[where]
         found[name] = labelled(name, values)
     out = xr.Dataset(found, coords=event_coordinates(run, stream))
     return record(
@@ -221,7 +222,8 @@ def with_nan(values: NDArray[Any]) -> NDArray[Any]:
 
 def every_value(gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return True for events (event, ...) in which all values are gone."""
-    return gone.all(axis=tuple(range(1, gone.ndim)), keepdims=True)
+    flat = gone.reshape(len(gone), -1).all(axis=1)
+    return flat.reshape(-1, *(1,) * (gone.ndim - 1))
 
 
 def without_absent(
@@ -240,8 +242,7 @@ def without_absent(
 
 def labelled(name: str, values: NDArray[Any]) -> xr.Variable:
     """Return values per event with names for their axes; one column is no axis."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
+    values = flat(values)
     extra = [f"{name}_dim{i}" for i in range(values.ndim - 1)]
     attrs = {UNITS: units_of(name), LONG_NAME: name.replace("/", " ")}
     return xr.Variable((TRAIN, *extra), values, attrs)

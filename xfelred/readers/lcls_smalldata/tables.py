@@ -20,7 +20,7 @@ from xfelred.provenance import record
 from xfelred.readers.hdf5 import read_rows
 from xfelred.readers.hdf5_direct import expanded
 from xfelred.readers.lcls_smalldata.columns import Column
-from xfelred.readers.lcls_smalldata.ids import read_column
+from xfelred.readers.lcls_smalldata.ids import flat, read_column
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
@@ -91,7 +91,8 @@ def var_table(
         here = events.file == i
         if run.columns[f"{name}_len"].rows[i] < 0:
             continue
-        lengths = np.maximum(read_column(file.path, f"{name}_len").astype(np.int64), 0)
+        stored = flat(read_column(file.path, f"{name}_len")).astype(np.int64)
+        lengths = np.maximum(stored, 0)
         check_lengths(run, name, fields, i, lengths)
         counts[here] = lengths[events.row[here]]
         first[here] = (np.cumsum(lengths) - lengths)[events.row[here]]

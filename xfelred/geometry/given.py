@@ -1,0 +1,59 @@
+"""What stands for a geometry where one is wanted: itself, or positions of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import xarray as xr
+
+from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.geometry.core import Geometry
+
+HANDEDNESS = "detector coordinates, as in the positions of the pixels"
+
+
+def as_geometry(given: Any, *, placed: bool) -> Geometry:
+    """Return the geometry of positions such as ``run.constants(detector)`` has.
+
+    Parameters
+    ----------
+    given : Geometry, or Dataset
+        Of positions ``x``, ``y`` and perhaps ``z`` of the pixels, m, in coordinates of
+        the detector.
+    placed : bool
+        The place of the detector behind the sample matters.
+
+    Raises
+    ------
+    MissingConstantError
+        If there are no positions, or `placed` and the distance is not known.
+    GeometryMismatchError
+        If it is something else.
+    """
+    if isinstance(given, Geometry):
+        return given
+    if not isinstance(given, (xr.Dataset, Mapping)):
+        raise GeometryMismatchError(
+            f"a geometry was wanted, not {type(given).__name__}: make one with"
+            " geometry.Geometry, or give constants with x and y of the pixels, such as"
+            " run.constants(detector)"
+        )
+    absent = [name for name in ("x", "y") if name not in given]
+    if absent:
+        raise MissingConstantError(
+            f"these constants do not tell where pixels are: they have"
+            f" {listing(given)}, but no {' and '.join(absent)}"
+        )
+    if placed:
+        raise MissingConstantError(
+            "constants tell where pixels are in the detector, not where the beam hits"
+            " it and how far it is from the sample; say so: geometry.Geometry.lcls("
+            "constants.x, constants.y, constants.get('z'), centre=(x, y), distance=...,"
+            " energy=...)"
+        )
+    out = Geometry.lcls(
+        given["x"], given["y"], given.get("z"), centre=(0.0, 0.0), distance=0.0
+    )
+    return replace(out, placed=False, distance=None, handedness=HANDEDNESS)
