@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 import xfelred as xf
-from tests.support.euxfel_files import LPD, Fast, Slow, lpd, write_file
+from tests.support.euxfel_files import (
+    JUNGFRAU,
+    LPD,
+    Fast,
+    Slow,
+    jungfrau,
+    lpd,
+    write_file,
+)
 from xfelred.errors import ConfigError
 
 XGM = "SA3_XTD10_XGM/XGM/DOOCS:output"
@@ -144,3 +152,16 @@ def test_positions_count_where_every_frame_has_a_value(tmp_path):
         cube = xf.make_cube(xf.open_run(tmp_path), recipe)
     got = cube[f"{LPD}_sum"].values[:, 0, 0, 0]
     assert got.tolist() == [11, 16]  # the frame with NaN is in no bin
+
+
+def test_memory_cells_are_no_pulse_ids(tmp_path):
+    write_file(tmp_path / "J.h5", [1, 2], jungfrau(1, 2, cells=3))
+    vectors = Fast(XGM, "data", [1, 1], {"intensityTD": np.ones((2, 9), "f4")})
+    write_file(tmp_path / "D.h5", [1, 2], vectors)
+    recipe = {**HEAD, "detectors": {JUNGFRAU: {}}, "variables": [ENERGY]}
+    recipe["pulse_values"] = {ENERGY: [0, 1, 2]}
+    with pytest.raises(ConfigError, match="by: position"):
+        xf.make_cube(xf.open_run(tmp_path), recipe)
+    recipe["pulse_values"] = {ENERGY: {"by": "position", "n": 3}}
+    cube = xf.make_cube(xf.open_run(tmp_path), recipe)
+    assert int(cube[f"{JUNGFRAU}_shots"].sum()) == 6
