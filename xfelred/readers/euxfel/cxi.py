@@ -217,8 +217,34 @@ def virtual(
             at = int(start[trains[0]])
             here = slice(at, at + n * frames.per_entry)
             layout[here, number - detector.first_number] = part
+    if name == "mask":
+        add_unmasked(detector, group, layout, frames)
     dataset = group.create_virtual_dataset(name, layout, fillvalue=fill)
     dataset.attrs["axes"] = AXES + axes
+
+
+def add_unmasked(
+    detector: Detector, group: h5py.Group, layout: h5py.VirtualLayout, frames: Frames
+) -> None:
+    """Show no bad pixel where pixels were recorded but a file has no mask.
+
+    These zeros are a dataset of which nothing is written, so they take no room.
+    """
+    recorded = detector.table(detector.main_group)
+    masked = key_table(detector, detector.spec.mask)
+    counts = detector.counts
+    start = (np.cumsum(counts) - counts) * frames.per_entry
+    shape = (layout.shape[0], *layout.shape[2:])
+    for m, number in enumerate(detector.modules):
+        bare = (recorded.count[:, m] > 0) & (masked.count[:, m] == 0)
+        if bare.any() and "unmasked" not in group:
+            group.create_dataset(
+                "unmasked", shape, layout.dtype, chunks=(1, *shape[1:]), fillvalue=0
+            )
+        for t in np.flatnonzero(bare).tolist():
+            here = slice(int(start[t]), int(start[t] + counts[t] * frames.per_entry))
+            zeros = h5py.VirtualSource(group["unmasked"])[here]
+            layout[here, number - detector.first_number] = zeros
 
 
 def rows_of(path: str, name: str, first: int, n: int) -> Any:
