@@ -445,6 +445,8 @@ def test_a_virtual_cxi_shows_modules_as_they_are(tmp_path):
         one.data["gain"] = np.full((2, 256, 256), m, "u1")
         if m != 2:
             one.data["mask"] = np.full((2, 256, 256), 7 + m, ["u4", "u2"][m])
+        if m == 1:
+            one.data["cellId"] = one.data["cellId"][:, None]
         return one
 
     run = lpd_run(tmp_path / "run", part)
@@ -454,6 +456,7 @@ def test_a_virtual_cxi_shows_modules_as_they_are(tmp_path):
         detector = f["entry_1/instrument_1/detector_1"]
         data, mask = detector["data"][()], detector["mask"][()]
         assert f["entry_1/pulseId"][()].tolist() == [4, 4]
+        assert f["entry_1/cellId"][:, :3].tolist() == [[4, 4, 4]] * 2
     assert data.shape == (2, 16, 256, 256)
     assert data.dtype == "f8"
     assert_array_equal(data[:, :4, 9, 9], [[0.5, 1.5, 2.5, np.nan]] * 2)

@@ -211,9 +211,7 @@ def virtual(
         for trains in stretches(table, m, counts):
             path = table.targets[int(table.target[trains[0], m])][1]
             first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
-            part = rows_of(path, name_in_file, first, n)
-            if len(part.shape) > n_axes:  # the axis of length 1 of raw data
-                part = part[:, 0]
+            part = rows_of(path, name_in_file, first, n, n_axes)
             at = int(start[trains[0]])
             here = slice(at, at + n * frames.per_entry)
             layout[here, number - detector.first_number] = part
@@ -247,8 +245,10 @@ def add_unmasked(
             layout[here, number - detector.first_number] = zeros
 
 
-def rows_of(path: str, name: str, first: int, n: int) -> Any:
+def rows_of(path: str, name: str, first: int, n: int, n_axes: int) -> Any:
     """Return rows of a dataset to be shown elsewhere.
+
+    A second axis that raw data have beyond `n_axes` is of length 1 and dropped.
 
     Raises
     ------
@@ -261,7 +261,9 @@ def rows_of(path: str, name: str, first: int, n: int) -> Any:
             f"{path} is inconsistent: its index points to row {first + n - 1} of"
             f" {name}, which has {stored.shape[0]} rows"
         )
-    return h5py.VirtualSource(path, name, stored.shape, stored.dtype)[first : first + n]
+    source = h5py.VirtualSource(path, name, stored.shape, stored.dtype)
+    rows = slice(first, first + n)
+    return source[rows, 0] if stored.ndim > n_axes else source[rows]
 
 
 def stretches(
