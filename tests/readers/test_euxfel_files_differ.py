@@ -434,6 +434,37 @@ def test_an_old_index_of_trains_without_data_may_hold_anything(tmp_path):
     assert_array_equal(open_run(tmp_path)[CAMERA, "data.v"].ndarray(), [0, 1])
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [np.array([-1, -1]), np.array([1.5, 1.5]), np.array([b"a", b"b"]), np.ones((2, 2))],
+)
+def test_labels_that_are_no_numbers_are_refused(labels, tmp_path):
+    def part(m, s):
+        one = lpd(m, [1, 1], [3, 3])
+        if m == 1:
+            one.data["pulseId"] = labels
+        return one
+
+    run = lpd_run(tmp_path, part)
+    with pytest.raises(InconsistentDataError, match=r"/1CH0.*modules=\[0, 2\]"):
+        run.frames()
+    assert run.frames(modules=[0, 2]).pulse.values.tolist() == [3]
+
+
+@pytest.mark.parametrize("layout", ["train", "frame"])
+def test_a_jungfrau_module_without_a_mask(layout, tmp_path):
+    for m in (1, 2):
+        part = jungfrau(m, 2, cells=2)
+        if m == 2:
+            part.data["mask"] = np.full((2, 2, 512, 1024), 9, "u4")
+        write_file(tmp_path / f"J{m}.h5", [1, 2], part)
+    run = open_run(tmp_path)
+    with pytest.warns(UserWarning, match=r"data.mask.*module 1"):
+        frames = run.frames(layout=layout)
+    assert np.isnan(frames.sel(module=2)).all()
+    assert (frames.sel(module=1) == 1).all()
+
+
 # What is written of such data.
 
 
