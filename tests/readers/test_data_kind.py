@@ -81,11 +81,11 @@ def test_raw_data_that_the_default_found_are_told_once(proposal):
     run = open_run(*proposal)
     with pytest.warns(UserWarning, match=r"raw data.*data='all'") as said:
         frames = run.frames()
-        run.select_trains([0]).frames()
     assert len(said) == 1
     assert frames.attrs["data_kind"] == "raw"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        run.select_trains([0]).frames()
         assert open_run(*proposal, data="raw").frames().attrs["data_kind"] == "raw"
         assert open_run(*proposal).frames(raw=True).attrs["data_kind"] == "raw"
         for data in ("all", "proc", ["raw", "proc"]):

@@ -432,3 +432,122 @@ def test_an_old_index_of_trains_without_data_may_hold_anything(tmp_path):
         index["last"] = np.array([0, 2**64 - 1, 5, 1], np.uint64)
         index["status"] = np.array([1, 0, 0, 1], np.uint32)
     assert_array_equal(open_run(tmp_path)[CAMERA, "data.v"].ndarray(), [0, 1])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array([-1, -1]), np.array([1.5, 1.5]), np.array([b"a", b"b"]), np.ones((2, 2))],
+)
+def test_labels_that_are_no_numbers_are_refused(labels, tmp_path):
+    def part(m, s):
+        one = lpd(m, [1, 1], [3, 3])
+        if m == 1:
+            one.data["pulseId"] = labels
+        return one
+
+    run = lpd_run(tmp_path, part)
+    with pytest.raises(InconsistentDataError, match=r"/1CH0.*modules=\[0, 2\]"):
+        run.frames()
+    assert run.frames(modules=[0, 2]).pulse.values.tolist() == [3]
+
+
+@pytest.mark.parametrize("layout", ["train", "frame"])
+def test_a_jungfrau_module_without_a_mask(layout, tmp_path):
+    for m in (1, 2):
+        part = jungfrau(m, 2, cells=2)
+        if m == 2:
+            part.data["mask"] = np.full((2, 2, 512, 1024), 9, "u4")
+        write_file(tmp_path / f"J{m}.h5", [1, 2], part)
+    run = open_run(tmp_path)
+    with pytest.warns(UserWarning, match=r"data.mask.*module 1"):
+        frames = run.frames(layout=layout)
+    assert np.isnan(frames.sel(module=2)).all()
+    assert (frames.sel(module=1) == 1).all()
+
+
+# What is written of such data.
+
+
+def test_a_virtual_cxi_shows_modules_as_they_are(tmp_path):
+    """Other dtypes, an absent module, one without a mask."""
+
+    def part(m, s):
+        one = lpd(m, [1, 1], [4, 4], m + 0.5, dtype=["f4", "f8", "f4"][m])
+        one.data["gain"] = np.full((2, 256, 256), m, "u1")
+        if m != 2:
+            one.data["mask"] = np.full((2, 256, 256), 7 + m, ["u4", "u2"][m])
+        if m == 1:
+            one.data["cellId"] = one.data["cellId"][:, None]
+        return one
+
+    run = lpd_run(tmp_path / "run", part)
+    with pytest.warns(UserWarning, match="image.mask"):
+        run.detector().write_virtual_cxi(tmp_path / "x.cxi")
+    with h5py.File(tmp_path / "x.cxi") as f:
+        detector = f["entry_1/instrument_1/detector_1"]
+        data, mask = detector["data"][()], detector["mask"][()]
+        assert f["entry_1/pulseId"][()].tolist() == [4, 4]
+        assert f["entry_1/cellId"][:, :3].tolist() == [[4, 4, 4]] * 2
+    assert data.shape == (2, 16, 256, 256)
+    assert data.dtype == "f8"
+    assert_array_equal(data[:, :4, 9, 9], [[0.5, 1.5, 2.5, np.nan]] * 2)
+    assert_array_equal(mask[:, :4, 9, 9], [[7, 8, 0, 2**32 - 1]] * 2)
+
+
+def test_memory_cells_of_a_virtual_cxi_follow_the_trains(tmp_path):
+    part = jungfrau(1, 2, cells=2)
+    part.data["memoryCell"][1] = [5, 6]
+    write_file(tmp_path / "J.h5", [1, 2], part)
+    open_run(tmp_path).detector().write_virtual_cxi(tmp_path / "x.cxi")
+    with h5py.File(tmp_path / "x.cxi") as f:
+        assert f["entry_1/memoryCell"][()].tolist() == [0, 1, 5, 6]
+        assert f["entry_1/trainId"][()].tolist() == [1, 1, 2, 2]
+
+
+def test_frames_are_copied_from_files_that_differ(tmp_path):
+    def part(m, s):
+        one = lpd(m, [2, 2], [1, 6] * 2, 10 * s + m, dtype=["f4", "f8"][s])
+        if s:
+            one.data["pulseId"] = one.data["pulseId"][:, None]
+        return one
+
+    run = lpd_run(tmp_path / "run", part, 2)
+    run.detector().write_frames(tmp_path / "out.h5", [101, 102], [6, 1])
+    copy = open_run(tmp_path / "out.h5")
+    frames = copy.frames(layout="frame")
+    assert frames.train.values.tolist() == [101, 102]
+    assert frames.pulse.values.tolist() == [6, 1]
+    assert_array_equal(frames[..., 0, 0], [[0, 1, 2], [10, 11, 12]])
+
+
+def test_trains_of_a_detector_leave_out_modules_that_lack_a_key(tmp_path):
+    run = lpd_run(tmp_path, lambda m, s: masked(m, s, {(1, 0)}))
+    with pytest.warns(UserWarning, match="module 1"):
+        ((_, first), _) = run.detector().trains()
+    assert first["image.mask"].module.values.tolist() == [0, 2]
+    assert first["image.data"].module.values.tolist() == [0, 1, 2]
+
+
+# Units.
+
+
+@pytest.mark.parametrize("symbols", [("J", "m"), ("J", None), ("J", "J")])
+def test_a_unit_that_changes_is_refused(symbols, tmp_path):
+    for i, symbol in enumerate(symbols):
+        slow = Slow("HED_X/Y/Z", {"energy": np.array([1.0 * i])})
+        path = write_file(tmp_path / f"S{i}.h5", [10 + i], slow)
+        with h5py.File(path, "r+") as f:
+            if symbol is not None:
+                f["CONTROL/HED_X/Y/Z/energy"].attrs["unitSymbol"] = symbol
+    run = open_run(tmp_path)
+    if symbols == ("J", "m"):
+        with pytest.raises(InconsistentDataError, match=r"in J in.*in m in"):
+            run.scalars(["HED_X/Y/Z.energy"])
+        run = run.select_trains([0])
+    assert run.scalars(["HED_X/Y/Z.energy"])["HED_X/Y/Z.energy"].attrs["units"] == "J"
+
+
+def test_what_differs_is_still_described(tmp_path, capsys):
+    run = sequence(tmp_path, full((6,), 1, "u4"), full((9,), 2, "u4"))
+    run.info("*")
+    assert "differs between files" in capsys.readouterr().out

@@ -189,3 +189,50 @@ def test_what_was_not_recorded_passes_no_cut(tmp_path):
     chosen, flow = ops.select_shots(ds, ["`A/B/C.v` >= 0"])
     assert chosen.values.tolist() == [False, True]
     assert flow.passed == 1
+
+
+# Structured keys.
+
+ROW = np.dtype([("x", "f4"), ("n", "u8"), ("at", "i2", (2,))])
+
+
+@pytest.fixture
+def structured(tmp_path):
+    rows = np.zeros(2, ROW)
+    rows["x"], rows["n"], rows["at"] = [1, 2], [2**60 + 1, 3], [[1, 2], [3, 4]]
+    part = Fast("A/B/C:o", "d", [1, 1], {"row": rows, "same": rows[[1, 1]]})
+    write_file(tmp_path / "A.h5", [20, 21], part)
+    write_file(tmp_path / "B.h5", [19, 20, 21], Slow("A/B/E", {"w": np.arange(3)}))
+    return open_run(tmp_path)
+
+
+def test_fields_of_structured_keys_are_scalars_of_their_own(structured):
+    ds = structured.scalars(["A/B/C:o.d.row", "A/B/E.w"])
+    name = "A/B/C:o.d.row"
+    np.testing.assert_array_equal(ds[f"{name}.x"], [np.nan, 1, 2])
+    assert ds[f"{name}.n"].values.tolist() == [0, 2**60 + 1, 3]
+    assert ds[f"{name}.n_recorded"].values.tolist() == [False, True, True]
+    assert ds[f"{name}.at"].dims == ("train", "pulse")
+
+
+def test_structured_keys_elsewhere(structured):
+    key = structured["A/B/C:o", "d.row"]
+    table = key.xarray()
+    assert table["n"].values.tolist() == [2**60 + 1, 3]
+    assert table["at"].dims == ("trainId", "at_0")
+    with pytest.raises(TypeError, match="3 fields"):
+        key.series()
+    frame = structured.get_dataframe()
+    assert frame["A/B/C:o/d.row.n"].dropna().tolist() == [2**60 + 1, 3]
+    assert structured["A/B/C:o", "d.same"].as_single_value()["n"] == 3
+    with pytest.raises(ValueError, match="not constant"):
+        key.as_single_value()
+
+
+def test_one_value_of_large_integers_is_exact(tmp_path):
+    values = {"id": np.full(3, 2**60 + 1), "t": 2**60 + np.arange(3)}
+    write_file(tmp_path / "A.h5", [1, 2, 3], Slow("A/B/C", values))
+    run = open_run(tmp_path)
+    assert int(run["A/B/C", "id"].as_single_value()) == 2**60 + 1
+    with pytest.raises(ValueError, match="not constant"):
+        run["A/B/C", "t"].as_single_value()

@@ -217,7 +217,7 @@ def test_pulses_of_a_european_xfel_run(tmp_path):
     middle = float(np.median(np.concatenate(per_pulse)))
     recipe = {
         **HEAD, "bins": {"e": {"variable": name, "edges": [0, middle, 1e9]}},
-        "detectors": {"SPB_DET_AGIPD1M-1": {}},
+        "detectors": {"SPB_DET_AGIPD1M-1": {}}, "pulse_values": {name: [0, 4, 8]},
     }  # fmt: skip
     cube = xf.make_cube(run, recipe).compute()
     low = sum(int((v < middle).sum()) for v in per_pulse)
@@ -237,6 +237,7 @@ def test_pulses_of_a_european_xfel_run(tmp_path):
 # -- values per train, and per pulse ---------------------------------------------------
 
 XGM = "SA1_XTD2_XGM/DOOCS/MAIN:output.data.intensityTD"
+OF_EACH_FRAME = {"pulse_values": {XGM: {"by": "position", "n": 6}}}
 MOTOR = "SPB_LAS_PPL/MOTOR/DELAY.actualPosition"
 AGIPD = "HED_DET_AGIPD500K2G"
 
@@ -274,7 +275,7 @@ def test_delay_of_a_column_per_train_or_per_pulse(pulsed, column):
     edges = [values.min() - 1, middle, values.max()]  # the largest one is outside
     recipe = {
         **HEAD, "bins": {"delay": {"edges": edges}}, "detectors": {AGIPD: {}},
-        "delay": {"nominal": [column, "ps"], "use_tt": False},
+        "delay": {"nominal": [column, "ps"], "use_tt": False}, **OF_EACH_FRAME,
     }  # fmt: skip
     cube = xf.make_cube(run, recipe).compute()
     labels = np.where(values < middle, 0, np.where(values < edges[2], 1, -1))
@@ -297,7 +298,10 @@ def test_laser_pattern_of_pulses(tmp_path):
         with h5py.File(name, "r+") as file:
             file[path][:, :6] = pattern
     run = xf.open_run(tmp_path / "r")
-    recipe = {**HEAD, "laser": "split", "laser_variable": XGM, "detectors": {AGIPD: {}}}
+    recipe = {
+        **HEAD, "laser": "split", "laser_variable": XGM, "detectors": {AGIPD: {}},
+        **OF_EACH_FRAME,
+    }  # fmt: skip
     cube = xf.make_cube(run, recipe).compute()
     frames = run.frames(AGIPD, bad_pixels=None).values.astype(float)
     sums, counts = sums_by_hand(frames, 1 - pattern, 2)  # with laser first
@@ -310,19 +314,19 @@ def test_laser_pattern_of_pulses(tmp_path):
 def test_variables_per_train_and_per_pulse_together(pulsed):
     run, motor, energy, _ = pulsed
     for more in ({}, {"detectors": {AGIPD: {}}}):
-        cube = xf.make_cube(run, {**HEAD, "variables": [MOTOR, XGM], **more}).compute()
+        recipe = {**HEAD, "variables": [MOTOR, XGM], **OF_EACH_FRAME, **more}
+        cube = xf.make_cube(run, recipe).compute()
         np.testing.assert_allclose(
             cube[f"{MOTOR.replace('/', '__')}_mean"], [motor.mean()], rtol=1e-6
         )
-        if more:
-            assert int(cube[f"{XGM.replace('/', '__')}_count"][0]) == energy.size
-            np.testing.assert_allclose(
-                cube[f"{XGM.replace('/', '__')}_mean"], [energy.mean()], rtol=1e-6
-            )
+        # Padding does not count, with frames or without.
+        assert int(cube[f"{XGM.replace('/', '__')}_count"][0]) == energy.size
+        np.testing.assert_allclose(
+            cube[f"{XGM.replace('/', '__')}_mean"], [energy.mean()], rtol=1e-6
+        )
     bins = {MOTOR: {"edges": [motor.min(), np.median(motor), motor.max() + 1]}}
-    cube = xf.make_cube(
-        run, {**HEAD, "bins": bins, "variables": [XGM], "detectors": {AGIPD: {}}}
-    ).compute()
+    recipe = {**HEAD, "bins": bins, "variables": [XGM], "detectors": {AGIPD: {}}}
+    cube = xf.make_cube(run, {**recipe, **OF_EACH_FRAME}).compute()
     first = motor < np.median(motor)
     means = [energy[first].mean(), energy[~first].mean()]
     np.testing.assert_allclose(cube[f"{XGM.replace('/', '__')}_mean"], means, rtol=1e-6)

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from xfelred.errors import SourceNameError, XfelredError, did_you_mean, listing
+from xfelred.errors import (
+    InconsistentDataError,
+    SourceNameError,
+    XfelredError,
+    did_you_mean,
+    listing,
+)
 from xfelred.readers.open import open_run
 
 
@@ -81,7 +87,10 @@ def describe_source(run: Any, source: str) -> dict[str, Any]:
 
 def describe_key(data: Any) -> dict[str, Any]:
     """Return type, shape and unit of the data of one key."""
-    shape = [int(n) for n in data.shape]
+    try:
+        shape = [int(n) for n in data.shape]
+    except InconsistentDataError:  # said when it is read
+        return {"dtype": "differs between files", "shape": [], "units": None}
     return {"dtype": str(data.dtype), "shape": shape, "units": data.units or None}
 
 

@@ -33,6 +33,8 @@ def with_gaps(values: NDArray[Any], here: NDArray[np.bool_]) -> NDArray[Any]:
     shape = (len(here), *values.shape[1:])
     if values.dtype.kind == "O":
         out = np.full(shape, "", object)
+    elif values.dtype.kind in "SU":
+        out = np.zeros(shape, values.dtype)
     elif fits_float(values):
         out = np.full(shape, np.nan, np.result_type(values.dtype, np.float32))
     else:

@@ -139,6 +139,7 @@ class CubePlan:
         return record(
             cube, "make_cube", *self.frames.values(), recipe=self.recipe.sha256,
             filter=self.shots.filter_name, compat=self.compat,
+            pulse_values=self.recipe.model.model_dump(mode="json")["pulse_values"],
         )  # fmt: skip
 
     def finished_detector(self, detector: str, binned: xr.Dataset) -> xr.Dataset:

@@ -107,7 +107,7 @@ def cube_shots(
     """
     model = recipe.model
     name = recipe.filter_name(filter_name)
-    ds = labelled_pulses(needed_scalars(run, recipe, name), list(frames))
+    ds = labelled_pulses(run, recipe, needed_scalars(run, recipe, name), frames)
     by = {axis: with_values(recipe, axis, ds) for axis in model.bins}
     if model.laser != "all":
         laser_values(recipe, ds)

@@ -281,6 +281,42 @@ class DetectorSpec(Strict):
         return value
 
 
+class PulseSpec(Strict):
+    """Which pulses the values of a vector are of: IDs, or the positions of frames."""
+
+    ids: list[Annotated[int, Field(ge=0)]] | None = None
+    start: Annotated[int, Field(ge=0)] | None = None
+    step: Annotated[int, Field(ge=1)] | None = None
+    by: Literal["position"] | None = None
+    n: Annotated[int, Field(ge=0)] | str | None = None
+
+    @model_validator(mode="after")
+    def one_way(self) -> PulseSpec:
+        """Refuse pulses told in two ways or in none, and the same one twice."""
+        grid = self.start is not None or self.step is not None
+        if [self.ids is not None, grid, self.by is not None].count(True) != 1:
+            raise ValueError("give one of ids, start and step, or by: position")
+        if grid and (self.start is None or self.step is None):
+            raise ValueError("give both start and step")
+        if self.ids is None and self.n is None:
+            raise ValueError("n is missing: how many values of a train are pulses")
+        if self.ids is not None and len(set(self.ids)) < len(self.ids):
+            raise ValueError("a pulse ID is there twice")
+        return self
+
+    def pulse_ids(self, n: int) -> list[int]:
+        """Return the IDs of the first n values."""
+        if self.ids is not None:
+            return self.ids[:n]
+        start, step = self.start or 0, self.step or 1
+        return list(range(start, start + n * step, step))
+
+
+def listed_pulses(value: Any) -> Any:
+    """Return a list of pulse IDs as what it stands for."""
+    return {"ids": value} if isinstance(value, list) else value
+
+
 class ExecutionSpec(Strict):
     """How a cube is worked off."""
 
@@ -309,6 +345,7 @@ class CubeModel(Strict):
     filters: dict[str, list[str | tuple[str, float | None, float | None]]] = {}
     require_detectors: bool = True
     variables: list[str] = []
+    pulse_values: dict[str, Annotated[PulseSpec, BeforeValidator(listed_pulses)]] = {}
     detectors: dict[str, DetectorSpec] = {}
     quantities: Annotated[list[Quantities], Field(min_length=1)] = [
         "sum", "count", "mean", "var", "sem"

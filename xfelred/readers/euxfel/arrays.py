@@ -12,6 +12,7 @@ from xfelred.names import CELL, FAST, MODULE, SLOW
 from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.frame_keys import FrameKeyData, short_label
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.module_plans import key_table
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -120,9 +121,9 @@ def common_keys(detector: Detector) -> list[str]:
     return sorted(keys)
 
 
-def present_modules(detector: Detector, group: str) -> list[int]:
-    """Return the positions of the modules with data in the only train."""
-    return np.flatnonzero(detector.table(group).count[0] > 0).tolist()
+def present_modules(detector: Detector, key: str) -> list[int]:
+    """Return the positions of the modules with data of a key in the only train."""
+    return np.flatnonzero(key_table(detector, key).count[0] > 0).tolist()
 
 
 def trains(
@@ -135,15 +136,15 @@ def trains(
         one = some.with_ids(np.array([tid], np.uint64))
         found = {}
         for key in keys:
-            here = present_modules(one, key.partition(".")[0])
+            here = present_modules(one, key)
             if not here:
                 continue
-            data = one.key_data(key)
+            data = one.only(here).key_data(key)
             if isinstance(data, FrameKeyData):
                 array = data.select_pulses(pulses).xarray(unstack_pulses=True)
             else:
                 array = data.xarray().isel(trainId=0, drop=True)
-            found[key] = array.isel(module=here)
+            found[key] = array
         yield int(tid), found
 
 
@@ -203,8 +204,8 @@ def cell_trains(
         one = some.with_ids(np.array([tid], np.uint64))
         found = {}
         for key in keys:
-            here = present_modules(one, key.partition(".")[0])
+            here = present_modules(one, key)
             if here:
-                array = get_cell_array(one, key, None, (), None)
-                found[key] = array.isel(train=0, drop=True).isel(module=here)
+                array = get_cell_array(one.only(here), key, None, (), None)
+                found[key] = array.isel(train=0, drop=True)
         yield int(tid), found

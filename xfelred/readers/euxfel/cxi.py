@@ -211,18 +211,44 @@ def virtual(
         for trains in stretches(table, m, counts):
             path = table.targets[int(table.target[trains[0], m])][1]
             first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
-            part = rows_of(path, name_in_file, first, n)
-            if len(part.shape) > n_axes:  # the axis of length 1 of raw data
-                part = part[:, 0]
+            part = rows_of(path, name_in_file, first, n, n_axes)
             at = int(start[trains[0]])
             here = slice(at, at + n * frames.per_entry)
             layout[here, number - detector.first_number] = part
+    if name == "mask":
+        add_unmasked(detector, group, layout, frames)
     dataset = group.create_virtual_dataset(name, layout, fillvalue=fill)
     dataset.attrs["axes"] = AXES + axes
 
 
-def rows_of(path: str, name: str, first: int, n: int) -> Any:
+def add_unmasked(
+    detector: Detector, group: h5py.Group, layout: h5py.VirtualLayout, frames: Frames
+) -> None:
+    """Show no bad pixel where pixels were recorded but a file has no mask.
+
+    These zeros are a dataset of which nothing is written, so they take no room.
+    """
+    recorded = detector.table(detector.main_group)
+    masked = key_table(detector, detector.spec.mask)
+    counts = detector.counts
+    start = (np.cumsum(counts) - counts) * frames.per_entry
+    shape = (layout.shape[0], *layout.shape[2:])
+    for m, number in enumerate(detector.modules):
+        bare = (recorded.count[:, m] > 0) & (masked.count[:, m] == 0)
+        if bare.any() and "unmasked" not in group:
+            group.create_dataset(
+                "unmasked", shape, layout.dtype, chunks=(1, *shape[1:]), fillvalue=0
+            )
+        for t in np.flatnonzero(bare).tolist():
+            here = slice(int(start[t]), int(start[t] + counts[t] * frames.per_entry))
+            zeros = h5py.VirtualSource(group["unmasked"])[here]
+            layout[here, number - detector.first_number] = zeros
+
+
+def rows_of(path: str, name: str, first: int, n: int, n_axes: int) -> Any:
     """Return rows of a dataset to be shown elsewhere.
+
+    A second axis that raw data have beyond `n_axes` is of length 1 and dropped.
 
     Raises
     ------
@@ -235,7 +261,9 @@ def rows_of(path: str, name: str, first: int, n: int) -> Any:
             f"{path} is inconsistent: its index points to row {first + n - 1} of"
             f" {name}, which has {stored.shape[0]} rows"
         )
-    return h5py.VirtualSource(path, name, stored.shape, stored.dtype)[first : first + n]
+    source = h5py.VirtualSource(path, name, stored.shape, stored.dtype)
+    rows = slice(first, first + n)
+    return source[rows, 0] if stored.ndim > n_axes else source[rows]
 
 
 def stretches(

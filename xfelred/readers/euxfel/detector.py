@@ -147,6 +147,21 @@ class Detector:
         out.check()
         return out
 
+    def only(self, positions: list[int]) -> Any:
+        """Return the detector without the modules at other positions."""
+        numbers = [self.modules[m] for m in positions]
+        out = object.__new__(type(self))
+        labels = {k: v for k, v in self.memo.items() if k == "labels"}
+        tables = {g: t.modules(positions) for g, t in self.memo["tables"].items()}
+        out.__dict__ = {
+            **self.__dict__,
+            "modno_to_source": {n: self.modno_to_source[n] for n in numbers},
+            "source_to_modno": {self.modno_to_source[n]: n for n in numbers},
+            "positions": list(range(len(positions))),
+            "memo": {"tables": tables, **labels},
+        }
+        return out
+
     # -- what it is ------------------------------------------------------------------
 
     @property

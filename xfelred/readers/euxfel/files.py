@@ -100,11 +100,11 @@ class FileIndex:
 def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
     group = open_dataset(file.path, f"{name}/first").parent
-    first = row_numbers(group["first"], file.path)
+    first = row_numbers(file.path, f"{name}/first")
     if "count" in group:
-        count = row_numbers(group["count"], file.path)
+        count = row_numbers(file.path, f"{name}/count")
     else:
-        count = old_counts(group, first, file.path)
+        count = old_counts(file.path, name, first)
     if len(first) <= file.rows.max(initial=-1) or len(count) < len(first):
         raise BrokenFileError(
             f"{file.path} is inconsistent: {name} describes {len(first)} trains, but"
@@ -114,27 +114,29 @@ def read_index(file: FileIndex, name: str) -> IndexArrays:
     return first[file.rows], count[file.rows]
 
 
-def old_counts(group: h5py.Group, first: NDArray[Any], path: str) -> NDArray[np.int64]:
+def old_counts(path: str, name: str, first: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the counts of the old form of an index.
 
     There `last` is inclusive, often ``first - 1`` (which wraps) or 0 for a train
     without data, and means nothing where status is 0.
     """
-    status = row_numbers(group["status"], path)
-    last = row_numbers(group["last"], path)
+    status = row_numbers(path, f"{name}/status")
+    last = row_numbers(path, f"{name}/last")
     count = np.where(status > 0, last - first + 1, 0)
     wrapped = (last < 0) & (first > 0) | (first < 0) | (count < 0)
     lost = (status > 0) & wrapped | (status < 0) | (status > MOST_STATUS)
     return np.where(lost, IMPOSSIBLE, count * np.clip(status, 0, MOST_STATUS))
 
 
-def row_numbers(dataset: h5py.Dataset, path: str) -> NDArray[np.int64]:
+def row_numbers(path: str, name: str) -> NDArray[np.int64]:
     """Return the numbers of an index as int64, `IMPOSSIBLE` where no row has them."""
-    found = dataset[:]
-    if found.dtype.kind not in "iu":
+    dataset = open_dataset(path, name)
+    if dataset.dtype.kind not in "iu" or dataset.ndim != 1:
         raise BrokenFileError(
-            f"{path} is damaged: {dataset.name} has {found.dtype} in place of integers"
+            f"{path} is damaged: {name} is {dataset.dtype} {dataset.shape}, not a list"
+            " of integers"
         )
+    found = dataset[:]
     out = found.astype(np.int64)
     out[(found < 0) | (found > MOST_ROWS)] = IMPOSSIBLE
     return out

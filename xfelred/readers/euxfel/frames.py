@@ -207,6 +207,11 @@ def nodes(
 ) -> tuple[Node, Node | None]:
     """Return the recipes of the pixels, and of the bad-pixel bits if there are any."""
     stored, shape = stored_as(detector, request.key)
+    if stored.kind not in "biufc":
+        raise InconsistentDataError(
+            f"{request.key} of {detector.detector_name} is {stored}, which no image is;"
+            f" read it with run.detector(...)[{request.key!r}]"
+        )
     shape = shape[1:] if axes.drops_raw_axis(shape) else shape
     window, lengths, _ = entry_window(axes.full_roi(request.roi), shape)
     window = axes.window(window)

@@ -163,7 +163,10 @@ class KeyData(KeyFacts):
         name = name or f"{self.name}.{self.short_key}"
         attrs = {UNITS: self.units} if self.units else {}
         if data.dtype.names:
-            fields = {f: (dims, data[f], attrs) for f in data.dtype.names}
+            fields: dict[str, Any] = {}
+            for field in data.dtype.names:
+                more = [f"{field}_{i}" for i in range(data[field].ndim - data.ndim)]
+                fields[field] = ([*dims, *more], data[field], attrs)
             return xr.Dataset(fields, coords=coords)
         return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)
 
@@ -185,11 +188,11 @@ class KeyData(KeyFacts):
         TypeError
             If an entry is not a single value.
         """
-        if self.ndim > 1:
+        if self.ndim > 1 or self.dtype.names:
+            fields = f" of {len(self.dtype.names)} fields" if self.dtype.names else ""
             raise TypeError(
                 f"a pandas Series holds one value per entry, but {self.key!r} has"
-                " entries"
-                f" of shape {self.entry_shape}; use .xarray()"
+                f" entries{fields} of shape {self.entry_shape}; use .xarray()"
             )
         index = pd.Index(self.train_id_coordinates(), name="trainId")
         name = f"{self.name}/{self.short_key}"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, listing
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.headers import (
     Header,
@@ -139,10 +139,14 @@ class KeyFacts:
         """Shape of what the first file stores in one piece; empty for no pieces."""
         return next(iter(self.headers.values())).chunk
 
-    @cached_property
+    @property
     def attrs(self) -> dict[str, Any]:
         """HDF5 attributes of the key in the first of these files."""
-        found = open_dataset(next(iter(self.headers)), self.hdf5_data_path)
+        return self.attrs_in(next(iter(self.headers)))
+
+    def attrs_in(self, path: str) -> dict[str, Any]:
+        """Return the HDF5 attributes of the key in one file."""
+        found = open_dataset(path, self.hdf5_data_path)
         return {**found.attrs, **(found.parent.attrs if self.is_control else {})}
 
     @property
@@ -170,10 +174,32 @@ class KeyFacts:
         """Gigabytes in memory."""
         return self.nbytes / 1e9
 
-    @property
+    @cached_property
     def units(self) -> str | None:
-        """Symbol of the unit with its metric prefix, None if unknown."""
-        attrs = self.attrs
+        """Symbol of the unit with its metric prefix, None if unknown.
+
+        Raises
+        ------
+        InconsistentDataError
+            If files name different units.
+        """
+        named = ((path, self.unit_in(path)) for path in self.headers)
+        found = [(path, unit) for path, unit in named if unit is not None]
+        if not found:
+            return None
+        (first, unit), *rest = found
+        for path, other in rest:
+            if other != unit:
+                raise InconsistentDataError(
+                    f"{self.key!r} of {self.source} is in {unit} in {first}, but in"
+                    f" {other} in {path}. Take the trains of one file:"
+                    " select_trains(by_id[...])"
+                )
+        return unit
+
+    def unit_in(self, path: str) -> str | None:
+        """Return the unit that one file names."""
+        attrs = self.attrs_in(path)
         symbol = attrs.get("unitSymbol")
         if symbol is None:
             return None

@@ -225,6 +225,12 @@ def module_labels(
     trains = np.repeat(np.arange(len(detector.counts)), detector.counts)[here]
     ids = detector.data.ids[np.unique(trains)]
     data = detector.data.entries[source].key_data(key).with_ids(ids).in_train_order()
+    if data.dtype.kind not in "iu" or data.ndim > 2 or (data < 0).any():
+        raise InconsistentDataError(
+            f"{key} of {source} is {data.dtype} {data.shape[1:]} and holds no numbers"
+            " of pulses or memory cells. Read the other modules:"
+            f" modules={[n for i, n in enumerate(detector.modules) if i != m]}"
+        )
     return (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
 
 

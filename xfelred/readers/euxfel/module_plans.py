@@ -101,9 +101,14 @@ def module_plan(
 
 def stored_chunk(detector: Detector, key: str, n_axes: int) -> tuple[int, ...]:
     """Return the chunk of a key of the first module: rows, then `n_axes` of a row."""
-    source = next(iter(detector.source_to_modno))
+    source = first_source(detector)
     chunk = detector.data.entries[source].key_data(key).chunk
     return (chunk[0], *chunk[len(chunk) - n_axes :]) if chunk else ()
+
+
+def first_source(detector: Detector) -> str:
+    """Return the source of the first module that is read."""
+    return list(detector.source_to_modno)[next(iter(detector.positions), 0)]
 
 
 def targets_used(table: ModuleTable) -> list[int]:
@@ -200,7 +205,7 @@ def stored_in(detector: Detector, key: str) -> Stored:
             m, path = table.targets[i]
             found[f"{path} ({table.sources[m]})"] = h
     if not found:  # no train has data: any file tells
-        source = next(iter(detector.source_to_modno))
+        source = first_source(detector)
         found = detector.data.entries[source].key_data(key).headers
     # A first axis of length 1 may be the memory cells of an entry.
     what = f"{key!r} of {detector.detector_name}"

@@ -46,6 +46,18 @@ class ModuleTable:
             self.target[keep], self.first[keep], self.count[keep],
         )  # fmt: skip
 
+    def modules(self, positions: list[int]) -> ModuleTable:
+        """Return the table of some of the modules."""
+        new = {m: i for i, m in enumerate(positions)}
+        return replace(
+            self,
+            sources=tuple(self.sources[m] for m in positions),
+            targets=tuple((new.get(m, -1), path) for m, path in self.targets),
+            target=self.target[:, positions],
+            first=self.first[:, positions],
+            count=self.count[:, positions],
+        )
+
     def without(self, targets: list[int]) -> ModuleTable:
         """Return the table in which some files have no data."""
         gone = np.isin(self.target, targets)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import NoDataError
+from xfelred.readers.missing import fits_float
 
 REDUCERS = frozenset(
     {"mean", "median", "min", "max", "sum", "nanmean", "nanmedian", "nanmin", "nanmax"}
@@ -27,6 +28,8 @@ def single_value(
         raise NoDataError(f"{name} has no data in these trains")
     if data.dtype == object:
         return single_text(data, name, reduce_by)
+    if reduce_by is None and (data.dtype.names or not fits_float(data)):
+        return exact_value(data, name)
     value = reduced(data, reduce_by)
     if not np.allclose(data, value, rtol=rtol, atol=atol):
         off = float(np.max(np.abs(np.asarray(data, float) - value)))
@@ -35,6 +38,17 @@ def single_value(
             f" rtol={rtol}, atol={atol} allow"
         )
     return value
+
+
+def exact_value(data: NDArray[Any], name: str) -> Any:
+    """Return what all entries are: of fields, and of integers that no float holds."""
+    odd = (data != data[0]).reshape(len(data), -1).any(axis=1)
+    if odd.any():
+        raise ValueError(
+            f"{name} is not constant: among {len(data)} entries are {data[0]} and"
+            f" {data[odd.argmax()]}"
+        )
+    return data[0]
 
 
 def reduced(data: NDArray[Any], reduce_by: str | Callable[..., Any] | None) -> Any:

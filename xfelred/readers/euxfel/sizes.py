@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, InconsistentDataError
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
@@ -32,6 +32,6 @@ def stored(run: Run, path: str, dataset: str) -> tuple[int, int] | None:
             try:
                 data = entry.key_data(rest[len(name) + 1 :].replace("/", "."))
                 return data.dtype.itemsize, data.nbytes
-            except (BrokenFileError, KeyError):
+            except (BrokenFileError, InconsistentDataError, KeyError):
                 return None
     return None

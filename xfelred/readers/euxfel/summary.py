@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xfelred.errors import BrokenFileError, listing
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.readers.description import as_html, as_text
 from xfelred.readers.euxfel import finding
 from xfelred.readers.euxfel.metadata import run_metadata
@@ -118,8 +118,11 @@ def aggregators(source: SourceData) -> str:
 
 def key_line(key: KeyData) -> str:
     """Return one line on a key."""
-    shape = f" {list(key.entry_shape)}" if key.entry_shape else ""
-    unit = f", {key.units}" if key.units else ""
+    try:
+        shape = f" {list(key.entry_shape)}" if key.entry_shape else ""
+        unit = f", {key.units}" if key.units else ""
+    except InconsistentDataError:
+        return f"      {key.key}: differs between files"
     return f"      {key.key}: {key.dtype}{shape}{unit}, {key.shape[0]} entries"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS, recorded_name
@@ -89,12 +90,23 @@ def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
         if not timestamps and key.key.endswith(".timestamp"):
             continue
         if key.ndim == 1 and key.dtype != object:
-            columns.append(key.series())
+            columns += columns_of(key)
     if not columns:
         return pd.DataFrame(index=pd.Index(run.ids, name="trainId"))
     if any(not c.index.equals(columns[0].index) for c in columns):
         columns = [joinable(c) for c in columns]
     return pd.concat(columns, axis=1, join="outer")
+
+
+def columns_of(key: KeyData) -> list[pd.Series]:
+    """Return a key as columns: one, or one for each field of structured data."""
+    if not key.dtype.names:
+        return [key.series()]
+    table: Any = key.xarray()
+    flat = [f for f in table if table[f].ndim == 1 and table[f].dtype.kind in "biuf"]
+    return [
+        table[f].to_series().rename(f"{key.name}/{key.short_key}.{f}") for f in flat
+    ]
 
 
 def joinable(column: pd.Series) -> pd.Series:
@@ -113,7 +125,7 @@ def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Da
     if isinstance(keys, str):
         raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
     check_missing_keys(missing_keys)
-    found = {}
+    found: dict[str, xr.DataArray] = {}
     for item in keys:
         try:
             key = named_key(run, item)
@@ -121,7 +133,7 @@ def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Da
             if missing_keys == "raise":
                 raise
             continue
-        found[f"{key.source}.{key.short_key}"] = scalar(key, run.ids)
+        found |= scalar(key, run.ids)
     lengths = {k: v.sizes[PULSE] for k, v in found.items() if PULSE in v.dims}
     if len(set(lengths.values())) > 1:
         raise InconsistentDataError(
@@ -150,8 +162,11 @@ def named_key(run: Run, item: Any) -> KeyData:
     return run[item, ""]
 
 
-def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
-    """Return one value, or one vector of pulses, per train."""
+def scalar(key: KeyData, ids: TrainIDs) -> dict[str, xr.DataArray]:
+    """Return one value, or one vector of pulses, per train, by the name of the key.
+
+    Structured data give one for each field, ``key.field``.
+    """
     if len(key.entry_shape) > 1:
         raise ValueError(
             f"{key.source}.{key.key} has entries of shape {key.entry_shape}; scalars"
@@ -171,10 +186,26 @@ def scalar(key: KeyData, ids: TrainIDs) -> xr.DataArray:
         UNITS: key.units or "1",
         LONG_NAME: f"{key.source} {key.short_key}",
     }
+    name = f"{key.source}.{key.short_key}"
+    if not values.dtype.names:
+        return {name: on_trains(name, values, here, attrs)}
+    parts = {f"{name}.{f}": values[f] for f in values.dtype.names}
+    deep = [n for n, v in parts.items() if v.ndim > 2 or v.dtype.names]
+    if deep:
+        raise ValueError(
+            f"{deep[0]} is no single value nor a vector of pulses; use"
+            " run[source, key].xarray()"
+        )
+    return {n: on_trains(n, v, here, attrs) for n, v in parts.items()}
+
+
+def on_trains(
+    name: str, values: NDArray[Any], here: NDArray[np.bool_], attrs: dict[str, Any]
+) -> xr.DataArray:
+    """Return values on all trains, of which some have none."""
     dims = (TRAIN, PULSE)[: values.ndim]
     full = with_gaps(values, here)
     # Integers that no float holds stay what they are, so another value marks gaps.
     marked = full.dtype.kind in "iu" and not here.all()
-    name = recorded_name(f"{key.source}.{key.short_key}")
-    coords = {name: (TRAIN, here)} if marked else {}
+    coords = {recorded_name(name): (TRAIN, here)} if marked else {}
     return xr.DataArray(full, coords, dims, attrs=attrs)
