@@ -119,7 +119,6 @@ def test_numbers_that_are_unusual_are_warned_of(make, says):
         lambda: flat(pixel_size=5e-6),
         lambda: flat(pixel_size=(8e-4, 2e-3)),
         lambda: placed(COLUMNS * 100, ROWS * 100, 2.0),
-        lambda: placed(np.nan * COLUMNS),
         lambda: placed(z=-0.05),
         lambda: lcls(centre=(0, 0), tilt=(0.3, -0.6)),
         lambda: quads("AGIPD1M", AGIPD * 1.1),
