@@ -107,6 +107,14 @@ def test_a_fill_value_of_its_own_is_a_code(opened):
         assert run.frames("det").available.values.sum() == 2 * len(KEPT)
 
 
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_many_images_are_looked_at_by_several_threads(opened, monkeypatch, at_once):
+    monkeypatch.setattr(lost, "AT_ONCE", at_once)
+    with pytest.warns(UserWarning, match="4 of 12"):
+        da = opened(with_lost("u2", CODES["u2"])).frames("det")
+    assert np.flatnonzero(da.available[:, 0]).tolist() == KEPT.tolist()
+
+
 def test_it_is_said_once_and_goes_with_selections(opened):
     run = opened(with_lost("i4", -99999))
     with pytest.warns(UserWarning, match="4 of 12"):

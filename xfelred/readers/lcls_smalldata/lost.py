@@ -9,6 +9,7 @@ at as far as that is quick.
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ BLOCK = 64 << 20  # bytes of whole images that are looked at together
 QUICK = 128 << 20
 # Images of one value pack to less than a hundredth of their size by any filter.
 PACKED_AWAY = 0.02
+AT_ONCE, THREADS = 2048, 16
 NOT_PROBED, PRESENT, LOST = -1, 0, 1
 
 
@@ -103,7 +105,17 @@ class Images:
         """Return a window of some images (row, *window)."""
         lengths = (w.stop - w.start for w in window)
         out = np.empty((len(rows), *lengths), self.dtype)
-        read_sorted(self.path, self.name, runs_of(rows), window, out)
+
+        def read(start: int) -> None:
+            some = slice(start, start + AT_ONCE)
+            read_sorted(self.path, self.name, runs_of(rows[some]), window, out[some])
+
+        starts = range(0, len(rows), AT_ONCE)
+        if len(starts) < 2:
+            list(map(read, starts))
+        else:  # a pixel costs no bytes, but a distant disk answers each of them late
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(read, starts))
         return out
 
     def missing(self, values: NDArray[Any]) -> Bools:
