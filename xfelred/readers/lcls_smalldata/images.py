@@ -119,9 +119,11 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
     lacking = np.array([n < 0 for n in column.rows])
     target[lacking[events.file]] = -1
     absent = run.absent(name) if stream == "event" else None
-    if absent is None:
-        absent = lost_images(run, column, stream, events)
-    target[absent] = -1
+    there = np.ones(len(target), bool) if absent is None else ~absent
+    there[there] = ~lost_images(
+        run, column, stream, events.ids[there], told=absent is not None
+    )
+    target[~there] = -1
     shape = column.shape[1:]
     n_modules = shape[0] if len(shape) > 2 else 1
     bad, misfit = matching_bad(run, name, key, shape)
