@@ -43,8 +43,10 @@ DATA_PRESENT = (0.5, 1.5)  # of damage/<detector>, the limits of smalldata_tools
 def detectors(run: Run) -> dict[str, str]:
     """Return names and kinds of the detectors: with images, or with pedestals."""
     pedestal = re.compile(rf"{CONSTANTS}/([^/]+)/ped")
-    names = {m[1] for m in map(pedestal.fullmatch, run.columns) if m}
-    names |= {owner(c) for c in run.columns.values() if may_be_image(run, c)}
+    names = {owner(c) for c in run.columns.values() if may_be_image(run, c)}
+    known = {m[1] for m in map(pedestal.fullmatch, run.columns) if m}
+    # Constants of a slow detector do not say that it is one.
+    names |= {n for n in known if f"{INTG}/{n}" not in names}
     return {name: kind_of(name) for name in sorted(names)}
 
 
