@@ -127,6 +127,8 @@ def at_labels(values: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray
         If a dim is not one of `da`, a length differs, or a label is there twice.
     """
     indexers: dict[Any, Any] = {}
+    alone = [d for d in values.dims if d not in da.dims and values.sizes[d] == 1]
+    values = values.isel(dict.fromkeys(alone, 0), drop=True)  # a table of one column
     for d in values.dims:
         if d not in da.dims:
             raise ValueError(

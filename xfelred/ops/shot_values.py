@@ -93,6 +93,7 @@ def at_shots(values: xr.DataArray, data: xr.DataArray, name: str) -> xr.DataArra
     ValueError
         If `values` have other dims, repeated IDs, or no IDs and another length.
     """
+    values = element_of(values, (), name)
     odd = [d for d in values.dims if d not in SHOT_DIMS]
     if odd or not values.dims:
         raise ValueError(
