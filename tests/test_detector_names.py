@@ -34,6 +34,9 @@ def test_no_name_stands_for_two_kinds():
         ("CsPad2x2", "cspad2x2", "cspad2x2", (185, 388)),
         ("cs140k", "cspad2x2", "cspad2x2", (185, 388)),
         ("cspad2x1", "cspad", "cspad", (185, 388)),
+        ("epix10k2M_1", "epix10ka", "epix10ka", (352, 384)),
+        ("epix_2", "epix100", "epix100", (704, 768)),
+        ("jungfrau_euxfel", "jungfrau_euxfel", "jungfrau", (512, 1024)),
         ("Opal8000", "camera", "camera", None),
         ("uxi", "uxi", "uxi", None),
         ("Andor3D", "andor3d", "andor3d", None),
@@ -53,6 +56,7 @@ def test_all_tables_know_the_same_names(name, kind, mode, segment):
         ("epix10k2M_1", "epix10ka"), ("XppEndstation.0:Epix100a.3", "epix100"),
         ("jungfrau1M_alcove", "jungfrau"), ("epix_2", "epix100"), ("my_cspad", "cspad"),
         ("intg/archon", "archon"), ("flux_i0", ""), ("det", ""), ("ipm2", ""),
+        ("epix_alc3", "epix100"), ("epixNew", ""), ("epix2020", ""),
     ],
 )  # fmt: skip
 def test_the_name_of_a_detector_in_a_run_tells_its_kind(name, kind):

@@ -20,7 +20,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "jungfrau": ("jungfrauemu", "jf"),
     "epix10ka": ("epix10k", "epixquad"),
     "epixhr": ("epixhremu",),
-    "epix100": ("epix100a", "epix"),
+    "epix100": ("epix100a",),
     "epixm": ("epixm320",),
     "epixuhr": (),
     "cspad": (),
@@ -54,6 +54,7 @@ ELSE: dict[str, tuple[str, ...]] = {
     "cspad": ("cspad2x1",),
     "cspad2x1": ("cspad",),
     "cspad2x2": ("cspad2x1", "cspad"),
+    "jungfrau_euxfel": ("jungfrau",),
     **dict.fromkeys(CAMERAS, ("camera",)),
 }
 CANONICAL = {
@@ -61,6 +62,9 @@ CANONICAL = {
     for kind, others in NAMES.items()
     for other in (kind, *others)
 }
+# The first ePix, called so and numbered in its beam lines: epix, epix_1, epix_alc2.
+EPIX, FIRST_EPIX = re.compile(r"epix\d{0,2}"), "epix100"
+SHORT = 4  # letters, which may be a part of any word
 # How large a detector is: jungfrau05M, epix10k2M, epix10kaQuad, epixhr1x4, opal8000.
 SIZE = re.compile(r"(\d+(\.\d+)?[km]|\d+x\d+|quad|\d+)$")
 
@@ -81,7 +85,10 @@ def candidates(name: str) -> tuple[str, ...]:
     ('icarus', 'camera')
     """
     short = plain(name)
-    kind = CANONICAL.get(short) or CANONICAL.get(SIZE.sub("", short))
+    kind = FIRST_EPIX if EPIX.fullmatch(short) else CANONICAL.get(short)
+    while kind is None and SIZE.search(short):
+        short = SIZE.sub("", short)
+        kind = CANONICAL.get(short)
     return () if kind is None else (kind, *ELSE.get(kind, ()))
 
 
@@ -129,6 +136,7 @@ def told_by(name: str) -> str:
     longest = sorted(CANONICAL, key=len, reverse=True)
     words = [plain(word) for word in re.split(r"[^A-Za-z0-9]+", str(name))]
     begins = (n for n in longest if any(word.startswith(n) for word in words))
-    # Inside a word only what cannot be a part of another one, as uxi is of flux_i0.
-    inside = (n for n in longest if len(n) > len("epix") and n in plain(name))
-    return CANONICAL.get(next(chain(begins, inside), ""), "")
+    # Inside a word only long names: uxi is a part of flux_i0.
+    inside = (n for n in longest if len(n) > SHORT and n in plain(name))
+    found = CANONICAL.get(next(chain(begins, inside), ""), "")
+    return found or (FIRST_EPIX if any(map(EPIX.fullmatch, words)) else "")

@@ -207,6 +207,9 @@ def at_shots(
         If `values` have other dims, repeated IDs, no IDs, or none of those of `data`.
     """
     values = as_labelled(values, name)
+    alone = [d for d in values.dims if d not in (*SHOT_DIMS, *data.dims)]
+    # A table of one column is a column.
+    values = values.isel({d: 0 for d in alone if values.sizes[d] == 1}, drop=True)
     odd = [d for d in values.dims if d not in SHOT_DIMS and d not in data.dims]
     if odd or not values.dims:
         raise InconsistentDataError(

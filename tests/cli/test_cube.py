@@ -192,8 +192,8 @@ def test_report_and_every_format_are_named(call, recipe, out):
     assert text.splitlines() == [
         str(out / name)
         for name in (
-            f"{NAME}.h5", f"{NAME}.nc", "Run_47_jungfrau1M_filter_filter1.tiff",
-            f"{NAME}.html",
+            f"{NAME}.h5", f"{NAME}.nc", "Run_47_jungfrau1M_on_filter_filter1.tiff",
+            "Run_47_jungfrau1M_off_filter_filter1.tiff", f"{NAME}.html",
         )
     ]  # fmt: skip
     assert all(Path(line).is_file() for line in text.splitlines())

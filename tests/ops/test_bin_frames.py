@@ -358,3 +358,15 @@ def test_bins_of_one_of_several_values():
         np.testing.assert_array_equal(got.v_sum, want)
     with pytest.raises(xf.ConfigError, match="pos_dim0"):
         ops.bin_frames(ds, {"pos": xf.Bins(unique=True)})
+
+
+def test_tables_of_one_column_say_which_shots_and_bins():
+    ids = {"train": [3, 5, 7, 9]}
+    v = xr.DataArray([1.0, 2.0, 4.0, 8.0], ids, "train", "v")
+    x = xr.DataArray([[0], [1], [0], [1]], ids, ("train", "c"), "x")
+    where = xr.DataArray([[True], [True], [True], [False]], ids, ("train", "c"))
+    got = ops.bin_frames(v, {"x": xf.Bins(unique=True, values=x)}, where=where)
+    np.testing.assert_array_equal(got.v_sum, [5, 2])
+    by = ops.statistics(v, "train", by=x, which=("sum",))["sum"]
+    np.testing.assert_array_equal(by, [5, 10])
+    np.testing.assert_array_equal(ops.normalize(v, by=x + 1), [1, 1, 4, 4])

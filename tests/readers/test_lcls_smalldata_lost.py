@@ -32,7 +32,7 @@ def images(dtype):
 def opened(tmp_path):
     """Write a file without damage and open it."""
 
-    def write(frames, stream="", **storage):
+    def write(frames, stream="", damage=None, **storage):
         path = tmp_path / f"rixtest01_Run{len(list(tmp_path.iterdir())):04d}.h5"
         with h5py.File(path, "w") as file:
             ids = ((1_000_000_000 << 32) + np.arange(N)).astype("u8")
@@ -40,6 +40,8 @@ def opened(tmp_path):
             file["lightStatus/xray"] = np.ones(N, "i4")
             if stream:
                 file["intg/timestamp"] = ids
+            if damage is not None:
+                file["damage/det"] = damage
             file.create_dataset(f"{stream}det/calib", data=frames, **storage)
         return xf.open_run(path)
 
@@ -105,6 +107,14 @@ def test_a_fill_value_of_its_own_is_a_code(opened):
     run = opened(with_lost("i2", -7), fillvalue=-7)
     with pytest.warns(UserWarning, match="4 of 12"):
         assert run.frames("det").available.values.sum() == 2 * len(KEPT)
+
+
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_many_images_are_looked_at_by_several_threads(opened, monkeypatch, at_once):
+    monkeypatch.setattr(lost, "AT_ONCE", at_once)
+    with pytest.warns(UserWarning, match="4 of 12"):
+        da = opened(with_lost("u2", CODES["u2"])).frames("det")
+    assert np.flatnonzero(da.available[:, 0]).tolist() == KEPT.tolist()
 
 
 def test_it_is_said_once_and_goes_with_selections(opened):
@@ -173,3 +183,23 @@ def test_codes_in_scalars_of_any_integer(tmp_path, dtype, shape, missing):
         return
     assert np.isnan(got[GONE]).all()
     np.testing.assert_array_equal(got[KEPT], values[KEPT])
+
+
+def test_damage_that_does_not_tell_all_is_completed(opened):
+    damage = np.ones(N, "i4")
+    damage[GONE[:2]], damage[1] = 0, -99999
+    run = opened(with_lost("i4", -99999), damage=damage)
+    with pytest.warns(UserWarning, match="2 of 9 images"):
+        here = run.frames("det").available.values.all(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(here), np.setdiff1d(KEPT, [1]))
+
+
+def test_where_damage_tells_nothing_is_said_of_what_is_not_looked_at(
+    opened, monkeypatch
+):
+    monkeypatch.setattr(lost, "QUICK", 0)
+    frames = with_lost("u2", CODES["u2"])
+    run = opened(frames, damage=np.ones(N, int), chunks=(2, *SHAPE), compression="gzip")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.frames("det").available.values.all()

@@ -474,3 +474,17 @@ def test_bad_pixels_of_other_modules_are_said_and_not_applied(lcls):
     recipe["detectors"] = {"jungfrau1M": {"bad_pixels": "apply"}}
     with pytest.raises(xf.ConfigError, match=r"jungfrau1M\.bad_pixels: .*module"):
         xf.make_cube(run, recipe, **given)
+
+
+def test_a_camera_without_z_is_a_plane(tmp_path):
+    steps = [{"function": "azimuthal", "centre": [0, 0], "distance": 0.1,
+              "energy": 9500, "q_edges": [0, 0.02, 0.06]}]  # fmt: skip
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {"det_proc": steps}}}
+    found = []
+    for name, without in (("flat", set()), ("camera", {"UserDataCfg/jungfrau1M/z"})):
+        path = tmp_path / name / "xpptest01_Run0047.h5"
+        path.parent.mkdir()
+        synth.lcls.write_smalldata(path, n_events=9, shape=(2, 6, 8), without=without)
+        found.append(xf.make_cube(xf.open_run(path), recipe).jungfrau1M_azav_azav)
+    np.testing.assert_array_equal(*found)
+    assert np.isfinite(found[1]).any()

@@ -7,6 +7,7 @@ import tifffile
 import xarray as xr
 
 import xfelred as xf
+from xfelred import ops
 
 N, EVERY = 60, 6
 M = N // EVERY
@@ -123,3 +124,13 @@ def test_a_name_that_no_stream_has_is_an_error_of_its_key(run):
     recipe = {**HEAD, "bins": {"archon/mono": {"unique": True}}, "detectors": DETECTORS}
     with pytest.raises(xf.ConfigError, match=r"bins\.archon/mono: no 'archon/mono'"):
         xf.make_cube(run, recipe)
+
+
+def test_constants_of_slow_detectors_are_theirs(run):
+    assert list(run.detectors) == ["intg/archon"]
+    frames = run.frames()
+    for name in ("archon", "intg/archon"):
+        constants = run.constants(name)
+        assert constants.attrs["detector"] == "intg/archon"
+        out = ops.calibrate(frames, constants, kind="archon")
+        np.testing.assert_array_equal(out[:, 0, 0], images())

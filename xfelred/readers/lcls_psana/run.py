@@ -279,15 +279,16 @@ class Run(ShotRun):
         keys : str or sequence of str
             Scan variables (``scan/motor1`` or ``motor1``), slow values
             (``epics/NAME``), and methods of detectors (``ebeam/raw/energy``); globs of
-            the first two.
+            the first two. One of several values: ``timing/raw/eventcodes[272]``.
         missing_keys : {"raise", "ignore"}, optional
             What to do with a name that the run does not have.
 
         Returns
         -------
         Dataset (train)
-            Variables named as asked for; NaN where an event has no value. Coordinates
-            ``time``, ``step``, ``step_value``.
+            Variables named as asked for; NaN, or an empty text, where an event has no
+            value; further axes are ``<name>_dim0``, ... Coordinates ``time``,
+            ``step``, ``step_value``.
 
         Raises
         ------

@@ -86,6 +86,8 @@ def constants(run: Run, detector: str) -> xr.Dataset:
         # What it makes of adu, the file does not say.
         found[GAIN_FACTOR] = (dims, values, {UNITS: "1", LONG_NAME: FACTOR_TEXT})
     found = drop_misfits(found, detector)
+    if detector not in run.detectors and f"{INTG}/{detector}" in run.detectors:
+        detector = f"{INTG}/{detector}"  # as its frames call it
     out = xr.Dataset(found)
     if MODULE in out.sizes:
         numbers = np.arange(out.sizes[MODULE])

@@ -44,8 +44,10 @@ DATA_PRESENT = (0.5, 1.5)  # of damage/<detector>, the limits of smalldata_tools
 def detectors(run: Run) -> dict[str, str]:
     """Return names and kinds of the detectors: with images, or with pedestals."""
     pedestal = re.compile(rf"{CONSTANTS}/([^/]+)/ped")
-    names = {m[1] for m in map(pedestal.fullmatch, run.columns) if m}
-    names |= {owner(c) for c in run.columns.values() if may_be_image(run, c)}
+    names = {owner(c) for c in run.columns.values() if may_be_image(run, c)}
+    known = {m[1] for m in map(pedestal.fullmatch, run.columns) if m}
+    # Constants of a slow detector do not say that it is one.
+    names |= {n for n in known if f"{INTG}/{n}" not in names}
     return {name: kind_of(name) for name in sorted(names)}
 
 
@@ -120,9 +122,11 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
     lacking = np.array([n < 0 for n in column.rows])
     target[lacking[events.file]] = -1
     absent = run.absent(name) if stream == "event" else None
-    if absent is None:
-        absent = lost_images(run, column, stream, events)
-    target[absent] = -1
+    there = np.ones(len(target), bool) if absent is None else ~absent
+    there[there] = ~lost_images(
+        run, column, stream, events.ids[there], told=absent is not None
+    )
+    target[~there] = -1
     shape = column.shape[1:]
     n_modules = shape[0] if len(shape) > 2 else 1
     bad, misfit = matching_bad(run, name, key, shape)

@@ -1,14 +1,15 @@
 """Images that the writer had not: frames in which every pixel is the missing code.
 
-A file with ``damage/<detector>`` says which these are. Without, a few pixels of every
-image are looked at, and whole images only where these are all codes: an image is lost
-if all of its pixels are. Packed images, of which no pixel can be read alone, are looked
-at as far as that is quick.
+A file with ``damage/<detector>`` should say which these are, one without does not. A
+few pixels of every image are looked at, and whole images only where these are all
+codes: an image is lost if all of its pixels are. Packed images, of which no pixel can
+be read alone, are looked at as far as that is quick.
 """
 
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from xfelred.lazy import Rows
 from xfelred.readers.hdf5 import open_dataset
 from xfelred.readers.lcls_smalldata.columns import Column
-from xfelred.readers.lcls_smalldata.ids import MISSING, Events, wrapped_code
+from xfelred.readers.lcls_smalldata.ids import MISSING, Events, Ids, wrapped_code
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 
 if TYPE_CHECKING:
@@ -32,10 +33,13 @@ BLOCK = 64 << 20  # bytes of whole images that are looked at together
 QUICK = 128 << 20
 # Images of one value pack to less than a hundredth of their size by any filter.
 PACKED_AWAY = 0.02
+AT_ONCE, THREADS = 2048, 16
 NOT_PROBED, PRESENT, LOST = -1, 0, 1
 
 
-def lost_images(run: Run, column: Column, stream: str, events: Events) -> Bools:
+def lost_images(
+    run: Run, column: Column, stream: str, ids: Ids, *, told: bool
+) -> Bools:
     """Return which images the writer lacked, bool (event,); said once for a column.
 
     Parameters
@@ -45,21 +49,23 @@ def lost_images(run: Run, column: Column, stream: str, events: Events) -> Bools:
         Of images.
     stream : str
         Of the column.
-    events : Events
-        Those selected.
+    ids : uint64 (event,)
+        Of the selected events whose data are there as far as the file tells.
+    told : bool
+        The file tells; then nothing is said of images that are not looked at.
     """
     everything = run.stream_events(stream)
     states: NDArray[np.int8] = run.memo.setdefault(
         f"lost {column.name}", np.full(len(everything.ids), NOT_PROBED, np.int8)
     )
-    at = np.searchsorted(everything.ids, events.ids)
+    at = np.searchsorted(everything.ids, ids)
     new = at[states[at] == NOT_PROBED]
     if len(new):
         here = Events(
             everything.ids[new], everything.file[new], everything.row[new],
             everything.n_rows,
         )  # fmt: skip
-        found = probed(run, column, here)
+        found = probed(run, column, here, told=told)
         states[new] = np.where(found, LOST, PRESENT)
         say_lost(run, column, found)
     return states[at] == LOST
@@ -78,14 +84,14 @@ def say_lost(run: Run, column: Column, lost: Bools) -> None:
         )
 
 
-def probed(run: Run, column: Column, events: Events) -> Bools:
+def probed(run: Run, column: Column, events: Events, *, told: bool) -> Bools:
     """Return which of some events have lost images."""
     out = np.zeros(len(events.ids), bool)
     for i, file in enumerate(run.files):
         at = np.flatnonzero(events.file == i)
         if column.rows[i] < 0 or not len(at):
             continue
-        out[at] = lost_rows(file.path, column.name, events.row[at])
+        out[at] = lost_rows(file.path, column.name, events.row[at], told=told)
     return out
 
 
@@ -103,7 +109,17 @@ class Images:
         """Return a window of some images (row, *window)."""
         lengths = (w.stop - w.start for w in window)
         out = np.empty((len(rows), *lengths), self.dtype)
-        read_sorted(self.path, self.name, runs_of(rows), window, out)
+
+        def read(start: int) -> None:
+            some = slice(start, start + AT_ONCE)
+            read_sorted(self.path, self.name, runs_of(rows[some]), window, out[some])
+
+        starts = range(0, len(rows), AT_ONCE)
+        if len(starts) < 2:
+            list(map(read, starts))
+        else:  # a pixel costs no bytes, but a distant disk answers each of them late
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(read, starts))
         return out
 
     def missing(self, values: NDArray[Any]) -> Bools:
@@ -117,7 +133,7 @@ class Images:
         return out
 
 
-def lost_rows(path: str, name: str, rows: NDArray[np.int64]) -> Bools:
+def lost_rows(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools:
     """Return which rows of a dataset are lost images, bool (row,)."""
     dataset = open_dataset(path, name)
     dtype = dataset.dtype.newbyteorder("=")
@@ -125,7 +141,7 @@ def lost_rows(path: str, name: str, rows: NDArray[np.int64]) -> Bools:
     images = Images(path, name, dataset.shape[1:], dtype, codes)
     lost = never_written(path, name, rows)
     left = np.flatnonzero(~lost)
-    left = left[quick(path, name, rows[left])]
+    left = left[quick(path, name, rows[left], told=told)]
     for pixel in probe_pixels(images.shape):
         window = tuple(slice(i, i + 1, 1) for i in pixel)
         left = left[images.missing(images.read(rows[left], window))]
@@ -164,7 +180,7 @@ def never_written(path: str, name: str, rows: NDArray[np.int64]) -> Bools:
     return ~there[rows // dataset.chunks[0]]
 
 
-def quick(path: str, name: str, rows: NDArray[np.int64]) -> Bools:
+def quick(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools:
     """Return which rows can be looked at without unpacking much, bool (row,)."""
     dataset = open_dataset(path, name)
     out = np.ones(len(rows), bool)
@@ -182,6 +198,8 @@ def quick(path: str, name: str, rows: NDArray[np.int64]) -> Bools:
         out = small[rows]
         if int(out.sum()) * size <= QUICK:
             return out
+    if told:
+        return np.zeros(len(rows), bool)
     warnings.warn(
         f"{name} in {path} is packed, and there is no damage/{name.rpartition('/')[0]}:"
         " whether some of its images hold nothing but the code for a missing value was"
