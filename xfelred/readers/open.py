@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from glob import glob
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -90,8 +91,8 @@ def open_run(
                 f" There are: {', '.join(sorted(known))}"
             )
         return known[facility].open(source, run, data, include, **options)
-    # With a run, anything but a file is a proposal.
-    proposal = run is not None and not is_file(source)
+    # With a run, anything but a file, or files, is a proposal.
+    proposal = run is not None and not (is_file(source) or are_files(source))
     reader = EUXFEL if proposal else recognised(source, known)
     return reader.open(source, run, data, include, **options)
 
@@ -99,6 +100,15 @@ def open_run(
 def is_file(source: Any) -> bool:
     """Return whether a source is the path of a file."""
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
+
+
+def are_files(source: Any) -> bool:
+    """Return whether a source is a list of files, or a glob that finds some."""
+    if isinstance(source, (list, tuple)):
+        return any(is_file(path) for path in source)
+    if not isinstance(source, (str, os.PathLike)) or os.path.exists(source):
+        return False
+    return any(is_file(path) for path in glob(os.fspath(source)))
 
 
 def recognised(source: Any, known: dict[str, Reader]) -> Reader:
