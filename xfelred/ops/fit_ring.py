@@ -144,8 +144,9 @@ def fit_ring(
     uneven background pulls the centre. Hot and dead pixels are left out: 6 standard
     deviations from the median of their neighbours at the same radius, at most 1 % of
     them; and any number of those 20 times farther off than is usual, if they are
-    everywhere, not on the ring. Others far from the model, and sectors off the circle, count less. The window follows the
-    ring and is narrowed. Errors are those of the noise around the fit.
+    everywhere, not on the ring. Others far from the model, and sectors off the circle,
+    count less. The window follows the ring and is narrowed. Errors are those of the
+    noise around the fit.
     """
     options = ring_options(ring_width, n_sectors, shape)
     near = checked_guess(guess)
