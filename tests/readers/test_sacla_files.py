@@ -161,6 +161,13 @@ def test_files_that_are_not_of_one_run_are_told_apart(tmp_path):
         f[f"{RUN}/detector_2d_1/detector_info/detector_name"] = "MPCCD-1N0-M01-001"
     with pytest.raises(InconsistentDataError, match=r"'MPCCD-2N0-1-002-1' in .*a\.h5"):
         xf.open_run([a, c])
+    with h5py.File(tmp_path / "e.h5", "w") as f:
+        images = f.create_group(f"{RUN}/detector_2d_1")
+        images["tag_99/detector_data"] = np.zeros((4, 3), "f4")
+    for paths in ([a, str(tmp_path / "e.h5")], [str(tmp_path / "e.h5"), a]):
+        plain = xf.open_run(paths)  # that file tells nothing of the detector
+        assert list(plain.detectors) == ["MPCCD-2N0-1-002"]
+        assert plain.train_ids == [99, 100, 101, 102]
     d = write(tmp_path / "d.h5", range(103, 105), gain=16.0)
     with pytest.warns(UserWarning, match=r"absolute_gain \(17.0 and 16.0\)"):
         run = xf.open_run([a, d])

@@ -84,8 +84,8 @@ def integrate_azimuthally(
     variance : DataArray, array or number, optional
         Variance of the signal of each pixel, in its units squared: on pixel dims, frame
         dims or both, matched by labels where both have them; or one number for all. For
-        a mean of images say ``variance=stats["var"] / stats["count"]``. Wins over
-        "poisson"; NaN: not known, and so is `sigma` of the bin.
+        a mean of images say ``variance=stats["sem"] ** 2``, from `ops.statistics`. Wins
+        over "poisson"; NaN: not known, and so is `sigma` of the bin.
     bad_pixels : DataArray or array, optional
         Non-zero: pixel is left out. On pixel dims, or with frame dims as well; matched
         by labels such as module numbers where both have them.

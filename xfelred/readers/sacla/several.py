@@ -50,7 +50,7 @@ def joined(parts: list[TagGroup], duplicates: str) -> TagGroup:
         return first
     for other in parts[1:]:
         names = [g.info.get("detector_name") for g in (first, other)]
-        if names[0] != names[1]:
+        if None not in names and names[0] != names[1]:
             raise InconsistentDataError(
                 f"{first.path} is {names[0]!r} in {first.file}, {names[1]!r} in"
                 f" {other.file}; these are no files of one run"
@@ -70,9 +70,13 @@ def joined(parts: list[TagGroup], duplicates: str) -> TagGroup:
             )
         kept.append(replace(part, tags=part.tags[~again]))
         seen = np.union1d(seen, part.tags)
+    info: dict[str, Any] = {}
+    for part in parts:
+        info = part.info | info
     return replace(
         first,
         tags=seen,
+        info=info,
         own=all(p.own for p in parts),
         names={},
         strange=tuple(s for p in parts for s in p.strange),
