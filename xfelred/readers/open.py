@@ -45,9 +45,9 @@ def open_run(
     source : path, list of paths, glob, or proposal number
         European XFEL: a run directory, a file, a list or glob of files, an open
         ``extra_data`` collection, or a proposal together with `run`. SACLA: a file that
-        DataConvert wrote. LCLS: a small-data file, or a list or glob of its parts
-        ``_part<N>.h5``; a file of the calibration suite; or
-        "exp=xpptut15:run=14:dir=..." (psana2).
+        DataConvert wrote, or a list, glob or directory of files of one run. LCLS: a
+        small-data file, or a list or glob of its parts ``_part<N>.h5``; a file of the
+        calibration suite; or "exp=xpptut15:run=14:dir=..." (psana2).
     run : int or str, optional
         Run number within a proposal, or within a SACLA file that holds several: 300001
         or "run_300001".
@@ -63,7 +63,7 @@ def open_run(
         ``dark_first=50``, how many shots at the head of the run are dark, and
         ``dark_below=1.0``, the mean intensity below which a shot is dark; both count
         only where the file does not tell; ``duplicate_tags="first"``, to open a run
-        whose event table names a tag twice.
+        whose event table names a tag twice, or of which two files hold an image.
 
     Returns
     -------
