@@ -152,9 +152,26 @@ def on_pixels(
 def on_frames(
     values: xr.DataArray | ArrayLike, da: xr.DataArray, name: str
 ) -> xr.DataArray:
-    """Return numbers of pixels, frames or both at the labels of the data."""
+    """Return numbers of pixels, frames or both at the labels of the data.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If they do not fit, or frames of the data have labels and `values` none.
+    """
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
-    return matching(labelled(values, da, dims, name), da, name)
+    found = labelled(values, da, dims, name)
+    bare = [
+        d
+        for d in found.dims
+        if d not in PIXEL_DIMS and d in da.indexes and d not in found.indexes
+    ]
+    if bare:
+        raise GeometryMismatchError(
+            f"{name} has no labels for its {listing(bare)}, which the data have; it is"
+            f" matched by them: {name}.assign_coords({bare[0]}=...)"
+        )
+    return matching(found, da, name)
 
 
 def labelled(
