@@ -272,6 +272,19 @@ def test_line_that_is_not_understood_is_named(tmp_path):
         Geometry.from_poni(path)
 
 
+@pytest.mark.parametrize("detector", ["Detector", "ImXPad S10"])
+def test_option_of_a_detector_that_is_not_understood_is_named(tmp_path, detector):
+    config = '{"pixel1": 1.3e-4, "pixel2": 1.3e-4, "max_shape": [120, 80], "shft": 3}'
+    path = written(tmp_path, detector, config)
+    with pytest.warns(UserWarning, match=r"a\.poni: options .* left out: shft"):
+        assert Geometry.from_poni(path).shape == (1, 120, 80)
+
+
+def test_what_is_no_geometry_of_pyfai_is_refused(tmp_path):
+    with pytest.raises(GeometryMismatchError, match=r"ai is a str; .*from_poni"):
+        Geometry.from_pyfai("a.poni")
+
+
 @pytest.mark.parametrize("detector", ["Detector", "Maxipix"])
 def test_another_number_of_pixels_than_the_file_says_is_refused(tmp_path, detector):
     config = '{"pixel1": 5.5e-5, "pixel2": 5.5e-5, "max_shape": [256, 256]}'

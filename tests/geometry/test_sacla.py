@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import xfelred as xf
-from xfelred.errors import MissingConstantError
+from xfelred.errors import MissingConstantError, UnitsError
 from xfelred.geometry import Geometry, locate
 from xfelred.synth.sacla import write_run
 from xfelred.synth.sacla.config import OCTAL
@@ -130,6 +130,19 @@ def test_energy_may_be_given(octal):
     assert Geometry.sacla(run, distance=0.05, energy=9000.0).energy == 9000.0
     with pytest.raises(ValueError, match="both energy"):
         Geometry.sacla(run, distance=0.05, energy=1.0, wavelength=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"distance": 53}, "0.053 m, which is 53 mm"),
+        ({"distance": 0.053, "energy": 8.6}, r"which is 8\.6 keV"),
+        ({"distance": 0.053, "centre": (1700, 20)}, r"0\.0017 m, which is 1700 um"),
+    ],
+)
+def test_slips_of_units_are_refused(octal, options, says):
+    with pytest.raises(UnitsError, match=says):
+        Geometry.sacla(xf.open_run(octal.path), **options)
 
 
 def test_what_the_file_lacks_is_an_error(tmp_path):

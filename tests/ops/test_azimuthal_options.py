@@ -323,6 +323,11 @@ def test_sigma_of_given_variances_does_not_depend_on_chunks(split):
             "variance is ndarray of shape",
         ),
         (
+            {"variance": xr.DataArray([1.0, 2.0], dims="train")},
+            GeometryMismatchError,
+            "no labels for its train",
+        ),
+        (
             {"variance": xr.DataArray([1.0], {"train": [77]}, ("train",))},
             GeometryMismatchError,
             "variance has train 77",

@@ -181,3 +181,46 @@ def test_several_modules_are_refused():
         fit_ring(np.zeros(5))
     with pytest.raises(NoDataError, match="structure"):
         find_centre(np.zeros(SHAPE))
+
+
+def with_hot_pixels(kind, peak, seed):
+    """Return an image with faults at some 1.5 % of its pixels, where not said."""
+    values = image(seed).astype(float)
+    rng = np.random.default_rng(seed + 50)
+    flat = values.ravel()
+    at = rng.choice(flat.size, int(0.015 * flat.size), replace=False)
+    if kind == "bright":
+        flat[at] = 1000 * peak * rng.uniform(0.3, 3, at.size)
+    elif kind == "many":
+        at = rng.choice(flat.size, int(0.08 * flat.size), replace=False)
+        flat[at] = 1000 * peak
+    elif kind == "weak":
+        flat[at] = 15 * peak
+    elif kind == "dead":
+        flat[at] = -1000 * peak
+    elif kind == "mixed":
+        flat[at] = rng.choice([-50, -1000, 1000, 30], at.size) * peak
+    else:  # columns and rows, some along the ring
+        values[:, rng.integers(0, values.shape[1], 3)] = 1000 * peak
+        values[rng.integers(0, values.shape[0], 2)] = -1000 * peak
+    return values
+
+
+@pytest.mark.parametrize("kind", ["bright", "many", "weak", "dead", "mixed", "lines"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_hot_pixels_without_a_mask_do_not_hide_the_ring(kind, seed):
+    x, y, r = fit_ring(image(seed), GUESS)
+    found = fit_ring(with_hot_pixels(kind, 100.0, seed), GUESS)
+    np.testing.assert_allclose(tuple(found), (x, y, r), rtol=0, atol=0.06)
+    assert found.coverage > 0.9
+
+
+def test_spots_of_a_ring_are_not_taken_for_hot_pixels():
+    """They lie on the ring, hot pixels anywhere."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:200, :210]
+    away = np.hypot(x - 101.3, y - 98.6) - 60.2
+    bright = rng.random(away.shape) < 0.3
+    spots = bright * rng.exponential(400, away.shape) * np.exp(-0.5 * (away / 2) ** 2)
+    found = fit_ring(rng.poisson(4, away.shape) + spots, (103, 97, 59))
+    np.testing.assert_allclose(tuple(found), (101.3, 98.6, 60.2), rtol=0, atol=0.5)

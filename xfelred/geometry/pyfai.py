@@ -6,6 +6,7 @@ pyFAI is an optional dependency; a geometry that it made needs no import of it.
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from xfelred.errors import (
     InconsistentDataError,
     MissingConstantError,
     MissingExtraError,
+    listing,
     require_extra,
 )
 from xfelred.geometry.constructors import IMAGE_AXES
@@ -140,10 +142,15 @@ def from_pyfai(
     Raises
     ------
     GeometryMismatchError
-        If the detector has another shape than `shape`.
+        If the detector has another shape than `shape`, or `ai` is none of these.
     MissingConstantError
         If the detector has neither a shape nor a pixel size.
     """
+    if not hasattr(ai, "calc_pos_zyx"):
+        raise GeometryMismatchError(
+            f"ai is a {type(ai).__name__}; wanted a geometry or an integrator of pyFAI,"
+            " such as pyFAI.load(path). Geometry.from_poni reads files"
+        )
     detector = ai.detector
     distance = checked(ai.dist, "distance of ai", DISTANCE)
     known = checked_shape(detector.shape, shape, f"detector {detector.name!r} of pyFAI")
@@ -274,6 +281,7 @@ def integrator_of(file: PoniFile) -> Integrator:
         with quiet():
             name = found_file(file, "filename", file.detector)
             detector = detectors.detector_factory(name or "Detector", config)
+            unused = {*config} - options_of(type(detector))
             if spline:
                 detector.splinefile = found_file(file, "splinefile", spline)
     except InconsistentDataError:
@@ -283,6 +291,12 @@ def integrator_of(file: PoniFile) -> Integrator:
             f"{file.path}: pyFAI cannot make detector {file.detector!r} with"
             f" {config}: {error}"
         ) from error
+    if unused:
+        warnings.warn(
+            f"{file.path}: options of detector {file.detector!r} that pyFAI does not"
+            f" know are left out: {listing(sorted(unused))}",
+            stacklevel=4,
+        )
     energy = energy_of(file)
     poni = [number_of(file, k) for k in ("distance", "poni1", "poni2")]
     turns = rotations_of(file)
@@ -294,6 +308,13 @@ def integrator_of(file: PoniFile) -> Integrator:
         if file.parallax:
             ai.enable_parallax()  # type: ignore[attr-defined]
     return ai
+
+
+def options_of(detector: type) -> set[str]:
+    """Return the options that a detector of pyFAI takes, in lower case."""
+    named = {n.lower() for n in inspect.signature(detector).parameters}
+    # What files repeat of any detector, also where it follows from the others.
+    return named | {"binning", "pixel1", "pixel2", "max_shape", "orientation"}
 
 
 def found_file(file: PoniFile, key: str, value: Any) -> Any:

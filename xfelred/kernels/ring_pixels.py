@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 TURN = 2 * np.pi
 HOT = 6.0  # standard deviations from the median of the neighbours
 RARE = 0.01  # part of the pixels at a radius that may be hot or dead; more is signal
+SPIKE = 20.0  # so many times the usual distance from its neighbours is no signal
+MOST = 3  # of them that count in a sector at a radius
+USUAL = 0.8  # part of the pixels at a radius that are no farther than the usual
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +74,9 @@ def ring_pixels(
     to within a pixel. It is left out where it is further from it than 6 standard
     deviations of all pixels at this radius (found by repeated clipping). More than
     1 % of them (or 3) are never taken for hot or dead, nor what differs where all
-    others are equal: sparse photons are signal.
+    others are equal: sparse photons are signal. Pixels 20 times farther than is usual
+    are left out first, however many there are, unless there are more of them at this
+    radius than at others: spots of a ring are signal too.
     """
     x, y, r = ring
     n_bins = max(1, int(np.ceil(2 * half)))
@@ -154,6 +160,45 @@ def ordinary(value: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np
     edges = np.flatnonzero(np.diff(group, prepend=-1, append=group[-1] + 1))
     off = value - group_medians(value, edges)
     radial = group % n_bins
+    kept = ~spikes(off, group, n_bins)
+    ordinary_too = np.zeros(value.size, dtype=bool)
+    ordinary_too[kept] = within_limits(off[kept], radial[kept], n_bins)
+    return ordinary_too
+
+
+def spikes(off: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.bool_]:
+    """Return which pixels are far beyond all others, at every radius alike."""
+    size, radial = np.abs(off), group % n_bins
+    usual = usual_distance(size, radial, n_bins)
+    far = size > SPIKE * usual
+    if usual == 0 or not far.any():
+        return np.zeros(off.size, dtype=bool)
+    # A line of hot pixels may well follow a circle, but only in one or two sectors.
+    cells, number = np.unique(group[far], return_counts=True)
+    many = np.bincount(cells % n_bins, np.minimum(number, MOST), n_bins)
+    elsewhere = np.median(many)
+    signal = many > elsewhere + 4 * np.sqrt(elsewhere) + 4
+    return np.asarray(far & ~signal[radial])
+
+
+def usual_distance(size: Floats, radial: NDArray[np.int64], n_bins: int) -> float:
+    """Return what most pixels differ from their neighbours, where this is largest.
+
+    Where most do not differ at all, as with sparse photons: what the others do.
+    """
+    order = np.argsort(radial, kind="stable")
+    starts = np.searchsorted(radial[order], np.arange(n_bins + 1))
+    parts = (size[order[a:b]] for a, b in itertools.pairwise(starts) if b > a)
+    largest = max(float(np.quantile(part, USUAL)) for part in parts)
+    if largest == 0 and (size > 0).any():
+        return float(np.median(size[size > 0]))
+    return largest
+
+
+def within_limits(
+    off: Floats, radial: NDArray[np.int64], n_bins: int
+) -> NDArray[np.bool_]:
+    """Return which pixels are near the median of their group, by repeated clipping."""
     order = np.argsort(radial, kind="stable")
     starts = np.searchsorted(radial[order], np.arange(n_bins + 1))
     limit = np.zeros(n_bins)

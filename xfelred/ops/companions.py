@@ -25,7 +25,7 @@ from xfelred.names import (
     SLOW,
     TRAIN,
 )
-from xfelred.shots import SHOT_DIMS, same_frames
+from xfelred.shots import SHOT_DIMS, same_frames, without_ids
 
 Mask = xr.DataArray | ArrayLike
 
@@ -218,6 +218,23 @@ def on_pixels(
     """Return bad pixels for the modules of the data, without coordinates."""
     given = matching(labelled(bad_pixels, da, dims=dims), da)
     return checked_bad_pixels(given, da, dims)
+
+
+def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return numbers of pixels, frames or both at the labels of the data.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If they do not fit.
+    InconsistentDataError
+        If frames of the data have IDs and `values` none.
+    """
+    found = labelled(values, da, name)
+    for d in found.dims:
+        if d in SHOT_DIMS and d in da.indexes and d not in found.indexes:
+            raise without_ids(name, str(d))
+    return matching(found, da, name)
 
 
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:

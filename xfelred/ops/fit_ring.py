@@ -141,10 +141,12 @@ def fit_ring(
     In sector k the profile a_k exp(-(rho - R)^2 / (2 w^2)) + b_k + c_k (rho - R) is
     fitted with common x, y, r and w by least squares; a_k, b_k, c_k are eliminated
     (variable projection, doi:10.1137/0710036), so that neither an uneven ring nor an
-    uneven background pulls the centre. Hot pixels are left out (6 standard deviations
-    from the median of their neighbours at the same radius, at most 1 % of them), others
-    far from the model, and sectors off the circle, count less. The window follows the
-    ring and is narrowed. Errors are those of the noise around the fit.
+    uneven background pulls the centre. Hot and dead pixels are left out: 6 standard
+    deviations from the median of their neighbours at the same radius, at most 1 % of
+    them; and any number of those 20 times farther off than is usual, if they are
+    everywhere, not on the ring. Others far from the model, and sectors off the circle,
+    count less. The window follows the ring and is narrowed. Errors are those of the
+    noise around the fit.
     """
     options = ring_options(ring_width, n_sectors, shape)
     near = checked_guess(guess)

@@ -23,7 +23,7 @@ from xfelred.names import (
     UNITS,
     Q,
 )
-from xfelred.ops.companions import matching, on_pixels, unrecorded
+from xfelred.ops.companions import on_frames, on_pixels, unrecorded
 from xfelred.provenance import record
 
 QUANTITY = "quantity"
@@ -84,8 +84,8 @@ def integrate_azimuthally(
     variance : DataArray, array or number, optional
         Variance of the signal of each pixel, in its units squared: on pixel dims, frame
         dims or both, matched by labels where both have them; or one number for all. For
-        a mean of images say ``variance=stats["var"] / stats["count"]``. Wins over
-        "poisson"; NaN: not known, and so is `sigma` of the bin.
+        a mean of images say ``variance=stats["sem"] ** 2``, from `ops.statistics`. Wins
+        over "poisson"; NaN: not known, and so is `sigma` of the bin.
     bad_pixels : DataArray or array, optional
         Non-zero: pixel is left out. On pixel dims, or with frame dims as well; matched
         by labels such as module numbers where both have them.
@@ -273,7 +273,7 @@ def pixel_variance(
         pixels = [d for d in PIXEL_DIMS if d in da.dims]
         ones = np.ones([da.sizes[d] for d in pixels])
         variance = xr.DataArray(ones * float(np.asarray(variance)), dims=pixels)
-    known = matching(variance, da, "variance")
+    known = on_frames(variance, da, "variance")
     if known.dtype.kind not in "iuf":
         raise ValueError(f"variance has dtype {known.dtype}; wanted numbers")
     if known.chunks is None and bool((known < 0).any()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from glob import glob
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -44,9 +45,9 @@ def open_run(
     source : path, list of paths, glob, or proposal number
         European XFEL: a run directory, a file, a list or glob of files, an open
         ``extra_data`` collection, or a proposal together with `run`. SACLA: a file that
-        DataConvert wrote. LCLS: a small-data file, or a list or glob of its parts
-        ``_part<N>.h5``; a file of the calibration suite; or
-        "exp=xpptut15:run=14:dir=..." (psana2).
+        DataConvert wrote, or a list, glob or directory of files of one run. LCLS: a
+        small-data file, or a list or glob of its parts ``_part<N>.h5``; a file of the
+        calibration suite; or "exp=xpptut15:run=14:dir=..." (psana2).
     run : int or str, optional
         Run number within a proposal, or within a SACLA file that holds several: 300001
         or "run_300001".
@@ -62,7 +63,7 @@ def open_run(
         ``dark_first=50``, how many shots at the head of the run are dark, and
         ``dark_below=1.0``, the mean intensity below which a shot is dark; both count
         only where the file does not tell; ``duplicate_tags="first"``, to open a run
-        whose event table names a tag twice.
+        whose event table names a tag twice, or of which two files hold an image.
 
     Returns
     -------
@@ -90,8 +91,8 @@ def open_run(
                 f" There are: {', '.join(sorted(known))}"
             )
         return known[facility].open(source, run, data, include, **options)
-    # With a run, anything but a file is a proposal.
-    proposal = run is not None and not is_file(source)
+    # With a run, anything but a file, or files, is a proposal.
+    proposal = run is not None and not (is_file(source) or are_files(source))
     reader = EUXFEL if proposal else recognised(source, known)
     return reader.open(source, run, data, include, **options)
 
@@ -99,6 +100,15 @@ def open_run(
 def is_file(source: Any) -> bool:
     """Return whether a source is the path of a file."""
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
+
+
+def are_files(source: Any) -> bool:
+    """Return whether a source is a list of files, or a glob that finds some."""
+    if isinstance(source, (list, tuple)):
+        return any(is_file(path) for path in source)
+    if not isinstance(source, (str, os.PathLike)) or os.path.exists(source):
+        return False
+    return any(is_file(path) for path in glob(os.fspath(source)))
 
 
 def recognised(source: Any, known: dict[str, Reader]) -> Reader:

@@ -95,7 +95,7 @@ class Detector:
         # Other modules may have images of another kind.
         key = ("kind", *(g.path for g in self.groups))
         if key not in self.surveys:
-            self.surveys[key] = image_kind(self.data.file.path, self.groups)
+            self.surveys[key] = image_kind(self.groups)
         kind: ImageKind = self.surveys[key]
         return kind
 
@@ -165,7 +165,7 @@ class Detector:
             at = np.searchsorted(group.tags, ids[here])
             seen_as = (group.path, kind.shape, kind.dtype.str)
             survey: Survey = self.surveys.setdefault(seen_as, unseen(group))
-            look_at(self.data.file.path, group, survey, at, kind)
+            look_at(group, survey, at, kind)
             usable[here, m] = survey.fault[at] == FINE
             status[here, m] = survey.status[at]
             wrong += [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -58,27 +58,11 @@ class EventTable:
 
     def find(self, names: Iterable[str]) -> str | None:
         """Return the first column that one of some names or globs stands for."""
-        for name in names:
-            if name in self.columns:
-                return name
-            found = [c for c in self.columns if fnmatchcase(c, name)]
-            if found:
-                return found[0]
-        return None
+        return first_column(self.columns, names)
 
     def find_one(self, names: Iterable[str]) -> str | None:
-        """Return the first column with one value per shot, else the first column.
-
-        Globs match others too, such as spectra beside energies.
-        """
-        names = list(names)
-        for name in names:
-            exact = [name] if name in self.columns else []
-            for column in exact or [c for c in self.columns if fnmatchcase(c, name)]:
-                shape = self.shape(column)
-                if shape[:1] == (self.length,) and prod(shape[1:]) == 1:
-                    return column
-        return self.find(names)
+        """Return the first column with one value per shot, else the first column."""
+        return first_with_one_each(self, names)
 
     def shape(self, column: str) -> tuple[int, ...]:
         """Return the shape of a column in the file, () if there is none."""
@@ -127,14 +111,7 @@ class EventTable:
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """Return the values of a column as float64; text that is no number is NaN."""
-        values = self.values(column)
-        if values.dtype.kind not in "biufO":
-            raise InconsistentDataError(
-                f"{self.group}/{column} in {self.path} holds {values.dtype}, no numbers"
-            )
-        if values.dtype != object:
-            return values.astype(np.float64)
-        return np.array([as_number(v) for v in values.ravel()]).reshape(values.shape)
+        return numbers_of(self, column)
 
     def one_each(self, column: str) -> NDArray[np.float64]:
         """Return the values of a column that has one number per shot, float64 (n,).
@@ -144,13 +121,85 @@ class EventTable:
         InconsistentDataError
             If it has several, or none.
         """
-        shape = self.dataset(column).shape
-        if prod(shape[1:]) != 1:
-            raise InconsistentDataError(
-                f"{self.group}/{column} in {self.path} has shape {shape}, but one"
-                " number per shot is wanted of a column of this name"
-            )
-        return self.numbers(column).reshape(-1)
+        return one_each_of(self, column)
+
+
+class Table(Protocol):
+    """What a table of events is asked for: that of a file, or of several."""
+
+    @property
+    def path(self) -> str:
+        """Of the file."""
+
+    @property
+    def group(self) -> str:
+        """In the file."""
+
+    @property
+    def length(self) -> int:
+        """Rows in the file."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Paths below the group."""
+
+    def shape(self, column: str) -> tuple[int, ...]:
+        """Return the shape of a column, () if there is none."""
+
+    def dataset(self, column: str) -> Any:
+        """Return shape and dtype of a column, or raise for one that is not there."""
+
+    def values(self, column: str) -> NDArray[Any]:
+        """Return the values of a column at the selected tags."""
+
+
+def first_column(columns: Sequence[str], names: Iterable[str]) -> str | None:
+    """Return the first column that one of some names or globs stands for."""
+    for name in names:
+        if name in columns:
+            return name
+        found = [c for c in columns if fnmatchcase(c, name)]
+        if found:
+            return found[0]
+    return None
+
+
+def first_with_one_each(table: Table, names: Iterable[str]) -> str | None:
+    """Return the first column with one value per shot, else the first column.
+
+    Globs match others too, such as spectra beside energies.
+    """
+    names = list(names)
+    for name in names:
+        exact = [name] if name in table.columns else []
+        for column in exact or [c for c in table.columns if fnmatchcase(c, name)]:
+            shape = table.shape(column)
+            if shape[:1] == (table.length,) and prod(shape[1:]) == 1:
+                return column
+    return first_column(table.columns, names)
+
+
+def numbers_of(table: Table, column: str) -> NDArray[np.float64]:
+    """Return the values of a column as float64; text that is no number is NaN."""
+    values = table.values(column)
+    if values.dtype.kind not in "biufO":
+        raise InconsistentDataError(
+            f"{table.group}/{column} in {table.path} holds {values.dtype}, no numbers"
+        )
+    if values.dtype != object:
+        return values.astype(np.float64)
+    return np.array([as_number(v) for v in values.ravel()]).reshape(values.shape)
+
+
+def one_each_of(table: Table, column: str) -> NDArray[np.float64]:
+    """Return the values of a column that has one number per shot, float64 (n,)."""
+    shape = table.dataset(column).shape
+    if prod(shape[1:]) != 1:
+        raise InconsistentDataError(
+            f"{table.group}/{column} in {table.path} has shape {shape}, but one"
+            " number per shot is wanted of a column of this name"
+        )
+    return numbers_of(table, column).reshape(-1)
 
 
 def as_number(text: str) -> float:

@@ -68,6 +68,10 @@ class TagGroup:
         Of tags whose group is not called as usual, such as ``tag_007`` for 7.
     strange : tuple of str
         Groups ``tag_...`` that name no tag.
+    file : str
+        Path of the file that it is in.
+    parts : tuple of TagGroup
+        The same group of each file, with its tags, where the run is in several.
     """
 
     name: str
@@ -79,6 +83,17 @@ class TagGroup:
     info: dict[str, Any]
     names: dict[int, str] = field(default_factory=dict)
     strange: tuple[str, ...] = ()
+    file: str = ""
+    parts: tuple[TagGroup, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[TagGroup, ...]:
+        """The groups of single files, each with the tags that are taken from it."""
+        return self.parts or (self,)
+
+    def piece_of(self, tag: int) -> TagGroup:
+        """Return the group of the file that a tag is in."""
+        return next(p for p in self.pieces if tag in p.tags)
 
     @property
     def path(self) -> str:
@@ -141,7 +156,7 @@ def detector_groups(path: str, run: int) -> Iterator[TagGroup]:
         own = own and here.file.filename == group(path, "/").file.filename
         tags, odd, strange = tags_of(listed, f"{path}:{here.name}")
         yield TagGroup(
-            name, run, number, bool(assembled), tags, own, info, odd, strange
+            name, run, number, bool(assembled), tags, own, info, odd, strange, path
         )
 
 

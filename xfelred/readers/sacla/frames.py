@@ -187,12 +187,17 @@ def image_plan(
     dtype, fill = request.pixels(kind.dtype, gaps=not usable.all())
     n, m = usable.shape
     flat = request.layout == "frame"
-    path, groups = detector.data.file.path, detector.groups
-    targets = tuple((path, g.dataset()) for g in groups)
+    targets: list[tuple[str, str]] = []
+    target = np.full((n, m), -1, np.int32)
+    for column, group in enumerate(detector.groups):
+        for piece in group.pieces:
+            here = usable[:, column] & np.isin(ids, piece.tags)
+            target[here, column] = len(targets)
+            targets.append((piece.file, piece.dataset()))
     return ReadPlan(
         read_rows=read_images,
-        targets=targets,
-        target=np.where(usable, np.arange(m, dtype=np.int32), np.int32(-1)),
+        targets=tuple(targets),
+        target=target,
         first=np.broadcast_to(ids[:, None], (n, m)).copy(),
         pattern=np.zeros(n, np.int64),
         patterns=one_each(1),
@@ -204,8 +209,8 @@ def image_plan(
         fill_value=fill,
         flat=flat,
         token=tokenize(
-            detector.data.file.token(), targets, ids, usable, window, str(dtype),
-            str(fill), flat,
+            [file.token() for file in detector.data.files], targets, ids, usable,
+            window, str(dtype), str(fill), flat,
         ),
         ids=ids,
         chunk=(1, *kind.chunk) if kind.chunk else (),
@@ -260,8 +265,7 @@ def described(name: str, value: Any) -> xr.Variable:
 
 def attributes(detector: Detector, request: FramesRequest) -> dict[str, Any]:
     """Return the attributes of the frames."""
-    file = detector.data.file
-    name = file.path.rsplit("/", 1)[-1]
+    files = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in detector.data.files]
     whole = (detector.whole or detector.spec).modules
     return {
         UNITS: "adu",
@@ -275,5 +279,5 @@ def attributes(detector: Detector, request: FramesRequest) -> dict[str, Any]:
         DATA_KIND: "raw",
         "run": detector.data.run_id,
         "darks_from": detector.data.shots.told_by,
-        FINGERPRINT: str(tokenize([(name, file.size, file.mtime)]))[:16],
+        FINGERPRINT: str(tokenize(files))[:16],
     }

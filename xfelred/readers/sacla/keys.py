@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 TAG_UNITS = {"temperature": "degC", IMAGE: "adu"}
 
 
-def image_keys(path: str, spec: DetectorSpec) -> list[str]:
+def image_keys(spec: DetectorSpec) -> list[str]:
     """Return what the first tag of a detector has, sorted."""
     for group in spec.groups:
         if len(group.tags):
-            here = open_group(path, f"{group.path}/{group.tag_name(group.tags[0])}")
+            first = group.piece_of(group.tags[0])
+            name = f"{first.path}/{first.tag_name(group.tags[0])}"
+            here = open_group(first.file, name)
             return sorted(here) if here is not None else []
     return []
 
@@ -80,11 +82,12 @@ class KeyData:
     def first(self) -> h5py.Dataset:
         """The dataset of the first tag."""
         group = next(g for g in self.run.spec(self.source).groups if len(g.tags))
-        name = f"{group.path}/{group.tag_name(group.tags[0])}"
-        here = open_group(self.run.file.path, name)
+        group, tag = group.piece_of(group.tags[0]), group.tags[0]
+        name = f"{group.path}/{group.tag_name(tag)}"
+        here = open_group(group.file, name)
         found = None if here is None else here.get(self.key)
         if not isinstance(found, h5py.Dataset):
-            raise BrokenFileError(f"no {name}/{self.key} in {self.run.file.path}")
+            raise BrokenFileError(f"no {name}/{self.key} in {group.file}")
         return found
 
     @property
@@ -105,10 +108,7 @@ class KeyData:
             return self.run.frames(self.source)
         detector = self.run.detector(self.source)
         values = np.stack(
-            [
-                tag_values(self.run.file.path, g, self.key, detector.ids)
-                for g in detector.groups
-            ],
+            [tag_values(g, self.key, detector.ids) for g in detector.groups],
             axis=1,
         )
         attrs = {UNITS: self.units, LONG_NAME: f"{self.source} {self.key}"}
@@ -120,7 +120,7 @@ class KeyData:
         return np.asarray(self.xarray().data)
 
 
-def tag_values(path: str, group: TagGroup, key: str, ids: Tags) -> NDArray[np.float64]:
+def tag_values(group: TagGroup, key: str, ids: Tags) -> NDArray[np.float64]:
     """Return a number that is stored with every image, NaN where there is none.
 
     Raises
@@ -128,10 +128,17 @@ def tag_values(path: str, group: TagGroup, key: str, ids: Tags) -> NDArray[np.fl
     BrokenFileError
         If the file cannot be read.
     """
-    here = open_group(path, group.path)
     out = np.full(len(ids), np.nan)
+    for piece in group.pieces:
+        fill_values(piece, key, ids, out)
+    return out
+
+
+def fill_values(group: TagGroup, key: str, ids: Tags, out: NDArray[np.float64]) -> None:
+    """Write the numbers of the tags of one file, in place."""
+    here = open_group(group.file, group.path)
     if here is None:
-        return out
+        return
     for i in np.flatnonzero(np.isin(ids, group.tags)).tolist():
         found = here.get(f"{group.tag_name(ids[i])}/{key}")
         if isinstance(found, h5py.Dataset) and found.size == 1:
@@ -139,6 +146,5 @@ def tag_values(path: str, group: TagGroup, key: str, ids: Tags) -> NDArray[np.fl
                 out[i] = float(np.asarray(found[()]).ravel()[0])
             except (OSError, ValueError, TypeError) as error:
                 raise BrokenFileError(
-                    f"cannot read {found.name} in {path}: {error}"
+                    f"cannot read {found.name} in {group.file}: {error}"
                 ) from error
-    return out

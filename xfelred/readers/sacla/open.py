@@ -1,10 +1,11 @@
-"""Opening SACLA runs: one file, and one run in it."""
+"""Opening SACLA runs: one run, in one file or in several."""
 
 from __future__ import annotations
 
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from glob import glob
 from typing import Any
 
@@ -26,9 +27,11 @@ from xfelred.readers.sacla.files import (
     values_of,
 )
 from xfelred.readers.sacla.run import Run
+from xfelred.readers.sacla.several import join_events, join_groups, join_values
 
 CHEETAH = re.compile(r"tag-\d+")
 DUPLICATES = ("raise", "first")
+CONFIG = "sacla_config"
 RUN_NAME = re.compile(r"(?:run_|r)?(\d+)")
 
 
@@ -63,15 +66,20 @@ def open_source(
     dark_below: float | None = None,
     duplicate_tags: str = "raise",
 ) -> Run:
-    """Open one run of a file; see `xfelred.open_run`.
+    """Open one run of one file or of several; see `xfelred.open_run`.
+
+    Files of one run are joined: windows of tags, modules apart, and the event table
+    apart. An image that is in two of them is an error unless ``duplicate_tags`` is
+    "first"; rows of the event table may repeat as long as they are the same.
 
     Raises
     ------
     MultiRunError
-        If the file holds several runs and `run` does not say which, or there are
-        several files.
+        If the files hold several runs and `run` does not say which.
+    InconsistentDataError
+        If files contradict each other.
     UnknownFormatError
-        If the file was written by Cheetah, or holds no run.
+        If a file was written by Cheetah, or holds no run.
     """
     if isinstance(source, Run):
         return source
@@ -79,27 +87,38 @@ def open_source(
         raise ValueError(
             f"duplicate_tags must be one of {DUPLICATES}, not {duplicate_tags!r}"
         )
-    path = one_file(source, include)
-    file = read_file(path)
-    chosen = one_run(file, run)
-    groups = list(detector_groups(path, chosen))
-    warn_of_strange(path, groups)
-    events = read_events(path, chosen, duplicate_tags)
+    files = [read_file(path) for path in paths_of(source, include)]
+    chosen = one_run(files, run)
+    files = [file for file in files if chosen in file.runs]
+    paths = [file.path for file in files]
+    found = [list(detector_groups(path, chosen)) for path in paths]
+    for path, each in zip(paths, found, strict=True):
+        warn_of_strange(path, each)
+    groups = join_groups(found, duplicate_tags)
+    tables = [read_events(path, chosen, duplicate_tags) for path in paths]
+    events = join_events(tables, duplicate_tags)
     ids = np.unique(np.concatenate([np.zeros(0, np.int64), *(g.tags for g in groups)]))
-    info = open_group(path, f"run_{chosen}/run_info")
-    notes = values_of(open_group(path, f"run_{chosen}/exp_info")) | values_of(info)
+    infos = [(p, open_group(p, f"run_{chosen}/run_info")) for p in paths]
+    comments = [(p, values_of(open_group(p, f"run_{chosen}/exp_info"))) for p in paths]
+    # Which tags are in a file may well differ from file to file.
+    own = [(p, values_of(info)) for p, info in infos]
+    notes = join_values(comments, "exp_info") | {
+        key: value for _, values in reversed(own) for key, value in values.items()
+    }
+    configs = [(p, values_of(i.get(CONFIG))) for p, i in infos if i is not None]
     return Run(
-        file=file,
+        file=files[0],
         number=chosen,
         ids=ids,
         event_ids=events.tags,
         events=events,
         specs=find_detectors(groups),
         columns=events.columns,
-        config=values_of(None if info is None else info.get("sacla_config")),
+        config=join_values(configs, CONFIG),
         notes=notes,
         dark_first=dark_first,
         dark_below=dark_below,
+        others=tuple(files[1:]),
     )
 
 
@@ -114,37 +133,30 @@ def warn_of_strange(path: str, groups: list[TagGroup]) -> None:
         )
 
 
-def one_file(source: Any, include: str) -> str:
-    """Return the only file of a path, glob, list or directory.
+def paths_of(source: Any, include: str) -> list[str]:
+    """Return the files of a path, glob, list or directory, each once.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
-    MultiRunError
-        If there are several.
     """
     if isinstance(source, (list, tuple)):
-        paths = [os.fspath(p) for p in source]
+        listed = [os.fspath(p) for p in source]
     else:
         text = os.fspath(source)
-        paths = [text]
+        listed = [text]
         if os.path.isdir(text):
-            paths = sorted(glob(os.path.join(text, f"{include}.h5")))
-            paths = [p for p in paths if recognises(p)]
+            listed = sorted(glob(os.path.join(text, f"{include}.h5")))
+            listed = [p for p in listed if recognises(p)]
         elif not os.path.exists(text):
-            paths = sorted(glob(text))
-    if not paths:
+            listed = sorted(glob(text))
+    if not listed:
         raise FileNotFoundError(f"no SACLA file at {source}")
-    if len(paths) > 1:
-        raise MultiRunError(
-            f"{source} names {len(paths)} files; a SACLA run is one file. Open one of"
-            f" them: {listing(paths)}"
-        )
-    return paths[0]
+    return list({os.path.realpath(p): p for p in reversed(listed)}.values())[::-1]
 
 
-def one_run(file: SaclaFile, run: Any) -> int:
+def one_run(files: Sequence[SaclaFile], run: Any) -> int:
     """Return the number of the run to open.
 
     Raises
@@ -154,22 +166,23 @@ def one_run(file: SaclaFile, run: Any) -> int:
     ValueError
         If there is no such run, or it is not the name of one.
     UnknownFormatError
-        If there is no run.
+        If a file holds no run.
     """
-    if not file.runs:
-        raise no_run(file.path)
-    names = listing([f"run={n}" for n in file.runs], 20)
+    for file in files:
+        if not file.runs:
+            raise no_run(file.path)
+    runs = sorted({n for file in files for n in file.runs})
+    names = listing([f"run={n}" for n in runs], 20)
+    where = listing(file.path for file in files)
     if run is None:
-        if len(file.runs) > 1:
-            raise MultiRunError(
-                f"{file.path} holds {len(file.runs)} runs; say which: {names}"
-            )
-        return file.runs[0]
+        if len(runs) > 1:
+            raise MultiRunError(f"{where} holds {len(runs)} runs; say which: {names}")
+        return runs[0]
     number = RUN_NAME.fullmatch(str(run))
     if number is None:
         raise ValueError(f"a run is named 300001 or 'run_300001', not {run!r}")
-    if int(number[1]) not in file.runs:
-        raise ValueError(f"no run {int(number[1])} in {file.path}; it holds {names}")
+    if int(number[1]) not in runs:
+        raise ValueError(f"no run {int(number[1])} in {where}; it holds {names}")
     return int(number[1])
 
 

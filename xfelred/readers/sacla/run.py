@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xfelred.errors import SourceNameError
+from xfelred.errors import SourceNameError, listing
 from xfelred.readers.sacla import intensity, scalars, summary
 from xfelred.readers.sacla.detector import Detector
 from xfelred.readers.sacla.detectors import DetectorSpec, choose
@@ -33,6 +33,7 @@ class Run(ShotRun):
     Attributes
     ----------
     file : SaclaFile
+        The first, if there are several.
     number : int
         Of the run.
     ids : int64 (n,)
@@ -51,6 +52,8 @@ class Run(ShotRun):
         Shots at the head of the run that are dark if the event table does not tell.
     dark_below : float or None
         Mean intensity below which a shot is dark if nothing else tells.
+    others : tuple of SaclaFile
+        The other files of the run.
     memo : dict
         What was found out about images; shared by all selections.
     """
@@ -66,6 +69,7 @@ class Run(ShotRun):
     notes: dict[str, Any]
     dark_first: int | None = None
     dark_below: float | None = None
+    others: tuple[SaclaFile, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     facility = "sacla"
@@ -74,6 +78,11 @@ class Run(ShotRun):
     def run_id(self) -> str:
         """Such as ``run_178884``."""
         return f"run_{self.number}"
+
+    @property
+    def files(self) -> tuple[SaclaFile, ...]:
+        """All files of the run."""
+        return (self.file, *self.others)
 
     @property
     def detectors(self) -> dict[str, str]:
@@ -95,13 +104,14 @@ class Run(ShotRun):
         """
         if source == EVENTS and self.columns:
             return list(self.columns)
-        return image_keys(self.file.path, self.spec(source))
+        return image_keys(self.spec(source))
 
     def spec(self, name: str | None) -> DetectorSpec:
         """Return which groups make up a detector."""
         if name == EVENTS:
             raise SourceNameError(f"{EVENTS} is no detector; see {self.run_id}.scalars")
-        return choose(self.specs, name, f"{self.run_id} of {self.file.path}")
+        where = listing(f.path for f in self.files)
+        return choose(self.specs, name, f"{self.run_id} of {where}")
 
     def key_data(self, source: str, key: str) -> KeyData:
         """Return one key of a source."""

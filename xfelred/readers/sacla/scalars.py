@@ -66,7 +66,7 @@ def named(run: Run, key: str) -> list[str]:
     found = [c for c in columns if fnmatchcase(c, key)]
     if not found:
         raise PropertyNameError(
-            f"nothing in {run.events.group} of {run.file.path} fits {key!r}."
+            f"nothing in {run.events.group} of {run.events.path} fits {key!r}."
             f" There are {listing(columns, 12)}"
         )
     return found
@@ -78,7 +78,7 @@ def one(run: Run, name: str) -> xr.DataArray:
     for spec in run.specs.values():
         for part in spec.groups:
             if part.name == group and key:
-                values = tag_values(run.file.path, part, key, run.event_ids)
+                values = tag_values(part, key, run.event_ids)
                 return labelled(run, values, name, name)
     return event(run, column_of(run, name), name)
 
@@ -101,12 +101,12 @@ def column_of(run: Run, name: str) -> str:
         return found
     if alias:
         raise PropertyNameError(
-            f"no column for {name!r} in {events.group} of {run.file.path}; looked for"
+            f"no column for {name!r} in {events.group} of {run.events.path}; looked for"
             f" {listing(places[1:])}. There are {listing(run.columns, 12)}"
         )
     known = [*run.columns, *ALIASES]
     raise PropertyNameError(
-        f"no {name!r} in {events.group} of {run.file.path}."
+        f"no {name!r} in {events.group} of {run.events.path}."
         f"{did_you_mean(name, known)} There are"
         f" {listing(run.columns, 12)}, and the names {listing(ALIASES, 12)}"
     )

@@ -41,7 +41,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Return (what, value) lines that describe a run."""
     ids = run.ids
     name = run.file.path.rsplit("/", 1)[-1]
-    out = [("facility", f"SACLA, {name} ({run.file.size / 1e6:.1f} MB)")]
+    more = f" and {len(run.others)} more" if run.others else ""
+    size = sum(f.size for f in run.files) / 1e6
+    out = [("facility", f"SACLA, {name}{more} ({size:.1f} MB)")]
     if len(ids):
         step = tag_step(run)
         gaps = (int(ids[-1]) - int(ids[0])) // step + 1 - len(ids)
@@ -127,8 +129,8 @@ def print_info(run: Run, details: str | list[str] | tuple[str, ...] = ()) -> Non
 def stored(run: Run, path: str, dataset: str) -> tuple[int, int] | None:
     """Return the bytes of a value, and of all images of a group of the run."""
     for spec in run.specs.values():
-        for group in spec.groups:
-            if path == run.file.path and dataset == group.dataset():
+        for group in (p for g in spec.groups for p in g.pieces):
+            if path == group.file and dataset == group.dataset():
                 kind = run.detector_of(spec).image_kind
                 size = kind.dtype.itemsize
                 n = int(np.isin(group.tags, run.ids).sum())

@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5d, h5g, h5o, h5s, h5t
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, InconsistentDataError
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.readers.hdf5 import OPEN_FILES, open_group
 from xfelred.readers.hdf5_files import Handle, unopened
 from xfelred.readers.sacla.files import IMAGE, STATUS, TagGroup
@@ -75,7 +75,7 @@ def unseen(group: TagGroup) -> Survey:
     return Survey(np.full(n, NO_STATUS, np.int64), np.full(n, UNSEEN, np.int8))
 
 
-def image_kind(path: str, groups: Sequence[TagGroup]) -> ImageKind:
+def image_kind(groups: Sequence[TagGroup]) -> ImageKind:
     """Return shape and dtype of the images of a detector, from a few of each module.
 
     Raises
@@ -83,14 +83,21 @@ def image_kind(path: str, groups: Sequence[TagGroup]) -> ImageKind:
     InconsistentDataError
         If a module has images of another shape, or there is no image.
     """
-    seen = {g.name: [k for k in probes(path, g) if k is not None] for g in groups}
+    pieces = [p for g in groups for p in g.pieces]
+    several = len({p.file for p in pieces}) > 1
+    seen = {
+        f"{p.name} of {p.file}" if several else p.name: [
+            k for k in probes(p) if k is not None
+        ]
+        for p in pieces
+    }
     usual = {
         n: Counter(kinds).most_common(1)[0][0] for n, kinds in seen.items() if kinds
     }
     if not usual:
         raise InconsistentDataError(
-            f"none of the images that were looked at in {', '.join(seen)} of {path} has"
-            f" a {IMAGE} of two axes"
+            f"none of the images that were looked at in {', '.join(seen)} of"
+            f" {listing({p.file: None for p in pieces})} has a {IMAGE} of two axes"
         )
     shapes = {name: kind.shape for name, kind in usual.items()}
     if len(set(shapes.values())) > 1:
@@ -103,9 +110,9 @@ def image_kind(path: str, groups: Sequence[TagGroup]) -> ImageKind:
     return ImageKind(first.shape, dtype, first.chunk)
 
 
-def probes(path: str, group: TagGroup) -> list[ImageKind | None]:
-    """Return what some images of a group are, from the first to the last."""
-    here = open_group(path, group.path)
+def probes(group: TagGroup) -> list[ImageKind | None]:
+    """Return what some images of a group of a file are, from the first to the last."""
+    here = open_group(group.file, group.path)
     if here is None or not len(group.tags):
         return []
     at = np.unique(np.linspace(0, len(group.tags) - 1, PROBES).astype(int))
@@ -122,7 +129,6 @@ def kind_of(found: Any) -> ImageKind | None:
 
 
 def look_at(
-    path: str,
     group: TagGroup,
     survey: Survey,
     positions: NDArray[np.int64],
@@ -138,14 +144,18 @@ def look_at(
     todo = positions[survey.fault[positions] == UNSEEN]
     if not len(todo):
         return
-    try:
-        look = Look(OPEN_FILES.handle(path), group, kind)
-        for i in todo.tolist():
-            survey.status[i], survey.fault[i] = look.at(int(group.tags[i]))
-    except BrokenFileError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise unopened(path, error) from error
+    for piece in group.pieces:
+        mine = todo[np.isin(group.tags[todo], piece.tags)].tolist()
+        if not mine:
+            continue
+        try:
+            look = Look(OPEN_FILES.handle(piece.file), piece, kind)
+            for i in mine:
+                survey.status[i], survey.fault[i] = look.at(int(group.tags[i]))
+        except BrokenFileError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            raise unopened(piece.file, error) from error
 
 
 class Look:
