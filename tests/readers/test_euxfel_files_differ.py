@@ -329,6 +329,19 @@ def test_the_module_with_another_count_is_named_and_can_be_left_out(odd, tmp_pat
         run.detector()
 
 
+@pytest.mark.parametrize("odd", [0, 1])
+def test_of_two_modules_the_one_that_changes_is_named(odd, tmp_path):
+    for m in (0, 1):
+        counts = [2, 1 if m == odd else 2, 2]
+        pulses = [p for n in counts for p in (4, 9)[:n]]
+        write_file(tmp_path / f"L{m}.h5", [1, 2, 3], lpd(m, counts, pulses, m))
+    run = open_run(tmp_path)
+    with pytest.raises(InconsistentDataError, match=f"train 2 .*/{odd}CH0:output has"):
+        run.frames()
+    det = run.detector(modules=[1 - odd])
+    assert_array_equal(det["image.data"].ndarray()[0, :, 0, 0], [1 - odd] * 6)
+
+
 @pytest.mark.parametrize("odd", [0, 2])
 def test_the_module_with_junk_pulses_is_named_and_can_be_left_out(odd, tmp_path):
     run = lpd_run(
