@@ -7,6 +7,7 @@ other pulses, often dark ones in between. So a recipe says which pulse a value i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -135,6 +136,12 @@ def numbers_of(
             key, f"{spec.n!r} is not the number of pulses of each train: it has shape"
             f" {counts.shape} and values such as {listing(counts.ravel(), 4)}",
         )  # fmt: skip
+    if not known.all():
+        warnings.warn(
+            f"{spec.n} is missing in {int((~known).sum())} of {len(known)} trains: no"
+            f" value of {name} counts there",
+            stacklevel=2,
+        )
     return np.where(known, counts, 0).astype(np.int64)
 
 
