@@ -125,6 +125,12 @@ WRONG = {
 }  # fmt: skip
 
 
+def test_pulses_of_a_misspelt_value_are_refused(run):
+    recipe = {**HEAD, "pulse_values": {ENERGY.replace("TD", "td"): PULSES}}
+    with pytest.raises(ConfigError, match=rf"Did you mean '{ENERGY}'"):
+        xf.make_cube(run, {**recipe, **LIT}, filter="lit")
+
+
 @pytest.mark.parametrize("text", WRONG)
 def test_what_does_not_fit_is_refused_with_its_key(text, run):
     recipe = {**HEAD, **LIT, "pulse_values": {ENERGY: WRONG[text]}}
