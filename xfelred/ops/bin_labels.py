@@ -12,7 +12,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import ConfigError, did_you_mean, listing
-from xfelred.names import BIN, FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
+from xfelred.names import (
+    BIN,
+    FRAME,
+    LONG_NAME,
+    PULSE,
+    RECORDED,
+    TRAIN,
+    UNITS,
+    recorded_name,
+)
 from xfelred.ops.bins import BinEdges, Bins
 from xfelred.ops.shot_values import at_shots, in_memory, shot_dims
 
@@ -173,11 +182,15 @@ def values_of(
         values = data[name]
     if not isinstance(values, xr.DataArray) or values.dtype.kind not in "biuf":
         raise ConfigError(f"what shots are binned by, {name!r}, must be numbers")
+    # Integers that no float holds have another value where they were not recorded.
+    marks = values.coords.get(recorded_name(str(values.name)))
+    attrs = dict(values.attrs)
+    values = values if marks is None else values.where(marks)
     try:
         found = at_shots(in_memory(values), reference, f"bins of {name!r}")
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    found.attrs = dict(values.attrs)
+    found.attrs = attrs
     return found
 
 
