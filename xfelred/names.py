@@ -65,6 +65,7 @@ FINGERPRINT = "source_fingerprint"
 DATA_KIND = "data_kind"
 N_MODULES = "n_modules"  # of the complete detector
 FIRST_MODULE = "first_module"  # number of the first of them
+OF_DATA = (DATA_KIND, N_MODULES, FIRST_MODULE)  # stay with every result on pixels
 VERSION = "xfelred_version"
 
 
