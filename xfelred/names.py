@@ -67,6 +67,7 @@ STORED_DTYPE = "stored_dtype"  # of integers that are floating because of gaps
 DATA_KIND = "data_kind"
 N_MODULES = "n_modules"  # of the complete detector
 FIRST_MODULE = "first_module"  # number of the first of them
+OF_DATA = (DATA_KIND, N_MODULES, FIRST_MODULE)  # stay with every result on pixels
 VERSION = "xfelred_version"
 
 

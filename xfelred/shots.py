@@ -21,7 +21,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.names import FRAME, PULSE, TRAIN
+from xfelred.names import FRAME, PULSE, TRAIN, recorded_name
 from xfelred.provenance import record
 
 SHOT_DIMS = (TRAIN, PULSE, FRAME)
@@ -206,7 +206,7 @@ def at_shots(
     InconsistentDataError
         If `values` have other dims, repeated IDs, no IDs, or none of those of `data`.
     """
-    values = as_labelled(values, name)
+    values = recorded_only(as_labelled(values, name))
     alone = [d for d in values.dims if d not in (*SHOT_DIMS, *data.dims)]
     # A table of one column is a column.
     values = values.isel({d: 0 for d in alone if values.sizes[d] == 1}, drop=True)
@@ -222,6 +222,15 @@ def at_shots(
             continue
         found = along(found, str(dim), data, name)
     return found.reset_coords(drop=True).drop_vars(list(found.coords), errors="ignore")
+
+
+def recorded_only(values: xr.DataArray) -> xr.DataArray:
+    """Return values with NaN where their coordinate says that nothing was recorded.
+
+    Integers that no float holds have another value there.
+    """
+    marks = values.coords.get(recorded_name(str(values.name)))
+    return values if marks is None else values.where(marks)
 
 
 def along(

@@ -2,6 +2,7 @@
 
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -91,3 +92,18 @@ def test_raw_data_that_the_default_found_are_told_once(proposal):
         for data in ("all", "proc", ["raw", "proc"]):
             frames = open_run(*proposal, data=data).frames()
             assert frames.attrs["data_kind"] == "corrected"
+
+
+@pytest.mark.parametrize("kind", ["AGIPD1M", "JUNGFRAU"])
+def test_a_mean_image_keeps_every_module_in_its_place(kind, tmp_path):
+    run = euxfel(tmp_path, kind=kind, pulses=1)  # modules 1 and 2
+    mean = ops.statistics(run.frames(bad_pixels=None), ("train", "pulse"))
+    first, n = {"AGIPD1M": (0, 16), "JUNGFRAU": (1, 2)}[kind]
+    for i, what in enumerate((mean["mean"], mean[["mean"]])):
+        write(what, tmp_path / f"{i}.cxi")
+        with h5py.File(tmp_path / f"{i}.cxi") as f:
+            detector = f["entry_1/instrument_1/detector_1"]
+            assert detector["data"].shape[-3] == n
+            got = detector["data"][()].reshape(n, *mean["mean"].shape[1:])
+            np.testing.assert_array_equal(got[1 - first : 3 - first], mean["mean"])
+            assert detector["data"].attrs["data_kind"] == "corrected"

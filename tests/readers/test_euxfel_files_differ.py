@@ -329,6 +329,19 @@ def test_the_module_with_another_count_is_named_and_can_be_left_out(odd, tmp_pat
         run.detector()
 
 
+@pytest.mark.parametrize("odd", [0, 1])
+def test_of_two_modules_the_one_that_changes_is_named(odd, tmp_path):
+    for m in (0, 1):
+        counts = [2, 1 if m == odd else 2, 2]
+        pulses = [p for n in counts for p in (4, 9)[:n]]
+        write_file(tmp_path / f"L{m}.h5", [1, 2, 3], lpd(m, counts, pulses, m))
+    run = open_run(tmp_path)
+    with pytest.raises(InconsistentDataError, match=f"train 2 .*/{odd}CH0:output has"):
+        run.frames()
+    det = run.detector(modules=[1 - odd])
+    assert_array_equal(det["image.data"].ndarray()[0, :, 0, 0], [1 - odd] * 6)
+
+
 @pytest.mark.parametrize("odd", [0, 2])
 def test_the_module_with_junk_pulses_is_named_and_can_be_left_out(odd, tmp_path):
     run = lpd_run(
@@ -551,3 +564,44 @@ def test_what_differs_is_still_described(tmp_path, capsys):
     run = sequence(tmp_path, full((6,), 1, "u4"), full((9,), 2, "u4"))
     run.info("*")
     assert "differs between files" in capsys.readouterr().out
+
+
+# Trains and pulses as axes of their own.
+
+
+@pytest.mark.parametrize(
+    ("dtype", "want"),
+    [
+        ("u1", "f4"),
+        ("i2", "f4"),
+        ("u2", "f4"),
+        ("i4", "f8"),
+        ("u8", "f8"),
+        ("f4", "f4"),
+    ],
+)
+def test_missing_combinations_promote_as_xarray_does(dtype, want, tmp_path):
+    def part(m, s):
+        top = 2**53 - 1 if dtype == "u8" else 100
+        return lpd(m, [2, 1], [3, 8, 3], [1, 2, 3], extra=np.full(3, top, dtype))
+
+    det = lpd_run(tmp_path, part).detector()
+    got = det.get_array("image.extra")
+    assert got.dtype == want
+    assert np.isnan(got[:, 1, 1]).all()
+    whole = det.get_array("image.extra", unstack_pulses=False)
+    assert whole.dtype == dtype
+    assert_array_equal(got[:, 0, 0], whole[:, 0])
+    full = det.select_trains([1]).get_array("image.extra")
+    assert full.dtype == dtype
+
+
+def test_rounding_of_large_integers_is_told(tmp_path):
+    run = lpd_run(
+        tmp_path,
+        lambda m, s: lpd(m, [2, 1], [3, 8, 3], extra=np.full(3, 2**60 + 1, "u8")),
+    )
+    with pytest.warns(UserWarning, match="image.extra .*rounded"):
+        run.detector().get_array("image.extra")
+    got = run.detector().get_array("image.extra", unstack_pulses=False)
+    assert (got == np.uint64(2**60 + 1)).all()

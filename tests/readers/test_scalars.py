@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support.euxfel_files import Fast, Slow, write_file
-from xfelred import by_id, open_run, ops
+from xfelred import Bins, by_id, open_run, ops
 from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
 from xfelred.synth.euxfel import write_run
 
@@ -189,6 +189,10 @@ def test_what_was_not_recorded_passes_no_cut(tmp_path):
     chosen, flow = ops.select_shots(ds, ["`A/B/C.v` >= 0"])
     assert chosen.values.tolist() == [False, True]
     assert flow.passed == 1
+    for bins in ({"A/B/C.v": Bins(edges=[-1, 1, 2**61])},
+                 {"v": Bins(edges=[-1, 1, 2**61], values=ds["A/B/C.v"])}):  # fmt: skip
+        cube = ops.bin_frames(ds, bins)
+        assert cube.n_shots.values.tolist() == [0, 1]
 
 
 # Structured keys.

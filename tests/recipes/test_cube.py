@@ -275,7 +275,8 @@ def test_delay_of_a_column_per_train_or_per_pulse(pulsed, column):
     edges = [values.min() - 1, middle, values.max()]  # the largest one is outside
     recipe = {
         **HEAD, "bins": {"delay": {"edges": edges}}, "detectors": {AGIPD: {}},
-        "delay": {"nominal": [column, "ps"], "use_tt": False}, **OF_EACH_FRAME,
+        "delay": {"nominal": [column, "ps"], "use_tt": False},
+        **(OF_EACH_FRAME if column == XGM else {}),
     }  # fmt: skip
     cube = xf.make_cube(run, recipe).compute()
     labels = np.where(values < middle, 0, np.where(values < edges[2], 1, -1))

@@ -125,6 +125,12 @@ WRONG = {
 }  # fmt: skip
 
 
+def test_pulses_of_a_misspelt_value_are_refused(run):
+    recipe = {**HEAD, "pulse_values": {ENERGY.replace("TD", "td"): PULSES}}
+    with pytest.raises(ConfigError, match=rf"Did you mean '{ENERGY}'"):
+        xf.make_cube(run, {**recipe, **LIT}, filter="lit")
+
+
 @pytest.mark.parametrize("text", WRONG)
 def test_what_does_not_fit_is_refused_with_its_key(text, run):
     recipe = {**HEAD, **LIT, "pulse_values": {ENERGY: WRONG[text]}}
@@ -165,3 +171,18 @@ def test_memory_cells_are_no_pulse_ids(tmp_path):
     recipe["pulse_values"] = {ENERGY: {"by": "position", "n": 3}}
     cube = xf.make_cube(xf.open_run(tmp_path), recipe)
     assert int(cube[f"{JUNGFRAU}_shots"].sum()) == 6
+
+
+def test_trains_whose_number_of_pulses_is_missing_are_told(tmp_path):
+    write_file(tmp_path / "L.h5", [1, 2], lpd(0, [2, 2], [2, 8] * 2, [5, 6, 7, 8]))
+    vectors = np.array([[5, 6, 0], [7, 8, 0]], "f4")
+    write_file(tmp_path / "D.h5", [1, 2],
+               Fast(XGM, "data", [1, 1], {"intensityTD": vectors}))  # fmt: skip
+    write_file(tmp_path / "N.h5", [2], Slow("X/Y/Z", {"n": np.array([2])}))
+    recipe = {
+        **HEAD, "bins": {ENERGY: {"edges": [0, 100]}},
+        "pulse_values": {ENERGY: {"ids": [2, 8], "n": "X/Y/Z.n"}},
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match=r"X/Y/Z.n is missing in 1 of 2 trains"):
+        cube = xf.make_cube(xf.open_run(tmp_path), recipe)
+    assert float(cube[f"{LPD}_sum"][0, 0, 0, 0]) == 15

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from xfelred.kernels import moments
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import BinStatistics, Statistics, map_frames, reduce_frames
-from xfelred.names import AVAILABLE, GROUP, LONG_NAME, RECORDED, TRAIN, UNITS
+from xfelred.names import AVAILABLE, GROUP, LONG_NAME, OF_DATA, RECORDED, TRAIN, UNITS
 from xfelred.ops.companions import checked_bad_pixels, matching
 from xfelred.ops.grouping import Grouping, grouping
 from xfelred.provenance import record
@@ -214,12 +214,13 @@ def as_whole(sums: xr.DataArray) -> xr.DataArray:
 
 
 def labelled(value: xr.DataArray, name: str, da: xr.DataArray) -> xr.DataArray:
-    """Return a result with units and a long name."""
+    """Return a result with units, a long name, and what says whose data it is."""
     unit = str(da.attrs.get(UNITS, ""))
     unit = {"count": "1", "var": f"({unit})**2" if unit else ""}.get(name, unit)
     what: Hashable = da.attrs.get(LONG_NAME) or da.name or "value"
     long_name = (
         f"number of values of {what}" if name == "count" else f"{name} of {what}"
     )
-    value.attrs = {UNITS: unit or "1", LONG_NAME: long_name}
+    kept = {k: da.attrs[k] for k in OF_DATA if k in da.attrs}
+    value.attrs = {UNITS: unit or "1", LONG_NAME: long_name, **kept}
     return value

@@ -26,6 +26,7 @@ from xfelred.names import (
     HISTORY,
     MODULE,
     N_MODULES,
+    OF_DATA,
     PIXEL_DIMS,
     PULSE,
     RECORDED,
@@ -152,6 +153,8 @@ def only_frames(ds: xr.Dataset) -> xr.DataArray:
             f"a CXI file holds a list of frames, but {da.name!r} has the axis"
             f" {extra[0]!r} too; choose one: da.isel({extra[0]}=0)"
         )
+    kept = {k: ds.attrs[k] for k in OF_DATA if k in ds.attrs}
+    da = da.assign_attrs({**kept, **da.attrs})
     return (
         da if MODULE in da.coords else da.assign_coords({MODULE: range(da.shape[-3])})
     )

@@ -146,7 +146,7 @@ class Labels:
 
 def places(numbers: Sequence[int]) -> dict[str, int]:
     """Return how many modules a detector has, as attributes; LCLS counts from 0."""
-    return {N_MODULES: max(numbers, default=-1) + 1, FIRST_MODULE: 0}
+    return {N_MODULES: int(max(numbers, default=-1)) + 1, FIRST_MODULE: 0}
 
 
 def shot_frames(

@@ -7,6 +7,7 @@ other pulses, often dark ones in between. So a recipe says which pulse a value i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import XfelredError, listing
+from xfelred.errors import XfelredError, did_you_mean, listing
 from xfelred.names import CELL, LONG_NAME, PULSE, RECORDED, TRAIN
+from xfelred.ops.cuts import parse_cut
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.models import PulseSpec
 from xfelred.recipes.units import DELAY
@@ -44,6 +46,7 @@ def labelled_pulses(
         If the recipe does not say which pulse a value is of, or what it says does not
         fit the data.
     """
+    check_names(recipe)
     bare = [n for n, v in ds.data_vars.items() if PULSE in v.dims]
     if not bare or PULSE in ds.coords:
         return ds
@@ -62,6 +65,22 @@ def labelled_pulses(
         return out
     whole = here.reset_coords(drop=True).reindex({TRAIN: out[TRAIN]}, fill_value=False)
     return out.assign_coords({RECORDED: whole})
+
+
+def check_names(recipe: CubeRecipe) -> None:
+    """Raise ConfigError if the recipe tells the pulses of what it does not use."""
+    model = recipe.model
+    used = {spec.variable or axis for axis, spec in model.bins.items()}
+    used |= {*model.variables, *model.histograms, model.laser_variable}
+    used |= {parse_cut(cut).name for cuts in model.filters.values() for cut in cuts}
+    used |= {column_of(recipe, DELAY), *DELAYS}
+    for name in model.pulse_values:
+        if name not in used:
+            raise recipe.error(
+                f"{KEY}.{name}",
+                f"{name!r} is not used in this recipe.{did_you_mean(name, used)} It"
+                f" uses {listing(sorted(used - set(DELAYS)))}",
+            )
 
 
 def grid_of(frames: Sequence[xr.DataArray]) -> xr.DataArray | None:
@@ -135,6 +154,12 @@ def numbers_of(
             key, f"{spec.n!r} is not the number of pulses of each train: it has shape"
             f" {counts.shape} and values such as {listing(counts.ravel(), 4)}",
         )  # fmt: skip
+    if not known.all():
+        warnings.warn(
+            f"{spec.n} is missing in {int((~known).sum())} of {len(known)} trains: no"
+            f" value of {name} counts there",
+            stacklevel=2,
+        )
     return np.where(known, counts, 0).astype(np.int64)
 
 

@@ -56,7 +56,8 @@ def get_array(
     DataArray
         Per-pulse keys: (module, train[, gain], pulse, ...) or stacked
         (module, train_pulse, ...); others: (module, trainId, ...). Combinations of
-        train and pulse that do not occur are NaN, and integers then become float64.
+        train and pulse that do not occur are NaN, and integers then become floats:
+        float32 up to 16 bits, else float64, with a warning where that rounds.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from xfelred.readers.euxfel.module_plans import (
     module_plan,
 )
 from xfelred.readers.euxfel.plans import counted_patterns
+from xfelred.readers.missing import EXACT
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -164,7 +166,7 @@ class FrameKeyData(MultimodKeyData):
         fill = checked_fill(fill_value, dtype)
         n_slots = int(np.prod(slots))
         gaps = bool((labels.counts[here] != n_slots).any())
-        kind = np.result_type(dtype, promoted(dtype)) if gaps else dtype
+        kind = promoted(dtype) if gaps else dtype
         plan = module_plan(
             self.det, self.key,
             Layout(labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots),
@@ -176,6 +178,8 @@ class FrameKeyData(MultimodKeyData):
         n_lead = 1 + len(slots)
         out = np.empty((plan.target.shape[1], *plan.lead_shape, *shape), kind)
         self.read(plan, np.moveaxis(out, 0, n_lead))
+        if gaps and dtype.kind in "iu" and dtype.itemsize > 4:
+            warn_rounding(self.key, out)
         if gaps:
             empty = np.ones((int(here.sum()), n_slots), bool)
             train, _, at = plan.patterns.expand(plan.pattern)
@@ -216,5 +220,21 @@ def short_label(inner: str) -> str:
 
 
 def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return a dtype that also has NaN: float64 for everything but floats."""
-    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+    """Return the dtype that xarray gives to values beside NaN.
+
+    Integers of up to 16 bits become float32, others float64.
+    """
+    if dtype.kind == "f":
+        return dtype
+    small = dtype.kind in "iu" and dtype.itemsize <= 2
+    return np.dtype(np.float32 if small else np.float64)
+
+
+def warn_rounding(key: str, values: NDArray[Any]) -> None:
+    """Warn if integers of 64 bits became floats that do not hold them."""
+    if np.abs(values).max(initial=0) >= EXACT:
+        warnings.warn(
+            f"{key} has integers beyond 2**53, which are rounded where pulses are"
+            " missing in a train; unstack_pulses=False keeps them",
+            stacklevel=4,
+        )

@@ -85,7 +85,7 @@ def frames(
         "train": one axis each for trains and pulses, padded where trains differ;
         "frame": one axis ``frame`` with coordinates train, pulse, cell, never padded.
     modules : int or sequence of int, optional
-        Numbers of the modules to read.
+        Numbers of the modules to read. Only these must agree with each other.
     roi : slice, int or tuple of these, optional
         Pixels of each module to read; of raw AGIPD data the first axis is
         ``data_gain``, and an integer there drops it.
@@ -99,7 +99,8 @@ def frames(
     bad_pixels : {"apply", "keep", None}, optional
         What to do with the mask of corrected data. "apply": bad pixels are NaN
         (integers become float32 or float64 for that); "keep": a lazy coordinate
-        ``bad_pixels`` holds the bits; None: leave it alone.
+        ``bad_pixels`` holds the bits; None: leave it alone. Where a file has no mask
+        nothing is masked, and a warning names it once.
     chunk_size : str or int, optional
         Size of a block, all modules of whole trains or of some pulses of a train.
     missing : {"fill", "drop", "raise"}, optional
@@ -109,14 +110,16 @@ def frames(
     -------
     DataArray (train, pulse[, gain], module[, data_gain], slow_scan, fast_scan)
         Lazy; coordinates train, pulse, module, ``cell``, ``available`` (train, module),
-        ``n_pulses`` (train) and, if padded, ``recorded`` (train, pulse).
+        ``n_pulses`` (train) and, if padded, ``recorded`` (train, pulse). The attribute
+        ``data_kind`` is "raw" or "corrected". The dtype holds that of every file.
 
     Raises
     ------
     PropertyNameError
         If the key is unknown.
     InconsistentDataError
-        If modules disagree on pulses, or data are missing and ``missing="raise"``.
+        If modules disagree on pulses, files store pixels in ways that no dtype and
+        shape hold, or data are missing and ``missing="raise"``.
     SelectionEmptyError
         If ``missing="drop"`` leaves nothing, or a module in `modules` is not there.
     ValueError, OverflowError

@@ -25,10 +25,9 @@ Stored = tuple[np.dtype[Any], Shape]
 
 @dataclass(frozen=True)
 class Header:
-    """What one file says of a dataset; `dtype` is object for text."""
+    """What one file says of a dataset: an entry and its dtype, object for text."""
 
     dtype: np.dtype[Any]
-    rows: int
     shape: Shape
     chunk: Shape
 
@@ -45,8 +44,7 @@ def header_of(dataset: h5py.Dataset) -> Header:
     """Return the header of an open dataset."""
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     dtype = np.dtype(object) if is_text else dataset.dtype
-    rows, *entry = dataset.shape or (0,)
-    return Header(dtype, rows, tuple(entry), dataset.chunks or ())
+    return Header(dtype, dataset.shape[1:], dataset.chunks or ())
 
 
 def common(found: Mapping[str, Header], what: str, *, one_axis: bool = True) -> Stored:

@@ -14,7 +14,7 @@ from xfelred.readers.euxfel.files import FileIndex, IndexArrays
 from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import TrainIDs
 
-MANY_ROWS = 2**26  # of the selected trains in one file
+MANY_ROWS = 2**22  # of the selected trains in one file
 
 
 @dataclass(frozen=True, eq=False)

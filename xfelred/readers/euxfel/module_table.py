@@ -92,7 +92,10 @@ class ModuleTable:
             return
         train = int(odd.any(axis=1).argmax())
         here = {m: int(n) for m, n in enumerate(used[train]) if n}
-        (usual, _), *_ = Counter(here.values()).most_common()
+        votes = Counter(here.values())
+        # Where a train is undecided, what is usual in the run decides.
+        often = Counter(used[used > 0].tolist())
+        usual = max(votes, key=lambda n: (votes[n], often[n]))
         blamed = ", ".join(
             f"{self.sources[m]} has {n} entries" for m, n in here.items() if n != usual
         )

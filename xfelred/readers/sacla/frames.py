@@ -273,8 +273,8 @@ def attributes(detector: Detector, request: FramesRequest) -> dict[str, Any]:
         "facility": "sacla",
         "detector": detector.detector_name,
         "detector_kind": detector.kind,
-        N_MODULES: max(whole) - min(whole) + 1,
-        FIRST_MODULE: min(whole),
+        N_MODULES: int(max(whole)) - int(min(whole)) + 1,
+        FIRST_MODULE: int(min(whole)),
         # Nothing in the file tells whether a dark image was taken off before.
         DATA_KIND: "raw",
         "run": detector.data.run_id,
