@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,19 @@ import xarray as xr
 from click.testing import CliRunner
 
 import xfelred as xf
-from xfelred import masks, ops
+from xfelred import geometry, masks, ops
 from xfelred.cli.dark import dark
 from xfelred.cli.main import run
 from xfelred.synth.euxfel import write_run
 from xfelred.synth.lcls import write_smalldata
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+RINGS = geometry.Geometry.from_quad_positions(
+    "AGIPD1M", [(-525, 625), (-550, -10), (520, -160), (542.5, 475)], distance=0.2,
+    energy=9300,
+).centres.transpose(1, 2, 3, 0)  # fmt: skip
 
 
 @pytest.fixture
@@ -67,6 +74,7 @@ def test_raw_agipd_takes_the_signal_of_each_cell(agipd_raw_run, call, capsys):
     assert "writing constants.zarr" in err
 
 
+@pytest.mark.filterwarnings("ignore:.*corrected already")
 def test_all_kinds_of_detectors_just_work(dssc_run, jungfrau_run, agipd_run, call):
     got = call(dssc_run)
     check_constants(got, dssc_run.frames())
@@ -289,6 +297,21 @@ def test_constants_from_a_file_go_into_calibrate(dssc_run, call, no_compute):
     np.testing.assert_array_equal(out.values, want)
     here = ops.calibrate(frames, lazy.load(), kind="dssc")
     np.testing.assert_array_equal(here.values, want)
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc", ".nxs"])
+def test_a_run_with_light_is_no_dark_run(tmp_path, capsys, ending):
+    """Corrected frames, and rings that come and go."""
+    write_run(
+        tmp_path / "r1", kind="AGIPD1M", modules=(0, 1), n_trains=6, pulses=[0, 4],
+        noise=1.0, amplitude=300.0, positions=RINGS,
+    )  # fmt: skip
+    output = tmp_path / f"constants{ending}"
+    assert run(["dark", str(tmp_path / "r1"), "-o", str(output), "--no-report"]) == 0
+    err = capsys.readouterr().err
+    assert "warning: these frames of p700000 r0001 are corrected already" in err
+    share = re.search(r"warning: (\d+)% of the pixels are bad: is this a dark run", err)
+    assert 10 < int(share[1]) < 100
 
 
 def test_help_explains_every_option():

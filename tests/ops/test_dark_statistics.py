@@ -1,5 +1,7 @@
 """Dark statistics against numpy and against what the simulation put in."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,6 +9,7 @@ import xarray as xr
 import xfelred.errors
 from xfelred import masks, open_run, ops
 from xfelred.errors import MissingConstantError
+from xfelred.synth import sacla
 from xfelred.synth.euxfel import write_run
 
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
@@ -127,6 +130,7 @@ def test_gain_axes_are_kept(lpd_parallel_run, agipd_raw_run):
     np.testing.assert_allclose(got.values, want, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*corrected already")
 def test_single_frames_give_the_same_as_trains_and_pulses(ragged_run):
     run = open_run(ragged_run.directory)
     with pytest.warns(UserWarning, match="padding"):
@@ -137,6 +141,7 @@ def test_single_frames_give_the_same_as_trains_and_pulses(ragged_run):
         np.testing.assert_allclose(one[name], two[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.*corrected already")
 def test_no_modules_are_no_statistics(agipd_run):
     got = ops.dark_statistics(open_run(agipd_run.directory).frames(modules=[]))
     assert got.bad_pixels.values.shape == (0, 512, 128)
@@ -284,3 +289,21 @@ def test_limits_in_adu_make_bad_pixels(dark):
     assert ((bad & BIT["NOISE_OUT_OF_THRESHOLD"]) != 0)[known & (noise > 2)].all()
     with pytest.raises(ValueError, match="wanted \\(lowest, highest\\)"):
         ops.dark_statistics(dark, noise_limits=(3, 2))
+
+
+def test_frames_that_are_not_dark_are_told(agipd_run, agipd_raw_run, tmp_path):
+    corrected = open_run(agipd_run.directory).frames()
+    with pytest.warns(UserWarning, match="r0001 are corrected already"):
+        ops.dark_statistics(corrected)
+    raw = open_run(agipd_raw_run.directory).frames()[:, :, :, 0]
+    signal = ops.calibrate(raw, {"pedestal": 1.0}, kind="camera")
+    with pytest.warns(UserWarning, match="are calibrated already"):
+        ops.dark_statistics({0: signal})
+    sacla.write_run(tmp_path / "9.h5", shape=(4, 4), n_images=8, n_darks=3)
+    run = open_run(tmp_path / "9.h5")
+    with pytest.warns(UserWarning, match="5 of 8 shots .* shutter open"):
+        ops.dark_statistics(run.frames())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ops.dark_statistics(raw)
+        ops.dark_statistics(run.select_trains(run.darks).frames())

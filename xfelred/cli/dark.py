@@ -19,7 +19,7 @@ from xfelred.cli.progress import progress
 from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
 from xfelred.ops.calibration_kinds import KINDS
-from xfelred.products.dark_report import write_dark_report
+from xfelred.products.dark_report import bad_share, write_dark_report
 from xfelred.products.write import WRITERS
 
 ANALOG = 0  # of `data_gain`: the signal; 1 is the voltage that tells the gain stage
@@ -28,6 +28,7 @@ READ_BACK = {
     ".nc": partial(xr.open_dataset, chunks={}),
 }
 MOST_CELLS = 1024  # no detector has as many memory cells
+MOST_BAD = 0.1  # of the pixels; most detectors in use have 0.1 to 3 %
 
 
 def parse_trains(_: Any, __: Any, text: str | None) -> slice:
@@ -162,6 +163,7 @@ def dark(
     if not dry_run and output is not None:
         with scheduler(workers, options["cluster"]), progress(f"writing {output.name}"):
             write(constants, output, options)
+        warn_of_bad_pixels(output)
         if options["report"] and output.suffix.lower() in READ_BACK:
             content["report"] = str(report(output, frames.attrs.get("detector"), run))
     if as_json:
@@ -172,6 +174,17 @@ def dark(
         if content["report"]:
             click.echo(f"report: {content['report']}", err=True)
         click.echo(str(output))
+
+
+def warn_of_bad_pixels(output: Path) -> None:
+    """Say if more pixels are bad than a dark run has."""
+    share = bad_share(output)
+    if share is not None and share > MOST_BAD:
+        click.echo(
+            f"warning: {share:.0%} of the pixels are bad: is this a dark run? Look at"
+            " the report, or at --noise-sigma and --noise-limits",
+            err=True,
+        )
 
 
 def limits_of(options: dict[str, Any]) -> dict[str, Any]:

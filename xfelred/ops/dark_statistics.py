@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,14 @@ from xfelred.lazy import map_frames
 from xfelred.names import (
     CELL,
     DATA_GAIN,
+    DATA_KIND,
     FAST,
     GAIN,
     GAIN_RANGE,
     LONG_NAME,
     MODULE,
     PULSE,
+    SHUTTER_OPEN,
     SLOW,
     UNITS,
 )
@@ -104,6 +107,7 @@ def dark_statistics(
         "bad_pixels": bad_pixels,
     }  # fmt: skip
     check_limits(noise_limits=noise_limits, offset_limits=offset_limits)
+    warn_unless_dark(list(da.values()) if isinstance(da, Mapping) else [da])
     if isinstance(da, Mapping):
         n_ranges = checked_ranges(da, kind)
         found = {
@@ -122,6 +126,27 @@ def dark_statistics(
         parents = (da,)
     params = {k: v for k, v in options.items() if v is not None}
     return record(out, "dark_statistics", *parents, kind=kind, **params)
+
+
+def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
+    """Say what is known about frames that dark frames would not have."""
+    for da in runs:
+        kind = da.attrs.get(DATA_KIND, "raw")
+        if kind != "raw":
+            warnings.warn(
+                f"these frames of {da.attrs.get('run', 'the run')} are {kind} already;"
+                " dark constants are made from raw ones, such as"
+                " xf.open_run(..., data='raw')",
+                stacklevel=3,
+            )
+        lit = da.coords.get(SHUTTER_OPEN)
+        if lit is not None and bool(lit.any()):
+            warnings.warn(
+                f"{int(lit.sum())} of {lit.size} shots of {da.attrs.get('run')} were"
+                " taken with the shutter open, so they are not dark; select those that"
+                " are: run.select_trains(run.darks)",
+                stacklevel=3,
+            )
 
 
 def of_all(

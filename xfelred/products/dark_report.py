@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -90,6 +91,29 @@ def write_dark_report(
     with atomic_output(path, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
+
+
+def bad_share(path: Path) -> float | None:
+    """Return which part of the pixels in a file of constants is bad.
+
+    None for formats that are not read here, such as TIFF.
+    """
+    ending = path.suffix.lower()
+    if ending == ".zarr":
+        with xr.open_zarr(path, consolidated=False) as constants:
+            return float((constants["bad_pixels"] != 0).mean())
+    if ending not in (".nc", ".nxs", ".h5", ".hdf5"):
+        return None
+    found: list[h5py.Dataset] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name.split("/")[-1] == "bad_pixels":
+            found.append(item)
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+        parts = [float((one[i] != 0).mean()) for one in found for i in range(len(one))]
+    return float(np.mean(parts)) if parts else None
 
 
 def ranges_of(constants: xr.Dataset) -> list[int | None]:
