@@ -70,9 +70,7 @@ def test_nothing_in_common_is_an_error_with_both_ranges(frames):
 
 
 def test_absent_shots_are_counted_and_said():
-    with pytest.warns(
-        UserWarning, match=r"x has no value for 2 of 4 .*2 from 12 to 20"
-    ):
+    with pytest.warns(UserWarning, match=r"x: no value for 2 of 4 .*2 from 12 to 20"):
         found = at_shots(array()[[0, 2]], array(), "x")
     assert np.isnan(found[[1, 3]]).all()
     with pytest.warns(UserWarning, match="no value for 1 of 4"):

@@ -363,7 +363,7 @@ def check_overlap(
             f" {span(wanted)} in the data. Do they belong to one run?"
         )
     warnings.warn(
-        f"{name} has no value for {gone} of {len(found)} {dim} IDs of the data"
+        f"{name}: no value for {gone} of {len(found)} {dim} IDs of the data"
         f" ({span(wanted[~found])}); these shots are left out",
         stacklevel=6,
     )

@@ -85,7 +85,7 @@ def test_where_is_joined_by_id():
     r = np.random.default_rng(0)
     order = r.permutation(40)[:30]  # some IDs are absent, the rest in another order
     where = xr.DataArray(r.random(30) > 0.4, {"train": da.train.values[order]}, "train")
-    with pytest.warns(UserWarning, match="where has no value for 10 of 40 train IDs"):
+    with pytest.warns(UserWarning, match="where: no value for 10 of 40 train IDs"):
         got = ops.bin_frames(da, {}, where=where)
     taken = np.isin(da.train, where.train.values[where.values])
     assert got.n_shots.values.tolist() == [taken.sum()]
@@ -195,7 +195,7 @@ def test_layout_frame_is_joined_by_train_id():
     x = xr.DataArray([0.5, 1.5, 0.5], {"train": [7, 9, 11]}, "train")
     where = xr.DataArray([True, True], {"train": [7, 11]}, "train")
     bins = xf.Bins(edges=[0, 1, 2], values=x)
-    with pytest.warns(UserWarning, match="where has no value for 1 of 5 train IDs"):
+    with pytest.warns(UserWarning, match="where: no value for 1 of 5 train IDs"):
         got = ops.bin_frames(da, {"x": bins}, where=where)
     assert got.n_shots.values.tolist() == [4, 0]
     assert got.frames_sum.values[0] == 0 + 1 + 3 + 4

@@ -13,7 +13,13 @@ import xarray as xr
 from xfelred import __version__
 from xfelred import ops as ops
 from xfelred.column_names import in_file_name, in_result
-from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
+from xfelred.errors import (
+    ConfigError,
+    InconsistentDataError,
+    XfelredError,
+    did_you_mean,
+    listing,
+)
 from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
 from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
@@ -21,7 +27,7 @@ from xfelred.recipes.cube_detectors import constants_of, detector_frames
 from xfelred.recipes.cube_outputs import assembled, processed
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
-from xfelred.shots import shot_dims
+from xfelred.shots import check_overlap, shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
 RESULTS = ("sum", "count", "mean", "var", "sem")
@@ -245,12 +251,15 @@ def cube_plan(
             raise ConfigError(
                 f"frames of {name!r} have no train IDs, by which shots are joined"
             )
-        if not np.isin(array[TRAIN].values, shots.where[TRAIN].values).any():
-            raise checked.error(
-                f"detectors.{name}",
-                f"none of the {array.sizes.get(TRAIN, 0)} shots with frames has the ID"
-                f" of a shot of {run.run_id}",
-            )
+        have, wanted = array.indexes[TRAIN], shots.where.indexes[TRAIN]
+        foreign = name in given or checked.model.detectors[name].frames is not None
+        found = wanted.isin(have)
+        # A detector of the run itself may have been off for a while.
+        if foreign or not found.any():
+            try:
+                check_overlap(found, have, wanted, dim=TRAIN, name=f"frames of {name}")
+            except InconsistentDataError as error:
+                raise checked.error(f"detectors.{name}", str(error)) from error
     return CubePlan(run, checked, shots, checked.model.output.compat, lazy)
 
 
