@@ -123,6 +123,7 @@ def test_remote_workers_start_without_the_package(remote):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*corrected already:UserWarning")
 @pytest.mark.parametrize(
     "operation",
     [

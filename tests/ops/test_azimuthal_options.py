@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError
+from xfelred.errors import (
+    GeometryMismatchError,
+    InconsistentDataError,
+    MissingConstantError,
+)
 from xfelred.geometry import Geometry, locate
 from xfelred.geometry import corners as kept
 from xfelred.ops.integrate_azimuthally import integrate_azimuthally
@@ -324,8 +328,8 @@ def test_sigma_of_given_variances_does_not_depend_on_chunks(split):
         ),
         (
             {"variance": xr.DataArray([1.0, 2.0], dims="train")},
-            GeometryMismatchError,
-            "no labels for its train",
+            InconsistentDataError,
+            "variance has no train IDs",
         ),
         (
             {"variance": xr.DataArray([1.0], {"train": [77]}, ("train",))},

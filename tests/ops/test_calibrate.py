@@ -525,7 +525,7 @@ def test_raw_words_in_wider_integers_and_their_missing_code(
     options = {"kind": "jungfrau", "common_mode": common_mode}
     bad = np.zeros(da.shape, bool)
     bad[0, 1], bad[2, :, 0, 3, 4] = True, True
-    masked = xr.DataArray(bad, dims=da.dims, coords={"module": da.module})
+    masked = da.copy(data=bad)
     constants = constants.drop_vars("bad_pixels")
     want = ops.calibrate(da, constants, bad_pixels=masked, **options).values
     wide = da.astype(dtype)

@@ -78,6 +78,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore:trains of:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*corrected already:UserWarning")
 @pytest.mark.parametrize("layout", ["train", "frame"])
 def test_bytes_of_ragged_trains_are_those_that_are_read(
     case, layout, ragged_run, values_read
