@@ -544,7 +544,7 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bits(source, tmp_path):
     killed_and_resumed(source, tmp_path, 3, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("merge", [0, 1])
 def test_killed_at_many_random_moments(source, tmp_path, merge):
     killed_and_resumed(source, tmp_path, 10, merge)
