@@ -21,7 +21,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.names import FRAME, PULSE, TRAIN, recorded_name
+from xfelred.names import FRAME, PULSE, RECORDED_BY, TRAIN, recorded_name
 from xfelred.provenance import record
 
 SHOT_DIMS = (TRAIN, PULSE, FRAME)
@@ -73,6 +73,9 @@ def element_of(
 ) -> xr.DataArray:
     """Return one of the values of every shot; without a position all that differ."""
     inner = [d for d in values.dims if d not in SHOT_DIMS]
+    if position and not inner and PULSE in values.dims and PULSE not in values.coords:
+        # A vector per train of the European XFEL; whether of pulses nobody tells.
+        inner = [PULSE]
     if not position or (not inner and position == (0,)):
         return values.isel({d: 0 for d in inner if values.sizes[d] == 1}, drop=True)
     sizes = tuple(values.sizes[d] for d in inner)
@@ -229,8 +232,20 @@ def recorded_only(values: xr.DataArray) -> xr.DataArray:
 
     Integers that no float holds have another value there.
     """
-    marks = values.coords.get(recorded_name(str(values.name)))
-    return values if marks is None else values.where(marks)
+    marks = recorded_marks(values)
+    if marks is None:
+        return values
+    return values & marks if values.dtype == bool else values.where(marks)
+
+
+def recorded_marks(values: xr.DataArray) -> xr.DataArray | None:
+    """Return the coordinate that tells which integers were recorded, if there is one.
+
+    The values name it, as they may have another name by now.
+    """
+    name = values.attrs.get(RECORDED_BY, recorded_name(str(values.name)))
+    marks = values.coords.get(name)
+    return None if marks is None else marks.reset_coords(drop=True)
 
 
 def along(

@@ -22,7 +22,7 @@ from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.ops.bins import Bins
 from xfelred.ops.statistics import as_whole
 from xfelred.provenance import record
-from xfelred.shots import shot_dims
+from xfelred.shots import recorded_marks, shot_dims
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")
 DEFAULT = ("sum", "count", "mean", "var", "sem")
@@ -279,8 +279,9 @@ def without_unrecorded(
         if not bool((here | ~some).all()):
             kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
             array = map_frames(missing_as_nan, array, here, dtype=kind)
-    padding = array.coords.get(RECORDED)
-    if padding is not None and not padding.values.all():
+    for padding in (array.coords.get(RECORDED), recorded_marks(array)):
+        if padding is None or bool(padding.all()):
+            continue
         labels = labels.where(xr.DataArray(padding.variable), -1).astype(np.int64)
     order = [d for d in array.dims if d in labels.dims]
     return array, labels.transpose(*order)

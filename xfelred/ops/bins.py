@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,8 @@ class Bins:
         is among them.
     values : DataArray (train[, pulse]), optional
         What to bin by, in place of a coordinate of the data; joined by train ID.
+    made : BinEdges, optional
+        The bins, where they were made from more values than those that are binned.
 
     Raises
     ------
@@ -112,6 +114,7 @@ class Bins:
     tolerance: float = 0.0
     quantiles: int | Sequence[float] | None = None
     values: xr.DataArray | None = None
+    made: BinEdges | None = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check that one way is given, and its numbers."""
@@ -156,6 +159,8 @@ class Bins:
         ConfigError
             If there are no finite values to make bins from.
         """
+        if self.made is not None:
+            return self.made
         if not self.by_data:
             return self.fixed()
         finite = np.asarray(values, np.float64).ravel()

@@ -25,7 +25,7 @@ from xfelred.names import (
     SLOW,
     TRAIN,
 )
-from xfelred.shots import SHOT_DIMS, same_frames, without_ids
+from xfelred.shots import SHOT_DIMS, recorded_marks, same_frames, without_ids
 
 Mask = xr.DataArray | ArrayLike
 
@@ -240,8 +240,8 @@ def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
 def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
     """Return masks of the frames that were not recorded, whatever their fill value."""
     masks = []
-    for name in (AVAILABLE, RECORDED):
-        there = da.coords.get(name)
+    known = [da.coords.get(AVAILABLE), da.coords.get(RECORDED), recorded_marks(da)]
+    for there in known:
         if there is None or not set(there.dims) <= set(da.dims):
             continue
         if not there.values.all():

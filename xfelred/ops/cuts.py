@@ -18,6 +18,7 @@ from xfelred.errors import ConfigError
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 NAME = rf"`[^`]+`|[^\s`<>=!(){{}}\[\]'\",;]+(?:{ELEMENT})?"
 COMPARISON = r"<=|>=|==|!=|<|>"
+WHOLE = re.compile(r"[+-]?\d+")
 BETWEEN = re.compile(
     rf"\s*({NUMBER})\s*(<=|<|>=|>)\s*({NAME})\s*(<=|<|>=|>)\s*({NUMBER})\s*"
 )
@@ -60,19 +61,19 @@ class Cut:
         """Return which values pass."""
         good: NDArray[np.bool_] = np.isfinite(values)
         with np.errstate(invalid="ignore"):
-            for name, number in self.tests:
-                good = good & OPERATORS[name](values, number)
+            for name, limit in self.tests:
+                good = good & OPERATORS[name](values, limit)
         return good
 
     @property
     def limits(self) -> tuple[float, float]:
         """Range of values that pass, ends disregarded; infinite where open."""
         low, high = -math.inf, math.inf
-        for name, number in self.tests:
+        for name, limit in self.tests:
             if name in (">", ">=", "=="):
-                low = max(low, number)
+                low = max(low, limit)
             if name in ("<", "<=", "=="):
-                high = min(high, number)
+                high = min(high, limit)
         return low, high
 
 
@@ -126,8 +127,8 @@ def is_limit(value: Any) -> bool:
 
 def from_limits(name: str, low: float | None, high: float | None) -> Cut:
     """Return the cut ``low < name < high``; equal limits exclude their value."""
-    lo = -math.inf if low is None else float(low)
-    hi = math.inf if high is None else float(high)
+    lo = -math.inf if low is None else number(low)
+    hi = math.inf if high is None else number(high)
     if math.isnan(lo) or math.isnan(hi) or lo > hi:
         raise ConfigError(
             f"the cut [{name!r}, {low}, {high}] lets nothing pass: its lower limit is"
@@ -156,22 +157,30 @@ def read_text(text: str, shown: str) -> Cut:
         left, first, name, second, right = found.groups()
         if first[0] != second[0]:
             raise ConfigError(f"{shown!r} compares in two directions")
-        low, high = float(left), float(right)
+        low, high = number(left), number(right)
         tests = ((MIRROR[first], low), (second, high))
         empty = low > high if first[0] == "<" else low < high
         if empty:
             raise ConfigError(f"{shown!r} lets nothing pass: {left} and {right}")
         return Cut(plain(name), tests, shown)
     if found := COMPARE.fullmatch(text):
-        name, sign, number = found.groups()
-        return Cut(plain(name), ((sign, float(number)),), shown)
+        name, sign, value = found.groups()
+        return Cut(plain(name), ((sign, number(value)),), shown)
     if found := REVERSED.fullmatch(text):
-        number, sign, name = found.groups()
-        return Cut(plain(name), ((MIRROR[sign], float(number)),), shown)
+        value, sign, name = found.groups()
+        return Cut(plain(name), ((MIRROR[sign], number(value)),), shown)
     if found := FLAG.fullmatch(text):
         negated, name = found.groups()
         return Cut(plain(name), (("==" if negated else "!=", 0.0),), shown)
     raise ConfigError(f"cannot read the cut {text!r}; it must be {GRAMMAR}")
+
+
+def number(given: Any) -> float | int:
+    """Return a number; a whole one as an integer where a float loses digits."""
+    value = float(given)
+    if math.isfinite(value) and abs(value) >= 2**53 and WHOLE.fullmatch(str(given)):
+        return int(given)
+    return value
 
 
 def plain(name: str) -> str:

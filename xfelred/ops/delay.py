@@ -12,7 +12,7 @@ from xfelred.column_names import split_element
 from xfelred.errors import ConfigError, PropertyNameError, listing
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
-from xfelred.shots import shot_value
+from xfelred.shots import recorded_only, shot_value
 
 SCAN = "scan/"
 ENCODERS = ("enc/lasDelay", "enc/lasDelay2")
@@ -134,7 +134,7 @@ def column(ds: xr.Dataset, name: str) -> xr.DataArray:
         )
     if found.dtype.kind not in "biuf":
         raise ConfigError(f"{name!r} is {found.dtype}; a delay is a number")
-    return found.astype(np.float64)
+    return recorded_only(found).astype(np.float64)
 
 
 def given_nominal(

@@ -15,6 +15,7 @@ from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
 from xfelred.ops.companions import on_pixels, unrecorded
+from xfelred.ops.statistics import as_whole
 from xfelred.provenance import record
 
 COM_AXIS = "com_axis"
@@ -81,7 +82,8 @@ def roi(
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
     low, high = limits(threshold)
     region = window(da, dims, bounds)
-    masks = unrecorded(da)
+    gaps = unrecorded(da)
+    masks = list(gaps)
     if bad_pixels is not None:
         masks.append(on_pixels(bad_pixels, da, dims))
     cut = da.isel(region)
@@ -94,6 +96,12 @@ def roi(
         saturation=np.inf if saturation is None else float(saturation),
     )  # fmt: skip
     out = described(packed, da, saturation is not None)
+    for gone in masks[: len(gaps)]:
+        # Without any module there is no frame, which is not one with nothing on it.
+        none = gone.all([d for d in gone.dims if d in dims])
+        for name in ("sum", "mean"):
+            if out[name].dtype.kind == "f":
+                out[name] = out[name].where(~none)
     if write_area:
         area = map_frames(kernel.limited, cut, name="roi_area", low=low, high=high)
         area.attrs = {UNITS: unit_of(da), LONG_NAME: "pixels of the region"}
@@ -169,7 +177,8 @@ def described(packed: xr.DataArray, da: xr.DataArray, saturated: bool) -> xr.Dat
     unit = unit_of(da)
 
     def one(i: int | slice, dtype: Any, units: str, text: str) -> xr.DataArray:
-        value = packed.isel({QUANTITY: i}).astype(dtype)
+        value = packed.isel({QUANTITY: i})
+        value = as_whole(value) if dtype == np.int64 else value.astype(dtype)
         value.attrs = {UNITS: units, LONG_NAME: text}
         return value
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xfelred.errors import listing
 from xfelred.names import TRAIN
 from xfelred.shot_names import shot_numbers
-from xfelred.shots import as_labelled, check_overlap
+from xfelred.shots import as_labelled, check_overlap, recorded_only
 
 TrainIDs = NDArray[np.uint64]
 IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
@@ -137,7 +137,7 @@ def select_labelled(
     train_ids: IDs, selection: xr.DataArray | pd.Series, needed: IDs
 ) -> IDs:
     """Return the train IDs at which a labelled boolean array is True."""
-    selection = as_labelled(selection, "the selection")
+    selection = recorded_only(as_labelled(selection, "the selection"))
     if (
         selection.dtype != bool
         or selection.dims != (TRAIN,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -322,10 +322,10 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
         tolerance=bins.tolerance, quantiles=bins.quantiles, values=values,
     )  # fmt: skip
     try:
-        found.resolve(values.values)
+        # Once for the run: a detector with fewer trains has the same bins.
+        return replace(found, made=found.resolve(values.values))
     except ConfigError as error:
         raise recipe.error(f"bins.{axis}", str(error)) from error
-    return found
 
 
 def spellings(name: str) -> set[str]:

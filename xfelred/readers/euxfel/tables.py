@@ -12,7 +12,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
-from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS, recorded_name
+from xfelred.names import (
+    LONG_NAME,
+    PULSE,
+    RECORDED_BY,
+    TRAIN,
+    UNITS,
+    recorded_name,
+)
 from xfelred.provenance import record
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.missing import fits_float, with_gaps
@@ -207,5 +214,7 @@ def on_trains(
     full = with_gaps(values, here)
     # Integers that no float holds stay what they are, so another value marks gaps.
     marked = full.dtype.kind in "iu" and not here.all()
-    coords = {recorded_name(name): (TRAIN, here)} if marked else {}
+    told = recorded_name(name)
+    coords = {told: (TRAIN, here)} if marked else {}
+    attrs = {**attrs, RECORDED_BY: told} if marked else attrs
     return xr.DataArray(full, coords, dims, attrs=attrs)
