@@ -114,6 +114,10 @@ class GeometryMismatchError(XfelredError, ValueError):
     """A geometry does not fit the modules or pixels of the data."""
 
 
+class NoBitsError(XfelredError, TypeError):
+    """Bits were asked for of numbers that are not integers."""
+
+
 class SumOverflowError(XfelredError, OverflowError):
     """A sum of integers does not fit the integers of the result."""
 

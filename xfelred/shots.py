@@ -211,7 +211,6 @@ def at_shots(
     """
     values = recorded_only(as_labelled(values, name))
     alone = [d for d in values.dims if d not in (*SHOT_DIMS, *data.dims)]
-    # A table of one column is a column.
     values = values.isel({d: 0 for d in alone if values.sizes[d] == 1}, drop=True)
     odd = [d for d in values.dims if d not in SHOT_DIMS and d not in data.dims]
     if odd or not values.dims:
@@ -385,9 +384,7 @@ def check_overlap(
 
 
 def span(ids: pd.Index) -> str:
-    """Return how many IDs there are, and their range, in words."""
-    if not len(ids):
-        return "none"
+    """Return how many IDs there are (at least one), and their range, in words."""
     low, high = ids.min(), ids.max()
     if isinstance(ids, pd.MultiIndex):
         low, high = tuple(map(int, low)), tuple(map(int, high))

@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 
+from xfelred.errors import NoBitsError
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, LayerArray, layered
 from xfelred.lazy.nodes import Node, View, narrow, whole_dims
@@ -142,6 +143,28 @@ class PlannedArray(LayerArray, metaclass=ArrayKind):
             return self
         node = View(self.node, tuple(self.node.dims[i] for i in order))
         return PlannedArray(super().transpose(order), node)
+
+
+def bitwise(name: str) -> Callable[..., da.Array]:
+    """Return an operator on bits that says what to do where numbers have none."""
+    plain = getattr(da.Array, name)
+
+    def operator(self: PlannedArray, *other: Any) -> da.Array:
+        if self.dtype.kind == "f":
+            raise NoBitsError(
+                f"{name}: these frames are {self.dtype}, which has no bits. Raw integers"
+                " with gaps are floating, so that a gap is NaN: read them with"
+                " frames(fill_value=0), or use ops.strip_gain_bits, ops.gain_index and"
+                " ops.calibrate, which know"
+            )
+        return plain(self, *other)
+
+    return operator
+
+
+for word in ("and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift",
+             "rrshift", "invert"):  # fmt: skip
+    setattr(PlannedArray, f"__{word}__", bitwise(f"__{word}__"))
 
 
 def selection(

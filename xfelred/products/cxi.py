@@ -214,7 +214,7 @@ def mask_of(
         absent = flat_frames(lazy.where(here, np.uint32(ALL_BITS)), keep)
         return absent if found is None else absent | found
     if found is None and place.n > len(place.at):
-        return dask.array.zeros(da.shape[-3:], np.uint32)
+        return dask.array.zeros(da.shape[-3:], dtype=np.uint32)
     return found
 
 

@@ -20,7 +20,16 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.names import FINGERPRINT, LASER_ON, LONG_NAME, TRAIN, UNITS, VERSION
+from xfelred.names import (
+    DATA_KIND,
+    FINGERPRINT,
+    LASER_ON,
+    LONG_NAME,
+    PIXEL_DIMS,
+    TRAIN,
+    UNITS,
+    VERSION,
+)
 from xfelred.ops.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.recipes.cube_detectors import constants_of, detector_frames
@@ -176,6 +185,9 @@ class CubePlan:
             out[f"{name}_{quantity}"] = (
                 assembled(value, constants) if spec.image and whole else value
             )
+        kind = self.frames[detector].attrs.get(DATA_KIND)
+        for value in out.values():
+            value.attrs |= {} if kind is None else {DATA_KIND: kind}
         return xr.Dataset(out)
 
     def attributes(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +272,27 @@ def cube_plan(
                 check_overlap(found, have, wanted, dim=TRAIN, name=f"frames of {name}")
             except InconsistentDataError as error:
                 raise checked.error(f"detectors.{name}", str(error)) from error
+    check_pixels_alike(checked, lazy)
     return CubePlan(run, checked, shots, checked.model.output.compat, lazy)
+
+
+def check_pixels_alike(recipe: CubeRecipe, frames: Mapping[str, xr.DataArray]) -> None:
+    """Raise ConfigError if detectors cannot share the pixel dims of one cube."""
+    first, *rest = frames.items() if frames else [("", xr.DataArray())]
+    for name, array in rest:
+        for d in PIXEL_DIMS:
+            one, two = first[1], array
+            if d not in one.dims or d not in two.dims:
+                continue
+            labels = [a.indexes[d] for a in (one, two) if d in a.indexes]
+            differ = len(labels) == 2 and not labels[0].equals(labels[1])
+            if one.sizes[d] != two.sizes[d] or differ:
+                raise recipe.error(
+                    f"detectors.{name}",
+                    f"{name} and {first[0]} have other pixels along {d} ({two.sizes[d]}"
+                    f" and {one.sizes[d]}), and a cube has one such dim; write a recipe"
+                    " for each of them",
+                )
 
 
 def make_cube(

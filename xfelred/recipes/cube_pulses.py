@@ -199,6 +199,15 @@ def placed(
                 f"no pulse ID is one of the detector's: the values are of"
                 f" {listing(ids)}, the frames of {listing(pulses)}",
             )
+        lost = n - int(np.isin(ids, pulses).sum())
+        if lost and not there.all():
+            warnings.warn(
+                f"{name}: {lost} of {n} values are of pulses that the detector does not"
+                f" have, and {int((~there).sum())} of its {len(pulses)} pulses have no"
+                f" value: the values are of {listing(ids)}, the frames of"
+                f" {listing(pulses)}",
+                stacklevel=2,
+            )
         at = np.broadcast_to(np.where(there, near, -1), recorded.shape)
     there = recorded & (at >= 0) & (at < n)
     taken = np.take_along_axis(mine.values, np.where(there, at, 0), axis=1)

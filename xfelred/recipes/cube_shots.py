@@ -297,6 +297,15 @@ def joined(run: Any, parts: list[xr.Dataset]) -> xr.Dataset:
     ids = np.asarray(run.train_ids)
     if not parts:
         return xr.Dataset(coords={TRAIN: ids})
+    # Vectors without pulse IDs end in padding, some earlier than others.
+    bare = [p for p in parts if PULSE in p.dims and PULSE not in p.coords]
+    longest = max((p.sizes[PULSE] for p in bare), default=0)
+    parts = [
+        p.pad({PULSE: (0, longest - p.sizes[PULSE])})
+        if any(p is b for b in bare) and p.sizes[PULSE] < longest
+        else p
+        for p in parts
+    ]
     return xr.merge(parts, join="outer", compat="override", combine_attrs="drop")
 
 
@@ -323,9 +332,18 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     )  # fmt: skip
     try:
         # Once for the run: a detector with fewer trains has the same bins.
-        return replace(found, made=found.resolve(values.values))
+        made = found.resolve(values.values)
     except ConfigError as error:
         raise recipe.error(f"bins.{axis}", str(error)) from error
+    known = values.values[np.isfinite(values.values)]
+    if (made.labels(values.values) < 0).all():
+        has = f"{known.min():g} to {known.max():g}" if known.size else "no value at all"
+        warnings.warn(
+            f"no shot is in a bin of {axis!r}: {name!r} has {has}, the bins go from"
+            f" {made.edges[0]:g} to {made.edges[-1]:g}",
+            stacklevel=2,
+        )
+    return replace(found, made=made)
 
 
 def spellings(name: str) -> set[str]:

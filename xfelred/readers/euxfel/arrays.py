@@ -10,6 +10,7 @@ import xarray as xr
 
 from xfelred.names import CELL, FAST, MODULE, SLOW
 from xfelred.readers.entry import entry_window
+from xfelred.readers.euxfel.frame_axes import check_one_entry
 from xfelred.readers.euxfel.frame_keys import FrameKeyData, short_label
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
 from xfelred.readers.euxfel.module_plans import key_table
@@ -176,6 +177,7 @@ def get_cell_array(
     -------
     DataArray (module, train[, cell[, slow_scan, fast_scan]])
     """
+    check_one_entry(detector)
     data = detector.key_data(key)
     values = data.ndarray(fill_value=fill_value, roi=roi, astype=astype)
     _, _, dropped = entry_window(roi, data.entry_shape)
@@ -188,6 +190,7 @@ def get_cell_dask_array(
     detector: JUNGFRAU, key: str, fill_value: Any, astype: Any
 ) -> xr.DataArray:
     """Return one key of all JUNGFRAU modules as a lazy array."""
+    check_one_entry(detector)
     data = detector.key_data(key)
     coords = {MODULE: data.modules, TRAIN_AXIS: data.ids}
     return xr.DataArray(
@@ -199,6 +202,7 @@ def cell_trains(
     detector: JUNGFRAU, require_all: bool
 ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
     """Yield (train ID, {key: array}); see `JUNGFRAU.trains`."""
+    check_one_entry(detector)
     some = complete_trains(detector, require_all)
     keys = common_keys(detector)
     for tid in some.data.ids:

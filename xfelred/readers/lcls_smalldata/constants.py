@@ -50,6 +50,7 @@ ATTRS = {"common_mode": "common_mode", "imgShape": "image_shape",
 SWITCHED = ("ped", "rms", "gain", "local_gain")
 # psana of LCLS1 multiplies by the gain it stores, but for these.
 DIVIDING = ("jungfrau", "epix10ka")
+ADU_PER_KEV = ("jungfrau", "epix10ka", "epixhr", "epix100")
 FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 
 
@@ -81,11 +82,7 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     for name, (mask, text) in given.items():
         dims, values = on_pixels(stored[mask] == 0, n_pixel_axes)
         found[name] = (dims, values, {UNITS: "1", LONG_NAME: text})
-    if GAIN in found and multiplies(run, detector, found):
-        dims, values, attrs = found.pop(GAIN)
-        # What it makes of adu, the file does not say.
-        found[GAIN_FACTOR] = (dims, values, {UNITS: "1", LONG_NAME: FACTOR_TEXT})
-    found = drop_misfits(found, detector)
+    found = drop_misfits(gain_as_it_acts(run, detector, found), detector)
     if detector not in run.detectors and f"{INTG}/{detector}" in run.detectors:
         detector = f"{INTG}/{detector}"  # as its frames call it
     out = xr.Dataset(found)
@@ -96,6 +93,22 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     out.attrs = {"detector": detector, "detector_kind": run.detectors.get(detector, "")}
     out.attrs |= {ours: plain(stored[k]) for k, ours in ATTRS.items() if k in stored}
     return record(out, "constants", detector=detector, run=run.run_id)
+
+
+def gain_as_it_acts(run: Run, detector: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Return constants whose gain has the name that tells whether it divides."""
+    if GAIN not in found:
+        return found
+    dims, values, attrs = found.pop(GAIN)
+    if multiplies(run, detector, found | {GAIN: (dims, values, attrs)}):
+        # What it makes of adu, the file does not say.
+        return {
+            **found,
+            GAIN_FACTOR: (dims, values, {UNITS: "1", LONG_NAME: FACTOR_TEXT}),
+        }
+    if told_by(detector) not in ADU_PER_KEV:
+        attrs = {LONG_NAME: attrs[LONG_NAME]}  # of cameras psana does not say
+    return {**found, GAIN: (dims, values, attrs)}
 
 
 def multiplies(run: Run, detector: str, found: dict[str, Any]) -> bool:
