@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.errors import InconsistentDataError
 from xfelred.names import CELL, FAST, MODULE, SLOW
 from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.frame_keys import FrameKeyData, short_label
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
 
 TRAIN_AXIS = "train"
+UNSTACKED = {"unstack_pulses": True}
 
 
 def get_array(
@@ -103,9 +105,7 @@ def complete_trains(detector: Detector, require_all: bool) -> Detector:
     if not require_all:
         return detector
     groups = {
-        g
-        for s in detector.source_to_modno
-        for g in detector.data.entries[s].index_groups
+        g for s in detector.source_to_modno for g in detector.data.entries[s].groups
     }
     keep = np.ones(len(detector.data.ids), bool)
     for group in groups:
@@ -126,6 +126,15 @@ def present_modules(detector: Detector, key: str) -> list[int]:
     return np.flatnonzero(key_table(detector, key).count[0] > 0).tolist()
 
 
+def listed_modules(detector: Detector, group: str) -> list[int]:
+    """Return the positions of the modules of which a file lists the only train."""
+    entries = detector.data.entries
+    return [
+        m for m, source in enumerate(detector.source_to_modno)
+        if entries[source].location(group).file[0] >= 0
+    ]  # fmt: skip
+
+
 def trains(
     detector: XtdfDetector, pulses: Any, require_all: bool
 ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
@@ -134,18 +143,53 @@ def trains(
     keys = common_keys(detector)
     for tid in some.data.ids:
         one = some.with_ids(np.array([tid], np.uint64))
+        listed = {
+            g: listed_modules(one, g) for g in {k.partition(".")[0] for k in keys}
+        }
         found = {}
         for key in keys:
             here = present_modules(one, key)
             if not here:
                 continue
-            data = one.only(here).key_data(key)
-            if isinstance(data, FrameKeyData):
-                array = data.select_pulses(pulses).xarray(unstack_pulses=True)
+            if isinstance(one.key_data(key), FrameKeyData):
+                places = sorted({*here, *listed[key.partition(".")[0]]})
+                array = frames_of_train(one, key, pulses, here, places)
             else:
-                array = data.xarray().isel(trainId=0, drop=True)
+                array = one.only(here).key_data(key).xarray().isel(trainId=0, drop=True)
             found[key] = array
         yield int(tid), found
+
+
+def frames_of_train(
+    one: XtdfDetector, key: str, pulses: Any, here: list[int], places: list[int]
+) -> xr.DataArray:
+    """Read a per-pulse key of one train.
+
+    Parameters
+    ----------
+    one : XtdfDetector
+        With one train.
+    key : str
+    pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``
+    here, places : list of int
+        Positions of the modules with data, and of all that come back.
+
+    Returns
+    -------
+    DataArray (module, train[, gain], pulse, ...)
+        NaN, and then floats of integers, where a module has no such pulse. Modules
+        that differ in their pulse IDs are joined by these.
+    """
+    try:
+        array = one.only(here).key_data(key).select_pulses(pulses).xarray(**UNSTACKED)
+    except InconsistentDataError:
+        own = (one.only([m]).key_data(key).select_pulses(pulses) for m in here)
+        array = xr.concat(
+            [data.xarray(**UNSTACKED) for data in own],
+            MODULE, join="outer", combine_attrs="override",
+        )  # fmt: skip
+    numbers = [one.modules[m] for m in places]
+    return array if len(here) == len(places) else array.reindex({MODULE: numbers})
 
 
 # -- JUNGFRAU: one row per train, memory cells on the second axis ----------------------

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.readers.euxfel.files import FileIndex, read_files
-from xfelred.readers.euxfel.joining import entries_of, one_run
+from xfelred.readers.euxfel.files import FileIndex, one_run, read_files
+from xfelred.readers.euxfel.joining import entries_of
 from xfelred.readers.euxfel.locate import check_conflicts
 from xfelred.readers.euxfel.run import Run
 from xfelred.readers.euxfel.source_data import SourceData
@@ -46,7 +46,7 @@ def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
         entries = entries_of(tuple(files.values()), inc_suspect_trains)
     else:
         entries = {p.source: entry(p, files, inc_suspect_trains) for p in parts}
-    check_conflicts({s: e.files for s, e in entries.items()}, inc_suspect_trains)
+    check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
     found = [e.ids for e in entries.values()]
     ids = np.asarray(getattr(source, "train_ids", np.concatenate(found)), np.uint64)
     ids = np.unique(ids)

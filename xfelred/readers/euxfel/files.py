@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.readers.euxfel.extra_data.file_names import FileNames
 from xfelred.readers.hdf5 import open_dataset
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ AUXILIARY = ("REDUCTION", "ERRATA")
 
 
 @dataclass(frozen=True, eq=False)
-class FileIndex:
+class FileIndex(FileNames):
     """What INDEX and METADATA of one file say.
 
     Attributes
@@ -310,3 +311,21 @@ def try_file(path: str) -> FileIndex | BrokenFileError:
         return error
     except FileNotFoundError:
         return BrokenFileError(f"{path} is not there: a broken link?")
+
+
+def one_run(files: Iterable[FileIndex]) -> bool:
+    """Return whether no two files say that they are of different runs."""
+    return len(runs_of(files)) < 2
+
+
+def runs_of(files: Iterable[FileIndex]) -> set[tuple[int, int]]:
+    """Return (proposal, run) of the files that tell; those of format 0.5 do not."""
+    return {f.identity for f in files if f.identity is not None}
+
+
+def same_files_or_run(one: tuple[FileIndex, ...], other: tuple[FileIndex, ...]) -> bool:
+    """Return whether files are the same, or say that they are of the same run."""
+    if {f.path for f in one} == {f.path for f in other}:
+        return True
+    names = runs_of(one), runs_of(other)
+    return names[0] == names[1] and len(names[0]) == 1
