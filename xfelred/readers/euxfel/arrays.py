@@ -143,17 +143,13 @@ def trains(
     keys = common_keys(detector)
     for tid in some.data.ids:
         one = some.with_ids(np.array([tid], np.uint64))
-        listed = {
-            g: listed_modules(one, g) for g in {k.partition(".")[0] for k in keys}
-        }
         found = {}
         for key in keys:
             here = present_modules(one, key)
             if not here:
                 continue
             if isinstance(one.key_data(key), FrameKeyData):
-                places = sorted({*here, *listed[key.partition(".")[0]]})
-                array = frames_of_train(one, key, pulses, here, places)
+                array = frames_of_train(one, key, pulses, here)
             else:
                 array = one.only(here).key_data(key).xarray().isel(trainId=0, drop=True)
             found[key] = array
@@ -161,7 +157,7 @@ def trains(
 
 
 def frames_of_train(
-    one: XtdfDetector, key: str, pulses: Any, here: list[int], places: list[int]
+    one: XtdfDetector, key: str, pulses: Any, here: list[int]
 ) -> xr.DataArray:
     """Read a per-pulse key of one train.
 
@@ -171,8 +167,8 @@ def frames_of_train(
         With one train.
     key : str
     pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``
-    here, places : list of int
-        Positions of the modules with data, and of all that come back.
+    here : list of int
+        Positions of the modules with data. Others that a file lists come back too.
 
     Returns
     -------
@@ -188,8 +184,10 @@ def frames_of_train(
             [data.xarray(**UNSTACKED) for data in own],
             MODULE, join="outer", combine_attrs="override",
         )  # fmt: skip
-    numbers = [one.modules[m] for m in places]
-    return array if len(here) == len(places) else array.reindex({MODULE: numbers})
+    if len(here) == len(one.modules):
+        return array
+    places = {*here, *listed_modules(one, key.partition(".")[0])}
+    return array.reindex({MODULE: [one.modules[m] for m in sorted(places)]})
 
 
 # -- JUNGFRAU: one row per train, memory cells on the second axis ----------------------
