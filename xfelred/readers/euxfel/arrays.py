@@ -126,12 +126,12 @@ def present_modules(detector: Detector, key: str) -> list[int]:
     return np.flatnonzero(key_table(detector, key).count[0] > 0).tolist()
 
 
-def listed_modules(detector: Detector, group: str) -> list[int]:
-    """Return the positions of the modules of which a file lists the only train."""
-    entries = detector.data.entries
+def listed_modules(detector: Detector, key: str) -> list[int]:
+    """Return the positions of the modules with a key in files with the only train."""
+    entries, group = detector.data.entries, key.partition(".")[0]
     return [
         m for m, source in enumerate(detector.source_to_modno)
-        if entries[source].location(group).file[0] >= 0
+        if key in entries[source] and entries[source].location(group).file[0] >= 0
     ]  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def trains(
             here = present_modules(one, key)
             if not here:
                 continue
-            if isinstance(one.key_data(key), FrameKeyData):
+            if isinstance(one.only(here).key_data(key), FrameKeyData):
                 array = frames_of_train(one, key, pulses, here)
             else:
                 array = one.only(here).key_data(key).xarray().isel(trainId=0, drop=True)
@@ -186,7 +186,7 @@ def frames_of_train(
         )  # fmt: skip
     if len(here) == len(one.modules):
         return array
-    places = {*here, *listed_modules(one, key.partition(".")[0])}
+    places = {*here, *listed_modules(one, key)}
     return array.reindex({MODULE: [one.modules[m] for m in sorted(places)]})
 
 

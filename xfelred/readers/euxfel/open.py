@@ -166,7 +166,7 @@ def open_proposal_run(
         "raw", "proc" or another subdirectory; "default": corrected and raw data, raw
         ones for equal source names; "all": the same, corrected ones for equal names; a
         list: the later ones for equal names. Of several kinds only one need be there;
-        a warning names what is missing of a list.
+        a warning names what is missing, but not of "default".
     include : str, optional
         Glob of file names.
     file_filter, inc_suspect_trains, parallelize, aliases
@@ -200,7 +200,7 @@ def open_proposal_run(
         raise FileNotFoundError(
             f"no data of kind {data!r} for run {name} in {root}: {reasons or kinds}"
         )
-    if absent and not isinstance(data, str):
+    if absent and data != "default":
         warnings.warn(
             f"data={data!r}: run {name} in {root} has no {listing(absent)}, so only the"
             f" rest is opened ({'; '.join(map(str, absent.values()))})",
