@@ -231,6 +231,19 @@ def test_detectors_are_found_where_scripts_import_them(tmp_path):
     assert not isinstance(detector, xf.components.JUNGFRAU)
 
 
+def test_parts_of_a_run_are_shown_on_one_line(run):
+    assert repr(run[CAMERA][:2]).endswith(f"{CAMERA!r} for 2 trains>")
+    assert repr(run.files[1]).endswith("DA02-S00000.h5, 3 trains>")
+
+
+def test_a_part_of_a_run_is_opened_as_a_run(run):
+    part = open_run(run[CAMERA].select_keys("data.image")[2:])
+    assert part.train_ids == [22, 23, 24]
+    assert part.selection == {CAMERA: {"data.image"}}
+    np.testing.assert_array_equal(part[CAMERA, "data.image"].ndarray(), ROWS[1:])
+    assert open_run(run[GAUGE, "p"]).selection == {GAUGE: {"p.value"}}
+
+
 def test_selections_are_shown_as_written():
     for text, shown in [
         ("by_id[5:]", by_id[5:]), ("by_id[[3, 4]]", by_id[[3, 4]]),

@@ -45,10 +45,11 @@ def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
     if parts is None:
         entries = entries_of(tuple(files.values()), inc_suspect_trains)
     else:
-        entries = {p.source: entry(p, files, inc_suspect_trains) for p in parts}
+        found = [entry(p, files, inc_suspect_trains) for p in parts]
+        entries = {e.source: e for e in found}
     check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
-    found = [e.ids for e in entries.values()]
-    ids = np.asarray(getattr(source, "train_ids", np.concatenate(found)), np.uint64)
+    known = [e.ids for e in entries.values()]
+    ids = np.asarray(getattr(source, "train_ids", np.concatenate(known)), np.uint64)
     ids = np.unique(ids)
     single = bool(getattr(source, "is_single_run", True)) and one_run(files.values())
     run = Run(entries, tuple(files.values()), ids, single, inc_suspect_trains)
@@ -84,9 +85,10 @@ def entry(
     """Return one source with the files, trains and keys that are selected of it."""
     own = tuple(files[name] for name in file_names(part) if name in files)
     keys = {part.key} if hasattr(part, "key") else getattr(part, "sel_keys", None)
+    name = getattr(part, "canonical_name", part.source)
     return SourceData(
-        part.source,
-        "CONTROL" if any(part.source in f.control for f in own) else "INSTRUMENT",
+        name,
+        "CONTROL" if any(name in f.control for f in own) else "INSTRUMENT",
         own,
         np.unique(np.asarray(part.train_ids, np.uint64)),
         None if keys is None else frozenset(keys),

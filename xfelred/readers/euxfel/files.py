@@ -77,6 +77,9 @@ class FileIndex(FileNames):
     headers: dict[str, Any] = field(default_factory=dict, repr=False)
     said: set[str] = field(default_factory=set, repr=False)
 
+    def __repr__(self) -> str:
+        return f"<xfelred FileIndex {self.path}, {len(self.train_ids)} trains>"
+
     def index(self, source: str, group: str) -> IndexArrays:
         """Return (first row, number of rows) of each train of the file, int64 (n,).
 

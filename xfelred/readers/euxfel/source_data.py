@@ -74,6 +74,9 @@ class SourceData(SourceNames):
     single: bool = True
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        return f"<xfelred SourceData source={self.source!r} for {len(self.ids)} trains>"
+
     @property
     def is_control(self) -> bool:
         """Whether this is slow data, one row per train."""
