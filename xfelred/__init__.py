@@ -38,6 +38,11 @@ __getattr__, __dir__, __all__ = attach(
             "identify_multimod_detectors",
             "stack_detector_data",
         ),
+        "xfelred.readers.euxfel.extra_data.classes": (
+            "DataCollection",
+            "KeyData",
+            "SourceData",
+        ),
         "xfelred.readers.euxfel.extra_data.stacking": ("stack_data",),
         "xfelred.ops.bins": ("Bins",),
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),

@@ -198,6 +198,9 @@ def test_trains_without_entries_come_as_none(run):
     assert found[32].tolist() == [1, 2, 3]
     kept = dict(key.trains(include_empty=True, keep_dims=True))
     assert [len(v) for v in kept.values()] == [1, 0, 3]
+    start, stop = key.train_index_bounds()
+    assert (start[[0, 2]].tolist(), stop[[0, 2]].tolist()) == ([0, 1], [1, 4])
+    assert key.train_index_bounds(labelled=True).stop[32] == 4
     assert key.train_from_id(31)[1].shape == (0,)
     assert key.source_file_paths[0].name == "CORR-R0001-SQS01-S00003.h5"
 

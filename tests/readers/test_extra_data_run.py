@@ -16,6 +16,7 @@ from xfelred.errors import (
     RunNameError,
     TrainIDError,
 )
+from xfelred.readers.euxfel.extra_data.file_names import FileNames
 from xfelred.synth.euxfel import write_run
 from xfelred.synth.sacla import write_run as write_sacla_run
 
@@ -86,10 +87,28 @@ def test_a_file_tells_what_its_name_says(run):
     assert file.validity_flag.tolist() == [True] * 3
     assert file.instrument_sources == {CAMERA}
     assert file.control_sources == set()
-    assert file.storage_class is None
+    assert (file.storage_class, file.cycle, file.proposal) == (None, None, None)
+    assert file.has_train_ids([1, 22])
+    assert not file.has_train_ids([23])
+    assert file.valid_train_ids.tolist() == [20, 21, 22]
+    assert file.all_sources == {CAMERA}
     assert "INDEX/trainId" in file.file
     file.close()
     assert file.file["INDEX/trainId"][0] == 20
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["gpfs/exfel/exp/MID/202302/p000042/proc/r0009",
+     "gpfs/exfel/d/proc/MID/202302/p000042/r0009",
+     "pnfs/xfel.eu/exfel/archive/XFEL/proc/MID/202302/p000042/r0009"],
+)  # fmt: skip
+def test_a_file_tells_what_its_directory_says(place):
+    names = FileNames()
+    names.path = f"/{place}/CORR-R0009-AGIPD03-S00012.h5"
+    got = names.storage_class, names.cycle, names.proposal, names.run, names.sequence
+    assert got == ("proc", "202302", 42, 9, 12)
+    assert (names.data_category, names.aggregator) == ("CORR", "AGIPD03")
 
 
 def test_keys_are_selected_and_left_out_by_globs(run):
@@ -242,6 +261,12 @@ def test_a_part_of_a_run_is_opened_as_a_run(run):
     assert part.selection == {CAMERA: {"data.image"}}
     np.testing.assert_array_equal(part[CAMERA, "data.image"].ndarray(), ROWS[1:])
     assert open_run(run[GAUGE, "p"]).selection == {GAUGE: {"p.value"}}
+
+
+def test_parts_of_a_run_are_instances_of_their_classes(run):
+    assert isinstance(run, xf.DataCollection)
+    assert isinstance(run[GAUGE], xf.SourceData)
+    assert isinstance(run[GAUGE, "p"], xf.KeyData)
 
 
 def test_selections_are_shown_as_written():

@@ -75,8 +75,11 @@ class KeyData(KeyNames, KeyFacts):
         count = self.location.count
         return pd.Series(count, index=self.ids) if labelled else count
 
-    def train_index_bounds(self, labelled: bool = True) -> Any:
-        """Return first and one past the last entry of each train in `ndarray`."""
+    def train_index_bounds(self, labelled: bool = False) -> Any:
+        """Return first and one past the last entry of each train in `ndarray`.
+
+        Two arrays; labelled: a pandas DataFrame over train IDs.
+        """
         count, order = self.location.count, self.location.order
         start, stop = np.zeros_like(count), np.zeros_like(count)
         stop[order] = np.cumsum(count[order])

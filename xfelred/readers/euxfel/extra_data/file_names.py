@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 import h5py
 import numpy as np
@@ -33,6 +34,7 @@ class FileNames:
 
     path: str
     version: str
+    train_ids: NDArray[np.uint64]
     valid: NDArray[np.bool_]
     control: frozenset[str]
     instrument: frozenset[str]
@@ -51,6 +53,21 @@ class FileNames:
     def validity_flag(self) -> NDArray[np.bool_]:
         """False for suspect trains, in file order."""
         return self.valid
+
+    @property
+    def valid_train_ids(self) -> NDArray[np.uint64]:
+        """Train IDs that are not suspect."""
+        return self.train_ids[self.valid]
+
+    def has_train_ids(self, tids: Any, inc_suspect: bool = False) -> bool:
+        """Return whether the file holds any of some trains."""
+        own = self.train_ids if inc_suspect else self.valid_train_ids
+        return bool(np.isin(own, np.asarray(tids, np.uint64)).any())
+
+    @property
+    def all_sources(self) -> frozenset[str]:
+        """All source names."""
+        return self.control | self.instrument
 
     @property
     def control_sources(self) -> frozenset[str]:
@@ -110,3 +127,14 @@ class FileNames:
     def storage_class(self) -> str | None:
         """``raw``, ``proc`` or another class of storage, from the directory."""
         return self.place_part("storage")
+
+    @property
+    def cycle(self) -> str | None:
+        """Cycle of the proposal, such as ``202301``, from the directory."""
+        return self.place_part("cycle")
+
+    @property
+    def proposal(self) -> int | None:
+        """Number of the proposal, from the directory."""
+        part = self.place_part("proposal")
+        return None if part is None else int(part)
