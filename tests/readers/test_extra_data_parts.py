@@ -16,6 +16,7 @@ from xfelred.errors import (
 )
 from xfelred.readers.euxfel.stack import StackView
 from xfelred.synth.euxfel import write_run
+from xfelred.synth.lcls import write_suite
 from xfelred.synth.sacla import write_run as write_sacla_run
 
 CAMERA, GAUGE = "SQS_EXP/CAM/TOP:output", "SQS_EXP/VAC/GAUGE"
@@ -93,6 +94,10 @@ def test_frames_of_every_facility_take_regions_by_index(tmp_path):
     whole = open_run(sacla.path).frames(bad_pixels=None)
     part = open_run(sacla.path).frames(bad_pixels=None, roi=by_index[:3, [0, 5]])
     np.testing.assert_array_equal(part, whole[..., :3, [0, 5]])
+    suite = open_run(write_suite(tmp_path / "l.h5").path)
+    part = suite.frames(roi=by_index[[0, 2, 5], [1, 2, 7]])
+    whole = suite.frames().isel(slow_scan=[0, 2, 5], fast_scan=[1, 2, 7])
+    np.testing.assert_array_equal(part, whole)
 
 
 def test_keys_of_a_source_are_selected_by_names_and_globs(run):
