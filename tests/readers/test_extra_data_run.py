@@ -198,6 +198,15 @@ def test_local_time_needs_something_that_knows_zones(run):
         run.train_timestamps(euxfel_local_time=True)
 
 
+def test_times_lose_their_nanoseconds_in_silence(tmp_path):
+    path = write_file(tmp_path / "a.h5", [1, 2], Slow(GAUGE, {"p": [1, 2]}))
+    with h5py.File(path, "r+") as f:
+        f["INDEX/timestamp"] = np.array([1_600_000_000_123_456_789, 0], np.uint64)
+    first, unknown = H5File(path).train_timestamps(pydatetime=True)
+    assert first.isoformat() == "2020-09-13T12:26:40.123456+00:00"
+    assert unknown is None
+
+
 def test_old_names_of_sources_are_selected_and_joined(tmp_path, capsys):
     truth = write_run(tmp_path, modules=(0, 3), n_trains=2, pulses=1,
                       legacy_sources=True)  # fmt: skip

@@ -108,5 +108,6 @@ def presented(
     zone = ZoneInfo("Europe/Berlin") if local else UTC
     series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
     if pydatetime:
+        series = series.dt.floor("us")  # datetime has no nanoseconds
         return [None if t is None or t != t else t.to_pydatetime() for t in series]
     return series
