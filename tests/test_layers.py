@@ -28,7 +28,7 @@ LAYERS = [
     [{"kernels"}],
     [{"lazy"}],
     [{"geometry", "masks", "pairs"}, {"readers"}],
-    [{"ops"}, {"synth"}],
+    [{"ops"}, {"synth"}, {"components"}],
     [{"products"}],
     [{"recipes"}],
     [{"cluster", "plot"}],

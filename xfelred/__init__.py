@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "plot",
         "errors",
         "cluster",
+        "components",
     ),
     names={
         "xfelred.readers.open": ("open_run",),
@@ -37,6 +38,12 @@ __getattr__, __dir__, __all__ = attach(
             "identify_multimod_detectors",
             "stack_detector_data",
         ),
+        "xfelred.readers.euxfel.extra_data.classes": (
+            "DataCollection",
+            "KeyData",
+            "SourceData",
+        ),
+        "xfelred.readers.euxfel.extra_data.stacking": ("stack_data",),
         "xfelred.ops.bins": ("Bins",),
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),
         "xfelred.recipes.cube": ("make_cube",),

@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from numpy.exceptions import AxisError
+
 
 class XfelredError(Exception):
     """Base of all errors that xfelred raises on purpose."""
@@ -65,6 +67,14 @@ class TrainIDError(_KeyedError):
 
 class ShotNameError(XfelredError, ValueError, TypeError):
     """What should be the ID of a train, a tag or a shot is none."""
+
+
+class NoAxisError(XfelredError, AxisError):
+    """An array does not have an axis."""
+
+
+class RunNameError(XfelredError, TypeError):
+    """What should be opened is named twice, or not at all."""
 
 
 class SelectionEmptyError(XfelredError, ValueError):

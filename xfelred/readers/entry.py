@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xfelred.lazy.indexing import Selector
+from xfelred.lazy.indexing import Selector, length, normalized
+from xfelred.readers.selection import ById, ByIndex
 
 NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -17,19 +19,11 @@ def entry_window(
     """Return slices for every axis of an entry, their lengths, and dropped axes.
 
     Axes are dropped where `roi` has an integer; they are counted from 1, behind the
-    axis of entries.
+    axis of entries. Positions in a list, and booleans, are taken axis by axis.
     """
-    items = roi if isinstance(roi, tuple) else (roi,)
-    if any(item is Ellipsis for item in items):
-        at = next(i for i, item in enumerate(items) if item is Ellipsis)
-        missing = len(shape) - len(items) + 1
-        items = (*items[:at], *(slice(None),) * missing, *items[at + 1 :])
-    if len(items) > len(shape):
-        raise ValueError(f"roi has {len(items)} items, but an entry has shape {shape}")
-    window: list[slice] = []
+    window: list[Selector] = []
     dropped = []
-    for axis, n in enumerate(shape):
-        item = items[axis] if axis < len(items) else slice(None)
+    for axis, (item, n) in enumerate(zip(roi_items(roi, shape), shape, strict=True)):
         if isinstance(item, slice):
             start, stop, step = item.indices(n)
             if step < 1:
@@ -41,9 +35,61 @@ def entry_window(
             window.append(slice(int(item) % n, int(item) % n + 1, 1))
             dropped.append(axis + 1)
         else:
-            raise TypeError(f"roi takes slices and integers, not {item!r}")
-    lengths = tuple(len(range(w.start, w.stop, w.step)) for w in window)
+            window.append(listed(item, n))
+    lengths = tuple(length(w, n) for w, n in zip(window, shape, strict=True))
     return tuple(window), lengths, tuple(dropped)
+
+
+def roi_tuple(roi: Any) -> tuple[Any, ...]:
+    """Return the items of `roi`, which may stand in ``by_index[...]``."""
+    if isinstance(roi, ById):
+        raise TypeError(f"roi takes positions of pixels, not {roi}; pass by_index[...]")
+    roi = roi.value if isinstance(roi, ByIndex) else roi
+    return roi if isinstance(roi, tuple) else (roi,)
+
+
+def roi_items(roi: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return what `roi` takes of each axis, whole axes where it says nothing."""
+    items = roi_tuple(roi)
+    if any(item is Ellipsis for item in items):
+        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        missing = len(shape) - len(items) + 1
+        items = (*items[:at], *(slice(None),) * missing, *items[at + 1 :])
+    if len(items) > len(shape):
+        raise ValueError(f"roi has {len(items)} items, but an entry has shape {shape}")
+    return (*items, *(slice(None),) * (len(shape) - len(items)))
+
+
+def listed(item: Any, n: int) -> Selector:
+    """Return a selector for a list or array of positions, or of booleans."""
+    known = isinstance(item, (list, np.ndarray)) and np.ndim(item) == 1
+    found = normalized(item, n) if known else None
+    if found is None:
+        raise TypeError(
+            "roi takes slices, integers, and lists of increasing positions or of"
+            f" booleans, not {item!r}"
+        )
+    return found[0]
+
+
+def cut(values: NDArray[Any], window: tuple[Selector, ...]) -> NDArray[Any]:
+    """Return what a window takes of the last axes of an array, axis by axis."""
+    for axis, selector in enumerate(window, values.ndim - len(window)):
+        values = values[(*(slice(None),) * axis, selector)]
+    return values
+
+
+def entry_positions(roi: Any, shape: tuple[int, ...]) -> list[Any]:
+    """Return the positions that `roi` takes along every axis of an entry.
+
+    Returns
+    -------
+    list of int64 (n,) or int
+        An integer for an axis that `roi` drops.
+    """
+    window, _, dropped = entry_window(roi, shape)
+    found = [np.arange(n)[w] for w, n in zip(window, shape, strict=True)]
+    return [int(f[0]) if i + 1 in dropped else f for i, f in enumerate(found)]
 
 
 def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:

@@ -7,7 +7,12 @@ from glob import glob
 from importlib.metadata import entry_points
 from typing import Any
 
-from xfelred.errors import BrokenFileError, UnknownFormatError, did_you_mean
+from xfelred.errors import (
+    BrokenFileError,
+    RunNameError,
+    UnknownFormatError,
+    did_you_mean,
+)
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.reader import READER as EUXFEL
 from xfelred.readers.hdf5 import open_group
@@ -30,11 +35,12 @@ def readers() -> dict[str, Reader]:
 
 
 def open_run(
-    source: Any,
+    source: Any = None,
     run: Any = None,
     data: Any = "default",
     include: str = "*",
     *,
+    proposal: Any = None,
     facility: str | None = None,
     **options: Any,
 ) -> Any:
@@ -56,10 +62,14 @@ def open_run(
         names), "all" (both, corrected ones for equal names).
     include : str, optional
         Glob of file names in a directory.
+    proposal : int, str or path, optional
+        Stands for `source` in scripts that name it.
     facility : str, optional
         Use the reader of this facility whatever the files look like.
     **options
-        Options of the reader. European XFEL: ``inc_suspect_trains``. SACLA:
+        Options of the reader. European XFEL: ``inc_suspect_trains``, and
+        ``file_filter``, which gets the paths of the files and returns those to open.
+        SACLA:
         ``dark_first=50``, how many shots at the head of the run are dark, and
         ``dark_below=1.0``, the mean intensity below which a shot is dark; both count
         only where the file does not tell; ``duplicate_tags="first"``, to open a run
@@ -83,6 +93,7 @@ def open_run(
     ValueError
         If there is no reader for `facility`.
     """
+    source = named_source(source, proposal, run)
     known = readers()
     if facility is not None:
         if facility not in known:
@@ -95,6 +106,27 @@ def open_run(
     proposal = run is not None and not (is_file(source) or are_files(source))
     reader = EUXFEL if proposal else recognised(source, known)
     return reader.open(source, run, data, include, **options)
+
+
+def named_source(source: Any, proposal: Any, run: Any) -> Any:
+    """Return what to open, named as source or as proposal.
+
+    Raises
+    ------
+    RunNameError
+        If it is named twice or not at all, or a proposal comes without a run.
+    """
+    if proposal is None and source is not None:
+        return source
+    if proposal is None or source is not None or run is None:
+        named = {"source": source, "proposal": proposal, "run": run}
+        given = [f"{k}={v!r}" for k, v in named.items() if v is not None]
+        raise RunNameError(
+            "open_run takes a source (file, directory, list of files, glob), or a"
+            " proposal and a run: open_run(proposal=2012, run=34). It got "
+            + (", ".join(given) or "none of them")
+        )
+    return proposal
 
 
 def is_file(source: Any) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from xfelred.lazy.estimate import RATE, Estimate, estimate
+from xfelred.readers.context import Context
 
 
-class Planning:
+class Planning(Context):
     """The method `plan` of a run, which must have a method `stored`."""
 
     def plan(

@@ -28,12 +28,28 @@ class ById:
 
     value: Any
 
+    def __repr__(self) -> str:
+        return f"by_id[{as_written(self.value)}]"
+
 
 @dataclass(frozen=True)
 class ByIndex:
     """A selection by position; made by ``by_index[...]``."""
 
     value: Any
+
+    def __repr__(self) -> str:
+        return f"by_index[{as_written(self.value)}]"
+
+
+def as_written(index: Any) -> str:
+    """Return what stands between the brackets of an index, ``:5, 3:12``."""
+    if isinstance(index, tuple) and index:
+        return ", ".join(map(as_written, index)) + "," * (len(index) == 1)
+    if isinstance(index, slice):
+        parts = [index.start, index.stop, *[index.step][index.step is None :]]
+        return ":".join("" if part is None else repr(part) for part in parts)
+    return "..." if index is Ellipsis else repr(index)
 
 
 class MakeById:
@@ -174,11 +190,25 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
     empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
     if not len(found) and len(train_ids) and not empty_request:
         warnings.warn(
-            f"by_id[{value}] selects none of the {len(train_ids)} trains"
-            f" {train_ids[0]} to {train_ids[-1]}",
+            f"{ById(value)} selects none of the {len(train_ids)} trains"
+            f" {train_ids[0]} to {train_ids[-1]}: {why_none(train_ids, value)}",
             stacklevel=4,
         )
     return found
+
+
+def why_none(train_ids: IDs, value: Any) -> str:
+    """Say where IDs lie of which none is there."""
+    if not isinstance(value, slice):
+        return "not found"
+    start, stop = (
+        None if v is None else int(shot_numbers(v)) for v in (value.start, value.stop)
+    )
+    if stop is not None and stop <= train_ids[0]:
+        return "it ends before them"
+    if start is not None and start > train_ids[-1]:
+        return "it begins after them"
+    return "it lies in a gap between them"
 
 
 def split_evenly(

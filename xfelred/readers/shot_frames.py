@@ -54,7 +54,7 @@ from xfelred.names import (
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.data_kind import DataKind
-from xfelred.readers.entry import entry_window
+from xfelred.readers.entry import cut, entry_window
 from xfelred.readers.hdf5 import read_rows
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, matches
@@ -331,7 +331,7 @@ def bad_pixels_of(
     if images.bad is None or request.bad_pixels is None:
         return None
     window, _, _ = entry_window(request.roi, images.shape[-2:])
-    return np.ascontiguousarray(images.bad[positions][(slice(None), *window)])
+    return np.ascontiguousarray(cut(images.bad[positions], window))
 
 
 def without_bad(node: Node, bad: NDArray[Any]) -> Node:

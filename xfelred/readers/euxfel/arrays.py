@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.errors import InconsistentDataError
 from xfelred.names import CELL, FAST, MODULE, SLOW
 from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.frame_axes import check_one_entry
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
 
 TRAIN_AXIS = "train"
+UNSTACKED = {"unstack_pulses": True}
 
 
 def get_array(
@@ -105,9 +107,7 @@ def complete_trains(detector: Detector, require_all: bool) -> Detector:
     if not require_all:
         return detector
     groups = {
-        g
-        for s in detector.source_to_modno
-        for g in detector.data.entries[s].index_groups
+        g for s in detector.source_to_modno for g in detector.data.entries[s].groups
     }
     keep = np.ones(len(detector.data.ids), bool)
     for group in groups:
@@ -128,6 +128,15 @@ def present_modules(detector: Detector, key: str) -> list[int]:
     return np.flatnonzero(key_table(detector, key).count[0] > 0).tolist()
 
 
+def listed_modules(detector: Detector, key: str) -> list[int]:
+    """Return the positions of the modules with a key in files with the only train."""
+    entries, group = detector.data.entries, key.partition(".")[0]
+    return [
+        m for m, source in enumerate(detector.source_to_modno)
+        if key in entries[source] and entries[source].location(group).file[0] >= 0
+    ]  # fmt: skip
+
+
 def trains(
     detector: XtdfDetector, pulses: Any, require_all: bool
 ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
@@ -141,13 +150,46 @@ def trains(
             here = present_modules(one, key)
             if not here:
                 continue
-            data = one.only(here).key_data(key)
-            if isinstance(data, FrameKeyData):
-                array = data.select_pulses(pulses).xarray(unstack_pulses=True)
+            if isinstance(one.only(here).key_data(key), FrameKeyData):
+                array = frames_of_train(one, key, pulses, here)
             else:
-                array = data.xarray().isel(trainId=0, drop=True)
+                array = one.only(here).key_data(key).xarray().isel(trainId=0, drop=True)
             found[key] = array
         yield int(tid), found
+
+
+def frames_of_train(
+    one: XtdfDetector, key: str, pulses: Any, here: list[int]
+) -> xr.DataArray:
+    """Read a per-pulse key of one train.
+
+    Parameters
+    ----------
+    one : XtdfDetector
+        With one train.
+    key : str
+    pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``
+    here : list of int
+        Positions of the modules with data. Others that a file lists come back too.
+
+    Returns
+    -------
+    DataArray (module, train[, gain], pulse, ...)
+        NaN, and then floats of integers, where a module has no such pulse. Modules
+        that differ in their pulse IDs are joined by these.
+    """
+    try:
+        array = one.only(here).key_data(key).select_pulses(pulses).xarray(**UNSTACKED)
+    except InconsistentDataError:
+        own = (one.only([m]).key_data(key).select_pulses(pulses) for m in here)
+        array = xr.concat(
+            [data.xarray(**UNSTACKED) for data in own],
+            MODULE, join="outer", combine_attrs="override",
+        )  # fmt: skip
+    if len(here) == len(one.modules):
+        return array
+    places = {*here, *listed_modules(one, key)}
+    return array.reindex({MODULE: [one.modules[m] for m in sorted(places)]})
 
 
 # -- JUNGFRAU: one row per train, memory cells on the second axis ----------------------

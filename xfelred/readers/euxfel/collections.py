@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.readers.euxfel.files import FileIndex, read_files
-from xfelred.readers.euxfel.joining import entries_of, one_run
+from xfelred.readers.euxfel.files import FileIndex, one_run, read_files
+from xfelred.readers.euxfel.joining import entries_of
 from xfelred.readers.euxfel.locate import check_conflicts
 from xfelred.readers.euxfel.run import Run
 from xfelred.readers.euxfel.source_data import SourceData
@@ -45,10 +45,11 @@ def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
     if parts is None:
         entries = entries_of(tuple(files.values()), inc_suspect_trains)
     else:
-        entries = {p.source: entry(p, files, inc_suspect_trains) for p in parts}
-    check_conflicts({s: e.files for s, e in entries.items()}, inc_suspect_trains)
-    found = [e.ids for e in entries.values()]
-    ids = np.asarray(getattr(source, "train_ids", np.concatenate(found)), np.uint64)
+        found = [entry(p, files, inc_suspect_trains) for p in parts]
+        entries = {e.source: e for e in found}
+    check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
+    known = [e.ids for e in entries.values()]
+    ids = np.asarray(getattr(source, "train_ids", np.concatenate(known)), np.uint64)
     ids = np.unique(ids)
     single = bool(getattr(source, "is_single_run", True)) and one_run(files.values())
     run = Run(entries, tuple(files.values()), ids, single, inc_suspect_trains)
@@ -84,9 +85,10 @@ def entry(
     """Return one source with the files, trains and keys that are selected of it."""
     own = tuple(files[name] for name in file_names(part) if name in files)
     keys = {part.key} if hasattr(part, "key") else getattr(part, "sel_keys", None)
+    name = getattr(part, "canonical_name", part.source)
     return SourceData(
-        part.source,
-        "CONTROL" if any(part.source in f.control for f in own) else "INSTRUMENT",
+        name,
+        "CONTROL" if any(name in f.control for f in own) else "INSTRUMENT",
         own,
         np.unique(np.asarray(part.train_ids, np.uint64)),
         None if keys is None else frozenset(keys),

@@ -137,7 +137,7 @@ def describe_entry(detector: Detector, entry: h5py.Group) -> None:
     if not detector.data.is_single_run:
         return
     try:
-        found = run_metadata(detector.data.files)
+        found = run_metadata(detector.data.all_files)
     except BrokenFileError:
         return
     proposal, run = found.get("proposalNumber"), found.get("runNumber")

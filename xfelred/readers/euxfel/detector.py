@@ -308,9 +308,10 @@ class Detector:
             frames_per_part=frames_per_part,
         )
         ids = self.data.ids
-        if frames_per_part is not None and self.spec.inner:
+        distinct = np.unique(self.counts)
+        if frames_per_part is not None and len(distinct) == 1:
             # Every train has as many frames, so this is a limit on trains.
-            whole = max(1, frames_per_part // self.frames_per_entry)
+            whole = max(1, frames_per_part // int(distinct[0] * self.frames_per_entry))
             trains_per_part = min(trains_per_part or whole, whole)
             frames_per_part = None
         if frames_per_part is None:

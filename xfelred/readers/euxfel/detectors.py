@@ -64,7 +64,8 @@ class XtdfDetector(Detector):
         pulses : slice, list, ``by_id[...]`` or ``by_index[...]``, optional
             Pulses of each train, as in `get_array`.
         require_all : bool, optional
-            Leave out trains in which a module lacks data.
+            Leave out trains in which a module lacks data. Else a module that a file
+            lists for the train stays, NaN where it has no such pulse.
         """
         return arrays.trains(self, pulses, require_all)
 

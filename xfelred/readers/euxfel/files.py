@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.readers.euxfel.extra_data.file_names import FileNames
 from xfelred.readers.hdf5 import open_dataset
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ AUXILIARY = ("REDUCTION", "ERRATA")
 
 
 @dataclass(frozen=True, eq=False)
-class FileIndex:
+class FileIndex(FileNames):
     """What INDEX and METADATA of one file say.
 
     Attributes
@@ -75,6 +76,9 @@ class FileIndex:
     cache: dict[tuple[str, str], IndexArrays] = field(default_factory=dict, repr=False)
     headers: dict[str, Any] = field(default_factory=dict, repr=False)
     said: set[str] = field(default_factory=set, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<xfelred FileIndex {self.path}, {len(self.train_ids)} trains>"
 
     def index(self, source: str, group: str) -> IndexArrays:
         """Return (first row, number of rows) of each train of the file, int64 (n,).
@@ -310,3 +314,21 @@ def try_file(path: str) -> FileIndex | BrokenFileError:
         return error
     except FileNotFoundError:
         return BrokenFileError(f"{path} is not there: a broken link?")
+
+
+def one_run(files: Iterable[FileIndex]) -> bool:
+    """Return whether no two files say that they are of different runs."""
+    return len(runs_of(files)) < 2
+
+
+def runs_of(files: Iterable[FileIndex]) -> set[tuple[int, int]]:
+    """Return (proposal, run) of the files that tell; those of format 0.5 do not."""
+    return {f.identity for f in files if f.identity is not None}
+
+
+def same_files_or_run(one: tuple[FileIndex, ...], other: tuple[FileIndex, ...]) -> bool:
+    """Return whether files are the same, or say that they are of the same run."""
+    if {f.path for f in one} == {f.path for f in other}:
+        return True
+    names = runs_of(one), runs_of(other)
+    return names[0] == names[1] and len(names[0]) == 1

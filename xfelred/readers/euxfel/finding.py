@@ -114,7 +114,7 @@ def find_detector(
 
 def say_only_raw(run: Run, name: str) -> None:
     """Warn, once for a run, that its default gave raw data and no corrected ones."""
-    said = run.files[0].said
+    said = run.all_files[0].said
     if name in said:
         return
     said.add(name)
@@ -162,7 +162,7 @@ def data_kind(run: Run, name: str, kind: str) -> str:
     spec = SPECS[kind]
     for source in found:
         place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
-        for file in run.entries[source].files:
+        for file in run.entries[source].all_files:
             one = header(file, place)
             if one is not None:
                 return "raw" if raw_header(one, spec) else "corrected"

@@ -24,6 +24,7 @@ from xfelred.names import (
     SLOW,
     TRAIN,
 )
+from xfelred.readers.entry import roi_tuple
 from xfelred.readers.euxfel.labels import N_GAINS, Labels, usual
 from xfelred.readers.euxfel.module_plans import Layout, key_table
 from xfelred.readers.hdf5 import read_cells
@@ -73,7 +74,7 @@ class FrameAxes:
 
     def full_roi(self, roi: Any) -> Any:
         """Return `roi` with the axis of memory cells in front, if there is one."""
-        items = roi if isinstance(roi, tuple) else (roi,)
+        items = roi_tuple(roi)
         return items if self.cells is None else (slice(None), *items)
 
     def window(self, window: tuple[Selector, ...]) -> tuple[Selector, ...]:
@@ -94,7 +95,7 @@ class FrameAxes:
 
     def dropped(self, roi: Any, node: Node) -> list[str]:
         """Return the axes that an integer in `roi` drops: only ``data_gain``."""
-        items = roi if isinstance(roi, tuple) else (roi,)
+        items = roi_tuple(roi)
         takes_one = bool(items) and isinstance(items[0], (int, np.integer))
         return [DATA_GAIN] if takes_one and DATA_GAIN in node.dims else []
 

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from xfelred import __version__
 from xfelred.errors import BrokenFileError
-from xfelred.readers.euxfel.locate import accepted
-from xfelred.readers.euxfel.metadata import (
-    first_described,
-    run_metadata,
-    train_timestamps,
-)
+from xfelred.readers.euxfel.labels import module_labels, recorded_trains
 from xfelred.readers.euxfel.plans import counted_patterns
-from xfelred.readers.hdf5 import open_dataset, open_group
+from xfelred.readers.euxfel.run_file import write_metadata
+from xfelred.readers.hdf5 import open_dataset
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import XtdfDetector
@@ -36,7 +32,8 @@ def write_frames(
     filename : path
         Replaced if it exists; nothing is left there if writing fails.
     trains, pulses : int arrays (n,)
-        Train and pulse ID of each frame; unknown pairs are ignored.
+        Train and pulse ID of each frame; unknown pairs are ignored. Of each module the
+        rows are written that it has under these IDs, also where modules disagree.
 
     Raises
     ------
@@ -55,57 +52,66 @@ def write_frames(
             "frames of parallel-gain data cannot be chosen by pulse: each pulse has"
             " three"
         )
-    chosen = chosen_frames(detector, train_ids, pulse_ids)
+    pairs = paired(train_ids, pulse_ids)
     target = os.fspath(filename)
     partial = f"{target}.partial"
     try:
         with h5py.File(partial, "w") as f:
             f.attrs["writer"] = f"xfelred {__version__}"
-            write_metadata(detector, f)
+            run = detector.data
+            places = sorted(
+                f"INSTRUMENT/{source}/{group}"
+                for source in detector.source_to_modno
+                for group in run.entries[source].groups
+            )
+            write_metadata(f, run.all_files, run.ids, run.single, places)
             for source in detector.source_to_modno:
-                write_source(detector, f, source, chosen)
+                write_source(detector, f, source, pairs)
         os.replace(partial, target)
     finally:
         if os.path.exists(partial):
             os.remove(partial)
 
 
-def chosen_frames(
-    detector: XtdfDetector, train_ids: NDArray[Any], pulse_ids: NDArray[Any]
+def paired(train: NDArray[Any], pulse: NDArray[Any]) -> NDArray[Any]:
+    """Return pairs of IDs that can be compared as a whole."""
+    out = np.empty(len(train), [("train", np.uint64), ("pulse", np.uint64)])
+    out["train"], out["pulse"] = train, pulse
+    return out
+
+
+def chosen_rows(
+    detector: XtdfDetector, module: int, pairs: NDArray[Any]
 ) -> NDArray[np.bool_]:
-    """Return which frames of the detector are among the pairs, bool (frame,)."""
-    labels = detector.pulse_labels()
-    train, at = labels.expanded
-    have = np.rec.fromarrays([detector.data.ids[train], labels.pulse[at]])
-    want = np.rec.fromarrays(
-        [train_ids.astype(np.uint64), pulse_ids.astype(np.uint64)], dtype=have.dtype
+    """Return which rows of a module are among the pairs, in train order."""
+    own = detector.table(detector.main_group).count[:, module]
+    told = recorded_trains(detector, "image.pulseId", module) > 0
+    pulse = module_labels(
+        detector, "image.pulseId", module, np.repeat(told, detector.counts)
     )
-    return np.isin(have, want)
+    known = np.repeat(told, own)
+    train = np.repeat(detector.data.ids, own)[known]
+    keep = np.zeros(int(own.sum()), bool)
+    keep[known] = np.isin(paired(train, pulse), pairs)
+    return keep
 
 
 def write_source(
-    detector: XtdfDetector, f: h5py.File, source: str, chosen: NDArray[np.bool_]
+    detector: XtdfDetector, f: h5py.File, source: str, pairs: NDArray[Any]
 ) -> None:
     """Write all groups of one module."""
     module = list(detector.source_to_modno).index(source)
     data = detector.data.entries[source]
-    counts = detector.counts
-    for group in data.index_groups:
+    for group in data.groups:
         table = detector.table(group)
         own = table.count[:, module]
+        pattern, patterns = counted_patterns(own)
+        shot, offset, _ = patterns.expand(pattern)
         if group == detector.main_group:
-            train = np.repeat(np.arange(len(counts)), counts)
-            keep = chosen & (own > 0)[train]
-            kept = np.bincount(train[keep], minlength=len(counts))
-            inside = np.arange(len(train)) - np.repeat(
-                np.cumsum(counts) - counts, counts
-            )
-            rows = table.first[train[keep], module] + inside[keep]
-        else:
-            kept = own
-            pattern, patterns = counted_patterns(own)
-            shot, offset, _ = patterns.expand(pattern)
-            rows = table.first[shot, module] + offset
+            keep = chosen_rows(detector, module, pairs)
+            shot, offset = shot[keep], offset[keep]
+        kept = np.bincount(shot, minlength=len(own))
+        rows = table.first[shot, module] + offset
         index = f.create_group(f"INDEX/{source}/{group}")
         index["first"] = (np.cumsum(kept) - kept).astype(np.uint64)
         index["count"] = kept.astype(np.uint64)
@@ -145,45 +151,3 @@ def copy_rows(f: h5py.File, key: KeyData, paths: list[str], rows: NDArray[Any]) 
                     f" which has {stored.shape[0]} rows"
                 )
             out[i] = stored[row].reshape(shape) if shape else stored[row]
-
-
-def write_metadata(detector: XtdfDetector, f: h5py.File) -> None:
-    """Write METADATA and the train index."""
-    run = detector.data
-    first = first_described(run.files)
-    like = open_group(first.path, "METADATA")
-    old = first.version == "0.5"
-    for key in run_metadata(run.files):
-        version = key == "dataFormatVersion"
-        # Of several runs there is no one number.
-        if not old and like is not None and (version or run.single):
-            f[f"METADATA/{key}"] = np.array([b"1.0"]) if version else like[key][:]
-    entries = sorted(
-        f"{source}/{group}"
-        for source in detector.source_to_modno
-        for group in run.entries[source].index_groups
-    )
-    where = "METADATA" if old else "METADATA/dataSources"
-    text = h5py.string_dtype("ascii")
-    lists = {
-        "dataSourceId": [f"INSTRUMENT/{e}" for e in entries],
-        "root": ["INSTRUMENT"] * len(entries),
-        "deviceId": entries,
-    }
-    for key, values in lists.items():
-        f.create_dataset(f"{where}/{key}", data=values, dtype=text)
-    f["INDEX/trainId"] = run.ids
-    times = train_timestamps(run, False, False, False)
-    if not np.isnat(times).any():
-        f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)
-    if not old:
-        f["INDEX/flag"] = valid_trains(detector).astype(np.int32)
-
-
-def valid_trains(detector: XtdfDetector) -> NDArray[np.bool_]:
-    """Return which trains at least one file regards as valid."""
-    ids = detector.data.ids
-    out = np.zeros(len(ids), bool)
-    for file in detector.data.files:
-        out |= np.isin(ids, file.train_ids[accepted(file, False)])
-    return out

@@ -342,7 +342,7 @@ def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
 
 def fingerprint(detector: Detector) -> str:
     """Return what identifies the files behind a detector, as 16 letters."""
-    files = {f.token() for e in detector.data.entries.values() for f in e.files}
+    files = {f.token() for e in detector.data.entries.values() for f in e.all_files}
     names = sorted((p.rsplit("/", 1)[-1], size, mtime) for p, size, mtime in files)
     return str(tokenize(names))[:16]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from xfelred.errors import TrainIDError
 from xfelred.lazy import Source, block_chunks, load, planned
 from xfelred.names import UNITS
+from xfelred.readers.euxfel.extra_data.key_names import KeyNames
 from xfelred.readers.euxfel.files import text
+from xfelred.readers.euxfel.key_axes import entry_axes
 from xfelred.readers.euxfel.key_facts import KeyFacts
 from xfelred.readers.euxfel.plans import key_plan
 from xfelred.readers.euxfel.single_value import single_value
@@ -29,7 +31,7 @@ BLOCK = 128 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class KeyData(KeyFacts):
+class KeyData(KeyNames, KeyFacts):
     """The data of one key for the selected trains; nothing is read until asked."""
 
     def __repr__(self) -> str:
@@ -73,8 +75,11 @@ class KeyData(KeyFacts):
         count = self.location.count
         return pd.Series(count, index=self.ids) if labelled else count
 
-    def train_index_bounds(self, labelled: bool = True) -> Any:
-        """Return first and one past the last entry of each train in `ndarray`."""
+    def train_index_bounds(self, labelled: bool = False) -> Any:
+        """Return first and one past the last entry of each train in `ndarray`.
+
+        Two arrays; labelled: a pandas DataFrame over train IDs.
+        """
         count, order = self.location.count, self.location.order
         start, stop = np.zeros_like(count), np.zeros_like(count)
         stop[order] = np.cumsum(count[order])
@@ -98,8 +103,9 @@ class KeyData(KeyFacts):
 
         Parameters
         ----------
-        roi : slice, int or tuple of these, optional
-            What to read of each entry; an int drops its axis.
+        roi : slice, int, list, tuple of these or ``by_index[...]``, optional
+            What to read of each entry; an int drops its axis, and lists of increasing
+            positions or of booleans are taken axis by axis.
         out : array, optional
             Where to read to; it must have the shape of the result.
 
@@ -139,18 +145,20 @@ class KeyData(KeyFacts):
         extra_dims: list[str] | None = None,
         roi: Any = (),
         name: str | None = None,
-        extra_coords: dict[str, Any] | None = None,
+        extra_coords: Mapping[str, Any] | bool | None = None,
     ) -> xr.DataArray | xr.Dataset:
         """Read the data as a labelled array.
 
         Parameters
         ----------
         extra_dims : list of str, optional
-            Names of the axes after the first; by default ``dim_0, dim_1, ...``.
+            Names of the axes after the first; by default ``dim_0, dim_1, ...``. With
+            them come the positions of the pixels that `roi` takes.
         roi, name
             As in `ndarray`; name of the result, by default ``source.key``.
-        extra_coords : dict, optional
-            More coordinates.
+        extra_coords : dict or bool, optional
+            Coordinates instead of these positions; True: the positions, also without
+            names; False: none.
 
         Returns
         -------
@@ -158,9 +166,10 @@ class KeyData(KeyFacts):
             A Dataset with one variable per field for structured data.
         """
         data = self.ndarray(roi)
-        dims = ["trainId", *(extra_dims or [f"dim_{i}" for i in range(data.ndim - 1)])]
-        coords = {"trainId": self.train_id_coordinates(), **(extra_coords or {})}
-        name = name or f"{self.name}.{self.short_key}"
+        names, found = entry_axes(self.entry_shape, roi, extra_dims, extra_coords)
+        dims = ["trainId", *names]
+        coords = {"trainId": self.train_id_coordinates(), **found}
+        name = name or f"{self.source}.{self.short_key}"
         attrs = {UNITS: self.units} if self.units else {}
         if data.dtype.names:
             fields: dict[str, Any] = {}
@@ -169,11 +178,6 @@ class KeyData(KeyFacts):
                 fields[field] = ([*dims, *more], data[field], attrs)
             return xr.Dataset(fields, coords=coords)
         return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)
-
-    @property
-    def name(self) -> str:
-        """The name by which the source was asked for."""
-        return self.legacy_name or self.source
 
     @property
     def short_key(self) -> str:
@@ -195,7 +199,7 @@ class KeyData(KeyFacts):
                 f" entries{fields} of shape {self.entry_shape}; use .xarray()"
             )
         index = pd.Index(self.train_id_coordinates(), name="trainId")
-        name = f"{self.name}/{self.short_key}"
+        name = f"{self.source}/{self.short_key}"
         return pd.Series(self.ndarray(), name=name, index=index)
 
     def dask_array(self, labelled: bool = False) -> Any:
@@ -211,7 +215,7 @@ class KeyData(KeyFacts):
         if not labelled:
             return data
         kept = [d for d in dims if d != "module"]
-        name = f"{self.name}.{self.short_key}"
+        name = f"{self.source}.{self.short_key}"
         coords = {"trainId": self.train_id_coordinates()}
         attrs = {UNITS: self.units} if self.units else {}
         return xr.DataArray(data, dims=kept, coords=coords, name=name, attrs=attrs)
@@ -246,12 +250,18 @@ class KeyData(KeyFacts):
 
     def trains(
         self, keep_dims: bool = False, include_empty: bool = False
-    ) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (train ID, data); one entry loses its first axis unless `keep_dims`."""
+    ) -> Iterator[tuple[int, NDArray[Any] | None]]:
+        """Yield (train ID, data); one entry loses its first axis unless `keep_dims`.
+
+        Trains without data are left out, or with `include_empty` come with None (with
+        no entries if `keep_dims`).
+        """
         for tid in self.ids:
             data = self.train_values(tid)
-            if len(data) or include_empty:
+            if len(data):
                 yield int(tid), data if len(data) != 1 or keep_dims else data[0]
+            elif include_empty:
+                yield int(tid), data if keep_dims else None
 
     def train_values(self, tid: np.uint64) -> NDArray[Any]:
         """Return the entries of one train, none if it is not selected."""
@@ -261,7 +271,7 @@ class KeyData(KeyFacts):
         if n == 0:
             one = next(iter(self.headers.values()))  # trains differ: any kind will do
             return np.empty((0, *one.shape), one.dtype)
-        path = self.files[int(self.location.file[i])].path
+        path = self.all_files[int(self.location.file[i])].path
         return read_entries(path, self.hdf5_data_path, int(self.location.first[i]), n)
 
     def train_from_id(
@@ -272,10 +282,8 @@ class KeyData(KeyFacts):
             raise TrainIDError(
                 f"train {tid} is not among the {len(self.ids)} selected trains"
             )
-        ((_, data),) = self.with_ids(np.array([tid], np.uint64)).trains(
-            keep_dims, include_empty=True
-        )
-        return int(tid), data
+        data = self.train_values(np.uint64(tid))
+        return int(tid), data if len(data) != 1 or keep_dims else data[0]
 
     def train_from_index(
         self, i: int, keep_dims: bool = False

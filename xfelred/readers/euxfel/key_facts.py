@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from xfelred.readers.euxfel.headers import (
     header,
     say_absent,
 )
-from xfelred.readers.euxfel.locate import Location, locate
+from xfelred.readers.euxfel.locate import Location, files_with, locate
 from xfelred.readers.hdf5 import open_dataset
 from xfelred.readers.selection import TrainIDs
 
@@ -30,19 +31,37 @@ class KeyFacts:
     Attributes
     ----------
     source, key : str
+        Name by which the source was asked for, an old one perhaps, and of the key.
     section : {"CONTROL", "INSTRUMENT"}
-    files : tuple of FileIndex
+    all_files : tuple of FileIndex
+        The files that hold the source.
     ids : uint64 (n,)
         Selected train IDs.
+    inc_suspect_trains : bool
+    present_name : str or None
+        Present name of the source, if it was asked for by an old one.
+    single : bool
+        Whether all files are of one run.
     """
 
     source: str
     key: str
     section: Literal["CONTROL", "INSTRUMENT"]
-    files: tuple[FileIndex, ...]
+    all_files: tuple[FileIndex, ...]
     ids: TrainIDs
     inc_suspect_trains: bool = True
-    legacy_name: str | None = None
+    present_name: str | None = None
+    single: bool = True
+
+    @property
+    def canonical_name(self) -> str:
+        """The present name of the source."""
+        return self.present_name or self.source
+
+    @cached_property
+    def files(self) -> tuple[FileIndex, ...]:
+        """The files that hold selected trains; one file if there are none."""
+        return files_with(self.all_files, self.ids, self.inc_suspect_trains)
 
     @property
     def train_ids(self) -> list[int]:
@@ -67,28 +86,29 @@ class KeyFacts:
     @property
     def hdf5_data_path(self) -> str:
         """Name of the dataset in the files."""
-        return f"/{self.section}/{self.source}/{self.key.replace('.', '/')}"
+        return f"/{self.section}/{self.canonical_name}/{self.key.replace('.', '/')}"
 
     @property
-    def source_file_paths(self) -> list[str]:
+    def source_file_paths(self) -> list[Path]:
         """Files that hold data of the selected trains; all if there are none."""
         used = np.unique(self.location.file[self.location.count > 0])
-        return [f.path for f in self.some_files(used)]
+        return [Path(f.path) for f in self.some_files(used)]
 
     @cached_property
     def location(self) -> Location:
         """Where each train lies; nowhere in files that lack the key, with a warning."""
         found = locate(
-            self.files, self.source, self.index_group, self.ids, self.inc_suspect_trains
-        )
+            self.all_files, self.canonical_name, self.index_group, self.ids,
+            self.inc_suspect_trains,
+        )  # fmt: skip
         lacking = [
             i for i in np.unique(found.file[found.count > 0])
-            if header(self.files[i], self.hdf5_data_path) is None
+            if header(self.all_files[i], self.hdf5_data_path) is None
         ]  # fmt: skip
         if not lacking:
             return found
         say_absent(
-            [self.files[i] for i in lacking], self.hdf5_data_path,
+            [self.all_files[i] for i in lacking], self.hdf5_data_path,
             f"{self.key!r} of {self.source}", "its trains there have no data of it",
         )  # fmt: skip
         return found.without(np.isin(found.file, lacking))
@@ -111,7 +131,7 @@ class KeyFacts:
 
     def some_files(self, used: NDArray[np.int64]) -> list[FileIndex]:
         """Return files by their position, all if there is none."""
-        return [self.files[i] for i in used] if len(used) else list(self.files)
+        return [self.all_files[i] for i in used] if len(used) else list(self.all_files)
 
     @cached_property
     def stored(self) -> Stored:

@@ -138,6 +138,17 @@ def most_rows(file: FileIndex, source: str, group: str) -> int:
     return longest
 
 
+def files_with(
+    files: tuple[FileIndex, ...], ids: TrainIDs, inc_suspect_trains: bool
+) -> tuple[FileIndex, ...]:
+    """Return the files that hold some of the trains; the first file if none does."""
+    found = tuple(
+        f for f in files
+        if np.isin(f.train_ids[accepted(f, inc_suspect_trains)], ids).any()
+    )  # fmt: skip
+    return found or files[:1]
+
+
 def all_train_ids(files: tuple[FileIndex, ...], inc_suspect_trains: bool) -> TrainIDs:
     """Return the sorted train IDs that at least one file accepts."""
     found = [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]

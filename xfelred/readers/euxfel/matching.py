@@ -8,7 +8,7 @@ from typing import Any
 
 from xfelred.errors import SourceNameError, did_you_mean, listing
 from xfelred.readers.euxfel.key_data import KeyData
-from xfelred.readers.euxfel.source_data import SourceData
+from xfelred.readers.euxfel.source_data import SourceData, matching_keys
 
 Sources = Mapping[str, SourceData]
 Chosen = dict[str, frozenset[str] | None]  # None: all keys of the source
@@ -70,7 +70,7 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
         for name, source in sources.items():
             if not fnmatchcase(name, source_glob):
                 continue
-            keys = matching_keys(source, key_glob)
+            keys = keys_of(source, key_glob)
             if keys is not None and not keys:
                 continue
             matched = True
@@ -84,13 +84,11 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
     return found
 
 
-def matching_keys(source: SourceData, key_glob: str) -> frozenset[str] | None:
+def keys_of(source: SourceData, key_glob: str) -> frozenset[str] | None:
     """Return the keys of a source that match a glob; None if all do."""
     if key_glob == "*":
         return source.selected_keys
-    if source.is_control and not key_glob.endswith((".value", "*")):
-        key_glob += ".value"
-    return frozenset(k for k in sorted(source.keys()) if fnmatchcase(k, key_glob))
+    return matching_keys(source.keys(), key_glob, source.is_control)
 
 
 def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:

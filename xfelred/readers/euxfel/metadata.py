@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 import h5py
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, ConfigError
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.hdf5 import open_group
+from xfelred.readers.selection import TrainIDs
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
@@ -61,26 +63,44 @@ def train_timestamps(
     -------
     datetime64[ns] (n,), list or Series
         NaT where no file has a timestamp (format 0.5 has none).
+
+    Raises
+    ------
+    ConfigError
+        If local time is asked for as an array, which has no time zones.
     """
-    times = np.full(len(run.ids), np.datetime64("NaT", "ns"))
-    for file in reversed(run.files):  # the first file that knows a train wins
+    if euxfel_local_time and not (labelled or pydatetime):
+        raise ConfigError(
+            "an array of times has no time zone, so euxfel_local_time=True needs"
+            " labelled=True or pydatetime=True"
+        )
+    times = recorded_times(run.all_files, run.ids)
+    return presented(run, times, labelled, pydatetime, euxfel_local_time)
+
+
+def recorded_times(
+    files: tuple[FileIndex, ...], ids: TrainIDs
+) -> NDArray[np.datetime64]:
+    """Return the time of each train, datetime64[ns] (n,), NaT where no file has it."""
+    times = np.full(len(ids), np.datetime64("NaT", "ns"))
+    for file in reversed(files):  # the first file that knows a train wins
         index = open_group(file.path, "INDEX")
         if index is None or "timestamp" not in index:
             continue
-        at = np.searchsorted(run.ids, file.train_ids)
-        here = at < len(run.ids)
-        here[here] = run.ids[at[here]] == file.train_ids[here]
+        at = np.searchsorted(ids, file.train_ids)
+        here = at < len(ids)
+        here[here] = ids[at[here]] == file.train_ids[here]
         stamps = index["timestamp"][:][file.rows].astype("datetime64[ns]")
         known = here & (stamps.astype(np.int64) > 0)
         times[at[known]] = stamps[known]
-    return presented(run, times, labelled, pydatetime, euxfel_local_time)
+    return times
 
 
 def presented(
     run: Run, times: Any, labelled: bool, pydatetime: bool, local: bool
 ) -> Any:
     """Return times in the form that was asked for."""
-    if not (labelled or pydatetime or local):
+    if not (labelled or pydatetime):
         return times
     series = xr.DataArray(
         times, dims="trainId", coords={"trainId": run.ids}
@@ -88,5 +108,6 @@ def presented(
     zone = ZoneInfo("Europe/Berlin") if local else UTC
     series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
     if pydatetime:
+        series = series.dt.floor("us")  # datetime has no nanoseconds
         return [None if t is None or t != t else t.to_pydatetime() for t in series]
-    return series if labelled else series.array
+    return series

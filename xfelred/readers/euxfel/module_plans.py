@@ -72,7 +72,7 @@ def module_plan(
     targets = tuple(
         (path, f"INSTRUMENT/{table.sources[m]}/{name}") for m, path in table.targets
     )
-    files = {f.path: f.token() for f in detector.data.files}
+    files = {f.path: f.token() for f in detector.data.all_files}
     token = tokenize(
         [files[path] for _, path in table.targets], targets, table.train_ids,
         table.target[:, columns], table.first[:, columns], layout.pattern,
@@ -123,7 +123,7 @@ def key_headers(detector: Detector, key: str) -> dict[int, Header | None]:
     table = detector.table(key.partition(".")[0])
     known = detector.memo.setdefault("headers", {})
     if key not in known:
-        files = {f.path: f for f in detector.data.files}
+        files = {f.path: f for f in detector.data.all_files}
         name = key.replace(".", "/")
         known[key] = found = {}
         for i in targets_used(table):
@@ -158,7 +158,7 @@ def say_lacking(
     detector: Detector, table: ModuleTable, key: str, lacking: list[int]
 ) -> None:
     """Warn of files that lack a key which others have."""
-    files = {f.path: f for f in detector.data.files}
+    files = {f.path: f for f in detector.data.all_files}
     numbers = [detector.source_to_modno[s] for s in table.sources]
     modules = sorted({numbers[table.targets[i][0]] for i in lacking})
     then = "nothing of it is there for the trains in these files"

@@ -142,7 +142,7 @@ def module_table(data: Run, sources: tuple[str, ...], group: str) -> ModuleTable
         target = with_column(target, m, file)
         first = with_column(first, m, found.first)
         count = with_column(count, m, found.count)
-        targets += [(m, f.path) for f in source.files]
+        targets += [(m, f.path) for f in source.all_files]
     return ModuleTable(data.ids, sources, tuple(targets), target, first, count)
 
 

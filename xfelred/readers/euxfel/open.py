@@ -15,13 +15,14 @@ import h5py
 
 from xfelred.errors import listing
 from xfelred.readers.euxfel.collections import from_collection, is_collection
-from xfelred.readers.euxfel.files import FileIndex, read_file, read_files
-from xfelred.readers.euxfel.joining import entries_of, one_run
+from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
+from xfelred.readers.euxfel.joining import entries_of
 from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.matching import Chosen, without
 from xfelred.readers.euxfel.run import Run
 
 DEFAULT_ROOT = "/gpfs/exfel/exp"
+FileFilter = Callable[[list[str]], Iterable[str]]
 OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
 
 
@@ -37,14 +38,14 @@ def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> R
     entries = {
         s: e.with_ids(ids) for s, e in entries_of(files, inc_suspect_trains).items()
     }
-    check_conflicts({s: e.files for s, e in entries.items()}, inc_suspect_trains)
+    check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
     return Run(entries, files, ids, one_run(files), inc_suspect_trains)
 
 
 def run_files(
     path: str | os.PathLike[str],
     include: str = "*",
-    file_filter: Callable[[list[str]], Iterable[str]] | None = None,
+    file_filter: FileFilter | None = None,
 ) -> list[str]:
     """Return the data files of a run directory.
 
@@ -77,7 +78,7 @@ def run_files(
 def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
     path: str | os.PathLike[str],
     include: str = "*",
-    file_filter: Callable[[list[str]], Iterable[str]] | None = None,
+    file_filter: FileFilter | None = None,
     *,
     inc_suspect_trains: bool = True,
     parallelize: bool = True,
@@ -94,8 +95,10 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
         Gets the paths and returns those to open.
     inc_suspect_trains : bool, optional
         False leaves out trains that a file regards as suspect.
-    parallelize, aliases
-        Accepted for scripts that pass them; without effect.
+    parallelize
+        Accepted for scripts that pass it; without effect.
+    aliases
+        Other names of sources are not supported; a warning says so.
 
     Returns
     -------
@@ -110,8 +113,19 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
     InconsistentDataError
         If a source has the same train twice.
     """
+    if aliases is not None:
+        say_no_aliases(aliases)
     paths = run_files(path, include, file_filter)
     return make_run(read_files(paths), inc_suspect_trains)
+
+
+def say_no_aliases(aliases: Any) -> None:
+    """Warn that names given to sources are not known here."""
+    warnings.warn(
+        f"aliases={aliases!r} is left out: aliases of sources are not supported. Name"
+        " sources and keys as in the files",
+        stacklevel=4,
+    )
 
 
 def H5File(path: str | os.PathLike[str], *, inc_suspect_trains: bool = True) -> Run:  # noqa: N802
@@ -134,8 +148,11 @@ def open_proposal_run(
     run: Any,
     data: Any = "default",
     include: str = "*",
+    file_filter: FileFilter | None = None,
     *,
     inc_suspect_trains: bool = True,
+    parallelize: bool = True,
+    aliases: Any = None,
 ) -> Run:
     """Open a run by proposal and run number.
 
@@ -149,15 +166,19 @@ def open_proposal_run(
         "raw", "proc" or another subdirectory; "default": corrected and raw data, raw
         ones for equal source names; "all": the same, corrected ones for equal names; a
         list: the later ones for equal names. Of several kinds only one need be there;
-        a warning names what is missing of a list.
+        a warning names what is missing, but not of "default".
     include : str, optional
         Glob of file names.
+    file_filter, inc_suspect_trains, parallelize, aliases
+        See `RunDirectory`.
 
     Raises
     ------
     FileNotFoundError
         If the proposal or the run is not there.
     """
+    if aliases is not None:
+        say_no_aliases(aliases)
     root = find_proposal(proposal)
     name = run if isinstance(run, str) and run.startswith("r") else f"r{int(run):04d}"
     order = {"default": ["proc", "raw"], "all": ["raw", "proc"]}
@@ -167,8 +188,9 @@ def open_proposal_run(
     for kind in kinds:
         try:
             new = RunDirectory(
-                root / kind / name, include, inc_suspect_trains=inc_suspect_trains
-            )
+                root / kind / name, include, file_filter,
+                inc_suspect_trains=inc_suspect_trains,
+            )  # fmt: skip
         except FileNotFoundError as error:
             absent[kind] = error
             continue
@@ -178,7 +200,7 @@ def open_proposal_run(
         raise FileNotFoundError(
             f"no data of kind {data!r} for run {name} in {root}: {reasons or kinds}"
         )
-    if absent and not isinstance(data, str):
+    if absent and data != "default":
         warnings.warn(
             f"data={data!r}: run {name} in {root} has no {listing(absent)}, so only the"
             f" rest is opened ({'; '.join(map(str, absent.values()))})",
@@ -195,7 +217,7 @@ def prefer(old: Run, new: Run) -> Run:
         return new
     both = old.with_sources(rest).union(new)
     # One run by their place, whether or not the files tell (format 0.5 does not).
-    return replace(both, single=one_run(both.files))
+    return replace(both, single=one_run(both.all_files))
 
 
 def find_proposal(proposal: Any) -> Path:

@@ -33,7 +33,7 @@ def key_plan(key: KeyData, roi: Any) -> tuple[ReadPlan, tuple[int, ...]]:
     name = key.hdf5_data_path
     plan = ReadPlan(
         read_rows=read_rows,
-        targets=tuple((f.path, name) for f in key.files),
+        targets=tuple((f.path, name) for f in key.all_files),
         target=where.file[where.order][:, None],
         first=where.first[where.order][:, None],
         pattern=pattern,
@@ -45,7 +45,7 @@ def key_plan(key: KeyData, roi: Any) -> tuple[ReadPlan, tuple[int, ...]]:
         dtype=key.dtype,
         fill_value=0,
         flat=True,
-        token=tokenize([f.token() for f in key.files], name, key.ids, window),
+        token=tokenize([f.token() for f in key.all_files], name, key.ids, window),
         ids=key.ids[where.order],
         chunk=key.chunk,
     )

@@ -12,13 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MultiRunError
 from xfelred.readers.euxfel import finding, sizes, summary, tables
 from xfelred.readers.euxfel.access import ScriptAccess
+from xfelred.readers.euxfel.extra_data.run_names import RunNames
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.joining import joined_entries, same_run
 from xfelred.readers.euxfel.matching import chosen, unknown_source, without
-from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.source_data import SourceData
 from xfelred.readers.planning import Planning
 from xfelred.readers.selection import TrainIDs, select_train_ids, split_evenly
@@ -27,7 +26,7 @@ DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
 
 
 @dataclass(frozen=True, eq=False)
-class Run(ScriptAccess, Planning):
+class Run(RunNames, ScriptAccess, Planning):
     """Data of one run (or of several joined), for the selected sources and trains.
 
     Nothing but indexes has been read. Selecting gives a new object.
@@ -36,8 +35,8 @@ class Run(ScriptAccess, Planning):
     ----------
     entries : dict of str to SourceData
         Present name of each source and its data.
-    files : tuple of FileIndex
-        All files of the run, also those without a selected source.
+    all_files : tuple of FileIndex
+        All files of the run, also those without a selected source or train.
     ids : uint64 (n,)
         Selected train IDs, sorted.
     single : bool
@@ -46,14 +45,17 @@ class Run(ScriptAccess, Planning):
         Whether trains count that a file regards as suspect.
     default : bool
         Whether corrected data were looked for first, then raw ones.
+    shown : frozenset of str or None
+        Names of sources, present and old ones, that were selected; None: all.
     """
 
     entries: dict[str, SourceData]
-    files: tuple[FileIndex, ...]
+    all_files: tuple[FileIndex, ...]
     ids: TrainIDs
     single: bool = True
     inc_suspect_trains: bool = True
     default: bool = False
+    shown: frozenset[str] | None = None
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     facility = "euxfel"
@@ -82,7 +84,8 @@ class Run(ScriptAccess, Planning):
     def instrument_sources(self) -> frozenset[str]:
         """Sources with any number of rows per train, legacy names included."""
         present = {s for s, e in self.entries.items() if e.is_instrument}
-        return frozenset(present | set(self.legacy_sources))
+        names = frozenset(present | set(self.legacy_sources))
+        return names if self.shown is None else names & self.shown
 
     @property
     def all_sources(self) -> frozenset[str]:
@@ -97,13 +100,14 @@ class Run(ScriptAccess, Planning):
     @cached_property
     def legacy_sources(self) -> dict[str, str]:
         """Old names of sources and the present ones."""
-        found = {k: v for f in self.files for k, v in f.legacy.items()}
+        found = {k: v for f in self.all_files for k, v in f.legacy.items()}
         # A real source of an old name wins.
         return {
             old: new
             for old, new in found.items()
             if new in self.entries and old not in self.entries
-        }
+            and (self.shown is None or old in self.shown)
+        }  # fmt: skip
 
     @property
     def detector_sources(self) -> frozenset[str]:
@@ -123,10 +127,6 @@ class Run(ScriptAccess, Planning):
         """Return the keys of a source, sorted; control keys without ``.value``."""
         return sorted(self.source(source).keys(inc_timestamps=False))
 
-    def keys_for_source(self, source: str) -> set[str]:
-        """Return the keys of a source as they stand in the files."""
-        return self.source(source).keys()
-
     def source(self, name: str) -> SourceData:
         """Return the data of a source; a legacy name warns.
 
@@ -144,7 +144,7 @@ class Run(ScriptAccess, Planning):
                 DeprecationWarning,
                 stacklevel=3,
             )
-            return replace(self.entries[new], legacy_name=name)
+            return replace(self.entries[new], source=name, present_name=new)
         raise unknown_source(name, self.all_sources)
 
     def __getitem__(self, item: Any) -> Any:
@@ -152,6 +152,11 @@ class Run(ScriptAccess, Planning):
         if isinstance(item, str):
             return self.source(item)
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+            if not isinstance(item[1], str):
+                raise TypeError(
+                    f"run[source, key] takes the name of a key, not {item[1]!r}; for"
+                    f" trains of a source: run[{item[0]!r}].select_trains({item[1]!r})"
+                )
             return self.source(item[0]).key_data(item[1])
         return self.select_trains(item)
 
@@ -243,14 +248,16 @@ class Run(ScriptAccess, Planning):
             elif old is not None and keys is not None:
                 keys = keys | (old.selected_keys or frozenset())
             entries[present] = replace(self.entries[present], selected_keys=keys)
-        return replace(self, entries=entries, memo={})
+        return replace(self, entries=entries, shown=frozenset(chosen), memo={})
 
     def deselect(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run without some of its sources or keys; arguments of `select`."""
         removed = chosen(self.with_legacy(), sources, key_glob)
         # An old name alone does not remove the source that it stands for.
         removed = {s: k for s, k in removed.items() if s in self.entries}
-        return self.with_sources(without(self.entries, removed))
+        left = without(self.entries, removed)
+        old = {k: left[v] for k, v in self.legacy_sources.items() if v in left}
+        return self.with_sources({**left, **old})
 
     def union(self, *others: Run) -> Run:
         """Return the data of several selections or runs together.
@@ -262,9 +269,15 @@ class Run(ScriptAccess, Planning):
         """
         runs = (self, *others)
         ids = np.unique(np.concatenate([r.ids for r in runs]))
-        files = tuple({f.path: f for r in runs for f in r.files}.values())
+        files = tuple({f.path: f for r in runs for f in r.all_files}.values())
         suspects = all(r.inc_suspect_trains for r in runs)
-        return Run(joined_entries(runs, ids), files, ids, same_run(runs), suspects)
+        shown = None
+        if any(r.shown is not None for r in runs):
+            names = (r.with_legacy() if r.shown is None else r.shown for r in runs)
+            shown = frozenset[str]().union(*names)
+        return Run(
+            joined_entries(runs, ids), files, ids, same_run(runs), suspects, shown=shown
+        )
 
     def __or__(self, other: Run) -> Run:
         return self.union(other)
@@ -359,35 +372,9 @@ class Run(ScriptAccess, Planning):
         """
         raise finding.no_constants(self, detector)
 
-    def run_metadata(self) -> dict[str, Any]:
-        """Return METADATA of the run; MultiRunError if several were joined."""
-        if not self.single:
-            raise MultiRunError(
-                "these data come from several runs, which have no common metadata"
-            )
-        return run_metadata(self.files)
-
-    def detector_info(self, source: str) -> dict[str, Any]:
-        """Return dims, frames per train and total frames of a detector module."""
-        return summary.detector_info(self, source)
-
     def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
         """Return bytes of a value, and of all values, of a dataset; see `sizes`."""
         return sizes.stored(self, path, dataset)
-
-    def info(
-        self, details_for_sources: Any = (), with_aggregators: bool = False
-    ) -> None:
-        """Print what the run holds.
-
-        Parameters
-        ----------
-        details_for_sources : str or sequence of str, optional
-            Globs of sources of which every key is shown with its dtype and shape.
-        with_aggregators : bool, optional
-            Show which data aggregator recorded each source, from the file names.
-        """
-        summary.print_info(self, details_for_sources, with_aggregators)
 
     def __repr__(self) -> str:
         return summary.text(self)

@@ -28,7 +28,7 @@ def stored(run: Run, path: str, dataset: str) -> tuple[int, int] | None:
     """
     _, _, rest = dataset.lstrip("/").partition("/")
     for name, entry in run.entries.items():
-        if rest.startswith(f"{name}/") and path in {f.path for f in entry.files}:
+        if rest.startswith(f"{name}/") and path in {f.path for f in entry.all_files}:
             try:
                 data = entry.key_data(rest[len(name) + 1 :].replace("/", "."))
                 return data.dtype.itemsize, data.nbytes

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from xfelred.errors import MultiRunError, PropertyNameError, did_you_mean, listing
-from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.errors import (
+    InconsistentDataError,
+    MultiRunError,
+    NoDataError,
+    PropertyNameError,
+    did_you_mean,
+    listing,
+)
+from xfelred.readers.euxfel.extra_data.source_names import SourceNames
+from xfelred.readers.euxfel.files import FileIndex, same_files_or_run
 from xfelred.readers.euxfel.key_data import KeyData
-from xfelred.readers.euxfel.locate import Location, locate
+from xfelred.readers.euxfel.locate import (
+    Location,
+    check_conflicts,
+    files_with,
+    locate,
+)
+from xfelred.readers.euxfel.run_section import check_single, run_value, run_values
 from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import (
     TrainIDs,
@@ -21,38 +39,43 @@ from xfelred.readers.selection import (
     split_evenly,
 )
 
+GLOB = re.compile(r"[*?\[]")
+
 
 @dataclass(frozen=True, eq=False)
-class SourceData:
+class SourceData(SourceNames):
     """A control or instrument source, for the selected trains and keys.
 
     Attributes
     ----------
     source : str
-        Name as in the files (the present one, not a legacy name).
+        Name by which it was asked for, an old one perhaps.
     section : {"CONTROL", "INSTRUMENT"}
-    files : tuple of FileIndex
+    all_files : tuple of FileIndex
         The files that hold the source.
     ids : uint64 (n,)
         Selected train IDs of the run.
     selected_keys : frozenset of str or None
         None: all keys.
     inc_suspect_trains : bool
-    legacy_name : str or None
-        The old name by which the source was asked for.
+    present_name : str or None
+        Name as in the files, if it was asked for by an old one.
     single : bool
         Whether all files are of one run.
     """
 
     source: str
     section: Literal["CONTROL", "INSTRUMENT"]
-    files: tuple[FileIndex, ...]
+    all_files: tuple[FileIndex, ...]
     ids: TrainIDs
     selected_keys: frozenset[str] | None = None
     inc_suspect_trains: bool = True
-    legacy_name: str | None = None
+    present_name: str | None = None
     single: bool = True
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<xfelred SourceData source={self.source!r} for {len(self.ids)} trains>"
 
     @property
     def is_control(self) -> bool:
@@ -67,12 +90,17 @@ class SourceData:
     @property
     def is_legacy(self) -> bool:
         """Whether the source was asked for by its old name."""
-        return self.legacy_name is not None
+        return self.present_name is not None
 
     @property
     def canonical_name(self) -> str:
         """The present name of the source."""
-        return self.source
+        return self.present_name or self.source
+
+    @cached_property
+    def files(self) -> tuple[FileIndex, ...]:
+        """The files that hold selected trains; one file if there are none."""
+        return files_with(self.all_files, self.ids, self.inc_suspect_trains)
 
     @property
     def train_ids(self) -> list[int]:
@@ -80,20 +108,24 @@ class SourceData:
         return [int(t) for t in self.ids]
 
     @property
-    def index_groups(self) -> tuple[str, ...]:
-        """Groups of keys that share an index; one empty name for control sources."""
+    def groups(self) -> tuple[str, ...]:
+        """Groups of selected keys that share an index; ``("",)`` if it is slow data."""
         if self.is_control:
             return ("",)
+        name = self.canonical_name
         # A file need not have the groups of another one.
-        found = (g for f in self.files for g in f.groups.get(self.source, ()))
-        return tuple(dict.fromkeys(found))
+        found = dict.fromkeys(g for f in self.all_files for g in f.groups.get(name, ()))
+        if self.selected_keys is None:
+            return tuple(found)
+        chosen = {k.partition(".")[0] for k in self.selected_keys}
+        return tuple(g for g in found if g in chosen)
 
     @property
     def device_class(self) -> str | None:
         """Karabo class of the device, if the run has it."""
         try:
             return str(self.run_value("classId"))
-        except (PropertyNameError, MultiRunError):
+        except (PropertyNameError, MultiRunError, NoDataError):
             return None
 
     def __contains__(self, key: object) -> bool:
@@ -126,8 +158,8 @@ class SourceData:
         """
         found: set[str] = set()
         known: set[bytes] = set()
-        for file in self.files:
-            group = open_group(file.path, f"{self.section}/{self.source}")
+        for file in self.all_files:
+            group = open_group(file.path, f"{self.section}/{self.canonical_name}")
             if group is None:
                 continue
             names: list[bytes] = []
@@ -138,9 +170,19 @@ class SourceData:
             found |= datasets_in(group)
         return found
 
-    def one_key(self) -> str:
-        """Return any key."""
-        return min(self.keys())
+    def one_key(self, index_group: str | None = None) -> str | None:
+        """Return any key, or any of a group; None if the source has none at all.
+
+        Raises
+        ------
+        NoDataError
+            If no selected key is of that group.
+        """
+        keys = self.keys()
+        if index_group is not None and not self.is_control:
+            keys = {k for k in keys if k.startswith(f"{index_group}.")}
+            self.check_group(index_group, bool(keys))
+        return min(keys, default=None)
 
     def key_data(self, key: str) -> KeyData:
         """Return the data of one key.
@@ -154,20 +196,42 @@ class SourceData:
         if key not in keys and self.is_control and f"{key}.value" in keys:
             key = f"{key}.value"
         if key not in keys:
-            known = self.keys(inc_timestamps=False)
-            raise PropertyNameError(
-                f"source {self.source!r} has no key {key!r}."
-                f"{did_you_mean(key, known)} It has {len(known)} keys:"
-                f" run[{self.source!r}].keys()"
-            )
+            raise self.no_key(key)
         return KeyData(
-            self.source, key, self.section, self.files, self.ids,
-            self.inc_suspect_trains, self.legacy_name,
+            self.source, key, self.section, self.all_files, self.ids,
+            self.inc_suspect_trains, self.present_name, self.single,
         )  # fmt: skip
+
+    def no_key(self, key: str) -> PropertyNameError:
+        """Return the error for a key that the source does not have."""
+        known = self.keys(inc_timestamps=False)
+        return PropertyNameError(
+            f"source {self.source!r} has no key {key!r}."
+            f"{did_you_mean(key, known)} It has {len(known)} keys:"
+            f" run[{self.source!r}].keys()"
+        )
 
     def location(self, group: str) -> Location:
         """Return where each selected train lies, for one index group."""
-        return locate(self.files, self.source, group, self.ids, self.inc_suspect_trains)
+        return locate(
+            self.all_files, self.canonical_name, group, self.ids,
+            self.inc_suspect_trains,
+        )  # fmt: skip
+
+    def check_group(self, group: str, known: bool) -> None:
+        """Raise NoDataError for an index group that the source does not have."""
+        if not known:
+            raise NoDataError(
+                f"{self.source!r} has no selected key in the group {group!r}; its"
+                f" groups are {listing(map(repr, self.groups))}"
+            )
+
+    def group_counts(self, group: str) -> NDArray[np.int64]:
+        """Return the number of entries in each train of an index group."""
+        self.check_group(group, group in self.groups)
+        if self.is_control and not self.keys():
+            return np.zeros(len(self.ids), np.int64)
+        return self.location(group).count
 
     def data_counts(self, labelled: bool = True, index_group: str | None = None) -> Any:
         """Return the number of entries in each train, the largest over the groups.
@@ -179,10 +243,10 @@ class SourceData:
         index_group : str, optional
             Only this group.
         """
-        groups = self.index_groups if index_group is None else (index_group,)
+        groups = self.groups if index_group is None else (index_group,)
         count = np.zeros(len(self.ids), np.int64)
         for group in groups:
-            count = np.maximum(count, self.location(group).count)
+            count = np.maximum(count, self.group_counts(group))
         return pd.Series(count, index=self.ids) if labelled else count
 
     def with_ids(self, ids: TrainIDs) -> SourceData:
@@ -207,68 +271,104 @@ class SourceData:
     def select_keys(self, keys: Any) -> SourceData:
         """Return the source with some of its keys.
 
-        `keys` is a name, names, or None for all; ``.value`` may be left out.
+        Parameters
+        ----------
+        keys : str, iterable of str or None
+            A name, or a glob such as ``beamPosition.*``; names; or None, or nothing,
+            for all. ``.value`` may be left out.
+
+        Raises
+        ------
+        PropertyNameError
+            If the source has no such key.
         """
-        if keys is None or keys == set():
+        if keys is None or (not isinstance(keys, str) and not len(keys)):
             return self
-        wanted = {keys} if isinstance(keys, str) else set(keys)
-        return replace(
-            self, selected_keys=frozenset(self.key_data(k).key for k in wanted)
-        )
+        if not isinstance(keys, str):
+            found = frozenset(self.key_data(k).key for k in keys)
+        elif GLOB.search(keys) is None:
+            found = frozenset([self.key_data(keys).key])
+        else:
+            found = matching_keys(self.keys(), keys, self.is_control)
+            if not found:
+                raise self.no_key(keys)
+        return replace(self, selected_keys=found)
 
-    def check_single(self) -> None:
-        """Raise MultiRunError if the files are of several runs."""
-        if not self.single:
-            known = sorted({f.identity for f in self.files if f.identity is not None})
-            which = listing(f"p{p:06d} r{r:04d}" for p, r in known) if known else "?"
-            raise MultiRunError(
-                f"{self.source!r} comes from several joined runs ({which}), and each"
-                " has values of its own at its start. Ask the runs before they are"
-                " joined, or read the values per train: run[source, key]"
-            )
+    def union(self, *others: SourceData) -> SourceData:
+        """Return the data of several selections, or of several runs, of one source.
 
-    def run_value(self, key: str) -> Any:
+        Raises
+        ------
+        InconsistentDataError
+            If they are of different sources, or have the same train twice.
+        """
+        joined = self
+        for other in others:
+            joined = merged(joined, other)
+        check_conflicts({self.source: joined.all_files}, self.inc_suspect_trains)
+        return joined
+
+    def run_value(self, key: str, *, allow_multi_run: bool = False) -> Any:
         """Return the value of a property at the start of the run (RUN section).
+
+        Parameters
+        ----------
+        key : str
+            ``.value`` may be left out.
+        allow_multi_run : bool, optional
+            Give the value of the first run where several are joined.
 
         Raises
         ------
         PropertyNameError
             If the source has no such property.
+        NoDataError
+            If it has no such values at all, as instrument sources.
         MultiRunError
             If the source comes from several runs.
         """
-        self.check_single()
-        for file in self.files:
-            for name in (key, key.removesuffix(".value")):
-                group = open_group(
-                    file.path, f"RUN/{self.source}/{name.replace('.', '/')}"
-                )
-                if group is not None and "value" in group:
-                    return plain_value(group["value"])
-        raise PropertyNameError(
-            f"source {self.source!r} has no run value {key!r}; see"
-            f" run[{self.source!r}].run_values()"
-        )
+        check_single(self.all_files, self.source, self.single or allow_multi_run)
+        return run_value(self.all_files, self.canonical_name, key)
 
     def run_values(self, inc_timestamps: bool = True) -> dict[str, Any]:
         """Return all values at the start of the run; errors as in `run_value`."""
-        self.check_single()
-        found: dict[str, Any] = {}
-        groups = (open_group(f.path, f"RUN/{self.source}") for f in self.files)
-        group = next((g for g in groups if g is not None), None)
-        if group is None:
-            return found
+        check_single(self.all_files, self.source, self.single)
+        return run_values(self.all_files, self.canonical_name, inc_timestamps)
 
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                key = name.replace("/", ".")
-                if inc_timestamps:
-                    found[key] = plain_value(item)
-                elif key.endswith(".value"):
-                    found[key.removesuffix(".value")] = plain_value(item)
 
-        group.visititems(visit)
-        return found
+def merged(old: SourceData, new: SourceData) -> SourceData:
+    """Return one source from two: all files, trains and keys of both."""
+    if old.canonical_name != new.canonical_name:
+        raise InconsistentDataError(
+            f"data of {old.source!r} and of {new.source!r} cannot be joined as one"
+            " source; join runs, or selections of a run: run.select(...) | other"
+        )
+    files = old.all_files
+    if {f.path for f in files} != {f.path for f in new.all_files}:
+        # Of other files, those without a selected train could hold it a second time.
+        files = tuple({f.path: f for f in (*old.files, *new.files)}.values())
+    keys = None
+    if old.selected_keys is not None and new.selected_keys is not None:
+        keys = old.selected_keys | new.selected_keys
+    return replace(
+        old,
+        all_files=files,
+        selected_keys=keys,
+        ids=np.union1d(old.ids, new.ids),
+        single=(
+            old.single
+            and new.single
+            and same_files_or_run(old.all_files, new.all_files)
+        ),
+        memo={},
+    )
+
+
+def matching_keys(keys: Iterable[str], glob: str, is_control: bool) -> frozenset[str]:
+    """Return the keys that match a glob, which may lack the ``.value`` of slow data."""
+    if is_control and not glob.endswith((".value", "*")):
+        glob += ".value"
+    return frozenset(k for k in keys if fnmatchcase(k, glob))
 
 
 def datasets_in(group: h5py.Group) -> set[str]:
@@ -281,9 +381,3 @@ def datasets_in(group: h5py.Group) -> set[str]:
 
     group.visititems(visit)
     return found
-
-
-def plain_value(dataset: h5py.Dataset) -> Any:
-    """Return the first row of a RUN dataset; text as str."""
-    value = dataset[0]
-    return text(value) if isinstance(value, (bytes, str)) else value

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import NoAxisError, listing
 from xfelred.readers.entry import checked_fill
 
 
@@ -85,16 +86,24 @@ class StackView:
             return self.parts[number]
         return np.full(self.one.shape, self.fill_value, self.dtype)
 
-    def squeeze(self, axis: int | None = None) -> StackView:
-        """Return a view without axes of length 1 (not that of modules)."""
-        shape = self.shape
-        axes = (
-            [i for i, n in enumerate(shape) if n == 1 and i != self.axis]
-            if axis is None
-            else [axis % self.ndim]
-        )
+    def squeeze(self, axis: int | None = None) -> StackView | NDArray[Any]:
+        """Return a view without axes of length 1; an array if that is of modules.
+
+        Raises
+        ------
+        NoAxisError
+            If there is no such axis.
+        ValueError
+            If it is longer.
+        """
+        if axis is None:
+            axes = tuple(i for i, n in enumerate(self.shape) if n == 1)
+        elif -self.ndim <= axis < self.ndim:
+            axes = (axis % self.ndim,)
+        else:
+            raise NoAxisError(f"axis {axis} is outside a view with {self.ndim} axes")
         if self.axis in axes:
-            raise ValueError("the axis of modules cannot be squeezed in a view")
+            return self.asarray().squeeze(axes)
         inner = tuple(i - (i > self.axis) for i in axes)
         parts = {m: a.squeeze(inner) for m, a in self.parts.items()}
         before = sum(i < self.axis for i in axes)
@@ -194,7 +203,7 @@ def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray
     if len({a.dtype for a in parts.values()}) > 1:
         raise ValueError(
             f"modules have different dtypes of {key!r}:"
-            f" {sorted({str(a.dtype) for a in parts.values()})}"
+            f" {listing(sorted({repr(a.dtype) for a in parts.values()}))}"
         )
     shapes = {a.shape for a in parts.values()}
     full = {s for s in shapes if s[:1] != (0,)} or shapes

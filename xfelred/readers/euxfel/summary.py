@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
     from xfelred.readers.euxfel.source_data import SourceData
 
-FILE_NAME = re.compile(r"[A-Z]+-R\d{4}-(\w+?)(?:-S\d{5})?\.h5$")
+MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
 
 
 def run_id(run: Run) -> str:
@@ -27,7 +27,7 @@ def run_id(run: Run) -> str:
     if not run.single:
         return "several runs"
     try:
-        found = run_metadata(run.files)
+        found = run_metadata(run.all_files)
     except BrokenFileError:
         return ""
     proposal, number = found.get("proposalNumber"), found.get("runNumber")
@@ -39,7 +39,7 @@ def run_id(run: Run) -> str:
 def facts(run: Run) -> list[tuple[str, str]]:
     """Return (what, value) lines that describe a run."""
     ids = run.ids
-    out = [("facility", f"European XFEL, {len(run.files)} files")]
+    out = [("facility", f"European XFEL, {len(run.all_files)} files")]
     if len(ids):
         span = int(ids[-1]) - int(ids[0]) + 1
         gaps = f", {span - len(ids)} missing in between" if span > len(ids) else ""
@@ -92,27 +92,68 @@ def html(run: Run) -> str:
     return as_html(run.run_id, facts(run), "sources", run.sources)
 
 
-def print_info(run: Run, details: Any = (), with_aggregators: bool = False) -> None:
+def print_info(
+    run: Run, details: Any, with_aggregators: bool, counts: bool, group_sources: bool
+) -> None:
     """Write the description and all source names to the standard output."""
     globs = (details,) if isinstance(details, str) else tuple(details)
+    grouped = group_sources and not (globs or with_aggregators or counts)
     lines = [text(run)]
     for kind, names in (
-        ("instrument", run.instrument_sources), ("control", run.control_sources)
-    ):  # fmt: skip
+        ("instrument", run.instrument_sources - set(run.legacy_sources)),
+        ("control", run.control_sources),
+    ):
         lines += ["", f"{kind} sources:"]
-        for name in sorted(names):
-            source = run.entries[run.legacy_sources.get(name, name)]
-            found = aggregators(source) if with_aggregators else ""
-            lines.append(f"  - {name}{found}")
+        for name, members in grouped_names(sorted(names), grouped):
+            source = run.entries[members[0]]
+            more = f" ({len(members)} modules)" if len(members) > 1 else ""
+            more += aggregators(source) if with_aggregators else ""
+            if counts and source.is_instrument:
+                more += f" {int(source.data_counts(labelled=False).sum())} entries"
+            lines.append(f"  - {name}{more}")
             if any(fnmatchcase(name, g) for g in globs):
                 lines += [key_line(source.key_data(k)) for k in sorted(source.keys())]
+    if run.legacy_sources:
+        lines += ["", "old names of sources:"]
+        pairs = (
+            (grouped_name(a), grouped_name(b))
+            for a, b in sorted(run.legacy_sources.items())
+        )
+        lines += [f"  - {old} -> {new}" for old, new in dict.fromkeys(pairs)]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def grouped_name(name: str) -> str:
+    """Return one name for all modules of a detector, ``<detector>/DET/*``."""
+    found = MODULE.match(name)
+    return f"{found[1]}*" if found else name
+
+
+def grouped_names(names: list[str], grouped: bool) -> list[tuple[str, list[str]]]:
+    """Return (name to show, sources), modules of a detector as one if `grouped`."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(grouped_name(name) if grouped else name, []).append(name)
+    return [(k if len(v) > 1 else v[0], v) for k, v in found.items()]
+
+
+def train_text(run: Run, train_id: int) -> str:
+    """Return which sources the files of a train hold."""
+    ids = np.array([train_id], np.uint64)
+    files = [f for f in run.files if np.isin(f.train_ids, ids).any()]
+    lines = [f"Train [{train_id}] information", "Devices"]
+    for title, names in (
+        ("Instruments", {s for f in files for s in f.instrument}),
+        ("Controls", {s for f in files for s in f.control}),
+    ):
+        shown = sorted(names & run.all_sources)
+        lines += [f"\t{title}", *(f"\t- {name}" for name in shown or [""])]
+    return "\n".join(lines)
 
 
 def aggregators(source: SourceData) -> str:
     """Return the data aggregators in the file names of a source, as `` [DA01]``."""
-    found = (FILE_NAME.search(f.path) for f in source.files)
-    names = sorted({m[1] for m in found if m})
+    names = sorted({f.aggregator for f in source.all_files if f.aggregator})
     return f" [{', '.join(names)}]" if names else ""
 
 

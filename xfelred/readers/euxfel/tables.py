@@ -46,8 +46,9 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
             dropped = 1 - np.count_nonzero(counts) / max(len(counts), 1)
             if dropped >= warn_fraction and len(counts):
                 warnings.warn(
-                    f"require_all: source {name!r} has no data in"
-                    f" {dropped:.0%} of {len(counts)} trains",
+                    f"require_all: {np.count_nonzero(~counts)}/{len(counts)}"
+                    f" ({dropped:.0%}) trains dropped, in which source {name!r} has no"
+                    " data",
                     stacklevel=4,
                 )
             keep &= counts
@@ -85,7 +86,23 @@ def trains(
                 found[key.source, key.key] = value
             else:
                 found[key.source][key.key] = value
-        yield int(tid), found
+        for old, new in run.legacy_sources.items():
+            found |= under_old_name(found, old, new, flat_keys)
+        shown = run.all_sources
+        yield (
+            int(tid),
+            {k: v for k, v in found.items() if (k[0] if flat_keys else k) in shown},
+        )
+
+
+def under_old_name(
+    found: dict[Any, Any], old: str, new: str, flat_keys: bool
+) -> dict[Any, Any]:
+    """Return the data of a source, read once, under its old name."""
+    if flat_keys:
+        return {(old, key): v for (name, key), v in found.items() if name == new}
+    about = {**found[new]["metadata"], "source": old}
+    return {old: {**found[new], "metadata": about}}
 
 
 def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
@@ -112,7 +129,7 @@ def columns_of(key: KeyData) -> list[pd.Series]:
     table: Any = key.xarray()
     flat = [f for f in table if table[f].ndim == 1 and table[f].dtype.kind in "biuf"]
     return [
-        table[f].to_series().rename(f"{key.name}/{key.short_key}.{f}") for f in flat
+        table[f].to_series().rename(f"{key.source}/{key.short_key}.{f}") for f in flat
     ]
 
 
