@@ -64,7 +64,7 @@ def test_without_z_the_detector_is_a_plane(constants, tilt):
     options = {"centre": (5e-4, 2e-4), "distance": 0.1, "energy": 9500, "tilt": tilt}
     c = constants
     flat = Geometry.lcls(c.x, c.y, xr.zeros_like(c.x), **options)
-    for z in (None, 0.0, 7.0):  # the mean lies at the distance, whatever it is
+    for z in (None, 0.0, 2.0):  # the mean lies at the distance, whatever it is
         got = locate(frames(), Geometry.lcls(c.x, c.y, z, **options))
         np.testing.assert_allclose(got.q, locate(frames(), flat).q, rtol=1e-12)
         assert np.isfinite(got.q).all()

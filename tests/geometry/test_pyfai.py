@@ -67,15 +67,19 @@ def off(geometry, ai):
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", ["ImXPad S10", "Maxipix 2x2", "ImXPad S70 V"])
+@pytest.mark.parametrize("name", ["ImXPad S10", "Maxipix 2x2", "Jungfrau"])
 def test_detectors_of_modules_lie_where_pyfai_has_them(tmp_path, name, orientation):
     path = written(tmp_path, name, f'{{"orientation": {orientation}}}')
     ai = integrator(name, {"orientation": orientation})
+    two_theta = integrator(name, {"orientation": orientation}).twoThetaArray()
     for geometry in (Geometry.from_poni(path), Geometry.from_pyfai(ai)):
-        assert off(geometry, ai) < 1e-3
         assert geometry.wavelength == pytest.approx(1.0)
         assert geometry.distance == 0.2
-        np.testing.assert_array_equal(geometry.bad_pixels[0], ai.detector.mask != 0)
+        if ai.detector.mask is not None:
+            np.testing.assert_array_equal(geometry.bad_pixels[0], ai.detector.mask != 0)
+        np.testing.assert_allclose(
+            angles_of(geometry).two_theta[0], two_theta, atol=1e-6
+        )
         # All in one plane, so that the distance along its normal is the same.
         r = np.sqrt((geometry.centres**2).sum(0))
         found = angles_of(geometry).solid_angle

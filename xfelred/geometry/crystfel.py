@@ -233,6 +233,9 @@ def shift(sections: Sections, key: str) -> float:
     return value
 
 
+SAME_ENERGY = 1e-3  # relative; files round both
+
+
 def beam_energy(sections: Sections) -> float | None:
     """Return the photon energy in eV, or None if the file holds no number for it."""
     if "photon_energy" in sections.top:
@@ -241,12 +244,28 @@ def beam_energy(sections: Sections) -> float | None:
         value = sections.quantity(entry, "photon_energy", ENERGY_UNITS)
         if value is not None:
             value = checked(value, "photon_energy", ENERGY, sections.path)
+            check_one_energy(sections, value)
         return value
     if "wavelength" in sections.top:
         entry = sections.top["wavelength"]
         value = sections.quantity(entry, "wavelength", WAVELENGTH_UNITS)
         return None if value is None else wavelength_to_energy(value)
     return None
+
+
+def check_one_energy(sections: Sections, energy: float) -> None:
+    """Raise InconsistentDataError if the file has a wavelength of another energy."""
+    entry = sections.top.get("wavelength")
+    value = entry and sections.quantity(entry, "wavelength", WAVELENGTH_UNITS)
+    if not entry or not value:
+        return
+    other = wavelength_to_energy(value)
+    if abs(other / energy - 1) > SAME_ENERGY:
+        raise sections.fail(
+            entry.line,
+            f"wavelength = {entry.text!r} is {other:.6g} eV, but photon_energy is"
+            f" {energy:.6g} eV; leave out one of them",
+        )
 
 
 def check_axes(sections: Sections, name: str, entries: Mapping[str, Entry]) -> None:

@@ -53,6 +53,7 @@ def as_geometry(given: Any, *, placed: bool) -> Geometry:
             "constants.x, constants.y, constants.get('z'), centre=(x, y), distance=...,"
             " energy=...)"
         )
-    z = given.get("z")
-    out = Geometry.from_positions(given["x"], given["y"], 0.0 if z is None else z)
-    return replace(out, placed=False, handedness=HANDEDNESS)
+    out = Geometry.lcls(
+        given["x"], given["y"], given.get("z"), centre=(0.0, 0.0), distance=1.0
+    )
+    return replace(out, placed=False, distance=None, handedness=HANDEDNESS)

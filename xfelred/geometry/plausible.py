@@ -143,8 +143,15 @@ def check_places(
     if np.isfinite(xyz[:2]).any():
         places["x and y of the pixels"] = float(np.nanmax(np.abs(xyz[:2])))
     z = np.abs(xyz[2][np.isfinite(xyz[2])])
+    if distance is None and z.size and not z.max():
+        raise UnitsError(
+            "z of the pixels is 0 m, in the plane of the sample; it counts from the"
+            " sample here: add the distance of the detector"
+        )
     if distance is None and z.size and np.median(z) > DISTANCE.usual[1]:
         checked(float(np.median(z)), "z of the pixels", DISTANCE)
+    if distance is not None and z.size and z.max():
+        checked(float(z.max()), "z of the pixels", PLACE)
     for name, value in places.items():
         if value:
             checked(abs(value), name, PLACE)

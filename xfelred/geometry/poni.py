@@ -25,6 +25,7 @@ from xfelred.geometry.plausible import (
     ANGLE,
     DISTANCE,
     PIXEL_SIZE,
+    PLACE,
     WAVELENGTH_M,
     checked,
 )
@@ -222,7 +223,7 @@ def plane_of(file: PoniFile) -> Poni:
     """Return the flat detector of equal pixels that a PONI file describes."""
     return Poni(
         distance=checked(number_of(file, "distance"), "Distance", DISTANCE, file.path),
-        poni=(number_of(file, "poni1"), number_of(file, "poni2")),
+        poni=(place_of(file, "poni1"), place_of(file, "poni2")),
         rotations=rotations_of(file),
         pixel=pixel_size(file),
         energy=energy_of(file),
@@ -230,6 +231,14 @@ def plane_of(file: PoniFile) -> Poni:
         shape=shape_of(file),
         family=family_of(file.detector),
     )
+
+
+def place_of(file: PoniFile, key: str) -> float:
+    """Return where the normal meets the detector, in m; UnitsError if that is far."""
+    value = number_of(file, key)
+    if value:
+        checked(abs(value), key.capitalize(), PLACE, file.path)
+    return value
 
 
 def number_of(file: PoniFile, key: str) -> float:

@@ -5,6 +5,7 @@ pyFAI is an optional dependency; a geometry that it made needs no import of it.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import logging
@@ -61,6 +62,11 @@ class Integrator(Protocol):
 
     def calc_pos_zyx(self, **options: Any) -> Sequence[NDArray[np.floating]]:
         """Return the positions of the pixels, metres from the sample."""
+
+    def position_array(
+        self, shape: tuple[int, int], corners: bool = False
+    ) -> NDArray[np.floating]:
+        """Return the same as (slow, fast, [corner,] zyx)."""
 
 
 def from_poni(
@@ -207,10 +213,17 @@ def plane_geometry(
 
 def positions(ai: Integrator, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return pixel centres, float64 (3, 1, slow, fast), metres from the sample."""
-    options: dict[str, Any] = {"corners": False}
     if getattr(ai, "parallax", None) is not None:
-        options["do_parallax"] = True
-    z, y, x = ai.calc_pos_zyx(**options)
+        zyx: Any = ai.calc_pos_zyx(corners=False, do_parallax=True)
+    elif not getattr(ai.detector, "IS_FLAT", True):
+        zyx = ai.calc_pos_zyx(corners=False)
+    else:
+        # As its angles are made: other ways to ask leave out the orientation of
+        # detectors of modules or wide pixels. Of a copy, as pyFAI keeps corners once it
+        # has made them, and centres change then.
+        array = copy.deepcopy(ai).position_array(shape, corners=False)
+        zyx = np.moveaxis(np.asarray(array), -1, 0)
+    z, y, x = zyx
     each = [np.broadcast_to(np.asarray(v, np.float64), shape) for v in (x, y, z)]
     return np.stack(each)[:, None]
 

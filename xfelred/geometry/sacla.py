@@ -11,7 +11,8 @@ from xfelred.errors import MissingConstantError
 from xfelred.geometry.constructors import LABORATORY_AXES, Pair, flat
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, vector
-from xfelred.geometry.plausible import DISTANCE, PLACE, checked
+from xfelred.geometry.plausible import DISTANCE, ENERGY, PLACE, checked
+from xfelred.geometry.plausible import PIXEL_SIZE as PIXEL_PITCH
 from xfelred.kernels.mpccd import Placement, module_vectors
 from xfelred.names import MODULE
 
@@ -86,7 +87,7 @@ def sacla(
         )
     given = photon_energy(energy, wavelength)
     if given is None and run.photon_energy > 0:
-        given = float(run.photon_energy)
+        given = checked(run.photon_energy, "photon energy of the run", ENERGY)
     n_modules = known.sizes[MODULE]
     numbers = [int(m) for m in known[MODULE].values]
     if not placed(known):
@@ -131,8 +132,11 @@ def placed(known: xr.Dataset) -> bool:
 
 def pixel_size(known: xr.Dataset, module: int) -> Pair:
     """Return the pixel size (slow, fast) of a module in metres."""
-    fast, slow = known[PIXEL_SIZE].values[module]
-    return float(slow), float(fast)
+    fast, slow = (
+        checked(p, f"pixel size of module {module} in the file", PIXEL_PITCH)
+        for p in known[PIXEL_SIZE].values[module]
+    )
+    return slow, fast
 
 
 def module_panel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from xfelred.errors import NoBitsError
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, LayerArray, layered
-from xfelred.lazy.nodes import Node, View, narrow, whole_dims
+from xfelred.lazy.nodes import Node, View, has_gaps, narrow, whole_dims
 
 # numpy functions that stream through a recipe: function(name, array, kwargs) returns a
 # dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it.
@@ -132,6 +133,19 @@ class PlannedArray(LayerArray, metaclass=ArrayKind):
             return super().rechunk(new)
         return planned(self.node, by_dim)
 
+    def astype(self, dtype: Any, **kwargs: Any) -> da.Array:
+        """Cast as dask does; of gaps, which are NaN, no integer can be made."""
+        kinds = self.dtype.kind, np.dtype(dtype).kind
+        loses = kinds[0] == "f" and kinds[1] in "iu"
+        if loses and self.node is not None and has_gaps(self.node):
+            warnings.warn(
+                "some frames were not recorded and are NaN, which"
+                f" {np.dtype(dtype)} does not have: fill them first, .fillna(0), or"
+                " read integers with frames(fill_value=...)",
+                stacklevel=2,
+            )
+        return super().astype(dtype, **kwargs)
+
     def transpose(self, *axes: Any) -> da.Array:
         """Reorder the axes and keep the recipe."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
@@ -152,8 +166,8 @@ def bitwise(name: str) -> Callable[..., da.Array]:
     def operator(self: PlannedArray, *other: Any) -> da.Array:
         if self.dtype.kind == "f":
             raise NoBitsError(
-                f"{name}: these frames are {self.dtype}, which has no bits. Raw integers"
-                " with gaps are floating, so that a gap is NaN: read them with"
+                f"{name}: these frames are {self.dtype}, which has no bits. Raw"
+                " integers with gaps are floating, so that a gap is NaN: read them with"
                 " frames(fill_value=0), or use ops.strip_gain_bits, ops.gain_index and"
                 " ops.calibrate, which know"
             )

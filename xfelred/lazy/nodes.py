@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -327,6 +328,18 @@ def stored_again(node: Node, dtype: np.dtype[Any]) -> Node | None:
             return None if arg is None else View(arg, node.dims)
         case _:
             return None
+
+
+def has_gaps(node: Node) -> bool:
+    """Return whether a frame that a recipe would read was not recorded."""
+    for source in sources(node):
+        plan = source.plan
+        if (plan.target < 0).any():
+            return True
+        sizes = plan.patterns.sizes()[plan.pattern]
+        if not plan.flat and (sizes < prod(plan.slot_shape)).any():
+            return True
+    return False
 
 
 def sources(node: Node) -> list[Source]:
