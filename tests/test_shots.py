@@ -171,3 +171,42 @@ def test_trains_selected_by_labels(run):
         run.select_trains(mask.assign_coords(train=ids + 10**6))
     with pytest.raises(ValueError, match="one value and an ID for each train"):
         run.select_trains(mask.astype(float))
+
+
+def marked(name="i8"):
+    """Integers that no float holds; nothing was recorded in the third train."""
+    big = 2**60 + np.array([1, 3, 0, 5])
+    big[2] = 0
+    return xr.DataArray(
+        big, {"train": IDS, f"{name}_recorded": ("train", IDS != 15)}, "train",
+        name=name, attrs={"recorded_by": f"{name}_recorded"},
+    )  # fmt: skip
+
+
+def test_integers_that_were_not_recorded_count_nowhere():
+    i8 = marked()
+    found = ops.statistics(i8, "train", which=("mean", "count", "sum", "min"))
+    assert int(found["count"]) == 3
+    assert int(found["sum"]) == 3 * 2**60 + 9
+    assert float(found["min"]) == 2**60
+    binned = ops.bin_frames(i8.to_dataset(), {})
+    assert binned.i8_count.values.tolist() == [3]
+    assert binned.i8_mean.values[0] == pytest.approx(2**60)
+    frames = array(("train",)).assign_coords(t=i8)
+    by = ops.bin_frames(frames, {"t": xf.Bins(edges=[-1, 5, 2.0**61])})
+    assert by.n_shots.values.tolist() == [0, 3]
+    low = ops.bin_frames(frames, {}, where=i8 < 5)
+    assert low.n_shots.values.tolist() == [0]
+    assert np.isnan(
+        ops.delay(i8.rename("lxt").to_dataset(), nominal="lxt", use_tt=False)[2]
+    )
+
+
+def test_a_selection_leaves_out_what_was_not_recorded(run):
+    ids = np.array(run.train_ids)
+    values = xr.DataArray(
+        np.zeros(len(ids), np.int64),
+        {"train": ids, "v_recorded": ("train", ids != ids[1])}, "train", name="v",
+    )  # fmt: skip
+    chosen = run.select_trains(values < 5)
+    assert chosen.train_ids == np.delete(ids, 1).tolist()

@@ -2,11 +2,13 @@
 
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred import ops
+import xfelred as xf
+from xfelred import ops, synth
 from xfelred.errors import UnitsError, XfelredError
 from xfelred.geometry import (
     Geometry,
@@ -226,3 +228,47 @@ def test_bins_that_no_pixel_is_in_are_warned_of():
         ops.integrate_azimuthally(located, np.linspace(5, 50, 4))
     with pytest.warns(UserWarning, match="all bins will be empty"):
         ops.integrate_azimuthally(located, 3, q_range=(5, 50))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [("Poni1: 50.0", "Poni1=50 m is far"), ("Poni2: 512.3", "Poni2=512.3 m")],
+)
+def test_points_of_a_poni_file_are_in_metres(tmp_path, line, text):
+    values = {"Poni1": "Poni1: 0.05", "Poni2": "Poni2: 0.05"}
+    values[line.split(":")[0]] = line
+    path = tmp_path / "a.poni"
+    path.write_text(
+        'poni_version: 2.1\nDetector: Detector\nDetector_config: {"pixel1": 1e-4,'
+        ' "pixel2": 1e-4}\nDistance: 0.2\n' + "\n".join(values.values())
+        + "\nRot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n"
+    )  # fmt: skip
+    with pytest.raises(UnitsError, match=text):
+        Geometry.from_poni(path)
+
+
+def test_pixels_in_the_plane_of_the_sample_are_refused():
+    with pytest.raises(UnitsError, match="add the distance"):
+        placed(z=0.0)
+    with pytest.raises(UnitsError, match="z of the pixels"):
+        Geometry.lcls(
+            COLUMNS, ROWS, 5e4 * np.ones_like(COLUMNS), centre=(0, 0), distance=0.1
+        )
+
+
+@pytest.mark.parametrize("energy", [10.0, 1.6e-15])
+def test_energies_in_a_sacla_file_are_in_ev(tmp_path, energy):
+    truth = synth.sacla.write_run(
+        tmp_path / "5.h5", shape=(8, 8), n_images=4, n_darks=1
+    )
+    with h5py.File(truth.path, "r+") as file:
+        for name in found_by_name(file, "photon_energy_in_eV"):
+            file[name][...] = energy
+    with pytest.raises(UnitsError, match="photon energy of the run"):
+        Geometry.sacla(xf.open_run(truth.path), distance=0.05)
+
+
+def found_by_name(file, word):
+    names = []
+    file.visit(lambda name: names.append(name) if name.endswith(word) else None)
+    return names

@@ -166,3 +166,22 @@ def test_a_position_that_is_not_there_is_an_error(cut, message):
 def test_positions_are_whole_numbers(cut):
     with pytest.raises(xf.ConfigError, match=r"name\[3\] is one of several"):
         parse_cut(cut)
+
+
+def test_large_whole_numbers_are_compared_to_the_last_digit():
+    big = 2**60 + np.array([1, 2, 3])
+    ds = xr.Dataset({"t": ("train", big)}, {"train": [1, 2, 3]})
+    for cut, want in (
+        (f"t == {2**60 + 1}", [True, False, False]),
+        (f"t < {2**60 + 2}", [True, False, False]),
+        (f"{2**60 + 1} < t <= {2**60 + 3}", [False, True, True]),
+        (("t", 2**60 + 1, 2**60 + 3), [False, True, False]),
+    ):
+        assert ops.select_shots(ds, [cut])[0].values.tolist() == want
+
+
+def test_one_value_of_a_vector_per_train():
+    ds = xr.Dataset({"x": (("train", "pulse"), [[1.0, 5], [9, 0]])}, {"train": [1, 2]})
+    chosen, _ = ops.select_shots(ds, ["x[1] > 3"])
+    assert chosen.dims == ("train",)
+    assert chosen.values.tolist() == [True, False]

@@ -162,3 +162,38 @@ def test_files_are_read_as_integers_for_calibration(raw):
     signal = ops.calibrate(run.frames(), constants, kind="lpd")
     whole = ops.calibrate(run.frames(fill_value=0), constants, kind="lpd")
     assert run.plan(signal).bytes_to_read == run.plan(whole).bytes_to_read
+
+
+def test_bits_of_frames_with_gaps_say_what_to_do(raw):
+    array = xf.open_run(raw).frames()
+    for attempt in (
+        lambda: array & 3, lambda: array >> 12, lambda: 3 & array, lambda: ~array,
+        lambda: array ^ 1, lambda: array << 2, lambda: array | 1,
+    ):  # fmt: skip
+        with pytest.raises(xf.errors.NoBitsError, match=r"frames\(fill_value=0\)"):
+            attempt()
+    words = xf.open_run(raw).frames(fill_value=0)
+    np.testing.assert_array_equal((words >> 12).values, words.values >> 12)
+
+
+def test_a_cast_to_integers_says_that_gaps_are_lost(run):
+    array = frames(run)
+    with pytest.warns(UserWarning, match="NaN, which int32 does not have"):
+        array.astype("i4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        array.astype("f8")
+        array.fillna(0).astype("i4")
+        frames(run, fill_value=0).astype("i4")
+
+
+def test_a_region_of_a_frame_that_was_not_recorded_is_no_zero(raw):
+    run = xf.open_run(raw)
+    found = ops.roi(run.frames(modules=3), [(0, 4), (0, 4)]).compute()
+    gone = ~run.frames(modules=3).available.values[:, 0]
+    assert gone.any()
+    assert np.isnan(found["sum"].values[gone]).all()
+    assert np.isnan(found["mean"].values[gone]).all()
+    assert np.isfinite(found["sum"].values[~gone]).all()
+    both = ops.roi(run.frames(), [(0, 2), (0, 4), (0, 4)])["sum"]
+    assert np.isfinite(both).all()  # one of two modules is there

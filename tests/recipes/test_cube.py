@@ -491,3 +491,40 @@ def test_a_camera_without_z_is_a_plane(tmp_path):
         found.append(xf.make_cube(xf.open_run(path), recipe).jungfrau1M_azav_azav)
     np.testing.assert_array_equal(*found)
     assert np.isfinite(found[1]).any()
+
+
+def test_bins_from_data_are_made_once_for_the_run(lcls):
+    run, _ = lcls
+    frames = run.select_trains(np.s_[100:]).frames("jungfrau1M", bad_pixels=None)
+    recipe = {
+        **HEAD, "bins": {"ipm2/sum": {"quantiles": [0, 50, 100]}},
+        "require_detectors": False, "detectors": {"jungfrau1M": {"bad_pixels": "keep"}},
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match="no value for 100 of 200"):
+        cube = xf.make_cube(run, recipe, frames={"jungfrau1M": frames}).compute()
+    values = run.scalars(["ipm2/sum"])["ipm2/sum"]
+    middle = np.percentile(values, 50)
+    np.testing.assert_allclose(cube["ipm2__sum_edges"][1], middle)
+    here = frames.available.all("module").values
+    low = (values.values[100:] < middle) & here
+    assert cube.jungfrau1M_shots.values.tolist() == [low.sum(), (here & ~low).sum()]
+    assert cube.jungfrau1M_mean.attrs["data_kind"] == frames.attrs["data_kind"]
+
+
+def test_no_shot_in_any_bin_is_said(lcls):
+    run, _ = lcls
+    recipe = {**HEAD, "bins": {"ipm2/sum": {"edges": [-5, -2]}}}
+    with pytest.warns(UserWarning, match="no shot is in a bin of 'ipm2/sum'.*-5 to -2"):
+        xf.make_cube(run, recipe)
+
+
+def test_detectors_with_other_pixels_need_a_cube_each(lcls):
+    run, _ = lcls
+    frames = run.frames("jungfrau1M", bad_pixels=None)
+    given = {"a": frames, "b": frames.isel(slow_scan=slice(4))}
+    recipe = {**HEAD, "require_detectors": False, "detectors": {"a": {}, "b": {}}}
+    with pytest.raises(xf.ConfigError, match="b and a have other pixels along slow"):
+        xf.make_cube(run, recipe, frames=given)
+    given["b"] = frames.assign_coords(module=frames.module + 4)
+    with pytest.raises(xf.ConfigError, match="along module"):
+        xf.make_cube(run, recipe, frames=given)

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from xfelred.kernels import moments
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import BinStatistics, Statistics, map_frames, reduce_frames
-from xfelred.names import AVAILABLE, GROUP, LONG_NAME, OF_DATA, RECORDED, TRAIN, UNITS
-from xfelred.ops.companions import checked_bad_pixels, matching
+from xfelred.names import GROUP, LONG_NAME, OF_DATA, TRAIN, UNITS
+from xfelred.ops.companions import checked_bad_pixels, matching, unrecorded
 from xfelred.ops.grouping import Grouping, grouping
 from xfelred.provenance import record
 
@@ -140,15 +140,9 @@ def masks(
     if bad_pixels is not None:
         companions.append(matching(checked_bad_pixels(bad_pixels, da), da))
         senses.append("bad")
-    for name in (AVAILABLE, RECORDED):
-        good = da.coords.get(name)
-        if (
-            good is not None
-            and set(good.dims) <= set(da.dims)
-            and not good.values.all()
-        ):
-            companions.append(good.reset_coords(drop=True))
-            senses.append("good")
+    for gone in unrecorded(da):
+        companions.append(gone)
+        senses.append("bad")
     return companions, tuple(senses)
 
 
