@@ -361,3 +361,11 @@ def test_process_with_workers_writes_what_threads_write(dssc_run, tmp_path, call
     there = xr.open_zarr(path)
     for name in here:
         np.testing.assert_array_equal(here[name], there[name])
+
+
+def test_shots_that_small_data_call_lit_are_counted(tmp_path, capsys):
+    path = tmp_path / "xppdark_Run0003.h5"
+    write_smalldata(path, n_events=30, key="raw", shape=(2, 8, 12))
+    assert run(["dark", str(path), "-o", str(tmp_path / "c.zarr"), "--no-report"]) == 0
+    n = int((xf.open_run(path).scalars(["lightStatus/xray"])["lightStatus/xray"]).sum())
+    assert f"warning: {n} of 30 shots" in capsys.readouterr().err

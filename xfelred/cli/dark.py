@@ -27,6 +27,7 @@ READ_BACK = {
     ".zarr": partial(xr.open_zarr, consolidated=False),
     ".nc": partial(xr.open_dataset, chunks={}),
 }
+XRAY = "lightStatus/xray"  # of LCLS small data
 MOST_CELLS = 1024  # no detector has as many memory cells
 MOST_BAD = 0.1  # of the pixels; most detectors in use have 0.1 to 3 %
 
@@ -262,6 +263,7 @@ def dark_frames(
             f"--trains {trains.start or 0}:{'' if trains.stop is None else trains.stop}"
             f" selects none of the {len(opened.train_ids)} trains of {run}"
         )
+    warn_if_lit(chosen, run)
     more = {"parallel_gain": True} if options["parallel_gain"] else {}
     try:
         frames: xr.DataArray = chosen.frames(
@@ -286,6 +288,20 @@ def dark_frames(
             err=True,
         )
     return frames
+
+
+def warn_if_lit(chosen: Any, run: str) -> None:
+    """Say of how many shots the run itself tells that X-rays came."""
+    try:
+        lit = chosen.scalars([XRAY])[XRAY] == 1
+    except (XfelredError, KeyError, ValueError, TypeError):
+        return
+    if bool(lit.any()):
+        click.echo(
+            f"warning: {int(lit.sum())} of {lit.size} shots of {run} have {XRAY} = 1,"
+            " so they are not dark; choose others with --trains",
+            err=True,
+        )
 
 
 def kept_dim(frames: xr.DataArray, by: str | None) -> str | None:
