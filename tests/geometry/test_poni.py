@@ -143,3 +143,15 @@ def test_golden_poni_is_flat(shared):
     assert geometry.y[0, 0, 0] == pytest.approx(0.5 * 8e-4 - 0.04984)
     with pytest.raises(GeometryMismatchError, match="128x128"):
         geometry.with_shape((1, 64, 64))
+
+
+@pytest.mark.parametrize("shape", [(500, 400), (981, 1043), (1043, 980)])
+def test_a_named_detector_has_whole_modules(tmp_path, shape):
+    path = tmp_path / "a.poni"
+    path.write_text(
+        "poni_version: 2\nDetector: Pilatus1M\nDetector_config: {}\nDistance: 0.2\n"
+        "Poni1: 0.08\nPoni2: 0.08\nRot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n"
+    )
+    with pytest.raises(GeometryMismatchError, match="195x487 pixels"):
+        Geometry.from_poni(path, shape=shape).centres  # noqa: B018
+    assert Geometry.from_poni(path, shape=(1043, 981)).bad_pixels.sum() > 0

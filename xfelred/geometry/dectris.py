@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import GeometryMismatchError
+
 Sizes = tuple[int, int]
+HALF_MODULES = (512,)  # of the Eiger2 250k
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,17 @@ class Family:
     module: Sizes
     gap: Sizes
     seam: Sizes = (0, 0)
+
+    def check(self, shape: Sizes) -> None:
+        """Raise GeometryMismatchError if no number of modules has so many pixels."""
+        for n, module, gap in zip(shape, self.module, self.gap, strict=True):
+            if (n + gap) % (module + gap) and n not in HALF_MODULES:
+                raise GeometryMismatchError(
+                    f"a detector of modules of {self.module[0]}x{self.module[1]} pixels"
+                    f" with gaps of {self.gap[0]} and {self.gap[1]} has no"
+                    f" {shape[0]}x{shape[1]} pixels. Data that are binned, cut or"
+                    " turned have other positions: select pixels after locate"
+                )
 
     def gaps(self, shape: Sizes) -> NDArray[np.bool_]:
         """Return the pixels that see nothing, bool (slow, fast)."""

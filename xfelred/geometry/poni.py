@@ -100,6 +100,8 @@ class Poni:
 
     def panel(self, shape: tuple[int, int], module: int = 0) -> Panel:
         """Return the detector as one panel of `shape` pixels."""
+        if self.family is not None:
+            self.family.check(shape)
         slow_flipped, fast_flipped = FLIPPED[self.orientation]
         sign_slow, sign_fast = 1 - 2 * slow_flipped, 1 - 2 * fast_flipped
         slow, fast = self.pixel
