@@ -60,9 +60,10 @@ def difference_correlation(
     reduce : "mean" or None
         All pairs together: sums of products divided by sums of counts; or each pair.
     errors : "jackknife", optional
-        For "variance": also the errors of the variances, from leaving out one pair, or
-        one of 64 groups of pairs (one of 40 blocks of shots, if pairs share shots).
-        Otherwise it gives the same `sem`, to the fluctuations of so few groups.
+        From leaving out one pair, or one of 64 groups of pairs (one of 40 blocks of
+        shots, if pairs share shots). Of "variance", whose variances have errors, too,
+        this is always so. Otherwise it gives the same `sem`, to the fluctuations of so
+        few groups.
     with_ring : int, optional
         Position of the ring that leads, see `correlate_angular`.
 
@@ -72,8 +73,8 @@ def difference_correlation(
         Lazy. On (radius, lag): `correlation` and `sem`, float64, and `n_pairs`, how
         many pairs of good azimuths lie at the lag, int64. `sem` is the standard error
         of `correlation`, for any list of pairs: see Notes. For "variance" each pair
-        counts in units of the mean variances of all, which are taken as exact; the
-        jackknife takes their errors in. NaN where there are too few pairs to tell. With
+        counts in units of the mean variances of all, and `sem` knows that these have
+        errors. NaN where there are too few pairs to tell. With
         ``reduce=None`` on (pair, radius, lag), without `sem`. Attributes `n_used` and
         `n_dropped` count pairs of shots.
 
@@ -155,6 +156,9 @@ def all_pairs(
     errors: str | None,
 ) -> dict[str, xr.DataArray]:
     """Return the mean over pairs, counts and errors."""
+    if normalization == "variance":
+        # Variances that count as exact would make the error 1.2 to 1.4 times too large.
+        errors = "jackknife"
     positions = found.positions
     kinds = {"correlation": np.float64, "n_pairs": np.int64, "sem": np.float64}
     dims: dict[str, Any] = {
