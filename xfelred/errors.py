@@ -69,7 +69,7 @@ class ShotNameError(XfelredError, ValueError, TypeError):
     """What should be the ID of a train, a tag or a shot is none."""
 
 
-class NoAxisError(XfelredError, AxisError):
+class NoAxisError(AxisError, XfelredError):  # first what has an __init__ of its own
     """An array does not have an axis."""
 
 

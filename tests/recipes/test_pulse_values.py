@@ -66,6 +66,7 @@ BY_ID = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*1 of 4 values are of pulses that the detector")
 @pytest.mark.parametrize("how", BY_ID)
 def test_values_go_to_the_frames_of_their_pulses(how, run):
     recipe = {

@@ -126,6 +126,7 @@ def test_equals_plain_numpy(run, tmp_path):
             assert np.isnan(got.jungfrau1M_sem).all()
 
 
+@pytest.mark.filterwarnings("ignore:frames of .*no value for")
 @pytest.mark.parametrize("skipna", [True, False])
 @pytest.mark.parametrize("kind", [np.float32, np.uint16])
 def test_missing_pixels_and_integers(run, tmp_path, skipna, kind):
@@ -153,6 +154,7 @@ def test_first_shots_of_every_bin_across_blocks(run, tmp_path):
     assert cube.jungfrau1M_shots.max() == 4
 
 
+@pytest.mark.filterwarnings("ignore:frames of .*no value for")
 def test_several_axes_two_detectors_and_images(run, tmp_path):
     bins = {"delay": {"edges": [-3, 0, 2, 5]}, "ipm2/sum": {"n": 2, "range": [0, 9000]}}
     other = run.frames("jungfrau1M", "calib")[:60, 0, 0].drop_vars("module")
@@ -202,6 +204,7 @@ def test_one_shot(run, tmp_path):
     close(opened(result.paths[0]), xf.make_cube(one, r).compute())
 
 
+@pytest.mark.filterwarnings("ignore:frames of .*no value for")
 def test_blocks_without_taken_shots_read_nothing(run, tmp_path, monkeypatch):
     seen = []
     original = cube_blocks.statistics_of
