@@ -10,8 +10,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from numpy.exceptions import AxisError
-
 
 class XfelredError(Exception):
     """Base of all errors that xfelred raises on purpose."""
@@ -69,8 +67,8 @@ class ShotNameError(XfelredError, ValueError, TypeError):
     """What should be the ID of a train, a tag or a shot is none."""
 
 
-class NoAxisError(AxisError, XfelredError):  # first what has an __init__ of its own
-    """An array does not have an axis."""
+class NoAxisError(XfelredError, ValueError, IndexError):
+    """An array does not have an axis; of the kinds of numpy's AxisError."""
 
 
 class RunNameError(XfelredError, TypeError):
