@@ -17,8 +17,8 @@ import xarray as xr
 from common import machine
 
 from xfelred import ops
+from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import ReadPlan, Source, one_each, planned
-from xfelred.readers.hdf5 import read_rows
 
 PULSES, MODULES, FILES = 352, 16, 400
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")

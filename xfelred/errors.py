@@ -7,18 +7,67 @@ describes its kind, so that ``except ValueError`` and ``except KeyError`` keep w
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+MAX_TEXT = 1500  # characters of a message
+# What a terminal acts upon, or a reader of text cannot see: C0 (but tabs and ends of
+# lines), DEL, C1, and the marks that turn the direction of writing.
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+def printable(text: object) -> str:
+    r"""Return text in which control characters are shown, such as ``\x1b``.
+
+    Names in files are whatever somebody wrote there; a terminal acts upon some.
+
+    Examples
+    --------
+    >>> print(printable("\x1b[2Jepix"))
+    \x1b[2Jepix
+    """
+    return CONTROL.sub(lambda m: ascii(m[0])[1:-1], str(text))
+
+
+def shortened(text: str, limit: int = MAX_TEXT) -> str:
+    """Return text of at most `limit` characters: its middle is left out."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2 - 30
+    left_out = len(text) - 2 * half
+    return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
 
 
 class XfelredError(Exception):
     """Base of all errors that xfelred raises on purpose."""
 
+    def __str__(self) -> str:
+        # KeyError shows the repr of its message; users want the text.
+        text = str(self.args[0]) if len(self.args) == 1 else super().__str__()
+        return shortened(printable(text))
+
 
 class _KeyedError(XfelredError, KeyError):
-    # KeyError shows the repr of its message; users want the text.
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+    """A name is not known."""
+
+
+class ArgumentError(XfelredError, ValueError):
+    """An argument has a value that it cannot have."""
+
+
+class ArgumentTypeError(XfelredError, TypeError):
+    """An argument is not of the kind that is wanted."""
+
+
+class MissingFileError(XfelredError, FileNotFoundError):
+    """There is no file or directory of this name."""
+
+
+class TooLargeError(XfelredError, MemoryError):
+    """A result, or what a file wants to hold, does not fit in memory."""
 
 
 class SourceNotFound(_KeyedError):  # noqa: N818 - the name that users were promised

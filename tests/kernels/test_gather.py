@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.raw import RawFile
 from xfelred.kernels.gather import read_ranges
-from xfelred.readers.hdf5_raw import RawFile
 
 SIZE = 10
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from xfelred import open_run, ops
+from xfelred.hdf5.rows import read_rows
 from xfelred.readers.euxfel import module_plans
-from xfelred.readers.hdf5 import read_rows
 
 FRAME = 512 * 128  # pixels of one module
 

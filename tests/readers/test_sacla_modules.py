@@ -9,7 +9,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import ops
-from xfelred.readers.hdf5_files import Handle
+from xfelred.hdf5.handles import Handle
 from xfelred.synth import faults
 from xfelred.synth.sacla import write_run
 

@@ -9,9 +9,9 @@ import pytest
 
 from xfelred import ops
 from xfelred.errors import InconsistentDataError, SelectionEmptyError
+from xfelred.hdf5.rows import read_rows
 from xfelred.lazy.array import PlannedArray
 from xfelred.readers import shot_frames as module
-from xfelred.readers.hdf5 import read_rows
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
 

@@ -13,9 +13,9 @@ from xfelred.errors import (
     UnknownFormatError,
     did_you_mean,
 )
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.reader import READER as EUXFEL
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.lcls.reader import READER as LCLS
 from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.paths import candidates

@@ -18,6 +18,7 @@ from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, SelectionEmptyError
+from xfelred.hdf5.rows import read_rows
 from xfelred.kernels.masking import masked
 from xfelred.lazy import (
     Const,
@@ -55,7 +56,6 @@ from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.data_kind import DataKind
 from xfelred.readers.entry import cut, entry_window
-from xfelred.readers.hdf5 import read_rows
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, matches
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.frame_axes import memory_cells
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.module_plans import has_key, key_table, stored_in
 from xfelred.readers.euxfel.module_table import ModuleTable
-from xfelred.readers.hdf5 import open_dataset
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector

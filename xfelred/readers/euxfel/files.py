@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
-from xfelred.readers.hdf5 import open_dataset
 
 log = logging.getLogger(__name__)
 

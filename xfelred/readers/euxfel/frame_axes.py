@@ -10,6 +10,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
+from xfelred.hdf5.rows import read_cells
 from xfelred.lazy import Map, Node, Patterns, Source, load, one_each
 from xfelred.lazy.indexing import Selector, as_slice, length
 from xfelred.names import (
@@ -27,7 +28,6 @@ from xfelred.names import (
 from xfelred.readers.entry import roi_tuple
 from xfelred.readers.euxfel.labels import N_GAINS, Labels, usual
 from xfelred.readers.euxfel.module_plans import Layout, key_table
-from xfelred.readers.hdf5 import read_cells
 from xfelred.readers.selection import ById, ByIndex, matches
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from xfelred import __version__
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.labels import module_labels, recorded_trains
 from xfelred.readers.euxfel.plans import counted_patterns
 from xfelred.readers.euxfel.run_file import write_metadata
-from xfelred.readers.hdf5 import open_dataset
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detectors import XtdfDetector

@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from xfelred.errors import InconsistentDataError, listing
+from xfelred.hdf5.rows import find_dataset
 from xfelred.readers.euxfel.files import FileIndex
-from xfelred.readers.hdf5 import find_dataset
 
 NUMBERS = "biufc"
 Shape = tuple[int, ...]

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
+from xfelred.hdf5.rows import read_entries
 from xfelred.lazy import Source, block_chunks, load, planned
 from xfelred.names import UNITS
 from xfelred.readers.euxfel.extra_data.key_names import KeyNames
@@ -20,7 +21,6 @@ from xfelred.readers.euxfel.key_axes import entry_axes
 from xfelred.readers.euxfel.key_facts import KeyFacts
 from xfelred.readers.euxfel.plans import key_plan
 from xfelred.readers.euxfel.single_value import single_value
-from xfelred.readers.hdf5 import read_entries
 from xfelred.readers.selection import (
     TrainIDs,
     select_train_ids,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.files import FileIndex, text
 from xfelred.readers.euxfel.headers import (
     Header,
@@ -20,7 +21,6 @@ from xfelred.readers.euxfel.headers import (
     say_absent,
 )
 from xfelred.readers.euxfel.locate import Location, files_with, locate
-from xfelred.readers.hdf5 import open_dataset
 from xfelred.readers.selection import TrainIDs
 
 

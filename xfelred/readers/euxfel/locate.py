@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex, IndexArrays
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import TrainIDs
 
 MANY_ROWS = 2**22  # of the selected trains in one file

@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, ConfigError
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex, text
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import TrainIDs
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import PropertyNameError, listing
+from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import Patterns, ReadPlan
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.euxfel.headers import (
@@ -19,7 +20,6 @@ from xfelred.readers.euxfel.headers import (
     header,
     say_absent,
 )
-from xfelred.readers.hdf5 import read_rows
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector

@@ -8,9 +8,9 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import Patterns, ReadPlan
 from xfelred.readers.entry import entry_window
-from xfelred.readers.hdf5 import read_rows
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.key_data import KeyData

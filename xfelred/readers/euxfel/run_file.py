@@ -5,13 +5,13 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.metadata import (
     first_described,
     recorded_times,
     run_metadata,
 )
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import TrainIDs
 
 

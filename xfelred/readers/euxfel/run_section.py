@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 
 from xfelred.errors import MultiRunError, NoDataError, PropertyNameError, listing
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex, text
-from xfelred.readers.hdf5 import open_group
 
 Files = tuple[FileIndex, ...]
 

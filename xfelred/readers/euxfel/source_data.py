@@ -22,6 +22,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.extra_data.source_names import SourceNames
 from xfelred.readers.euxfel.files import FileIndex, same_files_or_run
 from xfelred.readers.euxfel.key_data import KeyData
@@ -32,7 +33,6 @@ from xfelred.readers.euxfel.locate import (
     locate,
 )
 from xfelred.readers.euxfel.run_section import check_single, run_value, run_values
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.selection import (
     TrainIDs,
     select_train_ids,

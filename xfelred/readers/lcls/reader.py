@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from xfelred.errors import BrokenFileError, UnknownFormatError
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.lcls_calibsuite.reader import READER as CALIBRATION_SUITE
 from xfelred.readers.lcls_psana.reader import READER as PSANA
 from xfelred.readers.lcls_smalldata.reader import READER as SMALL_DATA

@@ -11,6 +11,7 @@ from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError
+from xfelred.hdf5.rows import open_dataset, read_cells, read_rows
 from xfelred.lazy import (
     Patterns,
     ReadPlan,
@@ -37,7 +38,6 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.entry import entry_window
-from xfelred.readers.hdf5 import open_dataset, read_cells, read_rows
 from xfelred.readers.lcls_calibsuite.events import events_of
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS, value_attrs
 from xfelred.readers.request import FramesRequest

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
 from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.hdf5.rows import open_dataset
 from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
 from xfelred.provenance import record
-from xfelred.readers.hdf5 import open_dataset
 from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces
 from xfelred.readers.lcls_calibsuite.events import events_of
 

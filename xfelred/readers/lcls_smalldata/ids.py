@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, UnknownFormatError
-from xfelred.readers.hdf5 import OPEN_FILES, open_group
+from xfelred.hdf5.rows import OPEN_FILES, open_group
 from xfelred.readers.lcls_times import LCLS2_EPOCH
 
 Ids = NDArray[np.uint64]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.hdf5.rows import open_dataset
 from xfelred.lazy import Rows
-from xfelred.readers.hdf5 import open_dataset
 from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events, Ids, wrapped_code
 from xfelred.readers.lcls_smalldata.rows import read_sorted

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.rows import OPEN_FILES, read_rows
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
-from xfelred.readers.hdf5 import OPEN_FILES, read_rows
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events
 
 GAP = 512  # rows that are read for nothing rather than started anew behind them

@@ -14,11 +14,11 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
+from xfelred.hdf5.direct import expanded
+from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import Rows
 from xfelred.names import ENTRY, LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
-from xfelred.readers.hdf5 import read_rows
-from xfelred.readers.hdf5_direct import expanded
 from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import flat, read_column
 

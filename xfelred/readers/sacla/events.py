@@ -19,7 +19,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.readers.hdf5 import open_group
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.sacla.files import EVENTS, Tags, as_text
 
 TAG_LIST = "tag_number_list"

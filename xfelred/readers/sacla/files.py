@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError
-from xfelred.readers.hdf5 import open_group
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.locked import is_locked, locked
 
 Tags = NDArray[np.int64]

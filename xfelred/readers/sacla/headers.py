@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import h5py
 from h5py import h5g
 
-from xfelred.readers.hdf5_files import Handle
+from xfelred.hdf5.handles import Handle
 
 PREFIX = struct.Struct("<BxHIII")  # version, messages, references, bytes; then messages
 MESSAGE = struct.Struct("<HHB3x")  # type, bytes, flags

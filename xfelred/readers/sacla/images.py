@@ -16,15 +16,15 @@ from h5py import h5d, h5t
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.direct import expanded
+from xfelred.hdf5.filters import make_readable
+from xfelred.hdf5.handles import Handle, Target, unopened
+from xfelred.hdf5.layout import Layout, layout_of
+from xfelred.hdf5.raw import byte_span
+from xfelred.hdf5.rows import OPEN_FILES, open_group, read_target
+from xfelred.hdf5.virtual import check_watched, watched_files
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
-from xfelred.readers.hdf5 import OPEN_FILES, open_group, read_target
-from xfelred.readers.hdf5_direct import expanded
-from xfelred.readers.hdf5_files import Handle, Target, unopened
-from xfelred.readers.hdf5_filters import make_readable
-from xfelred.readers.hdf5_layout import Layout, layout_of
-from xfelred.readers.hdf5_raw import byte_span
-from xfelred.readers.hdf5_virtual import check_watched, watched_files
 from xfelred.readers.sacla.files import names_of, tags_of
 
 Shape = tuple[int, ...]

@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, PropertyNameError, did_you_mean, listing
+from xfelred.hdf5.rows import open_group
 from xfelred.names import LONG_NAME, MODULE, TRAIN, UNITS
-from xfelred.readers.hdf5 import open_group
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS, IMAGE, TagGroup, Tags
 from xfelred.readers.sacla.places import units_of

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from xfelred.errors import MultiRunError, UnknownFormatError, listing
-from xfelred.readers.hdf5 import open_group
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.sacla.detectors import find_detectors
 from xfelred.readers.sacla.events import read_events
 from xfelred.readers.sacla.files import (

@@ -15,8 +15,8 @@ from h5py import h5d, h5g, h5o, h5s, h5t
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
-from xfelred.readers.hdf5 import OPEN_FILES, open_group
-from xfelred.readers.hdf5_files import Handle, unopened
+from xfelred.hdf5.handles import Handle, unopened
+from xfelred.hdf5.rows import OPEN_FILES, open_group
 from xfelred.readers.sacla.files import IMAGE, STATUS, TagGroup
 from xfelred.readers.sacla.headers import Known, address_of, learn, values_at
 from xfelred.readers.sacla.images import PLAIN, Plain, plain_start

@@ -12,9 +12,9 @@ import numpy as np
 
 from xfelred import __version__
 from xfelred.errors import OutputExistsError
+from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.run_file import write_metadata
-from xfelred.readers.hdf5 import open_dataset
 
 
 def virtual_dataset(

@@ -24,8 +24,8 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, require_extra
+from xfelred.hdf5.scratch import scratch
 from xfelred.kernels.unshuffle import fletcher32, packed_blocks, unshuffle
-from xfelred.readers.hdf5_scratch import scratch
 
 try:
     import deflate

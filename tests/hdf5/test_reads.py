@@ -6,9 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
+from xfelred.hdf5 import direct as hdf5_direct
+from xfelred.hdf5 import raw as hdf5_raw
+from xfelred.hdf5 import rows as hdf5
+from xfelred.hdf5 import scratch as hdf5_scratch
+from xfelred.hdf5.window import GAP
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5, hdf5_direct, hdf5_raw, hdf5_scratch
-from xfelred.readers.hdf5_window import GAP
 
 SHAPE = (24, 64, 96)
 VALUES = np.arange(np.prod(SHAPE), dtype="f4").reshape(SHAPE)

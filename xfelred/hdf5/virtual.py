@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import h5py
 
 from xfelred.errors import BrokenFileError
-from xfelred.readers.hdf5_raw import Identity, cut_off, identity_of
+from xfelred.hdf5.raw import Identity, cut_off, identity_of
 
 MAX_DEPTH = 8  # virtual datasets of virtual datasets
 

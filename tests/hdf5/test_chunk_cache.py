@@ -7,9 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
+from xfelred.hdf5 import chunk_cache as hdf5_cache
+from xfelred.hdf5 import chunk_index as hdf5_index
+from xfelred.hdf5 import rows as hdf5
+from xfelred.hdf5.handles import OpenFiles
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5, hdf5_cache, hdf5_index
-from xfelred.readers.hdf5_files import OpenFiles
 
 N = 1200
 VALUES = np.arange(N * 4, dtype="f4").reshape(N, 4)

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import raw as hdf5_raw
+from xfelred.hdf5 import rows as hdf5
+from xfelred.hdf5.handles import OpenFiles, default_limit
 from xfelred.lazy import ReadPlan, Rows, one_each
 from xfelred.lazy import load as load_plan
-from xfelred.readers import hdf5, hdf5_raw
-from xfelred.readers.hdf5_files import OpenFiles, default_limit
 
 SHAPE = (40, 6, 8)
 WINDOW = (slice(0, 6, 1), slice(0, 8, 1))
@@ -110,7 +111,7 @@ LIMITED = """
 import resource, sys, threading
 import numpy as np
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5, hdf5_raw
+from xfelred.hdf5 import rows as hdf5, raw as hdf5_raw
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
 hdf5.OPEN_FILES.limit = 1000

@@ -13,9 +13,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from xfelred.readers.hdf5_filters import Stage, filters_of, pipeline_of
-from xfelred.readers.hdf5_index import ChunkIndex
-from xfelred.readers.hdf5_raw import Identity
+from xfelred.hdf5.chunk_index import ChunkIndex
+from xfelred.hdf5.filters import Stage, filters_of, pipeline_of
+from xfelred.hdf5.raw import Identity
 
 SPARSE = 10_000_000  # a grid of more chunks is not kept as a table
 Found = tuple["Layout | None", str]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
-from xfelred.readers.hdf5_cache import load_arrays, save_arrays
-from xfelred.readers.hdf5_raw import Identity
+from xfelred.hdf5.chunk_cache import load_arrays, save_arrays
+from xfelred.hdf5.raw import Identity
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import filters as hdf5_filters
+from xfelred.hdf5 import rows as hdf5
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5, hdf5_filters
 
 SHAPE = (8, 32, 32)
 WINDOW = (slice(0, 32, 1), slice(0, 32, 1))
@@ -166,7 +167,7 @@ def test_one_wrong_bit_does_not_agree_with_the_checksum(path, values):
 
 FUZZ = """
 import sys, h5py, numpy as np
-from xfelred.readers import hdf5_filters
+from xfelred.hdf5 import filters as hdf5_filters
 n, *paths = sys.argv[1:]
 
 def damaged(data, i, rng):

@@ -15,10 +15,10 @@ from typing import Any
 import h5py
 
 from xfelred.errors import BrokenFileError
-from xfelred.readers.hdf5_filters import make_readable
-from xfelred.readers.hdf5_layout import Layout, layout_of
-from xfelred.readers.hdf5_raw import Identity, RawFile, cut_off, identity_of
-from xfelred.readers.hdf5_virtual import Watched, check_watched, watched_files
+from xfelred.hdf5.filters import make_readable
+from xfelred.hdf5.layout import Layout, layout_of
+from xfelred.hdf5.raw import Identity, RawFile, cut_off, identity_of
+from xfelred.hdf5.virtual import Watched, check_watched, watched_files
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xfelred.hdf5 import rows as hdf5
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5
 
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 TYPES += [">f4", ">u2", ">i8"]

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from xfelred.errors import BrokenFileError, MissingExtraError
+from xfelred.hdf5 import filters as hdf5_filters
+from xfelred.hdf5 import rows as hdf5
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5, hdf5_filters
 
 VALUES = np.arange(20 * 6, dtype="f4").reshape(20, 6)
 WHOLE = (slice(0, 6, 1),)
@@ -338,7 +339,7 @@ importlib.util.find_spec = lambda n, *a: None if n == "hdf5plugin" else real(n, 
 import numpy as np
 from xfelred.errors import XfelredError
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5
+from xfelred.hdf5 import rows as hdf5
 for name in sys.argv[2:]:
     out = np.zeros((20, 6), "f4")
     rows = Rows(np.array([0]), np.array([20]), np.array([0]))

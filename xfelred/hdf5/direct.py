@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
-from xfelred.lazy import Rows
-from xfelred.readers.hdf5_filters import decode
-from xfelred.readers.hdf5_index import Table
-from xfelred.readers.hdf5_layout import Layout
-from xfelred.readers.hdf5_raw import RawFile, byte_span
-from xfelred.readers.hdf5_scratch import scratch
-from xfelred.readers.hdf5_window import (
+from xfelred.hdf5.chunk_index import Table
+from xfelred.hdf5.filters import decode
+from xfelred.hdf5.layout import Layout
+from xfelred.hdf5.raw import RawFile, byte_span
+from xfelred.hdf5.scratch import scratch
+from xfelred.hdf5.window import (
     GAP,
     Column,
     Pieces,
@@ -26,6 +25,7 @@ from xfelred.readers.hdf5_window import (
     Window,
     window_of,
 )
+from xfelred.lazy import Rows
 
 COPY_BLOCK = 8 << 20  # bytes that are read at once where they are copied on
 PACKED_BLOCK = 2 << 20  # the same for chunks: these should stay in the cache of a core

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import rows as hdf5
 from xfelred.lazy import Rows
-from xfelred.readers import hdf5
 
 SHAPE = (40, 6, 8)
 

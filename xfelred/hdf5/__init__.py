@@ -1,0 +1,1 @@
+"""Everything that is read from HDF5 files, behind one guard."""

@@ -1,0 +1,255 @@
+"""Rows of HDF5 datasets, through one cache of open files per process."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import BrokenFileError
+from xfelred.hdf5.direct import expanded, read_direct
+from xfelred.hdf5.filters import make_readable
+from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
+from xfelred.hdf5.library import read_library
+from xfelred.hdf5.virtual import check_watched
+from xfelred.lazy import Rows
+from xfelred.lazy.indexing import Selector
+
+PICK_BLOCK = 8 << 20  # bytes of rows of which single positions are taken at once
+
+OPEN_FILES = OpenFiles(default_limit())
+
+
+def open_dataset(path: str, name: str) -> h5py.Dataset:
+    """Return an open dataset from the cache of this process."""
+    return OPEN_FILES.dataset(path, name)
+
+
+def find_dataset(path: str, name: str) -> h5py.Dataset | None:
+    """Return an open dataset of a file, None if the file has no such dataset."""
+    found = OPEN_FILES.get(path, name)
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def open_group(path: str, name: str) -> h5py.Group | None:
+    """Return an open group of a file, None if the file has no such group."""
+    found = OPEN_FILES.get(path, name)
+    return found if isinstance(found, h5py.Group) else None
+
+
+def read_rows(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read runs of rows of a dataset into ``out``; see `xfelred.lazy.RowReader`.
+
+    A second axis of length 1 that `entry` does not mention is dropped (raw data of
+    multi-module detectors). Values are cast as C does.
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be read or has fewer rows than its index says.
+    MissingExtraError
+        If the dataset is compressed with a filter that is not installed.
+    """
+    if not len(rows.start):
+        return
+    for _ in range(2):
+        handle, target = OPEN_FILES.target(path, dataset)
+        check_rows(target, path, dataset, rows, entry)
+        try:
+            with np.errstate(invalid="ignore"):
+                read_target(handle, target, rows, entry, out)
+            if still_valid(handle, target):
+                return
+        except BrokenFileError:
+            raise
+        except (OSError, ValueError, TypeError) as error:
+            raise BrokenFileError(
+                f"cannot read {dataset} in {path}: {error}"
+            ) from error
+    # It grows while we read, twice: fine as long as it is a whole file.
+    open_dataset(path, dataset)
+
+
+def check_rows(
+    target: Target, path: str, name: str, rows: Rows, entry: tuple[Selector, ...]
+) -> None:
+    """Raise BrokenFileError if a dataset lacks rows or axes."""
+    shape = target.shape
+    if len(rows.start) == 1:
+        first, last = int(rows.start[0]), int(rows.start[0] + rows.count[0])
+    else:
+        first, last = int(rows.start.min()), int((rows.start + rows.count).max())
+    if not shape or last > shape[0] or first < 0:
+        raise BrokenFileError(
+            f"{path} is inconsistent: its index points to row {last - 1} of {name},"
+            f" which has {shape[0] if shape else 0} rows"
+        )
+    extra = len(shape) - 1 - len(entry)
+    if extra not in (0, 1) or (extra and shape[1] != 1):
+        raise BrokenFileError(
+            f"{name} in {path} has shape {shape}, expected {len(entry)} axes"
+            " after the first as in the other files of this run"
+        )
+    for selector, n in zip(entry, shape[1 + extra :], strict=True):
+        if end_of(selector) > n:
+            raise BrokenFileError(
+                f"{name} in {path} has shape {shape}, too small for what is read from"
+                f" each row: element {end_of(selector) - 1} of an axis of {n}"
+            )
+
+
+def end_of(selector: Selector) -> int:
+    """Return one past the last element that a selector takes from an axis."""
+    if isinstance(selector, slice):
+        taken = range(selector.start or 0, selector.stop or 0, selector.step or 1)
+        return (max(taken[0], taken[-1]) + 1) if taken else 0
+    return int(np.max(selector, initial=-1)) + 1
+
+
+def still_valid(handle: Handle, target: Target) -> bool:
+    """Tell whether what was read is what the file holds; else read it again.
+
+    Raises
+    ------
+    BrokenFileError
+        If it was cut off meanwhile: HDF5 gives zeros then.
+    """
+    if handle.live:
+        return True
+    return handle.unchanged() and check_watched(target.watched)
+
+
+def read_target(
+    handle: Handle,
+    target: Target,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read rows directly, or through h5py."""
+    if not out.size:
+        return
+    shape = target.shape[1:]
+    if len(entry) < len(shape):
+        entry, out = (slice(0, 1, 1), *entry), out[:, np.newaxis]
+    window = tuple(
+        slice(*e.indices(n))
+        if isinstance(e, slice)
+        else slice(int(e[0]), int(e[-1]) + 1, 1)
+        for e, n in zip(entry, shape, strict=True)
+    )
+    if all(isinstance(e, slice) for e in entry):
+        read_window(handle, target, rows, window, out)
+    else:
+        read_picked(handle, target, rows, entry, window, out)
+
+
+def read_window(
+    handle: Handle,
+    target: Target,
+    rows: Rows,
+    window: tuple[slice, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read a window of rows directly, or through h5py."""
+    layout = target.layout
+    if layout is None or not read_direct(layout, handle.raw, rows, window, out):
+        read_library(target.dataset, rows, window, out)
+
+
+def read_picked(
+    handle: Handle,
+    target: Target,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    window: tuple[slice, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read single positions within rows: the window around them, a few rows at once."""
+    shape = tuple(len(range(w.start, w.stop, w.step)) for w in window)
+    inside = [
+        slice(None) if isinstance(e, slice) else e - e[0]  # within the window
+        for e in entry
+    ]
+    dtype = target.dataset.dtype
+    n_rows = max(1, PICK_BLOCK // max(1, int(np.prod(shape)) * dtype.itemsize))
+    row, place = expanded(rows.start, rows.count), expanded(rows.place, rows.count)
+    for i in range(0, len(row), n_rows):
+        some = row[i : i + n_rows]
+        block = np.empty((len(some), *shape), dtype)
+        ones = np.ones(len(some), np.int64)
+        read_window(
+            handle, target, Rows(some, ones, np.arange(len(some))), window, block
+        )
+        for axis, e in enumerate(inside):
+            block = block[(slice(None),) * (axis + 1) + (e,)]
+        out[place[i : i + n_rows]] = block
+
+
+def read_cells(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read as `read_rows` does where every cell of a row counts as a row of its own.
+
+    Cell c of row r of a dataset (row, cell, ...) with C cells has the number r * C + c.
+    """
+    n_cells = OPEN_FILES.target(path, dataset)[1].shape[1]
+    place = expanded(rows.place, rows.count)
+    row, cell = np.divmod(expanded(rows.start, rows.count), n_cells)
+    new = np.ones(len(row), bool)
+    # Increasing cells of one row, side by side in `out`, are read at once.
+    new[1:] = (np.diff(row) != 0) | (np.diff(cell) <= 0) | (np.diff(place) != 1)
+    edges = [*np.flatnonzero(new).tolist(), len(row)]
+    for begin, end in pairwise(edges):
+        one = Rows(row[begin : begin + 1], np.ones(1, np.int64), np.zeros(1, np.int64))
+        at = int(place[begin])
+        part = out[at : at + end - begin][np.newaxis]
+        read_rows(path, dataset, one, (as_selector(cell[begin:end]), *entry), part)
+
+
+def as_selector(cells: NDArray[np.int64]) -> Selector:
+    """Return increasing cells as a slice where they are evenly spaced."""
+    step = int(cells[1] - cells[0]) if len(cells) > 1 else 1
+    if (np.diff(cells) == step).all():
+        return slice(int(cells[0]), int(cells[-1]) + 1, step)
+    return cells
+
+
+def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:
+    """Return a few rows of a dataset of any type; text as an object array of str.
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be read or has fewer rows.
+    MissingExtraError
+        If the dataset is compressed with a filter that is not installed.
+    """
+    _, target = OPEN_FILES.target(path, dataset)
+    source = target.dataset
+    if first + n > source.shape[0]:
+        raise BrokenFileError(
+            f"{path} is inconsistent: its index points to row {first + n - 1} of"
+            f" {dataset}, which has {source.shape[0]} rows"
+        )
+    make_readable(source)
+    try:
+        text = h5py.check_string_dtype(source.dtype) is not None
+        found = (source.asstr() if text else source)[first : first + n]
+    except (OSError, ValueError) as error:
+        raise BrokenFileError(f"cannot read {dataset} in {path}: {error}") from error
+    open_dataset(path, dataset)  # it may have been cut off meanwhile
+    return found
