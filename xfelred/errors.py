@@ -7,11 +7,18 @@ describes its kind, so that ``except ValueError`` and ``except KeyError`` keep w
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 MAX_TEXT = 1500  # characters of a message
+MAX_SHOWN = 80  # characters of one value in a message
+MAX_ENTRIES = 6  # of a list in a message
+MAX_BITS = 256  # of an integer in a message; Python refuses to print the very long
+MAX_NEIGHBOURS = 10_000  # names of a directory that are looked at for a near one
 # What a terminal acts upon, or a reader of text cannot see: C0 (but tabs and ends of
 # lines), DEL, C1, and the marks that turn the direction of writing.
 CONTROL = re.compile(
@@ -64,6 +71,22 @@ class ArgumentTypeError(XfelredError, TypeError):
 
 class MissingFileError(XfelredError, FileNotFoundError):
     """There is no file or directory of this name."""
+
+
+class UnreadableFileError(XfelredError, PermissionError):
+    """A file or a directory may not be read by this user."""
+
+
+class NotAFileError(XfelredError, IsADirectoryError):
+    """There is a directory, or something else, where a file is wanted."""
+
+
+class OutOfRangeError(XfelredError, IndexError):
+    """A position is beyond the end of what it counts."""
+
+
+class SettingError(XfelredError, RuntimeError):
+    """What is in the way lies outside the call: a setting, a state, a solver."""
 
 
 class TooLargeError(XfelredError, MemoryError):
@@ -217,6 +240,135 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """Return a value for use in a message: short, and never the numbers of an array.
+
+    Examples
+    --------
+    >>> shown("mean"), shown([1, 2.5]), shown(range(100))
+    ("'mean'", '[1, 2.5]', 'range(0, 100)')
+    >>> shown(list(range(100)))
+    'list of 100 entries'
+    """
+    kind = type(value).__name__
+    value = python_scalar(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, (str, bytes)) and len(value) > MAX_SHOWN:
+        return f"{value[: MAX_SHOWN // 2]!r}... ({len(value)} characters)"
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        if len(value) > MAX_ENTRIES:
+            return f"{kind} of {len(value)} entries"
+        if isinstance(value, (list, tuple)):
+            inside = ", ".join(map(shown, value))
+            return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+        return f"{kind}({', '.join(map(shown, value))})"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, PLAIN):
+        return repr(value)
+    return f"{kind}{size_of(value)}"
+
+
+PLAIN = (str, bytes, bool, int, float, complex, slice, range, os.PathLike, type(None))
+
+
+def python_scalar(value: Any) -> Any:
+    """Return a scalar of numpy as that of Python, and all else as it is."""
+    is_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", 1) == ()
+    return value.item() if is_numpy else value
+
+
+def size_of(value: object) -> str:
+    """Return the sizes of an array or a Dataset, an empty text for all else."""
+    sizes = getattr(value, "sizes", None)
+    if isinstance(sizes, Mapping):
+        return f" with dims {shown_sizes(sizes)}"
+    shape = getattr(value, "shape", None)
+    return f" of shape {shape}" if isinstance(shape, tuple) else ""
+
+
+def shown_sizes(sizes: Mapping[Any, int]) -> str:
+    """Return dims and lengths, such as ``(train: 3, pulse: 2)``."""
+    return f"({listing(f'{dim}: {n}' for dim, n in sizes.items())})"
+
+
+def must_be_one_of(name: str, given: object, known: Iterable[object]) -> None:
+    """Raise ArgumentError with the nearest word if `given` is no known value.
+
+    Examples
+    --------
+    >>> must_be_one_of("how", "maen", ("mean", "sum"))
+    Traceback (most recent call last):
+    xfelred.errors.ArgumentError: how='maen' must be one of 'mean', 'sum'. Did you mean 'mean'?
+    """  # noqa: E501 - the message is one line
+    choices = list(known)
+    given = python_scalar(given)
+    # An array compares into an array, and 1 is no answer where True is wanted.
+    if isinstance(given, PLAIN) and any(
+        given == k and isinstance(given, bool) == isinstance(k, bool) for k in choices
+    ):
+        return
+    words = [k for k in choices if isinstance(k, str)]
+    near = did_you_mean(given, words) if isinstance(given, str) else ""
+    raise ArgumentError(
+        f"{name}={shown(given)} must be one of {listing(map(repr, choices), 20)}.{near}"
+    )
+
+
+def missing_file(path: str | os.PathLike[str], what: str) -> XfelredError:
+    """Return the error for a file that cannot be opened: where, and what is near.
+
+    It is a MissingFileError, an UnreadableFileError or (a directory) a NotAFileError.
+    `what` says what the file should be, such as ``"PONI file"``.
+    """
+    text = shown(os.fspath(path))
+    if not os.fspath(path):
+        return MissingFileError(f"no {what}: the path is empty")
+    full = Path(os.path.abspath(os.fspath(path)))
+    try:
+        if full.is_dir():
+            return NotAFileError(f"no {what}: {text} is a directory; name a file in it")
+        if full.exists():
+            return cannot_read(full, what)
+        place = next(p for p in full.parents if p.exists())
+        if place != full.parent:
+            return MissingFileError(
+                f"no {what} at {text}: there is no directory {full.parent}; the path"
+                f" exists as far as {place}, in which there is"
+                f" {near_names(place, full.relative_to(place).parts[0])}"
+            )
+        return MissingFileError(
+            f"no {what} at {text}: {place} holds no {full.name!r}, but"
+            f" {near_names(place, full.name)}"
+        )
+    except PermissionError:
+        return cannot_read(full, what)
+    except (OSError, ValueError):  # a name too long for the disk, or with a NUL
+        return MissingFileError(f"no {what} at {text}: this cannot be a path")
+
+
+def cannot_read(path: Path, what: str) -> UnreadableFileError:
+    """Return the error for a file or a directory on its way that may not be read."""
+    closed = [p for p in path.parents if os.path.isdir(p) and not os.access(p, os.X_OK)]
+    where = f"the directory {closed[-1]}" if closed else "it"
+    return UnreadableFileError(
+        f"{what} {path}: this user may not read {where}; ask its owner for permission"
+        f" (ls -ld {closed[-1] if closed else path})"
+    )
+
+
+def near_names(directory: Path, name: str) -> str:
+    """Return the names in a directory that are like `name`, else the first of them."""
+    try:
+        with os.scandir(directory) as entries:
+            found = sorted(e.name for e in islice(entries, MAX_NEIGHBOURS))
+    except PermissionError:
+        return "what this user may not list"
+    near = difflib.get_close_matches(name, found, n=3)
+    return listing(map(repr, near or found), 6) if found else "nothing"
 
 
 def require_extra(module: str, extra: str) -> MissingExtraError:
