@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xfelred.errors import ArgumentError
 from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, Shape, find_panels, vector
@@ -71,7 +72,7 @@ def flat(
     """
     sizes = tuple(int(n) for n in shape)
     if len(sizes) not in (2, 3) or min(sizes) < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"shape={tuple(shape)}; wanted (slow, fast) or (module, slow, fast)"
         )
     distance = checked(distance, "distance", DISTANCE)

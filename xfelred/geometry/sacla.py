@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.constructors import LABORATORY_AXES, Pair, flat
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, vector
@@ -75,7 +75,7 @@ def sacla(
     not in the file: fit a ring, and give `centre`.
     """
     if first_pixel not in ("centre", "corner"):
-        raise ValueError(
+        raise ArgumentError(
             f"first_pixel must be 'centre' or 'corner', not {first_pixel!r}"
         )
     distance = checked(distance, "distance", DISTANCE)

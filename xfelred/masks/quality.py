@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.errors import ArgumentError
 from xfelred.names import BAD_PIXELS, GAIN_RANGE, LONG_NAME, PIXEL_DIMS, UNITS
 from xfelred.provenance import record
 
@@ -62,7 +63,7 @@ def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
     total = 0
     for item in items:
         if isinstance(item, str) and item not in names:
-            raise ValueError(
+            raise ArgumentError(
                 f"unknown bad-pixel bit {item!r}; known: {', '.join(names)}"
             )
         total |= names[item] if isinstance(item, str) else int(item)
@@ -82,7 +83,7 @@ def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
     # A lazy one stays lazy.
     values: Any = given if hasattr(given, "__array__") else np.asarray(given)
     if values.ndim not in (2, 3, 4):
-        raise ValueError(
+        raise ArgumentError(
             f"a mask of shape {values.shape}; wanted 2 to 4 axes, the last ones of"
             f" {(GAIN_RANGE, *PIXEL_DIMS)}, or a DataArray"
         )
@@ -149,7 +150,7 @@ def from_status(
     """
     status = on_axes(status)
     if status.dtype.kind not in "biu":
-        raise ValueError(f"status must be integer bits, not {status.dtype}")
+        raise ArgumentError(f"status must be integer bits, not {status.dtype}")
     given = as_number(bits)
     chosen = every_bit(status) if given is None else given
     flags = status.astype(np.uint8) if status.dtype == bool else status
@@ -158,7 +159,7 @@ def from_status(
     wanted = np.array(chosen & width, np.uint64).astype(flags.dtype)[()]
     bad = (flags & wanted) != 0
     if gain_ranges is not None and GAIN_RANGE not in bad.dims:
-        raise ValueError(
+        raise ArgumentError(
             f"gain_ranges={gain_ranges}, but the status has dims {status.dims};"
             f" wanted one called {GAIN_RANGE!r}"
         )
@@ -167,7 +168,7 @@ def from_status(
             some = np.atleast_1d(np.asarray(gain_ranges))
             outside = [int(g) for g in some if not 0 <= g < bad.sizes[GAIN_RANGE]]
             if outside:
-                raise ValueError(
+                raise ArgumentError(
                     f"gain_ranges={gain_ranges}: there is no {outside[0]} among"
                     f" {bad.sizes[GAIN_RANGE]}"
                 )
@@ -205,15 +206,15 @@ def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
     array([False,  True,  True])
     """
     if not bad:
-        raise ValueError("nothing to combine; wanted one or more bad-pixel maps")
+        raise ArgumentError("nothing to combine; wanted one or more bad-pixel maps")
     maps = [on_axes(one) for one in bad]
     for one in maps:
         if one.dtype.kind not in "biu":
-            raise ValueError(f"wanted bool or integer bits, found {one.dtype}")
+            raise ArgumentError(f"wanted bool or integer bits, found {one.dtype}")
     try:
         aligned = xr.align(*maps, join="exact", copy=False)
     except xr.AlignmentError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"the bad-pixel maps have different labels or lengths: {error}"
         ) from error
     bools = all(one.dtype == bool for one in aligned)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xfelred.detector_names import known_as
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Segment:
             ("halves", self.halves, self.shape[0], "rows"),
         ):
             if n < 1 or size < 1 or size % n:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}={n} does not divide {size} {axis} of a segment of shape"
                     f" {self.shape}; wanted a divisor of {size}"
                 )
@@ -69,7 +69,7 @@ class Segment:
             "all": (rows, columns),
         }
         if kind not in known:
-            raise ValueError(
+            raise ArgumentError(
                 f"no group {kind!r}; wanted some of {listing(known)}"
                 f".{did_you_mean(str(kind), known)}"
             )

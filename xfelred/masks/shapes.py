@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing
 from xfelred.masks.quality import on_axes
 from xfelred.masks.segments import Segment, segment_of
 from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, SLOW, UNITS
@@ -108,7 +108,7 @@ def unbonded(
         If the segment or the number is unknown.
     """
     if neighbours not in (0, 4, 8):
-        raise ValueError(f"neighbours={neighbours!r}; wanted 0, 4 or 8")
+        raise ArgumentError(f"neighbours={neighbours!r}; wanted 0, 4 or 8")
     found = segment_of(segment)
     bad = np.zeros(found.shape, bool)
     if found == segment_of("cspad2x1"):
@@ -157,14 +157,18 @@ def grow(
     [9, 25, 13, 13]
     """
     if shape not in SHAPES:
-        raise ValueError(f"shape={shape!r}; wanted one of {listing(map(repr, SHAPES))}")
+        raise ArgumentError(
+            f"shape={shape!r}; wanted one of {listing(map(repr, SHAPES))}"
+        )
     if radius != int(radius) or radius < 0:
-        raise ValueError(f"radius={radius}; wanted a whole number, 0 or more")
+        raise ArgumentError(f"radius={radius}; wanted a whole number, 0 or more")
     given = on_axes(bad)
     if {SLOW, FAST} - set(given.dims):
-        raise ValueError(f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it")
+        raise ArgumentError(
+            f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it"
+        )
     if given.chunks is not None:
-        raise ValueError("bad pixels to grow must be in memory: load them first")
+        raise ArgumentError("bad pixels to grow must be in memory: load them first")
     ordered = given.transpose(..., SLOW, FAST)
     values = grown(ordered.values != 0, int(radius), shape)
     out = ordered.copy(data=values).transpose(*given.dims).rename(BAD_PIXELS)
@@ -202,7 +206,7 @@ def widths(width: int | tuple[int, int]) -> tuple[int, int]:
     """Return (rows, columns) of a width; ValueError unless they are whole numbers."""
     pair = (width, width) if isinstance(width, (int, np.integer)) else tuple(width)
     if len(pair) != 2 or any(n != int(n) or n < 0 for n in pair):
-        raise ValueError(
+        raise ArgumentError(
             f"width={width!r}; wanted a number of pixels or (rows, columns), 0 or more"
         )
     return int(pair[0]), int(pair[1])

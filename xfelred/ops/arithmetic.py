@@ -9,7 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, InconsistentDataError, did_you_mean, listing
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ConfigError,
+    InconsistentDataError,
+    did_you_mean,
+    listing,
+)
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -80,7 +87,7 @@ def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
         out = labelled(op, value_of(op, a, b), a, b)
         return record(out, op, a, b)
     if not (isinstance(a, xr.Dataset) and isinstance(b, xr.Dataset)):
-        raise TypeError(f"{op} takes two DataArrays or two Datasets")
+        raise ArgumentTypeError(f"{op} takes two DataArrays or two Datasets")
     names = [n for n in value_names(a) if n in value_names(b)]
     if not names:
         raise ConfigError(
@@ -296,7 +303,7 @@ def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
         If a label occurs twice, or other labels differ.
     """
     if not parts:
-        raise ValueError("nothing to put together: the list is empty")
+        raise ArgumentError("nothing to put together: the list is empty")
     try:
         out: Any = xr.concat(
             list(parts), dim, join="exact", combine_attrs="override",

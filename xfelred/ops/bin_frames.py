@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, did_you_mean
+from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.bin_moments import FEW, number_of_each
 from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames, reduce_frames
@@ -41,12 +41,12 @@ class Options:
         """Raise ValueError for an unknown quantity."""
         for name in self.quantities:
             if name not in QUANTITIES:
-                raise ValueError(
+                raise ArgumentError(
                     f"unknown quantity {name!r}.{did_you_mean(name, QUANTITIES)} There"
                     f" are: {', '.join(QUANTITIES)}"
                 )
         if not self.quantities:
-            raise ValueError(f"no quantities; choose from {', '.join(QUANTITIES)}")
+            raise ArgumentError(f"no quantities; choose from {', '.join(QUANTITIES)}")
 
 
 def bin_frames(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.kernels.common_mode import Stage
 from xfelred.masks import Segment, segment_of
 from xfelred.ops.calibration_kinds import DetectorKind
@@ -59,7 +59,7 @@ def stages_for(
     if isinstance(common_mode, Mapping):
         return stages_of_groups(common_mode, detector, da, masked)
     if isinstance(common_mode, (str, bytes)) or common_mode is True:
-        raise ValueError(
+        raise ArgumentError(
             f"common_mode={common_mode!r}; wanted a number, cmpars such as"
             " (7, 3, 10, 10), or a dict such as {'groups': ('row',)}"
         )
@@ -72,7 +72,7 @@ def stages_for(
             detector.common_mode, None, tuple(common_mode), segment, None, masked
         )
     if not detector.common_mode:
-        raise ValueError(
+        raise ArgumentError(
             f"common_mode={common_mode}: numbers belong to detectors of the LCLS, not"
             f" to {name}; pass cmpars or a dict such as {{'groups': ('row',)}}"
         )
@@ -93,7 +93,7 @@ def stages_of_groups(
     """Return the stages of arguments of `ops.subtract_common_mode`."""
     for key in given:
         if key not in DEFAULTS:
-            raise ValueError(
+            raise ArgumentError(
                 f"common_mode has no {key!r}; it may have {listing(DEFAULTS, 20)}"
                 f".{did_you_mean(str(key), DEFAULTS)}"
             )

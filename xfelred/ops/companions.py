@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError, listing
+from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.geometry.locate import check_ascending
 from xfelred.names import (
     AVAILABLE,
@@ -91,7 +91,7 @@ def checked_bad_pixels(
     """
     out = labelled(bad_pixels, da, dims=dims)
     if out.dtype.kind not in "biu":
-        raise ValueError(
+        raise ArgumentError(
             f"bad_pixels must be bool or integer bits, not {out.dtype}; for a"
             " mask in which non-zero is good use masks.from_good"
         )

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.errors import ArgumentError
 from xfelred.kernels.dark import dark_flags
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -156,7 +157,7 @@ def of_all(
     wanted = (by,) if isinstance(by, str) else tuple(by or ())
     da, kept, grouped = by_what(da, wanted)
     if SLOW not in da.dims or FAST not in da.dims:
-        raise ValueError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
+        raise ArgumentError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
     dims = [str(d) for d in da.dims if d not in (*STAY, *kept)]
     found = statistics(
         da, dims, which=("mean", "std", "count"), bad_pixels=bad_pixels, ddof=1,
@@ -185,7 +186,7 @@ def check_limits(**limits: Limits | None) -> None:
     """Raise ValueError for limits that are not (lowest, highest)."""
     for name, given in limits.items():
         if given is not None and not (len(given) == 2 and given[0] < given[1]):
-            raise ValueError(f"{name}={given}; wanted (lowest, highest), or None")
+            raise ArgumentError(f"{name}={given}; wanted (lowest, highest), or None")
 
 
 def by_what(
@@ -200,7 +201,7 @@ def by_what(
     """
     frame_dims = [str(d) for d in da.dims if d not in STAY]
     if CELL in wanted and CELL not in da.coords:
-        raise ValueError(
+        raise ArgumentError(
             "by='cell' needs the memory cell of every frame, the coordinate 'cell',"
             " which the frames do not have; use by='pulse'"
         )
@@ -211,12 +212,12 @@ def by_what(
     for d in grouped:
         on = set(da.coords[d].dims) if d in da.coords else set()
         if not on or not on <= set(frame_dims):
-            raise ValueError(
+            raise ArgumentError(
                 f"by={d!r} is not a frame dim, nor a coordinate on one; the frames have"
                 f" {frame_dims}"
             )
     if len(grouped) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"by={wanted}: {grouped} are coordinates, of which one can group frames"
         )
     return (

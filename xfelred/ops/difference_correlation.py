@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.kernels import correlation, moments, rings
 from xfelred.lazy import State, map_pairs, reduce_pairs
 from xfelred.names import LAG, PHI, RADIUS
@@ -103,7 +104,7 @@ def difference_correlation(
     check_choice("reduce", reduce, (None, "mean"))
     check_choice("errors", errors, (None, "jackknife"))
     if errors is not None and reduce is None:
-        raise ValueError(
+        raise ArgumentError(
             f"errors={errors!r} is the error of a mean, but reduce=None keeps every"
             " pair; leave one of them out"
         )

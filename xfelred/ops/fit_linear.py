@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.errors import ArgumentError
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.grouping import coordinate
 from xfelred.ops.regression import against, good_pixels
@@ -55,7 +56,7 @@ def fit_linear(
     name = x if isinstance(x, str) else str(getattr(x, "name", None) or "x")
     values = coordinate(da, x) if isinstance(x, str) else at_shots(x, da, name)
     if values.dtype.kind not in "iufb":
-        raise ValueError(f"x={name!r} has dtype {values.dtype}; wanted numbers")
+        raise ArgumentError(f"x={name!r} has dtype {values.dtype}; wanted numbers")
     kinds = dict.fromkeys(("slope", "intercept", "r2"), np.float64)
     found = against(
         good_pixels(da, bad_pixels), values, {**kinds, "count": np.int64}, by=by,

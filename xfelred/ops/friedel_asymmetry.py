@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels import cos_psi as kernels
 from xfelred.lazy import map_frames
 from xfelred.names import COS_PSI, LONG_NAME, RADIUS, UNITS
@@ -99,12 +99,12 @@ def friedel_weights(
     values, grid = symmetric(result)
     shots = [str(d) for d in values.dims if d not in (RADIUS, COS_PSI)]
     if len(shots) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"weights are for one dim of shots, but the correlation has {values.dims};"
             " stack the others, or reduce them"
         )
     if not ridge >= 0:
-        raise ValueError(f"ridge={ridge}; wanted 0 or more")
+        raise ArgumentError(f"ridge={ridge}; wanted 0 or more")
     if values.chunks is not None:
         values = values.chunk(-1)
     (shot,) = shots
@@ -138,7 +138,7 @@ def symmetric(result: xr.Dataset) -> tuple[xr.DataArray, tuple[float, ...]]:
         )
     grid = values[COS_PSI].values
     if np.abs(grid + grid[::-1]).max() > TOLERANCE:
-        raise ValueError(
+        raise ArgumentError(
             f"the grid from {grid[0]} to {grid[-1]} is not symmetric around 0; use"
             " grid=201, say"
         )

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
 from xfelred.kernels import azimuthal
@@ -266,7 +266,7 @@ def pixel_variance(
 ) -> xr.DataArray:
     """Return the variance of pixels, without coordinates, on dims of the data."""
     if errors == "azimuthal":
-        raise ValueError(
+        raise ArgumentError(
             "variance= and errors='azimuthal' both say what the errors are; give one"
         )
     if np.ndim(variance) == 0:
@@ -275,9 +275,9 @@ def pixel_variance(
         variance = xr.DataArray(ones * float(np.asarray(variance)), dims=pixels)
     known = on_frames(variance, da, "variance")
     if known.dtype.kind not in "iuf":
-        raise ValueError(f"variance has dtype {known.dtype}; wanted numbers")
+        raise ArgumentError(f"variance has dtype {known.dtype}; wanted numbers")
     if known.chunks is None and bool((known < 0).any()):
-        raise ValueError(
+        raise ArgumentError(
             f"variance is negative, down to {float(known.min()):g}; it is the square of"
             " the standard error of a pixel"
         )
@@ -296,7 +296,7 @@ def check_choices(
     ):
         if value not in known:
             wanted = listing(map(repr, known))
-            raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
+            raise ArgumentError(f"{name}={value!r}; wanted one of {wanted}")
 
 
 def check_clipping(
@@ -304,11 +304,11 @@ def check_clipping(
 ) -> None:
     """Raise ValueError for a threshold that leaves nothing."""
     if sigma_clip is not None and not sigma_clip > 0:
-        raise ValueError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
+        raise ArgumentError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
     if max_iterations < 1:
-        raise ValueError(f"max_iterations={max_iterations}; wanted at least 1")
+        raise ArgumentError(f"max_iterations={max_iterations}; wanted at least 1")
     if not delta_dummy >= 0:
-        raise ValueError(f"delta_dummy={delta_dummy}; wanted 0 or more")
+        raise ArgumentError(f"delta_dummy={delta_dummy}; wanted 0 or more")
 
 
 def described(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xfelred.detector_names import known_as
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing
 
 Pars = tuple[Any, ...]
 
@@ -143,7 +143,7 @@ def cmpars_of(kind: str, detector: LclsDetector, number: int | None) -> Pars:
     if chosen not in detector.numbers:
         elsewhere = [k for k, d in DETECTORS.items() if chosen in d.numbers]
         hint = f" {chosen} belongs to {listing(elsewhere)}." if elsewhere else ""
-        raise ValueError(
+        raise ArgumentError(
             f"{kind} has no common mode {number}; it has"
             f" {listing(sorted(detector.numbers), 20)}.{hint} Parameters of your own go"
             " to cmpars="
@@ -163,14 +163,14 @@ def completed(cmpars: Pars) -> Pars:
         return ()
     algorithm, *given = cmpars
     if algorithm not in PARAMETERS:
-        raise ValueError(
+        raise ArgumentError(
             f"cmpars={cmpars}: no algorithm {algorithm!r}; known:"
             f" {listing(PARAMETERS, 20)}"
         )
     names, defaults = PARAMETERS[algorithm]
     wrong = [v for v in given if isinstance(v, (str, bytes)) or v is None or v != v]
     if not len(names) - len(defaults) <= len(given) <= len(names) or wrong:
-        raise ValueError(
+        raise ArgumentError(
             f"cmpars={cmpars}: wanted ({algorithm!r}, {', '.join(names)}), of which the"
             f" last {len(defaults)} may be left out, all numbers"
         )

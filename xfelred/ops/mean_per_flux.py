@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.errors import ArgumentError
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PIXEL_DIMS, UNITS
@@ -58,9 +59,9 @@ def mean_per_flux(
         If `how` is unknown, or `flux` or `by` do not belong to the frames.
     """
     if how not in HOW:
-        raise ValueError(f"how={how!r}; wanted one of {HOW}")
+        raise ArgumentError(f"how={how!r}; wanted one of {HOW}")
     if flux.dtype.kind not in "iuf":
-        raise ValueError(f"flux has dtype {flux.dtype}; wanted numbers")
+        raise ArgumentError(f"flux has dtype {flux.dtype}; wanted numbers")
     array = good_pixels(da, bad_pixels)
     name = str(flux.name or "flux")
     mine = at_shots(flux, da, name)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError, listing
+from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.kernels import outliers
 from xfelred.lazy import map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS
@@ -79,7 +79,7 @@ def flag_outliers(
     """
     check_choice("side", side, SIDES)
     if not threshold > 0:
-        raise ValueError(f"threshold={threshold}; wanted more than 0")
+        raise ArgumentError(f"threshold={threshold}; wanted more than 0")
     score = modified_z(da, dim)
     size = {"both": abs(score), "high": score, "low": -score}[side]
     # NaN is not below the threshold.
@@ -120,7 +120,7 @@ def flag_strong_correlations(
         If `result` has no dim of shots, or several.
     """
     if not 0 <= window < 1 / 2:
-        raise ValueError(
+        raise ArgumentError(
             f"window={window}; wanted a part of the circle from 0 to below 0.5"
         )
     values = result["correlation"].transpose(..., LAG)

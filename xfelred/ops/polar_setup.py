@@ -10,7 +10,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    MissingConstantError,
+    listing,
+)
 from xfelred.geometry import Geometry, energy_to_wavelength
 from xfelred.geometry.energy import usual_energy
 from xfelred.geometry.given import as_geometry
@@ -173,7 +178,7 @@ def with_energy(plane: Plane, energy: Number | None) -> Plane:
     if not isinstance(energy, xr.DataArray):
         return replace(plane, wavelength=energy_to_wavelength(energy))
     if energy.attrs.get(UNITS, "eV") != "eV":
-        raise ValueError(f"energy is in {energy.attrs[UNITS]}; wanted eV")
+        raise ArgumentError(f"energy is in {energy.attrs[UNITS]}; wanted eV")
     usual = usual_energy(energy)
     if plane.wavelength is not None:
         return plane
@@ -217,7 +222,7 @@ def centre_of(
         return centre["x"], centre["y"]
     found = tuple(centre)
     if len(found) not in (2, 3):
-        raise ValueError(f"centre={short(centre)}; wanted (x, y) in pixels")
+        raise ArgumentError(f"centre={short(centre)}; wanted (x, y) in pixels")
     return checked_centre(found[0]), checked_centre(found[1])
 
 
@@ -227,7 +232,7 @@ def checked_centre(value: Any) -> Number:
         return value
     number = float(value)
     if not np.isfinite(number):
-        raise ValueError(f"the centre has a coordinate {value}; wanted pixels")
+        raise ArgumentError(f"the centre has a coordinate {value}; wanted pixels")
     return number
 
 
@@ -257,7 +262,7 @@ def rings_of(
     """
     low, high = (float(v) for v in limits)
     if not 0 <= low < high < np.inf:
-        raise ValueError(f"r_min={low}, r_max={high}; wanted 0 <= r_min < r_max")
+        raise ArgumentError(f"r_min={low}, r_max={high}; wanted 0 <= r_min < r_max")
     if unit == Q:
         if plane is None:
             raise MissingConstantError(
@@ -267,7 +272,9 @@ def rings_of(
         low, high = pixels_of_q((low, high), plane)
     n = int(polar_grid.TURN * high) if n_phi is None else int(n_phi)
     if n < 1 or (n_phi is not None and n != n_phi):
-        raise ValueError(f"n_phi={n_phi}; wanted a whole number of azimuths, 1 or more")
+        raise ArgumentError(
+            f"n_phi={n_phi}; wanted a whole number of azimuths, 1 or more"
+        )
     radii = polar_grid.ring_radii(low, high)
     if plane is None:
         return Rings(radii, n)
@@ -283,7 +290,7 @@ def pixels_of_q(limits: tuple[float, float], plane: Plane) -> tuple[float, float
     low, high = polar_grid.q_to_radius(np.array(limits), plane.step, wavelength)
     if not np.isfinite(high):
         largest = 4 * np.pi / wavelength * polar_grid.STEEPEST
-        raise ValueError(
+        raise ArgumentError(
             f"r_max={limits[1]} 1/angstrom is scattered by 90 degrees or more at"
             f" {wavelength:.4g} angstrom; with geometry= radii are in q, and below"
             f" {largest:.4g}"

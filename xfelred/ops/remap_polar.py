@@ -9,7 +9,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing
 from xfelred.geometry import Geometry
 from xfelred.geometry.energy import HC
 from xfelred.kernels import polar, polar_moving, polar_tables
@@ -143,9 +143,9 @@ def check_choices(
     ):
         if value not in known:
             wanted = listing(map(repr, known))
-            raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
+            raise ArgumentError(f"{name}={value!r}; wanted one of {wanted}")
     if not 0 <= min_weight <= 1:
-        raise ValueError(f"min_weight={min_weight}; wanted 0 to 1")
+        raise ArgumentError(f"min_weight={min_weight}; wanted 0 to 1")
 
 
 def split_masks(
@@ -204,7 +204,7 @@ def image_table(
 ) -> polar.Table:
     """Return the table for one flat image."""
     if setup.centre is None:
-        raise ValueError("a flat image needs a centre")
+        raise ArgumentError("a flat image needs a centre")
     centre_x, centre_y = setup.centre
     sign_x, sign_y = setup.signs
 
@@ -231,7 +231,7 @@ def module_table(
 ) -> polar.Table:
     """Return the table for modules whose pixels are found by their positions."""
     if setup.plane is None:
-        raise ValueError("pixels without a geometry cannot be found")
+        raise ArgumentError("pixels without a geometry cannot be found")
     radii, n_phi = setup.rings.radii, setup.rings.n_phi
     finder = PixelFinder(setup.plane.x, setup.plane.y, (radii[0], radii[-1]))
     if method == "area":

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import roi as kernel
 from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames
@@ -122,10 +122,10 @@ def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
         return float(given), None
     values = list(given)
     if len(values) != 2:
-        raise ValueError(f"threshold={threshold!r}; wanted a number or (low, high)")
+        raise ArgumentError(f"threshold={threshold!r}; wanted a number or (low, high)")
     low, high = (None if v is None else float(v) for v in values)
     if low is not None and high is not None and low > high:
-        raise ValueError(f"threshold={threshold!r}; low is above high")
+        raise ArgumentError(f"threshold={threshold!r}; low is above high")
     return low, high
 
 
@@ -162,7 +162,9 @@ def bound(pair: Any) -> tuple[int | None, int | None]:
     """Return a bound as two integers or None."""
     values = list(pair) if np.ndim(pair) == 1 else []
     if len(values) != 2 or not all(v is None or float(v).is_integer() for v in values):
-        raise ValueError(f"bounds are pairs of whole numbers (low, high); got {pair!r}")
+        raise ArgumentError(
+            f"bounds are pairs of whole numbers (low, high); got {pair!r}"
+        )
     low, high = (None if v is None else int(v) for v in values)
     return low, high
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.names import MEMBER, PAIR, PULSE
 from xfelred.pairs.shots import Shots, as_pairs, shots_of, whole_numbers
 
@@ -136,7 +137,7 @@ def random(
     possible = int(ends[-1]) if len(ends) else 0
     wanted = min(int(sizes.sum()), possible) if n_pairs is None else int(n_pairs)
     if not 0 <= wanted <= possible:
-        raise ValueError(
+        raise ArgumentError(
             f"n_pairs={n_pairs}, but {int(sizes.sum())} shots in {len(sizes)} groups"
             f" make {possible} different pairs"
         )
@@ -192,11 +193,13 @@ def between(
         See `consecutive`. No shot is paired with itself.
     """
     if method not in ("nearest", "order", "all"):
-        raise ValueError(f"method={method!r}; wanted 'nearest', 'order' or 'all'")
+        raise ArgumentError(f"method={method!r}; wanted 'nearest', 'order' or 'all'")
     a = shots_of(first, min_group=1, darks=darks)
     b = shots_of(second, min_group=1, darks=darks)
     if (a.pulse is None) != (b.pulse is None):
-        raise ValueError("one set has pulse IDs, the other has none; give both or none")
+        raise ArgumentError(
+            "one set has pulse IDs, the other has none; give both or none"
+        )
     pulse = None
     if a.pulse is not None and b.pulse is not None:
         pulse = np.concatenate([a.pulse, b.pulse])
@@ -284,7 +287,7 @@ def from_list(
         if values.size == 0:
             values = np.empty((0, 2), np.int64)
         if values.ndim != 2 or values.shape[1] not in (2, 4):
-            raise ValueError(
+            raise ArgumentError(
                 f"pairs have shape {values.shape}; wanted (n, 2) for train IDs, or"
                 " (n, 4) for train, pulse, train, pulse"
             )

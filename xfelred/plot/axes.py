@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.errors import ArgumentError
 from xfelred.names import LONG_NAME, UNITS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def with_unit(text: str, da: xr.DataArray) -> str:
 def check_dims(da: xr.DataArray, n_dims: int, name: str, advice: str) -> None:
     """Raise unless an array has the number of dims that a plot can show."""
     if da.ndim != n_dims:
-        raise ValueError(
+        raise ArgumentError(
             f"plot.{name} shows {n_dims} dims, got {dict(da.sizes)}; {advice} first"
         )
 
