@@ -69,6 +69,10 @@ class ArgumentTypeError(XfelredError, TypeError):
     """An argument is not of the kind that is wanted."""
 
 
+class ArgumentKindError(ArgumentTypeError, ArgumentError):
+    """An argument of a public function is not of the kind of its annotation."""
+
+
 class MissingFileError(XfelredError, FileNotFoundError):
     """There is no file or directory of this name."""
 

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.column_names import split_element
+from xfelred.entries import entry
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
@@ -89,6 +90,7 @@ def element_of(
     return values.isel(dict(zip(inner, position, strict=True)), drop=True)
 
 
+@entry
 def label_by_position(values: ArrayLike, frames: xr.DataArray) -> xr.DataArray:
     """Say that values without IDs belong to the shots of `frames` in their order.
 

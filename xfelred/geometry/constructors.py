@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
@@ -43,6 +44,7 @@ LABORATORY_AXES = (
 POSITION_AXES = "as in the positions that were given; z along the beam"
 
 
+@entry
 def flat(
     cls: type[Geometry],
     shape: Sequence[int],
@@ -92,6 +94,7 @@ def flat(
     )
 
 
+@entry
 def from_positions(
     cls: type[Geometry],
     x: Values,
@@ -124,6 +127,7 @@ def from_positions(
     )
 
 
+@entry
 def lcls(
     cls: type[Geometry],
     x: Values,
@@ -160,6 +164,7 @@ def lcls(
     )
 
 
+@entry
 def from_quad_positions(
     cls: type[Geometry],
     /,
@@ -200,6 +205,7 @@ def unit_name(metres: float) -> str:
     return names.get(metres, f"pixels of {metres * 1e3:g} mm")
 
 
+@entry
 def from_module_positions(
     cls: type[Geometry],
     offsets: Sequence[Pair],
@@ -231,6 +237,7 @@ def from_module_positions(
     )
 
 
+@entry
 def from_panels(
     cls: type[Geometry],
     panels: Sequence[Panel],
@@ -254,6 +261,7 @@ def from_panels(
     )
 
 
+@entry
 def from_crystfel(
     cls: type[Geometry],
     path: str | Path,
@@ -290,6 +298,7 @@ def from_crystfel(
     return out if modules is None else out.numbered(as_numbers(modules) or ())
 
 
+@entry
 def from_extra_geom(
     cls: type[Geometry],
     geometry: Any,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     GeometryMismatchError,
     MissingConstantError,
@@ -25,6 +26,7 @@ CXI_DATA = "/entry_1/data_1/data"
 Rectangle = tuple[int, int, int, int]  # first and last row, first and last column
 
 
+@entry
 def to_crystfel(
     self: Geometry,
     path: str | Path,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     GeometryMismatchError,
     InconsistentDataError,
@@ -69,6 +70,7 @@ class Integrator(Protocol):
         """Return the same as (slow, fast, [corner,] zyx)."""
 
 
+@entry
 def from_poni(
     cls: type[Geometry],
     path: str | Path,
@@ -119,6 +121,7 @@ def from_poni(
     return out if known is None else out.with_shape((1, *known))
 
 
+@entry
 def from_pyfai(
     cls: type[Geometry],
     ai: Integrator,

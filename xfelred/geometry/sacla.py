@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.constructors import LABORATORY_AXES, Pair, flat
 from xfelred.geometry.energy import photon_energy
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COORDINATE, ROTATION, PIXEL_SIZE = "coordinate", "rotation", "pixel_size"
 
 
+@entry
 def sacla(
     cls: type[Geometry],
     run: Any,

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.names import BAD_PIXELS, GAIN_RANGE, LONG_NAME, PIXEL_DIMS, UNITS
 from xfelred.provenance import record
@@ -44,6 +45,7 @@ names: dict[str, int] = {
 }
 
 
+@entry
 def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
     """Return bits, given as numbers or by their names, as one number.
 
@@ -90,6 +92,7 @@ def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
     return xr.DataArray(values, dims=(GAIN_RANGE, *PIXEL_DIMS)[-values.ndim :])
 
 
+@entry
 def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return the bad-pixel map for a mask in which non-zero means *good*.
 
@@ -119,6 +122,7 @@ def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
 as_number = bits
 
 
+@entry
 def from_status(
     status: xr.DataArray | ArrayLike,
     bits: int | str | Iterable[int | str] | None = None,
@@ -179,6 +183,7 @@ def from_status(
     return record(out, "from_status", status, bits=chosen, gain_ranges=gain_ranges)
 
 
+@entry
 def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return the pixels that are bad in any of several maps.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xfelred.detector_names import known_as
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, did_you_mean, listing
 
 
+@entry
 @dataclass(frozen=True)
 class Segment:
     """One module as its electronics read it.
@@ -50,6 +52,7 @@ class Segment:
                     f" {self.shape}; wanted a divisor of {size}"
                 )
 
+    @entry
     def groups(self, kind: str) -> tuple[int, int]:
         """Return (rows, columns) of one group: "bank", "row", "column", ...
 
@@ -96,6 +99,7 @@ segments: dict[str, Segment] = {
 }
 
 
+@entry
 def segment_of(segment: Segment | str | tuple[int, int]) -> Segment:
     """Return the segment of a name, such as "jungfrau", or of a shape.
 

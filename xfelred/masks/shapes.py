@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.masks.quality import on_axes
 from xfelred.masks.segments import Segment, segment_of
@@ -19,6 +20,7 @@ SHAPES = ("cross", "square", "rhombus", "circle")
 UNBONDED_STEP, UNBONDED_ROWS, SENSOR_HALF = 10, 181, 194  # CsPad: (r, r), (r, r + 194)
 
 
+@entry
 def edges(
     segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
 ) -> xr.DataArray:
@@ -53,6 +55,7 @@ def edges(
     return labelled(bad, "edges", segment=str(segment), width=width)
 
 
+@entry
 def central(
     segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
 ) -> xr.DataArray:
@@ -85,6 +88,7 @@ def central(
     return labelled(bad, "central", segment=str(segment), width=width)
 
 
+@entry
 def unbonded(
     segment: Segment | str = "cspad2x1", neighbours: Literal[0, 4, 8] = 0
 ) -> xr.DataArray:
@@ -123,6 +127,7 @@ def unbonded(
     return labelled(bad, "unbonded", segment=str(segment), neighbours=neighbours)
 
 
+@entry
 def grow(
     bad: xr.DataArray | ArrayLike, radius: int = 1, shape: Shape = "cross"
 ) -> xr.DataArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.energy import usual_energy
 from xfelred.kernels.mpccd import photon_factor, scaled
@@ -24,6 +25,7 @@ from xfelred.provenance import record
 Given = xr.DataArray | float | None
 
 
+@entry
 def adu_to_photons(
     da: xr.DataArray, *, gain: Given = None, energy: Given = None
 ) -> xr.DataArray:
@@ -84,6 +86,7 @@ def adu_to_photons(
     return record(out, "adu_to_photons", da, gain=gain, energy=energy)
 
 
+@entry
 def match_gains(
     da: xr.DataArray, gain: Given = None, *, reference: float | None = None
 ) -> xr.DataArray:

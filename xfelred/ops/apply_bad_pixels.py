@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred import masks
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.masking import masked
 from xfelred.lazy import map_frames
@@ -17,6 +18,7 @@ from xfelred.ops.companions import checked_bad_pixels, matching
 from xfelred.provenance import record
 
 
+@entry
 def apply_bad_pixels(
     da: xr.DataArray,
     bad_pixels: xr.DataArray | ArrayLike,

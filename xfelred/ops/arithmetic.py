@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -29,6 +30,7 @@ MEAN, SEM, VAR, COUNT, SUM = "_mean", "_sem", "_var", "_count", "_sum"
 ERRORS = {"intensity": "sigma", "correlation": "sem"}
 
 
+@entry
 def subtract(a: Labelled, b: Labelled) -> Labelled:
     """Return a - b.
 
@@ -56,6 +58,7 @@ def subtract(a: Labelled, b: Labelled) -> Labelled:
     return combined("subtract", a, b)
 
 
+@entry
 def ratio(a: Labelled, b: Labelled) -> Labelled:
     """Return a / b, NaN where b is 0.
 
@@ -205,6 +208,7 @@ def propagated(
     return root(sigma_a**2 + (value * sigma_b) ** 2) / abs(b.where(b != 0))
 
 
+@entry
 def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
     """Divide frames, or the means of a cube, by a per-shot value.
 
@@ -283,6 +287,7 @@ def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
     return record(combined("ratio", ds, divisor), "normalize", ds, by=name)
 
 
+@entry
 def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
     """Put results of several runs one after the other.
 

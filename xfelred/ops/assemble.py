@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.geometry import Geometry
 from xfelred.geometry.constructors import IMAGE_AXES, LABORATORY_AXES
@@ -29,6 +30,7 @@ HOW_TO_SHOW = {
 }
 
 
+@entry
 def assemble(
     da: xr.DataArray,
     geometry: Geometry | xr.Dataset,
@@ -87,6 +89,7 @@ def assemble(
     )
 
 
+@entry
 def unassemble(
     image: xr.DataArray,
     geometry: Geometry | xr.Dataset,

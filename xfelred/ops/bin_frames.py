@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.bin_moments import FEW, number_of_each
 from xfelred.kernels.moments import sum_dtype
@@ -49,6 +50,7 @@ class Options:
             raise ArgumentError(f"no quantities; choose from {', '.join(QUANTITIES)}")
 
 
+@entry
 def bin_frames(
     data: xr.DataArray | xr.Dataset,
     by: Mapping[str, Bins],

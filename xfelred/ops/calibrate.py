@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.kernels import calibrate as kernel
 from xfelred.kernels.calibrate import Calibration
@@ -46,6 +47,7 @@ from xfelred.provenance import record
 CommonMode = int | Sequence[Any] | Mapping[str, Any]
 
 
+@entry
 def calibrate(
     da: xr.DataArray,
     constants: xr.Dataset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.energy import energy_to_wavelength, photon_energy
 from xfelred.kernels.polar import result_dtype
@@ -15,6 +16,7 @@ from xfelred.ops.polar_companions import check_polar, ring_coord
 from xfelred.provenance import record
 
 
+@entry
 def correct_polarization(
     polar: xr.DataArray,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.kernels import correlation
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import LAG, PHI, RADIUS
@@ -25,6 +26,7 @@ from xfelred.provenance import record
 NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 
 
+@entry
 def correlate_angular(
     polar: xr.DataArray,
     *,

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.dark import dark_flags
 from xfelred.lazy import map_frames
@@ -41,6 +42,7 @@ STAY = (MODULE, GAIN, DATA_GAIN, GAIN_RANGE, SLOW, FAST)
 Limits = tuple[float, float]
 
 
+@entry
 def dark_statistics(
     da: xr.DataArray | Mapping[int, xr.DataArray],
     *,

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.column_names import split_element
+from xfelred.entries import entry
 from xfelred.errors import ArgumentTypeError, ConfigError, PropertyNameError, listing
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
@@ -32,6 +33,7 @@ IN_SECONDS_BELOW = 1e-6
 FACTORS = {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "s": PICO}
 
 
+@entry
 def delay(
     source: Any,
     *,

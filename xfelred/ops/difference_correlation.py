@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels import correlation, moments, rings
 from xfelred.lazy import State, map_pairs, reduce_pairs
@@ -29,6 +30,7 @@ GROUPS = 64  # of pairs that the jackknife leaves out, one at a time
 SPREAD = frozenset({"mean", "var"})
 
 
+@entry
 def difference_correlation(
     polar: xr.DataArray,
     pairs: xr.DataArray | Sequence[Sequence[int]] | ArrayLike,

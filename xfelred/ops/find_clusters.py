@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import clusters as kernel
 from xfelred.lazy import map_frames
@@ -29,6 +30,7 @@ VARIABLES: dict[str, tuple[int, Any]] = {
 }
 
 
+@entry
 def find_clusters(
     da: xr.DataArray,
     *,

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.grouping import coordinate
@@ -14,6 +15,7 @@ from xfelred.provenance import record
 from xfelred.shots import at_shots
 
 
+@entry
 def fit_linear(
     da: xr.DataArray,
     x: str | xr.DataArray,

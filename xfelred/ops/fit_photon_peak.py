@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.gaussian_fit import fit_gaussian
 from xfelred.lazy import Gathered, reduce_frames
@@ -23,6 +24,7 @@ RESULTS = {
 }
 
 
+@entry
 def fit_photon_peak(
     clusters: xr.Dataset | xr.DataArray,
     shape: tuple[int, int, int] | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NoDataError, listing
 from xfelred.kernels import ring_fit
 from xfelred.kernels.find_centre import find_centre as search
@@ -91,6 +92,7 @@ class RingFit:
         )
 
 
+@entry
 def fit_ring(
     image: xr.DataArray | ArrayLike,
     guess: Guess = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels import cos_psi as kernels
 from xfelred.lazy import map_frames
@@ -14,6 +15,7 @@ from xfelred.provenance import record
 TOLERANCE = 1e-9
 
 
+@entry
 def friedel_asymmetry(result: xr.Dataset, *, limit: float = 1.0) -> xr.DataArray:
     """Return the part of the power of correlations that is odd in cos psi.
 
@@ -60,6 +62,7 @@ def friedel_asymmetry(result: xr.Dataset, *, limit: float = 1.0) -> xr.DataArray
     return record(out, "friedel_asymmetry", result, limit=limit)
 
 
+@entry
 def friedel_weights(
     result: xr.Dataset,
     *,

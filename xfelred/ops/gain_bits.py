@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.detector_names import known_as
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels import gain_bits as kernel
 from xfelred.lazy import map_frames
@@ -20,6 +21,7 @@ from xfelred.provenance import record
 BIT = "bit"
 
 
+@entry
 @dataclass(frozen=True)
 class GainSwitch:
     """Where the raw words of a detector hold its gain.
@@ -79,6 +81,7 @@ def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
     return GainSwitch((), cut)
 
 
+@entry
 def switched_pixels(
     da: xr.DataArray, *, detector: str | int | GainSwitch
 ) -> xr.DataArray:
@@ -111,6 +114,7 @@ def switched_pixels(
     return record(out, "switched_pixels", da, cut=cut)
 
 
+@entry
 def strip_gain_bits(
     da: xr.DataArray, *, detector: str | int | GainSwitch
 ) -> xr.DataArray:
@@ -130,6 +134,7 @@ def strip_gain_bits(
     return record(out, "strip_gain_bits", da, cut=cut)
 
 
+@entry
 def invert_negative_gain(
     da: xr.DataArray, *, detector: str | int | GainSwitch
 ) -> xr.DataArray:
@@ -154,6 +159,7 @@ def invert_negative_gain(
     return record(out, "invert_negative_gain", da, cut=cut)
 
 
+@entry
 def bit_slices(
     da: xr.DataArray,
     dim: str | Sequence[str] = TRAIN,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
 from xfelred.kernels.gain_index import NO_RANGE, epix10ka_index, index_of_bits
 from xfelred.kernels.masking import masked
@@ -18,6 +19,7 @@ from xfelred.ops.raw_words import has_words, raw_words
 from xfelred.provenance import record
 
 
+@entry
 def gain_index(
     da: xr.DataArray,
     *,

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
@@ -29,6 +30,7 @@ from xfelred.provenance import record
 QUANTITY = "quantity"
 
 
+@entry
 def integrate_azimuthally(
     da: xr.DataArray,
     q_bins: Bins,

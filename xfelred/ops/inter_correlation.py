@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.kernels import correlation, rings
 from xfelred.lazy import State, reduce_frames
 from xfelred.names import LAG, PHI, RADIUS
@@ -24,6 +25,7 @@ from xfelred.ops.ring_correlation import (
 from xfelred.provenance import record
 
 
+@entry
 def intra_correlation(
     polar: xr.DataArray,
     *,
@@ -44,6 +46,7 @@ def intra_correlation(
     )
 
 
+@entry
 def inter_correlation(
     polar: xr.DataArray,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
@@ -21,6 +22,7 @@ from xfelred.shots import at_shots
 HOW = ("ratio_of_sums", "mean_of_ratios")
 
 
+@entry
 def mean_per_flux(
     da: xr.DataArray,
     flux: xr.DataArray,

@@ -7,6 +7,7 @@ from typing import Literal
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.kernels import ring_norm
 from xfelred.kernels.polar import result_dtype
@@ -24,6 +25,7 @@ LONG_NAMES = {
 }
 
 
+@entry
 def normalize_rings(
     polar: xr.DataArray,
     *,

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NoDataError
 from xfelred.names import LONG_NAME, TIME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -13,6 +14,7 @@ from xfelred.provenance import record
 NEIGHBOUR = "neighbour"
 
 
+@entry
 def off_neighbours(laser_on: xr.DataArray, n: int = 3) -> xr.DataArray:
     """Return the `n` shots without laser that are nearest to each shot.
 

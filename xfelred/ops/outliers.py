@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.kernels import outliers
 from xfelred.lazy import map_frames
@@ -19,6 +20,7 @@ THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
 SIDES = ("both", "high", "low")
 
 
+@entry
 def modified_z(da: xr.DataArray, dim: str | None = None) -> xr.DataArray:
     """Return how far values lie from their median, in robust standard deviations.
 
@@ -53,6 +55,7 @@ def modified_z(da: xr.DataArray, dim: str | None = None) -> xr.DataArray:
     return record(out.rename("modified_z"), "modified_z", da, dim=along)
 
 
+@entry
 def flag_outliers(
     da: xr.DataArray,
     dim: str | None = None,
@@ -87,6 +90,7 @@ def flag_outliers(
     return flagged(out, da, "flag_outliers", threshold=threshold, side=side, dim=dim)
 
 
+@entry
 def flag_strong_correlations(
     result: xr.Dataset,
     *,
@@ -138,6 +142,7 @@ def flag_strong_correlations(
     )
 
 
+@entry
 def shot_features(
     polar: xr.DataArray, *, bad_pixels: xr.DataArray | ArrayLike | None = None
 ) -> xr.Dataset:

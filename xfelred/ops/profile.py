@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.profile import profile as kernel
 from xfelred.lazy import Gathered, reduce_frames
@@ -16,6 +17,7 @@ from xfelred.shots import at_shots
 BIN = "bin"
 
 
+@entry
 def profile(
     da: xr.DataArray,
     x: str | xr.DataArray,

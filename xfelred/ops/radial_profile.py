@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.azimuthal import Rings
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
@@ -17,6 +18,7 @@ from xfelred.ops.polar_setup import checked_centre, core_dims, short
 from xfelred.provenance import record
 
 
+@entry
 def radial_profile(
     da: xr.DataArray,
     centre: Any,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.bin_labels import bin_labels
@@ -18,6 +19,7 @@ from xfelred.shots import shot_dims
 SIGMA_PER_MAD = 1.4826  # of a normal distribution
 
 
+@entry
 def reject_outliers(
     values: xr.DataArray,
     by: Mapping[str, Bins],

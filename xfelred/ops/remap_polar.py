@@ -9,6 +9,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.geometry import Geometry
 from xfelred.geometry.energy import HC
@@ -25,6 +26,7 @@ METHODS = ("nearest", "linear", "area")
 MODULE_SPACING = 1 / 4  # pixels between points of a cell where a search finds each
 
 
+@entry
 def remap_polar(
     da: xr.DataArray,
     *,

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels import ring_spots
 from xfelred.kernels.masking import masked
@@ -16,6 +17,7 @@ from xfelred.ops.polar_companions import check_polar, polar_masks
 from xfelred.provenance import record
 
 
+@entry
 def find_ring_spots(
     polar: xr.DataArray,
     *,
@@ -81,6 +83,7 @@ def find_ring_spots(
     )
 
 
+@entry
 def remove_ring_spots(
     polar: xr.DataArray,
     *,

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import roi as kernel
 from xfelred.kernels.moments import sum_dtype
@@ -23,6 +24,7 @@ Bounds = Sequence[Sequence[int | None]]
 Threshold = float | tuple[float | None, float | None]
 
 
+@entry
 def roi(
     da: xr.DataArray,
     bounds: Bounds | None = None,

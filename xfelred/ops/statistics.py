@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels import moments
 from xfelred.kernels.masking import not_a_number
@@ -23,6 +24,7 @@ KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max", "rms")
 STD = "std"
 
 
+@entry
 def statistics(
     da: xr.DataArray,
     dim: str | Sequence[str] = TRAIN,

@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, did_you_mean, listing
 from xfelred.kernels import common_mode
 from xfelred.kernels.common_mode import Correction, Groups
@@ -24,6 +25,7 @@ Estimator = Literal["median", "mean"]
 ApplyTo = Literal["good", "all"]
 
 
+@entry
 @overload
 def subtract_common_mode(
     da: xr.DataArray, groups: str | Sequence[str] = ..., *,
@@ -34,6 +36,7 @@ def subtract_common_mode(
 ) -> xr.DataArray: ...  # fmt: skip
 
 
+@entry
 @overload
 def subtract_common_mode(
     da: xr.DataArray, groups: str | Sequence[str] = ..., *,
@@ -44,6 +47,7 @@ def subtract_common_mode(
 ) -> xr.Dataset: ...  # fmt: skip
 
 
+@entry
 def subtract_common_mode(
     da: xr.DataArray,
     groups: str | Sequence[str] = ("bank", "row", "column"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.per_frame import below, minus_region
 from xfelred.lazy import map_frames
@@ -20,6 +21,7 @@ from xfelred.provenance import record
 ANY_VALUE = np.inf
 
 
+@entry
 def subtract_common_mode_below(
     da: xr.DataArray,
     groups: str | Sequence[str] = ("row",),

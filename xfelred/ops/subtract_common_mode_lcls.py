@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels.common_mode import Stage
 from xfelred.kernels.ghosts import without_ghosts
@@ -22,6 +23,7 @@ Region = tuple[tuple[int, int], tuple[int, int]]
 Ghost = tuple[xr.DataArray | float, xr.DataArray | float]
 
 
+@entry
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
@@ -32,6 +34,7 @@ def subtract_common_mode_lcls(
 ) -> xr.DataArray: ...  # fmt: skip
 
 
+@entry
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
@@ -42,6 +45,7 @@ def subtract_common_mode_lcls(
 ) -> xr.Dataset: ...  # fmt: skip
 
 
+@entry
 def subtract_common_mode_lcls(
     da: xr.DataArray,
     number: int | None = None,

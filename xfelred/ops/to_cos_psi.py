@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     GeometryMismatchError,
@@ -21,6 +22,7 @@ from xfelred.provenance import record
 LEAD_Q = "lead_q"
 
 
+@entry
 def to_cos_psi(
     result: xr.Dataset,
     *,

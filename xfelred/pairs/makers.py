@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.names import MEMBER, PAIR, PULSE
 from xfelred.pairs.shots import Shots, as_pairs, shots_of, whole_numbers
@@ -16,6 +17,7 @@ from xfelred.pairs.shots import Shots, as_pairs, shots_of, whole_numbers
 Coord = xr.DataArray | ArrayLike
 
 
+@entry
 def consecutive(
     coord: Coord,
     *,
@@ -59,6 +61,7 @@ def consecutive(
     return in_order(shots, found, "consecutive", groups, min_group, darks)
 
 
+@entry
 def disjoint(
     coord: Coord,
     *,
@@ -100,6 +103,7 @@ def in_order(
     return as_pairs(shots, members, op, groups=groups, min_group=min_group, darks=darks)
 
 
+@entry
 def random(
     coord: Coord,
     n_pairs: int | None = None,
@@ -168,6 +172,7 @@ def triangle(code: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return code - high * (high - 1) // 2, high
 
 
+@entry
 def between(
     first: Coord,
     second: Coord,
@@ -257,6 +262,7 @@ def distance(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return np.maximum(a, b) - np.minimum(a, b)
 
 
+@entry
 def from_list(
     members: xr.DataArray | Sequence[Sequence[int]] | ArrayLike,
     coord: Coord | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels import similarity
 from xfelred.names import LONG_NAME, PAIR, TRAIN, UNITS
@@ -20,6 +21,7 @@ from xfelred.pairs.shots import (
 )
 
 
+@entry
 def similar(
     features: xr.DataArray | ArrayLike,
     *,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import MissingConstantError
 from xfelred.names import AVAILABLE, MODULE, TRAIN
 from xfelred.plot.axes import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@entry
 def image(
     da: xr.DataArray,
     ax: Axes | None = None,
@@ -85,6 +87,7 @@ def image(
     return ax
 
 
+@entry
 def availability(
     da: xr.DataArray, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:

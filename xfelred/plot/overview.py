@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.plot.detector import availability, image
 from xfelred.plot.profiles import azimuthal, statistics
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@entry
 def overview(
     picture: xr.DataArray,
     profile: xr.Dataset,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.names import UNITS
 from xfelred.plot.axes import (
     BLUE,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MAX_LEGEND = 6
 
 
+@entry
 def azimuthal(
     ds: xr.Dataset,
     ax: Axes | None = None,
@@ -80,6 +82,7 @@ def azimuthal(
     return tidy(ax, title or "azimuthal average")
 
 
+@entry
 def statistics(
     ds: xr.Dataset, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.names import LAG, PHI, RADIUS, Q
 from xfelred.plot.axes import (
     BLUE,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CENTRE_RAD = 0.05 * np.pi
 
 
+@entry
 def ring(
     circle: Iterable[float], ax: Axes | None = None, *, colour: str = "#2dd4bf"
 ) -> Axes:
@@ -54,6 +56,7 @@ def ring(
     return ax
 
 
+@entry
 def polar(
     da: xr.DataArray,
     ax: Axes | None = None,
@@ -111,6 +114,7 @@ def rings_of(da: xr.DataArray) -> xr.DataArray:
     return da[Q] if Q in da.coords and da[Q].dims == (RADIUS,) else da[RADIUS]
 
 
+@entry
 def correlation(
     ds: xr.Dataset,
     ax: Axes | None = None,
