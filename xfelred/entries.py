@@ -20,7 +20,7 @@ from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Any, Literal, TypeVar, Union, overload
 
 import numpy as np
 import xarray as xr
@@ -57,23 +57,47 @@ NOT_SEVERAL = (str, bytes, abc.Mapping, xr.Dataset)
 # xarray writes it as one union, which ends up flat in a larger one.
 ARRAY_LIKE = frozenset(typing.get_args(ArrayLike))
 OWNERS = ("self", "cls")
-ARRAYS = "biufcmM"  # kinds of dtypes
 
 
-def entry(thing: Thing) -> Thing:
-    """Check the arguments of a public function, or of a class, by its annotations."""
+@overload
+def entry(thing: Thing, /) -> Thing: ...
+
+
+@overload
+def entry(*, own: tuple[str, ...]) -> Callable[[Thing], Thing]: ...
+
+
+def entry(thing: Any = None, /, *, own: tuple[str, ...] = ()) -> Any:
+    """Check the arguments of a public function, or of a class, by its annotations.
+
+    Parameters
+    ----------
+    thing : function or class
+        A method gets the decorator below that of a class method.
+    own : tuple of str
+        Arguments that the function checks itself, as it can say more about them.
+    """
+    if thing is None:
+        return functools.partial(decorated, own=own)
+    return decorated(thing, own=own)
+
+
+def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
+    """Return the function with the check before it, or the class with that."""
     if isinstance(thing, type):
-        thing.__init__ = checked(thing.__init__, thing.__name__)  # type: ignore[misc]
+        thing.__init__ = checked(thing.__init__, thing.__name__, own)  # type: ignore[misc]
         return thing
-    return cast(Thing, checked(thing, thing.__name__))
+    return checked(thing, thing.__qualname__, own)
 
 
-def checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def checked(
+    function: Callable[..., Any], name: str, own: tuple[str, ...]
+) -> Callable[..., Any]:
     """Return the function with the check before it."""
 
     @functools.wraps(function)
     def entered(*args: Any, **kwargs: Any) -> Any:
-        check_call(wanted_by(function, name), args, kwargs)
+        check_call(wanted_by(function, name, own), args, kwargs)
         return function(*args, **kwargs)
 
     return entered
@@ -96,14 +120,15 @@ class Names(dict[str, Any]):
 
 
 @functools.cache
-def wanted_by(function: Callable[..., Any], name: str) -> Wanted:
+def wanted_by(function: Callable[..., Any], name: str, own: tuple[str, ...]) -> Wanted:
     """Return what a function takes, read from its annotations."""
     signature = inspect.signature(function)
     names = Names(getattr(function, "__globals__", {}))
     hints = typing.get_type_hints(function, {}, names)
+    kinds = {name: kind for name, kind in hints.items() if name not in own}
     part = function.__module__.split(".")[1]
     owner = "Geometry." if next(iter(signature.parameters), "") == "cls" else ""
-    return Wanted(f"{PREFIX.get(part, part)}.{owner}{name}", signature, hints)
+    return Wanted(f"{PREFIX.get(part, part)}.{owner}{name}", signature, kinds)
 
 
 def check_call(wanted: Wanted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -213,14 +238,14 @@ def is_array(value: Any) -> bool:
     if isinstance(value, (xr.Dataset, str, bytes, abc.Mapping)) or value is None:
         return False
     if hasattr(value, "__array__"):
-        return getattr(value, "dtype", np.dtype(float)).kind in ARRAYS
+        return True
     if not isinstance(value, (list, tuple, range)):
         return isinstance(value, numbers.Number)
     # What is lazy would be computed.
     if any(hasattr(one, "__dask_graph__") for one in value):
-        return all(map(is_array, value))
+        return True
     try:
-        return np.asarray(value).dtype.kind in ARRAYS
+        return np.asarray(value) is not None
     except (TypeError, ValueError, OverflowError):
         return False
 
@@ -305,5 +330,5 @@ def advice(value: object, kind: Any) -> str:
 ADVICE = {
     "Geometry": " Make one with Geometry.from_quad_positions, from_crystfel, from_poni"
     " or flat",
-    "Bins": " Make them with xf.Bins, such as Bins(start=0, stop=1, n=10)",
+    "Bins": " Make them with xf.Bins, such as xf.Bins(range=(0, 1), n=10)",
 }

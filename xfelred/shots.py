@@ -280,7 +280,7 @@ def along(
     warnings.warn(
         f"neither {name} nor the frames have {dim} IDs: they are taken in their order;"
         " give both the coordinate, or say ops.label_by_position(values, frames)",
-        stacklevel=5,
+        stacklevel=6,
     )
     return values
 
@@ -381,7 +381,7 @@ def check_overlap(
     warnings.warn(
         f"{name}: no value for {gone} of {len(found)} {dim} IDs of the data"
         f" ({span(wanted[~found])}); these shots are left out",
-        stacklevel=6,
+        stacklevel=7,
     )
 
 

@@ -94,7 +94,7 @@ def flat(
     )
 
 
-@entry
+@entry(own=("x", "y", "z"))
 def from_positions(
     cls: type[Geometry],
     x: Values,
@@ -127,7 +127,7 @@ def from_positions(
     )
 
 
-@entry
+@entry(own=("x", "y", "z"))
 def lcls(
     cls: type[Geometry],
     x: Values,

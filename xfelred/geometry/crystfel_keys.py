@@ -51,7 +51,7 @@ def warn_of_unused(sections: Sections) -> None:
     if unknown:
         warnings.warn(
             f"{sections.path}: not understood and left out: {listing(unknown)}",
-            stacklevel=4,
+            stacklevel=5,
         )
     late = [
         f"{key} (line {entry.line})"
@@ -63,7 +63,7 @@ def warn_of_unused(sections: Sections) -> None:
             f"{sections.path}: {listing(late)} stand behind all panels, and without a"
             " panel; a value holds for panels that are first named after it: these have"
             " no effect",
-            stacklevel=4,
+            stacklevel=5,
         )
     masks = {
         f"{key} = {entry.text} (line {entry.line})": None
@@ -77,7 +77,7 @@ def warn_of_unused(sections: Sections) -> None:
             f" {listing(masks)}. Read that mask and give it to operations as"
             " bad_pixels=, together with those of the geometry:"
             " masks.combine(geometry.bad_pixels, ...)",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

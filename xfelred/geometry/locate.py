@@ -49,7 +49,7 @@ DESCRIBED = {
 LARGE = 2**24  # pixels; above, coordinates are float32
 
 
-@entry
+@entry(own=("geometry",))
 def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     """Add scattering coordinates to detector data.
 

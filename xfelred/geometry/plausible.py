@@ -105,7 +105,7 @@ def checked(value: float, name: str, quantity: Quantity, where: str = "") -> flo
     )
     if not quantity.possible[0] <= number <= quantity.possible[1]:
         raise UnitsError(message)
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(message, stacklevel=5)
     return number
 
 
@@ -202,7 +202,7 @@ def check_apart(
         )
         if spread > SPREAD**2:
             raise UnitsError(message)
-        warnings.warn(message, stacklevel=5)
+        warnings.warn(message, stacklevel=6)
 
 
 def outline(panel: Panel) -> NDArray[np.float64]:

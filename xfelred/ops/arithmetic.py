@@ -208,7 +208,7 @@ def propagated(
     return root(sigma_a**2 + (value * sigma_b) ** 2) / abs(b.where(b != 0))
 
 
-@entry
+@entry(own=("by",))
 def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
     """Divide frames, or the means of a cube, by a per-shot value.
 

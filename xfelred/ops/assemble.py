@@ -30,7 +30,7 @@ HOW_TO_SHOW = {
 }
 
 
-@entry
+@entry(own=("geometry",))
 def assemble(
     da: xr.DataArray,
     geometry: Geometry | xr.Dataset,
@@ -89,7 +89,7 @@ def assemble(
     )
 
 
-@entry
+@entry(own=("geometry",))
 def unassemble(
     image: xr.DataArray,
     geometry: Geometry | xr.Dataset,

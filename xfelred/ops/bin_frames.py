@@ -50,7 +50,7 @@ class Options:
             raise ArgumentError(f"no quantities; choose from {', '.join(QUANTITIES)}")
 
 
-@entry
+@entry(own=("where",))
 def bin_frames(
     data: xr.DataArray | xr.Dataset,
     by: Mapping[str, Bins],

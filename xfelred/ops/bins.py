@@ -68,7 +68,7 @@ class BinEdges:
         )
 
 
-@entry
+@entry(own=("values",))
 @dataclass(frozen=True, eq=False)
 class Bins:
     """How to bin shots by a quantity; exactly one way is given.

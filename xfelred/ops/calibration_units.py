@@ -56,7 +56,7 @@ def signal_unit(constants: Any, detector: DetectorKind) -> str:
         f" known: say it, such as constants[{name!r}].attrs['units'] ="
         f" {'adu/keV' if name == GAIN else 'keV/adu'!r}. ({GAIN!r} divides,"
         f" {GAIN_FACTOR!r} multiplies)",
-        stacklevel=4,
+        stacklevel=5,
     )
     return NO_UNIT
 

@@ -143,7 +143,7 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
                 warnings.warn(
                     f"{name} has no {d} IDs; its frames are taken in the order of the"
                     f" data. Give it the coordinate {d!r}",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             if d == FRAME and TRAIN in da.coords:
                 companion = same_frames(companion, da, name)

@@ -17,7 +17,7 @@ from xfelred.shots import at_shots
 BIN = "bin"
 
 
-@entry
+@entry(own=("x",))
 def profile(
     da: xr.DataArray,
     x: str | xr.DataArray,

@@ -19,7 +19,7 @@ from xfelred.shots import shot_dims
 SIGMA_PER_MAD = 1.4826  # of a normal distribution
 
 
-@entry
+@entry(own=("where",))
 def reject_outliers(
     values: xr.DataArray,
     by: Mapping[str, Bins],

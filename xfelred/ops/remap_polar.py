@@ -26,7 +26,7 @@ METHODS = ("nearest", "linear", "area")
 MODULE_SPACING = 1 / 4  # pixels between points of a cell where a search finds each
 
 
-@entry
+@entry(own=("geometry", "centre"))
 def remap_polar(
     da: xr.DataArray,
     *,
