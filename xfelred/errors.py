@@ -98,6 +98,10 @@ class MissingFileError(XfelredError, FileNotFoundError):
     """There is no file or directory of this name."""
 
 
+class NoAccessError(XfelredError, PermissionError):
+    """A file or directory may not be read, or not be written, by this user."""
+
+
 class TooLargeError(XfelredError, MemoryError):
     """A result, or what a file wants to hold, does not fit in memory."""
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError
 from xfelred.products.atomic import remove
-from xfelred.recipes.manifest import flush_directory
+from xfelred.products.resumable import flush_directory
 
 Array = NDArray[Any]
 NAME = re.compile(r"(\d{6,})-(\d{6,})")
