@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from itertools import islice
-from typing import BinaryIO
 
 from xfelred.errors import (
     ArgumentTypeError,
@@ -93,6 +94,23 @@ def read_bytes(
     links: bool = True,
 ) -> bytes:
     """Return the bytes of a small file; see `read_text`."""
+    with opened(path, what, wrong=wrong, limit=limit, links=links) as file:
+        data = up_to(file, limit + 1)
+    if len(data) > limit:
+        raise too_large(os.fspath(path), what, wrong, limit)
+    return data
+
+
+@contextmanager
+def opened(
+    path: Path,
+    what: str,
+    *,
+    wrong: MakeError = BrokenFileError,
+    limit: int = MAX_BYTES,
+    links: bool = True,
+) -> Iterator[BufferedReader]:
+    """Yield a regular file to read from; see `read_text`."""
     if not isinstance(path, (str, os.PathLike)):
         raise ArgumentTypeError(
             f"the path of a {what} must be text or a Path, not {type(path).__name__}"
@@ -102,26 +120,23 @@ def read_bytes(
         check_kind(os.stat(name) if links else os.lstat(name), name, what, wrong, limit)
         number = os.open(name, FLAGS | (0 if links else os.O_NOFOLLOW))
         with open(number, "rb") as file:
-            # Another file may have got the name, and this one may grow.
+            # Another file may have got the name.
             check_kind(os.fstat(number), name, what, wrong, limit)
-            data = up_to(file, limit + 1)
+            yield file
+    except XfelredError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         raise missing(name, what) from None
     except PermissionError as error:
         raise NoAccessError(
             f"cannot read the {what} {name}: {error.strerror}; ask its owner for it"
         ) from None
-    except XfelredError:
-        raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise wrong(f"cannot read the {what} {name}: {why}") from error
-    if len(data) > limit:
-        raise too_large(name, what, wrong, limit)
-    return data
 
 
-def up_to(file: BinaryIO, n: int) -> bytes:
+def up_to(file: BufferedReader, n: int) -> bytes:
     """Return at most n bytes; those that a file says to have may be any number."""
     parts = []
     while n and (part := file.read(min(n, AT_ONCE))):

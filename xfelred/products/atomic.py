@@ -113,7 +113,7 @@ def flush_to_disk(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Delete a file or a directory; one that is not there is fine."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

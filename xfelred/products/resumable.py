@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from xfelred import __version__
-from xfelred.errors import InconsistentDataError
-from xfelred.small_files import read_bytes
+from xfelred.errors import InconsistentDataError, MissingFileError
+from xfelred.small_files import opened, read_bytes
 
 SCHEMA_VERSION = 1
 LARGEST = 1 << 28  # bytes; a million blocks take 100 MB
+ANY = 1 << 62
 LARGEST_OF_OTHERS = 1 << 22  # to see of which version a record without checksum is
 START_ANEW = "start anew with overwrite=True (--overwrite)"
 CHECKSUM = re.compile(rb'\{"checksum": "([0-9a-f]{64})", ')
@@ -95,6 +96,18 @@ def damaged(path: Path, why: str) -> InconsistentDataError:
 def digest(data: bytes) -> str:
     """Return the checksum of what a record says."""
     return hashlib.sha256(data).hexdigest()
+
+
+def checksum_of(path: Path) -> str:
+    """Return the checksum of a file; InconsistentDataError if it is not regular."""
+    try:
+        with opened(
+            path, "part of a product", wrong=InconsistentDataError, limit=ANY,
+            links=False,
+        ) as file:  # fmt: skip
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except MissingFileError:
+        raise damaged(path, "it is gone") from None
 
 
 def flush_directory(path: Path) -> None:

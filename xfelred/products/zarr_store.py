@@ -21,7 +21,6 @@ from zarr.codecs import BloscCodec
 from xfelred import __version__
 from xfelred.errors import (
     InconsistentDataError,
-    MissingFileError,
     OutputExistsError,
 )
 from xfelred.products.atomic import (
@@ -44,16 +43,15 @@ from xfelred.products.blocks import (
 from xfelred.products.resumable import (
     LARGEST,
     SCHEMA_VERSION,
+    checksum_of,
     damaged,
-    digest,
     read_record,
     write_record,
 )
-from xfelred.small_files import read_bytes, read_text
+from xfelred.small_files import read_text
 
 # One chunk is one file: few enough for a cluster's disk, small enough for one image.
 CHUNK_BYTES = 2**24
-ANY = 1 << 62  # bytes
 MANIFEST = "manifest.json"
 TOKEN = "write_token"
 # A manifest of this many blocks is quick to write, a longer one has to wait for a
@@ -273,22 +271,14 @@ def write_template(ds: xr.Dataset, store: Path) -> None:
 def checksums(store: Path) -> dict[str, str]:
     """Return the checksum of every file of a store."""
     files = sorted(p for p in store.rglob("*") if p.is_file())
-    return {str(p.relative_to(store)): digest(p.read_bytes()) for p in files}
+    return {str(p.relative_to(store)): checksum_of(p) for p in files}
 
 
 def check_template(store: Path, wanted: Mapping[str, str]) -> None:
     """Raise unless what was written before the first block is still the same."""
     for name, checksum in wanted.items():
-        path = store / name
-        try:
-            found = read_bytes(
-                path, "part of a zarr store", wrong=InconsistentDataError,
-                limit=ANY, links=False,
-            )  # fmt: skip
-        except MissingFileError:
-            raise damaged(path, "it is gone") from None
-        if digest(found) != checksum:
-            raise damaged(path, "its checksum is wrong")
+        if checksum_of(store / name) != checksum:
+            raise damaged(store / name, "its checksum is wrong")
 
 
 def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
