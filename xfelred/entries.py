@@ -17,10 +17,10 @@ import os
 import types
 import typing
 from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, overload
+from typing import Any, Literal, TypeVar, Union, cast, overload
 
 import numpy as np
 import xarray as xr
@@ -47,6 +47,7 @@ WORDS: dict[Any, str] = {
     bool: "True or False",
     str: "a text",
     types.NoneType: "None",
+    Any: "anything",
     os.PathLike: "a path",
     Path: "a path",
     np.ndarray: "a numpy array",
@@ -159,14 +160,26 @@ def check(function: str, name: str, value: object, kind: Any) -> None:
     if fits(value, kind):
         return
     parts = members(kind)
-    literals = [choice for part in parts for choice in literal(part)]
-    if literals and all(literal(part) or part is types.NoneType for part in parts):
-        none = [None] if types.NoneType in parts else []
-        must_be_one_of(f"{function}: {name}", value, [*literals, *none])
+    choices = choices_of(parts)
+    if choices:
+        must_be_one_of(f"{function}: {name}", value, choices)
+    for part in parts:
+        inside = typing.get_args(part)
+        several = typing.get_origin(part) in SEVERAL and is_several(value, Any)
+        if several and inside and choices_of(members(inside[0])):
+            for one in cast(Iterable[object], value):
+                check(function, f"one of {name}", one, inside[0])
     raise ArgumentKindError(
-        f"{function}: {name} must be {said(kind)}, not {shown(value)}."
-        f"{advice(value, kind)}"
+        f"{function}: {name}={shown(value)} must be {said(kind)}.{advice(value, kind)}"
     )
+
+
+def choices_of(kinds: list[Any]) -> list[Any]:
+    """Return the values of which one is wanted, if that is all that is wanted."""
+    found = [choice for kind in kinds for choice in literal(kind)]
+    rest = [kind for kind in kinds if not literal(kind)]
+    none = [None] if rest == [types.NoneType] else []
+    return [*found, *none] if found and len(rest) == len(none) else []
 
 
 def members(kind: Any) -> list[Any]:
@@ -231,6 +244,14 @@ def is_whole(value: Any) -> bool:
     if isinstance(value, (np.generic, np.ndarray, xr.DataArray)):
         return value.shape == () and value.dtype.kind in "iu"
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def must_have(
+    function: str, name: str, value: object, attribute: str, kind: str
+) -> None:
+    """Raise an error unless a thing of another package can do what is needed of it."""
+    if isinstance(value, xr.Dataset) or not hasattr(value, attribute):
+        raise ArgumentKindError(f"{function}: {name}={shown(value)} must be {kind}")
 
 
 def is_array(value: Any) -> bool:
@@ -307,9 +328,9 @@ def word(kind: Any) -> str:
     if origin is tuple and Ellipsis not in inside and inside:
         return f"({', '.join(map(said, inside))})"
     if origin is tuple or origin in SEVERAL:
-        return f"several of: {said(inside[0])}" if inside else "several values"
+        return f"a sequence of ({said(inside[0])})" if inside else "a sequence"
     if origin is abc.Mapping or origin is dict:
-        return f"a mapping of {said(inside[0])} to {said(inside[1])}"
+        return f"a mapping from {said(inside[0])} to {said(inside[1])}"
     return WORDS.get(origin, f"a {getattr(origin, '__name__', origin)}")
 
 

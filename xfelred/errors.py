@@ -7,22 +7,23 @@ describes its kind, so that ``except ValueError`` and ``except KeyError`` keep w
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 MAX_TEXT = 1500  # characters of a message
 MAX_SHOWN = 80  # characters of one value in a message
 MAX_ENTRIES = 6  # of a list in a message
 MAX_BITS = 256  # of an integer in a message; Python refuses to print the very long
-MAX_NEIGHBOURS = 10_000  # names of a directory that are looked at for a near one
 # What a terminal acts upon, or a reader of text cannot see: C0 (but tabs and ends of
-# lines), DEL, C1, and the marks that turn the direction of writing.
+# lines), DEL, C1, marks that turn the direction of writing or have no width, tags;
+# and halves of characters, at which `print` fails.
 CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
 
@@ -39,6 +40,14 @@ def printable(text: object) -> str:
     return CONTROL.sub(lambda m: ascii(m[0])[1:-1], str(text))
 
 
+def one_line(text: object) -> str:
+    r"""Return text as `printable` does, with ``\n`` for the end of a line, too.
+
+    For names, which otherwise could add lines of their own to a list.
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 def shortened(text: str, limit: int = MAX_TEXT) -> str:
     """Return text of at most `limit` characters: its middle is left out."""
     if len(text) <= limit:
@@ -46,6 +55,26 @@ def shortened(text: str, limit: int = MAX_TEXT) -> str:
     half = limit // 2 - 30
     left_out = len(text) - 2 * half
     return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
+
+
+def warn(
+    text: object, *, kind: type[Warning] = UserWarning, stacklevel: int = 1
+) -> None:
+    """Warn a user, as `warnings.warn` does, in text that is safe to print."""
+    warnings.warn(shortened(printable(text)), kind, stacklevel=stacklevel + 1)
+
+
+def logger_of(name: str) -> logging.Logger:
+    """Return the logger of a module, whose messages are safe to print."""
+    found = logging.getLogger(name)
+    found.addFilter(made_printable)
+    return found
+
+
+def made_printable(record: logging.LogRecord) -> bool:
+    """Show control characters in a message; for `logging.Logger.addFilter`."""
+    record.msg, record.args = shortened(printable(record.getMessage())), None
+    return True
 
 
 class XfelredError(Exception):
@@ -77,20 +106,16 @@ class MissingFileError(XfelredError, FileNotFoundError):
     """There is no file or directory of this name."""
 
 
-class UnreadableFileError(XfelredError, PermissionError):
-    """A file or a directory may not be read by this user."""
-
-
-class NotAFileError(XfelredError, IsADirectoryError):
-    """There is a directory, or something else, where a file is wanted."""
-
-
 class OutOfRangeError(XfelredError, IndexError):
     """A position is beyond the end of what it counts."""
 
 
 class SettingError(XfelredError, RuntimeError):
     """What is in the way lies outside the call: a setting, a state, a solver."""
+
+
+class NoAccessError(XfelredError, PermissionError):
+    """A file or directory may not be read, or not be written, by this user."""
 
 
 class TooLargeError(XfelredError, MemoryError):
@@ -320,59 +345,6 @@ def must_be_one_of(name: str, given: object, known: Iterable[object]) -> None:
     raise ArgumentError(
         f"{name}={shown(given)} must be one of {listing(map(repr, choices), 20)}.{near}"
     )
-
-
-def missing_file(path: str | os.PathLike[str], what: str) -> XfelredError:
-    """Return the error for a file that cannot be opened: where, and what is near.
-
-    It is a MissingFileError, an UnreadableFileError or (a directory) a NotAFileError.
-    `what` says what the file should be, such as ``"PONI file"``.
-    """
-    text = shown(os.fspath(path))
-    if not os.fspath(path):
-        return MissingFileError(f"no {what}: the path is empty")
-    full = Path(os.path.abspath(os.fspath(path)))
-    try:
-        if full.is_dir():
-            return NotAFileError(f"no {what}: {text} is a directory; name a file in it")
-        if full.exists():
-            return cannot_read(full, what)
-        place = next(p for p in full.parents if p.exists())
-        if place != full.parent:
-            return MissingFileError(
-                f"no {what} at {text}: there is no directory {full.parent}; the path"
-                f" exists as far as {place}, in which there is"
-                f" {near_names(place, full.relative_to(place).parts[0])}"
-            )
-        return MissingFileError(
-            f"no {what} at {text}: {place} holds no {full.name!r}, but"
-            f" {near_names(place, full.name)}"
-        )
-    except PermissionError:
-        return cannot_read(full, what)
-    except (OSError, ValueError):  # a name too long for the disk, or with a NUL
-        return MissingFileError(f"no {what} at {text}: this cannot be a path")
-
-
-def cannot_read(path: Path, what: str) -> UnreadableFileError:
-    """Return the error for a file or a directory on its way that may not be read."""
-    closed = [p for p in path.parents if os.path.isdir(p) and not os.access(p, os.X_OK)]
-    where = f"the directory {closed[-1]}" if closed else "it"
-    return UnreadableFileError(
-        f"{what} {path}: this user may not read {where}; ask its owner for permission"
-        f" (ls -ld {closed[-1] if closed else path})"
-    )
-
-
-def near_names(directory: Path, name: str) -> str:
-    """Return the names in a directory that are like `name`, else the first of them."""
-    try:
-        with os.scandir(directory) as entries:
-            found = sorted(e.name for e in islice(entries, MAX_NEIGHBOURS))
-    except PermissionError:
-        return "what this user may not list"
-    near = difflib.get_close_matches(name, found, n=3)
-    return listing(map(repr, near or found), 6) if found else "nothing"
 
 
 def require_extra(module: str, extra: str) -> MissingExtraError:

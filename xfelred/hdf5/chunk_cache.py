@@ -8,7 +8,6 @@ anew; a directory that cannot be written is no error. Old files are never remove
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import stat
 import tempfile
@@ -18,7 +17,9 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+from xfelred.errors import logger_of
+
+log = logger_of(__name__)
 
 VARIABLE = "XFELRED_CACHE_DIR"
 MAGIC = b"xfelred chunks 1"

@@ -30,7 +30,7 @@ MEAN, SEM, VAR, COUNT, SUM = "_mean", "_sem", "_var", "_count", "_sum"
 ERRORS = {"intensity": "sigma", "correlation": "sem"}
 
 
-@entry
+@entry(own=("a", "b"))
 def subtract(a: Labelled, b: Labelled) -> Labelled:
     """Return a - b.
 
@@ -58,7 +58,7 @@ def subtract(a: Labelled, b: Labelled) -> Labelled:
     return combined("subtract", a, b)
 
 
-@entry
+@entry(own=("a", "b"))
 def ratio(a: Labelled, b: Labelled) -> Labelled:
     """Return a / b, NaN where b is 0.
 

@@ -50,7 +50,7 @@ class Options:
             raise ArgumentError(f"no quantities; choose from {', '.join(QUANTITIES)}")
 
 
-@entry(own=("where",))
+@entry(own=("by", "where"))
 def bin_frames(
     data: xr.DataArray | xr.Dataset,
     by: Mapping[str, Bins],

@@ -47,7 +47,7 @@ from xfelred.provenance import record
 CommonMode = int | Sequence[Any] | Mapping[str, Any]
 
 
-@entry
+@entry(own=("constants", "common_mode"))
 def calibrate(
     da: xr.DataArray,
     constants: xr.Dataset,

@@ -26,7 +26,7 @@ from xfelred.provenance import record
 NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 
 
-@entry
+@entry(own=("with_ring",))
 def correlate_angular(
     polar: xr.DataArray,
     *,

@@ -30,7 +30,7 @@ GROUPS = 64  # of pairs that the jackknife leaves out, one at a time
 SPREAD = frozenset({"mean", "var"})
 
 
-@entry
+@entry(own=("with_ring",))
 def difference_correlation(
     polar: xr.DataArray,
     pairs: xr.DataArray | Sequence[Sequence[int]] | ArrayLike,

@@ -15,7 +15,7 @@ from xfelred.provenance import record
 from xfelred.shots import at_shots
 
 
-@entry(own=("x", "by"))
+@entry(own=("x",))
 def fit_linear(
     da: xr.DataArray,
     x: str | xr.DataArray,

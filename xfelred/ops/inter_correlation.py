@@ -25,7 +25,7 @@ from xfelred.ops.ring_correlation import (
 from xfelred.provenance import record
 
 
-@entry
+@entry(own=("with_ring",))
 def intra_correlation(
     polar: xr.DataArray,
     *,
@@ -46,7 +46,7 @@ def intra_correlation(
     )
 
 
-@entry
+@entry(own=("with_ring",))
 def inter_correlation(
     polar: xr.DataArray,
     *,

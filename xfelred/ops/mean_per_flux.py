@@ -22,7 +22,7 @@ from xfelred.shots import at_shots
 HOW = ("ratio_of_sums", "mean_of_ratios")
 
 
-@entry(own=("flux", "by"))
+@entry(own=("flux",))
 def mean_per_flux(
     da: xr.DataArray,
     flux: xr.DataArray,

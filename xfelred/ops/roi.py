@@ -24,7 +24,7 @@ Bounds = Sequence[Sequence[int | None]]
 Threshold = float | tuple[float | None, float | None]
 
 
-@entry
+@entry(own=("bounds",))
 def roi(
     da: xr.DataArray,
     bounds: Bounds | None = None,

@@ -24,7 +24,7 @@ KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max", "rms")
 STD = "std"
 
 
-@entry(own=("by",))
+@entry
 def statistics(
     da: xr.DataArray,
     dim: str | Sequence[str] = TRAIN,

@@ -23,7 +23,7 @@ Region = tuple[tuple[int, int], tuple[int, int]]
 Ghost = tuple[xr.DataArray | float, xr.DataArray | float]
 
 
-@entry
+@entry(own=("noise", "gain_range", "previous", "dark_roi", "ghost"))
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
@@ -34,7 +34,7 @@ def subtract_common_mode_lcls(
 ) -> xr.DataArray: ...  # fmt: skip
 
 
-@entry
+@entry(own=("noise", "gain_range", "previous", "dark_roi", "ghost"))
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
@@ -45,7 +45,7 @@ def subtract_common_mode_lcls(
 ) -> xr.Dataset: ...  # fmt: skip
 
 
-@entry
+@entry(own=("noise", "gain_range", "previous", "dark_roi", "ghost"))
 def subtract_common_mode_lcls(
     da: xr.DataArray,
     number: int | None = None,

@@ -15,7 +15,7 @@ import dask.base
 import dask.system
 import dask.threaded
 
-from xfelred.errors import OutputExistsError
+from xfelred.errors import MissingFileError, OutputExistsError
 
 # A directory with one of these is a zarr group, and may be replaced as a whole.
 ZARR_FILES = ("zarr.json", ".zgroup")
@@ -51,8 +51,7 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[Path]:
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise unless a product may be written under this name."""
     check_directory(path)
-    if path.is_symlink():
-        raise OutputExistsError(f"{path} is a link; give the name of its target")
+    refuse_link(path)
     if not path.exists():
         return
     if not overwrite:
@@ -67,10 +66,16 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def refuse_link(path: Path) -> None:
+    """Raise for a link: replacing it, or what it leads to, might both be meant."""
+    if path.is_symlink():
+        raise OutputExistsError(f"{path} is a link; give the name of its target")
+
+
 def check_directory(path: Path) -> None:
     """Raise unless there is a directory for a product."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"cannot write {path.name}: there is no directory {path.parent};"
             " create it first"
         )
@@ -108,7 +113,7 @@ def flush_to_disk(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Delete a file or a directory; one that is not there is fine."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
