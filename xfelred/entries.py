@@ -27,6 +27,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.errors import (
+    ArgumentError,
     ArgumentKindError,
     did_you_mean,
     listing,
@@ -208,6 +209,8 @@ def fits(value: Any, kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     if kind == ArrayLike:
         return is_array(value)
+    if kind in (list, tuple):
+        return isinstance(value, kind)
     if origin is Literal:
         return any(same(value, choice) for choice in typing.get_args(kind))
     if origin in SCALARS:
@@ -254,6 +257,16 @@ def must_have(
         raise ArgumentKindError(f"{function}: {name}={shown(value)} must be {kind}")
 
 
+def must_hold(function: str, name: str, ds: xr.Dataset, *variables: str) -> None:
+    """Raise an error unless a Dataset has some variables."""
+    absent = [one for one in variables if one not in ds]
+    if absent:
+        raise ArgumentError(
+            f"{function}: {name} has no {' and no '.join(map(repr, absent))}; it has"
+            f" {listing(map(repr, ds.data_vars))}"
+        )
+
+
 def is_array(value: Any) -> bool:
     """Tell whether numpy can make an array of numbers of this."""
     if isinstance(value, (xr.Dataset, str, bytes, abc.Mapping)) or value is None:
@@ -289,8 +302,13 @@ def is_several(value: Any, inside: Any) -> bool:
         return False
     if not isinstance(value, abc.Iterable):
         return False
-    # What can be iterated over only once is left to the function.
-    return iter(value) is value or all(fits(one, inside) for one in value)
+    if iter(value) is value:  # only once: left to the function
+        return True
+    if all(kind in SCALARS or isinstance(kind, type) for kind in members(inside)):
+        # One of each type is enough, however long it is.
+        shapes = ((type(one), getattr(one, "shape", None)) for one in value)
+        value = dict(zip(shapes, value, strict=False)).values()
+    return all(fits(one, inside) for one in value)
 
 
 def is_mapping(value: Any, inside: tuple[Any, ...]) -> bool:
@@ -330,7 +348,9 @@ def word(kind: Any) -> str:
     if origin is tuple or origin in SEVERAL:
         return f"a sequence of ({said(inside[0])})" if inside else "a sequence"
     if origin is abc.Mapping or origin is dict:
-        return f"a mapping from {said(inside[0])} to {said(inside[1])}"
+        return (
+            f"a mapping from {' to '.join(map(said, inside))}" if inside else "a dict"
+        )
     return WORDS.get(origin, f"a {getattr(origin, '__name__', origin)}")
 
 

@@ -343,7 +343,7 @@ def must_be_one_of(name: str, given: object, known: Iterable[object]) -> None:
     words = [k for k in choices if isinstance(k, str)]
     near = did_you_mean(given, words) if isinstance(given, str) else ""
     raise ArgumentError(
-        f"{name}={shown(given)} must be one of {listing(map(repr, choices), 20)}.{near}"
+        f"{name}={shown(given)} must be one of {listing(map(repr, choices), 24)}.{near}"
     )
 
 

@@ -83,16 +83,18 @@ EXTRA_GEOM = SimpleNamespace(
 )
 FLAT_INTEGRATOR = SimpleNamespace(
     dist=0.1, poni1=0.0, poni2=0.0, rot1=0.0, rot2=0.0, rot3=0.0, wavelength=1e-10,
-    detector=SimpleNamespace(shape=SHAPE, pixel1=1e-4, pixel2=1e-4, orientation=3),
-    calc_pos_zyx=lambda **options: [POSITIONS[0, 0] + 0.1, *POSITIONS[1:, 0]],
-    position_array=lambda shape, corners=False: np.zeros((*shape, 4, 3)),
+    detector=SimpleNamespace(
+        name="flat", shape=SHAPE, pixel1=1e-4, pixel2=1e-4, orientation=3, mask=None
+    ),
+    calc_pos_zyx=lambda corners: [np.ones((*SHAPE, 4))] * 3,
+    position_array=lambda shape, corners=False: np.ones((*SHAPE, 3)),
 )  # fmt: skip
 SACLA = SimpleNamespace(
     photon_energy=9e3,
     constants=lambda detector=None: xr.Dataset(
-        {"pixel_size": ("module", [5e-5])},
+        {"pixel_size": (("module", "axis"), [[5e-5, 5e-5]])},
         {"module": [1]},
-        {"detector": "MPCCD", "module_shape": [1024, 512]},
+        {"detector": "MPCCD", "detector_kind": "mpccd", "module_shape": [1024, 512]},
     ),
 )
 PONI = """poni_version: 2

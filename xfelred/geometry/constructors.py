@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xfelred.entries import entry
+from xfelred.entries import entry, must_have
 from xfelred.errors import ArgumentError
 from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
@@ -313,6 +313,10 @@ def from_extra_geom(
     Its z counts from the detector: give `distance`. Modules of the 1M detectors are
     numbered from 0, others need `modules`, or are matched by position.
     """
+    must_have(
+        "Geometry.from_extra_geom", "geometry", geometry, "get_pixel_positions",
+        "a geometry of EXtra-geom",
+    )  # fmt: skip
     if distance is not None:
         distance = checked(distance, "distance", DISTANCE)
     xyz = np.moveaxis(np.asarray(geometry.get_pixel_positions()), -1, 0)

@@ -14,7 +14,9 @@ from xfelred.entries import entry
 from xfelred.errors import (
     GeometryMismatchError,
     MissingConstantError,
+    OutputError,
     OutputExistsError,
+    shown,
 )
 from xfelred.geometry.panels import Panel, Vector
 
@@ -69,7 +71,7 @@ def to_crystfel(
     """
     path = Path(path)
     check_panels(self)
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise OutputExistsError(f"{path} exists; pass overwrite=True to replace it")
     lines = [*header(self, data, adu_per_ev), ""]
     names = panel_names(self.lattice)
@@ -80,8 +82,12 @@ def to_crystfel(
         for panel, name in zip(self.lattice, names, strict=True):
             lines += bad_lines(panel, name, self.bad[panel.region])
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write to path={shown(str(path))}: {why}") from error
     return path
 
 

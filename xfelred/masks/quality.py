@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError
+from xfelred.errors import ArgumentError, did_you_mean, shown
 from xfelred.names import BAD_PIXELS, GAIN_RANGE, LONG_NAME, PIXEL_DIMS, UNITS
 from xfelred.provenance import record
 
@@ -66,13 +66,14 @@ def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
     for item in items:
         if isinstance(item, str) and item not in names:
             raise ArgumentError(
-                f"unknown bad-pixel bit {item!r}; known: {', '.join(names)}"
+                f"bits: unknown bad-pixel bit {shown(item)}; known: {', '.join(names)}."
+                f"{did_you_mean(item, names)}"
             )
         total |= names[item] if isinstance(item, str) else int(item)
     return total
 
 
-def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
+def on_axes(given: xr.DataArray | ArrayLike, name: str) -> xr.DataArray:
     """Return a mask with its dims; those of a plain array are the last ones of pixels.
 
     Raises
@@ -86,8 +87,8 @@ def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
     values: Any = given if hasattr(given, "__array__") else np.asarray(given)
     if values.ndim not in (2, 3, 4):
         raise ArgumentError(
-            f"a mask of shape {values.shape}; wanted 2 to 4 axes, the last ones of"
-            f" {(GAIN_RANGE, *PIXEL_DIMS)}, or a DataArray"
+            f"{name} is a mask of shape {values.shape}; wanted 2 to 4 axes, the last"
+            f" ones of {(GAIN_RANGE, *PIXEL_DIMS)}, or a DataArray"
         )
     return xr.DataArray(values, dims=(GAIN_RANGE, *PIXEL_DIMS)[-values.ndim :])
 
@@ -112,7 +113,7 @@ def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
     ValueError
         If a plain array has other than 2 to 4 axes.
     """
-    good = on_axes(good)
+    good = on_axes(good, "good")
     out = ((good == 0) | good.isnull()).rename(BAD_PIXELS)
     out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
     return record(out, "from_good", good)
@@ -152,7 +153,7 @@ def from_status(
     ValueError
         If `status` is not integer, or `gain_ranges` has no axis to take them from.
     """
-    status = on_axes(status)
+    status = on_axes(status, "status")
     if status.dtype.kind not in "biu":
         raise ArgumentError(f"status must be integer bits, not {status.dtype}")
     given = as_number(bits)
@@ -212,10 +213,10 @@ def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
     """
     if not bad:
         raise ArgumentError("nothing to combine; wanted one or more bad-pixel maps")
-    maps = [on_axes(one) for one in bad]
+    maps = [on_axes(one, "bad") for one in bad]
     for one in maps:
         if one.dtype.kind not in "biu":
-            raise ArgumentError(f"wanted bool or integer bits, found {one.dtype}")
+            raise ArgumentError(f"bad: wanted bool or integer bits, found {one.dtype}")
     try:
         aligned = xr.align(*maps, join="exact", copy=False)
     except xr.AlignmentError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xfelred.detector_names import known_as
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError, must_be_one_of
 
 
 @entry
@@ -71,11 +71,7 @@ class Segment:
             "bank": (half, bank),
             "all": (rows, columns),
         }
-        if kind not in known:
-            raise ArgumentError(
-                f"no group {kind!r}; wanted some of {listing(known)}"
-                f".{did_you_mean(str(kind), known)}"
-            )
+        must_be_one_of("groups: kind", kind, known)
         return known[kind]
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, listing
+from xfelred.errors import ArgumentError
 from xfelred.masks.quality import on_axes
 from xfelred.masks.segments import Segment, segment_of
 from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, SLOW, UNITS
@@ -111,8 +111,6 @@ def unbonded(
     ValueError
         If the segment or the number is unknown.
     """
-    if neighbours not in (0, 4, 8):
-        raise ArgumentError(f"neighbours={neighbours!r}; wanted 0, 4 or 8")
     found = segment_of(segment)
     bad = np.zeros(found.shape, bool)
     if found == segment_of("cspad2x1"):
@@ -161,13 +159,9 @@ def grow(
     >>> [int(grow(one, 2, s).sum()) for s in ("cross", "square", "rhombus", "circle")]
     [9, 25, 13, 13]
     """
-    if shape not in SHAPES:
-        raise ArgumentError(
-            f"shape={shape!r}; wanted one of {listing(map(repr, SHAPES))}"
-        )
     if radius != int(radius) or radius < 0:
         raise ArgumentError(f"radius={radius}; wanted a whole number, 0 or more")
-    given = on_axes(bad)
+    given = on_axes(bad, "bad")
     if {SLOW, FAST} - set(given.dims):
         raise ArgumentError(
             f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it"

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred import masks
-from xfelred.entries import entry
+from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.masking import masked
 from xfelred.lazy import map_frames
@@ -56,6 +56,7 @@ def apply_bad_pixels(
         If `bad_pixels` has dims, labels or lengths that do not fit those of `da`.
     """
     bad_pixels = checked_bad_pixels(bad_pixels, da)
+    check("ops.apply_bad_pixels", "value", value, float | bool)
     if da.dtype.kind in "iub" and not np.isfinite(value):
         raise ArgumentError(
             f"bad pixels of integer data ({da.dtype}) cannot become {value}; pass"

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.entries import entry
+from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.bin_moments import FEW, number_of_each
 from xfelred.kernels.moments import sum_dtype
@@ -111,6 +111,7 @@ def bin_frames(
     that occur in its shots, and partial results are put together in a tree of fixed
     order, so that the result has the same bits on any scheduler.
     """
+    check("ops.bin_frames", "by", by, Mapping)
     options = Options(tuple(quantities), bool(skipna), int(ddof), bool(compat))
     arrays = variables_of(data, by)
     reference = max(arrays.values(), key=lambda a: len(shot_dims(a)))

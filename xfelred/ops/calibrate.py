@@ -214,8 +214,6 @@ def check_data(
         raise ArgumentError(
             f"{DATA_GAIN} has {da.sizes[DATA_GAIN]} planes; wanted signal and voltage"
         )
-    if bad_gain_code not in ("zero", "one"):
-        raise ArgumentError(f"bad_gain_code={bad_gain_code!r}; wanted 'zero' or 'one'")
 
 
 def checked(adu_per_photon: float) -> float:

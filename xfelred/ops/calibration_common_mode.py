@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing, must_be_one_of, shown
 from xfelred.kernels.common_mode import Stage
 from xfelred.masks import Segment, segment_of
 from xfelred.ops.calibration_kinds import DetectorKind
 from xfelred.ops.lcls_common_modes import cmpars_of, detector_of
 from xfelred.ops.subtract_common_mode import (
-    check_choice,
     check_limits,
     check_pixels,
     group_stage,
@@ -58,9 +57,11 @@ def stages_for(
         return ()
     if isinstance(common_mode, Mapping):
         return stages_of_groups(common_mode, detector, da, masked)
-    if isinstance(common_mode, (str, bytes)) or common_mode is True:
+    if common_mode is True or not isinstance(
+        common_mode, (int, np.integer, list, tuple)
+    ):
         raise ArgumentError(
-            f"common_mode={common_mode!r}; wanted a number, cmpars such as"
+            f"common_mode={shown(common_mode)}; wanted a number, cmpars such as"
             " (7, 3, 10, 10), or a dict such as {'groups': ('row',)}"
         )
     segment = segment_for(detector, da)
@@ -98,8 +99,8 @@ def stages_of_groups(
                 f".{did_you_mean(str(key), DEFAULTS)}"
             )
     use = {**DEFAULTS, **given}
-    check_choice("estimator", use["estimator"], ("median", "mean"))
-    check_choice("apply_to", use["apply_to"], ("good", "all"))
+    must_be_one_of("estimator", use["estimator"], ("median", "mean"))
+    must_be_one_of("apply_to", use["apply_to"], ("good", "all"))
     check_limits(use["max_correction"], use["min_pixels"])
     segment = use["segment"]
     found = segment_for(detector, da) if segment is None else segment_of(segment)

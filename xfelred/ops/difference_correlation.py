@@ -18,7 +18,6 @@ from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.pair_positions import Found, find_pairs, shots_only
 from xfelred.ops.ring_correlation import (
     QUANTITY,
-    check_choice,
     described,
     ring_number,
     with_masks,
@@ -102,9 +101,6 @@ def difference_correlation(
     that share shots are summed too, by blocks of shots (up to 40; the error itself is
     known to some 11 %), see `xfelred.kernels.pair_errors`.
     """
-    check_choice("normalization", normalization, ("none", "pairs", "variance"))
-    check_choice("reduce", reduce, (None, "mean"))
-    check_choice("errors", errors, (None, "jackknife"))
     if errors is not None and reduce is None:
         raise ArgumentError(
             f"errors={errors!r} is the error of a mean, but reduce=None keeps every"

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, NoDataError, listing
+from xfelred.errors import ArgumentError, NoDataError
 from xfelred.kernels import ring_fit
 from xfelred.kernels.find_centre import find_centre as search
 from xfelred.kernels.ring_fit import RingOptions, largest_gap
@@ -227,9 +227,6 @@ def fit_one(
 
 def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
     """Return the options, or raise ValueError."""
-    if shape not in ("circle", "ellipse"):
-        wanted = listing(map(repr, ("circle", "ellipse")))
-        raise ArgumentError(f"shape={shape!r}; wanted one of {wanted}")
     if not 4 <= ring_width < np.inf:
         raise ArgumentError(f"ring_width={ring_width}; wanted 4 pixels or more")
     if n_sectors != int(n_sectors) or n_sectors < 8:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xfelred.entries import entry
+from xfelred.entries import entry, must_hold
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels import cos_psi as kernels
 from xfelred.lazy import map_frames
@@ -133,6 +133,7 @@ def friedel_weights(
 
 def symmetric(result: xr.Dataset) -> tuple[xr.DataArray, tuple[float, ...]]:
     """Return the correlation and its grid; raise an error unless that is symmetric."""
+    must_hold("ops.friedel_asymmetry", "result", result, "correlation")
     values = result["correlation"]
     if COS_PSI not in values.dims:
         raise MissingConstantError(

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, listing
+from xfelred.errors import ArgumentError
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
 from xfelred.kernels import azimuthal
@@ -20,9 +20,7 @@ from xfelred.names import (
     LONG_NAME,
     PHI,
     PIXEL_DIMS,
-    TWO_THETA,
     UNITS,
-    Q,
 )
 from xfelred.ops.companions import on_frames, on_pixels, unrecorded
 from xfelred.provenance import record
@@ -126,7 +124,6 @@ def integrate_azimuthally(
     a bin counts from the mean of the same pixels and is divided by n - 1, not n (see
     `xfelred.kernels.azimuthal.unbiased_spread` for unequal ones).
     """
-    check_choices(unit, split, normalization, errors)
     known = None if variance is None else pixel_variance(variance, da, errors)
     check_clipping(sigma_clip, max_iterations, delta_dummy)
     axis = rings.radial_axis(da, unit, split)
@@ -284,21 +281,6 @@ def pixel_variance(
             " the standard error of a pixel"
         )
     return known
-
-
-def check_choices(
-    unit: str, split: str, normalization: str, errors: str | None
-) -> None:
-    """Raise ValueError for an option that does not exist."""
-    for name, value, known in (
-        ("unit", unit, (Q, TWO_THETA)),
-        ("split", split, ("no", "bbox", "full")),
-        ("normalization", normalization, ("ratio", "mean")),
-        ("errors", errors, (None, "poisson", "azimuthal")),
-    ):
-        if value not in known:
-            wanted = listing(map(repr, known))
-            raise ArgumentError(f"{name}={value!r}; wanted one of {wanted}")
 
 
 def check_clipping(

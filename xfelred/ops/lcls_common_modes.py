@@ -6,11 +6,13 @@ numbers that the peers describe wrongly are put right here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from xfelred.detector_names import known_as
-from xfelred.errors import ArgumentError, listing
+from xfelred.errors import ArgumentError, listing, shown
 
 Pars = tuple[Any, ...]
 
@@ -162,17 +164,17 @@ def completed(cmpars: Pars) -> Pars:
     if not cmpars:
         return ()
     algorithm, *given = cmpars
-    if algorithm not in PARAMETERS:
+    if isinstance(algorithm, Collection) or algorithm not in PARAMETERS:
         raise ArgumentError(
-            f"cmpars={cmpars}: no algorithm {algorithm!r}; known:"
+            f"cmpars={shown(cmpars)}: no algorithm {shown(algorithm)}; known:"
             f" {listing(PARAMETERS, 20)}"
         )
     names, defaults = PARAMETERS[algorithm]
-    wrong = [v for v in given if isinstance(v, (str, bytes)) or v is None or v != v]
+    wrong = [v for v in given if not isinstance(v, Real) or v != v]
     if not len(names) - len(defaults) <= len(given) <= len(names) or wrong:
         raise ArgumentError(
-            f"cmpars={cmpars}: wanted ({algorithm!r}, {', '.join(names)}), of which the"
-            f" last {len(defaults)} may be left out, all numbers"
+            f"cmpars={shown(cmpars)}: wanted ({algorithm!r}, {', '.join(names)}), of"
+            f" which the last {len(defaults)} may be left out, all numbers"
         )
     n_left = len(names) - len(given)
     return (algorithm, *given, *defaults[len(defaults) - n_left :])

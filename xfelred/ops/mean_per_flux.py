@@ -17,7 +17,7 @@ from xfelred.ops.grouping import frame_dims
 from xfelred.ops.regression import against, good_pixels
 from xfelred.ops.statistics import statistics
 from xfelred.provenance import record
-from xfelred.shots import at_shots
+from xfelred.shots import as_labelled, at_shots
 
 HOW = ("ratio_of_sums", "mean_of_ratios")
 
@@ -60,8 +60,7 @@ def mean_per_flux(
     ValueError
         If `how` is unknown, or `flux` or `by` do not belong to the frames.
     """
-    if how not in HOW:
-        raise ArgumentError(f"how={how!r}; wanted one of {HOW}")
+    flux = as_labelled(flux, "flux")
     if flux.dtype.kind not in "iuf":
         raise ArgumentError(f"flux has dtype {flux.dtype}; wanted numbers")
     array = good_pixels(da, bad_pixels)

@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, listing
+from xfelred.errors import ArgumentError
 from xfelred.kernels import ring_norm
 from xfelred.kernels.polar import result_dtype
 from xfelred.lazy import map_frames
@@ -62,9 +62,6 @@ def normalize_rings(
     GeometryMismatchError
         If `polar` has no radius and phi, or `bad_pixels` does not fit.
     """
-    if how not in ring_norm.HOWS:
-        wanted = listing(map(repr, ring_norm.HOWS))
-        raise ArgumentError(f"how={how!r}; wanted one of {wanted}")
     if not eps >= 0:
         raise ArgumentError(f"eps={eps}; wanted 0 or more")
     check_polar(polar)

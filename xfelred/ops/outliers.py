@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.entries import entry
+from xfelred.entries import entry, must_hold
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.kernels import outliers
 from xfelred.lazy import map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS
-from xfelred.ops.ring_correlation import check_choice, with_masks
+from xfelred.ops.ring_correlation import with_masks
 from xfelred.provenance import record
 
 THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
@@ -80,7 +80,6 @@ def flag_outliers(
         Lazy, dims of `da`: True for an outlier, and where `da` is not finite. Keep the
         others with ``polar.isel(train=~flags.values)``.
     """
-    check_choice("side", side, SIDES)
     if not threshold > 0:
         raise ArgumentError(f"threshold={threshold}; wanted more than 0")
     score = modified_z(da, dim)
@@ -127,6 +126,7 @@ def flag_strong_correlations(
         raise ArgumentError(
             f"window={window}; wanted a part of the circle from 0 to below 0.5"
         )
+    must_hold("ops.flag_strong_correlations", "result", result, "correlation")
     values = result["correlation"].transpose(..., LAG)
     along = only_dim(values.isel({RADIUS: 0, LAG: 0}, drop=True), None)
     if values.chunks is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +9,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import must_hold
 from xfelred.errors import (
     ArgumentError,
     GeometryMismatchError,
     MissingConstantError,
     listing,
+    shown,
 )
 from xfelred.geometry import Geometry, energy_to_wavelength
 from xfelred.geometry.energy import usual_energy
@@ -133,7 +134,7 @@ def setup_of(
     if centre is not None and plane is not None and plane.centre is None:
         if geometry is not None:
             raise GeometryMismatchError(
-                f"centre={short(centre)} in pixels and a geometry in which the detector"
+                f"centre={shown(centre)} in pixels and a geometry in which the detector"
                 " is not at right angles to the beam; give one of them"
             )
         plane = None  # without it rings have no q
@@ -215,14 +216,15 @@ def centre_of(
         return plane.centre
     if n_modules != 1:
         raise GeometryMismatchError(
-            f"centre={short(centre)} in pixels has no meaning for {n_modules} modules;"
+            f"centre={shown(centre)} in pixels has no meaning for {n_modules} modules;"
             " leave it out and give geometry=, or assemble or select one module first"
         )
     if isinstance(centre, xr.Dataset):
+        must_hold("ops.remap_polar", "centre", centre, "x", "y")
         return centre["x"], centre["y"]
-    found = tuple(centre)
+    found = unpacked(centre)
     if len(found) not in (2, 3):
-        raise ArgumentError(f"centre={short(centre)}; wanted (x, y) in pixels")
+        raise ArgumentError(f"centre={shown(centre)}; wanted (x, y) in pixels")
     return checked_centre(found[0]), checked_centre(found[1])
 
 
@@ -230,19 +232,22 @@ def checked_centre(value: Any) -> Number:
     """Return one coordinate of a centre, or raise ValueError."""
     if isinstance(value, xr.DataArray):
         return value
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"centre: {shown(value)} is no coordinate; wanted pixels"
+        ) from None
     if not np.isfinite(number):
         raise ArgumentError(f"the centre has a coordinate {value}; wanted pixels")
     return number
 
 
-def short(value: Any) -> str:
-    """Return text for a message, without arrays in it."""
-    if isinstance(value, Sequence) and not any(
-        isinstance(v, xr.DataArray) for v in value
-    ):
-        return repr(tuple(value))
-    return f"<{type(value).__name__}>"
+def unpacked(centre: Any) -> tuple[Any, ...]:
+    """Return what a centre consists of: two numbers, and perhaps a radius."""
+    if isinstance(centre, (str, xr.Dataset)) or not hasattr(centre, "__iter__"):
+        raise ArgumentError(f"centre={shown(centre)}; wanted (x, y) in pixels")
+    return tuple(centre) if np.ndim(centre) or not hasattr(centre, "shape") else ()
 
 
 def rings_of(

@@ -9,12 +9,12 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.errors import ArgumentError, GeometryMismatchError, shown
 from xfelred.kernels.azimuthal import Rings
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
 from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.integrate_azimuthally import described, module_by_module
-from xfelred.ops.polar_setup import checked_centre, core_dims, short
+from xfelred.ops.polar_setup import checked_centre, core_dims, unpacked
 from xfelred.provenance import record
 
 
@@ -92,11 +92,9 @@ def radial_profile(
 
 def fixed_centre(centre: Any) -> tuple[float, float]:
     """Return (x, y) as numbers, or raise ValueError."""
-    found = tuple(centre)
+    found = unpacked(centre)
     if len(found) not in (2, 3) or any(np.ndim(v) for v in found[:2]):
         raise ArgumentError(
-            f"centre={short(centre)}; wanted two numbers (x, y) in pixels"
+            f"centre={shown(centre)}; wanted two numbers (x, y) in pixels"
         )
-    return float(checked_centre(float(found[0]))), float(
-        checked_centre(float(found[1]))
-    )
+    return float(checked_centre(found[0])), float(checked_centre(found[1]))

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import ArgumentError, GeometryMismatchError, listing
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import correlation, rings
 from xfelred.lazy import State, map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
@@ -92,13 +92,6 @@ def ring_number(with_ring: int | None, n_rings: int) -> int | None:
             f"with_ring={number}, but the polar map has rings 0 to {n_rings - 1}"
         )
     return number % n_rings
-
-
-def check_choice(name: str, value: object, known: Sequence[object]) -> None:
-    """Raise ValueError for an option that does not exist."""
-    if value not in known:
-        wanted = listing(map(repr, known))
-        raise ArgumentError(f"{name}={value!r}; wanted one of {wanted}")
 
 
 def lag_coord(n_phi: int) -> xr.Variable:

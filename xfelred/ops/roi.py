@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.entries import entry
+from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import roi as kernel
 from xfelred.kernels.moments import sum_dtype
@@ -83,6 +83,7 @@ def roi(
     """
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
     low, high = limits(threshold)
+    check("ops.roi", "bounds", bounds, Iterable | None)
     region = window(da, dims, bounds)
     gaps = unrecorded(da)
     masks = list(gaps)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, GeometryMismatchError, did_you_mean, listing
+from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.kernels import common_mode
 from xfelred.kernels.common_mode import Correction, Groups
 from xfelred.lazy import map_frames
@@ -25,7 +25,6 @@ Estimator = Literal["median", "mean"]
 ApplyTo = Literal["good", "all"]
 
 
-@entry
 @overload
 def subtract_common_mode(
     da: xr.DataArray, groups: str | Sequence[str] = ..., *,
@@ -36,7 +35,6 @@ def subtract_common_mode(
 ) -> xr.DataArray: ...  # fmt: skip
 
 
-@entry
 @overload
 def subtract_common_mode(
     da: xr.DataArray, groups: str | Sequence[str] = ..., *,
@@ -119,8 +117,6 @@ def subtract_common_mode(
     array([[-1.5, -0.5,  0.5,  1.5],
            [-1.5, -0.5,  0.5,  1.5]])
     """
-    check_choice("estimator", estimator, ("median", "mean"))
-    check_choice("apply_to", apply_to, ("good", "all"))
     check_limits(max_correction, min_pixels)
     found = segment_of(segment)
     check_pixels(da, found)
@@ -253,15 +249,6 @@ def check_pixels(da: xr.DataArray, segment: Segment) -> None:
         raise GeometryMismatchError(
             f"the segment has {segment.shape} pixels, the modules of the data have"
             f" {shape}; select whole modules, or give Segment({shape}, banks=, halves=)"
-        )
-
-
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise ValueError for an option that does not exist."""
-    if value not in known:
-        raise ArgumentError(
-            f"{name}={value!r}; wanted one of {listing(map(repr, known))}."
-            f"{did_you_mean(str(value), known)}"
         )
 
 

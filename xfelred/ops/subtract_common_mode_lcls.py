@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 import xarray as xr
 
-from xfelred.entries import entry
+from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels.common_mode import Stage
 from xfelred.kernels.ghosts import without_ghosts
@@ -23,7 +23,6 @@ Region = tuple[tuple[int, int], tuple[int, int]]
 Ghost = tuple[xr.DataArray | float, xr.DataArray | float]
 
 
-@entry(own=("noise", "gain_range", "previous", "dark_roi", "ghost"))
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
@@ -34,7 +33,6 @@ def subtract_common_mode_lcls(
 ) -> xr.DataArray: ...  # fmt: skip
 
 
-@entry(own=("noise", "gain_range", "previous", "dark_roi", "ghost"))
 @overload
 def subtract_common_mode_lcls(
     da: xr.DataArray, number: int | None = ..., *, detector: str,
@@ -123,6 +121,8 @@ def subtract_common_mode_lcls(
     groups. The peers use no mask for Jungfrau, Epix100 and CsPad unless told to.
     """
     kind, found = detector_of(detector, lcls2)
+    check("ops.subtract_common_mode_lcls", "cmpars", cmpars, list | tuple | None)
+    check("ops.subtract_common_mode_lcls", "gain_range", gain_range, Mask | None)
     pars = cmpars_of(kind, found, number) if cmpars is None else tuple(cmpars)
     segment = segment_of(found.segment) if found.segment else whole_frame(da)
     check_pixels(da, segment)

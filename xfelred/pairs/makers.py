@@ -134,6 +134,8 @@ def random(
     ValueError
         If there are fewer than `n_pairs` different pairs.
     """
+    if seed < 0:
+        raise ArgumentError(f"seed={seed}; wanted 0 or more")
     shots = shots_of(coord, groups, min_group, darks=darks)
     members = list(shots.groups())
     sizes = np.array([len(g) for g in members], np.int64)
@@ -197,8 +199,6 @@ def between(
     DataArray (pair, member)
         See `consecutive`. No shot is paired with itself.
     """
-    if method not in ("nearest", "order", "all"):
-        raise ArgumentError(f"method={method!r}; wanted 'nearest', 'order' or 'all'")
     a = shots_of(first, min_group=1, darks=darks)
     b = shots_of(second, min_group=1, darks=darks)
     if (a.pulse is None) != (b.pulse is None):

@@ -159,7 +159,7 @@ def whole_numbers(ids: NDArray[Any]) -> NDArray[Any]:
     """Return IDs; ValueError unless they are integers, or names such as ``tag_12``."""
     if ids.dtype.kind in "SUO":
         return shot_numbers(ids)
-    if ids.dtype.kind not in "iu" and len(ids):
+    if ids.dtype.kind not in "iu" and ids.size:
         raise ShotNameError(
             f"train IDs must be integers, not {ids.dtype}: pass the coordinate `train`"
         )

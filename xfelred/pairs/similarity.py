@@ -63,8 +63,6 @@ def similar(
     ValueError
         If `features` is lazy, or has another number of shots than `coord`.
     """
-    if method not in ("greedy", "minimum"):
-        raise ArgumentError(f"method={method!r}; wanted 'greedy' or 'minimum'")
     in_memory(features, "features")
     if coord is None:
         if not isinstance(features, xr.DataArray):
