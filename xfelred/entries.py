@@ -209,12 +209,10 @@ def fits(value: Any, kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     if kind == ArrayLike:
         return is_array(value)
-    if kind in (list, tuple):
-        return isinstance(value, kind)
     if origin is Literal:
         return any(same(value, choice) for choice in typing.get_args(kind))
-    if origin in SCALARS:
-        return SCALARS[origin](value)
+    if kind in KINDS:
+        return KINDS[kind](value)
     if origin is tuple:
         return is_tuple(value, typing.get_args(kind))
     if origin in SEVERAL:
@@ -304,7 +302,7 @@ def is_several(value: Any, inside: Any) -> bool:
         return False
     if iter(value) is value:  # only once: left to the function
         return True
-    if all(kind in SCALARS or isinstance(kind, type) for kind in members(inside)):
+    if all(kind in KINDS or isinstance(kind, type) for kind in members(inside)):
         # One of each type is enough, however long it is.
         shapes = ((type(one), getattr(one, "shape", None)) for one in value)
         value = dict(zip(shapes, value, strict=False)).values()
@@ -320,12 +318,14 @@ def is_mapping(value: Any, inside: tuple[Any, ...]) -> bool:
     )
 
 
-SCALARS: dict[Any, Callable[[Any], bool]] = {
+KINDS: dict[Any, Callable[[Any], bool]] = {
     Any: lambda value: True,
     object: lambda value: True,
     int: is_whole,
     float: is_number,
     bool: lambda value: isinstance(value, (bool, np.bool_)),
+    list: lambda value: isinstance(value, list),
+    tuple: lambda value: isinstance(value, tuple),
 }
 
 
