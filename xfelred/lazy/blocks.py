@@ -12,6 +12,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from xfelred.lazy.array import PlannedArray, planned
+from xfelred.lazy.guarded import guarded
 from xfelred.lazy.layers import kernel_layer
 from xfelred.lazy.nodes import Const, Kernel, Map, Node, relabelled
 
@@ -186,7 +187,7 @@ def plain_map(
         Const(np.broadcast_to(np.empty((), a.dtype), a.shape), d, a.name)
         for a, d in zip(lazy, dims, strict=True)
     )
-    return kernel_layer(Map(args=placeholders, **make), lazy, dims)
+    return guarded(kernel_layer(Map(args=placeholders, **make), lazy, dims))
 
 
 def surviving(
