@@ -37,7 +37,7 @@ def address_space() -> Iterator[tuple[int, str]]:
         return
     pages = text_of(PROC / "self" / "statm").split()
     used = int(pages[0]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
-    yield max(0, most - used), "ulimit -v (RLIMIT_AS)"
+    yield max(0, most - used), "the limit on its addresses (ulimit -v)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Group:
 def groups() -> Iterator[tuple[int, str]]:
     """Yield what is left in the control groups of this process."""
     for group in limited_groups():
-        yield group.left(), "the control group of this job or container"
+        yield group.left(), "the limit of this job or container"
 
 
 @cache

@@ -36,10 +36,10 @@ LEFT_ALONE = {
 
 
 class Asked(threading.local):
-    """Sizes of the arrays that are to be gathered together."""
+    """Bytes of the arrays that are to be gathered together, and what that takes."""
 
     def __init__(self) -> None:
-        self.sizes: dict[int, int] = {}
+        self.sizes: dict[int, tuple[int, int]] = {}
 
 
 ASKED = Asked()
@@ -48,12 +48,12 @@ ASKED = Asked()
 class Joining(tuple[Any, ...]):
     """What joins the blocks of an array; it objects to what does not fit."""
 
-    need: int
-    shape: tuple[int, ...]
+    array: GuardedArray
 
     def __eq__(self, other: object) -> bool:
-        ASKED.sizes[id(self)] = self.need
-        refuse_too_large(sum(ASKED.sizes.values()), self.shape)
+        ASKED.sizes[id(self)] = memory_of(self.array)
+        size, need = map(sum, zip(*ASKED.sizes.values(), strict=True))
+        refuse_too_large(size, need, self.array.shape)
         return tuple.__eq__(self, other)
 
     __hash__ = tuple.__hash__
@@ -63,40 +63,39 @@ class Joining(tuple[Any, ...]):
         return tuple, (tuple(self),)
 
 
-def refuse_too_large(need: int, shape: tuple[int, ...]) -> None:
-    """Raise TooLargeError unless there is memory for a result.
+def memory_of(array: da.Array) -> tuple[int, int]:
+    """Return the bytes of an array, and of it with its blocks while they are joined."""
+    size = prod(array.shape) * array.dtype.itemsize
+    if not np.isfinite(size):  # lengths that only computing tells
+        return 0, 0
+    return int(size), int(size) * (2 if array.npartitions > 1 else 1)
+
+
+def refuse_too_large(size: int, need: int, shape: tuple[int, ...]) -> None:
+    """Raise TooLargeError unless there is memory for results that are gathered.
 
     Parameters
     ----------
-    need : int
-        Bytes, with those of its blocks while they are joined.
+    size, need : int
+        Bytes of the results, and with those of their blocks while they are joined.
     shape : tuple of int
-        Of the array, for the message.
+        Of the last one, for the message.
     """
-    if need < ALWAYS_FITS and setting("memory_guard") is True:
-        return
     guard = setting("memory_guard")
-    if guard is False:
+    if guard is False or (guard is True and need < ALWAYS_FITS):
         return
-    limit, of = free_memory() if guard is True else (guard, "xf.options(memory_guard)")
+    limit, by = free_memory() if guard is True else (guard, "memory_guard")
     if need <= limit:
         return
+    joined = f" ({format_bytes(need)} while its blocks are joined)" * (need > size)
     raise TooLargeError(
-        f"this result takes {format_bytes(need)} of memory (shape {shape}; arrays of"
-        f" several blocks take twice their size while these are joined), and"
-        f" {format_bytes(limit)} are free, by {of}. Nothing was read. Select less"
-        " (frames.isel(train=slice(0, 10))), reduce it before (ops.statistics(frames,"
-        " 'train')), or write it block by block (xf.write(frames, 'frames.zarr')); to"
-        " try it all the same: with xf.options(memory_guard=False): ..."
+        f"a result of {format_bytes(size)}{joined}, of shape {shape}, does not fit in"
+        f" the {format_bytes(limit)} of memory that are free, by {by}. Nothing was"
+        " read. Select less (frames.isel(train=slice(0, 10))), reduce it"
+        " (ops.statistics(frames, 'train')), or write it block by block"
+        " (xf.write(frames, 'frames.zarr')). To try it all the same: with"
+        " xf.options(memory_guard=False): ..."
     )
-
-
-def need_of(array: da.Array) -> int:
-    """Return the memory that it takes to gather an array, 0 if that is unknown."""
-    size = prod(array.shape) * array.dtype.itemsize
-    if not np.isfinite(size):
-        return 0
-    return int(size) * (2 if array.npartitions > 1 else 1)
 
 
 class ArrayKind(type):
@@ -125,7 +124,7 @@ class GuardedArray(LayerArray, metaclass=ArrayKind):
         """Return what joins the blocks."""
         ASKED.sizes.clear()  # a new computation begins
         joining = Joining(super().__dask_postcompute__())
-        joining.need, joining.shape = need_of(self), self.shape
+        joining.array = self
         return joining
 
     def __reduce__(self) -> tuple[Any, ...]:
