@@ -25,6 +25,7 @@ LAYERS = [
             "detector_names",
             "column_names",
             "shot_names",
+            "small_files",
         }
     ],
     [{"kernels"}],

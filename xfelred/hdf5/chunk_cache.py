@@ -8,7 +8,6 @@ anew; a directory that cannot be written is no error. Old files are never remove
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import stat
 import tempfile
@@ -18,9 +17,10 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import logger_of
 from xfelred.settings import setting
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 MAGIC = b"xfelred chunks 1"
 DIGEST = 32  # bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import resource
 import threading
@@ -14,13 +13,13 @@ from typing import Any
 
 import h5py
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, logger_of
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.layout import Layout, layout_of
 from xfelred.hdf5.raw import Identity, RawFile, cut_off, identity_of
 from xfelred.hdf5.virtual import Watched, check_watched, watched_files
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 MAX_OPEN = 256
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

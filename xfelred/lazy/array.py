@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -11,7 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 
-from xfelred.errors import NoBitsError, SchedulerError
+from xfelred.errors import NoBitsError, SchedulerError, warn
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered
@@ -125,7 +124,7 @@ class PlannedArray(GuardedArray):
         kinds = self.dtype.kind, np.dtype(dtype).kind
         loses = kinds[0] == "f" and kinds[1] in "iu"
         if loses and self.node is not None and has_gaps(self.node):
-            warnings.warn(
+            warn(
                 "some frames were not recorded and are NaN, which"
                 f" {np.dtype(dtype)} does not have: fill them first, .fillna(0), or"
                 " read integers with frames(fill_value=...)",

@@ -6,7 +6,6 @@ METADATA are read, and which names in INSTRUMENT are links.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, logger_of, one_line
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
 # No dataset has more rows; a number of a row times its cells stays far from 2**63.
@@ -78,7 +77,9 @@ class FileIndex(FileNames):
     said: set[str] = field(default_factory=set, repr=False)
 
     def __repr__(self) -> str:
-        return f"<xfelred FileIndex {self.path}, {len(self.train_ids)} trains>"
+        return (
+            f"<xfelred FileIndex {one_line(self.path)}, {len(self.train_ids)} trains>"
+        )
 
     def index(self, source: str, group: str) -> IndexArrays:
         """Return (first row, number of rows) of each train of the file, int64 (n,).
