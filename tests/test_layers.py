@@ -21,6 +21,8 @@ LAYERS = [
             "shots",
             "entries",
             "lazy_names",
+            "settings",
+            "progress_line",
             "detector_names",
             "column_names",
             "shot_names",
