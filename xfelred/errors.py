@@ -10,10 +10,13 @@ import difflib
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+# Where our own frames are; `__init__` of a dataclass stands in no file.
+OURS = (os.path.dirname(__file__) + os.sep, "<string>")
 MAX_TEXT = 1500  # characters of a message
 MAX_SHOWN = 80  # characters of one value in a message
 MAX_ENTRIES = 6  # of a list in a message
@@ -57,11 +60,15 @@ def shortened(text: str, limit: int = MAX_TEXT) -> str:
     return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
 
 
-def warn(
-    text: object, *, kind: type[Warning] = UserWarning, stacklevel: int = 1
-) -> None:
-    """Warn a user, as `warnings.warn` does, in text that is safe to print."""
-    warnings.warn(shortened(printable(text)), kind, stacklevel=stacklevel + 1)
+def warn(text: object, *, kind: type[Warning] = UserWarning) -> None:
+    """Warn a user, as `warnings.warn` does, in text that is safe to print.
+
+    The warning belongs to the line that called xfelred, however deep inside it is made.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_code.co_filename.startswith(OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(shortened(printable(text)), kind, stacklevel=level)
 
 
 def logger_of(name: str) -> logging.Logger:

@@ -279,8 +279,7 @@ def along(
     same_length(values, dim, data, name)
     warn(
         f"neither {name} nor the frames have {dim} IDs: they are taken in their order;"
-        " give both the coordinate, or say ops.label_by_position(values, frames)",
-        stacklevel=6,
+        " give both the coordinate, or say ops.label_by_position(values, frames)"
     )
     return values
 
@@ -380,8 +379,7 @@ def check_overlap(
         )
     warn(
         f"{name}: no value for {gone} of {len(found)} {dim} IDs of the data"
-        f" ({span(wanted[~found])}); these shots are left out",
-        stacklevel=7,
+        f" ({span(wanted[~found])}); these shots are left out"
     )
 
 

@@ -210,7 +210,7 @@ def read_lines(path: str | Path) -> PoniFile:
         )
     unknown = [f"{k} (line {values[k][1]})" for k in values if k not in KEYS]
     if unknown:
-        warn(f"{path}: not understood and left out: {listing(unknown)}", stacklevel=5)
+        warn(f"{path}: not understood and left out: {listing(unknown)}")
     file = PoniFile(str(path), values, detector_config(path, values))
     if number_of(file, "poni_version") > NEWEST:
         raise InconsistentDataError(

@@ -311,8 +311,7 @@ def integrator_of(file: PoniFile) -> Integrator:
     if unused:
         warn(
             f"{file.path}: options of detector {file.detector!r} that pyFAI does not"
-            f" know are left out: {listing(sorted(unused))}",
-            stacklevel=5,
+            f" know are left out: {listing(sorted(unused))}"
         )
     energy = energy_of(file)
     poni = [number_of(file, k) for k in ("distance", "poni1", "poni2")]

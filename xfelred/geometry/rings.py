@@ -134,8 +134,7 @@ def warn_if_outside(axis: Axis, low: float, high: float) -> None:
         unit = axis.attrs.get(UNITS, "")
         warn(
             f"all bins will be empty: they reach from {low:g} to {high:g} {unit}, the"
-            f" pixels from {first:g} to {last:g} {unit}; {axis.name} is in {unit}",
-            stacklevel=5,
+            f" pixels from {first:g} to {last:g} {unit}; {axis.name} is in {unit}"
         )
 
 

@@ -125,8 +125,7 @@ def say_what_is_not_used(found: Mapping[str, Any]) -> None:
         warn(
             f"ops.calibrate does not use {listing(unused)} of the constants; it knows"
             f" {listing(TABLE, 20)}. Rename what stands for one of these, or leave it"
-            f" out: constants.drop_vars({unused!r})",
-            stacklevel=5,
+            f" out: constants.drop_vars({unused!r})"
         )
 
 

@@ -141,8 +141,7 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
             if d in SHOT_DIMS and d in da.indexes:
                 warn(
                     f"{name} has no {d} IDs; its frames are taken in the order of the"
-                    f" data. Give it the coordinate {d!r}",
-                    stacklevel=5,
+                    f" data. Give it the coordinate {d!r}"
                 )
             if d == FRAME and TRAIN in da.coords:
                 companion = same_frames(companion, da, name)

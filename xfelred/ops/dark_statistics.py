@@ -138,16 +138,14 @@ def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
             warn(
                 f"these frames of {da.attrs.get('run', 'the run')} are {kind} already;"
                 " dark constants are made from raw ones, such as"
-                " xf.open_run(..., data='raw')",
-                stacklevel=4,
+                " xf.open_run(..., data='raw')"
             )
         lit = da.coords.get(SHUTTER_OPEN)
         if lit is not None and bool(lit.any()):
             warn(
                 f"{int(lit.sum())} of {lit.size} shots of {da.attrs.get('run')} were"
                 " taken with the shutter open, so they are not dark; select those that"
-                " are: run.select_trains(run.darks)",
-                stacklevel=4,
+                " are: run.select_trains(run.darks)"
             )
 
 
