@@ -6,7 +6,7 @@ numbers that the peers describe wrongly are put right here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Hashable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -164,7 +164,7 @@ def completed(cmpars: Pars) -> Pars:
     if not cmpars:
         return ()
     algorithm, *given = cmpars
-    if isinstance(algorithm, Collection) or algorithm not in PARAMETERS:
+    if not isinstance(algorithm, Hashable) or algorithm not in PARAMETERS:
         raise ArgumentError(
             f"cmpars={shown(cmpars)}: no algorithm {shown(algorithm)}; known:"
             f" {listing(PARAMETERS, 20)}"
