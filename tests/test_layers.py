@@ -19,6 +19,7 @@ LAYERS = [
             "errors",
             "provenance",
             "shots",
+            "entries",
             "lazy_names",
             "settings",
             "progress_line",

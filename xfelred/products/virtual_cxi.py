@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from xfelred.entries import entry
 
+
+@entry
 def write_virtual_cxi(
     detector: Any,
     path: str | os.PathLike[str],

@@ -326,7 +326,7 @@ def bad_pixels_of(
 ) -> NDArray[Any] | None:
     """Return the bad pixels of what is read, None if they are unknown or unwanted."""
     if request.bad_pixels is not None and images.bad_misfit:
-        warn(images.bad_misfit, stacklevel=4)
+        warn(images.bad_misfit)
     if images.bad is None or request.bad_pixels is None:
         return None
     window, _, _ = entry_window(request.roi, images.shape[-2:])

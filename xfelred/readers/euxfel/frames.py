@@ -333,8 +333,7 @@ def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
     part = 1 - recorded.mean()
     warn(
         f"trains of {detector.detector_name} differ in their pulses: {part:.0%} of the"
-        " train x pulse array is padding. layout='frame' avoids it",
-        stacklevel=6,
+        " train x pulse array is padding. layout='frame' avoids it"
     )
 
 

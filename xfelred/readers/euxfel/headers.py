@@ -132,4 +132,4 @@ def say_absent(files: Iterable[FileIndex], name: str, what: str, then: str) -> N
         file.said.add(name)
     if new:
         paths = listing((f.path for f in new), 3)
-        warn(f"{what} is not in {paths}; {then}", stacklevel=3)
+        warn(f"{what} is not in {paths}; {then}")

@@ -122,8 +122,7 @@ def say_no_aliases(aliases: Any) -> None:
     """Warn that names given to sources are not known here."""
     warn(
         f"aliases={aliases!r} is left out: aliases of sources are not supported. Name"
-        " sources and keys as in the files",
-        stacklevel=4,
+        " sources and keys as in the files"
     )
 
 
@@ -202,8 +201,7 @@ def open_proposal_run(
     if absent and data != "default":
         warn(
             f"data={data!r}: run {name} in {root} has no {listing(absent)}, so only the"
-            f" rest is opened ({'; '.join(map(str, absent.values()))})",
-            stacklevel=3,
+            f" rest is opened ({'; '.join(map(str, absent.values()))})"
         )
     return replace(opened, default=data == "default")
 

@@ -142,7 +142,6 @@ class Run(RunNames, ScriptAccess, Planning):
             warn(
                 f"{name} is an old name of {new}; use the new one",
                 kind=DeprecationWarning,
-                stacklevel=3,
             )
             return replace(self.entries[new], source=name, present_name=new)
         raise unknown_source(name, self.all_sources)

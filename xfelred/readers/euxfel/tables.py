@@ -52,8 +52,7 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
                 warn(
                     f"require_all: {np.count_nonzero(~counts)}/{len(counts)}"
                     f" ({dropped:.0%}) trains dropped, in which source {name!r} has no"
-                    " data",
-                    stacklevel=4,
+                    " data"
                 )
             keep &= counts
     return run.ids[keep]

@@ -217,8 +217,7 @@ def sorted_events(events: Events, path: str, what: str) -> Events:
         if said:
             warn(
                 f"{path}: {' and '.join(said)} and are left out: of {len(ids)} {what}"
-                f" rows {int((first & ~no_id).sum())} remain",
-                stacklevel=6,
+                f" rows {int((first & ~no_id).sum())} remain"
             )
         keep = order[first & ~no_id]
         return Events(events.ids[keep], events.file[keep], events.row[keep],

@@ -79,8 +79,7 @@ def say_lost(run: Run, column: Column, lost: Bools) -> None:
         warn(
             f"{n} of {len(lost)} images of {column.name} in {run.run_id} hold nothing"
             f" but the code for a missing value ({MISSING} or NaN, or were never"
-            " written): they are no frames (available is False)",
-            stacklevel=6,
+            " written): they are no frames (available is False)"
         )
 
 
@@ -203,8 +202,7 @@ def quick(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools
     warn(
         f"{name} in {path} is packed, and there is no damage/{name.rpartition('/')[0]}:"
         " whether some of its images hold nothing but the code for a missing value was"
-        " not looked at",
-        stacklevel=8,
+        " not looked at"
     )
     return np.zeros(len(rows), bool)
 

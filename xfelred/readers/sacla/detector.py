@@ -189,8 +189,7 @@ class Detector:
             warn(
                 f"{len(new)} images of {self.detector_name} are no {kind.dtype} images"
                 f" of shape {kind.shape} and count as not recorded:"
-                f" {listing(new, 5)}",
-                stacklevel=5,
+                f" {listing(new, 5)}"
             )
 
     def complete(self, ids: Tags, missing: str, require: str) -> Tags:

@@ -127,8 +127,7 @@ def warn_of_strange(path: str, groups: list[TagGroup]) -> None:
     if found:
         warn(
             f"{len(found)} groups in {path} name no tag and are left out:"
-            f" {listing(found, 5)}; an image of a tag stands in tag_<number>",
-            stacklevel=4,
+            f" {listing(found, 5)}; an image of a tag stands in tag_<number>"
         )
 
 
