@@ -13,9 +13,11 @@ from typing import Any
 
 MAX_TEXT = 1500  # characters of a message
 # What a terminal acts upon, or a reader of text cannot see: C0 (but tabs and ends of
-# lines), DEL, C1, and the marks that turn the direction of writing.
+# lines), DEL, C1, and the marks that turn the direction of writing. Surrogates stand
+# for bytes that are no UTF-8, and cannot be printed at all.
 CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    r"|[\ud800-\udfff]"
 )
 
 

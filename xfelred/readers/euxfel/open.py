@@ -11,9 +11,8 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from xfelred.errors import listing
+from xfelred.hdf5 import open_file
 from xfelred.readers.euxfel.collections import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
 from xfelred.readers.euxfel.joining import entries_of
@@ -246,7 +245,7 @@ def find_proposal(proposal: Any) -> Path:
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as the DAQ of the European XFEL does."""
     try:
-        with h5py.File(path, "r") as f:
+        with open_file(path) as f:
             return "INDEX/trainId" in f
     except OSError:
         return False

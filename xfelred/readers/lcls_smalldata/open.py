@@ -6,14 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from xfelred.errors import (
     BrokenFileError,
     InconsistentDataError,
     MultiRunError,
     listing,
 )
+from xfelred.hdf5 import Dataset, Group, open_file
 from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
@@ -40,32 +39,33 @@ GROUPS = (
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as small data."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_file(path) as file:
             return is_small_data(file)
     except (OSError, RuntimeError):
         return False
 
 
-def is_small_data(file: h5py.Group) -> bool:
+def is_small_data(file: Group) -> bool:
     """Return whether a file names events, and has data of them."""
     flavour = flavour_of(file)
     if flavour is None or any(name in file for name in SUITE):
         return False
     if flavour.second is not None:  # no other files have such a name
         return True
-    ids = file[flavour.column]
-    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+    ids = file.dataset(flavour.column)
+    if ids is None or ids.ndim != 1 or ids.dtype.kind not in "iu":
         return False
     return any(name in file for name in GROUPS) or any(
-        isinstance(item, h5py.Group) and has_rows(item, len(ids))
-        for item in map(file.get, file)
+        isinstance(item, Group) and has_rows(item, len(ids))
+        for _, item in file.children()
     )
 
 
-def has_rows(group: h5py.Group, n: int) -> bool:
+def has_rows(group: Group, n: int) -> bool:
     """Return whether a group has a dataset of `n` rows."""
-    found = (group.get(name) for name in group)
-    return any(isinstance(d, h5py.Dataset) and d.shape[:1] == (n,) for d in found)
+    return any(
+        isinstance(d, Dataset) and d.shape[:1] == (n,) for _, d in group.children()
+    )
 
 
 def open_source(
@@ -122,7 +122,7 @@ def check_run(run: Any, name: str) -> None:
 def slow_events(paths: list[str]) -> Events | None:
     """Return the rows of the slow detectors of ``intg``, None if there are none."""
     column = "intg/timestamp"
-    found = [isinstance(root(path).get(column), h5py.Dataset) for path in paths]
+    found = [root(path).dataset(column) is not None for path in paths]
     return read_events(paths, column, None, "intg") if all(found) else None
 
 

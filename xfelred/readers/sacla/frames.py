@@ -11,6 +11,7 @@ from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
 from xfelred.errors import PropertyNameError
+from xfelred.hdf5.shot_images import read_images
 from xfelred.lazy import ReadPlan, Source, block_chunks, one_each, planned
 from xfelred.names import (
     ABSOLUTE_GAIN,
@@ -44,7 +45,6 @@ from xfelred.readers.coordinates import describe
 from xfelred.readers.entry import entry_window
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla.files import IMAGE, Tags
-from xfelred.readers.sacla.images import read_images
 from xfelred.readers.shot_frames import chosen_pulse
 
 if TYPE_CHECKING:

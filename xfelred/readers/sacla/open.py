@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from glob import glob
 from typing import Any
 
-import h5py
 import numpy as np
 
 from xfelred.errors import MultiRunError, UnknownFormatError, listing
+from xfelred.hdf5 import Group, open_file
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.sacla.detectors import find_detectors
 from xfelred.readers.sacla.events import read_events
@@ -38,20 +38,19 @@ RUN_NAME = re.compile(r"(?:run_|r)?(\d+)")
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as SACLA's DataConvert or Cheetah does."""
     try:
-        with h5py.File(path, "r") as f:
-            for name in f:
-                if CHEETAH.fullmatch(name):
-                    return True
-                if RUN.fullmatch(name) and is_run(f.get(name)):
-                    return True
-    except (OSError, RuntimeError):
-        pass
-    return False
+        with open_file(path) as f:
+            return any(
+                CHEETAH.fullmatch(name)
+                or (RUN.fullmatch(name) is not None and is_run(child))
+                for name, child in f.children()
+            )
+    except OSError:
+        return False
 
 
 def is_run(found: Any) -> bool:
     """Return whether a group holds what a run does; others use such names too."""
-    return isinstance(found, h5py.Group) and any(
+    return isinstance(found, Group) and any(
         name in ("event_info", "run_info") or DETECTOR.fullmatch(name) for name in found
     )
 
@@ -105,7 +104,7 @@ def open_source(
     notes = join_values(comments, "exp_info") | {
         key: value for _, values in reversed(own) for key, value in values.items()
     }
-    configs = [(p, values_of(i.get(CONFIG))) for p, i in infos if i is not None]
+    configs = [(p, values_of(i.group(CONFIG))) for p, i in infos if i is not None]
     return Run(
         file=files[0],
         number=chosen,
