@@ -6,21 +6,18 @@ METADATA are read, and which names in INSTRUMENT are links.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, MissingFileError
+from xfelred.errors import BrokenFileError
 from xfelred.hdf5 import Group, find_dataset, open_dataset, open_file
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
-
-log = logging.getLogger(__name__)
+from xfelred.readers.left_out import LeftOut, readable
 
 IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
 # No dataset has more rows; a number of a row times its cells stays far from 2**63.
@@ -302,35 +299,18 @@ def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return valid
 
 
-def read_files(paths: list[str]) -> tuple[FileIndex, ...]:
-    """Read many files at once; damaged ones cost themselves, with a log message.
+def read_files(
+    paths: Sequence[str],
+) -> tuple[tuple[FileIndex, ...], tuple[LeftOut, ...]]:
+    """Read many files at once; damaged ones cost themselves, with a warning.
 
     Raises
     ------
     BrokenFileError
         If not one of them can be read.
     """
-    with ThreadPoolExecutor(min(16, max(len(paths), 1))) as pool:
-        found = list(pool.map(try_file, paths))
-    files = tuple(f for f in found if isinstance(f, FileIndex))
-    problems = [f for f in found if isinstance(f, BrokenFileError)]
-    for problem in problems:
-        log.warning("skipped a file: %s", problem)
-    if not files:
-        raise BrokenFileError(
-            f"none of {len(paths)} files can be read; the first problem: {problems[0]}"
-        )
-    return files
-
-
-def try_file(path: str) -> FileIndex | BrokenFileError:
-    """Return the index of a file, or what is wrong with it."""
-    try:
-        return read_file(path)
-    except BrokenFileError as error:
-        return error
-    except MissingFileError as error:
-        return BrokenFileError(str(error))
+    found, left_out = readable(read_file, paths, stacklevel=4)
+    return tuple(found), left_out
 
 
 def one_run(files: Iterable[FileIndex]) -> bool:

@@ -305,9 +305,10 @@ def flat_arrays(file: Group) -> tuple[Found, list[int]]:
     """
     frames = file.dataset(FRAMES)
     if frames is None or frames.ndim != IMAGE_AXES + 1:
+        shape = () if frames is None else frames.shape
         raise InconsistentDataError(
-            f"{FRAMES} in {file.path} has shape {() if frames is None else frames.shape};"
-            " wanted (step, event, module, row, column), with length 1 for a single step or module"
+            f"{FRAMES} in {file.path} has shape {shape}; wanted (step, event, module,"
+            " row, column), with length 1 for a single step or module"
         )
     n_steps, n_events = frames.shape[:2]
     numbers = flat_numbers(file, n_steps)

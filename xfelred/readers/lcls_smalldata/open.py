@@ -16,12 +16,15 @@ from xfelred.hdf5 import Dataset, Group, open_file
 from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
+    Flavour,
     flavour_in,
     flavour_of,
+    read_column,
     read_events,
     root,
 )
 from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.paths import candidates
 
@@ -90,10 +93,9 @@ def open_source(
         return source
     paths = ordered_parts(candidates(source))
     check_run(run, run_id(paths[0]))
-    try:
-        flavours = {flavour_in(path) for path in paths}
-    except BrokenFileError as error:
-        raise (locked(str(source), error) if is_locked(error) else error) from error
+    parts, left_out = readable(part_at, paths, stacklevel=4)
+    paths = [path for path, _ in parts]
+    flavours = {flavour for _, flavour in parts}
     if len(flavours) > 1:
         raise InconsistentDataError(
             f"parts of a run name their events differently: {listing(paths)} have"
@@ -108,7 +110,24 @@ def open_source(
         events=events,
         slow=slow_events(paths),
         ids=events.ids,
+        left_out=left_out,
     )
+
+
+def part_at(path: str) -> tuple[str, Flavour]:
+    """Return a file and how it names its events, which it was asked for.
+
+    Raises
+    ------
+    BrokenFileError
+        If it is damaged, or another process is writing it.
+    """
+    try:
+        flavour = flavour_in(path)
+        read_column(path, flavour.column)
+    except BrokenFileError as error:
+        raise (locked(path, error) if is_locked(error) else error) from error
+    return path, flavour
 
 
 def check_run(run: Any, name: str) -> None:
@@ -129,7 +148,7 @@ def slow_events(paths: list[str]) -> Events | None:
 def ordered_parts(paths: list[str]) -> list[str]:
     """Return files in the order of their parts.
 
-    A file that joins its parts stands for them.
+    A file that joins its parts stands for them. Damaged files are the last.
 
     Raises
     ------
@@ -137,6 +156,8 @@ def ordered_parts(paths: list[str]) -> list[str]:
         If they are not parts of one run.
     """
     known = [p for p in paths if len(paths) == 1 or recognises(p)] or paths
+    # What cannot be opened may be a part of the run: it is named.
+    damaged = [p for p in paths if p not in known and is_damaged(p)]
     stems = {p: Path(p).stem for p in known}
     joined = [p for p in known if not PART.fullmatch(stems[p])]
     if len(joined) == 1:
@@ -149,7 +170,7 @@ def ordered_parts(paths: list[str]) -> list[str]:
             f"{len(known)} small-data files are not parts of one run: {listing(known)}."
             " Open one of them; runs are joined by run.align or xarray"
         )
-    return sorted(known, key=lambda p: (len(stems[p]), stems[p]))
+    return sorted(known, key=lambda p: (len(stems[p]), stems[p])) + damaged
 
 
 def run_id(path: str) -> str:

@@ -43,6 +43,7 @@ from xfelred.names import (
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.entry import entry_window
+from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla.files import IMAGE, Tags
 from xfelred.readers.shot_frames import chosen_pulse
@@ -153,8 +154,10 @@ def frames(
     )
     describe(array)
     array[TRAIN].attrs[LONG_NAME] = "tag number"
-    array.attrs = attributes(detector, request) | request.stored(
-        detector.image_kind.dtype, plan.dtype
+    array.attrs = (
+        attributes(detector, request)
+        | request.stored(detector.image_kind.dtype, plan.dtype)
+        | as_attrs(detector.data.left_out)
     )
     chosen = chosen_pulse(pulses)
     if not chosen:
@@ -164,6 +167,7 @@ def frames(
         array, "frames", **params, bad_pixels=bad_pixels, astype=str(plan.dtype),
         fill_value=fill_value, key=request.key, layout=layout, missing=missing,
         pulses=chosen, require=require, roi=str(roi), run=detector.data.run_id,
+        **as_params(detector.data.left_out),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from xfelred.names import (
     SHUTTER_OPEN,
 )
 from xfelred.readers.description import as_html, as_text
+from xfelred.readers.left_out import described
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS, number
 
@@ -53,6 +54,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         )
     else:
         out.append(("tags", "0"))
+    out += described(run.left_out)
     out += [("detector", detector_line(run, spec)) for spec in run.specs.values()]
     shots = run.shots.of(ids)
     energy = run.shots.default_energy
