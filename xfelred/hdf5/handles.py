@@ -152,13 +152,11 @@ class OpenFiles:
 
     def dataset(self, path: str, name: str) -> Dataset:
         """Return an open dataset; raise BrokenFileError if that is not possible."""
-        with guarded(path):
-            return dataset_in(self.handle(path), name)
+        return dataset_in(self.handle(path), name)
 
     def get(self, path: str, name: str) -> Group | Dataset | None:
         """Return the dataset or group that a name stands for, None for nothing."""
-        with guarded(path):
-            return self.handle(path).get(name)
+        return self.handle(path).get(name)
 
     def target(self, path: str, name: str) -> tuple[Handle, Target]:
         """Return how to read a dataset, and its file, to be held while reading."""
@@ -178,17 +176,18 @@ class OpenFiles:
 
     def handle(self, path: str) -> Handle:
         """Return the open file; open it if it is not, or not the same any more."""
-        identity = identity_of(os.stat(path))
-        with self.lock:
-            found = self.files.get(path)
-            if found is not None and found.identity == identity:
-                self.files.move_to_end(path)
-                return found
-            self.files.pop(path, None)
-        # Closes, outside of our lock, what the parent process had opened, and the old
-        # file: HDF5 would share what it knows of that with the new one.
-        self.inherited = found = None
-        return self.insert(self.opened(path))
+        with guarded(path):
+            identity = identity_of(os.stat(path))
+            with self.lock:
+                found = self.files.get(path)
+                if found is not None and found.identity == identity:
+                    self.files.move_to_end(path)
+                    return found
+                self.files.pop(path, None)
+            # Closes, outside of our lock, what the parent process had opened, and the
+            # old file: HDF5 would share what it knows of that with the new one.
+            self.inherited = found = None
+            return self.insert(self.opened(path))
 
     def opened(self, path: str) -> Handle:
         """Open a file; close others first where the process has too many open."""

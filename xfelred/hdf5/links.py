@@ -14,7 +14,7 @@ from typing import TypeAlias
 import h5py
 from h5py import h5d, h5g, h5l, h5o, h5t
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import MissingPartError
 from xfelred.hdf5.guard import broken, check_regular, guarded
 
 Opened: TypeAlias = h5g.GroupID | h5d.DatasetID | h5t.TypeID
@@ -93,7 +93,7 @@ class Links:
         if kind != h5l.TYPE_EXTERNAL:
             raise broken(self.path, text, "a link of an unknown kind")
         file, inside = map(os.fsdecode, target)
-        with opened_beside(self.path, file) as other:
+        with opened_beside(self.path, text, file) as other:
             if not Links(other.filename, other).there(inside, depth + 1):
                 raise broken(
                     self.path, text, f"it links to {inside} in {file}, not there"
@@ -107,11 +107,13 @@ def prefixes(name: str) -> Iterator[bytes]:
         yield b"/".join(parts[:i])
 
 
-def opened_beside(path: str, name: str) -> h5py.File:
+def opened_beside(path: str, link: str, name: str) -> h5py.File:
     """Open the file that an external link of another one names.
 
     Raises
     ------
+    MissingPartError
+        If it is not there.
     BrokenFileError
         If it cannot be opened.
     """
@@ -124,8 +126,8 @@ def opened_beside(path: str, name: str) -> h5py.File:
         places.insert(0, os.path.join(prefix, name.lstrip("/")))
     found = next((p for p in places if os.path.lexists(p)), None)
     if found is None:
-        raise BrokenFileError(
-            f"{path} links to {name}, which is missing. Copy it next to the file"
+        raise MissingPartError(
+            f"{link} of {path} is in {name}, which is missing. Copy it next to the file"
         )
     check_regular(found)
     with guarded(found):

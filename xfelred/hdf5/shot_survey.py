@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5i, h5o, h5s, h5t
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, MissingPartError
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle
 from xfelred.hdf5.headers import Known, address_of, learn, values_at
@@ -98,6 +98,8 @@ class Look:
         try:
             with guarded(self.handle.path, f"{self.shots.place}/{shot}"):
                 return self.looked(os.fsencode(shot), tag)
+        except MissingPartError:
+            raise  # it was announced, and many more may be gone with it
         except BrokenFileError:
             return NO_STATUS, UNREADABLE
 
