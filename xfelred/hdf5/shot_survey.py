@@ -22,6 +22,7 @@ from xfelred.hdf5.headers import Known, address_of, learn, values_at
 from xfelred.hdf5.shot_images import PLAIN, Plain, plain_start
 
 NO_STATUS = -1
+FAILED = "errno = "  # in what HDF5 says when the system could not read
 # What may be wrong with an image. FINE must be 0.
 (
     FINE,
@@ -100,7 +101,9 @@ class Look:
                 return self.looked(os.fsencode(shot), tag)
         except MissingPartError:
             raise  # it was announced, and many more may be gone with it
-        except BrokenFileError:
+        except BrokenFileError as error:
+            if FAILED in str(error):
+                raise  # of the disk or the network: the file itself may be sound
             return NO_STATUS, UNREADABLE
 
     def looked(self, name: bytes, tag: int) -> tuple[int, int]:

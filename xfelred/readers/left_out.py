@@ -6,15 +6,17 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from xfelred.errors import BrokenFileError, MissingFileError, listing
-from xfelred.hdf5 import open_file
+from xfelred.errors import BrokenFileError, MissingFileError, listing, printable
+from xfelred.hdf5 import Unreadable, open_file
 from xfelred.readers.locked import is_locked, locked
 
 Found = TypeVar("Found")
 LEFT_OUT = "left_out"  # attribute of what was read from the other files
 THREADS = 16
+LOOKED_AT = 1000  # datasets of a file that nobody recognises
 
 
 class LeftOut(NamedTuple):
@@ -61,10 +63,11 @@ def attempt(
 
 
 def is_damaged(path: str) -> bool:
-    """Return whether HDF5 cannot open a file."""
+    """Return whether a file cannot be opened, or some of what it holds cannot be."""
     try:
-        with open_file(path):
-            return False
+        with open_file(path) as root:
+            some = islice(root.walk(), LOOKED_AT)
+            return any(isinstance(found, Unreadable) for _, found in some)
     except (BrokenFileError, MissingFileError):
         return True
 
@@ -72,7 +75,7 @@ def is_damaged(path: str) -> bool:
 def say(left_out: Sequence[LeftOut], stacklevel: int = 2) -> None:
     """Warn of files that are left out."""
     if left_out:
-        names = listing(os.path.basename(f.file) for f in left_out)
+        names = listing(name_of(f) for f in left_out)
         warnings.warn(
             f"{len(left_out)} files cannot be read and are left out: {names}. The"
             f" first: {left_out[0].reason}. All are in run.left_out",
@@ -80,21 +83,26 @@ def say(left_out: Sequence[LeftOut], stacklevel: int = 2) -> None:
         )
 
 
+def name_of(one: LeftOut) -> str:
+    """Return the name of a file on one line, whatever it is."""
+    return printable(os.path.basename(one.file)).replace("\n", "\\n")
+
+
 def described(left_out: Sequence[LeftOut]) -> list[tuple[str, str]]:
     """Return the line of a description of a run; none if nothing is left out."""
     if not left_out:
         return []
-    names = listing((os.path.basename(f.file) for f in left_out), 4)
+    names = listing((name_of(f) for f in left_out), 4)
     return [("left out", f"{len(left_out)} unreadable files: {names}")]
 
 
 def as_attrs(left_out: Iterable[LeftOut]) -> dict[str, Any]:
     """Return the attribute that tells which files data do not come from."""
-    lines = [f"{os.path.basename(f.file)}: {f.reason}" for f in left_out]
+    lines = [f"{name_of(f)}: {f.reason}" for f in left_out]
     return {LEFT_OUT: "\n".join(lines)} if lines else {}
 
 
 def as_params(left_out: Iterable[LeftOut]) -> dict[str, Any]:
     """Return what a line of history says of files that are left out."""
-    names = [os.path.basename(f.file) for f in left_out]
+    names = [name_of(f) for f in left_out]
     return {LEFT_OUT: names} if names else {}

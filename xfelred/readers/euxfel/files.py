@@ -206,7 +206,7 @@ def train_numbers(f: Group) -> NDArray[np.uint64]:
 def version_of(f: Group) -> str:
     """Return the version of the data format; files of 0.5 do not name it."""
     found = f.dataset("METADATA/dataFormatVersion")
-    return "0.5" if found is None or not found.size else str(found.text().flat[0])
+    return "0.5" if found is None or not found.size else str(np.ravel(found.text())[0])
 
 
 def identity_of(f: Group) -> tuple[int, int] | None:
@@ -227,7 +227,7 @@ def source_names(
     for name in ("METADATA/dataSources/dataSourceId", "METADATA/dataSourceId"):
         listed = f.dataset(name)
         if listed is not None:
-            entries = np.atleast_1d(listed.text()).tolist()
+            entries = np.ravel(listed.text()).tolist()
             break
     else:
         raise BrokenFileError(f"{path} has no list of data sources in METADATA")

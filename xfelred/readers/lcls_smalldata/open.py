@@ -130,6 +130,15 @@ def part_at(path: str) -> tuple[str, Flavour]:
     return path, flavour
 
 
+def is_lost(path: str) -> bool:
+    """Return whether the IDs of a file cannot be read."""
+    try:
+        part_at(path)
+    except BrokenFileError:
+        return True
+    return False
+
+
 def check_run(run: Any, name: str) -> None:
     """Raise ValueError if a run is asked for that is not the one of a file."""
     number = NUMBER.search(name)
@@ -163,7 +172,11 @@ def ordered_parts(paths: list[str]) -> list[str]:
     if len(joined) == 1:
         prefix = f"{stems[joined[0]]}_part"
         if all(p in joined or stems[p].startswith(prefix) for p in known):
-            return joined
+            if len(known) == 1 or not is_lost(joined[0]):
+                return joined
+            # Its parts are gone or damaged: those that are left are taken.
+            damaged, known = [*joined, *damaged], [p for p in known if p not in joined]
+            joined = []
     runs = {run_id(p) for p in known}
     if len(known) > 1 and (joined or len(runs) > 1):
         raise MultiRunError(

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,13 @@ def detector_groups(path: str, run: int) -> Iterator[TagGroup]:
     """Yield the detectors of a run, in the order of their numbers."""
     names = [(DETECTOR.fullmatch(n), n) for n in group(path, f"run_{run}")]
     found = sorted((m[1] or "", int(m[2]), n) for m, n in names if m)
+    for one, other in pairwise(found):
+        if one[:2] == other[:2]:
+            raise InconsistentDataError(
+                f"run_{run} of {path} holds the same detector twice: {one[2]} and"
+                f" {other[2]}. Which images are those of the shots is not known: remove"
+                " one"
+            )
     for assembled, number, name in found:
         here = open_group(path, f"run_{run}/{name}")
         if here is None:

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.errors import MultiRunError, UnknownFormatError, listing
-from xfelred.hdf5 import Group, open_file
-from xfelred.hdf5.rows import open_group
+from xfelred.errors import BrokenFileError, MultiRunError, UnknownFormatError, listing
+from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
 from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.sacla.detectors import find_detectors
 from xfelred.readers.sacla.events import EventTable, read_events
@@ -43,18 +42,25 @@ def recognises(path: str) -> bool:
         with open_file(path) as f:
             return any(
                 CHEETAH.fullmatch(name)
-                or (RUN.fullmatch(name) is not None and is_run(child))
+                or (RUN.fullmatch(name) is not None and may_be_run(child))
                 for name, child in f.children()
             )
     except OSError:
         return False
 
 
-def is_run(found: Any) -> bool:
-    """Return whether a group holds what a run does; others use such names too."""
-    return isinstance(found, Group) and any(
-        name in ("event_info", "run_info") or DETECTOR.fullmatch(name) for name in found
-    )
+def may_be_run(found: Group | Dataset | Unreadable) -> bool:
+    """Return whether a group holds what a run does; others use such names too.
+
+    One that cannot be read may well be a run: opening it says what is wrong.
+    """
+    if not isinstance(found, Group):
+        return isinstance(found, Unreadable)
+    try:
+        names = found.names()
+    except BrokenFileError:
+        return True
+    return any(n in ("event_info", "run_info") or DETECTOR.fullmatch(n) for n in names)
 
 
 def open_source(
