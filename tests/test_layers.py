@@ -20,9 +20,12 @@ LAYERS = [
             "provenance",
             "shots",
             "lazy_names",
+            "settings",
+            "progress_line",
             "detector_names",
             "column_names",
             "shot_names",
+            "small_files",
         }
     ],
     [{"kernels"}],

@@ -7,17 +7,19 @@ describes its kind, so that ``except ValueError`` and ``except KeyError`` keep w
 from __future__ import annotations
 
 import difflib
+import logging
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 MAX_TEXT = 1500  # characters of a message
 # What a terminal acts upon, or a reader of text cannot see: C0 (but tabs and ends of
-# lines), DEL, C1, and the marks that turn the direction of writing. Surrogates stand
-# for bytes that are no UTF-8, and cannot be printed at all.
+# lines), DEL, C1, marks that turn the direction of writing or have no width, tags;
+# and halves of characters, at which `print` fails.
 CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-    r"|[\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
 
@@ -34,6 +36,14 @@ def printable(text: object) -> str:
     return CONTROL.sub(lambda m: ascii(m[0])[1:-1], str(text))
 
 
+def one_line(text: object) -> str:
+    r"""Return text as `printable` does, with ``\n`` for the end of a line, too.
+
+    For names, which otherwise could add lines of their own to a list.
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 def shortened(text: str, limit: int = MAX_TEXT) -> str:
     """Return text of at most `limit` characters: its middle is left out."""
     if len(text) <= limit:
@@ -41,6 +51,26 @@ def shortened(text: str, limit: int = MAX_TEXT) -> str:
     half = limit // 2 - 30
     left_out = len(text) - 2 * half
     return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
+
+
+def warn(
+    text: object, *, kind: type[Warning] = UserWarning, stacklevel: int = 1
+) -> None:
+    """Warn a user, as `warnings.warn` does, in text that is safe to print."""
+    warnings.warn(shortened(printable(text)), kind, stacklevel=stacklevel + 1)
+
+
+def logger_of(name: str) -> logging.Logger:
+    """Return the logger of a module, whose messages are safe to print."""
+    found = logging.getLogger(name)
+    found.addFilter(made_printable)
+    return found
+
+
+def made_printable(record: logging.LogRecord) -> bool:
+    """Show control characters in a message; for `logging.Logger.addFilter`."""
+    record.msg, record.args = shortened(printable(record.getMessage())), None
+    return True
 
 
 class XfelredError(Exception):
@@ -66,6 +96,10 @@ class ArgumentTypeError(XfelredError, TypeError):
 
 class MissingFileError(XfelredError, FileNotFoundError):
     """There is no file or directory of this name."""
+
+
+class NoAccessError(XfelredError, PermissionError):
+    """A file or directory may not be read, or not be written, by this user."""
 
 
 class TooLargeError(XfelredError, MemoryError):
@@ -183,6 +217,14 @@ class NoBitsError(XfelredError, TypeError):
 
 class SumOverflowError(XfelredError, OverflowError):
     """A sum of integers does not fit the integers of the result."""
+
+
+class PositionError(XfelredError, IndexError):
+    """A position is outside of an axis, or a boolean index is of another length."""
+
+
+class SchedulerError(XfelredError, RuntimeError):
+    """Dask is set up in a way in which this cannot be computed."""
 
 
 class OutputExistsError(XfelredError, FileExistsError):

@@ -6,7 +6,6 @@ shows both ranges; where some are unknown, one warning counts them.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from xfelred.errors import (
     PropertyNameError,
     did_you_mean,
     listing,
+    warn,
 )
 from xfelred.names import FRAME, PULSE, RECORDED_BY, TRAIN, recorded_name
 from xfelred.provenance import record
@@ -275,7 +275,7 @@ def along(
         same_length(values, dim, data, name)
         return values
     same_length(values, dim, data, name)
-    warnings.warn(
+    warn(
         f"neither {name} nor the frames have {dim} IDs: they are taken in their order;"
         " give both the coordinate, or say ops.label_by_position(values, frames)",
         stacklevel=5,
@@ -376,7 +376,7 @@ def check_overlap(
             f"{name} and the data have no {dim} ID in common: {span(have)} in {name},"
             f" {span(wanted)} in the data. Do they belong to one run?"
         )
-    warnings.warn(
+    warn(
         f"{name}: no value for {gone} of {len(found)} {dim} IDs of the data"
         f" ({span(wanted[~found])}); these shots are left out",
         stacklevel=6,

@@ -12,6 +12,8 @@ import click
 from dask.callbacks import Callback
 from dask.diagnostics import ProgressBar
 
+from xfelred.settings import options, setting
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -24,11 +26,14 @@ def progress(what: str) -> Iterator[None]:
     what : str
         What is being done, e.g. ``writing mean.zarr``.
     """
+    if setting("progress") is False:
+        yield
+        return
     start = time.monotonic()
     on_screen = sys.stderr.isatty()
     click.echo(what if on_screen else f"{what} ...", err=True)
     watcher = ProgressBar(out=sys.stderr) if on_screen else lines_on_stderr(what)
-    with watcher:
+    with options(progress=None), watcher:  # one bar is enough
         yield
     if not on_screen:
         click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)
@@ -67,6 +72,9 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     unit : str
         Of steps, e.g. ``blocks``.
     """
+    if setting("progress") is False:
+        yield lambda _, __: None
+        return
     start = last = time.monotonic()
     on_screen = sys.stderr.isatty()
     click.echo(what if on_screen else f"{what} ...", err=True)
@@ -81,5 +89,6 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
             click.echo(line, err=True)
             last = now
 
-    yield show
+    with options(progress=None):
+        yield show
     click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)

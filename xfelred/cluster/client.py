@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import ExitStack
 from typing import Any
 
 import distributed
 
-logger = logging.getLogger("xfelred.cluster")
+from xfelred.errors import logger_of
+
+logger = logger_of("xfelred.cluster")
 
 
 class OwningClient(distributed.Client):  # type: ignore[misc]

@@ -6,10 +6,9 @@ Names of parameters: manual page crystfel_geometry(5) of CrystFEL, versions 0.5 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import did_you_mean, listing, warn
 from xfelred.geometry.crystfel_lines import DIM, GLOBAL_KEYS, Entry, Sections
 
 LIMITS = frozenset({"min_fs", "max_fs", "min_ss", "max_ss"})
@@ -49,7 +48,7 @@ def warn_of_unused(sections: Sections) -> None:
         for name, entry, known in unknown_keys(sections)
     ]
     if unknown:
-        warnings.warn(
+        warn(
             f"{sections.path}: not understood and left out: {listing(unknown)}",
             stacklevel=4,
         )
@@ -59,7 +58,7 @@ def warn_of_unused(sections: Sections) -> None:
         if key in PANEL_KEYS and not reaches_a_panel(sections, key, entry)
     ]
     if late:
-        warnings.warn(
+        warn(
             f"{sections.path}: {listing(late)} stand behind all panels, and without a"
             " panel; a value holds for panels that are first named after it: these have"
             " no effect",
@@ -72,7 +71,7 @@ def warn_of_unused(sections: Sections) -> None:
         if MASKS.fullmatch(key)
     }
     if masks:
-        warnings.warn(
+        warn(
             f"{sections.path}: bad pixels that are marked elsewhere are not read:"
             f" {listing(masks)}. Read that mask and give it to operations as"
             " bad_pixels=, together with those of the geometry:"

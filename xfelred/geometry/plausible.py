@@ -5,7 +5,6 @@ Ranges are those of scattering with X-rays and extreme ultraviolet light at any 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,7 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import UnitsError
+from xfelred.errors import UnitsError, warn
 from xfelred.geometry.panels import Panel
 
 Range = tuple[float, float]
@@ -105,7 +104,7 @@ def checked(value: float, name: str, quantity: Quantity, where: str = "") -> flo
     )
     if not quantity.possible[0] <= number <= quantity.possible[1]:
         raise UnitsError(message)
-    warnings.warn(message, stacklevel=4)
+    warn(message, stacklevel=4)
     return number
 
 
@@ -202,7 +201,7 @@ def check_apart(
         )
         if spread > SPREAD**2:
             raise UnitsError(message)
-        warnings.warn(message, stacklevel=5)
+        warn(message, stacklevel=5)
 
 
 def outline(panel: Panel) -> NDArray[np.float64]:

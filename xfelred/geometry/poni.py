@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, listing
+from xfelred.errors import InconsistentDataError, listing, warn
 from xfelred.geometry.dectris import Family, family_of
 from xfelred.geometry.energy import HC
 from xfelred.geometry.panels import Panel, vector
@@ -210,9 +209,7 @@ def read_lines(path: str | Path) -> PoniFile:
         )
     unknown = [f"{k} (line {values[k][1]})" for k in values if k not in KEYS]
     if unknown:
-        warnings.warn(
-            f"{path}: not understood and left out: {listing(unknown)}", stacklevel=4
-        )
+        warn(f"{path}: not understood and left out: {listing(unknown)}", stacklevel=4)
     file = PoniFile(str(path), values, detector_config(path, values))
     if number_of(file, "poni_version") > NEWEST:
         raise InconsistentDataError(

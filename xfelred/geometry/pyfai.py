@@ -25,6 +25,7 @@ from xfelred.errors import (
     MissingExtraError,
     listing,
     require_extra,
+    warn,
 )
 from xfelred.geometry.constructors import IMAGE_AXES
 from xfelred.geometry.energy import photon_energy
@@ -305,7 +306,7 @@ def integrator_of(file: PoniFile) -> Integrator:
             f" {config}: {error}"
         ) from error
     if unused:
-        warnings.warn(
+        warn(
             f"{file.path}: options of detector {file.detector!r} that pyFAI does not"
             f" know are left out: {listing(sorted(unused))}",
             stacklevel=4,

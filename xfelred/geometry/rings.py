@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import MissingConstantError
+from xfelred.errors import MissingConstantError, warn
 from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH, corners_of
 from xfelred.kernels import polygons, splitting
 from xfelred.names import (
@@ -133,7 +132,7 @@ def warn_if_outside(axis: Axis, low: float, high: float) -> None:
     first, last = axis.full_range
     if high < first or low > last:
         unit = axis.attrs.get(UNITS, "")
-        warnings.warn(
+        warn(
             f"all bins will be empty: they reach from {low:g} to {high:g} {unit}, the"
             f" pixels from {first:g} to {last:g} {unit}; {axis.name} is in {unit}",
             stacklevel=4,

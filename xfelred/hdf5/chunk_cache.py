@@ -1,4 +1,4 @@
-"""Arrays kept for the next session, in the directory that `XFELRED_CACHE_DIR` names.
+"""Arrays kept for the next session, in the directory that `xf.options` names.
 
 Nothing here is trusted: a file must belong to this user, nobody else may be able to
 write it, and every byte must be as expected. What is not so is ignored and written
@@ -8,7 +8,6 @@ anew; a directory that cannot be written is no error. Old files are never remove
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import stat
 import tempfile
@@ -18,9 +17,11 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+from xfelred.errors import logger_of
+from xfelred.settings import setting
 
-VARIABLE = "XFELRED_CACHE_DIR"
+log = logger_of(__name__)
+
 MAGIC = b"xfelred chunks 1"
 DIGEST = 32  # bytes
 # Neither a link nor a pipe may stand in the place of a file.
@@ -37,7 +38,7 @@ def digest(*parts: bytes) -> bytes:
 
 def cache_directory(*, create: bool) -> str | None:
     """Return where files are kept; None if there is no safe place."""
-    root = os.environ.get(VARIABLE)
+    root = setting("cache_directory")
     if not root:
         return None
     path = os.path.join(root, "chunks")

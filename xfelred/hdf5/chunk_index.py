@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, logger_of
 from xfelred.hdf5.chunk_cache import load_arrays, save_arrays
 from xfelred.hdf5.raw import Identity
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 Ints = NDArray[np.int64]
 WORTH_A_FILE = 1000  # chunks; a smaller table is built faster than it is read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import resource
 import threading
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 
 import h5py
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, logger_of
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import check_regular, guarded
 from xfelred.hdf5.layout import Layout, layout_of
@@ -22,7 +21,7 @@ from xfelred.hdf5.objects import Dataset, Group, node
 from xfelred.hdf5.raw import Identity, RawFile, cut_off, identity_of
 from xfelred.hdf5.virtual import Watched, check_watched, watched_files
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 MAX_OPEN = 256
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +12,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5o
 
-from xfelred.errors import BrokenFileError, listing
+from xfelred.errors import BrokenFileError, listing, warn
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import broken, check_size, guarded
 from xfelred.hdf5.links import Links
@@ -315,7 +314,7 @@ class Dataset(Node):
 def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
     """Warn of what is left out because it cannot be opened or read."""
     if lost:
-        warnings.warn(
+        warn(
             f"{len(lost)} objects in {group.name or 'the root'} of {group.path} cannot"
             f" be read and are left out: {listing(lost)}. {next(iter(lost.values()))}",
             stacklevel=3,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from xfelred.errors import (
     GeometryMismatchError,
     MissingConstantError,
     listing,
+    warn,
 )
 from xfelred.names import (
     BAD_PIXELS,
@@ -121,7 +121,7 @@ def say_what_is_not_used(found: Mapping[str, Any]) -> None:
         if name not in known and {SLOW, FAST} <= {*getattr(one, "dims", ())}
     ]
     if unused:
-        warnings.warn(
+        warn(
             f"ops.calibrate does not use {listing(unused)} of the constants; it knows"
             f" {listing(TABLE, 20)}. Rename what stands for one of these, or leave it"
             f" out: constants.drop_vars({unused!r})",

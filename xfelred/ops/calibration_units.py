@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import InconsistentDataError
+from xfelred.errors import InconsistentDataError, warn
 from xfelred.names import GAIN, GAIN_FACTOR, UNITS
 from xfelred.ops.calibration_constants import CSPAD_LOW_GAIN
 from xfelred.ops.calibration_kinds import DetectorKind
@@ -51,7 +50,7 @@ def signal_unit(constants: Any, detector: DetectorKind) -> str:
     # Only of switching detectors psana knows the factor, too: one over the gain.
     if detector.gain_unit and (name == GAIN or detector.rule.n_ranges > 1):
         return PER_UNIT.sub(r"\1", detector.gain_unit)
-    warnings.warn(
+    warn(
         f"the unit of {name!r} is {given or 'not given'}, so that of the signal is not"
         f" known: say it, such as constants[{name!r}].attrs['units'] ="
         f" {'adu/keV' if name == GAIN else 'keV/adu'!r}. ({GAIN!r} divides,"

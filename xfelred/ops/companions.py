@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Sequence
 from math import prod
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError, listing
+from xfelred.errors import GeometryMismatchError, listing, warn
 from xfelred.geometry.locate import check_ascending
 from xfelred.names import (
     AVAILABLE,
@@ -140,7 +139,7 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
                     f" {da[d].values} is in the data; give it the coordinate {d!r}"
                 )
             if d in SHOT_DIMS and d in da.indexes:
-                warnings.warn(
+                warn(
                     f"{name} has no {d} IDs; its frames are taken in the order of the"
                     f" data. Give it the coordinate {d!r}",
                     stacklevel=4,

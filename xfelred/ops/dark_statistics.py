@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.errors import warn
 from xfelred.kernels.dark import dark_flags
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -133,7 +133,7 @@ def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
     for da in runs:
         kind = da.attrs.get(DATA_KIND, "raw")
         if kind != "raw":
-            warnings.warn(
+            warn(
                 f"these frames of {da.attrs.get('run', 'the run')} are {kind} already;"
                 " dark constants are made from raw ones, such as"
                 " xf.open_run(..., data='raw')",
@@ -141,7 +141,7 @@ def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
             )
         lit = da.coords.get(SHUTTER_OPEN)
         if lit is not None and bool(lit.any()):
-            warnings.warn(
+            warn(
                 f"{int(lit.sum())} of {lit.size} shots of {da.attrs.get('run')} were"
                 " taken with the shutter open, so they are not dark; select those that"
                 " are: run.select_trains(run.darks)",

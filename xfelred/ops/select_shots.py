@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import PropertyNameError, SelectionEmptyError
+from xfelred.errors import PropertyNameError, SelectionEmptyError, logger_of, one_line
 from xfelred.names import LONG_NAME, RECORDED, UNITS, recorded_name
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.provenance import record
 from xfelred.shots import SHOT_DIMS, shot_value
 
-LOG = logging.getLogger(__name__)
+LOG = logger_of(__name__)
 NAME_WIDTH = 28
 
 
@@ -41,10 +40,11 @@ class CutFlow:
         return self.rows[-1][2] if self.rows else self.total
 
     def __str__(self) -> str:
-        width = max([NAME_WIDTH, *(len(name) for name, _, _ in self.rows)])
+        rows = [(one_line(name), one, all_) for name, one, all_ in self.rows]
+        width = max([NAME_WIDTH, *(len(name) for name, _, _ in rows)])
         lines = [f"  {'cut':<{width}}  {'alone':>8}   {'cumulative':>10}"]
         before = self.total
-        for name, alone, cumulative in self.rows:
+        for name, alone, cumulative in rows:
             last = "   <- removes everything" if before and not cumulative else ""
             lines.append(f"  {name:<{width}}  {alone:>8}   {cumulative:>10}{last}")
             before = cumulative

@@ -11,11 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
-import dask.base
 import dask.system
-import dask.threaded
 
-from xfelred.errors import OutputExistsError
+from xfelred.errors import MissingFileError, OutputExistsError
+from xfelred.lazy.scheduler import threads_compute
 
 # A directory with one of these is a zarr group, and may be replaced as a whole.
 ZARR_FILES = ("zarr.json", ".zgroup")
@@ -51,8 +50,7 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[Path]:
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise unless a product may be written under this name."""
     check_directory(path)
-    if path.is_symlink():
-        raise OutputExistsError(f"{path} is a link; give the name of its target")
+    refuse_link(path)
     if not path.exists():
         return
     if not overwrite:
@@ -67,10 +65,16 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def refuse_link(path: Path) -> None:
+    """Raise for a link: replacing it, or what it leads to, might both be meant."""
+    if path.is_symlink():
+        raise OutputExistsError(f"{path} is a link; give the name of its target")
+
+
 def check_directory(path: Path) -> None:
     """Raise unless there is a directory for a product."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"cannot write {path.name}: there is no directory {path.parent};"
             " create it first"
         )
@@ -108,7 +112,7 @@ def flush_to_disk(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Delete a file or a directory; one that is not there is fine."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -121,8 +125,7 @@ def idle_threads_at_end() -> Iterator[None]:
     After a failure the threads of dask's own pool still finish the task they are
     in, and may write into a directory that is being removed.
     """
-    threaded = dask.base.get_scheduler() in (None, dask.threaded.get)
-    if not threaded or dask.config.get("pool", None) is not None:
+    if not threads_compute() or dask.config.get("pool", None) is not None:
         yield
         return
     n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import xarray as xr
 
+from xfelred.errors import logger_of
 from xfelred.products.atomic import atomic_output
 from xfelred.products.cxi import write_cxi
 from xfelred.products.faults import explained
@@ -19,7 +19,7 @@ from xfelred.products.prepare import prepare
 from xfelred.products.tiff import write_tiff
 from xfelred.products.zarr_store import refuse_unfinished, resume_zarr, write_zarr
 
-logger = logging.getLogger("xfelred.products")
+logger = logger_of("xfelred.products")
 
 Writer = Callable[[xr.Dataset, Path], None]
 WRITERS: dict[str, Writer] = {

@@ -19,12 +19,16 @@ from dask.base import tokenize
 from zarr.codecs import BloscCodec
 
 from xfelred import __version__
-from xfelred.errors import InconsistentDataError, OutputExistsError
+from xfelred.errors import (
+    InconsistentDataError,
+    OutputExistsError,
+)
 from xfelred.products.atomic import (
     check_free,
     flush_to_disk,
     idle_threads_at_end,
     publish,
+    refuse_link,
     remove,
 )
 from xfelred.products.blocks import (
@@ -36,10 +40,18 @@ from xfelred.products.blocks import (
     is_regular,
     store_chunks,
 )
+from xfelred.products.resumable import (
+    LARGEST,
+    SCHEMA_VERSION,
+    checksum_of,
+    damaged,
+    read_record,
+    write_record,
+)
+from xfelred.small_files import read_text
 
 # One chunk is one file: few enough for a cluster's disk, small enough for one image.
 CHUNK_BYTES = 2**24
-SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 TOKEN = "write_token"
 # A manifest of this many blocks is quick to write, a longer one has to wait for a
@@ -77,6 +89,8 @@ def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
     ds = with_regular_blocks(with_variable_text(ds))
     ds.attrs[TOKEN] = json.dumps(tokens)
     work = partial_directory(path)
+    refuse_link(path)
+    refuse_link(work)
     if overwrite:
         discard_unfinished(path)
     elif path.exists():
@@ -90,7 +104,9 @@ def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
         discard_unfinished(path)
         work.mkdir()
         write_template(ds, store)
+        manifest.template = checksums(store)
         manifest.write()
+    check_template(store, manifest.template)
     with idle_threads_at_end():
         write_missing(ds, store, manifest)
     remove_unfinished_files(store)
@@ -111,6 +127,8 @@ class Manifest:
         Name of a variable -> what identifies its data.
     done : set
         (name of a variable, first index of the block along each axis).
+    template : dict
+        Name of a file that was there before the first block -> its checksum.
     due : float
         When to write again, by the monotonic clock.
     """
@@ -118,23 +136,22 @@ class Manifest:
     path: Path
     tokens: Mapping[str, str]
     done: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+    template: Mapping[str, str] = field(default_factory=dict)
     due: float = 0.0
 
     def read(self) -> bool:
         """Load what an interrupted call has done; return whether there was one."""
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return False
+        content = read_record(self.path, "manifest")
         try:
-            content = json.loads(self.path.read_text())
-            tokens = dict(content["tokens"])
+            tokens = {str(k): str(v) for k, v in content["tokens"].items()}
             done = {(str(name), tuple(corner)) for name, corner in content["done"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise InconsistentDataError(
-                f"{self.path} is damaged ({error!r}), so that nobody knows which blocks"
-                " are done; pass overwrite=True (--overwrite) to start anew"
-            ) from error
+            template = {str(k): str(v) for k, v in content["template"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(self.path, repr(error)) from error
         compare_tokens(self.path.parent, tokens, self.tokens)
-        self.done = done
+        self.done, self.template = done, template
         return True
 
     def write_if_due(self) -> None:
@@ -149,14 +166,10 @@ class Manifest:
             "schema_version": SCHEMA_VERSION,
             "xfelred_version": __version__,
             "tokens": self.tokens,
+            "template": self.template,
             "done": sorted(self.done),
         }
-        new = self.path.with_suffix(".new")
-        with new.open("w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, self.path)
+        write_record(self.path, content)
         end = time.monotonic()
         self.due = end + PAUSE_PER_WRITE * (end - start)
 
@@ -176,7 +189,7 @@ def partial_directory(path: Path) -> Path:
 def refuse_unfinished(path: Path, *, overwrite: bool) -> None:
     """Raise if an earlier, interrupted call left blocks that this one would ignore."""
     work = partial_directory(path)
-    if not work.exists():
+    if not os.path.lexists(work):
         return
     if not overwrite:
         raise OutputExistsError(
@@ -189,10 +202,11 @@ def refuse_unfinished(path: Path, *, overwrite: bool) -> None:
 def discard_unfinished(path: Path) -> None:
     """Delete what an interrupted call left, and nothing else that has its name."""
     work = partial_directory(path)
-    if not work.exists():
+    if not os.path.lexists(work):
         return
     own = {path.name, MANIFEST, Path(MANIFEST).with_suffix(".new").name}
-    if not work.is_dir() or not {p.name for p in work.iterdir()} <= own:
+    real = work.is_dir() and not work.is_symlink()
+    if not real or not {p.name for p in work.iterdir()} <= own:
         raise OutputExistsError(
             f"{work} is not an unfinished product of xfelred; move it away, or choose"
             " another name"
@@ -254,6 +268,19 @@ def write_template(ds: xr.Dataset, store: Path) -> None:
     )
 
 
+def checksums(store: Path) -> dict[str, str]:
+    """Return the checksum of every file of a store."""
+    files = sorted(p for p in store.rglob("*") if p.is_file())
+    return {str(p.relative_to(store)): checksum_of(p) for p in files}
+
+
+def check_template(store: Path, wanted: Mapping[str, str]) -> None:
+    """Raise unless what was written before the first block is still the same."""
+    for name, checksum in wanted.items():
+        if checksum_of(store / name) != checksum:
+            raise damaged(store / name, "its checksum is wrong")
+
+
 def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
     """Compute the blocks that are not done and write them one by one."""
     lazy = {str(n): v.data for n, v in ds.variables.items() if v.chunks is not None}
@@ -306,10 +333,16 @@ def corner(region: Region) -> tuple[int, ...]:
 def check_finished(path: Path, tokens: Mapping[str, str]) -> None:
     """Raise unless a finished product holds exactly these data."""
     found = {}
-    if (path / "zarr.json").is_file():
-        attrs = zarr.open_group(path, mode="r").attrs
-        found = json.loads(str(attrs.get(TOKEN, "{}")))
-    if not found:
+    file = path / "zarr.json"
+    if file.exists():
+        text = read_text(
+            file, "zarr store", wrong=InconsistentDataError, limit=LARGEST, links=False
+        )
+        try:
+            found = json.loads(json.loads(text)["attributes"].get(TOKEN, "{}"))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+            raise damaged(file, repr(e)) from e
+    if not found or not isinstance(found, dict):
         raise OutputExistsError(
             f"{path} exists and was not written with resume=True; pass overwrite=True"
             " (--overwrite) to replace it, or choose another name"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from xfelred.errors import BrokenFileError, MissingFileError, listing, printable
+from xfelred.errors import BrokenFileError, MissingFileError, listing, one_line, warn
 from xfelred.hdf5 import Unreadable, open_file
 from xfelred.readers.locked import is_locked, locked
 
@@ -76,7 +75,7 @@ def say(left_out: Sequence[LeftOut], stacklevel: int = 2) -> None:
     """Warn of files that are left out."""
     if left_out:
         names = listing(name_of(f) for f in left_out)
-        warnings.warn(
+        warn(
             f"{len(left_out)} files cannot be read and are left out: {names}. The"
             f" first: {left_out[0].reason}. All are in run.left_out",
             stacklevel=stacklevel + 1,
@@ -85,7 +84,7 @@ def say(left_out: Sequence[LeftOut], stacklevel: int = 2) -> None:
 
 def name_of(one: LeftOut) -> str:
     """Return the name of a file on one line, whatever it is."""
-    return printable(os.path.basename(one.file)).replace("\n", "\\n")
+    return one_line(os.path.basename(one.file))
 
 
 def described(left_out: Sequence[LeftOut]) -> list[tuple[str, str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from dask.utils import parse_bytes
 
+from xfelred.errors import warn
 from xfelred.names import STORED_DTYPE
 from xfelred.readers.entry import checked_fill
 
@@ -71,7 +71,7 @@ class FramesRequest:
             if self.astype is None:
                 dtype = np.result_type(dtype.newbyteorder("="), np.float32)
             else:
-                warnings.warn(
+                warn(
                     f"what was not recorded is 0 in {dtype}, and counts in sums and"
                     " means; pass fill_value= to choose the number, or leave out astype"
                     " to have NaN",

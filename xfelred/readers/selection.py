@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -13,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import listing
+from xfelred.errors import listing, warn
 from xfelred.names import TRAIN
 from xfelred.shot_names import shot_numbers
 from xfelred.shots import as_labelled, check_overlap, recorded_only
@@ -189,7 +188,7 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
         found = train_ids[np.isin(train_ids, wanted)]
     empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
     if not len(found) and len(train_ids) and not empty_request:
-        warnings.warn(
+        warn(
             f"{ById(value)} selects none of the {len(train_ids)} trains"
             f" {train_ids[0]} to {train_ids[-1]}: {why_none(train_ids, value)}",
             stacklevel=4,

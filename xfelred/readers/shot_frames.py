@@ -6,7 +6,6 @@ the lazy labelled array that all facilities share.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, SelectionEmptyError
+from xfelred.errors import InconsistentDataError, SelectionEmptyError, warn
 from xfelred.hdf5.rows import read_rows
 from xfelred.kernels.masking import masked
 from xfelred.lazy import (
@@ -332,7 +331,7 @@ def bad_pixels_of(
 ) -> NDArray[Any] | None:
     """Return the bad pixels of what is read, None if they are unknown or unwanted."""
     if request.bad_pixels is not None and images.bad_misfit:
-        warnings.warn(images.bad_misfit, stacklevel=4)
+        warn(images.bad_misfit, stacklevel=4)
     if images.bad is None or request.bad_pixels is None:
         return None
     window, _, _ = entry_window(request.roi, images.shape[-2:])

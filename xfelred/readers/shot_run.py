@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -12,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import SourceNameError, did_you_mean, listing
-from xfelred.readers.description import Facts, as_html, as_text
+from xfelred.errors import SourceNameError, did_you_mean, listing, one_line
+from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.planning import Planning
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import select_train_ids, split_evenly
@@ -188,12 +187,12 @@ class ShotRun(Planning):
         """Print what the run holds, with the keys of sources that match globs."""
         globs = details_for_sources
         globs = (globs,) if isinstance(globs, str) else tuple(globs)
-        lines = [repr(self), "", "sources:"]
+        lines = [*repr(self).split("\n"), "", "sources:"]
         for name in self.sources:
             lines.append(f"  - {name}")
             if any(fnmatchcase(name, g) for g in globs):
                 lines += [f"      {key}" for key in self.keys(name)]
-        sys.stdout.write("\n".join(lines) + "\n")
+        print_lines(lines)
 
     def __repr__(self: Any) -> str:
         facts: Facts = self.facts()
@@ -267,4 +266,4 @@ class ShotDetector:
         return found
 
     def __repr__(self) -> str:
-        return f"<Detector {self.detector_name!r} ({self.kind})>"
+        return f"<Detector {self.detector_name!r} ({one_line(self.kind)})>"

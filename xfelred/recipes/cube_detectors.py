@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import ConfigError, MissingConstantError, XfelredError
+from xfelred.errors import ConfigError, MissingConstantError, XfelredError, warn
 from xfelred.lazy import map_frames
 from xfelred.names import BAD_PIXELS, GAIN, GAIN_FACTOR, GAIN_RANGE
 from xfelred.ops.companions import matching
@@ -209,7 +208,7 @@ def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
     try:
         matching(bad, frames, BAD_PIXELS)
     except ValueError as error:
-        warnings.warn(
+        warn(
             f"detectors.{name}: the bad pixels that the run knows are not of these"
             f" frames and are not applied: {error}. Say bad_pixels: keep, or put bad"
             " pixels of their own into the frames (coordinate bad_pixels)",

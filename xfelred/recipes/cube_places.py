@@ -119,9 +119,9 @@ def checked_states(places: Places, old: Manifest) -> Manifest:
     done = {b.id for b in old.blocks if b.done}
     have: set[int] = set()
     for path in cube_state.saved(places.work):
-        ids = set(cube_state.blocks_of(path))
-        if ids <= done:
-            have |= ids
+        blocks = cube_state.blocks_of(path)
+        if blocks.stop <= len(old.blocks) and done.issuperset(blocks):
+            have.update(blocks)
         else:
             remove(path)
     if have != done:

@@ -7,7 +7,6 @@ other pulses, often dark ones in between. So a recipe says which pulse a value i
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import XfelredError, did_you_mean, listing
+from xfelred.errors import XfelredError, did_you_mean, listing, warn
 from xfelred.names import CELL, LONG_NAME, PULSE, RECORDED, TRAIN
 from xfelred.ops.cuts import parse_cut
 from xfelred.recipes.cube_recipe import CubeRecipe
@@ -155,7 +154,7 @@ def numbers_of(
             f" {counts.shape} and values such as {listing(counts.ravel(), 4)}",
         )  # fmt: skip
     if not known.all():
-        warnings.warn(
+        warn(
             f"{spec.n} is missing in {int((~known).sum())} of {len(known)} trains: no"
             f" value of {name} counts there",
             stacklevel=2,
@@ -201,7 +200,7 @@ def placed(
             )
         lost = n - int(np.isin(ids, pulses).sum())
         if lost and not there.all():
-            warnings.warn(
+            warn(
                 f"{name}: {lost} of {n} values are of pulses that the detector does not"
                 f" have, and {int((~there).sum())} of its {len(pulses)} pulses have no"
                 f" value: the values are of {listing(ids)}, the frames of"

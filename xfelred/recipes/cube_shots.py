@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.column_names import split_element
-from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError, listing
+from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError, listing, warn
 from xfelred.names import LASER_ON, PULSE, TRAIN
 from xfelred.ops.bins import Bins
 from xfelred.ops.cuts import Cut, parse_cuts
@@ -162,7 +161,7 @@ def warn_of_absent_states(
     """Warn if the run has no shot at all of a laser state."""
     for state, flow in flows.items():
         if not flow.rows[-1][1]:
-            warnings.warn(
+            warn(
                 f"{run.run_id} has no shot with laser {state} ({flow.rows[-1][0]});"
                 f" these bins are empty. Is {laser_variable} the right laser_variable?",
                 stacklevel=2,
@@ -338,7 +337,7 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     known = values.values[np.isfinite(values.values)]
     if (made.labels(values.values) < 0).all():
         has = f"{known.min():g} to {known.max():g}" if known.size else "no value at all"
-        warnings.warn(
+        warn(
             f"no shot is in a bin of {axis!r}: {name!r} has {has}, the bins go from"
             f" {made.edges[0]:g} to {made.edges[-1]:g}",
             stacklevel=2,

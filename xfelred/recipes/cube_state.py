@@ -3,7 +3,9 @@
 The state of some consecutive blocks is a directory ``<first>-<last>`` with plain arrays
 for every detector, one row for each bin that occurs: ``bins``, ``frames`` (their
 number), ``sum``, ``squares`` (sums of squared deviations from the mean) and, only where
-pixels are NaN and left out, ``count``. A directory appears complete, by a rename.
+pixels are NaN and left out, ``count``; and ``checksums.json`` with the checksums of all
+these, which are compared whenever a state is loaded. States without it, as older
+versions wrote them, are refused. A directory appears complete, by a rename.
 States are put together bin by bin, in the order of the blocks, one row at a time.
 """
 
@@ -22,12 +24,20 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError
+from xfelred.errors import MissingFileError, listing
 from xfelred.products.atomic import remove
-from xfelred.recipes.manifest import flush_directory
+from xfelred.products.resumable import (
+    SCHEMA_VERSION,
+    checksum_of,
+    damaged,
+    flush_directory,
+    read_record,
+    write_record,
+)
 
 Array = NDArray[Any]
 NAME = re.compile(r"(\d{6,})-(\d{6,})")
+CHECKSUMS = "checksums.json"
 PARTS = ("bins", "frames", "sum", "squares", "count")
 
 
@@ -107,15 +117,59 @@ def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
     InconsistentDataError
         If a file is damaged.
     """
+    files = checked_files(path)
     out = {}
     for i, name in enumerate(names):
-        if (path / f"{i}.bins.npy").exists():
-            files = {part: path / f"{i}.{part}.npy" for part in PARTS}
-            parts: dict[str, Any] = {
-                k: read_array(f) for k, f in files.items() if f.exists()
-            }
-            out[name] = BinSums(**parts)
+        parts: dict[str, Any] = {
+            part: read_array(path / f"{i}.{part}.npy")
+            for part in PARTS
+            if f"{i}.{part}.npy" in files
+        }
+        if parts:
+            out[name] = sums_of_parts(path, parts)
     return out
+
+
+def sums_of_parts(path: Path, parts: dict[str, Any]) -> BinSums:
+    """Return the sums of one detector; InconsistentDataError if parts do not fit."""
+    if not {"bins", "frames", "sum"} <= parts.keys():
+        raise damaged(path, f"it has only {listing(parts)} of a detector")
+    n = parts["bins"].shape
+    if len(n) != 1 or any(values.shape[:1] != n for values in parts.values()):
+        shapes = listing(f"{k} {v.shape}" for k, v in parts.items())
+        raise damaged(path, f"arrays of shapes {shapes}")
+    return BinSums(**parts)
+
+
+def checked_files(path: Path) -> set[str]:
+    """Return the names of the files of a state, all of which are as they were written.
+
+    Raises
+    ------
+    InconsistentDataError
+        If one is not, or there are no checksums.
+    """
+    if path.is_symlink() or not path.is_dir():
+        raise damaged(path, "it is no directory")
+    try:
+        content = read_record(path / CHECKSUMS, "list of checksums")
+    except MissingFileError:
+        raise damaged(
+            path,
+            f"it has no {CHECKSUMS}: it is not whole, or an older xfelred's",
+        ) from None
+    blocks = blocks_of(path)
+    try:
+        files = {str(k): str(v) for k, v in content["files"].items()}
+        own = content["blocks"] == [blocks[0], blocks[-1]]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise damaged(path / CHECKSUMS, repr(error)) from error
+    if not own:
+        raise damaged(path, "these are the sums of other blocks")
+    for name, checksum in files.items():
+        if os.path.basename(name) != name or checksum != checksum_of(path / name):
+            raise damaged(path / name, "its checksum is wrong")
+    return set(files)
 
 
 @dataclass(frozen=True)
@@ -135,6 +189,8 @@ class Rows:
         n = prod(self.shape[1:])
         offset = self.start + at * n * self.dtype.itemsize
         found = np.fromfile(self.path, self.dtype, n, offset=offset)
+        if found.size != n:
+            raise damaged(self.path, f"row {at} is cut off")
         return found.reshape(self.shape[1:])
 
 
@@ -147,12 +203,12 @@ def read_array(path: Path) -> Array | Rows:
             rows = Rows(path, kind, shape, file.tell())
         expected = rows.start + prod(shape) * kind.itemsize
         if path.stat().st_size != expected:
-            raise ValueError(f"{path.stat().st_size} bytes, not {expected}")
+            raise damaged(path, f"{path.stat().st_size} bytes, not {expected}")
+        if kind.kind not in "iuf":
+            raise damaged(path, f"values of {kind}")
         return np.load(path, allow_pickle=False) if len(shape) == 1 else rows
-    except ValueError as error:
-        raise InconsistentDataError(
-            f"{path} is damaged ({error}); start anew with overwrite=True (--overwrite)"
-        ) from error
+    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+        raise damaged(path, repr(error)) from error
 
 
 def merge(place: Path, names: Sequence[str], blocks: range) -> Path:
@@ -224,7 +280,7 @@ def blocks_of(path: Path) -> range:
 
 def saved(place: Path) -> list[Path]:
     """Return the directories of all states, in the order of their blocks."""
-    found = [p for p in place.iterdir() if NAME.fullmatch(p.name)]
+    found = [p for p in place.iterdir() if NAME.fullmatch(p.name) and blocks_of(p)]
     return sorted(found, key=lambda p: blocks_of(p)[0])
 
 
@@ -256,7 +312,15 @@ def new_directory(path: Path) -> Path:
 
 
 def published(new: Path, path: Path) -> Path:
-    """Give a state its name, once all of it is on the disk."""
+    """Give a state its checksums and its name, once all of it is on the disk."""
+    blocks = blocks_of(path)
+    files = {p.name: checksum_of(p) for p in sorted(new.iterdir())}
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "blocks": [blocks[0], blocks[-1]],
+        "files": files,
+    }
+    write_record(new / CHECKSUMS, content)
     for file in new.iterdir():
         with file.open("rb") as f:
             os.fsync(f.fileno())

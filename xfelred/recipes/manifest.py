@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from xfelred import __version__
-from xfelred.errors import ConfigError, InconsistentDataError
+from xfelred.errors import ArgumentError, ArgumentTypeError, ConfigError
+from xfelred.products.resumable import (
+    SCHEMA_VERSION,
+    damaged,
+    read_record,
+    write_record,
+)
 from xfelred.recipes.sources import Source, changes, fingerprint
 
-SCHEMA_VERSION = 1
 NAME = "manifest.json"
 PENDING, DONE = "pending", "done"
 
@@ -107,13 +112,7 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Replace the file in one step: a reader sees the old one or the new one."""
-        new = path.with_suffix(".new")
-        with new.open("w") as file:
-            json.dump(self.to_dict(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-        flush_directory(path.parent)
+        write_record(path, self.to_dict())
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -124,31 +123,52 @@ def read_manifest(path: Path) -> Manifest:
     InconsistentDataError
         If the file is damaged, or of another version.
     """
+    content = read_record(path, "manifest")
     try:
-        content = json.loads(path.read_text())
-        version = content["schema_version"]
-        blocks = tuple(
-            Block(int(b["id"]), (int(b["trains"][0]), int(b["trains"][1])),
-                  int(b["n_trains"]), str(b["status"]))
-            for b in content["blocks"]
-        )  # fmt: skip
+        blocks = tuple(block_of(i, b) for i, b in enumerate(content["blocks"]))
         job = Job(
             str(content["recipe_sha256"]), dict(content["recipe"]),
-            [tuple(s) for s in content["sources"]], dict(content["options"]),
+            [source_of(*s) for s in content["sources"]], dict(content["options"]),
         )  # fmt: skip
+        result = result_of(content)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InconsistentDataError(
-            f"{path} is damaged ({error!r}), so that nobody knows which blocks are"
-            " done; start anew with overwrite=True (--overwrite)"
-        ) from error
-    if version != SCHEMA_VERSION:
-        raise InconsistentDataError(
-            f"{path} is a manifest of version {version!r}, this xfelred"
-            f" {__version__} knows {SCHEMA_VERSION}: another one wrote it; go on with"
-            " that, or start anew with overwrite=True (--overwrite)"
-        )
-    known = ("computed", "reused", "products")
-    return Manifest(job, blocks, {k: content[k] for k in known if k in content})
+        raise damaged(path, repr(error)) from error
+    return Manifest(job, blocks, result)
+
+
+def block_of(number: int, found: Any) -> Block:
+    """Return a block of a file; ValueError or the like if it is none."""
+    first, last = map(whole, found["trains"])
+    status = found["status"]
+    if whole(found["id"]) != number or status not in (PENDING, DONE):
+        raise ArgumentError(f"block {number} is {found!r}")
+    return Block(number, (first, last), whole(found["n_trains"]), status)
+
+
+def source_of(name: str, size: int, written: int | str) -> Source:
+    """Return a source of a file; TypeError if it is none."""
+    return (
+        str(name),
+        whole(size),
+        written if isinstance(written, str) else whole(written),
+    )
+
+
+def result_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a finished job has added, checked."""
+    out: dict[str, Any] = {
+        k: whole(content[k]) for k in ("computed", "reused") if k in content
+    }
+    if "products" in content:
+        out["products"] = [os.path.basename(name) for name in content["products"]]
+    return out
+
+
+def whole(value: Any) -> int:
+    """Return an integer; TypeError for anything else, such as 1e999."""
+    if type(value) is not int:
+        raise ArgumentTypeError(f"{value!r} is no whole number")
+    return value
 
 
 def check_same(path: Path, old: Manifest, new: Manifest) -> None:
@@ -173,7 +193,7 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
         raise ConfigError(
             f"{path}: {what} since its first blocks were computed; undo that to"
             " continue, or start anew with overwrite=True (--overwrite)",
-            path=str(path),
+            path=os.fspath(path),
         )
 
 
@@ -188,12 +208,3 @@ def changed_keys(old: Any, new: Any, above: str = "") -> list[str]:
         below = f"{above}.{key}" if above else str(key)
         found += changed_keys(old.get(key), new.get(key), below)
     return found
-
-
-def flush_directory(path: Path) -> None:
-    """Wait until the names in a directory are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -15,6 +14,8 @@ from typing import Any
 import dask
 import xarray as xr
 
+from xfelred.errors import logger_of
+from xfelred.lazy.scheduler import client
 from xfelred.products.atomic import remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
@@ -24,7 +25,6 @@ from xfelred.recipes.cube_blocks import (
     DetectorShots,
     binned_dataset,
     blocks_of,
-    client,
     detector_shots,
     sums_of,
     units,
@@ -34,7 +34,7 @@ from xfelred.recipes.cube_products import product_paths, write_products
 from xfelred.recipes.manifest import Block, Job, Manifest, read_manifest
 from xfelred.recipes.sources import all_sources
 
-logger = logging.getLogger("xfelred.recipes")
+logger = logger_of("xfelred.recipes")
 
 # Sums of blocks on disk are put together when there is more of them than this.
 LEAST_TO_MERGE = 1 << 30
@@ -151,9 +151,9 @@ def write_cube(
     )
     wanted = Manifest(job, blocks_of(plan))
     with ExitStack() as stack:
+        stack.enter_context(scheduled(scheduler))
         stack.enter_context(explained(places.work, resume=True))
         stack.enter_context(only_writer(place / plan.name))
-        stack.enter_context(scheduled(scheduler))
         done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
         if done is None:
             return finished_result(places, plan)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, one_line
 from xfelred.hdf5 import Group, find_dataset, open_dataset, open_file
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
 from xfelred.readers.left_out import LeftOut, readable
@@ -74,7 +74,9 @@ class FileIndex(FileNames):
     said: set[str] = field(default_factory=set, repr=False)
 
     def __repr__(self) -> str:
-        return f"<xfelred FileIndex {self.path}, {len(self.train_ids)} trains>"
+        return (
+            f"<xfelred FileIndex {one_line(self.path)}, {len(self.train_ids)} trains>"
+        )
 
     def index(self, source: str, group: str) -> IndexArrays:
         """Return (first row, number of rows) of each train of the file, int64 (n,).

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import MissingConstantError, SourceNameError, did_you_mean, listing
+from xfelred.errors import (
+    MissingConstantError,
+    SourceNameError,
+    did_you_mean,
+    listing,
+    warn,
+)
 from xfelred.readers.euxfel.detector import Detector
 from xfelred.readers.euxfel.detectors import CLASSES
 from xfelred.readers.euxfel.headers import header
@@ -118,7 +124,7 @@ def say_only_raw(run: Run, name: str) -> None:
     if name in said:
         return
     said.add(name)
-    warnings.warn(
+    warn(
         f"{name}: these are raw data. open_run looks for corrected ones first, but"
         " found none, or found them under the names of the raw ones, which then win."
         " Corrected data: open_run(..., data='all') or data='proc'. If you want raw"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.errors import warn
 from xfelred.lazy import Patterns
 from xfelred.names import DATA_GAIN, FAST, MODULE, SLOW
 from xfelred.readers.entry import checked_fill, entry_window
@@ -233,7 +233,7 @@ def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def warn_rounding(key: str, values: NDArray[Any]) -> None:
     """Warn if integers of 64 bits became floats that do not hold them."""
     if np.abs(values).max(initial=0) >= EXACT:
-        warnings.warn(
+        warn(
             f"{key} has integers beyond 2**53, which are rounded where pulses are"
             " missing in a train; unstack_pulses=False keeps them",
             stacklevel=4,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +10,7 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, SelectionEmptyError
+from xfelred.errors import InconsistentDataError, SelectionEmptyError, logger_of, warn
 from xfelred.kernels.masking import masked
 from xfelred.lazy import Map, Node, Source, block_chunks, planned
 from xfelred.names import (
@@ -55,7 +53,7 @@ from xfelred.readers.request import FramesRequest
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
 
-log = logging.getLogger(__name__)
+log = logger_of(__name__)
 
 
 def frames(
@@ -334,7 +332,7 @@ def pixel_coordinates(
 def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
     """Say once how much of a dense array is padding."""
     part = 1 - recorded.mean()
-    warnings.warn(
+    warn(
         f"trains of {detector.detector_name} differ in their pulses: {part:.0%} of the"
         " train x pulse array is padding. layout='frame' avoids it",
         stacklevel=6,

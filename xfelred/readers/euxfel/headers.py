@@ -6,14 +6,13 @@ while a run is recorded. So every file is asked, once, before anything is read f
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xfelred.errors import InconsistentDataError, listing
+from xfelred.errors import InconsistentDataError, listing, warn
 from xfelred.hdf5 import Dataset
 from xfelred.hdf5.rows import find_dataset
 from xfelred.readers.euxfel.files import FileIndex
@@ -132,4 +131,4 @@ def say_absent(files: Iterable[FileIndex], name: str, what: str, then: str) -> N
         file.said.add(name)
     if new:
         paths = listing((f.path for f in new), 3)
-        warnings.warn(f"{what} is not in {paths}; {then}", stacklevel=3)
+        warn(f"{what} is not in {paths}; {then}", stacklevel=3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from xfelred.errors import (
@@ -10,6 +9,7 @@ from xfelred.errors import (
     SourceNameError,
     did_you_mean,
     listing,
+    warn,
 )
 from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 
@@ -89,9 +89,8 @@ def choose_sources(
             " corrected"
             f" run (data='proc') or use {kind}(..., raw=True)"
         )
-    warnings.warn(
+    warn(
         f"{name} has only raw data here; pass raw=True to {kind}() if you want them",
-        UserWarning,
         stacklevel=5,
     )
     return plain, True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,7 +10,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from xfelred.errors import listing
+from xfelred.errors import listing, warn
 from xfelred.hdf5 import open_file
 from xfelred.readers.euxfel.collections import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
@@ -129,7 +128,7 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
 
 def say_no_aliases(aliases: Any) -> None:
     """Warn that names given to sources are not known here."""
-    warnings.warn(
+    warn(
         f"aliases={aliases!r} is left out: aliases of sources are not supported. Name"
         " sources and keys as in the files",
         stacklevel=4,
@@ -210,7 +209,7 @@ def open_proposal_run(
             f"no data of kind {data!r} for run {name} in {root}: {reasons or kinds}"
         )
     if absent and data != "default":
-        warnings.warn(
+        warn(
             f"data={data!r}: run {name} in {root} has no {listing(absent)}, so only the"
             f" rest is opened ({'; '.join(map(str, absent.values()))})",
             stacklevel=3,

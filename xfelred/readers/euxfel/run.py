@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xfelred.errors import warn
 from xfelred.readers.euxfel import finding, sizes, summary, tables
 from xfelred.readers.euxfel.access import ScriptAccess
 from xfelred.readers.euxfel.extra_data.run_names import RunNames
@@ -143,9 +143,9 @@ class Run(RunNames, ScriptAccess, Planning):
             return self.entries[name]
         if name in self.legacy_sources:
             new = self.legacy_sources[name]
-            warnings.warn(
+            warn(
                 f"{name} is an old name of {new}; use the new one",
-                DeprecationWarning,
+                kind=DeprecationWarning,
                 stacklevel=3,
             )
             return replace(self.entries[new], source=name, present_name=new)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xfelred.errors import BrokenFileError, InconsistentDataError, listing
-from xfelred.readers.description import as_html, as_text
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing, one_line
+from xfelred.readers.description import as_html, as_text, print_lines
 from xfelred.readers.euxfel import finding
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.left_out import described
@@ -100,7 +99,7 @@ def print_info(
     """Write the description and all source names to the standard output."""
     globs = (details,) if isinstance(details, str) else tuple(details)
     grouped = group_sources and not (globs or with_aggregators or counts)
-    lines = [text(run)]
+    lines = text(run).split("\n")
     for kind, names in (
         ("instrument", run.instrument_sources - set(run.legacy_sources)),
         ("control", run.control_sources),
@@ -122,7 +121,7 @@ def print_info(
             for a, b in sorted(run.legacy_sources.items())
         )
         lines += [f"  - {old} -> {new}" for old, new in dict.fromkeys(pairs)]
-    sys.stdout.write("\n".join(lines) + "\n")
+    print_lines(lines)
 
 
 def grouped_name(name: str) -> str:
@@ -149,7 +148,7 @@ def train_text(run: Run, train_id: int) -> str:
         ("Controls", {s for f in files for s in f.control}),
     ):
         shown = sorted(names & run.all_sources)
-        lines += [f"\t{title}", *(f"\t- {name}" for name in shown or [""])]
+        lines += [f"\t{title}", *(f"\t- {one_line(name)}" for name in shown or [""])]
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, PropertyNameError, SourceNameError
+from xfelred.errors import (
+    InconsistentDataError,
+    PropertyNameError,
+    SourceNameError,
+    warn,
+)
 from xfelred.names import (
     LONG_NAME,
     PULSE,
@@ -46,7 +50,7 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
                 continue
             dropped = 1 - np.count_nonzero(counts) / max(len(counts), 1)
             if dropped >= warn_fraction and len(counts):
-                warnings.warn(
+                warn(
                     f"require_all: {np.count_nonzero(~counts)}/{len(counts)}"
                     f" ({dropped:.0%}) trains dropped, in which source {name!r} has no"
                     " data",

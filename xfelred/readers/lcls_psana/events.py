@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, XfelredError
+from xfelred.errors import BrokenFileError, XfelredError, warn
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.lcls_psana.address import Address
@@ -109,7 +108,7 @@ class ReadEvents:
                 else:
                     out[where] = taken(image.reshape(self.shape), entry)
         if lost:
-            warnings.warn(
+            warn(
                 f"{len(lost)} of {len(ids)} events have no whole image of {dataset};"
                 f" the first is {lost[0]}. They are filled with {self.fill_value}",
                 stacklevel=2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
-from xfelred.errors import PropertyNameError, did_you_mean, listing
+from xfelred.errors import PropertyNameError, did_you_mean, listing, warn
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_psana.events import Name
@@ -190,7 +189,7 @@ def slow_values(
                 raise
             odd.append(str(error))
     if odd:
-        warnings.warn(f"left out: {'; '.join(odd)}", stacklevel=4)
+        warn(f"left out: {'; '.join(odd)}", stacklevel=4)
     return out
 
 

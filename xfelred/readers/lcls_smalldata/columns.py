@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing, warn
 from xfelred.hdf5 import Dataset, Unreadable
 from xfelred.readers.lcls_smalldata.ids import Flavour, root
 
@@ -155,7 +154,7 @@ def datasets_in(path: str) -> Iterator[tuple[str, Dataset]]:
         else:
             yield name, item
     if lost:
-        warnings.warn(
+        warn(
             f"{len(lost)} datasets of {path} cannot be read and are left out:"
             f" {listing(lost)}. The first: {next(iter(lost.values()))}",
             stacklevel=2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.detector_names import told_by
-from xfelred.errors import MissingConstantError, listing
+from xfelred.errors import MissingConstantError, listing, warn
 from xfelred.names import (
     BAD_IN_MASK,
     BAD_PIXELS,
@@ -132,7 +131,7 @@ def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:
             shape |= here
             kept[name] = (dims, values, attrs)
         else:
-            warnings.warn(
+            warn(
                 f"constants of {detector}: {name} is {values.shape}, but"
                 f" {', '.join(kept)} {tuple(shape.values())}; it is left out",
                 stacklevel=2,

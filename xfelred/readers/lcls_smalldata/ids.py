@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, InconsistentDataError, UnknownFormatError
+from xfelred.errors import (
+    BrokenFileError,
+    InconsistentDataError,
+    UnknownFormatError,
+    warn,
+)
 from xfelred.hdf5 import Group, open_dataset, open_group
 from xfelred.readers.lcls_times import LCLS2_EPOCH
 
@@ -205,7 +209,7 @@ def sorted_events(events: Events, path: str, what: str) -> Events:
         said = [f"{repeated} rows repeat the ID of an earlier row"] if repeated else []
         said += [f"{int(no_id.sum())} rows have no ID"] if no_id.any() else []
         if said:
-            warnings.warn(
+            warn(
                 f"{path}: {' and '.join(said)} and are left out: of {len(ids)} {what}"
                 f" rows {int((first & ~no_id).sum())} remain",
                 stacklevel=6,

@@ -8,7 +8,6 @@ be read alone, are looked at as far as that is quick.
 
 from __future__ import annotations
 
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import warn
 from xfelred.hdf5.rows import open_dataset
 from xfelred.lazy import Rows
 from xfelred.readers.lcls_smalldata.columns import Column
@@ -76,7 +76,7 @@ def say_lost(run: Run, column: Column, lost: Bools) -> None:
     n = int(lost.sum())
     if n and not run.memo.get(f"said {column.name}"):
         run.memo[f"said {column.name}"] = True
-        warnings.warn(
+        warn(
             f"{n} of {len(lost)} images of {column.name} in {run.run_id} hold nothing"
             f" but the code for a missing value ({MISSING} or NaN, or were never"
             " written): they are no frames (available is False)",
@@ -197,7 +197,7 @@ def quick(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools
             return out
     if told:
         return np.zeros(len(rows), bool)
-    warnings.warn(
+    warn(
         f"{name} in {path} is packed, and there is no damage/{name.rpartition('/')[0]}:"
         " whether some of its images hold nothing but the code for a missing value was"
         " not looked at",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +11,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, SelectionEmptyError, listing
+from xfelred.errors import (
+    InconsistentDataError,
+    SelectionEmptyError,
+    listing,
+    one_line,
+    warn,
+)
 from xfelred.hdf5.shot_survey import FINE, ImageKind
 from xfelred.readers.sacla import constants, frames
 from xfelred.readers.sacla.detectors import DetectorSpec
@@ -174,7 +179,7 @@ class Detector:
         new = [text for text in wrong if text not in said]
         said.update(new)
         if new:
-            warnings.warn(
+            warn(
                 f"{len(new)} images of {self.detector_name} are no {kind.dtype} images"
                 f" of shape {kind.shape} and count as not recorded:"
                 f" {listing(new, 5)}",
@@ -225,6 +230,6 @@ class Detector:
 
     def __repr__(self) -> str:
         return (
-            f"<Detector {self.detector_name!r} ({self.kind}): {len(self.modules)}"
-            f" modules, {len(self.ids)} tags>"
+            f"<Detector {self.detector_name!r} ({one_line(self.kind)}):"
+            f" {len(self.modules)} modules, {len(self.ids)} tags>"
         )

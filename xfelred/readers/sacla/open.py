@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -12,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.errors import BrokenFileError, MultiRunError, UnknownFormatError, listing
+from xfelred.errors import (
+    BrokenFileError,
+    MultiRunError,
+    UnknownFormatError,
+    listing,
+    warn,
+)
 from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
 from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.sacla.detectors import find_detectors
@@ -172,7 +177,7 @@ def warn_of_strange(path: str, groups: list[TagGroup]) -> None:
     """Say, in one warning, which groups are called like tags but name none."""
     found = [f"{g.path}/{name}" for g in groups for name in g.strange]
     if found:
-        warnings.warn(
+        warn(
             f"{len(found)} groups in {path} name no tag and are left out:"
             f" {listing(found, 5)}; an image of a tag stands in tag_<number>",
             stacklevel=4,

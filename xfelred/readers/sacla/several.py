@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, PropertyNameError, listing
+from xfelred.errors import InconsistentDataError, PropertyNameError, listing, warn
 from xfelred.readers.sacla.events import (
     EventTable,
     first_column,
@@ -94,7 +93,7 @@ def warn_of_difference(
         if key in two and one[key] != two[key]
     ]
     if differ:
-        warnings.warn(
+        warn(
             f"{where} has other values in {other} than in {first}: {listing(differ)};"
             " the first are used",
             stacklevel=5,

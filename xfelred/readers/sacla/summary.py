@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from xfelred.names import (
     SHUTTER_KNOWN,
     SHUTTER_OPEN,
 )
-from xfelred.readers.description import as_html, as_text
+from xfelred.readers.description import as_html, as_text, print_lines
 from xfelred.readers.left_out import described
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS, number
@@ -118,14 +117,14 @@ def html(run: Run) -> str:
 def print_info(run: Run, details: str | list[str] | tuple[str, ...] = ()) -> None:
     """Write the description, and the columns of sources that match globs."""
     globs = (details,) if isinstance(details, str) else tuple(details)
-    lines = [text(run), "", "sources:"]
+    lines = [*text(run).split("\n"), "", "sources:"]
     for name in run.sources:
         lines.append(f"  - {name}")
         if any(fnmatchcase(name, g) for g in globs):
             lines += [f"      {key}" for key in run.keys(name)]
     if EVENTS in run.sources and not globs:
         lines += ["", f"columns of {EVENTS}:", *(f"  - {c}" for c in run.columns)]
-    sys.stdout.write("\n".join(lines) + "\n")
+    print_lines(lines)
 
 
 def stored(run: Run, path: str, dataset: str) -> tuple[int, int] | None:

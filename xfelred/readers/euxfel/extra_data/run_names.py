@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xfelred.errors import MultiRunError, TrainIDError
+from xfelred.readers.description import print_lines
 from xfelred.readers.euxfel import summary
 from xfelred.readers.euxfel.extra_data.missing_data import plot_missing_data
 from xfelred.readers.euxfel.extra_data.virtual_dataset import virtual_dataset
@@ -101,7 +101,7 @@ class RunNames:
             raise TrainIDError(
                 f"train {train_id} is not among the {len(self.ids)} selected trains"
             )
-        sys.stdout.write(summary.train_text(self, train_id) + "\n")
+        print_lines(summary.train_text(self, train_id).split("\n"))
 
     def get_virtual_dataset(
         self: Any, source: str, key: str, filename: str | os.PathLike[str] | None = None

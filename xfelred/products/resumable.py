@@ -1,0 +1,119 @@
+"""Records of jobs that can be resumed: JSON that is whole at any moment, or refused.
+
+A record begins with a checksum of all that follows, which is compared before anything
+is made of the text: what a disk or an editor has changed is found, and nothing large
+is built from a file that is not ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xfelred import __version__
+from xfelred.errors import InconsistentDataError, MissingFileError
+from xfelred.small_files import opened, read_bytes
+
+SCHEMA_VERSION = 1
+LARGEST = 1 << 28  # bytes; a million blocks take 100 MB
+ANY = 1 << 62
+LARGEST_OF_OTHERS = 1 << 22  # to see of which version a record without checksum is
+START_ANEW = "start anew with overwrite=True (--overwrite)"
+CHECKSUM = re.compile(rb'\{"checksum": "([0-9a-f]{64})", ')
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one."""
+    text = io.StringIO()
+    json.dump(content, text)
+    body = text.getvalue().encode()[1:]
+    new = path.with_suffix(".new")
+    with new_file(new) as file:
+        file.write(b'{"checksum": "%s", ' % digest(body).encode() + body)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    flush_directory(path.parent)
+
+
+def new_file(path: Path) -> io.BufferedWriter:
+    """Return a file that was not there before: whatever has its name is not followed.
+
+    A link of this name could lead anywhere, and a pipe would wait for a reader.
+    """
+    with suppress(FileNotFoundError):
+        path.unlink()
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    return open(number, "wb")
+
+
+def read_record(path: Path, what: str) -> dict[str, Any]:
+    """Return the content of a record that `write_record` wrote.
+
+    Raises
+    ------
+    InconsistentDataError
+        If it is damaged, no regular file, or of another version.
+    """
+    data = read_bytes(
+        path, what, wrong=InconsistentDataError, limit=LARGEST, links=False
+    )
+    found = CHECKSUM.match(data)
+    if not found and len(data) > LARGEST_OF_OTHERS:
+        raise damaged(path, "it has no checksum")
+    if found and digest(data[found.end() :]) != found[1].decode():
+        raise damaged(path, "its checksum is wrong")
+    try:
+        content = json.loads(b"{" + data[found.end() :] if found else data)
+        version = content["schema_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(path, repr(error)) from None
+    if version != SCHEMA_VERSION:
+        raise InconsistentDataError(
+            f"{path} is a {what} of version {version!r}, this xfelred {__version__}"
+            f" knows {SCHEMA_VERSION}: another one wrote it; go on with that, or"
+            f" {START_ANEW}"
+        )
+    if not found:
+        raise damaged(path, "it has no checksum: it was edited, or is an old one")
+    return dict(content)
+
+
+def damaged(path: Path, why: str) -> InconsistentDataError:
+    """Return the error for a damaged record or state."""
+    return InconsistentDataError(
+        f"{path} is damaged ({why}), so that nobody knows what is done; {START_ANEW}"
+    )
+
+
+def digest(data: bytes) -> str:
+    """Return the checksum of what a record says."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def checksum_of(path: Path) -> str:
+    """Return the checksum of a file; InconsistentDataError if it is not regular."""
+    try:
+        with opened(
+            path, "part of a product", wrong=InconsistentDataError, limit=ANY,
+            links=False,
+        ) as file:  # fmt: skip
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except MissingFileError:
+        raise damaged(path, "it is gone") from None
+
+
+def flush_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
