@@ -206,6 +206,10 @@ class BrokenFileError(XfelredError, OSError):
     """A file is damaged, truncated or inconsistent with its own index."""
 
 
+class MissingPartError(BrokenFileError):
+    """A file keeps some of its data in another one, which is not there."""
+
+
 class InconsistentDataError(XfelredError, ValueError):
     """Parts of a run contradict each other (duplicates, labels, frame counts)."""
 

@@ -47,6 +47,7 @@ from xfelred.readers.euxfel.module_plans import (
     module_plan,
     stored_as,
 )
+from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 
 if TYPE_CHECKING:
@@ -359,4 +360,6 @@ def recorded_history(
     params["roi"] = str(request.roi)
     params["detector"] = detector.detector_name
     params["modules"] = [int(m) for m in array[MODULE].values.ravel()]
-    return record(array, "frames", **params)
+    left_out = detector.data.left_out
+    array.attrs |= as_attrs(left_out)
+    return record(array, "frames", **params, **as_params(left_out))
