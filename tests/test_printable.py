@@ -70,7 +70,7 @@ def test_warnings_show_hostile_characters(text):
 
 def test_a_warning_names_the_line_of_its_caller():
     def lower():
-        warn("it is so", stacklevel=2)
+        warn("it is so")
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
