@@ -14,7 +14,7 @@ import distributed
 from distributed.comm import get_address_host_port
 
 from xfelred.cluster.certificates import read_scheduler_file
-from xfelred.errors import ClusterError, ConfigError
+from xfelred.errors import ArgumentTypeError, ClusterError, ConfigError
 
 ENCRYPTED, PLAIN = "tls://", "tcp://"
 
@@ -80,7 +80,7 @@ def encryption(
         As given to `connect`.
     """
     if security not in (None, False) and not isinstance(security, distributed.Security):
-        raise TypeError(
+        raise ArgumentTypeError(
             "security must be a distributed.Security, or False for none, got"
             f" {type(security).__name__}"
         )

@@ -19,7 +19,6 @@ from xfelred.names import (
     DATA_KIND,
     FAST,
     GAIN,
-    HISTORY,
     LONG_NAME,
     SLOW,
     STORED_DTYPE,
@@ -41,7 +40,7 @@ from xfelred.ops.calibration_units import signal_unit
 from xfelred.ops.companions import matching
 from xfelred.ops.gain_index import check_switching
 from xfelred.ops.raw_words import raw_words
-from xfelred.provenance import record
+from xfelred.provenance import history_of, record
 
 CommonMode = int | Sequence[Any] | Mapping[str, Any]
 
@@ -188,7 +187,7 @@ def check_data(
         raise ValueError(f"the frames have dims {da.dims}, but no {listing(missing)}")
     if da.dtype.kind not in "biuf":
         raise ValueError(f"the frames are {da.dtype}; wanted raw numbers")
-    before = [line.split(" ")[0] for line in da.attrs.get(HISTORY, "").splitlines()]
+    before = [line.split(" ")[0] for line in history_of(da.attrs).splitlines()]
     if "calibrate" in before:
         raise ValueError(
             "these frames were calibrated before, as their history says; pass raw ones"

@@ -36,6 +36,7 @@ from xfelred.names import (
 )
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.sink import CheckedTarget, checked_sink
+from xfelred.provenance import history_of
 
 CXI_VERSION = 150
 # One chunk is one image of one module, as the programs read it.
@@ -63,7 +64,7 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
         file["cxi_version"] = CXI_VERSION
         entry = file.create_group("entry_1")
         entry.attrs["creator"] = f"xfelred {__version__}"
-        entry.attrs[HISTORY] = ds.attrs.get(HISTORY, "")
+        entry.attrs[HISTORY] = history_of(ds.attrs)
         write_labels(entry, {name: values[keep] for name, values in labels.items()})
         detector = entry.create_group("instrument_1/detector_1")
         detector["module_identifier"] = place.numbers

@@ -14,7 +14,7 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred.names import FINGERPRINT, HISTORY, UNITS, VERSION
-from xfelred.provenance import jsonable
+from xfelred.provenance import history_of, jsonable
 
 CREATED = "created"
 SOFTWARE = "software"
@@ -181,7 +181,7 @@ def with_provenance(ds: xr.Dataset) -> dict[Any, Any]:
     """Return the attributes of `ds` with where, when and by what it was made."""
     attrs = dict(ds.attrs)
     parts = [ds.attrs, *(v.attrs for v in ds.data_vars.values())]
-    lines = [line for part in parts for line in str(part.get(HISTORY, "")).split("\n")]
+    lines = [line for part in parts for line in history_of(part).split("\n")]
     if history := "\n".join(dict.fromkeys(line for line in lines if line)):
         attrs[HISTORY] = history
     prints = {str(part[FINGERPRINT]): None for part in parts if FINGERPRINT in part}
