@@ -12,6 +12,9 @@ import click
 from dask.callbacks import Callback
 from dask.diagnostics import ProgressBar
 
+from xfelred.cli.words import tell
+from xfelred.errors import printable
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -26,12 +29,12 @@ def progress(what: str) -> Iterator[None]:
     """
     start = time.monotonic()
     on_screen = sys.stderr.isatty()
-    click.echo(what if on_screen else f"{what} ...", err=True)
+    tell(what if on_screen else f"{what} ...", err=True)
     watcher = ProgressBar(out=sys.stderr) if on_screen else lines_on_stderr(what)
     with watcher:
         yield
     if not on_screen:
-        click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)
+        tell(f"{what}: {time.monotonic() - start:.1f} s", err=True)
 
 
 def lines_on_stderr(what: str) -> Callback:
@@ -51,7 +54,7 @@ def lines_on_stderr(what: str) -> Callback:
         last = time.monotonic()
         left = sum(len(state[name]) for name in ("ready", "waiting", "running"))
         done = len(state["finished"])
-        click.echo(f"{what}: {done} of {done + left} tasks", err=True)
+        tell(f"{what}: {done} of {done + left} tasks", err=True)
 
     return Callback(posttask=after_task)
 
@@ -69,17 +72,17 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """
     start = last = time.monotonic()
     on_screen = sys.stderr.isatty()
-    click.echo(what if on_screen else f"{what} ...", err=True)
+    tell(what if on_screen else f"{what} ...", err=True)
 
     def show(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         line = f"{what}: {done} of {total} {unit}"
         if on_screen:
-            click.echo(f"\r{line}", nl=done == total, err=True)
+            click.echo(f"\r{printable(line)}", nl=done == total, err=True)
         elif done == total or now - last >= SECONDS_BETWEEN_LINES:
-            click.echo(line, err=True)
+            tell(line, err=True)
             last = now
 
     yield show
-    click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)
+    tell(f"{what}: {time.monotonic() - start:.1f} s", err=True)

@@ -89,7 +89,7 @@ def worker_environment(scratch: str | os.PathLike[str] | None) -> dict[str, str]
         return {CACHE_VARIABLE: given}
     if numba_finds_a_place():
         return {}
-    for above in filter(None, (scratch, tempfile.gettempdir())):
+    for above in (scratch or tempfile.gettempdir(), tempfile.gettempdir()):
         place = Path(above) / f"xfelred-numba-{os.geteuid()}"
         if is_private(place):
             return {CACHE_VARIABLE: str(place)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import MissingConstantError, listing
+from xfelred.errors import InconsistentDataError, MissingConstantError, listing
 from xfelred.geometry.crystfel_bad import bad_pixels
 from xfelred.geometry.crystfel_keys import warn_of_unused
 from xfelred.geometry.crystfel_lines import (
@@ -30,6 +30,7 @@ from xfelred.geometry.crystfel_lines import (
 from xfelred.geometry.energy import wavelength_to_energy
 from xfelred.geometry.panels import Panel, Shape, vector
 from xfelred.geometry.plausible import DISTANCE, ENERGY, PIXEL_SIZE, checked
+from xfelred.small_files import read_text
 
 AXES = ("slow", "fast")
 NEEDED = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "res")
@@ -98,7 +99,9 @@ def read_crystfel(
     MissingConstantError
         If the camera length is not in the file and not given.
     """
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    text = read_text(
+        path, "CrystFEL geometry", wrong=InconsistentDataError, errors="replace"
+    )
     sections = sorted_lines(str(path), text)
     if not sections.panels:
         raise sections.fail(0, "no panel found; wanted lines such as 'p0/min_fs = 0'")

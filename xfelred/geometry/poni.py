@@ -28,6 +28,7 @@ from xfelred.geometry.plausible import (
     WAVELENGTH_M,
     checked,
 )
+from xfelred.small_files import read_text
 
 NEWEST = 3  # version of the format
 KEYS = frozenset(
@@ -190,7 +191,7 @@ def read_poni(path: str | Path) -> Poni:
 def read_lines(path: str | Path) -> PoniFile:
     """Read a PONI file; a warning names lines that are not understood."""
     values: dict[str, tuple[str, int]] = {}
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    text = read_text(path, "PONI file", wrong=InconsistentDataError, errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         content = line.partition("#")[0].strip()
         if not content:
@@ -261,7 +262,7 @@ def detector_config(
     text, line = values.get("detector_config", ("{}", 0))
     try:
         config = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InconsistentDataError(
             f"{path}, line {line}: detector_config is not JSON: {error}"
         ) from None

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import __version__
-from xfelred.errors import GeometryMismatchError
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
@@ -143,14 +143,14 @@ def only_frames(ds: xr.Dataset) -> xr.DataArray:
     """Return the variable with detector frames, frame dims first."""
     names = [n for n, v in ds.data_vars.items() if set(PIXEL_DIMS) <= set(v.dims)]
     if len(names) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"a CXI file holds one variable on {', '.join(PIXEL_DIMS)}, got"
             f" {', '.join(map(str, names)) or 'none'}; choose one:"
             " xf.write(ds['mean'], 'mean.cxi'), or write .nxs or .zarr"
         )
     da = ds[names[0]].transpose(..., *PIXEL_DIMS)
     if extra := [str(d) for d in da.dims[:-3] if d not in (TRAIN, PULSE, FRAME)]:
-        raise ValueError(
+        raise ArgumentError(
             f"a CXI file holds a list of frames, but {da.name!r} has the axis"
             f" {extra[0]!r} too; choose one: da.isel({extra[0]}=0)"
         )

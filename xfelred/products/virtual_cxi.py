@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from xfelred.errors import ArgumentTypeError
+
 
 def write_virtual_cxi(
     detector: Any,
@@ -36,7 +38,7 @@ def write_virtual_cxi(
     """
     write = getattr(detector, "write_virtual_cxi", None)
     if write is None:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"a virtual CXI file needs a detector, such as run.detector(), not"
             f" {type(detector).__name__}; arrays are written by xfelred.write"
         )

@@ -51,7 +51,7 @@ class Parsed:
         Of the file, for messages.
     """
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     lines: dict[str, int]
     name: str
 
@@ -194,7 +194,7 @@ def toml_lines(text: str) -> dict[str, int]:
 
 def from_yaml(text: str, name: str) -> Parsed:
     """Return the values of a YAML recipe."""
-    reader = YamlReader(yaml.parse(text, yaml.SafeLoader), {}, name, count(1))
+    reader = YamlReader(iter(yaml.parse(text, yaml.SafeLoader)), {}, name, count(1))
     try:
         values = reader.document()
     except yaml.MarkedYAMLError as error:
@@ -231,14 +231,14 @@ class YamlReader:
         Counts values.
     """
 
-    events: Iterator[Any]
+    events: Any
     lines: dict[str, int]
     name: str
     counter: Iterator[int]
 
     def error(self, event: Any, text: str, key: str = "") -> ConfigError:
         """Return the error for what is at an event."""
-        line = event.start_mark.line + 1
+        line = line_of(event)
         where = f"{self.name} line {line}" + (f", {key}" if key else "")
         return ConfigError(f"{where}: {text}", path=self.name, line=line, key=key)
 
@@ -283,7 +283,9 @@ class YamlReader:
 
     def scalar(self, event: Any) -> Any:
         """Return a text, number, boolean or null."""
-        tag = RULES.resolve(yaml.ScalarNode, event.value, event.implicit)
+        tag = RULES.resolve(  # type: ignore[no-untyped-call]
+            yaml.ScalarNode, event.value, event.implicit
+        )
         if tag not in SCALARS:
             # Dates and the like: to a user they are text.
             return event.value
@@ -304,7 +306,7 @@ class YamlReader:
             if isinstance(event, yaml.SequenceEndEvent):
                 return
             below = f"{key}.{i}"
-            self.lines[below] = event.start_mark.line + 1
+            self.lines[below] = line_of(event)
             yield self.value(event, below, depth + 1)
 
     def entries(self, key: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -321,5 +323,11 @@ class YamlReader:
                 raise self.error(
                     event, f"is there twice, first on line {first}", key=below
                 )
-            seen[text] = self.lines[below] = event.start_mark.line + 1
+            seen[text] = self.lines[below] = line_of(event)
             yield text, self.value(next(self.events), below, depth + 1)
+
+
+def line_of(event: Any) -> int:
+    """Return the line of an event, counted from 1."""
+    line: int = event.start_mark.line
+    return line + 1
