@@ -94,7 +94,7 @@ def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
     if isinstance(cuts, (str, Cut)) or is_triple(cuts):
         cuts = [cuts]
     if not isinstance(cuts, Sequence):
-        raise ConfigError(f"cuts must be a list of {GRAMMAR}; got {cuts!r}")
+        raise ConfigError(f"cuts must be a list of {GRAMMAR}; got {told(cuts)}")
     return tuple(parse_cut(cut) for cut in cuts)
 
 
@@ -106,7 +106,15 @@ def parse_cut(cut: Any) -> Cut:
         return from_text(cut)
     if is_triple(cut):
         return from_limits(*cut)
-    raise ConfigError(f"cannot read the cut {cut!r}; it must be {GRAMMAR}")
+    raise ConfigError(f"cannot read the cut {told(cut)}; it must be {GRAMMAR}")
+
+
+def told(cut: Any) -> str:
+    """Return what is no cut, for a message; Python refuses to print some integers."""
+    try:
+        return repr(cut)
+    except ValueError:
+        return f"a {type(cut).__name__} with an integer beyond 4300 digits"
 
 
 def is_triple(cut: Any) -> bool:
