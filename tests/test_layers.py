@@ -20,6 +20,8 @@ LAYERS = [
             "provenance",
             "shots",
             "lazy_names",
+            "settings",
+            "progress_line",
             "detector_names",
             "column_names",
             "shot_names",

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "components",
     ),
     names={
+        "xfelred.settings": ("options",),
         "xfelred.readers.open": ("open_run",),
         "xfelred.readers.euxfel": (
             "AGIPD1M",

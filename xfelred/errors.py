@@ -215,6 +215,14 @@ class SumOverflowError(XfelredError, OverflowError):
     """A sum of integers does not fit the integers of the result."""
 
 
+class PositionError(XfelredError, IndexError):
+    """A position is outside of an axis, or a boolean index is of another length."""
+
+
+class SchedulerError(XfelredError, RuntimeError):
+    """Dask is set up in a way in which this cannot be computed."""
+
+
 class OutputExistsError(XfelredError, FileExistsError):
     """A product would replace something, or continue something unfinished."""
 

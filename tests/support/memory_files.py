@@ -1,9 +1,12 @@
 """A reader on arrays in memory, so that lazy graphs can be tested without files."""
 
+import dask.array
 import numpy as np
+import xarray as xr
 
-from xfelred.lazy import ReadPlan, one_each
+from xfelred.lazy import ReadPlan, Source, one_each, planned
 
+DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 DATA: dict[str, np.ndarray] = {}
 READ: list[int] = []
 
@@ -59,3 +62,12 @@ def whole(name, trains, pulses, modules, missing=(), fill=np.nan):
     for t, m in missing:
         full[t, :, m] = fill
     return full
+
+
+def frames_in_memory(chunks=(3, 5, 3, 4, 6)):
+    """7 trains of 5 pulses of 3 modules, as a labelled array with a recipe."""
+    plan = make_plan("frames", 7, 5, 3)
+    normal = dask.array.core.normalize_chunks(chunks, plan.shape)
+    data = planned(Source(plan, DIMS), dict(zip(DIMS, normal, strict=True)))
+    coords = {"train": np.arange(100, 107), "pulse": np.arange(5) * 2}
+    return xr.DataArray(data, dims=DIMS, coords=coords)

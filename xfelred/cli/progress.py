@@ -14,6 +14,7 @@ from dask.diagnostics import ProgressBar
 
 from xfelred.cli.words import tell
 from xfelred.errors import printable
+from xfelred.settings import options, setting
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -27,11 +28,14 @@ def progress(what: str) -> Iterator[None]:
     what : str
         What is being done, e.g. ``writing mean.zarr``.
     """
+    if setting("progress") is False:
+        yield
+        return
     start = time.monotonic()
     on_screen = sys.stderr.isatty()
     tell(what if on_screen else f"{what} ...", err=True)
     watcher = ProgressBar(out=sys.stderr) if on_screen else lines_on_stderr(what)
-    with watcher:
+    with options(progress=None), watcher:  # one bar is enough
         yield
     if not on_screen:
         tell(f"{what}: {time.monotonic() - start:.1f} s", err=True)
@@ -70,6 +74,9 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     unit : str
         Of steps, e.g. ``blocks``.
     """
+    if setting("progress") is False:
+        yield lambda _, __: None
+        return
     start = last = time.monotonic()
     on_screen = sys.stderr.isatty()
     tell(what if on_screen else f"{what} ...", err=True)
@@ -84,5 +91,6 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
             tell(line, err=True)
             last = now
 
-    yield show
+    with options(progress=None):
+        yield show
     tell(f"{what}: {time.monotonic() - start:.1f} s", err=True)

@@ -1,4 +1,4 @@
-"""Arrays kept for the next session, in the directory that `XFELRED_CACHE_DIR` names.
+"""Arrays kept for the next session, in the directory that `xf.options` names.
 
 Nothing here is trusted: a file must belong to this user, nobody else may be able to
 write it, and every byte must be as expected. What is not so is ignored and written
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import logger_of
+from xfelred.settings import setting
 
 log = logger_of(__name__)
 
-VARIABLE = "XFELRED_CACHE_DIR"
 MAGIC = b"xfelred chunks 1"
 DIGEST = 32  # bytes
 # Neither a link nor a pipe may stand in the place of a file.
@@ -38,7 +38,7 @@ def digest(*parts: bytes) -> bytes:
 
 def cache_directory(*, create: bool) -> str | None:
     """Return where files are kept; None if there is no safe place."""
-    root = os.environ.get(VARIABLE)
+    root = setting("cache_directory")
     if not root:
         return None
     path = os.path.join(root, "chunks")

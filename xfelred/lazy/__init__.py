@@ -11,6 +11,7 @@ from xfelred.lazy.pairwise import map_pairs, reduce_pairs
 from xfelred.lazy.partition import block_chunks
 from xfelred.lazy.reduce import reduce_frames
 from xfelred.lazy.regression import Regression
+from xfelred.lazy.scheduler import client, shares_memory
 from xfelred.lazy.source import Patterns, ReadPlan, RowReader, Rows, one_each
 from xfelred.lazy.statistics import Statistics
 
@@ -33,6 +34,7 @@ __all__ = [
     "Statistics",
     "View",
     "block_chunks",
+    "client",
     "load",
     "map_frames",
     "map_pairs",
@@ -40,5 +42,6 @@ __all__ = [
     "planned",
     "reduce_frames",
     "reduce_pairs",
+    "shares_memory",
     "stored_again",
 ]

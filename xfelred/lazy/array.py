@@ -10,9 +10,10 @@ import dask
 import dask.array as da
 import numpy as np
 
-from xfelred.errors import NoBitsError, warn
+from xfelred.errors import NoBitsError, SchedulerError, warn
+from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
-from xfelred.lazy.layers import Chunks, LayerArray, layered
+from xfelred.lazy.layers import Chunks, layered
 from xfelred.lazy.nodes import Node, View, has_gaps, narrow, whole_dims
 
 # numpy functions that stream through a recipe: function(name, array, kwargs) returns a
@@ -20,26 +21,12 @@ from xfelred.lazy.nodes import Node, View, has_gaps, narrow, whole_dims
 STREAMED: dict[str, Callable[[str, PlannedArray, dict[str, Any]], da.Array | None]] = {}
 
 
-class ArrayKind(type):
-    """The type of `PlannedArray`: it counts as `dask.array.Array` in sets of types.
-
-    xarray refuses to mix "chunked array types" and finds them with ``{type(a), ...}``;
-    without this, a Dataset of planned and of ordinary dask arrays cannot be computed.
-    """
-
-    def __eq__(cls, other: object) -> bool:
-        return other is cls or other is da.Array
-
-    def __hash__(cls) -> int:
-        return hash(da.Array)
-
-
-class PlannedArray(LayerArray, metaclass=ArrayKind):
+class PlannedArray(GuardedArray):
     """A dask array with the recipe (`node`) that made it.
 
     It is an ordinary dask array in every respect but two: basic and sorted integer
     indexing cut the recipe instead of the blocks, and reductions of this package stream
-    through the recipe. Any other operation gives a plain dask array.
+    through the recipe. Any other operation gives a `GuardedArray`.
     """
 
     __slots__ = ("node",)
@@ -105,7 +92,7 @@ class PlannedArray(LayerArray, metaclass=ArrayKind):
             for d, s, out in zip(dims, selectors, dropped, strict=True)
             if d in kept
         )
-        return da.Array.__getitem__(out, later)
+        return GuardedArray.__getitem__(out, later)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Assign as dask does; the recipe no longer describes the result."""
@@ -160,7 +147,7 @@ class PlannedArray(LayerArray, metaclass=ArrayKind):
 
 def bitwise(name: str) -> Callable[..., da.Array]:
     """Return an operator on bits that says what to do where numbers have none."""
-    plain = getattr(da.Array, name)
+    plain = getattr(GuardedArray, name)
 
     def operator(self: PlannedArray, *other: Any) -> da.Array:
         if self.dtype.kind == "f":
@@ -226,11 +213,11 @@ def planned(node: Node, chunks: Chunks) -> PlannedArray:
 
     Raises
     ------
-    RuntimeError
+    SchedulerError
         If dask's experimental array query planning is switched on.
     """
     if dask.config.get("array.query-planning", False):
-        raise RuntimeError(
+        raise SchedulerError(
             "dask's experimental setting 'array.query-planning' is on and breaks"
             " labelled"
             " arrays; switch it off: dask.config.set({'array.query-planning': False})"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.kernels import moments
 from xfelred.kernels.bin_moments import (
     FEW,
@@ -72,7 +73,7 @@ class BinStatistics:
         shots = tuple(x.shape[i] if i in axes else 1 for i in range(x.ndim))
         label = np.ascontiguousarray(np.broadcast_to(labels, shots).ravel())
         if label.size and label.max() >= self.n_bins:
-            raise ValueError(
+            raise ArgumentError(
                 f"label {label.max()} of a frame is not below the number of bins,"
                 f" {self.n_bins}"
             )

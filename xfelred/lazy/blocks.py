@@ -11,7 +11,9 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.lazy.array import PlannedArray, planned
+from xfelred.lazy.guarded import guarded
 from xfelred.lazy.layers import kernel_layer
 from xfelred.lazy.nodes import Const, Kernel, Map, Node, relabelled
 
@@ -60,7 +62,7 @@ def map_frames(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a companion has a dim that `array` lacks, or another length along one.
     """
     check(array, companions, core_dims)
@@ -101,14 +103,17 @@ def check(
     companions: tuple[xr.DataArray, ...],
     core_dims: tuple[str, ...],
 ) -> None:
-    """Raise ValueError unless all dims fit together."""
+    """Raise ArgumentError unless all dims fit together."""
     for d in core_dims:
         if d not in array.dims:
-            raise ValueError(f"the array has no dim {d!r}; it has {array.dims}")
+            raise ArgumentError(
+                f"the array has no dim {d!r}; it has {listing(array.dims)}."
+                f"{did_you_mean(str(d), map(str, array.dims))}"
+            )
     for companion in companions:
         for dim, n in companion.sizes.items():
             if array.sizes.get(dim) != n:
-                raise ValueError(
+                raise ArgumentError(
                     f"{companion.name or 'a companion'} has {dim}={n}, but the array"
                     f" has {dict(array.sizes)}; select or align it first"
                 )
@@ -186,7 +191,7 @@ def plain_map(
         Const(np.broadcast_to(np.empty((), a.dtype), a.shape), d, a.name)
         for a, d in zip(lazy, dims, strict=True)
     )
-    return kernel_layer(Map(args=placeholders, **make), lazy, dims)
+    return guarded(kernel_layer(Map(args=placeholders, **make), lazy, dims))
 
 
 def surviving(

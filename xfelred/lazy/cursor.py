@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import ArgumentError, BrokenFileError
 from xfelred.lazy.indexing import Selector, is_whole, subset
 from xfelred.lazy.source import IntArray, ReadPlan, Rows
 
@@ -108,7 +108,9 @@ class Cursor:
         # Module next to the rows: one strided view per module, without a copy.
         flat = out.reshape((-1, *shape[n_lead:]))
         if not np.may_share_memory(flat, out):
-            raise ValueError(f"an array with strides {out.strides} cannot be read into")
+            raise ArgumentError(
+                f"an array with strides {out.strides} cannot be read into"
+            )
         flat = np.moveaxis(flat, 1 + n_inner, 1)
         for i, module in enumerate(range(index[at].start, index[at].stop)):
             self.read_module(module, span, entry, flat[:, i])

@@ -16,6 +16,7 @@ from dask.core import flatten
 from dask.system import CPU_COUNT
 from dask.utils import format_bytes, format_time
 
+from xfelred.errors import ArgumentError, ArgumentTypeError
 from xfelred.lazy.needs import LayerWork, entries, layer_work
 from xfelred.lazy.source import ReadPlan
 
@@ -145,7 +146,7 @@ def estimate(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If `workers`, `threads` or `rate` is not positive.
 
     Notes
@@ -163,7 +164,7 @@ def estimate(
     threads = CPU_COUNT if threads is None else threads
     for name, value in (("workers", workers), ("threads", threads), ("rate", rate)):
         if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}")
+            raise ArgumentError(f"{name} must be positive, got {value!r}")
     lazy = list(lazy_parts(results))
     arrays = [x for x in lazy if isinstance(x, da.Array)]
     work = all_work(lazy)
@@ -191,7 +192,7 @@ def lazy_parts(results: Iterable[Any]) -> Iterator[Any]:
 
     Raises
     ------
-    TypeError
+    ArgumentTypeError
         If a result is neither an array nor a dask collection.
     """
     for result in results:
@@ -204,7 +205,7 @@ def lazy_parts(results: Iterable[Any]) -> Iterator[Any]:
         elif is_dask_collection(result):
             yield result
         elif not hasattr(result, "nbytes"):
-            raise TypeError(
+            raise ArgumentTypeError(
                 "expected a DataArray, a Dataset or a dask collection, not"
                 f" {type(result).__name__}"
             )

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import PositionError
+
 Selector = slice | NDArray[np.integer[Any]]
 
 
@@ -44,7 +46,10 @@ def normalized(index: Any, n: int) -> tuple[Selector, bool] | None:
     if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
         i = int(index)
         if not -n <= i < n:
-            raise IndexError(f"index {i} is out of bounds for an axis of length {n}")
+            raise PositionError(
+                f"index {i} is out of bounds for an axis of length {n}: positions go"
+                f" from {-n} to {n - 1}"
+            )
         i %= n
         return slice(i, i + 1, 1), True
     if not isinstance(index, (list, np.ndarray)) or np.ndim(index) != 1:
@@ -57,14 +62,20 @@ def sorted_positions(index: NDArray[Any], n: int) -> NDArray[np.int64] | None:
     """Return an integer or boolean index as increasing positions, None if it is not."""
     if index.dtype == bool:
         if len(index) != n:
-            raise IndexError(f"boolean index of length {len(index)} on axis of {n}")
+            raise PositionError(
+                f"boolean index of length {len(index)} on an axis of length {n}: it"
+                " needs one value for every position"
+            )
         return np.flatnonzero(index)
     if not len(index):
         return np.zeros(0, np.int64)
     if index.dtype.kind not in "iu":
         return None
     if index.min() < -n or index.max() >= n:
-        raise IndexError(f"index {index.max()} is out of bounds for length {n}")
+        raise PositionError(
+            f"indices from {index.min()} to {index.max()} are out of bounds for an axis"
+            f" of length {n}: positions go from {-n} to {n - 1}"
+        )
     positions = np.where(index < 0, index + n, index).astype(np.int64)
     return None if np.any(np.diff(positions) <= 0) else positions
 

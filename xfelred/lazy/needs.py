@@ -19,6 +19,7 @@ from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 from dask.blockwise import Blockwise, optimize_blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
 
+from xfelred.errors import ArgumentTypeError
 from xfelred.lazy.boxes import (
     Box,
     as_blocks,
@@ -264,7 +265,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
         for name, dims in zip(make.names, make.arg_dims, strict=True):
             below[name] = Need([block_argument(make, dims, box) for box in boxes])
         return LayerWork(tasks, task_bytes=2 * state, held_bytes=held), below
-    raise TypeError(f"nothing is known about the work of {type(make).__name__}")
+    raise ArgumentTypeError(f"nothing is known about the work of {type(make).__name__}")
 
 
 def combining_tasks(layer: StateLayer) -> int:

@@ -14,7 +14,6 @@ from itertools import pairwise
 from math import ceil, prod
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from dask._task_spec import GraphNode, Task
@@ -30,6 +29,7 @@ from xfelred.lazy.frames import (
     frames_in,
     frames_of_size,
 )
+from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.leaves import Leaves, Reduction, State
 from xfelred.lazy.partition import MAX_TASKS, TASK
 from xfelred.lazy.reduce import graph_of
@@ -198,7 +198,7 @@ def map_pairs(
     )
     lengths = tuple(p.stop - p.start for p in parts)
     chunks = (lengths, *((n,) for n in out_dims.values()))
-    data = da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+    data = GuardedArray(graph, name, chunks, dtype=np.dtype(dtype))
     return xr.DataArray(data, dims=("pair", *out_dims))
 
 

@@ -13,7 +13,6 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
@@ -21,6 +20,7 @@ from dask._task_spec import List as TaskList
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 
 from xfelred.lazy.blocks import node_of
+from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.leaves import (
     Leaves,
     Reduction,
@@ -206,7 +206,7 @@ def graph_of(
             {**below.dependencies, name: {states}},
         )
         chunks = (*leaves.kept_chunks, *((n,) for n in new_dims.values()))
-        data = da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+        data = GuardedArray(graph, name, chunks, dtype=np.dtype(dtype))
         dims = (*kept, *new_dims)
         out[result] = xr.DataArray(data, dims=dims, coords=coords, name=result)
     return out

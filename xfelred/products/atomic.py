@@ -11,11 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
-import dask.base
 import dask.system
-import dask.threaded
 
 from xfelred.errors import MissingFileError, OutputExistsError
+from xfelred.lazy.scheduler import threads_compute
 
 # A directory with one of these is a zarr group, and may be replaced as a whole.
 ZARR_FILES = ("zarr.json", ".zgroup")
@@ -126,8 +125,7 @@ def idle_threads_at_end() -> Iterator[None]:
     After a failure the threads of dask's own pool still finish the task they are
     in, and may write into a directory that is being removed.
     """
-    threaded = dask.base.get_scheduler() in (None, dask.threaded.get)
-    if not threaded or dask.config.get("pool", None) is not None:
+    if not threads_compute() or dask.config.get("pool", None) is not None:
         yield
         return
     n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT

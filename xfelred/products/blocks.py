@@ -8,12 +8,11 @@ from typing import Any
 
 import dask
 import dask.array
-import dask.base
-import dask.local
 import dask.system
-import dask.threaded
 import numpy as np
 from dask.array.core import slices_from_chunks
+
+from xfelred.lazy.scheduler import client, shares_memory
 
 Region = tuple[slice, ...]
 LazyArrays = Mapping[str, dask.array.Array]
@@ -96,7 +95,7 @@ def store(arrays: LazyArrays, targets: Mapping[str, Any]) -> None:
     """
     if not arrays:
         return
-    if dask.base.get_scheduler() in (None, dask.threaded.get, dask.local.get_sync):
+    if shares_memory():
         dask.array.store(list(arrays.values()), [targets[n] for n in arrays], lock=True)
         return
     for batch in batches(block_list(arrays)):
@@ -152,10 +151,9 @@ def batches(
 
 def busy_blocks() -> int:
     """Return how many blocks keep all threads of the scheduler busy for a while."""
-    scheduler = dask.base.get_scheduler()
-    client = getattr(scheduler, "__self__", None)
-    if client is not None and hasattr(client, "nthreads"):
-        n_threads = sum(client.nthreads().values())
+    workers = client()
+    if workers is not None:
+        n_threads = sum(workers.nthreads().values())
     else:
         n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
     return max(16, BLOCKS_PER_THREAD * n_threads)

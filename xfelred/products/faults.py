@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xfelred.errors import NoAccessError, OutputError, WorkersLostError, XfelredError
+from xfelred.lazy.scheduler import current_scheduler
 
 # Errors of the disk that takes the product; those of input files have their own class.
 DISK = {
@@ -39,6 +40,7 @@ def explained(path: Path, *, resume: bool = False) -> Iterator[None]:
     resume : bool
         Whether finished blocks are kept.
     """
+    current_scheduler()  # raises before anything is written
     kept = "finished blocks are kept" if resume else "nothing of it is kept"
     try:
         yield

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import dask
-import dask.base
 import dask.local
 import dask.multiprocessing
 import dask.threaded
@@ -16,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import ArgumentError, require_extra
+from xfelred.lazy.scheduler import current_scheduler
 from xfelred.products.sink import Sink, checked_sink
 
 
@@ -34,7 +34,7 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
     for variable in ds.variables.values():
         variable.attrs = without_booleans(variable.attrs)
     options: Any = {"engine": "h5netcdf", "format": "NETCDF4"}
-    scheduler = dask.base.get_scheduler()
+    scheduler = current_scheduler()
     local = (None, dask.threaded.get, dask.local.get_sync, dask.multiprocessing.get)
     if scheduler not in local:
         # Workers elsewhere open the file themselves.

@@ -10,9 +10,6 @@ from typing import Any
 
 import dask
 import dask.array as da
-import dask.base
-import dask.local
-import dask.threaded
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -20,7 +17,7 @@ from numpy.typing import NDArray
 from xfelred.column_names import in_result
 from xfelred.kernels.memory import page_backed
 from xfelred.kernels.moments import sum_dtype, whole_sums
-from xfelred.lazy import reduce_frames
+from xfelred.lazy import reduce_frames, shares_memory
 from xfelred.lazy.binned import BinStatistics
 from xfelred.names import BIN, TRAIN
 from xfelred.ops.bin_frames import Options, n_frames, prepared, quantities_of
@@ -195,18 +192,6 @@ def sums_of(
         {p.name: bin_sums(p, one[p.name]) for p in some if one[p.name]}
         for some, one in zip(parts, found, strict=True)
     ]
-
-
-def shares_memory() -> bool:
-    """Tell whether what computes can write to arrays of this process."""
-    # None: the default for arrays, which is threads.
-    return dask.base.get_scheduler() in (None, dask.threaded.get, dask.local.get_sync)
-
-
-def client() -> Any:
-    """Return the client of the workers that compute; None where this process does."""
-    found = getattr(dask.base.get_scheduler(), "__self__", None)
-    return found if hasattr(found, "nthreads") else None
 
 
 def in_place(lazy: list[dict[str, dict[str, da.Array]]]) -> list[Any]:

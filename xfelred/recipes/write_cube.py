@@ -15,6 +15,7 @@ import dask
 import xarray as xr
 
 from xfelred.errors import logger_of
+from xfelred.lazy.scheduler import client
 from xfelred.products.atomic import remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
@@ -24,7 +25,6 @@ from xfelred.recipes.cube_blocks import (
     DetectorShots,
     binned_dataset,
     blocks_of,
-    client,
     detector_shots,
     sums_of,
     units,
@@ -150,10 +150,10 @@ def write_cube(
     )
     wanted = Manifest(job, blocks_of(plan))
     with ExitStack() as stack:
+        stack.enter_context(scheduled(scheduler))
         stack.enter_context(explained(places.work, resume=True))
         make_directory(place)
         stack.enter_context(only_writer(place / plan.name))
-        stack.enter_context(scheduled(scheduler))
         done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
         if done is None:
             return finished_result(places, plan)

@@ -1,0 +1,169 @@
+"""Lazy arrays that do not become memory where there is not enough of it.
+
+dask knows no moment "before it is computed" in which an array could object. But it
+compares what would join the blocks of a collection (`__dask_postcompute__`) when that
+collection is to be gathered, in the process of the user and before anything is read;
+it does not when one is persisted, drawn, optimised or stored. `Joining` objects then.
+Checked with dask 2025.4 and 2026.8 (`HLGFinalizeCompute._simplify_down`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from inspect import isfunction
+from math import prod
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.utils import format_bytes
+
+from xfelred.errors import TooLargeError
+from xfelred.lazy.free_memory import free_memory
+from xfelred.lazy.layers import LayerArray
+from xfelred.settings import setting
+
+ALWAYS_FITS = 16 << 20  # bytes; to look costs nothing beside the reading of more
+# Methods of dask's arrays that return none, and those whose blocks may be anything, or
+# nothing at all, as `da.store` uses them.
+LEFT_ALONE = {
+    "__new__", "__array__", "__dask_graph__", "__dask_keys__", "__dask_layers__",
+    "__dask_postpersist__", "__dask_tokenize__", "__len__", "__repr__", "__setitem__",
+    "_repr_html_", "_reset_cache", "map_blocks", "map_overlap", "store", "to_delayed",
+}  # fmt: skip
+
+
+class Asked(threading.local):
+    """Bytes of the arrays that are to be gathered together, and what that takes."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, tuple[int, int]] = {}
+
+
+ASKED = Asked()
+
+
+class Joining(tuple[Any, ...]):
+    """What joins the blocks of an array; it objects to what does not fit."""
+
+    array: GuardedArray
+
+    def __eq__(self, other: object) -> bool:
+        ASKED.sizes[id(self)] = memory_of(self.array)
+        size, need = map(sum, zip(*ASKED.sizes.values(), strict=True))
+        refuse_too_large(size, need, self.array.shape)
+        return tuple.__eq__(self, other)
+
+    __hash__ = tuple.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a scheduler as dask's own: it was asked here."""
+        return tuple, (tuple(self),)
+
+
+def memory_of(array: da.Array) -> tuple[int, int]:
+    """Return the bytes of an array, and of it with its blocks while they are joined."""
+    size = prod(array.shape) * array.dtype.itemsize
+    if not np.isfinite(size):  # lengths that only computing tells
+        return 0, 0
+    return int(size), int(size) * (2 if array.npartitions > 1 else 1)
+
+
+def refuse_too_large(size: int, need: int, shape: tuple[int, ...]) -> None:
+    """Raise TooLargeError unless there is memory for results that are gathered.
+
+    Parameters
+    ----------
+    size, need : int
+        Bytes of the results, and with those of their blocks while they are joined.
+    shape : tuple of int
+        Of the last one, for the message.
+    """
+    guard = setting("memory_guard")
+    if guard is False or (guard is True and need < ALWAYS_FITS):
+        return
+    limit, by = free_memory() if guard is True else (guard, "memory_guard")
+    if need <= limit:
+        return
+    joined = f" ({format_bytes(need)} while its blocks are joined)" * (need > size)
+    raise TooLargeError(
+        f"a result of {format_bytes(size)}{joined}, of shape {shape}, does not fit in"
+        f" the {format_bytes(limit)} of memory that are free, by {by}. Nothing was"
+        " read. Select less (frames.isel(train=slice(0, 10))), reduce it"
+        " (ops.statistics(frames, 'train')), or write it block by block"
+        " (xf.write(frames, 'frames.zarr')). To try it all the same: with"
+        " xf.options(memory_guard=False): ..."
+    )
+
+
+class ArrayKind(type):
+    """The type of our arrays: they count as `dask.array.Array` in sets of types.
+
+    xarray refuses to mix "chunked array types" and finds them with ``{type(a), ...}``;
+    without this, a Dataset of planned and of ordinary dask arrays cannot be computed.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return other is da.Array or isinstance(other, ArrayKind)
+
+    def __hash__(cls) -> int:
+        return hash(da.Array)
+
+
+class GuardedArray(LayerArray, metaclass=ArrayKind):
+    """A dask array that is not gathered where it does not fit in memory.
+
+    What dask makes of it by arithmetic, selection and numpy's functions is one, too.
+    """
+
+    __slots__ = ()
+
+    def __dask_postcompute__(self) -> Joining:
+        """Return what joins the blocks."""
+        ASKED.sizes.clear()  # a new computation begins
+        joining = Joining(super().__dask_postcompute__())
+        joining.array = self
+        return joining
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Stay guarded on the way between processes."""
+        return GuardedArray, super().__reduce__()[1]
+
+    @property
+    def real(self) -> Any:
+        """Real part."""
+        return guarded(super().real)
+
+    @property
+    def imag(self) -> Any:
+        """Imaginary part."""
+        return guarded(super().imag)
+
+
+def guarded(found: Any) -> Any:
+    """Return ordinary dask arrays as guarded ones, anything else as it is."""
+    if type(found) in (tuple, list):
+        return type(found)(guarded(one) for one in found)
+    if type(found) is not da.Array:
+        return found
+    return GuardedArray(
+        found.dask, found.name, found.chunks, dtype=found.dtype, meta=found._meta
+    )
+
+
+def passing_on(name: str) -> Callable[..., Any]:
+    """Return a method of dask's arrays whose result is guarded."""
+    plain = getattr(da.Array, name)
+
+    @wraps(plain)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return guarded(plain(self, *args, **kwargs))
+
+    return method
+
+
+for word, found in vars(da.Array).items():
+    if isfunction(found) and word not in LEFT_ALONE and word not in vars(GuardedArray):
+        setattr(GuardedArray, word, passing_on(word))

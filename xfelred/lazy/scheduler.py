@@ -1,0 +1,77 @@
+"""What dask computes with: asked in one place, and mended in forked children."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+import dask.base
+import dask.config
+import dask.local
+import dask.threaded
+
+from xfelred.errors import SchedulerError
+
+# Schedulers that need nothing of the process that they were chosen in.
+PLAIN = ("threads", "threading", "synchronous", "sync", "single-threaded", "processes",
+         "multiprocessing")  # fmt: skip
+
+
+def current_scheduler() -> Any:
+    """Return the function that computes, None for the default, which is threads.
+
+    Raises
+    ------
+    SchedulerError
+        The client of a cluster is asynchronous, so that nobody can wait for it here.
+    """
+    try:
+        return dask.base.get_scheduler()
+    except RuntimeError as error:
+        raise SchedulerError(
+            "the client of dask that is open here is asynchronous, and this call waits"
+            " for its result. Make it on another thread, await"
+            " asyncio.to_thread(xf.write, data, path), or without the cluster, with"
+            " dask.config.set(scheduler='threads')"
+        ) from error
+
+
+def threads_compute() -> bool:
+    """Tell whether dask's own threads compute."""
+    return current_scheduler() in (None, dask.threaded.get)
+
+
+def shares_memory() -> bool:
+    """Tell whether what computes can write to arrays and files of this process."""
+    return threads_compute() or current_scheduler() is dask.local.get_sync
+
+
+def client() -> Any:
+    """Return the client of the workers that compute; None where this process does."""
+    found = getattr(current_scheduler(), "__self__", None)
+    return found if hasattr(found, "nthreads") else None
+
+
+def mend_after_fork() -> None:
+    """Let a forked child compute with threads of its own.
+
+    dask keeps its pools (checked with 2025.4 and 2026.8), and a client, whose threads
+    are not in the child: what is submitted to them is never done. Locks may have been
+    held by threads that are not there either.
+    """
+    dask.threaded.default_pool = None
+    dask.threaded.pools.clear()
+    dask.threaded.pools_lock = threading.Lock()
+    dask.threaded.main_thread = threading.current_thread()
+    if dask.config.config_lock.locked():
+        dask.config.config_lock.release()
+    config = dask.config.config
+    config.pop("pool", None)
+    chosen = config.get("scheduler")
+    if chosen not in PLAIN and (chosen or "distributed" in sys.modules):
+        config["scheduler"] = "threads"
+
+
+os.register_at_fork(after_in_child=mend_after_fork)
