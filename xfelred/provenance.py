@@ -13,6 +13,7 @@ from dask.base import tokenize
 
 from xfelred.names import HISTORY
 
+MAX_BITS = 256  # of an integer; Python refuses to print those of 14000
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
@@ -72,6 +73,8 @@ def jsonable(value: Any) -> Any:
         return jsonable(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, slice):
