@@ -19,6 +19,7 @@ LAYERS = [
             "errors",
             "provenance",
             "shots",
+            "entries",
             "lazy_names",
             "settings",
             "progress_line",
@@ -41,7 +42,7 @@ LAYERS = [
 ]
 # Downward, and still not allowed.
 NEVER = {("ops", "readers"), ("synth", "readers")}
-HDF5_PARTS = {"hdf5", "readers", "synth", "products"}
+HDF5_PARTS = {"hdf5", "synth", "products"}
 NOT_IN_KERNELS = {"dask", "xarray", "h5py"}
 # Optional packages, and the plotting library, are imported where they are used.
 INSIDE_FUNCTIONS = {

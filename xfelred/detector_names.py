@@ -11,7 +11,7 @@ import re
 from collections.abc import Container, Iterable
 from itertools import chain
 
-from xfelred.errors import did_you_mean
+from xfelred.errors import ArgumentError, did_you_mean
 
 # Kind, and its other names in lower case without signs. Names of LCLS detectors are
 # those of psana, of the configuration files of smalldata_tools and of the calibration
@@ -115,7 +115,7 @@ def known_as(name: str, known: Iterable[str], what: str, advice: str = "") -> st
         return found
     others = [other for other, kind in CANONICAL.items() if kind in kinds]
     hint = did_you_mean(plain(name), kinds) or did_you_mean(plain(name), others)
-    raise ValueError(
+    raise ArgumentError(
         f"{what} {name!r} is not known; wanted one of {', '.join(kinds)}.{hint}{advice}"
     )
 

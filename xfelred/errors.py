@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import re
+import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+# Where our own frames are; `__init__` of a dataclass stands in no file.
+OURS = (os.path.dirname(__file__) + os.sep, "<string>")
 MAX_TEXT = 1500  # characters of a message
+MAX_SHOWN = 80  # characters of one value in a message
+MAX_ENTRIES = 6  # of a list in a message
+MAX_BITS = 256  # of an integer in a message; Python refuses to print the very long
 # What a terminal acts upon, or a reader of text cannot see: C0 (but tabs and ends of
 # lines), DEL, C1, marks that turn the direction of writing or have no width, tags;
 # and halves of characters, at which `print` fails.
@@ -53,11 +60,15 @@ def shortened(text: str, limit: int = MAX_TEXT) -> str:
     return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
 
 
-def warn(
-    text: object, *, kind: type[Warning] = UserWarning, stacklevel: int = 1
-) -> None:
-    """Warn a user, as `warnings.warn` does, in text that is safe to print."""
-    warnings.warn(shortened(printable(text)), kind, stacklevel=stacklevel + 1)
+def warn(text: object, *, kind: type[Warning] = UserWarning) -> None:
+    """Warn a user, as `warnings.warn` does, in text that is safe to print.
+
+    The warning belongs to the line that called xfelred, however deep inside it is made.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_code.co_filename.startswith(OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(shortened(printable(text)), kind, stacklevel=level)
 
 
 def logger_of(name: str) -> logging.Logger:
@@ -94,8 +105,20 @@ class ArgumentTypeError(XfelredError, TypeError):
     """An argument is not of the kind that is wanted."""
 
 
+class ArgumentKindError(ArgumentTypeError, ArgumentError):
+    """An argument of a public function is not of the kind of its annotation."""
+
+
 class MissingFileError(XfelredError, FileNotFoundError):
     """There is no file or directory of this name."""
+
+
+class OutOfRangeError(XfelredError, IndexError):
+    """A position is beyond the end of what it counts."""
+
+
+class SettingError(XfelredError, RuntimeError):
+    """What is in the way lies outside the call: a setting, a state, a solver."""
 
 
 class NoAccessError(XfelredError, PermissionError):
@@ -183,6 +206,10 @@ class BrokenFileError(XfelredError, OSError):
     """A file is damaged, truncated or inconsistent with its own index."""
 
 
+class MissingPartError(BrokenFileError):
+    """A file keeps some of its data in another one, which is not there."""
+
+
 class InconsistentDataError(XfelredError, ValueError):
     """Parts of a run contradict each other (duplicates, labels, frame counts)."""
 
@@ -261,6 +288,82 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """Return a value for use in a message: short, and never the numbers of an array.
+
+    Examples
+    --------
+    >>> shown("mean"), shown([1, 2.5]), shown(range(100))
+    ("'mean'", '[1, 2.5]', 'range(0, 100)')
+    >>> shown(list(range(100)))
+    'list of 100 entries'
+    """
+    kind = type(value).__name__
+    value = python_scalar(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, (str, bytes)) and len(value) > MAX_SHOWN:
+        return f"{value[: MAX_SHOWN // 2]!r}... ({len(value)} characters)"
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        if len(value) > MAX_ENTRIES:
+            return f"{kind} of {len(value)} entries"
+        if isinstance(value, (list, tuple)):
+            inside = ", ".join(map(shown, value))
+            return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+        return f"{kind}({', '.join(map(shown, value))})"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, PLAIN):
+        return repr(value)
+    return f"{kind}{size_of(value)}"
+
+
+PLAIN = (str, bytes, bool, int, float, complex, slice, range, os.PathLike, type(None))
+
+
+def python_scalar(value: Any) -> Any:
+    """Return a scalar of numpy as that of Python, and all else as it is."""
+    is_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", 1) == ()
+    return value.item() if is_numpy else value
+
+
+def size_of(value: object) -> str:
+    """Return the sizes of an array or a Dataset, an empty text for all else."""
+    sizes = getattr(value, "sizes", None)
+    if isinstance(sizes, Mapping):
+        return f" with dims {shown_sizes(sizes)}"
+    shape = getattr(value, "shape", None)
+    return f" of shape {shape}" if isinstance(shape, tuple) else ""
+
+
+def shown_sizes(sizes: Mapping[Any, int]) -> str:
+    """Return dims and lengths, such as ``(train: 3, pulse: 2)``."""
+    return f"({listing(f'{dim}: {n}' for dim, n in sizes.items())})"
+
+
+def must_be_one_of(name: str, given: object, known: Iterable[object]) -> None:
+    """Raise ArgumentError with the nearest word if `given` is no known value.
+
+    Examples
+    --------
+    >>> must_be_one_of("how", "maen", ("mean", "sum"))
+    Traceback (most recent call last):
+    xfelred.errors.ArgumentError: how='maen' must be one of 'mean', 'sum'. Did you mean 'mean'?
+    """  # noqa: E501 - the message is one line
+    choices = list(known)
+    given = python_scalar(given)
+    # An array compares into an array, and 1 is no answer where True is wanted.
+    if isinstance(given, PLAIN) and any(
+        given == k and isinstance(given, bool) == isinstance(k, bool) for k in choices
+    ):
+        return
+    words = [k for k in choices if isinstance(k, str)]
+    near = did_you_mean(given, words) if isinstance(given, str) else ""
+    raise ArgumentError(
+        f"{name}={shown(given)} must be one of {listing(map(repr, choices), 24)}.{near}"
+    )
 
 
 def require_extra(module: str, extra: str) -> MissingExtraError:

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.column_names import split_element
+from xfelred.entries import entry
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
@@ -89,6 +90,7 @@ def element_of(
     return values.isel(dict(zip(inner, position, strict=True)), drop=True)
 
 
+@entry
 def label_by_position(values: ArrayLike, frames: xr.DataArray) -> xr.DataArray:
     """Say that values without IDs belong to the shots of `frames` in their order.
 
@@ -277,8 +279,7 @@ def along(
     same_length(values, dim, data, name)
     warn(
         f"neither {name} nor the frames have {dim} IDs: they are taken in their order;"
-        " give both the coordinate, or say ops.label_by_position(values, frames)",
-        stacklevel=5,
+        " give both the coordinate, or say ops.label_by_position(values, frames)"
     )
     return values
 
@@ -378,8 +379,7 @@ def check_overlap(
         )
     warn(
         f"{name}: no value for {gone} of {len(found)} {dim} IDs of the data"
-        f" ({span(wanted[~found])}); these shots are left out",
-        stacklevel=6,
+        f" ({span(wanted[~found])}); these shots are left out"
     )
 
 

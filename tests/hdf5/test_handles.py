@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import Group
 from xfelred.hdf5 import raw as hdf5_raw
 from xfelred.hdf5 import rows as hdf5
 from xfelred.hdf5.handles import OpenFiles, default_limit
@@ -228,7 +229,7 @@ def test_dataset_outlives_its_place_in_the_cache(files, paths):
     gc.collect()
     np.testing.assert_array_equal(dataset[...], VALUES)
     with h5py.File(paths[0]) as f:
-        assert isinstance(hdf5.open_group(paths[0], "/"), h5py.Group)
+        assert isinstance(hdf5.open_group(paths[0], "/"), Group)
         assert f.id
 
 

@@ -154,7 +154,7 @@ def test_wrong_groups():
         ops.subtract_common_mode_below(frames(3), ())
     with pytest.raises(ValueError, match="region="):
         ops.subtract_common_mode_below(frames(3), "row", region=[(0, 1), (0, 1)])
-    with pytest.raises(ValueError, match="no group 'rows'"):
+    with pytest.raises(ValueError, match="kind='rows' must be one of 'row'"):
         ops.subtract_common_mode_below(frames(3), "rows")
     with pytest.raises(GeometryMismatchError):
         ops.subtract_common_mode_below(frames(3), "row", segment=(5, 5))

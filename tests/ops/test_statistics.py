@@ -213,7 +213,7 @@ def test_history_units_and_names(values):
     ("arguments", "message"),
     [
         ({"dim": "nope"}, "no dim 'nope'"),
-        ({"which": ("median",)}, "unknown statistic 'median'"),
+        ({"which": ("median",)}, "which='median' must be one of 'mean', 'std'"),
         ({"which": ()}, "cannot be computed"),
         ({"bad_pixels": xr.DataArray([1], dims="other")}, "bad_pixels has dims"),
     ],

@@ -1,5 +1,7 @@
 """A run as a whole: what it holds, how it is selected, joined and shown."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -144,7 +146,11 @@ def test_files_that_are_no_data_are_skipped(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "RAW-R0001-BROKEN-S00000.h5").write_bytes(b"not HDF5")
     (tmp_path / "overview.h5").write_bytes(truth.file(0).read_bytes())
-    run = open_run(tmp_path)
+    with pytest.warns(UserWarning, match="left out: RAW-R0001-BROKEN-S00000.h5"):
+        run = open_run(tmp_path)
+    assert [os.path.basename(f.file) for f in run.left_out] == [
+        "RAW-R0001-BROKEN-S00000.h5"
+    ]
     assert run.train_ids == [10000, 10001]
     got = run.frames(bad_pixels=None).values
     np.testing.assert_array_equal(got, truth.frames())

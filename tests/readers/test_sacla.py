@@ -15,8 +15,8 @@ from xfelred.errors import (
     SelectionEmptyError,
     SourceNameError,
 )
+from xfelred.hdf5 import shot_images as images
 from xfelred.lazy.array import PlannedArray
-from xfelred.readers.sacla import images
 from xfelred.readers.xarray_backend import XfelredBackend
 from xfelred.synth.sacla import write_run
 

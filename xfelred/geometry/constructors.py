@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xfelred.entries import entry, must_have
+from xfelred.errors import ArgumentError
 from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, Shape, find_panels, vector
@@ -42,6 +44,7 @@ LABORATORY_AXES = (
 POSITION_AXES = "as in the positions that were given; z along the beam"
 
 
+@entry
 def flat(
     cls: type[Geometry],
     shape: Sequence[int],
@@ -71,7 +74,7 @@ def flat(
     """
     sizes = tuple(int(n) for n in shape)
     if len(sizes) not in (2, 3) or min(sizes) < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"shape={tuple(shape)}; wanted (slow, fast) or (module, slow, fast)"
         )
     distance = checked(distance, "distance", DISTANCE)
@@ -91,6 +94,7 @@ def flat(
     )
 
 
+@entry(own=("x", "y", "z"))
 def from_positions(
     cls: type[Geometry],
     x: Values,
@@ -123,6 +127,7 @@ def from_positions(
     )
 
 
+@entry(own=("x", "y", "z"))
 def lcls(
     cls: type[Geometry],
     x: Values,
@@ -159,6 +164,7 @@ def lcls(
     )
 
 
+@entry
 def from_quad_positions(
     cls: type[Geometry],
     /,
@@ -199,6 +205,7 @@ def unit_name(metres: float) -> str:
     return names.get(metres, f"pixels of {metres * 1e3:g} mm")
 
 
+@entry
 def from_module_positions(
     cls: type[Geometry],
     offsets: Sequence[Pair],
@@ -230,6 +237,7 @@ def from_module_positions(
     )
 
 
+@entry
 def from_panels(
     cls: type[Geometry],
     panels: Sequence[Panel],
@@ -253,6 +261,7 @@ def from_panels(
     )
 
 
+@entry
 def from_crystfel(
     cls: type[Geometry],
     path: str | Path,
@@ -289,6 +298,7 @@ def from_crystfel(
     return out if modules is None else out.numbered(as_numbers(modules) or ())
 
 
+@entry
 def from_extra_geom(
     cls: type[Geometry],
     geometry: Any,
@@ -303,6 +313,10 @@ def from_extra_geom(
     Its z counts from the detector: give `distance`. Modules of the 1M detectors are
     numbered from 0, others need `modules`, or are matched by position.
     """
+    must_have(
+        "Geometry.from_extra_geom", "geometry", geometry, "get_pixel_positions",
+        "a geometry of EXtra-geom",
+    )  # fmt: skip
     if distance is not None:
         distance = checked(distance, "distance", DISTANCE)
     xyz = np.moveaxis(np.asarray(geometry.get_pixel_positions()), -1, 0)

@@ -12,6 +12,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
 from xfelred.geometry import constructors, crystfel_writer, pyfai, sacla
 from xfelred.geometry.energy import HC
@@ -23,6 +24,7 @@ from xfelred.names import BAD_PIXELS, MODULE, PIXEL_DIMS
 PHI_CONVENTION = "phi = atan2(y, x), from x towards y"
 
 
+@entry
 @dataclass(frozen=True, eq=False, repr=False)
 class Geometry:
     """Positions of the pixels of a detector, in metres from the sample.
@@ -187,6 +189,7 @@ class Geometry:
         attrs = {"units": "1", "long_name": "bad pixels of the geometry"}
         return xr.DataArray(bad, coords, PIXEL_DIMS, name=BAD_PIXELS, attrs=attrs)
 
+    @entry
     def select_modules(self, modules: int | Iterable[int]) -> Geometry:
         """Return the geometry of some modules, in the order given.
 
@@ -214,6 +217,7 @@ class Geometry:
             bad=None if self.bad is None else self.bad[order],
         )
 
+    @entry
     def numbered(self, modules: tuple[int, ...]) -> Geometry:
         """Return the geometry with hardware numbers for its modules.
 
@@ -242,6 +246,7 @@ class Geometry:
             )
         return replace(self, modules=modules)
 
+    @entry
     def with_shape(self, shape: Shape) -> Geometry:
         """Return the same pixels as an array of `shape`.
 

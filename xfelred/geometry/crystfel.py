@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, MissingConstantError, listing
+from xfelred.errors import MissingConstantError, listing
 from xfelred.geometry.crystfel_bad import bad_pixels
 from xfelred.geometry.crystfel_keys import warn_of_unused
 from xfelred.geometry.crystfel_lines import (
@@ -99,9 +99,7 @@ def read_crystfel(
     MissingConstantError
         If the camera length is not in the file and not given.
     """
-    text = read_text(
-        path, "CrystFEL geometry", wrong=InconsistentDataError, errors="replace"
-    )
+    text = read_text(path, "CrystFEL geometry", errors="replace")
     sections = sorted_lines(str(path), text)
     if not sections.panels:
         raise sections.fail(0, "no panel found; wanted lines such as 'p0/min_fs = 0'")

@@ -48,10 +48,7 @@ def warn_of_unused(sections: Sections) -> None:
         for name, entry, known in unknown_keys(sections)
     ]
     if unknown:
-        warn(
-            f"{sections.path}: not understood and left out: {listing(unknown)}",
-            stacklevel=4,
-        )
+        warn(f"{sections.path}: not understood and left out: {listing(unknown)}")
     late = [
         f"{key} (line {entry.line})"
         for key, entry in sections.defaults.items()
@@ -61,8 +58,7 @@ def warn_of_unused(sections: Sections) -> None:
         warn(
             f"{sections.path}: {listing(late)} stand behind all panels, and without a"
             " panel; a value holds for panels that are first named after it: these have"
-            " no effect",
-            stacklevel=4,
+            " no effect"
         )
     masks = {
         f"{key} = {entry.text} (line {entry.line})": None
@@ -75,8 +71,7 @@ def warn_of_unused(sections: Sections) -> None:
             f"{sections.path}: bad pixels that are marked elsewhere are not read:"
             f" {listing(masks)}. Read that mask and give it to operations as"
             " bad_pixels=, together with those of the geometry:"
-            " masks.combine(geometry.bad_pixels, ...)",
-            stacklevel=4,
+            " masks.combine(geometry.bad_pixels, ...)"
         )
 
 

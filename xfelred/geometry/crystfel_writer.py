@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     GeometryMismatchError,
     MissingConstantError,
+    OutputError,
     OutputExistsError,
+    shown,
 )
 from xfelred.geometry.panels import Panel, Vector
 
@@ -25,6 +28,7 @@ CXI_DATA = "/entry_1/data_1/data"
 Rectangle = tuple[int, int, int, int]  # first and last row, first and last column
 
 
+@entry
 def to_crystfel(
     self: Geometry,
     path: str | Path,
@@ -67,7 +71,7 @@ def to_crystfel(
     """
     path = Path(path)
     check_panels(self)
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise OutputExistsError(f"{path} exists; pass overwrite=True to replace it")
     lines = [*header(self, data, adu_per_ev), ""]
     names = panel_names(self.lattice)
@@ -78,8 +82,12 @@ def to_crystfel(
         for panel, name in zip(self.lattice, names, strict=True):
             lines += bad_lines(panel, name, self.bad[panel.region])
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write to path={shown(str(path))}: {why}") from error
     return path
 
 

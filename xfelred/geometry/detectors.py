@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.geometry.panels import Panel, Shape, vector
 
 Pair = tuple[float, float]
@@ -65,7 +65,7 @@ def layout_name(detector: str) -> str:
     for name in LAYOUTS:
         if name in plain:
             return name
-    raise ValueError(
+    raise ArgumentError(
         f"no built-in layout for detector {detector!r}; known: {listing(LAYOUTS)}."
         f"{did_you_mean(plain, LAYOUTS)} Other detectors: Geometry.from_crystfel,"
         " from_positions or from_extra_geom"
@@ -98,12 +98,14 @@ def quadrant_panels(
     """
     builders = {"AGIPD1M": agipd_module, "LPD1M": lpd_module, "DSSC1M": dssc_module}
     if name not in {*builders, "AGIPD500K2G"}:
-        raise ValueError(f"{name} has no quadrants; see Geometry.from_module_positions")
+        raise ArgumentError(
+            f"{name} has no quadrants; see Geometry.from_module_positions"
+        )
     layout = LAYOUTS[name]
     n_quads = layout.shape[0] // 4 if name in builders else 1
     corners = np.asarray(quads, dtype=np.float64)
     if corners.shape != (n_quads, 2):
-        raise ValueError(
+        raise ArgumentError(
             f"positions have shape {corners.shape}; {name} wants {(n_quads, 2)}:"
             " x and y of each"
         )
@@ -232,11 +234,11 @@ def jungfrau_panels(
     """
     signs = [(1, 1)] * len(offsets) if orientations is None else list(orientations)
     if len(signs) != len(offsets):
-        raise ValueError(
+        raise ArgumentError(
             f"{len(signs)} orientations for {len(offsets)} offsets; give one each"
         )
     if any(abs(sign) != 1 for pair in signs for sign in pair):
-        raise ValueError(f"orientations are pairs of +1 and -1, not {signs}")
+        raise ArgumentError(f"orientations are pairs of +1 and -1, not {signs}")
     pitch = LAYOUTS["JUNGFRAU"].pitch[0]
     # In pixels until the end: a corner half way between two pixels stays so.
     scale = 1.0 if unit is None else unit / pitch

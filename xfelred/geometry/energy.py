@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import UnitsError
 from xfelred.geometry.plausible import ENERGY, WAVELENGTH, checked
 
@@ -12,6 +13,7 @@ HC = 12398.419843320026
 """Planck constant times speed of light, eV angstrom (CODATA 2018, exact)."""
 
 
+@entry
 def energy_to_wavelength(energy_ev: float) -> float:
     """Return the wavelength in angstrom of a photon energy in eV.
 
@@ -21,6 +23,7 @@ def energy_to_wavelength(energy_ev: float) -> float:
     return HC / checked(energy_ev, "energy", ENERGY)
 
 
+@entry
 def wavelength_to_energy(wavelength: float) -> float:
     """Return the photon energy in eV of a wavelength in angstrom.
 

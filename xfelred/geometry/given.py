@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.errors import GeometryMismatchError, MissingConstantError, listing, shown
 from xfelred.geometry.core import Geometry
 
 HANDEDNESS = "detector coordinates, as in the positions of the pixels"
@@ -36,15 +36,15 @@ def as_geometry(given: Any, *, placed: bool) -> Geometry:
         return given
     if not isinstance(given, (xr.Dataset, Mapping)):
         raise GeometryMismatchError(
-            f"a geometry was wanted, not {type(given).__name__}: make one with"
+            f"a geometry was wanted, not {shown(given)}: make one with"
             " geometry.Geometry, or give constants with x and y of the pixels, such as"
             " run.constants(detector)"
         )
     absent = [name for name in ("x", "y") if name not in given]
     if absent:
         raise MissingConstantError(
-            f"these constants do not tell where pixels are: they have"
-            f" {listing(given)}, but no {' and '.join(absent)}"
+            "these constants are no geometry, as they do not tell where pixels are:"
+            f" they have {listing(given)}, but no {' and '.join(absent)}"
         )
     if placed:
         raise MissingConstantError(

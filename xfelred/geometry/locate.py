@@ -10,6 +10,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError, listing
 from xfelred.geometry.angles import Angles, angles_of
 from xfelred.geometry.core import Geometry, size
@@ -48,6 +49,7 @@ DESCRIBED = {
 LARGE = 2**24  # pixels; above, coordinates are float32
 
 
+@entry(own=("geometry",))
 def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     """Add scattering coordinates to detector data.
 

@@ -9,6 +9,8 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
+
 Vector = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
@@ -28,6 +30,7 @@ HEXAGON = (
 LATTICE_TOLERANCE = 2e-3
 
 
+@entry
 @dataclass(frozen=True)
 class Panel:
     """A rectangle of equal pixels; all lengths in metres, from the sample.
@@ -102,6 +105,7 @@ class Panel:
         )
         return self.corner[2] + middle
 
+    @entry
     def points(self, offset: tuple[float, float]) -> NDArray[np.float64]:
         """Return one point of every pixel, float64 (3, slow, fast), metres.
 
@@ -147,6 +151,7 @@ class Panel:
             [self.points((slow + ds, fast + df)) for ds, df in self.corner_offsets]
         )
 
+    @entry
     def moved(self, z: float) -> Panel:
         """Return this panel shifted by `z` metres along the beam."""
         x, y, z0 = self.corner

@@ -63,8 +63,8 @@ def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
 
 def check_positions(name: str, values: Any) -> None:
     """Raise GeometryMismatchError unless there are positions along an axis."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
+    array = np.asarray(np.nan if isinstance(values, xr.Dataset) else values)
+    if array.dtype.kind not in "iuf" or isinstance(values, xr.Dataset):
         found = "None" if values is None else f"{type(values).__name__} {array.dtype}"
         raise GeometryMismatchError(
             f"{name} is {found}; wanted the positions of the pixels in metres"

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
 from xfelred.geometry.locate import fit, pixel_index
@@ -136,6 +137,7 @@ def lattice(x: Floats, y: Floats) -> tuple[tuple[float, float] | None, tuple[int
     return (centre_x, centre_y), signs
 
 
+@entry
 def radius_to_q(
     radius: ArrayLike, *, distance: float, pixel_size: float, wavelength: float
 ) -> Any:
@@ -170,6 +172,7 @@ def radius_to_q(
     return q if q.ndim else float(q)
 
 
+@entry
 def q_to_radius(
     q: ArrayLike, *, distance: float, pixel_size: float, wavelength: float
 ) -> Any:

@@ -104,7 +104,7 @@ def checked(value: float, name: str, quantity: Quantity, where: str = "") -> flo
     )
     if not quantity.possible[0] <= number <= quantity.possible[1]:
         raise UnitsError(message)
-    warn(message, stacklevel=4)
+    warn(message)
     return number
 
 
@@ -201,7 +201,7 @@ def check_apart(
         )
         if spread > SPREAD**2:
             raise UnitsError(message)
-        warn(message, stacklevel=5)
+        warn(message)
 
 
 def outline(panel: Panel) -> NDArray[np.float64]:

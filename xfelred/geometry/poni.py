@@ -191,7 +191,7 @@ def read_poni(path: str | Path) -> Poni:
 def read_lines(path: str | Path) -> PoniFile:
     """Read a PONI file; a warning names lines that are not understood."""
     values: dict[str, tuple[str, int]] = {}
-    text = read_text(path, "PONI file", wrong=InconsistentDataError, errors="replace")
+    text = read_text(path, "PONI file", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         content = line.partition("#")[0].strip()
         if not content:
@@ -210,7 +210,7 @@ def read_lines(path: str | Path) -> PoniFile:
         )
     unknown = [f"{k} (line {values[k][1]})" for k in values if k not in KEYS]
     if unknown:
-        warn(f"{path}: not understood and left out: {listing(unknown)}", stacklevel=4)
+        warn(f"{path}: not understood and left out: {listing(unknown)}")
     file = PoniFile(str(path), values, detector_config(path, values))
     if number_of(file, "poni_version") > NEWEST:
         raise InconsistentDataError(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     GeometryMismatchError,
     InconsistentDataError,
@@ -70,6 +71,7 @@ class Integrator(Protocol):
         """Return the same as (slow, fast, [corner,] zyx)."""
 
 
+@entry
 def from_poni(
     cls: type[Geometry],
     path: str | Path,
@@ -120,6 +122,7 @@ def from_poni(
     return out if known is None else out.with_shape((1, *known))
 
 
+@entry
 def from_pyfai(
     cls: type[Geometry],
     ai: Integrator,
@@ -308,8 +311,7 @@ def integrator_of(file: PoniFile) -> Integrator:
     if unused:
         warn(
             f"{file.path}: options of detector {file.detector!r} that pyFAI does not"
-            f" know are left out: {listing(sorted(unused))}",
-            stacklevel=4,
+            f" know are left out: {listing(sorted(unused))}"
         )
     energy = energy_of(file)
     poni = [number_of(file, k) for k in ("distance", "poni1", "poni2")]

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import MissingConstantError, warn
+from xfelred.errors import ArgumentError, MissingConstantError, warn
 from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH, corners_of
 from xfelred.kernels import polygons, splitting
 from xfelred.names import (
@@ -112,7 +112,7 @@ def radial_edges(axis: Axis, bins: Bins, limits: tuple[float, float] | None) -> 
     """
     if not isinstance(bins, (int, np.integer)):
         if limits is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"q_range={limits} and bin edges are given; give a number of bins"
             )
         edges = checked_edges("q_bins", bins)
@@ -120,7 +120,7 @@ def radial_edges(axis: Axis, bins: Bins, limits: tuple[float, float] | None) -> 
         return edges
     low, high = axis.full_range if limits is None else limits
     if bins < 1 or not low < high:
-        raise ValueError(
+        raise ArgumentError(
             f"q_bins={bins} from {low} to {high}; wanted at least 1 bin and a range"
         )
     warn_if_outside(axis, float(low), float(high))
@@ -134,8 +134,7 @@ def warn_if_outside(axis: Axis, low: float, high: float) -> None:
         unit = axis.attrs.get(UNITS, "")
         warn(
             f"all bins will be empty: they reach from {low:g} to {high:g} {unit}, the"
-            f" pixels from {first:g} to {last:g} {unit}; {axis.name} is in {unit}",
-            stacklevel=4,
+            f" pixels from {first:g} to {last:g} {unit}; {axis.name} is in {unit}"
         )
 
 
@@ -143,11 +142,11 @@ def azimuth_edges(bins: Bins) -> Floats:
     """Return the bin edges in azimuth, rad: of equal sectors from -pi, or as given."""
     if isinstance(bins, (int, np.integer)):
         if bins < 1:
-            raise ValueError(f"phi_bins={bins}; wanted at least 1")
+            raise ArgumentError(f"phi_bins={bins}; wanted at least 1")
         return np.linspace(-np.pi, np.pi, int(bins) + 1)
     edges = checked_edges("phi_bins", bins)
     if edges[-1] - edges[0] > TURN * (1 + 1e-9):
-        raise ValueError(
+        raise ArgumentError(
             f"phi_bins run from {edges[0]} to {edges[-1]} rad, more than one turn"
         )
     return edges
@@ -157,7 +156,7 @@ def checked_edges(name: str, edges: Bins) -> Floats:
     """Return bin edges as an array, or raise ValueError."""
     out = np.asarray(edges, dtype=np.float64)
     if out.ndim != 1 or len(out) < 2 or not (np.diff(out) > 0).all():
-        raise ValueError(
+        raise ArgumentError(
             f"{name}={edges!r}; wanted a number of bins, or increasing edges"
         )
     return out
@@ -180,7 +179,7 @@ def correction(
     if polarization is not None:
         degree = float(polarization)
         if not -1 <= degree <= 1:
-            raise ValueError(f"polarization={polarization}; wanted -1 to 1, or None")
+            raise ArgumentError(f"polarization={polarization}; wanted -1 to 1, or None")
         two_theta = pixel_coord(da, TWO_THETA).transpose(*axis.dims).values
         full = pixel_coord(da, POLARIZATION).transpose(*axis.dims).values
         unpolarized = (1 + np.cos(two_theta) ** 2) / 2

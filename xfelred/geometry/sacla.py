@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry, must_have
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.constructors import LABORATORY_AXES, Pair, flat
 from xfelred.geometry.energy import photon_energy
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COORDINATE, ROTATION, PIXEL_SIZE = "coordinate", "rotation", "pixel_size"
 
 
+@entry
 def sacla(
     cls: type[Geometry],
     run: Any,
@@ -74,10 +76,10 @@ def sacla(
     where this is not plausible. The distance from the nominal beam axis to the beam is
     not in the file: fit a ring, and give `centre`.
     """
-    if first_pixel not in ("centre", "corner"):
-        raise ValueError(
-            f"first_pixel must be 'centre' or 'corner', not {first_pixel!r}"
-        )
+    must_have(
+        "Geometry.sacla", "run", run, "constants",
+        "a run of SACLA, such as xf.open_run(path)",
+    )  # fmt: skip
     distance = checked(distance, "distance", DISTANCE)
     known = run.constants(detector)
     if PIXEL_SIZE not in known:

@@ -1,1 +1,37 @@
-"""Everything that is read from HDF5 files, behind one guard."""
+"""Everything that is read from HDF5 files, behind one guard.
+
+`open_file`, `Group` and `Dataset` are for what describes a run; `rows` reads frames.
+"""
+
+from h5py import Dataset as NewDataset
+from h5py import (
+    File,
+    SoftLink,
+    VirtualLayout,
+    VirtualSource,
+    string_dtype,
+)
+from h5py import Group as NewGroup
+
+from xfelred.hdf5.objects import Dataset, Group, Unreadable, as_text
+from xfelred.hdf5.opening import open_file
+from xfelred.hdf5.rows import OPEN_FILES, find_dataset, open_dataset, open_group
+
+__all__ = [
+    "OPEN_FILES",
+    "Dataset",
+    "File",
+    "Group",
+    "NewDataset",
+    "NewGroup",
+    "SoftLink",
+    "Unreadable",
+    "VirtualLayout",
+    "VirtualSource",
+    "as_text",
+    "find_dataset",
+    "open_dataset",
+    "open_file",
+    "open_group",
+    "string_dtype",
+]

@@ -9,13 +9,15 @@ import threading
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 import h5py
 
 from xfelred.errors import BrokenFileError, logger_of
 from xfelred.hdf5.filters import make_readable
+from xfelred.hdf5.guard import check_regular, guarded
 from xfelred.hdf5.layout import Layout, layout_of
+from xfelred.hdf5.links import Links
+from xfelred.hdf5.objects import Dataset, Group, node
 from xfelred.hdf5.raw import Identity, RawFile, cut_off, identity_of
 from xfelred.hdf5.virtual import Watched, check_watched, watched_files
 
@@ -26,7 +28,6 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 REPLACED = 5  # times that a file may be replaced between two ways to open it
 WRITTEN = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_READ
 SAID: set[tuple[str, str]] = set()  # datasets that were logged
-MISSING = "If the file was moved or is still being copied, open the run again when"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +66,22 @@ class Handle:
     raw: RawFile
     file: h5py.File
     live: bool
+    links: Links
     lock: threading.Lock = field(default_factory=threading.Lock)
-    objects: dict[str, Any] = field(default_factory=dict)
+    objects: dict[str, Group | Dataset] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> Group | Dataset | None:
         """Return the dataset or group that a name stands for, None for nothing."""
         found = self.objects.get(name)
         if found is None:
-            found = self.file.get(name)
-            if found is not None:
-                self.objects[name] = found
-        if self.file.swmr_mode and isinstance(found, h5py.Dataset):
-            found.id.refresh()
+            full = name.strip("/")
+            opened = self.links.opened(full)
+            if opened is None:
+                return None
+            found = self.objects[name] = node(opened, self.links, full)
+        if self.file.swmr_mode and isinstance(found, Dataset):
+            found.refresh()
         return found
 
     def target(self, name: str) -> Target:
@@ -90,13 +94,14 @@ class Handle:
                 return self.targets[name]
             dataset = dataset_in(self, name)
             reason = "the file is being written"
-            layout, watched = None, watched_files(dataset, self.file)
+            low, layout = dataset.low, None
+            watched = watched_files(low, self.file)
             if not self.live:
-                layout, reason = layout_of(dataset, self.file, self.path, self.identity)
+                layout, reason = layout_of(low, self.file, self.path, self.identity)
             if layout is None:
-                make_readable(dataset)
+                make_readable(low)
                 self.say(name, reason)
-            made = Target(dataset, dataset.shape, layout, watched)
+            made = Target(low, dataset.shape, layout, watched)
             self.targets[name] = made
             return made
 
@@ -115,7 +120,7 @@ class Handle:
         return now == self.found
 
 
-def dataset_in(handle: Handle, name: str) -> h5py.Dataset:
+def dataset_in(handle: Handle, name: str) -> Dataset:
     """Return a dataset of an open file; raise BrokenFileError if it has none."""
     found = handle.get(name)
     if found is None:
@@ -123,7 +128,7 @@ def dataset_in(handle: Handle, name: str) -> h5py.Dataset:
             f"{handle.path} has no dataset {name}. If it is still being copied, open"
             " the run again when it is complete"
         )
-    if not isinstance(found, h5py.Dataset):
+    if not isinstance(found, Dataset):
         raise BrokenFileError(f"{name} in {handle.path} is a group, not a dataset")
     return found
 
@@ -144,27 +149,17 @@ class OpenFiles:
         self.inherited: OrderedDict[str, Handle] | None = None
         ALL.add(self)
 
-    def dataset(self, path: str, name: str) -> h5py.Dataset:
+    def dataset(self, path: str, name: str) -> Dataset:
         """Return an open dataset; raise BrokenFileError if that is not possible."""
-        try:
-            return dataset_in(self.handle(path), name)
-        except BrokenFileError:
-            raise
-        except (OSError, RuntimeError) as error:
-            raise unopened(path, error) from error
+        return dataset_in(self.handle(path), name)
 
-    def get(self, path: str, name: str) -> Any:
+    def get(self, path: str, name: str) -> Group | Dataset | None:
         """Return the dataset or group that a name stands for, None for nothing."""
-        try:
-            return self.handle(path).get(name)
-        except BrokenFileError:
-            raise
-        except (OSError, RuntimeError) as error:
-            raise unopened(path, error) from error
+        return self.handle(path).get(name)
 
     def target(self, path: str, name: str) -> tuple[Handle, Target]:
         """Return how to read a dataset, and its file, to be held while reading."""
-        try:
+        with guarded(path):
             handle = self.handle(path)
             target = handle.target(name)
             if target.watched and not check_watched(target.watched):
@@ -172,11 +167,7 @@ class OpenFiles:
                 self.forget(path)
                 handle = self.handle(path)
                 target = handle.target(name)
-        except BrokenFileError:
-            raise
-        except (OSError, RuntimeError) as error:
-            raise unopened(path, error) from error
-        return handle, target
+            return handle, target
 
     def layout(self, path: str, name: str) -> Layout | None:
         """Return how to read a dataset without HDF5, None if h5py must do it."""
@@ -184,23 +175,24 @@ class OpenFiles:
 
     def handle(self, path: str) -> Handle:
         """Return the open file; open it if it is not, or not the same any more."""
-        identity = identity_of(os.stat(path))
-        with self.lock:
-            found = self.files.get(path)
-            if found is not None and found.identity == identity:
-                self.files.move_to_end(path)
-                return found
-            self.files.pop(path, None)
-        # Closes, outside of our lock, what the parent process had opened, and the old
-        # file: HDF5 would share what it knows of that with the new one.
-        self.inherited = found = None
-        return self.insert(self.opened(path))
+        with guarded(path):
+            identity = identity_of(os.stat(path))
+            with self.lock:
+                found = self.files.get(path)
+                if found is not None and found.identity == identity:
+                    self.files.move_to_end(path)
+                    return found
+                self.files.pop(path, None)
+            # Closes, outside of our lock, what the parent process had opened, and the
+            # old file: HDF5 would share what it knows of that with the new one.
+            self.inherited = found = None
+            return self.insert(self.opened(path))
 
     def opened(self, path: str) -> Handle:
         """Open a file; close others first where the process has too many open."""
         while True:
             try:
-                return open_file(path)
+                return open_handle(path)
             except OSError as error:
                 full = "Too many open files" in str(error) or error.errno in (
                     errno.EMFILE,
@@ -256,9 +248,10 @@ def reset_all() -> None:
 os.register_at_fork(after_in_child=reset_all)
 
 
-def open_file(path: str) -> Handle:
+def open_handle(path: str) -> Handle:
     """Open a file for reading, beside a raw descriptor of the same bytes."""
     for _ in range(REPLACED):
+        check_regular(path)
         raw = RawFile(path)
         found = identity_of(os.fstat(raw.number))
         try:
@@ -275,7 +268,8 @@ def open_file(path: str) -> Handle:
             check_signature(file, raw)
         identity = identity_of(os.stat(path))
         if identity.inode == found.inode:
-            return Handle(path, identity, found, raw, file, live)
+            links = Links(path, file)
+            return Handle(path, identity, found, raw, file, live, links)
     raise OSError("it is being replaced again and again")
 
 
@@ -303,11 +297,6 @@ def check_signature(file: h5py.File, raw: RawFile) -> None:
     start = os.pread(raw.number, len(SIGNATURE), file.userblock_size)
     if start != SIGNATURE:
         raise OSError("it has been overwritten and is not an HDF5 file now")
-
-
-def unopened(path: str, error: Exception) -> BrokenFileError:
-    """Return the error for a file that cannot be opened."""
-    return BrokenFileError(f"cannot open {path}: {error}. {MISSING} it is complete")
 
 
 def default_limit() -> int:

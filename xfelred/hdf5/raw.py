@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.guard import irregular
 from xfelred.kernels.gather import read_ranges
 
 
@@ -39,7 +41,10 @@ class RawFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not blocking: a pipe waits until somebody writes to it.
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(mode := os.fstat(self.number).st_mode):
+            raise irregular(path, mode)
 
     def __del__(self) -> None:
         # Missing where opening failed.

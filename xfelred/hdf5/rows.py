@@ -5,15 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5.direct import expanded, read_direct
-from xfelred.hdf5.filters import make_readable
+from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
 from xfelred.hdf5.library import read_library
+from xfelred.hdf5.objects import Dataset, Group
 from xfelred.hdf5.virtual import check_watched
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
@@ -23,21 +23,21 @@ PICK_BLOCK = 8 << 20  # bytes of rows of which single positions are taken at onc
 OPEN_FILES = OpenFiles(default_limit())
 
 
-def open_dataset(path: str, name: str) -> h5py.Dataset:
+def open_dataset(path: str, name: str) -> Dataset:
     """Return an open dataset from the cache of this process."""
     return OPEN_FILES.dataset(path, name)
 
 
-def find_dataset(path: str, name: str) -> h5py.Dataset | None:
+def find_dataset(path: str, name: str) -> Dataset | None:
     """Return an open dataset of a file, None if the file has no such dataset."""
     found = OPEN_FILES.get(path, name)
-    return found if isinstance(found, h5py.Dataset) else None
+    return found if isinstance(found, Dataset) else None
 
 
-def open_group(path: str, name: str) -> h5py.Group | None:
+def open_group(path: str, name: str) -> Group | None:
     """Return an open group of a file, None if the file has no such group."""
     found = OPEN_FILES.get(path, name)
-    return found if isinstance(found, h5py.Group) else None
+    return found if isinstance(found, Group) else None
 
 
 def read_rows(
@@ -64,17 +64,10 @@ def read_rows(
     for _ in range(2):
         handle, target = OPEN_FILES.target(path, dataset)
         check_rows(target, path, dataset, rows, entry)
-        try:
-            with np.errstate(invalid="ignore"):
-                read_target(handle, target, rows, entry, out)
+        with guarded(path, dataset), np.errstate(invalid="ignore"):
+            read_target(handle, target, rows, entry, out)
             if still_valid(handle, target):
                 return
-        except BrokenFileError:
-            raise
-        except (OSError, ValueError, TypeError) as error:
-            raise BrokenFileError(
-                f"cannot read {dataset} in {path}: {error}"
-            ) from error
     # It grows while we read, twice: fine as long as it is a whole file.
     open_dataset(path, dataset)
 
@@ -238,18 +231,13 @@ def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:
     MissingExtraError
         If the dataset is compressed with a filter that is not installed.
     """
-    _, target = OPEN_FILES.target(path, dataset)
-    source = target.dataset
+    source = open_dataset(path, dataset)
     if first + n > source.shape[0]:
         raise BrokenFileError(
             f"{path} is inconsistent: its index points to row {first + n - 1} of"
             f" {dataset}, which has {source.shape[0]} rows"
         )
-    make_readable(source)
-    try:
-        text = h5py.check_string_dtype(source.dtype) is not None
-        found = (source.asstr() if text else source)[first : first + n]
-    except (OSError, ValueError) as error:
-        raise BrokenFileError(f"cannot read {dataset} in {path}: {error}") from error
+    some = slice(first, first + n)
+    found: NDArray[Any] = source.text(some) if source.is_text else source[some]
     open_dataset(path, dataset)  # it may have been cut off meanwhile
     return found

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import h5py
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.guard import check_regular
+from xfelred.hdf5.links import Links
 from xfelred.hdf5.raw import Identity, cut_off, identity_of
 
 MAX_DEPTH = 8  # virtual datasets of virtual datasets
@@ -50,7 +52,8 @@ def watched_files(dataset: h5py.Dataset, file: h5py.File) -> tuple[Watched, ...]
         if believed > found[own].size:
             raise cut_off(own, found[own].size, believed)
     if dataset.is_virtual:
-        for path in sources_of(dataset, 0):
+        own_place = (os.path.realpath(own), str(dataset.name).lstrip("/"))
+        for path in sources_of(dataset, (own_place,)):
             found[path] = identity_of(os.stat(path))
     for path in external_files(dataset):
         found[path] = identity_of(os.stat(path))
@@ -66,7 +69,7 @@ def external_files(dataset: h5py.Dataset) -> Iterator[str]:
         path = os.path.join(prefix, os.fsdecode(name))
         need = left if size == h5py.h5f.UNLIMITED else min(size, left)
         left -= need
-        there = os.path.getsize(path) if os.path.exists(path) else -1
+        there = check_regular(path).st_size if os.path.exists(path) else -1
         if there < offset + need:
             state = f"has {there} bytes instead of {offset + need}"
             raise BrokenFileError(
@@ -76,49 +79,68 @@ def external_files(dataset: h5py.Dataset) -> Iterator[str]:
         yield path
 
 
-def sources_of(dataset: h5py.Dataset, depth: int) -> Iterator[str]:
-    """Yield every file that a virtual dataset reads, however deep."""
-    checked = set()
+Place = tuple[str, str]  # file and name of a dataset
+
+
+def sources_of(
+    dataset: h5py.Dataset, above: tuple[Place, ...] = (), done: set[Place] | None = None
+) -> Iterator[str]:
+    """Yield every file that a virtual dataset reads, however deep.
+
+    Parameters
+    ----------
+    above : tuple of (str, str)
+        The datasets on the way to this one.
+    done : set of (str, str)
+        Those whose sources were looked at.
+    """
+    done = set() if done is None else done
     for source in dataset.virtual_sources():
         for file_name, name in expanded_names(source, dataset.shape):
-            if (file_name, name) not in checked:
-                checked.add((file_name, name))
-                yield from check_source(dataset, file_name, name, depth)
+            yield from check_source(dataset, file_name, name, above, done)
 
 
 def check_source(
-    dataset: h5py.Dataset, file_name: str, name: str, depth: int
+    dataset: h5py.Dataset,
+    file_name: str,
+    name: str,
+    above: tuple[Place, ...],
+    done: set[Place],
 ) -> Iterator[str]:
     """Yield the files behind one source of a virtual dataset."""
     where = f"virtual dataset {dataset.name} in {dataset.file.filename}"
-    if depth > MAX_DEPTH:
-        raise BrokenFileError(f"{where} is nested too deep, or in a circle")
     path = source_path(dataset.file.filename, file_name)
     if path is None:
         raise BrokenFileError(
             f"{where} needs {name} from {file_name}, which is missing. Copy it next to"
             " the file, or set HDF5_VDS_PREFIX to the folder where it is"
         )
-    own = file_name == "."
+    place = (os.path.realpath(path), name.lstrip("/"))
+    if place in above or len(above) > MAX_DEPTH:
+        raise BrokenFileError(f"{where} is nested too deep, or in a circle")
+    if place in done:
+        return
+    done.add(place)
     try:
-        file = dataset.file if own else h5py.File(path, "r")
+        check_regular(path)
+        file = dataset.file if file_name == "." else h5py.File(path, "r")
     except OSError as error:
         raise BrokenFileError(
             f"{where} needs {name} from {path}, which cannot be opened: {error}"
         ) from error
     try:
-        found = file.get(name)
+        found = file[name] if Links(path, file).there(name) else None
         if not isinstance(found, h5py.Dataset):
             raise BrokenFileError(f"{where} needs {name}, which {path} does not have")
-        if not own:
+        if file_name != ".":
             if file.id.get_filesize() > os.path.getsize(path):
                 raise BrokenFileError(f"{where} needs {path}, which was cut off")
             yield path
         if found.is_virtual:
-            yield from sources_of(found, depth + 1)
+            yield from sources_of(found, (*above, place), done)
         yield from external_files(found)
     finally:
-        if not own:
+        if file_name != ".":
             file.close()
 
 

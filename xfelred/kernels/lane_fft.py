@@ -15,6 +15,7 @@ from numba import njit
 from numba.core.compiler import Compiler
 from numpy.typing import DTypeLike, NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.kernels.rings import inner, load
 
 LANES = 8
@@ -63,7 +64,7 @@ def plan(
     """
     radices = factors(n)
     if radices is None:
-        raise ValueError(f"{n} has a prime factor above {LARGEST}")
+        raise ArgumentError(f"{n} has a prime factor above {LARGEST}")
     tables, length = [np.empty(0)], 1
     for radix in radices:
         length *= radix

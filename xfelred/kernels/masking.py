@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
+
 
 @njit(nogil=True, cache=True)
 def replace_bad(
@@ -86,7 +88,7 @@ def as_words(images: NDArray[Any], *, words: str) -> NDArray[Any]:
     numbers = np.where(gap, images.dtype.type(0), images) if gap.any() else images
     out = numbers.astype(words)
     if (out != numbers).any():
-        raise ValueError(
+        raise ArgumentError(
             f"these frames were {words} in the files, but are no whole numbers of that"
             " kind now; pass raw frames"
         )

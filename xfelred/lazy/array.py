@@ -127,8 +127,7 @@ class PlannedArray(GuardedArray):
             warn(
                 "some frames were not recorded and are NaN, which"
                 f" {np.dtype(dtype)} does not have: fill them first, .fillna(0), or"
-                " read integers with frames(fill_value=...)",
-                stacklevel=2,
+                " read integers with frames(fill_value=...)"
             )
         return super().astype(dtype, **kwargs)
 

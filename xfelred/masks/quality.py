@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, did_you_mean, shown
 from xfelred.names import BAD_PIXELS, GAIN_RANGE, LONG_NAME, PIXEL_DIMS, UNITS
 from xfelred.provenance import record
 
@@ -43,6 +45,7 @@ names: dict[str, int] = {
 }
 
 
+@entry
 def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
     """Return bits, given as numbers or by their names, as one number.
 
@@ -62,14 +65,15 @@ def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
     total = 0
     for item in items:
         if isinstance(item, str) and item not in names:
-            raise ValueError(
-                f"unknown bad-pixel bit {item!r}; known: {', '.join(names)}"
+            raise ArgumentError(
+                f"bits: unknown bad-pixel bit {shown(item)}; known: {', '.join(names)}."
+                f"{did_you_mean(item, names)}"
             )
         total |= names[item] if isinstance(item, str) else int(item)
     return total
 
 
-def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
+def on_axes(given: xr.DataArray | ArrayLike, name: str) -> xr.DataArray:
     """Return a mask with its dims; those of a plain array are the last ones of pixels.
 
     Raises
@@ -82,13 +86,14 @@ def on_axes(given: xr.DataArray | ArrayLike) -> xr.DataArray:
     # A lazy one stays lazy.
     values: Any = given if hasattr(given, "__array__") else np.asarray(given)
     if values.ndim not in (2, 3, 4):
-        raise ValueError(
-            f"a mask of shape {values.shape}; wanted 2 to 4 axes, the last ones of"
-            f" {(GAIN_RANGE, *PIXEL_DIMS)}, or a DataArray"
+        raise ArgumentError(
+            f"{name} is a mask of shape {values.shape}; wanted 2 to 4 axes, the last"
+            f" ones of {(GAIN_RANGE, *PIXEL_DIMS)}, or a DataArray"
         )
     return xr.DataArray(values, dims=(GAIN_RANGE, *PIXEL_DIMS)[-values.ndim :])
 
 
+@entry
 def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return the bad-pixel map for a mask in which non-zero means *good*.
 
@@ -108,7 +113,7 @@ def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
     ValueError
         If a plain array has other than 2 to 4 axes.
     """
-    good = on_axes(good)
+    good = on_axes(good, "good")
     out = ((good == 0) | good.isnull()).rename(BAD_PIXELS)
     out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
     return record(out, "from_good", good)
@@ -118,6 +123,7 @@ def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
 as_number = bits
 
 
+@entry
 def from_status(
     status: xr.DataArray | ArrayLike,
     bits: int | str | Iterable[int | str] | None = None,
@@ -147,9 +153,9 @@ def from_status(
     ValueError
         If `status` is not integer, or `gain_ranges` has no axis to take them from.
     """
-    status = on_axes(status)
+    status = on_axes(status, "status")
     if status.dtype.kind not in "biu":
-        raise ValueError(f"status must be integer bits, not {status.dtype}")
+        raise ArgumentError(f"status must be integer bits, not {status.dtype}")
     given = as_number(bits)
     chosen = every_bit(status) if given is None else given
     flags = status.astype(np.uint8) if status.dtype == bool else status
@@ -158,7 +164,7 @@ def from_status(
     wanted = np.array(chosen & width, np.uint64).astype(flags.dtype)[()]
     bad = (flags & wanted) != 0
     if gain_ranges is not None and GAIN_RANGE not in bad.dims:
-        raise ValueError(
+        raise ArgumentError(
             f"gain_ranges={gain_ranges}, but the status has dims {status.dims};"
             f" wanted one called {GAIN_RANGE!r}"
         )
@@ -167,7 +173,7 @@ def from_status(
             some = np.atleast_1d(np.asarray(gain_ranges))
             outside = [int(g) for g in some if not 0 <= g < bad.sizes[GAIN_RANGE]]
             if outside:
-                raise ValueError(
+                raise ArgumentError(
                     f"gain_ranges={gain_ranges}: there is no {outside[0]} among"
                     f" {bad.sizes[GAIN_RANGE]}"
                 )
@@ -178,6 +184,7 @@ def from_status(
     return record(out, "from_status", status, bits=chosen, gain_ranges=gain_ranges)
 
 
+@entry
 def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return the pixels that are bad in any of several maps.
 
@@ -205,15 +212,15 @@ def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
     array([False,  True,  True])
     """
     if not bad:
-        raise ValueError("nothing to combine; wanted one or more bad-pixel maps")
-    maps = [on_axes(one) for one in bad]
+        raise ArgumentError("nothing to combine; wanted one or more bad-pixel maps")
+    maps = [on_axes(one, "bad") for one in bad]
     for one in maps:
         if one.dtype.kind not in "biu":
-            raise ValueError(f"wanted bool or integer bits, found {one.dtype}")
+            raise ArgumentError(f"bad: wanted bool or integer bits, found {one.dtype}")
     try:
         aligned = xr.align(*maps, join="exact", copy=False)
     except xr.AlignmentError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"the bad-pixel maps have different labels or lengths: {error}"
         ) from error
     bools = all(one.dtype == bool for one in aligned)

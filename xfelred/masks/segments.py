@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xfelred.detector_names import known_as
-from xfelred.errors import did_you_mean, listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, must_be_one_of
 
 
+@entry
 @dataclass(frozen=True)
 class Segment:
     """One module as its electronics read it.
@@ -45,11 +47,12 @@ class Segment:
             ("halves", self.halves, self.shape[0], "rows"),
         ):
             if n < 1 or size < 1 or size % n:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}={n} does not divide {size} {axis} of a segment of shape"
                     f" {self.shape}; wanted a divisor of {size}"
                 )
 
+    @entry
     def groups(self, kind: str) -> tuple[int, int]:
         """Return (rows, columns) of one group: "bank", "row", "column", ...
 
@@ -68,11 +71,7 @@ class Segment:
             "bank": (half, bank),
             "all": (rows, columns),
         }
-        if kind not in known:
-            raise ValueError(
-                f"no group {kind!r}; wanted some of {listing(known)}"
-                f".{did_you_mean(str(kind), known)}"
-            )
+        must_be_one_of("groups: kind", kind, known)
         return known[kind]
 
 
@@ -96,6 +95,7 @@ segments: dict[str, Segment] = {
 }
 
 
+@entry
 def segment_of(segment: Segment | str | tuple[int, int]) -> Segment:
     """Return the segment of a name, such as "jungfrau", or of a shape.
 

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.masks.quality import on_axes
 from xfelred.masks.segments import Segment, segment_of
 from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, SLOW, UNITS
@@ -19,6 +20,7 @@ SHAPES = ("cross", "square", "rhombus", "circle")
 UNBONDED_STEP, UNBONDED_ROWS, SENSOR_HALF = 10, 181, 194  # CsPad: (r, r), (r, r + 194)
 
 
+@entry
 def edges(
     segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
 ) -> xr.DataArray:
@@ -53,6 +55,7 @@ def edges(
     return labelled(bad, "edges", segment=str(segment), width=width)
 
 
+@entry
 def central(
     segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
 ) -> xr.DataArray:
@@ -85,6 +88,7 @@ def central(
     return labelled(bad, "central", segment=str(segment), width=width)
 
 
+@entry
 def unbonded(
     segment: Segment | str = "cspad2x1", neighbours: Literal[0, 4, 8] = 0
 ) -> xr.DataArray:
@@ -107,8 +111,6 @@ def unbonded(
     ValueError
         If the segment or the number is unknown.
     """
-    if neighbours not in (0, 4, 8):
-        raise ValueError(f"neighbours={neighbours!r}; wanted 0, 4 or 8")
     found = segment_of(segment)
     bad = np.zeros(found.shape, bool)
     if found == segment_of("cspad2x1"):
@@ -123,6 +125,7 @@ def unbonded(
     return labelled(bad, "unbonded", segment=str(segment), neighbours=neighbours)
 
 
+@entry
 def grow(
     bad: xr.DataArray | ArrayLike, radius: int = 1, shape: Shape = "cross"
 ) -> xr.DataArray:
@@ -156,15 +159,15 @@ def grow(
     >>> [int(grow(one, 2, s).sum()) for s in ("cross", "square", "rhombus", "circle")]
     [9, 25, 13, 13]
     """
-    if shape not in SHAPES:
-        raise ValueError(f"shape={shape!r}; wanted one of {listing(map(repr, SHAPES))}")
     if radius != int(radius) or radius < 0:
-        raise ValueError(f"radius={radius}; wanted a whole number, 0 or more")
-    given = on_axes(bad)
+        raise ArgumentError(f"radius={radius}; wanted a whole number, 0 or more")
+    given = on_axes(bad, "bad")
     if {SLOW, FAST} - set(given.dims):
-        raise ValueError(f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it")
+        raise ArgumentError(
+            f"bad has dims {given.dims}; wanted {SLOW} and {FAST} in it"
+        )
     if given.chunks is not None:
-        raise ValueError("bad pixels to grow must be in memory: load them first")
+        raise ArgumentError("bad pixels to grow must be in memory: load them first")
     ordered = given.transpose(..., SLOW, FAST)
     values = grown(ordered.values != 0, int(radius), shape)
     out = ordered.copy(data=values).transpose(*given.dims).rename(BAD_PIXELS)
@@ -202,7 +205,7 @@ def widths(width: int | tuple[int, int]) -> tuple[int, int]:
     """Return (rows, columns) of a width; ValueError unless they are whole numbers."""
     pair = (width, width) if isinstance(width, (int, np.integer)) else tuple(width)
     if len(pair) != 2 or any(n != int(n) or n < 0 for n in pair):
-        raise ValueError(
+        raise ArgumentError(
             f"width={width!r}; wanted a number of pixels or (rows, columns), 0 or more"
         )
     return int(pair[0]), int(pair[1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.energy import usual_energy
 from xfelred.kernels.mpccd import photon_factor, scaled
 from xfelred.lazy import map_frames
@@ -24,6 +25,7 @@ from xfelred.provenance import record
 Given = xr.DataArray | float | None
 
 
+@entry
 def adu_to_photons(
     da: xr.DataArray, *, gain: Given = None, energy: Given = None
 ) -> xr.DataArray:
@@ -84,6 +86,7 @@ def adu_to_photons(
     return record(out, "adu_to_photons", da, gain=gain, energy=energy)
 
 
+@entry
 def match_gains(
     da: xr.DataArray, gain: Given = None, *, reference: float | None = None
 ) -> xr.DataArray:
@@ -196,7 +199,7 @@ def companion(
     values = found.variable.to_base_variable()
     pixels = [d for d in values.dims if d in (SLOW, FAST)]
     if pixels:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has dims {values.dims}, but it is taken per module and shot, not"
             f" along {pixels}. Multiply the frames by what differs from pixel to pixel"
         )
@@ -213,17 +216,19 @@ def on_labels(da: xr.DataArray, given: xr.DataArray, name: str) -> xr.DataArray:
     """Return a companion with the labels of the frames, in their order."""
     for d in given.dims:
         if d not in da.dims:
-            raise ValueError(f"{name} has a dim {d!r}, but the frames have {da.dims}")
+            raise ArgumentError(
+                f"{name} has a dim {d!r}, but the frames have {da.dims}"
+            )
         if d in given.indexes and d in da.indexes:
             lacking = da.indexes[d].difference(given.indexes[d])
             if len(lacking):
-                raise ValueError(
+                raise ArgumentError(
                     f"{name} has no value for {len(lacking)} of {da.sizes[d]} {d}"
                     f" labels, such as {lacking[0]}"
                 )
             given = given.sel({d: da.indexes[d]})
         elif given.sizes[d] != da.sizes[d]:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has {given.sizes[d]} values along {d!r}, the frames have"
                 f" {da.sizes[d]}"
             )

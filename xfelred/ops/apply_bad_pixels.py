@@ -10,12 +10,15 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred import masks
+from xfelred.entries import check, entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels.masking import masked
 from xfelred.lazy import map_frames
 from xfelred.ops.companions import checked_bad_pixels, matching
 from xfelred.provenance import record
 
 
+@entry
 def apply_bad_pixels(
     da: xr.DataArray,
     bad_pixels: xr.DataArray | ArrayLike,
@@ -53,21 +56,22 @@ def apply_bad_pixels(
         If `bad_pixels` has dims, labels or lengths that do not fit those of `da`.
     """
     bad_pixels = checked_bad_pixels(bad_pixels, da)
+    check("ops.apply_bad_pixels", "value", value, float | bool)
     if da.dtype.kind in "iub" and not np.isfinite(value):
-        raise ValueError(
+        raise ArgumentError(
             f"bad pixels of integer data ({da.dtype}) cannot become {value}; pass"
             " value=0 or convert first: da.astype('float32')"
         )
     if da.dtype.kind in "iu":
         limits = np.iinfo(da.dtype)
         if value != int(value) or not limits.min <= value <= limits.max:
-            raise ValueError(
+            raise ArgumentError(
                 f"bad pixels of {da.dtype} data cannot become {value}: whole numbers"
                 f" from {limits.min} to {limits.max} fit"
             )
     chosen = masks.bits(bits)
     if chosen is not None and bad_pixels.dtype == bool:
-        raise ValueError("bits= needs integer bits, but bad_pixels is bool")
+        raise ArgumentError("bits= needs integer bits, but bad_pixels is bool")
     bad = matching(bad_pixels, da)
     out = map_frames(
         masked, da, bad, name="apply_bad_pixels", bits=chosen, value=float(value)

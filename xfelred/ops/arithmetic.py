@@ -9,7 +9,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, InconsistentDataError, did_you_mean, listing
+from xfelred.entries import entry
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ConfigError,
+    InconsistentDataError,
+    did_you_mean,
+    listing,
+)
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -22,6 +30,7 @@ MEAN, SEM, VAR, COUNT, SUM = "_mean", "_sem", "_var", "_count", "_sum"
 ERRORS = {"intensity": "sigma", "correlation": "sem"}
 
 
+@entry(own=("a", "b"))
 def subtract(a: Labelled, b: Labelled) -> Labelled:
     """Return a - b.
 
@@ -49,6 +58,7 @@ def subtract(a: Labelled, b: Labelled) -> Labelled:
     return combined("subtract", a, b)
 
 
+@entry(own=("a", "b"))
 def ratio(a: Labelled, b: Labelled) -> Labelled:
     """Return a / b, NaN where b is 0.
 
@@ -80,7 +90,7 @@ def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
         out = labelled(op, value_of(op, a, b), a, b)
         return record(out, op, a, b)
     if not (isinstance(a, xr.Dataset) and isinstance(b, xr.Dataset)):
-        raise TypeError(f"{op} takes two DataArrays or two Datasets")
+        raise ArgumentTypeError(f"{op} takes two DataArrays or two Datasets")
     names = [n for n in value_names(a) if n in value_names(b)]
     if not names:
         raise ConfigError(
@@ -198,6 +208,7 @@ def propagated(
     return root(sigma_a**2 + (value * sigma_b) ** 2) / abs(b.where(b != 0))
 
 
+@entry(own=("by",))
 def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
     """Divide frames, or the means of a cube, by a per-shot value.
 
@@ -276,6 +287,7 @@ def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
     return record(combined("ratio", ds, divisor), "normalize", ds, by=name)
 
 
+@entry
 def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
     """Put results of several runs one after the other.
 
@@ -296,7 +308,7 @@ def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
         If a label occurs twice, or other labels differ.
     """
     if not parts:
-        raise ValueError("nothing to put together: the list is empty")
+        raise ArgumentError("nothing to put together: the list is empty")
     try:
         out: Any = xr.concat(
             list(parts), dim, join="exact", combine_attrs="override",

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from xfelred.errors import GeometryMismatchError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.geometry import Geometry
 from xfelred.geometry.constructors import IMAGE_AXES, LABORATORY_AXES
 from xfelred.geometry.given import as_geometry
@@ -29,6 +30,7 @@ HOW_TO_SHOW = {
 }
 
 
+@entry(own=("geometry",))
 def assemble(
     da: xr.DataArray,
     geometry: Geometry | xr.Dataset,
@@ -87,6 +89,7 @@ def assemble(
     )
 
 
+@entry(own=("geometry",))
 def unassemble(
     image: xr.DataArray,
     geometry: Geometry | xr.Dataset,
@@ -160,5 +163,7 @@ def checked_fill(dtype: np.dtype[Any], fill_value: float | None) -> float:
     if fill_value is None:
         return float("nan") if dtype.kind == "f" else 0
     if dtype.kind in "iub" and (not np.isfinite(fill_value) or fill_value % 1):
-        raise ValueError(f"fill_value={fill_value} does not fit pixels of type {dtype}")
+        raise ArgumentError(
+            f"fill_value={fill_value} does not fit pixels of type {dtype}"
+        )
     return fill_value

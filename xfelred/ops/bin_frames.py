@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, did_you_mean
+from xfelred.entries import check, entry
+from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.bin_moments import FEW, number_of_each
 from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames, reduce_frames
@@ -41,14 +42,15 @@ class Options:
         """Raise ValueError for an unknown quantity."""
         for name in self.quantities:
             if name not in QUANTITIES:
-                raise ValueError(
+                raise ArgumentError(
                     f"unknown quantity {name!r}.{did_you_mean(name, QUANTITIES)} There"
                     f" are: {', '.join(QUANTITIES)}"
                 )
         if not self.quantities:
-            raise ValueError(f"no quantities; choose from {', '.join(QUANTITIES)}")
+            raise ArgumentError(f"no quantities; choose from {', '.join(QUANTITIES)}")
 
 
+@entry(own=("by", "where"))
 def bin_frames(
     data: xr.DataArray | xr.Dataset,
     by: Mapping[str, Bins],
@@ -109,6 +111,7 @@ def bin_frames(
     that occur in its shots, and partial results are put together in a tree of fixed
     order, so that the result has the same bits on any scheduler.
     """
+    check("ops.bin_frames", "by", by, Mapping)
     options = Options(tuple(quantities), bool(skipna), int(ddof), bool(compat))
     arrays = variables_of(data, by)
     reference = max(arrays.values(), key=lambda a: len(shot_dims(a)))

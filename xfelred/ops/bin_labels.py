@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import ConfigError, PropertyNameError, listing
+from xfelred.errors import ArgumentError, ConfigError, PropertyNameError, listing
 from xfelred.names import BIN, FRAME, LONG_NAME, PULSE, RECORDED, TRAIN, UNITS
 from xfelred.ops.bins import BinEdges, Bins
 from xfelred.shots import (
@@ -151,7 +151,7 @@ def taken_shots(
         return taken
     where = as_labelled(where, "where")
     if where.dtype != bool:
-        raise ValueError(
+        raise ArgumentError(
             "where must be a bool DataArray on train, as from select_shots, not"
             f" {getattr(where, 'dtype', type(where).__name__)}"
         )

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ConfigError
 
 Floats = NDArray[np.float64]
@@ -67,6 +68,7 @@ class BinEdges:
         )
 
 
+@entry(own=("values",))
 @dataclass(frozen=True, eq=False)
 class Bins:
     """How to bin shots by a quantity; exactly one way is given.
@@ -146,6 +148,7 @@ class Bins:
         """Whether the values decide where the edges are."""
         return bool(self.unique) or self.quantiles is not None
 
+    @entry
     def resolve(self, values: ArrayLike = ()) -> BinEdges:
         """Return bins with numbers.
 

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, listing
 from xfelred.kernels import calibrate as kernel
 from xfelred.kernels.calibrate import Calibration
 from xfelred.lazy import map_frames
@@ -45,6 +46,7 @@ from xfelred.provenance import history_of, record
 CommonMode = int | Sequence[Any] | Mapping[str, Any]
 
 
+@entry(own=("constants", "common_mode"))
 def calibrate(
     da: xr.DataArray,
     constants: xr.Dataset,
@@ -184,39 +186,39 @@ def check_data(
     """Raise ValueError unless the data are raw frames of the kind."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
-        raise ValueError(f"the frames have dims {da.dims}, but no {listing(missing)}")
+        raise ArgumentError(
+            f"the frames have dims {da.dims}, but no {listing(missing)}"
+        )
     if da.dtype.kind not in "biuf":
-        raise ValueError(f"the frames are {da.dtype}; wanted raw numbers")
+        raise ArgumentError(f"the frames are {da.dtype}; wanted raw numbers")
     before = [line.split(" ")[0] for line in history_of(da.attrs).splitlines()]
     if "calibrate" in before:
-        raise ValueError(
+        raise ArgumentError(
             "these frames were calibrated before, as their history says; pass raw ones"
         )
     if detector.rule.n_ranges > 1:
         check_switching(da, name)
     if name == "jungfrau" and da.attrs.get("facility") == "euxfel":
-        raise ValueError(
+        raise ArgumentError(
             "frames of the European XFEL have their gain in another array: use"
             " kind='jungfrau_euxfel' and gain_index=run.frames(key='data.gain')"
         )
     axes = {DATA_GAIN: "agipd", GAIN: "lpd"}
     for dim, kind in axes.items():
         if dim in da.dims and name != kind:
-            raise ValueError(
+            raise ArgumentError(
                 f"the frames have a dim {dim!r}, which belongs to {kind}, not to {name}"
             )
     if da.sizes.get(DATA_GAIN, 2) != 2:
-        raise ValueError(
+        raise ArgumentError(
             f"{DATA_GAIN} has {da.sizes[DATA_GAIN]} planes; wanted signal and voltage"
         )
-    if bad_gain_code not in ("zero", "one"):
-        raise ValueError(f"bad_gain_code={bad_gain_code!r}; wanted 'zero' or 'one'")
 
 
 def checked(adu_per_photon: float) -> float:
     """Return the signal of one photon; ValueError unless it is positive."""
     if not 0 < adu_per_photon < np.inf:
-        raise ValueError(f"adu_per_photon={adu_per_photon}; wanted more than 0")
+        raise ArgumentError(f"adu_per_photon={adu_per_photon}; wanted more than 0")
     return float(adu_per_photon)
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing, must_be_one_of, shown
 from xfelred.kernels.common_mode import Stage
 from xfelred.masks import Segment, segment_of
 from xfelred.ops.calibration_kinds import DetectorKind
 from xfelred.ops.lcls_common_modes import cmpars_of, detector_of
 from xfelred.ops.subtract_common_mode import (
-    check_choice,
     check_limits,
     check_pixels,
     group_stage,
@@ -58,9 +57,11 @@ def stages_for(
         return ()
     if isinstance(common_mode, Mapping):
         return stages_of_groups(common_mode, detector, da, masked)
-    if isinstance(common_mode, (str, bytes)) or common_mode is True:
-        raise ValueError(
-            f"common_mode={common_mode!r}; wanted a number, cmpars such as"
+    if common_mode is True or not isinstance(
+        common_mode, (int, np.integer, list, tuple)
+    ):
+        raise ArgumentError(
+            f"common_mode={shown(common_mode)}; wanted a number, cmpars such as"
             " (7, 3, 10, 10), or a dict such as {'groups': ('row',)}"
         )
     segment = segment_for(detector, da)
@@ -72,7 +73,7 @@ def stages_for(
             detector.common_mode, None, tuple(common_mode), segment, None, masked
         )
     if not detector.common_mode:
-        raise ValueError(
+        raise ArgumentError(
             f"common_mode={common_mode}: numbers belong to detectors of the LCLS, not"
             f" to {name}; pass cmpars or a dict such as {{'groups': ('row',)}}"
         )
@@ -93,13 +94,13 @@ def stages_of_groups(
     """Return the stages of arguments of `ops.subtract_common_mode`."""
     for key in given:
         if key not in DEFAULTS:
-            raise ValueError(
+            raise ArgumentError(
                 f"common_mode has no {key!r}; it may have {listing(DEFAULTS, 20)}"
                 f".{did_you_mean(str(key), DEFAULTS)}"
             )
     use = {**DEFAULTS, **given}
-    check_choice("estimator", use["estimator"], ("median", "mean"))
-    check_choice("apply_to", use["apply_to"], ("good", "all"))
+    must_be_one_of("estimator", use["estimator"], ("median", "mean"))
+    must_be_one_of("apply_to", use["apply_to"], ("good", "all"))
     check_limits(use["max_correction"], use["min_pixels"])
     segment = use["segment"]
     found = segment_for(detector, da) if segment is None else segment_of(segment)

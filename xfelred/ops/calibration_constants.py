@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import (
+    ArgumentError,
     GeometryMismatchError,
     MissingConstantError,
     listing,
@@ -59,7 +60,7 @@ def chosen_constants(
         If `constants` is no dataset, or what they hold contradicts itself.
     """
     if not isinstance(constants, (xr.Dataset, Mapping)):
-        raise ValueError(
+        raise ArgumentError(
             f"constants must be a Dataset with {PEDESTAL!r}, not"
             f" {type(constants).__name__}; run.constants(detector) and"
             " ops.dark_statistics make one"
@@ -71,7 +72,7 @@ def chosen_constants(
             " rename what stands for it"
         )
     if GAIN in found and GAIN_FACTOR in found:
-        raise ValueError(
+        raise ArgumentError(
             "the constants hold gain (divides) and gain_factor (multiplies); keep one:"
             " constants.drop_vars('gain')"
         )
@@ -124,8 +125,7 @@ def say_what_is_not_used(found: Mapping[str, Any]) -> None:
         warn(
             f"ops.calibrate does not use {listing(unused)} of the constants; it knows"
             f" {listing(TABLE, 20)}. Rename what stands for one of these, or leave it"
-            f" out: constants.drop_vars({unused!r})",
-            stacklevel=4,
+            f" out: constants.drop_vars({unused!r})"
         )
 
 
@@ -147,7 +147,7 @@ def check_ranges(found: dict[str, xr.DataArray], n_ranges: int, kind: str) -> No
             continue
         n = one.sizes.get(GAIN_RANGE)
         if n_ranges == 1 and n is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has {n} gain ranges, but {kind} does not switch its gain;"
                 f" select one: constants.isel({GAIN_RANGE}=0)"
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels.calibrate import Rule
 from xfelred.kernels.gain_index import CONTROL_WORDS, NO_RANGE
 from xfelred.names import DATA_GAIN, GAIN, GAIN_RANGE
@@ -33,7 +33,7 @@ def told_by(
     """
     rule = detector.rule
     if gain_plane is not None and (name != "agipd" or DATA_GAIN in da.dims):
-        raise ValueError(
+        raise ArgumentError(
             f"gain_plane is for agipd data without a dim {DATA_GAIN!r}; leave it out"
         )
     stored = stages_stored(da, name) if gain_index is None else gain_index
@@ -69,10 +69,12 @@ def checked_index(
 ) -> xr.DataArray:
     """Return gain ranges at the labels of the frames."""
     if rule.n_ranges == 1:
-        raise ValueError(f"gain_index: {name} does not switch its gain; leave it out")
+        raise ArgumentError(
+            f"gain_index: {name} does not switch its gain; leave it out"
+        )
     gain_index = labelled(gain_index, da, "gain_index")
     if not has_words(gain_index):
-        raise ValueError(f"gain_index must be integers, not {gain_index.dtype}")
+        raise ArgumentError(f"gain_index must be integers, not {gain_index.dtype}")
     return matching(raw_words(gain_index)[0], da, "gain_index")
 
 
@@ -94,7 +96,7 @@ def voltage_of(
             " voltage of every pixel, or gain_index="
         )
     if not has_words(gain_plane):
-        raise ValueError(f"gain_plane must be raw integers, not {gain_plane.dtype}")
+        raise ArgumentError(f"gain_plane must be raw integers, not {gain_plane.dtype}")
     return {"gain_plane": matching(raw_words(gain_plane)[0], da, "gain_plane")}
 
 

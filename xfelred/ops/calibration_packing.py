@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    MissingConstantError,
+    listing,
+)
 from xfelred.kernels.calibration_table import pack, record_shape, record_type
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, GAIN_RANGE, MODULE, PIXEL_DIMS, RECORDED, SLOW
@@ -68,7 +73,7 @@ def packed(
     pixels = (sizes[SLOW], sizes[FAST])
     inside = record_shape(n_entries, n_planes, pixels, by_row=by_row)
     if 4 * np.prod(inside, dtype=np.float64) > LARGEST:
-        raise ValueError(
+        raise ArgumentError(
             f"constants of {n_entries} {dim} and {sizes[SLOW]} x {sizes[FAST]} pixels"
             f" in {n_ranges} gain ranges take more than 2 GiB for one module; calibrate"
             f" fewer {dim} at a time"
@@ -134,7 +139,7 @@ def own_dim(found: dict[str, xr.DataArray]) -> Hashable | None:
         d for name in TABLE if name in found for d in found[name].dims if d not in known
     }
     if len(dims) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"the constants have dims {listing(sorted(map(str, dims)))}; wanted at most"
             f" one beside {listing([GAIN_RANGE, *PIXEL_DIMS])}"
         )

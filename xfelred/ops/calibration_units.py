@@ -54,8 +54,7 @@ def signal_unit(constants: Any, detector: DetectorKind) -> str:
         f"the unit of {name!r} is {given or 'not given'}, so that of the signal is not"
         f" known: say it, such as constants[{name!r}].attrs['units'] ="
         f" {'adu/keV' if name == GAIN else 'keV/adu'!r}. ({GAIN!r} divides,"
-        f" {GAIN_FACTOR!r} multiplies)",
-        stacklevel=4,
+        f" {GAIN_FACTOR!r} multiplies)"
     )
     return NO_UNIT
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError, listing, warn
+from xfelred.errors import ArgumentError, GeometryMismatchError, listing, warn
 from xfelred.geometry.locate import check_ascending
 from xfelred.names import (
     AVAILABLE,
@@ -90,7 +90,7 @@ def checked_bad_pixels(
     """
     out = labelled(bad_pixels, da, dims=dims)
     if out.dtype.kind not in "biu":
-        raise ValueError(
+        raise ArgumentError(
             f"bad_pixels must be bool or integer bits, not {out.dtype}; for a"
             " mask in which non-zero is good use masks.from_good"
         )
@@ -141,8 +141,7 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
             if d in SHOT_DIMS and d in da.indexes:
                 warn(
                     f"{name} has no {d} IDs; its frames are taken in the order of the"
-                    f" data. Give it the coordinate {d!r}",
-                    stacklevel=4,
+                    f" data. Give it the coordinate {d!r}"
                 )
             if d == FRAME and TRAIN in da.coords:
                 companion = same_frames(companion, da, name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.energy import energy_to_wavelength, photon_energy
 from xfelred.kernels.polar import result_dtype
 from xfelred.kernels.ring_norm import divided
@@ -15,6 +16,7 @@ from xfelred.ops.polar_companions import check_polar, ring_coord
 from xfelred.provenance import record
 
 
+@entry
 def correct_polarization(
     polar: xr.DataArray,
     *,
@@ -91,17 +93,17 @@ def correct_polarization(
 def out_of_plane_part(polarization: float | None, out_of_plane: float | None) -> float:
     """Return the part of the intensity that is polarized along y."""
     if polarization is not None and out_of_plane is not None:
-        raise ValueError(
+        raise ArgumentError(
             f"polarization={polarization} and out_of_plane={out_of_plane} are given;"
             " give one of them"
         )
     if out_of_plane is not None:
         if not 0 <= out_of_plane <= 1:
-            raise ValueError(f"out_of_plane={out_of_plane}; wanted 0 to 1")
+            raise ArgumentError(f"out_of_plane={out_of_plane}; wanted 0 to 1")
         return float(out_of_plane)
     degree = 1.0 if polarization is None else float(polarization)
     if not -1 <= degree <= 1:
-        raise ValueError(f"polarization={polarization}; wanted -1 to 1")
+        raise ArgumentError(f"polarization={polarization}; wanted -1 to 1")
     return (1 - degree) / 2
 
 
@@ -111,7 +113,7 @@ def scattering_angles(polar: xr.DataArray, energy: float | None) -> np.ndarray:
         sine = polar[Q].values.astype(np.float64) * energy_to_wavelength(energy)
         sine /= 4 * np.pi
         if not (np.abs(sine) <= 1).all():
-            raise ValueError(
+            raise ArgumentError(
                 f"q up to {np.max(polar[Q].values):g} 1/angstrom cannot be reached at"
                 f" {energy:g} eV; is q in 1/angstrom?"
             )

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.kernels import correlation
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import LAG, PHI, RADIUS
@@ -15,7 +16,6 @@ from xfelred.ops.ring_correlation import (
     QUANTITY,
     Normalization,
     RingCorrelation,
-    check_choice,
     described,
     ring_number,
     with_masks,
@@ -25,6 +25,7 @@ from xfelred.provenance import record
 NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 
 
+@entry(own=("with_ring",))
 def correlate_angular(
     polar: xr.DataArray,
     *,
@@ -78,8 +79,6 @@ def correlate_angular(
     doi:10.1021/ma60059a009). Transforms of float32 are in single precision after the
     mean was removed, exact to 1e-7 of the largest correlation; sums are float64.
     """
-    check_choice("normalization", normalization, NORMALIZATIONS)
-    check_choice("reduce", reduce, (None, "mean"))
     array = with_masks(polar, bad_pixels)
     lead = ring_number(with_ring, array.sizes[RADIUS])
     n_phi = array.sizes[PHI]

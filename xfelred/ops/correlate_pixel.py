@@ -6,12 +6,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError
 from xfelred.names import LONG_NAME, MODULE, PIXEL_DIMS, UNITS
 from xfelred.ops.regression import against, good_pixels
 from xfelred.provenance import record
 
 
+@entry
 def correlate_pixel(
     da: xr.DataArray,
     pixel: tuple[int, ...],

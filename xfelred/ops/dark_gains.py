@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    MissingConstantError,
+    listing,
+)
 from xfelred.kernels.calibrate import Rule
 from xfelred.kernels.dark import signal_bits, split_by_range
 from xfelred.lazy import map_frames
@@ -115,7 +120,7 @@ def checked_ranges(darks: Mapping[Any, Any], kind: str | None) -> int:
         n = kind_of(kind)[1].rule.n_ranges
     wrong = [k for k in darks if not isinstance(k, (int, np.integer)) or not 0 <= k < n]
     if wrong or not darks:
-        raise ValueError(
+        raise ArgumentError(
             f"dark frames are given for gain ranges {listing(darks)}; wanted some of"
             f" {listing(range(max(n, 1)))}"
         )

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import warn
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, warn
 from xfelred.kernels.dark import dark_flags
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -40,6 +41,7 @@ STAY = (MODULE, GAIN, DATA_GAIN, GAIN_RANGE, SLOW, FAST)
 Limits = tuple[float, float]
 
 
+@entry
 def dark_statistics(
     da: xr.DataArray | Mapping[int, xr.DataArray],
     *,
@@ -136,16 +138,14 @@ def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
             warn(
                 f"these frames of {da.attrs.get('run', 'the run')} are {kind} already;"
                 " dark constants are made from raw ones, such as"
-                " xf.open_run(..., data='raw')",
-                stacklevel=3,
+                " xf.open_run(..., data='raw')"
             )
         lit = da.coords.get(SHUTTER_OPEN)
         if lit is not None and bool(lit.any()):
             warn(
                 f"{int(lit.sum())} of {lit.size} shots of {da.attrs.get('run')} were"
                 " taken with the shutter open, so they are not dark; select those that"
-                " are: run.select_trains(run.darks)",
-                stacklevel=3,
+                " are: run.select_trains(run.darks)"
             )
 
 
@@ -156,7 +156,7 @@ def of_all(
     wanted = (by,) if isinstance(by, str) else tuple(by or ())
     da, kept, grouped = by_what(da, wanted)
     if SLOW not in da.dims or FAST not in da.dims:
-        raise ValueError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
+        raise ArgumentError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
     dims = [str(d) for d in da.dims if d not in (*STAY, *kept)]
     found = statistics(
         da, dims, which=("mean", "std", "count"), bad_pixels=bad_pixels, ddof=1,
@@ -185,7 +185,7 @@ def check_limits(**limits: Limits | None) -> None:
     """Raise ValueError for limits that are not (lowest, highest)."""
     for name, given in limits.items():
         if given is not None and not (len(given) == 2 and given[0] < given[1]):
-            raise ValueError(f"{name}={given}; wanted (lowest, highest), or None")
+            raise ArgumentError(f"{name}={given}; wanted (lowest, highest), or None")
 
 
 def by_what(
@@ -200,7 +200,7 @@ def by_what(
     """
     frame_dims = [str(d) for d in da.dims if d not in STAY]
     if CELL in wanted and CELL not in da.coords:
-        raise ValueError(
+        raise ArgumentError(
             "by='cell' needs the memory cell of every frame, the coordinate 'cell',"
             " which the frames do not have; use by='pulse'"
         )
@@ -211,12 +211,12 @@ def by_what(
     for d in grouped:
         on = set(da.coords[d].dims) if d in da.coords else set()
         if not on or not on <= set(frame_dims):
-            raise ValueError(
+            raise ArgumentError(
                 f"by={d!r} is not a frame dim, nor a coordinate on one; the frames have"
                 f" {frame_dims}"
             )
     if len(grouped) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"by={wanted}: {grouped} are coordinates, of which one can group frames"
         )
     return (

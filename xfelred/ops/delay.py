@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from xfelred.column_names import split_element
-from xfelred.errors import ConfigError, PropertyNameError, listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentTypeError, ConfigError, PropertyNameError, listing
 from xfelred.names import LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.shots import recorded_only, shot_value
@@ -32,6 +33,7 @@ IN_SECONDS_BELOW = 1e-6
 FACTORS = {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "s": PICO}
 
 
+@entry
 def delay(
     source: Any,
     *,
@@ -105,7 +107,7 @@ def columns_of(source: Any, nominal: Any, correction: str) -> xr.Dataset:
     if isinstance(source, xr.Dataset):
         return source
     if isinstance(source, xr.DataArray) or not hasattr(source, "scalars"):
-        raise TypeError(
+        raise ArgumentTypeError(
             "delay takes a Dataset of scalars or a run, not"
             f" {type(source).__name__}: delay(run.scalars([...]))"
         )

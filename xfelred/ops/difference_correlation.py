@@ -10,13 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels import correlation, moments, rings
 from xfelred.lazy import State, map_pairs, reduce_pairs
 from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.pair_positions import Found, find_pairs, shots_only
 from xfelred.ops.ring_correlation import (
     QUANTITY,
-    check_choice,
     described,
     ring_number,
     with_masks,
@@ -28,6 +29,7 @@ GROUPS = 64  # of pairs that the jackknife leaves out, one at a time
 SPREAD = frozenset({"mean", "var"})
 
 
+@entry(own=("with_ring",))
 def difference_correlation(
     polar: xr.DataArray,
     pairs: xr.DataArray | Sequence[Sequence[int]] | ArrayLike,
@@ -99,11 +101,8 @@ def difference_correlation(
     that share shots are summed too, by blocks of shots (up to 40; the error itself is
     known to some 11 %), see `xfelred.kernels.pair_errors`.
     """
-    check_choice("normalization", normalization, ("none", "pairs", "variance"))
-    check_choice("reduce", reduce, (None, "mean"))
-    check_choice("errors", errors, (None, "jackknife"))
     if errors is not None and reduce is None:
-        raise ValueError(
+        raise ArgumentError(
             f"errors={errors!r} is the error of a mean, but reduce=None keeps every"
             " pair; leave one of them out"
         )

@@ -9,11 +9,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError, NoDataError
 from xfelred.kernels import find_centre as kernels
 from xfelred.ops.image_input import Stack, image_or_stack
 
 
+@entry
 @dataclass(frozen=True)
 class RingGuess:
     """Roughly where a ring is; unpacks as (x, y, r) and goes to `fit_ring` as guess.
@@ -37,6 +39,7 @@ class RingGuess:
         return iter((self.x, self.y, self.r))
 
 
+@entry
 def find_centre(
     image: xr.DataArray | ArrayLike,
     *,

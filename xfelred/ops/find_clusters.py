@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import clusters as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
@@ -29,6 +30,7 @@ VARIABLES: dict[str, tuple[int, Any]] = {
 }
 
 
+@entry
 def find_clusters(
     da: xr.DataArray,
     *,
@@ -82,9 +84,9 @@ def find_clusters(
         raise GeometryMismatchError(f"clusters need {SLOW} and {FAST}; got {da.dims}")
     for name, value in (("seed", seed), ("neighbour", neighbour)):
         if not np.isfinite(value):
-            raise ValueError(f"{name}={value}; wanted a number")
+            raise ArgumentError(f"{name}={value}; wanted a number")
     if int(max_clusters) != max_clusters or max_clusters < 1:
-        raise ValueError(f"max_clusters={max_clusters}; wanted 1 or more")
+        raise ArgumentError(f"max_clusters={max_clusters}; wanted 1 or more")
     masks = unrecorded(da)
     if bad_pixels is not None:
         masks.append(on_pixels(bad_pixels, da, dims))

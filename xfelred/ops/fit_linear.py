@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.grouping import coordinate
 from xfelred.ops.regression import against, good_pixels
@@ -13,6 +15,7 @@ from xfelred.provenance import record
 from xfelred.shots import at_shots
 
 
+@entry(own=("x",))
 def fit_linear(
     da: xr.DataArray,
     x: str | xr.DataArray,
@@ -55,7 +58,7 @@ def fit_linear(
     name = x if isinstance(x, str) else str(getattr(x, "name", None) or "x")
     values = coordinate(da, x) if isinstance(x, str) else at_shots(x, da, name)
     if values.dtype.kind not in "iufb":
-        raise ValueError(f"x={name!r} has dtype {values.dtype}; wanted numbers")
+        raise ArgumentError(f"x={name!r} has dtype {values.dtype}; wanted numbers")
     kinds = dict.fromkeys(("slope", "intercept", "r2"), np.float64)
     found = against(
         good_pixels(da, bad_pixels), values, {**kinds, "count": np.int64}, by=by,

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels.gaussian_fit import fit_gaussian
 from xfelred.lazy import Gathered, reduce_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
@@ -22,6 +24,7 @@ RESULTS = {
 }
 
 
+@entry
 def fit_photon_peak(
     clusters: xr.Dataset | xr.DataArray,
     shape: tuple[int, int, int] | None = None,
@@ -70,9 +73,11 @@ def fit_photon_peak(
     doi:10.1137/0111030). The energies are held in memory: 32 bytes for each cluster.
     """
     if int(bins) != bins or bins < 4:
-        raise ValueError(f"bins={bins!r}; wanted 4 or more")
+        raise ArgumentError(f"bins={bins!r}; wanted 4 or more")
     if min_clusters < 3:
-        raise ValueError(f"min_clusters={min_clusters}; three numbers need 3 or more")
+        raise ArgumentError(
+            f"min_clusters={min_clusters}; three numbers need 3 or more"
+        )
     whole = isinstance(clusters, xr.DataArray)
     if isinstance(clusters, xr.DataArray):
         arrays = [clusters]
@@ -110,14 +115,14 @@ def of_pixels(
     """Return energies and the positions of their pixels."""
     missing = [n for n in NEEDED if n not in clusters]
     if missing:
-        raise ValueError(
+        raise ArgumentError(
             f"the clusters have no {', '.join(missing)}; give the result of"
             " ops.find_clusters, or a DataArray of energies"
         )
     if shape is None or len(shape) != 3:
-        raise ValueError(f"shape={shape!r}; wanted (modules, rows, columns)")
+        raise ArgumentError(f"shape={shape!r}; wanted (modules, rows, columns)")
     if modules is not None and len(modules) != shape[0]:
-        raise ValueError(f"{len(modules)} module numbers for {shape[0]} modules")
+        raise ArgumentError(f"{len(modules)} module numbers for {shape[0]} modules")
     energy, number, row, column = (
         clusters[n].drop_vars(list(clusters[n].coords)) for n in NEEDED
     )

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import NoDataError, listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, NoDataError
 from xfelred.kernels import ring_fit
 from xfelred.kernels.find_centre import find_centre as search
 from xfelred.kernels.ring_fit import RingOptions, largest_gap
@@ -91,6 +92,7 @@ class RingFit:
         )
 
 
+@entry
 def fit_ring(
     image: xr.DataArray | ArrayLike,
     guess: Guess = None,
@@ -225,13 +227,10 @@ def fit_one(
 
 def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
     """Return the options, or raise ValueError."""
-    if shape not in ("circle", "ellipse"):
-        wanted = listing(map(repr, ("circle", "ellipse")))
-        raise ValueError(f"shape={shape!r}; wanted one of {wanted}")
     if not 4 <= ring_width < np.inf:
-        raise ValueError(f"ring_width={ring_width}; wanted 4 pixels or more")
+        raise ArgumentError(f"ring_width={ring_width}; wanted 4 pixels or more")
     if n_sectors != int(n_sectors) or n_sectors < 8:
-        raise ValueError(f"n_sectors={n_sectors}; wanted a whole number, 8 or more")
+        raise ArgumentError(f"n_sectors={n_sectors}; wanted a whole number, 8 or more")
     return RingOptions(float(ring_width), int(n_sectors), shape == "ellipse")
 
 
@@ -241,7 +240,7 @@ def checked_guess(guess: Any) -> tuple[float, float, float] | None:
         return None
     numbers = [float(v) for v in guess]
     if len(numbers) != 3 or not np.isfinite(numbers).all() or numbers[2] <= 0:
-        raise ValueError(
+        raise ArgumentError(
             f"guess={tuple(numbers)}; wanted (x, y, r) in pixels with r above 0"
         )
     return numbers[0], numbers[1], numbers[2]

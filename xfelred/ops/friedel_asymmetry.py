@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.entries import entry, must_hold
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels import cos_psi as kernels
 from xfelred.lazy import map_frames
 from xfelred.names import COS_PSI, LONG_NAME, RADIUS, UNITS
@@ -14,6 +15,7 @@ from xfelred.provenance import record
 TOLERANCE = 1e-9
 
 
+@entry
 def friedel_asymmetry(result: xr.Dataset, *, limit: float = 1.0) -> xr.DataArray:
     """Return the part of the power of correlations that is odd in cos psi.
 
@@ -60,6 +62,7 @@ def friedel_asymmetry(result: xr.Dataset, *, limit: float = 1.0) -> xr.DataArray
     return record(out, "friedel_asymmetry", result, limit=limit)
 
 
+@entry
 def friedel_weights(
     result: xr.Dataset,
     *,
@@ -99,12 +102,12 @@ def friedel_weights(
     values, grid = symmetric(result)
     shots = [str(d) for d in values.dims if d not in (RADIUS, COS_PSI)]
     if len(shots) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"weights are for one dim of shots, but the correlation has {values.dims};"
             " stack the others, or reduce them"
         )
     if not ridge >= 0:
-        raise ValueError(f"ridge={ridge}; wanted 0 or more")
+        raise ArgumentError(f"ridge={ridge}; wanted 0 or more")
     if values.chunks is not None:
         values = values.chunk(-1)
     (shot,) = shots
@@ -130,6 +133,7 @@ def friedel_weights(
 
 def symmetric(result: xr.Dataset) -> tuple[xr.DataArray, tuple[float, ...]]:
     """Return the correlation and its grid; raise an error unless that is symmetric."""
+    must_hold("ops.friedel_asymmetry", "result", result, "correlation")
     values = result["correlation"]
     if COS_PSI not in values.dims:
         raise MissingConstantError(
@@ -138,7 +142,7 @@ def symmetric(result: xr.Dataset) -> tuple[xr.DataArray, tuple[float, ...]]:
         )
     grid = values[COS_PSI].values
     if np.abs(grid + grid[::-1]).max() > TOLERANCE:
-        raise ValueError(
+        raise ArgumentError(
             f"the grid from {grid[0]} to {grid[-1]} is not symmetric around 0; use"
             " grid=201, say"
         )

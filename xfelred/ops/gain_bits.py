@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from xfelred.detector_names import known_as
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels import gain_bits as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
@@ -19,6 +21,7 @@ from xfelred.provenance import record
 BIT = "bit"
 
 
+@entry
 @dataclass(frozen=True)
 class GainSwitch:
     """Where the raw words of a detector hold its gain.
@@ -72,12 +75,13 @@ def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
         return SWITCHES[name]
     cut = int(detector)
     if cut < 2 or cut & (cut - 1):
-        raise ValueError(
+        raise ArgumentError(
             f"the lowest flag is a power of two, such as 1 << 14; got {cut}"
         )
     return GainSwitch((), cut)
 
 
+@entry
 def switched_pixels(
     da: xr.DataArray, *, detector: str | int | GainSwitch
 ) -> xr.DataArray:
@@ -110,6 +114,7 @@ def switched_pixels(
     return record(out, "switched_pixels", da, cut=cut)
 
 
+@entry
 def strip_gain_bits(
     da: xr.DataArray, *, detector: str | int | GainSwitch
 ) -> xr.DataArray:
@@ -129,6 +134,7 @@ def strip_gain_bits(
     return record(out, "strip_gain_bits", da, cut=cut)
 
 
+@entry
 def invert_negative_gain(
     da: xr.DataArray, *, detector: str | int | GainSwitch
 ) -> xr.DataArray:
@@ -153,6 +159,7 @@ def invert_negative_gain(
     return record(out, "invert_negative_gain", da, cut=cut)
 
 
+@entry
 def bit_slices(
     da: xr.DataArray,
     dim: str | Sequence[str] = TRAIN,
@@ -185,12 +192,12 @@ def bit_slices(
     """
     words, gaps = raw_words(da)
     if words.dtype.kind not in "iu" or not 1 <= n_bits <= 8 * words.dtype.itemsize:
-        raise ValueError(
+        raise ArgumentError(
             f"{n_bits} bits of {da.dtype} data cannot be counted; wanted integers with"
             " at least so many"
         )
     if BIT in da.dims:
-        raise ValueError(f"the array has a dim {BIT!r} already")
+        raise ArgumentError(f"the array has a dim {BIT!r} already")
     single = map_frames(
         kernel.bits, words, name="bit_slices", out_core={BIT: n_bits}, dtype=np.uint8,
         n_bits=n_bits,
@@ -212,7 +219,7 @@ def checked(
     cut = gain_switch(detector).cut
     words, gaps = raw_words(da)
     if words.dtype.kind not in "iu" or np.iinfo(words.dtype).max < cut:
-        raise ValueError(
+        raise ArgumentError(
             f"{da.dtype} data hold no gain flag {cut}; wanted the raw integers"
         )
     return cut, words, gaps

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
 from xfelred.kernels.gain_index import NO_RANGE, epix10ka_index, index_of_bits
 from xfelred.kernels.masking import masked
 from xfelred.lazy import map_frames
@@ -18,6 +19,7 @@ from xfelred.ops.raw_words import has_words, raw_words
 from xfelred.provenance import record
 
 
+@entry
 def gain_index(
     da: xr.DataArray,
     *,
@@ -91,7 +93,7 @@ def gain_index(
         )  # fmt: skip
     else:
         switching = [k for k, v in KINDS.items() if v.rule.shift]
-        raise ValueError(
+        raise ArgumentError(
             f"the numbers of {name} hold no gain bits; those of {', '.join(switching)}"
             " do"
         )
@@ -105,7 +107,7 @@ def gain_index(
 def check_switching(da: xr.DataArray, kind: str) -> None:
     """Raise ValueError unless the data are integers, which have bits."""
     if not has_words(da):
-        raise ValueError(
+        raise ArgumentError(
             f"the data are {da.dtype}, but raw numbers of {kind} are integers that hold"
             " gain bits; were these frames calibrated already? Read the raw ones"
         )
@@ -134,7 +136,7 @@ def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
             )
         given = xr.DataArray(values, dims=dims[len(dims) - values.ndim :])
     if given.dtype.kind not in "biu":
-        raise ValueError(f"{name} must be integer bits, not {given.dtype}")
+        raise ArgumentError(f"{name} must be integer bits, not {given.dtype}")
     return matching(given, da, name)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.shots import at_shots, in_memory
 
 
@@ -71,10 +71,12 @@ def grouping(
         return None
     coord = coordinate(da, by)
     if coord.name in da.dims and coord.name not in dims:
-        raise ValueError(f"by={coord.name!r} is a dim that stays; leave it out of dim")
+        raise ArgumentError(
+            f"by={coord.name!r} is a dim that stays; leave it out of dim"
+        )
     outside = [d for d in coord.dims if d not in dims]
     if outside or not coord.dims:
-        raise ValueError(
+        raise ArgumentError(
             f"by={coord.name!r} is on {coord.dims}, the frames that are reduced on"
             f" {dims}; it needs one value for each frame"
         )
@@ -84,7 +86,7 @@ def grouping(
     labels = np.full(flat.shape, -1, np.int64)
     labels[~missing] = found.ravel()
     if not len(values):
-        raise ValueError(f"by={coord.name!r} has no value for any frame")
+        raise ArgumentError(f"by={coord.name!r} has no value for any frame")
     return Grouping(
         str(coord.name), values, xr.DataArray(labels, dims=coord.dims),
         dict(coord.attrs),
@@ -95,14 +97,14 @@ def coordinate(da: xr.DataArray, by: str | xr.DataArray) -> xr.DataArray:
     """Return the coordinate that groups frames, at the labels of the data."""
     if isinstance(by, xr.DataArray):
         if by.name is None:
-            raise ValueError(
+            raise ArgumentError(
                 "by= has no name; give it one, such as by.rename('delay'): it becomes"
                 " a dim of the result"
             )
         return at_shots(in_memory(by), da, str(by.name))
     if by not in da.coords:
         known = [str(c) for c in da.coords]
-        raise ValueError(
+        raise ArgumentError(
             f"no coordinate {by!r} to group by.{did_you_mean(by, known)} There are"
             f" {listing(known, 20)}; a DataArray with its values will do too"
         )
@@ -119,7 +121,7 @@ def frame_dims(da: xr.DataArray, pixels: tuple[str, ...]) -> tuple[str, ...]:
     """
     dims = tuple(str(d) for d in da.dims if d not in pixels)
     if not dims:
-        raise ValueError(
+        raise ArgumentError(
             f"there is one frame only, with dims {listing(da.dims)}; wanted several,"
             " on train or frame"
         )

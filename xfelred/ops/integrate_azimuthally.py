@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
 from xfelred.kernels import azimuthal
@@ -19,9 +20,7 @@ from xfelred.names import (
     LONG_NAME,
     PHI,
     PIXEL_DIMS,
-    TWO_THETA,
     UNITS,
-    Q,
 )
 from xfelred.ops.companions import on_frames, on_pixels, unrecorded
 from xfelred.provenance import record
@@ -29,6 +28,7 @@ from xfelred.provenance import record
 QUANTITY = "quantity"
 
 
+@entry
 def integrate_azimuthally(
     da: xr.DataArray,
     q_bins: Bins,
@@ -124,7 +124,6 @@ def integrate_azimuthally(
     a bin counts from the mean of the same pixels and is divided by n - 1, not n (see
     `xfelred.kernels.azimuthal.unbiased_spread` for unequal ones).
     """
-    check_choices(unit, split, normalization, errors)
     known = None if variance is None else pixel_variance(variance, da, errors)
     check_clipping(sigma_clip, max_iterations, delta_dummy)
     axis = rings.radial_axis(da, unit, split)
@@ -266,7 +265,7 @@ def pixel_variance(
 ) -> xr.DataArray:
     """Return the variance of pixels, without coordinates, on dims of the data."""
     if errors == "azimuthal":
-        raise ValueError(
+        raise ArgumentError(
             "variance= and errors='azimuthal' both say what the errors are; give one"
         )
     if np.ndim(variance) == 0:
@@ -275,28 +274,13 @@ def pixel_variance(
         variance = xr.DataArray(ones * float(np.asarray(variance)), dims=pixels)
     known = on_frames(variance, da, "variance")
     if known.dtype.kind not in "iuf":
-        raise ValueError(f"variance has dtype {known.dtype}; wanted numbers")
+        raise ArgumentError(f"variance has dtype {known.dtype}; wanted numbers")
     if known.chunks is None and bool((known < 0).any()):
-        raise ValueError(
+        raise ArgumentError(
             f"variance is negative, down to {float(known.min()):g}; it is the square of"
             " the standard error of a pixel"
         )
     return known
-
-
-def check_choices(
-    unit: str, split: str, normalization: str, errors: str | None
-) -> None:
-    """Raise ValueError for an option that does not exist."""
-    for name, value, known in (
-        ("unit", unit, (Q, TWO_THETA)),
-        ("split", split, ("no", "bbox", "full")),
-        ("normalization", normalization, ("ratio", "mean")),
-        ("errors", errors, (None, "poisson", "azimuthal")),
-    ):
-        if value not in known:
-            wanted = listing(map(repr, known))
-            raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
 
 
 def check_clipping(
@@ -304,11 +288,11 @@ def check_clipping(
 ) -> None:
     """Raise ValueError for a threshold that leaves nothing."""
     if sigma_clip is not None and not sigma_clip > 0:
-        raise ValueError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
+        raise ArgumentError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
     if max_iterations < 1:
-        raise ValueError(f"max_iterations={max_iterations}; wanted at least 1")
+        raise ArgumentError(f"max_iterations={max_iterations}; wanted at least 1")
     if not delta_dummy >= 0:
-        raise ValueError(f"delta_dummy={delta_dummy}; wanted 0 or more")
+        raise ArgumentError(f"delta_dummy={delta_dummy}; wanted 0 or more")
 
 
 def described(

@@ -9,14 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
 from xfelred.kernels import correlation, rings
 from xfelred.lazy import State, reduce_frames
 from xfelred.names import LAG, PHI, RADIUS
-from xfelred.ops.correlate_angular import NORMALIZATIONS, correlate_angular
+from xfelred.ops.correlate_angular import correlate_angular
 from xfelred.ops.ring_correlation import (
     Normalization,
     RingCorrelation,
-    check_choice,
     described,
     ring_number,
     with_masks,
@@ -24,6 +24,7 @@ from xfelred.ops.ring_correlation import (
 from xfelred.provenance import record
 
 
+@entry(own=("with_ring",))
 def intra_correlation(
     polar: xr.DataArray,
     *,
@@ -44,6 +45,7 @@ def intra_correlation(
     )
 
 
+@entry(own=("with_ring",))
 def inter_correlation(
     polar: xr.DataArray,
     *,
@@ -78,7 +80,6 @@ def inter_correlation(
     The sum over all pairs of C_st is the correlation of the sums over shots; that of
     C_ss is taken away. So the run is read once, whatever the number of pairs.
     """
-    check_choice("normalization", normalization, NORMALIZATIONS)
     array = with_masks(polar, bad_pixels)
     lead = ring_number(with_ring, array.sizes[RADIUS])
     found = reduce_frames(

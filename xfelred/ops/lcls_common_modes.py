@@ -6,11 +6,13 @@ numbers that the peers describe wrongly are put right here.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from xfelred.detector_names import known_as
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing, shown
 
 Pars = tuple[Any, ...]
 
@@ -143,7 +145,7 @@ def cmpars_of(kind: str, detector: LclsDetector, number: int | None) -> Pars:
     if chosen not in detector.numbers:
         elsewhere = [k for k, d in DETECTORS.items() if chosen in d.numbers]
         hint = f" {chosen} belongs to {listing(elsewhere)}." if elsewhere else ""
-        raise ValueError(
+        raise ArgumentError(
             f"{kind} has no common mode {number}; it has"
             f" {listing(sorted(detector.numbers), 20)}.{hint} Parameters of your own go"
             " to cmpars="
@@ -162,17 +164,17 @@ def completed(cmpars: Pars) -> Pars:
     if not cmpars:
         return ()
     algorithm, *given = cmpars
-    if algorithm not in PARAMETERS:
-        raise ValueError(
-            f"cmpars={cmpars}: no algorithm {algorithm!r}; known:"
+    if not isinstance(algorithm, Hashable) or algorithm not in PARAMETERS:
+        raise ArgumentError(
+            f"cmpars={shown(cmpars)}: no algorithm {shown(algorithm)}; known:"
             f" {listing(PARAMETERS, 20)}"
         )
     names, defaults = PARAMETERS[algorithm]
-    wrong = [v for v in given if isinstance(v, (str, bytes)) or v is None or v != v]
+    wrong = [v for v in given if not isinstance(v, Real) or v != v]
     if not len(names) - len(defaults) <= len(given) <= len(names) or wrong:
-        raise ValueError(
-            f"cmpars={cmpars}: wanted ({algorithm!r}, {', '.join(names)}), of which the"
-            f" last {len(defaults)} may be left out, all numbers"
+        raise ArgumentError(
+            f"cmpars={shown(cmpars)}: wanted ({algorithm!r}, {', '.join(names)}), of"
+            f" which the last {len(defaults)} may be left out, all numbers"
         )
     n_left = len(names) - len(given)
     return (algorithm, *given, *defaults[len(defaults) - n_left :])

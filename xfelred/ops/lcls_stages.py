@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing
 from xfelred.kernels.common_mode import (
     Groups,
     Offset,
@@ -149,7 +149,7 @@ def even_and_odd(
     threshold, limit, fraction, neighbours = pars
     columns = segment.shape[1]
     if columns % 2:
-        raise ValueError(
+        raise ArgumentError(
             f"frames have {columns} columns; even and odd ones need an even number"
         )
     least = smallest_number(columns // 2, fraction)
@@ -172,12 +172,12 @@ def dark_region(
     try:
         (r0, r1), (c0, c1) = ((int(a), int(b)) for a, b in region)
     except (TypeError, ValueError):
-        raise ValueError(
+        raise ArgumentError(
             f"{name}={region!r}; wanted ((first row, end), (first column, end))"
         ) from None
     rows, columns = segment.shape
     if not (0 <= r0 < r1 <= rows and 0 <= c0 < c1 <= columns):
-        raise ValueError(
+        raise ArgumentError(
             f"{name}={region!r} is not inside frames of {rows} x {columns} pixels"
         )
     return Offset(name, (r0, r1), (c0, c1), apply)
@@ -197,7 +197,7 @@ def chosen(mode: Any, known: tuple[tuple[int, str], ...], name: str) -> list[str
     """Return the kinds of groups of a bit word; ValueError for other bits."""
     every = sum(bit for bit, _ in known)
     if mode != int(mode) or int(mode) & ~every or mode < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"{name}={mode}: wanted a sum of"
             f" {listing(f'{bit} ({kind})' for bit, kind in known)}"
         )
@@ -207,7 +207,7 @@ def chosen(mode: Any, known: tuple[tuple[int, str], ...], name: str) -> list[str
 def check_unbonded(segment: Segment) -> None:
     """Raise ValueError unless the sensor is that of a CsPad."""
     if segment.shape != (185, 388):
-        raise ValueError(
+        raise ArgumentError(
             "unbonded pixels are those of CsPad sensors of 185 x 388 pixels, not of"
             f" {segment.shape}"
         )

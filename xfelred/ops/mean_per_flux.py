@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PIXEL_DIMS, UNITS
@@ -15,11 +17,12 @@ from xfelred.ops.grouping import frame_dims
 from xfelred.ops.regression import against, good_pixels
 from xfelred.ops.statistics import statistics
 from xfelred.provenance import record
-from xfelred.shots import at_shots
+from xfelred.shots import as_labelled, at_shots
 
 HOW = ("ratio_of_sums", "mean_of_ratios")
 
 
+@entry(own=("flux",))
 def mean_per_flux(
     da: xr.DataArray,
     flux: xr.DataArray,
@@ -57,10 +60,9 @@ def mean_per_flux(
     ValueError
         If `how` is unknown, or `flux` or `by` do not belong to the frames.
     """
-    if how not in HOW:
-        raise ValueError(f"how={how!r}; wanted one of {HOW}")
+    flux = as_labelled(flux, "flux")
     if flux.dtype.kind not in "iuf":
-        raise ValueError(f"flux has dtype {flux.dtype}; wanted numbers")
+        raise ArgumentError(f"flux has dtype {flux.dtype}; wanted numbers")
     array = good_pixels(da, bad_pixels)
     name = str(flux.name or "flux")
     mine = at_shots(flux, da, name)

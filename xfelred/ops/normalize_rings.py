@@ -7,7 +7,8 @@ from typing import Literal
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels import ring_norm
 from xfelred.kernels.polar import result_dtype
 from xfelred.lazy import map_frames
@@ -24,6 +25,7 @@ LONG_NAMES = {
 }
 
 
+@entry
 def normalize_rings(
     polar: xr.DataArray,
     *,
@@ -60,11 +62,8 @@ def normalize_rings(
     GeometryMismatchError
         If `polar` has no radius and phi, or `bad_pixels` does not fit.
     """
-    if how not in ring_norm.HOWS:
-        wanted = listing(map(repr, ring_norm.HOWS))
-        raise ValueError(f"how={how!r}; wanted one of {wanted}")
     if not eps >= 0:
-        raise ValueError(f"eps={eps}; wanted 0 or more")
+        raise ArgumentError(f"eps={eps}; wanted 0 or more")
     check_polar(polar)
     masks = polar_masks(bad_pixels, polar)
     out = map_frames(

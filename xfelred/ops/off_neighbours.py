@@ -6,13 +6,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import NoDataError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, NoDataError
 from xfelred.names import LONG_NAME, TIME, TRAIN, UNITS
 from xfelred.provenance import record
 
 NEIGHBOUR = "neighbour"
 
 
+@entry
 def off_neighbours(laser_on: xr.DataArray, n: int = 3) -> xr.DataArray:
     """Return the `n` shots without laser that are nearest to each shot.
 
@@ -37,7 +39,7 @@ def off_neighbours(laser_on: xr.DataArray, n: int = 3) -> xr.DataArray:
         If there is no shot without laser.
     """
     if laser_on.dims != (TRAIN,) or TRAIN not in laser_on.coords:
-        raise ValueError(f"laser_on must be on train with IDs, not {laser_on.dims}")
+        raise ArgumentError(f"laser_on must be on train with IDs, not {laser_on.dims}")
     ids = laser_on[TRAIN].values
     # IDs of LCLS hold seconds and nanoseconds: they leap at every full second.
     times = (laser_on[TIME] if TIME in laser_on.coords else laser_on[TRAIN]).values
@@ -46,7 +48,7 @@ def off_neighbours(laser_on: xr.DataArray, n: int = 3) -> xr.DataArray:
     if not len(off):
         raise NoDataError(f"the laser was on in all {len(ids)} shots")
     if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+        raise ArgumentError(f"n must be at least 1, got {n}")
     near = nearest_window(times.astype(np.int64), times[off].astype(np.int64), n)
     out = xr.DataArray(ids[off[near]], {TRAIN: laser_on[TRAIN]}, (TRAIN, NEIGHBOUR))
     out.attrs = {UNITS: "1", LONG_NAME: "train IDs of the nearest shots without laser"}

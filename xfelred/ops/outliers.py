@@ -8,17 +8,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError, listing
+from xfelred.entries import entry, must_hold
+from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.kernels import outliers
 from xfelred.lazy import map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS
-from xfelred.ops.ring_correlation import check_choice, with_masks
+from xfelred.ops.ring_correlation import with_masks
 from xfelred.provenance import record
 
 THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
 SIDES = ("both", "high", "low")
 
 
+@entry
 def modified_z(da: xr.DataArray, dim: str | None = None) -> xr.DataArray:
     """Return how far values lie from their median, in robust standard deviations.
 
@@ -53,6 +55,7 @@ def modified_z(da: xr.DataArray, dim: str | None = None) -> xr.DataArray:
     return record(out.rename("modified_z"), "modified_z", da, dim=along)
 
 
+@entry
 def flag_outliers(
     da: xr.DataArray,
     dim: str | None = None,
@@ -77,9 +80,8 @@ def flag_outliers(
         Lazy, dims of `da`: True for an outlier, and where `da` is not finite. Keep the
         others with ``polar.isel(train=~flags.values)``.
     """
-    check_choice("side", side, SIDES)
     if not threshold > 0:
-        raise ValueError(f"threshold={threshold}; wanted more than 0")
+        raise ArgumentError(f"threshold={threshold}; wanted more than 0")
     score = modified_z(da, dim)
     size = {"both": abs(score), "high": score, "low": -score}[side]
     # NaN is not below the threshold.
@@ -87,6 +89,7 @@ def flag_outliers(
     return flagged(out, da, "flag_outliers", threshold=threshold, side=side, dim=dim)
 
 
+@entry
 def flag_strong_correlations(
     result: xr.Dataset,
     *,
@@ -120,9 +123,10 @@ def flag_strong_correlations(
         If `result` has no dim of shots, or several.
     """
     if not 0 <= window < 1 / 2:
-        raise ValueError(
+        raise ArgumentError(
             f"window={window}; wanted a part of the circle from 0 to below 0.5"
         )
+    must_hold("ops.flag_strong_correlations", "result", result, "correlation")
     values = result["correlation"].transpose(..., LAG)
     along = only_dim(values.isel({RADIUS: 0, LAG: 0}, drop=True), None)
     if values.chunks is not None:
@@ -138,6 +142,7 @@ def flag_strong_correlations(
     )
 
 
+@entry
 def shot_features(
     polar: xr.DataArray, *, bad_pixels: xr.DataArray | ArrayLike | None = None
 ) -> xr.Dataset:

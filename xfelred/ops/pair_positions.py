@@ -9,7 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import GeometryMismatchError, SelectionEmptyError, listing
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    SelectionEmptyError,
+    listing,
+)
 from xfelred.names import FRAME, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
 from xfelred.pairs import from_list
 from xfelred.pairs.shots import SHOT_DIMS, ids_of
@@ -111,7 +116,7 @@ def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
         )
     own = found[:, 0] == found[:, 1]
     if own.any():
-        raise ValueError(
+        raise ArgumentError(
             f"{int(own.sum())} shots are paired with themselves, such as train"
             f" {wanted[there][own][0, 0]}; their difference is 0: remove them"
         )
@@ -150,7 +155,7 @@ def looked_up(keys: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.i
     """Return where keys are, -1 if nowhere; ValueError if one is there twice."""
     known, first, many = np.unique(keys, return_index=True, return_counts=True)
     if (many > 1).any():
-        raise ValueError(
+        raise ArgumentError(
             f"{int((many > 1).sum())} train IDs stand for several frames; give the"
             " frames a coordinate `pulse` as well"
         )

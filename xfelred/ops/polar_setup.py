@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.entries import must_hold
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    MissingConstantError,
+    listing,
+    shown,
+)
 from xfelred.geometry import Geometry, energy_to_wavelength
 from xfelred.geometry.energy import usual_energy
 from xfelred.geometry.given import as_geometry
@@ -128,7 +134,7 @@ def setup_of(
     if centre is not None and plane is not None and plane.centre is None:
         if geometry is not None:
             raise GeometryMismatchError(
-                f"centre={short(centre)} in pixels and a geometry in which the detector"
+                f"centre={shown(centre)} in pixels and a geometry in which the detector"
                 " is not at right angles to the beam; give one of them"
             )
         plane = None  # without it rings have no q
@@ -173,7 +179,7 @@ def with_energy(plane: Plane, energy: Number | None) -> Plane:
     if not isinstance(energy, xr.DataArray):
         return replace(plane, wavelength=energy_to_wavelength(energy))
     if energy.attrs.get(UNITS, "eV") != "eV":
-        raise ValueError(f"energy is in {energy.attrs[UNITS]}; wanted eV")
+        raise ArgumentError(f"energy is in {energy.attrs[UNITS]}; wanted eV")
     usual = usual_energy(energy)
     if plane.wavelength is not None:
         return plane
@@ -210,14 +216,15 @@ def centre_of(
         return plane.centre
     if n_modules != 1:
         raise GeometryMismatchError(
-            f"centre={short(centre)} in pixels has no meaning for {n_modules} modules;"
+            f"centre={shown(centre)} in pixels has no meaning for {n_modules} modules;"
             " leave it out and give geometry=, or assemble or select one module first"
         )
     if isinstance(centre, xr.Dataset):
+        must_hold("ops.remap_polar", "centre", centre, "x", "y")
         return centre["x"], centre["y"]
-    found = tuple(centre)
+    found = unpacked(centre)
     if len(found) not in (2, 3):
-        raise ValueError(f"centre={short(centre)}; wanted (x, y) in pixels")
+        raise ArgumentError(f"centre={shown(centre)}; wanted (x, y) in pixels")
     return checked_centre(found[0]), checked_centre(found[1])
 
 
@@ -225,19 +232,22 @@ def checked_centre(value: Any) -> Number:
     """Return one coordinate of a centre, or raise ValueError."""
     if isinstance(value, xr.DataArray):
         return value
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"centre: {shown(value)} is no coordinate; wanted pixels"
+        ) from None
     if not np.isfinite(number):
-        raise ValueError(f"the centre has a coordinate {value}; wanted pixels")
+        raise ArgumentError(f"the centre has a coordinate {value}; wanted pixels")
     return number
 
 
-def short(value: Any) -> str:
-    """Return text for a message, without arrays in it."""
-    if isinstance(value, Sequence) and not any(
-        isinstance(v, xr.DataArray) for v in value
-    ):
-        return repr(tuple(value))
-    return f"<{type(value).__name__}>"
+def unpacked(centre: Any) -> tuple[Any, ...]:
+    """Return what a centre consists of: two numbers, and perhaps a radius."""
+    if isinstance(centre, (str, xr.Dataset)) or not hasattr(centre, "__iter__"):
+        raise ArgumentError(f"centre={shown(centre)}; wanted (x, y) in pixels")
+    return tuple(centre) if np.ndim(centre) or not hasattr(centre, "shape") else ()
 
 
 def rings_of(
@@ -257,7 +267,7 @@ def rings_of(
     """
     low, high = (float(v) for v in limits)
     if not 0 <= low < high < np.inf:
-        raise ValueError(f"r_min={low}, r_max={high}; wanted 0 <= r_min < r_max")
+        raise ArgumentError(f"r_min={low}, r_max={high}; wanted 0 <= r_min < r_max")
     if unit == Q:
         if plane is None:
             raise MissingConstantError(
@@ -267,7 +277,9 @@ def rings_of(
         low, high = pixels_of_q((low, high), plane)
     n = int(polar_grid.TURN * high) if n_phi is None else int(n_phi)
     if n < 1 or (n_phi is not None and n != n_phi):
-        raise ValueError(f"n_phi={n_phi}; wanted a whole number of azimuths, 1 or more")
+        raise ArgumentError(
+            f"n_phi={n_phi}; wanted a whole number of azimuths, 1 or more"
+        )
     radii = polar_grid.ring_radii(low, high)
     if plane is None:
         return Rings(radii, n)
@@ -283,7 +295,7 @@ def pixels_of_q(limits: tuple[float, float], plane: Plane) -> tuple[float, float
     low, high = polar_grid.q_to_radius(np.array(limits), plane.step, wavelength)
     if not np.isfinite(high):
         largest = 4 * np.pi / wavelength * polar_grid.STEEPEST
-        raise ValueError(
+        raise ArgumentError(
             f"r_max={limits[1]} 1/angstrom is scattered by 90 degrees or more at"
             f" {wavelength:.4g} angstrom; with geometry= radii are in q, and below"
             f" {largest:.4g}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels.profile import profile as kernel
 from xfelred.lazy import Gathered, reduce_frames
 from xfelred.names import LONG_NAME, UNITS
@@ -15,6 +17,7 @@ from xfelred.shots import at_shots
 BIN = "bin"
 
 
+@entry(own=("x",))
 def profile(
     da: xr.DataArray,
     x: str | xr.DataArray,
@@ -52,7 +55,7 @@ def profile(
     The values of all shots are held in memory: 16 bytes each.
     """
     if int(bins) != bins or bins < 1:
-        raise ValueError(f"bins={bins!r}; wanted a number of bins, 1 or more")
+        raise ArgumentError(f"bins={bins!r}; wanted a number of bins, 1 or more")
     limits = checked_range(range)
     name = x if isinstance(x, str) else str(getattr(x, "name", None) or "x")
     values = coordinate(da, x) if isinstance(x, str) else at_shots(x, da, name)
@@ -83,5 +86,5 @@ def checked_range(limits: tuple[float, float] | None) -> tuple[float, float] | N
         return None
     low, high = (float(v) for v in limits)
     if not low < high:
-        raise ValueError(f"range={limits!r}; wanted (low, high) with low below high")
+        raise ArgumentError(f"range={limits!r}; wanted (low, high) with low below high")
     return low, high

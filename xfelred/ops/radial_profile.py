@@ -8,15 +8,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError, shown
 from xfelred.kernels.azimuthal import Rings
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
 from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.integrate_azimuthally import described, module_by_module
-from xfelred.ops.polar_setup import checked_centre, core_dims, short
+from xfelred.ops.polar_setup import checked_centre, core_dims, unpacked
 from xfelred.provenance import record
 
 
+@entry
 def radial_profile(
     da: xr.DataArray,
     centre: Any,
@@ -65,7 +67,7 @@ def radial_profile(
     bins = np.floor(radius).astype(np.int32)
     n = int(bins.max(initial=-1)) + 1 if n_radii is None else int(n_radii)
     if n < 1:
-        raise ValueError(f"n_radii={n}; wanted 1 or more")
+        raise ArgumentError(f"n_radii={n}; wanted 1 or more")
     bins[bins >= n] = -1
     masks = unrecorded(da)
     if bad_pixels is not None:
@@ -90,9 +92,9 @@ def radial_profile(
 
 def fixed_centre(centre: Any) -> tuple[float, float]:
     """Return (x, y) as numbers, or raise ValueError."""
-    found = tuple(centre)
+    found = unpacked(centre)
     if len(found) not in (2, 3) or any(np.ndim(v) for v in found[:2]):
-        raise ValueError(f"centre={short(centre)}; wanted two numbers (x, y) in pixels")
-    return float(checked_centre(float(found[0]))), float(
-        checked_centre(float(found[1]))
-    )
+        raise ArgumentError(
+            f"centre={shown(centre)}; wanted two numbers (x, y) in pixels"
+        )
+    return float(checked_centre(found[0])), float(checked_centre(found[1]))

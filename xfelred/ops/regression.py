@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.errors import ArgumentError
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import Regression, map_frames, reduce_frames
 from xfelred.names import GROUP, PIXEL_DIMS
@@ -21,7 +22,7 @@ def good_pixels(
 ) -> xr.DataArray:
     """Return frames with NaN where pixels are bad or were not recorded."""
     if da.dtype.kind not in "iufb":
-        raise ValueError(f"frames of dtype {da.dtype} cannot be averaged")
+        raise ArgumentError(f"frames of dtype {da.dtype} cannot be averaged")
     array = da.astype(np.uint8) if da.dtype == bool else da
     companions, senses = masks(da, bad_pixels)
     if not companions:

@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.bin_labels import bin_labels
 from xfelred.ops.bins import Bins
@@ -17,6 +19,7 @@ from xfelred.shots import shot_dims
 SIGMA_PER_MAD = 1.4826  # of a normal distribution
 
 
+@entry(own=("where",))
 def reject_outliers(
     values: xr.DataArray,
     by: Mapping[str, Bins],
@@ -57,9 +60,9 @@ def reject_outliers(
     array([ True,  True,  True, False,  True])
     """
     if not shot_dims(values) or set(shot_dims(values)) != set(values.dims):
-        raise ValueError(f"values must be one number per shot, not on {values.dims}")
+        raise ArgumentError(f"values must be one number per shot, not on {values.dims}")
     if not n_sigma > 0:
-        raise ValueError(f"n_sigma={n_sigma}; wanted more than 0")
+        raise ArgumentError(f"n_sigma={n_sigma}; wanted more than 0")
     labels = bin_labels(values, values, by, where, False).on(values)
     labels = labels.broadcast_like(values).transpose(*values.dims)
     numbers = np.asarray(values.values, np.float64).ravel()

@@ -9,7 +9,8 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.geometry import Geometry
 from xfelred.geometry.energy import HC
 from xfelred.kernels import polar, polar_moving, polar_tables
@@ -18,13 +19,14 @@ from xfelred.kernels.polar_modules import PixelFinder, module_linear_table
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, UNITS, Q
 from xfelred.ops.companions import on_pixels, unrecorded
-from xfelred.ops.polar_setup import CHI, LOKI, Setup, ring_coords, setup_of
+from xfelred.ops.polar_setup import Setup, ring_coords, setup_of
 from xfelred.provenance import record
 
 METHODS = ("nearest", "linear", "area")
 MODULE_SPACING = 1 / 4  # pixels between points of a cell where a search finds each
 
 
+@entry(own=("geometry", "centre"))
 def remap_polar(
     da: xr.DataArray,
     *,
@@ -102,7 +104,8 @@ def remap_polar(
     loki's phi is chi + pi. Good pixels share the weight of bad ones. With a geometry,
     q = 4 pi / wavelength sin(two_theta / 2), tan(two_theta) = r * pixel / distance.
     """
-    check_choices(method, convention, unit, min_weight)
+    if not 0 <= min_weight <= 1:
+        raise ArgumentError(f"min_weight={min_weight}; wanted 0 to 1")
     setup = setup_of(da, centre, geometry, energy, (r_min, r_max), unit, n_phi)
     good, masks = split_masks(da, setup.dims, bad_pixels)
     sample = follow_shots if setup.moving else sample_alike
@@ -130,22 +133,6 @@ def remap_polar(
         unit=unit,
         min_weight=min_weight,
     )
-
-
-def check_choices(
-    method: str, convention: str, unit: str | None, min_weight: float
-) -> None:
-    """Raise ValueError for an option that does not exist."""
-    for name, value, known in (
-        ("method", method, METHODS),
-        ("convention", convention, (CHI, LOKI)),
-        ("unit", unit, (None, "pixel", Q)),
-    ):
-        if value not in known:
-            wanted = listing(map(repr, known))
-            raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
-    if not 0 <= min_weight <= 1:
-        raise ValueError(f"min_weight={min_weight}; wanted 0 to 1")
 
 
 def split_masks(
@@ -204,7 +191,7 @@ def image_table(
 ) -> polar.Table:
     """Return the table for one flat image."""
     if setup.centre is None:
-        raise ValueError("a flat image needs a centre")
+        raise ArgumentError("a flat image needs a centre")
     centre_x, centre_y = setup.centre
     sign_x, sign_y = setup.signs
 
@@ -231,7 +218,7 @@ def module_table(
 ) -> polar.Table:
     """Return the table for modules whose pixels are found by their positions."""
     if setup.plane is None:
-        raise ValueError("pixels without a geometry cannot be found")
+        raise ArgumentError("pixels without a geometry cannot be found")
     radii, n_phi = setup.rings.radii, setup.rings.n_phi
     finder = PixelFinder(setup.plane.x, setup.plane.y, (radii[0], radii[-1]))
     if method == "area":

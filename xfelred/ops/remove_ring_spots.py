@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels import ring_spots
 from xfelred.kernels.masking import masked
 from xfelred.kernels.polar import result_dtype
@@ -15,6 +17,7 @@ from xfelred.ops.polar_companions import check_polar, polar_masks
 from xfelred.provenance import record
 
 
+@entry
 def find_ring_spots(
     polar: xr.DataArray,
     *,
@@ -80,6 +83,7 @@ def find_ring_spots(
     )
 
 
+@entry
 def remove_ring_spots(
     polar: xr.DataArray,
     *,
@@ -132,7 +136,7 @@ def check_options(
     """Raise the error that says which option is out of range."""
     check_polar(polar)
     if not threshold > 0:
-        raise ValueError(f"threshold={threshold}; wanted a number above 0")
+        raise ArgumentError(f"threshold={threshold}; wanted a number above 0")
     for name, value in (("n_harmonics", n_harmonics), ("grow", grow)):
         if value != int(value) or value < 0:
-            raise ValueError(f"{name}={value}; wanted a whole number, 0 or more")
+            raise ArgumentError(f"{name}={value}; wanted a whole number, 0 or more")

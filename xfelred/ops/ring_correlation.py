@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import GeometryMismatchError, listing
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import correlation, rings
 from xfelred.lazy import State, map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
@@ -34,7 +34,7 @@ def checked_polar(polar: xr.DataArray) -> xr.DataArray:
     """
     check_polar(polar)
     if polar.dtype.kind not in "iufb":
-        raise ValueError(f"a polar map of dtype {polar.dtype} cannot be correlated")
+        raise ArgumentError(f"a polar map of dtype {polar.dtype} cannot be correlated")
     if PHI in polar.coords:
         check_circle(polar[PHI].values)
     out = polar.transpose(..., RADIUS, PHI)
@@ -82,23 +82,16 @@ def ring_number(with_ring: int | None, n_rings: int) -> int | None:
     if with_ring is None:
         return None
     if isinstance(with_ring, bool) or not isinstance(with_ring, (int, np.integer)):
-        raise ValueError(
+        raise ArgumentError(
             f"with_ring={with_ring!r}; wanted the integer position of a ring along"
             f" {RADIUS!r}; for a q use int(abs(polar.q.data - q).argmin())"
         )
     number = int(with_ring)
     if not -n_rings <= number < n_rings:
-        raise ValueError(
+        raise ArgumentError(
             f"with_ring={number}, but the polar map has rings 0 to {n_rings - 1}"
         )
     return number % n_rings
-
-
-def check_choice(name: str, value: object, known: Sequence[object]) -> None:
-    """Raise ValueError for an option that does not exist."""
-    if value not in known:
-        wanted = listing(map(repr, known))
-        raise ValueError(f"{name}={value!r}; wanted one of {wanted}")
 
 
 def lag_coord(n_phi: int) -> xr.Variable:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError
+from xfelred.entries import check, entry
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels import roi as kernel
 from xfelred.kernels.moments import sum_dtype
 from xfelred.lazy import map_frames
@@ -23,6 +24,7 @@ Bounds = Sequence[Sequence[int | None]]
 Threshold = float | tuple[float | None, float | None]
 
 
+@entry(own=("bounds",))
 def roi(
     da: xr.DataArray,
     bounds: Bounds | None = None,
@@ -81,6 +83,7 @@ def roi(
     """
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
     low, high = limits(threshold)
+    check("ops.roi", "bounds", bounds, Iterable | None)
     region = window(da, dims, bounds)
     gaps = unrecorded(da)
     masks = list(gaps)
@@ -122,10 +125,10 @@ def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
         return float(given), None
     values = list(given)
     if len(values) != 2:
-        raise ValueError(f"threshold={threshold!r}; wanted a number or (low, high)")
+        raise ArgumentError(f"threshold={threshold!r}; wanted a number or (low, high)")
     low, high = (None if v is None else float(v) for v in values)
     if low is not None and high is not None and low > high:
-        raise ValueError(f"threshold={threshold!r}; low is above high")
+        raise ArgumentError(f"threshold={threshold!r}; low is above high")
     return low, high
 
 
@@ -162,7 +165,9 @@ def bound(pair: Any) -> tuple[int | None, int | None]:
     """Return a bound as two integers or None."""
     values = list(pair) if np.ndim(pair) == 1 else []
     if len(values) != 2 or not all(v is None or float(v).is_integer() for v in values):
-        raise ValueError(f"bounds are pairs of whole numbers (low, high); got {pair!r}")
+        raise ArgumentError(
+            f"bounds are pairs of whole numbers (low, high); got {pair!r}"
+        )
     low, high = (None if v is None else int(v) for v in values)
     return low, high
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import PropertyNameError, SelectionEmptyError, logger_of, one_line
 from xfelred.names import LONG_NAME, RECORDED, UNITS, recorded_name
 from xfelred.ops.cuts import Cut, parse_cuts
@@ -58,6 +59,7 @@ class CutFlow:
         ]
 
 
+@entry
 def select_shots(
     ds: xr.Dataset, cuts: str | Sequence[Any]
 ) -> tuple[xr.DataArray, CutFlow]:

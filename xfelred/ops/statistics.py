@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels import moments
 from xfelred.kernels.masking import not_a_number
 from xfelred.lazy import BinStatistics, Statistics, map_frames, reduce_frames
@@ -22,6 +24,7 @@ KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max", "rms")
 STD = "std"
 
 
+@entry
 def statistics(
     da: xr.DataArray,
     dim: str | Sequence[str] = TRAIN,
@@ -91,7 +94,7 @@ def statistics(
         kinds["sum"] = np.int64
     results: dict[str, Any] = {name: kinds.get(name, np.float64) for name in which}
     if "rms" in results and ddof:
-        raise ValueError("rms has ddof 0; ask for std with ddof instead")
+        raise ArgumentError("rms has ddof 0; ask for std with ddof instead")
     wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
     if groups is None:
         reduction = Statistics(senses, int(ddof), integer)
@@ -120,14 +123,9 @@ def checked_dims(
     dims = (dim,) if isinstance(dim, str) else tuple(dim)
     for d in dims:
         if d not in da.dims:
-            raise ValueError(f"no dim {d!r} to reduce; the array has {da.dims}")
-    for name in which:
-        if name not in KNOWN:
-            raise ValueError(
-                f"unknown statistic {name!r}; choose from {', '.join(KNOWN)}"
-            )
+            raise ArgumentError(f"no dim {d!r} to reduce; the array has {da.dims}")
     if not which or da.dtype.kind not in "iufb":
-        raise ValueError(f"which={which!r} of dtype {da.dtype} cannot be computed")
+        raise ArgumentError(f"which={which!r} of dtype {da.dtype} cannot be computed")
     return dims
 
 

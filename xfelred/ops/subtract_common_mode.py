@@ -9,7 +9,8 @@ from typing import Any, Literal, overload
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError, did_you_mean, listing
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.kernels import common_mode
 from xfelred.kernels.common_mode import Correction, Groups
 from xfelred.lazy import map_frames
@@ -44,6 +45,7 @@ def subtract_common_mode(
 ) -> xr.Dataset: ...  # fmt: skip
 
 
+@entry
 def subtract_common_mode(
     da: xr.DataArray,
     groups: str | Sequence[str] = ("bank", "row", "column"),
@@ -115,14 +117,12 @@ def subtract_common_mode(
     array([[-1.5, -0.5,  0.5,  1.5],
            [-1.5, -0.5,  0.5,  1.5]])
     """
-    check_choice("estimator", estimator, ("median", "mean"))
-    check_choice("apply_to", apply_to, ("good", "all"))
     check_limits(max_correction, min_pixels)
     found = segment_of(segment)
     check_pixels(da, found)
     kinds = (groups,) if isinstance(groups, str) else tuple(groups)
     if not kinds:
-        raise ValueError("groups is empty; wanted one or more, such as ('row',)")
+        raise ArgumentError("groups is empty; wanted one or more, such as ('row',)")
     selected = bad_pixels is not None or use is not None
     stages = tuple(
         group_stage(
@@ -183,7 +183,7 @@ def companions_of(
             one = checked_bad_pixels(one, da)
         one = labelled(one, da, name)
         if name in ("use", "gain_range") and one.dtype.kind not in "biu":
-            raise ValueError(f"{name} must be bool or integer, not {one.dtype}")
+            raise ArgumentError(f"{name} must be bool or integer, not {one.dtype}")
         out[name] = matching(one, da, name)
     return out
 
@@ -236,12 +236,12 @@ def check_pixels(da: xr.DataArray, segment: Segment) -> None:
     """Raise unless the data are numbers on the pixels of a segment."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
-        raise ValueError(
+        raise ArgumentError(
             f"the data have dims {da.dims}, but no {listing(missing)}; a common mode"
             " needs whole modules"
         )
     if da.dtype.kind not in "biuf" or da.dtype.itemsize > 8:
-        raise ValueError(
+        raise ArgumentError(
             f"the data are {da.dtype}; wanted real numbers, at most float64"
         )
     shape = (da.sizes[SLOW], da.sizes[FAST])
@@ -252,20 +252,13 @@ def check_pixels(da: xr.DataArray, segment: Segment) -> None:
         )
 
 
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise ValueError for an option that does not exist."""
-    if value not in known:
-        raise ValueError(
-            f"{name}={value!r}; wanted one of {listing(map(repr, known))}."
-            f"{did_you_mean(str(value), known)}"
-        )
-
-
 def check_limits(max_correction: float | None, min_pixels: int) -> None:
     """Raise ValueError for limits that let nothing pass or make no sense."""
     if max_correction is not None and not max_correction > 0:
-        raise ValueError(
+        raise ArgumentError(
             f"max_correction={max_correction}; wanted more than 0, or None"
         )
     if min_pixels != int(min_pixels) or min_pixels < 0:
-        raise ValueError(f"min_pixels={min_pixels}; wanted a whole number, 0 or more")
+        raise ArgumentError(
+            f"min_pixels={min_pixels}; wanted a whole number, 0 or more"
+        )

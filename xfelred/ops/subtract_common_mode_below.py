@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import GeometryMismatchError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.per_frame import below, minus_region
 from xfelred.lazy import map_frames
 from xfelred.masks import Segment
@@ -20,6 +21,7 @@ from xfelred.provenance import record
 ANY_VALUE = np.inf
 
 
+@entry
 def subtract_common_mode_below(
     da: xr.DataArray,
     groups: str | Sequence[str] = ("row",),
@@ -75,9 +77,9 @@ def subtract_common_mode_below(
         )
     kinds = (groups,) if isinstance(groups, str) else tuple(groups)
     if not kinds:
-        raise ValueError("groups is empty; wanted one or more, such as ('row',)")
+        raise ArgumentError("groups is empty; wanted one or more, such as ('row',)")
     if region is not None and "region" not in kinds:
-        raise ValueError(f"region= is for the group 'region', not for {kinds}")
+        raise ArgumentError(f"region= is for the group 'region', not for {kinds}")
     shape = (da.sizes[SLOW], da.sizes[FAST])
     division = Segment(shape) if segment is None else segment
     out = da

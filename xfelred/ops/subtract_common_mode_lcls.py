@@ -7,7 +7,8 @@ from typing import Any, Literal, overload
 
 import xarray as xr
 
-from xfelred.errors import MissingConstantError
+from xfelred.entries import check, entry
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels.common_mode import Stage
 from xfelred.kernels.ghosts import without_ghosts
 from xfelred.lazy import map_frames
@@ -42,6 +43,7 @@ def subtract_common_mode_lcls(
 ) -> xr.Dataset: ...  # fmt: skip
 
 
+@entry(own=("noise", "gain_range", "previous", "dark_roi", "ghost"))
 def subtract_common_mode_lcls(
     da: xr.DataArray,
     number: int | None = None,
@@ -119,11 +121,15 @@ def subtract_common_mode_lcls(
     groups. The peers use no mask for Jungfrau, Epix100 and CsPad unless told to.
     """
     kind, found = detector_of(detector, lcls2)
+    check("ops.subtract_common_mode_lcls", "cmpars", cmpars, list | tuple | None)
+    check("ops.subtract_common_mode_lcls", "gain_range", gain_range, Mask | None)
     pars = cmpars_of(kind, found, number) if cmpars is None else tuple(cmpars)
     segment = segment_of(found.segment) if found.segment else whole_frame(da)
     check_pixels(da, segment)
     if gain_range is not None and not found.gain_ranges:
-        raise ValueError(f"gain_range: {kind} does not switch its gain; leave it out")
+        raise ArgumentError(
+            f"gain_range: {kind} does not switch its gain; leave it out"
+        )
     masked = bad_pixels is not None or gain_range is not None
     stages = all_stages(kind, number, pars, segment, dark_roi, masked)
     per_noise = any(getattr(stage, "per_noise", False) for stage in stages)
@@ -161,7 +167,7 @@ def all_stages(
 ) -> tuple[Stage, ...]:
     """Return all that is subtracted, in order."""
     if dark_roi is not None and kind not in ("uxi", "icarus"):
-        raise ValueError(f"dark_roi is for uxi and icarus, not for {kind}")
+        raise ArgumentError(f"dark_roi is for uxi and icarus, not for {kind}")
     if pars[:1] == ("dark_columns",):
         region = ((0, segment.shape[0]), DARK_COLUMNS)
         dark = dark_region("dark_columns", region, segment, apply=bool(pars[1]))
@@ -184,7 +190,7 @@ def all_stages(
 def whole_frame(da: xr.DataArray) -> Segment:
     """Return the segment of a camera: its whole frame."""
     if SLOW not in da.dims or FAST not in da.dims:
-        raise ValueError(f"the data have dims {da.dims}; wanted {SLOW} and {FAST}")
+        raise ArgumentError(f"the data have dims {da.dims}; wanted {SLOW} and {FAST}")
     return Segment((da.sizes[SLOW], da.sizes[FAST]))
 
 
@@ -193,7 +199,7 @@ def wants_ghost(
 ) -> bool:
     """Tell whether ghosts are subtracted; raise if that cannot be."""
     if ghost is not None and not detector.ghosts:
-        raise ValueError(f"ghost is for epix10ka, not for {kind}")
+        raise ArgumentError(f"ghost is for epix10ka, not for {kind}")
     if ghost is None and number is not None and number > 100:
         raise MissingConstantError(
             f"common mode {number} subtracts p0 + p1 * previous frame; pass ghost="
@@ -218,7 +224,7 @@ def shifted(da: xr.DataArray) -> xr.DataArray:
     """Return the frame before each, zeros before the first."""
     dim = next((d for d in (TRAIN, FRAME) if d in da.dims), None)
     if dim is None:
-        raise ValueError(
+        raise ArgumentError(
             f"ghost: the data have dims {da.dims}, and none is {TRAIN!r} or {FRAME!r};"
             " pass previous="
         )

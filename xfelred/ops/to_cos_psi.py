@@ -6,7 +6,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.entries import entry
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    MissingConstantError,
+    listing,
+)
 from xfelred.geometry.plausible import WAVELENGTH, checked
 from xfelred.kernels import cos_psi as kernels
 from xfelred.lazy import map_frames
@@ -16,6 +22,7 @@ from xfelred.provenance import record
 LEAD_Q = "lead_q"
 
 
+@entry
 def to_cos_psi(
     result: xr.Dataset,
     *,
@@ -97,7 +104,7 @@ def cosines(result: xr.Dataset, wavelength: float) -> xr.DataArray:
         np.asarray(lead, np.float64), q[:, None], result[LAG].values, float(wavelength)
     )
     if not np.isfinite(values).any():
-        raise ValueError(
+        raise ArgumentError(
             f"q from {q.min():.4g} to {q.max():.4g} cannot be reached at wavelength"
             f" {wavelength} angstrom, which ends at {4 * np.pi / wavelength:.4g}; is it"
             " in angstrom?"
@@ -110,11 +117,11 @@ def grid_points(grid: int | ArrayLike) -> NDArray[np.float64]:
     """Return the points of an even grid from -1 to 1, or those given."""
     if isinstance(grid, (int, np.integer)):
         if grid < 2:
-            raise ValueError(f"grid={grid}; wanted at least 2 points")
+            raise ArgumentError(f"grid={grid}; wanted at least 2 points")
         return np.linspace(-1, 1, int(grid))
     points = np.asarray(grid, np.float64)
     if points.ndim != 1 or len(points) < 1 or np.any(np.diff(points) <= 0):
-        raise ValueError("grid must be a list of increasing cosines")
+        raise ArgumentError("grid must be a list of increasing cosines")
     return points
 
 

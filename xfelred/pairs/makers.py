@@ -9,12 +9,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.names import MEMBER, PAIR, PULSE
 from xfelred.pairs.shots import Shots, as_pairs, shots_of, whole_numbers
 
 Coord = xr.DataArray | ArrayLike
 
 
+@entry
 def consecutive(
     coord: Coord,
     *,
@@ -58,6 +61,7 @@ def consecutive(
     return in_order(shots, found, "consecutive", groups, min_group, darks)
 
 
+@entry
 def disjoint(
     coord: Coord,
     *,
@@ -99,6 +103,7 @@ def in_order(
     return as_pairs(shots, members, op, groups=groups, min_group=min_group, darks=darks)
 
 
+@entry
 def random(
     coord: Coord,
     n_pairs: int | None = None,
@@ -129,6 +134,8 @@ def random(
     ValueError
         If there are fewer than `n_pairs` different pairs.
     """
+    if seed < 0:
+        raise ArgumentError(f"seed={seed}; wanted 0 or more")
     shots = shots_of(coord, groups, min_group, darks=darks)
     members = list(shots.groups())
     sizes = np.array([len(g) for g in members], np.int64)
@@ -136,7 +143,7 @@ def random(
     possible = int(ends[-1]) if len(ends) else 0
     wanted = min(int(sizes.sum()), possible) if n_pairs is None else int(n_pairs)
     if not 0 <= wanted <= possible:
-        raise ValueError(
+        raise ArgumentError(
             f"n_pairs={n_pairs}, but {int(sizes.sum())} shots in {len(sizes)} groups"
             f" make {possible} different pairs"
         )
@@ -167,6 +174,7 @@ def triangle(code: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return code - high * (high - 1) // 2, high
 
 
+@entry
 def between(
     first: Coord,
     second: Coord,
@@ -191,12 +199,12 @@ def between(
     DataArray (pair, member)
         See `consecutive`. No shot is paired with itself.
     """
-    if method not in ("nearest", "order", "all"):
-        raise ValueError(f"method={method!r}; wanted 'nearest', 'order' or 'all'")
     a = shots_of(first, min_group=1, darks=darks)
     b = shots_of(second, min_group=1, darks=darks)
     if (a.pulse is None) != (b.pulse is None):
-        raise ValueError("one set has pulse IDs, the other has none; give both or none")
+        raise ArgumentError(
+            "one set has pulse IDs, the other has none; give both or none"
+        )
     pulse = None
     if a.pulse is not None and b.pulse is not None:
         pulse = np.concatenate([a.pulse, b.pulse])
@@ -254,6 +262,7 @@ def distance(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return np.maximum(a, b) - np.minimum(a, b)
 
 
+@entry
 def from_list(
     members: xr.DataArray | Sequence[Sequence[int]] | ArrayLike,
     coord: Coord | None = None,
@@ -284,7 +293,7 @@ def from_list(
         if values.size == 0:
             values = np.empty((0, 2), np.int64)
         if values.ndim != 2 or values.shape[1] not in (2, 4):
-            raise ValueError(
+            raise ArgumentError(
                 f"pairs have shape {values.shape}; wanted (n, 2) for train IDs, or"
                 " (n, 4) for train, pulse, train, pulse"
             )

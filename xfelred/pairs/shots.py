@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import ShotNameError, listing
+from xfelred.errors import ArgumentError, ShotNameError, listing
 from xfelred.names import (
     BEAM,
     FRAME,
@@ -109,7 +109,7 @@ def shots_of(
             counts["n_dark"] = int(dark.sum())
     _, number, size = np.unique(group, return_inverse=True, return_counts=True)
     if min_group < 1:
-        raise ValueError(f"min_group={min_group}; a group has at least 1 shot")
+        raise ArgumentError(f"min_group={min_group}; a group has at least 1 shot")
     small = (size[number] < min_group) & (group >= 0)
     if groups is not None:
         counts["n_small_group"] = int(small.sum())
@@ -127,7 +127,7 @@ def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
     if not isinstance(coord, xr.DataArray):
         train = np.asarray(coord)
         if train.ndim != 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"train IDs must have one axis, not shape {train.shape}; for several"
                 " pulses in a train pass the DataArray of frames"
             )
@@ -137,7 +137,7 @@ def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
         # Polar images, say: only their shots count.
         coord = coord.isel({d: 0 for d in coord.dims if d not in shot_dims}, drop=False)
     if TRAIN not in coord.coords and coord.name != TRAIN:
-        raise ValueError(
+        raise ArgumentError(
             f"no coordinate {TRAIN!r} on {listing(coord.dims)}; pass frames.train, or"
             " an array that has it"
         )
@@ -159,7 +159,7 @@ def whole_numbers(ids: NDArray[Any]) -> NDArray[Any]:
     """Return IDs; ValueError unless they are integers, or names such as ``tag_12``."""
     if ids.dtype.kind in "SUO":
         return shot_numbers(ids)
-    if ids.dtype.kind not in "iu" and len(ids):
+    if ids.dtype.kind not in "iu" and ids.size:
         raise ShotNameError(
             f"train IDs must be integers, not {ids.dtype}: pass the coordinate `train`"
         )
@@ -172,7 +172,7 @@ def check_unique(train: NDArray[Any], pulse: NDArray[Any] | None) -> None:
     found, number = np.unique(ids, axis=0, return_counts=True)
     if (number > 1).any():
         twice = listing(found[number > 1].tolist())
-        raise ValueError(
+        raise ArgumentError(
             f"shots {twice} stand more than once among the {len(ids)} shots; pass an"
             " array whose coordinates train and pulse tell its shots apart"
         )
@@ -199,7 +199,7 @@ def labels_of(
     else:
         labels = np.asarray(groups).reshape(-1)
     if len(labels) != len(train):
-        raise ValueError(
+        raise ArgumentError(
             f"groups has {len(labels)} labels for {len(train)} shots; give one for"
             " every shot"
         )
@@ -230,7 +230,7 @@ def positions_of(
     where = {shot: i for i, shot in enumerate(here)}
     absent = [shot for shot in wanted if shot not in where]
     if absent:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has nothing for {len(absent)} of {len(wanted)} shots:"
             f" {listing(absent)}"
         )
@@ -240,7 +240,7 @@ def positions_of(
 def in_memory(values: Any, name: str) -> Any:
     """Return values; ValueError if they are lazy."""
     if isinstance(values, xr.DataArray) and values.chunks is not None:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} is lazy, but pairs are made from numbers in memory; pass"
             f" {name}.compute()"
         )

@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.kernels import similarity
 from xfelred.names import LONG_NAME, PAIR, TRAIN, UNITS
 from xfelred.pairs.shots import (
@@ -19,6 +21,7 @@ from xfelred.pairs.shots import (
 )
 
 
+@entry
 def similar(
     features: xr.DataArray | ArrayLike,
     *,
@@ -60,12 +63,10 @@ def similar(
     ValueError
         If `features` is lazy, or has another number of shots than `coord`.
     """
-    if method not in ("greedy", "minimum"):
-        raise ValueError(f"method={method!r}; wanted 'greedy' or 'minimum'")
     in_memory(features, "features")
     if coord is None:
         if not isinstance(features, xr.DataArray):
-            raise ValueError(
+            raise ArgumentError(
                 "features are not labelled: pass coord=frames.train as well"
             )
         coord = features
@@ -76,7 +77,7 @@ def similar(
     usable = np.asarray(np.isfinite(table).all(axis=1))
     n = len(shots_of(coord).train)
     if n != len(table):
-        raise ValueError(f"features has {len(table)} shots, coord has {n}")
+        raise ArgumentError(f"features has {len(table)} shots, coord has {n}")
     shots = shots_of(coord, groups, min_group, darks=darks, usable=usable)
     pick = similarity.greedy if method == "greedy" else similarity.minimum
     found = [np.empty((0, 2), np.intp)]
@@ -105,5 +106,5 @@ def feature_table(features: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
         return values.reshape(n, -1) if values.size else values.reshape(n, 1)
     values = np.asarray(features, np.float64)
     if values.ndim == 0:
-        raise ValueError("features is one number; wanted one row for every shot")
+        raise ArgumentError("features is one number; wanted one row for every shot")
     return values.reshape(len(values), -1)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import must_have
+from xfelred.errors import ArgumentError, must_be_one_of, shown
 from xfelred.names import LONG_NAME, UNITS
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ PRETTY = {"1/angstrom": "Å⁻¹", "angstrom": "Å", "um": "µm"}
 def axes_or_new(ax: Axes | None) -> Axes:
     """Return `ax`, or the Axes of a new figure."""
     if ax is not None:
+        must_have("plot", "ax", ax, "add_patch", "Axes of matplotlib")
         return ax
     from matplotlib import pyplot
 
@@ -74,8 +77,26 @@ def with_unit(text: str, da: xr.DataArray) -> str:
 def check_dims(da: xr.DataArray, n_dims: int, name: str, advice: str) -> None:
     """Raise unless an array has the number of dims that a plot can show."""
     if da.ndim != n_dims:
-        raise ValueError(
+        raise ArgumentError(
             f"plot.{name} shows {n_dims} dims, got {dict(da.sizes)}; {advice} first"
+        )
+
+
+def colours_of(cmap: str) -> Any:
+    """Return a colour map of matplotlib by its name."""
+    from matplotlib import colormaps
+
+    must_be_one_of("cmap", cmap, colormaps)
+    return colormaps[cmap]
+
+
+def check_colour(name: str, colour: str) -> None:
+    """Raise unless matplotlib knows a colour."""
+    from matplotlib.colors import is_color_like
+
+    if not is_color_like(colour):
+        raise ArgumentError(
+            f"{name}={shown(colour)} is no colour; wanted a name or '#rrggbb'"
         )
 
 

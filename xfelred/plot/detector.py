@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import MissingConstantError
 from xfelred.names import AVAILABLE, MODULE, TRAIN
 from xfelred.plot.axes import (
@@ -14,6 +15,7 @@ from xfelred.plot.axes import (
     PALE,
     axes_or_new,
     check_dims,
+    colours_of,
     label_of,
     legend_above,
     percentiles,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@entry
 def image(
     da: xr.DataArray,
     ax: Axes | None = None,
@@ -56,7 +59,6 @@ def image(
     -------
     Axes
     """
-    from matplotlib import colormaps
     from matplotlib.colors import LogNorm, Normalize
 
     check_dims(da, 2, "image", "assemble modules (ops.assemble) and select or average")
@@ -64,7 +66,7 @@ def image(
     da = da.compute()
     values = np.asarray(da.values, dtype=float)
     low, high = limits or percentiles(values[values > 0] if log else values)
-    colours = colormaps[cmap].with_extremes(bad=PALE)
+    colours = colours_of(cmap).with_extremes(bad=PALE)
     norm = LogNorm(max(low, high * 1e-6), high) if log else Normalize(low, high)
     extent, labels = pixel_extent(da)
     drawn = ax.imshow(
@@ -85,6 +87,7 @@ def image(
     return ax
 
 
+@entry
 def availability(
     da: xr.DataArray, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:

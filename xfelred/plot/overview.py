@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from xfelred.entries import entry, must_have
 from xfelred.plot.detector import availability, image
 from xfelred.plot.profiles import azimuthal, statistics
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@entry
 def overview(
     picture: xr.DataArray,
     profile: xr.Dataset,
@@ -43,7 +45,11 @@ def overview(
     """
     from matplotlib import pyplot
 
-    figure = figure or pyplot.figure()
+    if figure is None:
+        figure = pyplot.figure()
+    must_have(
+        "plot.overview", "figure", figure, "set_layout_engine", "a Figure of matplotlib"
+    )
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
     figure.set_size_inches(12, 8.2)
     grid = figure.add_gridspec(3, 2, width_ratios=(1.15, 1))

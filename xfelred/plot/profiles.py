@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry, must_hold
 from xfelred.names import UNITS
 from xfelred.plot.axes import (
     BLUE,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MAX_LEGEND = 6
 
 
+@entry
 def azimuthal(
     ds: xr.Dataset,
     ax: Axes | None = None,
@@ -56,6 +58,7 @@ def azimuthal(
     """
     from matplotlib import colormaps
 
+    must_hold("plot.azimuthal", "ds", ds, "intensity")
     intensity = ds["intensity"]
     if intensity.ndim not in (1, 2):
         check_dims(intensity, 1, "azimuthal", "select or average frames")
@@ -80,6 +83,7 @@ def azimuthal(
     return tidy(ax, title or "azimuthal average")
 
 
+@entry
 def statistics(
     ds: xr.Dataset, ax: Axes | None = None, *, title: str | None = None
 ) -> Axes:
@@ -99,6 +103,7 @@ def statistics(
     -------
     Axes
     """
+    must_hold("plot.statistics", "ds", ds, "mean")
     check_dims(ds["mean"], 1, "statistics", "reduce the other axes too: dim=[...]")
     ds = ds[[n for n in ("mean", "std", "sem") if n in ds]].compute()
     mean = ds["mean"]
@@ -152,6 +157,7 @@ def value_label(value: xr.DataArray) -> str:
 
 def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: Any, label: str) -> None:
     """Draw one profile with its band."""
+    must_hold("plot.azimuthal", "ds", ds, "intensity")
     intensity = ds["intensity"]
     ax.plot(ds[axis], intensity, color=colour, lw=1.5, label=label)
     if "sigma" in ds:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry, must_hold
+from xfelred.errors import ArgumentError, shown
 from xfelred.names import LAG, PHI, RADIUS, Q
 from xfelred.plot.axes import (
     BLUE,
@@ -15,7 +17,9 @@ from xfelred.plot.axes import (
     ORANGE,
     PALE,
     axes_or_new,
+    check_colour,
     check_dims,
+    colours_of,
     label_of,
     percentiles,
     tidy,
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 
 # The peak at lag 0 is far higher than all others.
 CENTRE_RAD = 0.05 * np.pi
+MAX_EXPECTED = 200  # each is a line
 
 
+@entry
 def ring(
     circle: Iterable[float], ax: Axes | None = None, *, colour: str = "#2dd4bf"
 ) -> Axes:
@@ -47,13 +53,18 @@ def ring(
     """
     from matplotlib.patches import Circle
 
+    numbers = tuple(circle)
+    if len(numbers) != 3:
+        raise ArgumentError(f"circle={shown(numbers)}; wanted (x, y, r) in pixels")
+    check_colour("colour", colour)
     ax = axes_or_new(ax)
-    x, y, r = circle
+    x, y, r = numbers
     ax.add_patch(Circle((x, y), r, fill=False, ec=colour, lw=1.2, ls=(0, (6, 4))))
     ax.plot([x], [y], "+", color=colour, ms=10)
     return ax
 
 
+@entry
 def polar(
     da: xr.DataArray,
     ax: Axes | None = None,
@@ -82,7 +93,6 @@ def polar(
     -------
     Axes
     """
-    from matplotlib import colormaps
     from matplotlib.ticker import MultipleLocator
 
     check_dims(da, 2, "polar", "select a shot, or average")
@@ -93,7 +103,7 @@ def polar(
     low, high = limits or percentiles(values)
     drawn = ax.pcolormesh(
         np.degrees(angle.values), rings_of(da).values, values, vmin=low, vmax=high,
-        cmap=colormaps[cmap], shading="nearest", rasterized=True,
+        cmap=colours_of(cmap), shading="nearest", rasterized=True,
     )  # fmt: skip
     ax.set_facecolor(PALE)
     bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.025, 1)))
@@ -111,6 +121,7 @@ def rings_of(da: xr.DataArray) -> xr.DataArray:
     return da[Q] if Q in da.coords and da[Q].dims == (RADIUS,) else da[RADIUS]
 
 
+@entry
 def correlation(
     ds: xr.Dataset,
     ax: Axes | None = None,
@@ -139,6 +150,11 @@ def correlation(
     -----
     Lags below 9 degrees are left out: there a shot is compared with itself.
     """
+    must_hold("plot.correlation", "ds", ds, "correlation")
+    if len(expected) > MAX_EXPECTED:
+        raise ArgumentError(
+            f"expected={shown(expected)}; a picture has room for {MAX_EXPECTED} peaks"
+        )
     check_dims(ds["correlation"], 1, "correlation", "select or average rings")
     ax = axes_or_new(ax)
     ds = ds.compute()

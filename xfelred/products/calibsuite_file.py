@@ -12,6 +12,7 @@ import dask.array
 import h5py
 import numpy as np
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.products.atomic import atomic_output
 from xfelred.products.blocks import hdf5_storage, store
@@ -30,6 +31,7 @@ CHUNK_BYTES = 2**20
 DETECTORS, ANCILLARY = "detectorData", "ancillaryData"
 
 
+@entry
 def write_calibration_suite(
     data: Any,
     path: str | os.PathLike[str],

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import Geometry, radius_to_q
 from xfelred.names import (
@@ -35,6 +36,7 @@ NEXUS = (".h5", ".hdf5", ".nxs")
 RINGS = (RADIUS, PHI)
 
 
+@entry
 def write_polar(
     path: str | os.PathLike[str],
     polar: xr.DataArray,

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentTypeError
 
 
+@entry
 def write_virtual_cxi(
     detector: Any,
     path: str | os.PathLike[str],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, logger_of
 from xfelred.products.atomic import atomic_output
 from xfelred.products.cxi import write_cxi
@@ -34,6 +35,7 @@ WRITERS: dict[str, Writer] = {
 }
 
 
+@entry
 def write(
     obj: xr.Dataset | xr.DataArray,
     path: str | os.PathLike[str],

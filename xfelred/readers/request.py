@@ -74,8 +74,7 @@ class FramesRequest:
                 warn(
                     f"what was not recorded is 0 in {dtype}, and counts in sums and"
                     " means; pass fill_value= to choose the number, or leave out astype"
-                    " to have NaN",
-                    stacklevel=6,
+                    " to have NaN"
                 )
         return dtype, checked_fill(self.fill_value, dtype)
 

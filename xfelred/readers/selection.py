@@ -190,8 +190,7 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
     if not len(found) and len(train_ids) and not empty_request:
         warn(
             f"{ById(value)} selects none of the {len(train_ids)} trains"
-            f" {train_ids[0]} to {train_ids[-1]}: {why_none(train_ids, value)}",
-            stacklevel=4,
+            f" {train_ids[0]} to {train_ids[-1]}: {why_none(train_ids, value)}"
         )
     return found
 

@@ -55,6 +55,7 @@ from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.data_kind import DataKind
 from xfelred.readers.entry import cut, entry_window
+from xfelred.readers.left_out import LeftOut, as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, matches
 
@@ -131,6 +132,8 @@ class Labels:
     attrs : mapping
         More attributes.
     data_kind : {"raw", "corrected", "calibrated"}
+    left_out : tuple of LeftOut
+        Files that could not be used.
     """
 
     facility: str
@@ -141,6 +144,7 @@ class Labels:
     shots: Mapping[str, xr.Variable] | None = None
     attrs: Mapping[str, Any] | None = None
     data_kind: DataKind = "raw"
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def places(numbers: Sequence[int]) -> dict[str, int]:
@@ -211,6 +215,7 @@ def shot_frames(
         FINGERPRINT: labels.fingerprint,
         **request.stored(images.dtype, node.dtype),
         **(labels.attrs or {}),
+        **as_attrs(labels.left_out),
     }
     chosen = chosen_pulse(request.pulses)
     if not chosen:
@@ -222,7 +227,7 @@ def shot_frames(
     return record(
         array, "frames", **params, astype=str(node.dtype), detector=images.name,
         modules=[images.modules[i] for i in positions], pulses=chosen,
-        roi=str(request.roi), run=labels.run_id,
+        roi=str(request.roi), run=labels.run_id, **as_params(labels.left_out),
     )  # fmt: skip
 
 
@@ -326,7 +331,7 @@ def bad_pixels_of(
 ) -> NDArray[Any] | None:
     """Return the bad pixels of what is read, None if they are unknown or unwanted."""
     if request.bad_pixels is not None and images.bad_misfit:
-        warn(images.bad_misfit, stacklevel=4)
+        warn(images.bad_misfit)
     if images.bad is None or request.bad_pixels is None:
         return None
     window, _, _ = entry_window(request.roi, images.shape[-2:])

@@ -211,8 +211,7 @@ def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
         warn(
             f"detectors.{name}: the bad pixels that the run knows are not of these"
             f" frames and are not applied: {error}. Say bad_pixels: keep, or put bad"
-            " pixels of their own into the frames (coordinate bad_pixels)",
-            stacklevel=2,
+            " pixels of their own into the frames (coordinate bad_pixels)"
         )
         return False
     return True

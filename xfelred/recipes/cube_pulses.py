@@ -156,8 +156,7 @@ def numbers_of(
     if not known.all():
         warn(
             f"{spec.n} is missing in {int((~known).sum())} of {len(known)} trains: no"
-            f" value of {name} counts there",
-            stacklevel=2,
+            f" value of {name} counts there"
         )
     return np.where(known, counts, 0).astype(np.int64)
 
@@ -204,8 +203,7 @@ def placed(
                 f"{name}: {lost} of {n} values are of pulses that the detector does not"
                 f" have, and {int((~there).sum())} of its {len(pulses)} pulses have no"
                 f" value: the values are of {listing(ids)}, the frames of"
-                f" {listing(pulses)}",
-                stacklevel=2,
+                f" {listing(pulses)}"
             )
         at = np.broadcast_to(np.where(there, near, -1), recorded.shape)
     there = recorded & (at >= 0) & (at < n)

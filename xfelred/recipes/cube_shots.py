@@ -163,8 +163,7 @@ def warn_of_absent_states(
         if not flow.rows[-1][1]:
             warn(
                 f"{run.run_id} has no shot with laser {state} ({flow.rows[-1][0]});"
-                f" these bins are empty. Is {laser_variable} the right laser_variable?",
-                stacklevel=2,
+                f" these bins are empty. Is {laser_variable} the right laser_variable?"
             )
 
 
@@ -339,8 +338,7 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
         has = f"{known.min():g} to {known.max():g}" if known.size else "no value at all"
         warn(
             f"no shot is in a bin of {axis!r}: {name!r} has {has}, the bins go from"
-            f" {made.edges[0]:g} to {made.edges[-1]:g}",
-            stacklevel=2,
+            f" {made.edges[0]:g} to {made.edges[-1]:g}"
         )
     return replace(found, made=made)
 

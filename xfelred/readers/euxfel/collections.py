@@ -40,7 +40,8 @@ def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
     """
     if inc_suspect_trains is None:
         inc_suspect_trains = bool(getattr(source, "inc_suspect_trains", True))
-    files = {f.path: f for f in read_files(file_names(source))}
+    read, left_out = read_files(file_names(source))
+    files = {f.path: f for f in read}
     parts = source_parts(source)
     if parts is None:
         entries = entries_of(tuple(files.values()), inc_suspect_trains)
@@ -52,7 +53,7 @@ def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
     ids = np.asarray(getattr(source, "train_ids", np.concatenate(known)), np.uint64)
     ids = np.unique(ids)
     single = bool(getattr(source, "is_single_run", True)) and one_run(files.values())
-    run = Run(entries, tuple(files.values()), ids, single, inc_suspect_trains)
+    run = Run(entries, read, ids, single, inc_suspect_trains, left_out=left_out)
     # Most selections have the same trains in all sources; then they share one array.
     if all(np.array_equal(e.ids, ids) for e in entries.values()):
         shared = {s: e.with_ids(ids) for s, e in entries.items()}

@@ -6,11 +6,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import (
+    File,
+    NewGroup,
+    SoftLink,
+    VirtualLayout,
+    VirtualSource,
+    string_dtype,
+)
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.frame_axes import memory_cells
 from xfelred.readers.euxfel.metadata import run_metadata
@@ -69,7 +76,7 @@ def write_virtual_cxi(
     target = os.fspath(filename)
     partial = f"{target}.partial"
     try:
-        with h5py.File(partial, "w", libver=("v110", "v110")) as f:
+        with File(partial, "w", libver=("v110", "v110")) as f:
             write_file(detector, f, frames, given)
         os.replace(partial, target)
     finally:
@@ -92,7 +99,7 @@ def cell_frames(detector: Any) -> Frames:
 
 
 def write_file(
-    detector: Detector, f: h5py.File, frames: Frames, given: dict[str, Any]
+    detector: Detector, f: NewGroup, frames: Frames, given: dict[str, Any]
 ) -> None:
     """Write everything."""
     f["cxi_version"] = [150]
@@ -100,18 +107,14 @@ def write_file(
     describe_entry(detector, entry)
     label = "memoryCell" if detector.spec.inner else "pulseId"
     identifier = [f"{t}:{p}" for t, p in zip(frames.train, frames.inner, strict=True)]
-    entry.create_dataset(
-        "experiment_identifier", data=identifier, dtype=h5py.string_dtype()
-    )
+    entry.create_dataset("experiment_identifier", data=identifier, dtype=string_dtype())
     entry["trainId"], entry[label] = frames.train, frames.inner
     instrument = entry.create_group("instrument_1/detector_1")
     instrument.attrs["name"] = detector.detector_name
     first = detector.first_number
     instrument["module_identifier"] = np.arange(detector.n_modules) + first
-    instrument["experiment_identifier"] = h5py.SoftLink(
-        "/entry_1/experiment_identifier"
-    )
-    entry["data_1"] = h5py.SoftLink("/entry_1/instrument_1/detector_1")
+    instrument["experiment_identifier"] = SoftLink("/entry_1/experiment_identifier")
+    entry["data_1"] = SoftLink("/entry_1/instrument_1/detector_1")
     cell_key = "data.memoryCell" if detector.spec.inner else "image.cellId"
     virtual(detector, entry, "cellId", cell_key, frames, 0, "")
     for name, key in pixel_keys(detector):
@@ -132,7 +135,7 @@ def pixel_keys(detector: Detector) -> list[tuple[str, str]]:
     return keys
 
 
-def describe_entry(detector: Detector, entry: h5py.Group) -> None:
+def describe_entry(detector: Detector, entry: NewGroup) -> None:
     """Name proposal and run, if they are known."""
     if not detector.data.is_single_run:
         return
@@ -149,8 +152,8 @@ def describe_entry(detector: Detector, entry: h5py.Group) -> None:
 
 def add_pixels(
     detector: Detector,
-    entry: h5py.Group,
-    instrument: h5py.Group,
+    entry: NewGroup,
+    instrument: NewGroup,
     name: str,
     key: str,
     frames: Frames,
@@ -166,8 +169,8 @@ def add_pixels(
     virtual(detector, instrument, name, key, frames, fill, f"{extra}:y:x")
     if extra:
         planes = [b"data", b"gain"][: shape[-3]]
-        entry.create_dataset("data_gain", data=planes, dtype=h5py.string_dtype())
-        instrument["data_gain"] = h5py.SoftLink("/entry_1/data_gain")
+        entry.create_dataset("data_gain", data=planes, dtype=string_dtype())
+        instrument["data_gain"] = SoftLink("/entry_1/data_gain")
 
 
 def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
@@ -187,7 +190,7 @@ def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
 
 def virtual(
     detector: Detector,
-    group: h5py.Group,
+    group: NewGroup,
     name: str,
     key: str,
     frames: Frames,
@@ -201,7 +204,7 @@ def virtual(
         pixels: tuple[int, ...] = ()
     else:
         pixels = shape[1:] if per_row else shape
-    layout = h5py.VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
+    layout = VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
     table = key_table(detector, key)
     counts = detector.counts
     start = (np.cumsum(counts) - counts) * frames.per_entry
@@ -222,7 +225,7 @@ def virtual(
 
 
 def add_unmasked(
-    detector: Detector, group: h5py.Group, layout: h5py.VirtualLayout, frames: Frames
+    detector: Detector, group: NewGroup, layout: VirtualLayout, frames: Frames
 ) -> None:
     """Show no bad pixel where pixels were recorded but a file has no mask.
 
@@ -241,7 +244,7 @@ def add_unmasked(
             )
         for t in np.flatnonzero(bare).tolist():
             here = slice(int(start[t]), int(start[t] + counts[t] * frames.per_entry))
-            zeros = h5py.VirtualSource(group["unmasked"])[here]
+            zeros = VirtualSource(group["unmasked"])[here]
             layout[here, number - detector.first_number] = zeros
 
 
@@ -261,7 +264,7 @@ def rows_of(path: str, name: str, first: int, n: int, n_axes: int) -> Any:
             f"{path} is inconsistent: its index points to row {first + n - 1} of"
             f" {name}, which has {stored.shape[0]} rows"
         )
-    source = h5py.VirtualSource(path, name, stored.shape, stored.dtype)
+    source = VirtualSource(path, name, stored.shape, stored.dtype)
     rows = slice(first, first + n)
     return source[rows, 0] if stored.ndim > n_axes else source[rows]
 

@@ -7,20 +7,17 @@ METADATA are read, and which names in INSTRUMENT are links.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, logger_of, one_line
-from xfelred.hdf5.rows import open_dataset
+from xfelred.errors import BrokenFileError, one_line
+from xfelred.hdf5 import Group, find_dataset, open_dataset, open_file
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
-
-log = logger_of(__name__)
+from xfelred.readers.left_out import LeftOut, readable
 
 IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
 # No dataset has more rows; a number of a row times its cells stays far from 2**63.
@@ -104,9 +101,8 @@ class FileIndex(FileNames):
 
 def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
-    group = open_dataset(file.path, f"{name}/first").parent
     first = row_numbers(file.path, f"{name}/first")
-    if "count" in group:
+    if find_dataset(file.path, f"{name}/count") is not None:
         count = row_numbers(file.path, f"{name}/count")
     else:
         count = old_counts(file.path, name, first)
@@ -155,32 +151,16 @@ def read_file(path: str) -> FileIndex:
     BrokenFileError
         If it is not HDF5, is truncated or lacks its train IDs or its list of sources.
     """
-    try:
-        stat = os.stat(path)
-        with h5py.File(path, "r") as f:
-            return parse(f, path, stat)
-    except BrokenFileError:
-        raise
-    except FileNotFoundError:
-        raise
-    except (
-        OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError
-    ) as error:  # fmt: skip
-        raise BrokenFileError(f"{path} is not a readable run file: {error}") from error
+    with open_file(path) as f:
+        return parse(f, path, os.stat(path))
 
 
-def parse(f: h5py.File, path: str, stat: os.stat_result) -> FileIndex:
+def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
     """Return the index of an open file."""
-    if "INDEX/trainId" not in f:
-        raise BrokenFileError(
-            f"{path} has no INDEX/trainId: not a run file, or cut short"
-        )
-    version = "0.5"
-    if "METADATA/dataFormatVersion" in f:
-        version = text(f["METADATA/dataFormatVersion"][0])
-    stored = f["INDEX/trainId"][:].astype(np.uint64)
+    stored = train_numbers(f)
     rows = np.flatnonzero(stored)
     train_ids = stored[rows]
+    version = version_of(f)
     control, instrument = source_names(f, path, version)
     legacy = legacy_names(f, instrument)
     groups = {s: index_groups(f, s) for s in instrument}
@@ -200,22 +180,56 @@ def parse(f: h5py.File, path: str, stat: os.stat_result) -> FileIndex:
     )
 
 
-def identity_of(f: h5py.File) -> tuple[int, int] | None:
+def train_numbers(f: Group) -> NDArray[np.uint64]:
+    """Return what INDEX/trainId of a file holds; 0 where there is no train.
+
+    Raises
+    ------
+    BrokenFileError
+        If it is not a list of train IDs.
+    """
+    stored = f.dataset("INDEX/trainId")
+    if stored is None:
+        raise BrokenFileError(
+            f"{f.path} has no INDEX/trainId: not a run file, or cut short"
+        )
+    found = stored[:] if stored.ndim == 1 else np.zeros(0)
+    whole = found.dtype.kind in "iu" or (
+        found.dtype.kind == "f" and bool((found == np.floor(found)).all())
+    )
+    if stored.ndim != 1 or not whole or (found < 0).any():
+        raise BrokenFileError(
+            f"{f.path} is damaged: INDEX/trainId is {stored.dtype} {stored.shape} and"
+            " not a list of train IDs, which are whole numbers above 0"
+        )
+    return found.astype(np.uint64)
+
+
+def version_of(f: Group) -> str:
+    """Return the version of the data format; files of 0.5 do not name it."""
+    found = f.dataset("METADATA/dataFormatVersion")
+    return "0.5" if found is None or not found.size else str(np.ravel(found.text())[0])
+
+
+def identity_of(f: Group) -> tuple[int, int] | None:
     """Return proposal and run number, None if the file does not tell."""
-    names = ("METADATA/proposalNumber", "METADATA/runNumber")
-    if not all(isinstance(f.get(n), h5py.Dataset) for n in names):
-        return None
-    proposal, run = (int(np.ravel(f[n][()])[0]) for n in names)
-    return proposal, run
+    found = []
+    for name in ("METADATA/proposalNumber", "METADATA/runNumber"):
+        stored = f.dataset(name)
+        if stored is None or not stored.size or stored.dtype.kind not in "iu":
+            return None
+        found.append(int(np.ravel(stored[()])[0]))
+    return found[0], found[1]
 
 
 def source_names(
-    f: h5py.File, path: str, version: str
+    f: Group, path: str, version: str
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return control and instrument source names from METADATA."""
     for name in ("METADATA/dataSources/dataSourceId", "METADATA/dataSourceId"):
-        if name in f:
-            entries = [text(x) for x in f[name][:]]
+        listed = f.dataset(name)
+        if listed is not None:
+            entries = np.ravel(listed.text()).tolist()
             break
     else:
         raise BrokenFileError(f"{path} has no list of data sources in METADATA")
@@ -235,33 +249,39 @@ def source_names(
     return frozenset(control), frozenset(instrument)
 
 
-def legacy_names(f: h5py.File, instrument: Iterable[str]) -> dict[str, str]:
+def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
     """Return the instrument sources that are soft links to another source."""
-    root = f.get("INSTRUMENT")
+    root = f.group("INSTRUMENT")
     found = {}
-    for name in instrument if root is not None else ():
-        link = root.get(name, getlink=True)
-        if isinstance(link, h5py.SoftLink):
-            found[name] = link.path.removeprefix("/INSTRUMENT/")
+    for name in instrument:
+        target = None if root is None else root.soft_link(name)
+        if target is not None:
+            found[name] = target.removeprefix("/INSTRUMENT/")
     return found
 
 
-def index_groups(f: h5py.File, source: str) -> tuple[str, ...]:
+def index_groups(f: Group, source: str) -> tuple[str, ...]:
     """Return the index groups of an instrument source."""
-    group = f.get(f"INDEX/{source}")
-    return tuple(group) if isinstance(group, h5py.Group) else ()
+    group = f.group(f"INDEX/{source}")
+    return () if group is None else tuple(group)
 
 
 def validity(
-    f: h5py.File,
+    f: Group,
     version: str,
     train_ids: NDArray[np.uint64],
     rows: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """Return False for suspect trains."""
-    if "INDEX/flag" not in f:
+    stored = f.dataset("INDEX/flag")
+    if stored is None:
         return guessed_validity(train_ids)
-    flag = f["INDEX/flag"][:].astype(bool)[rows]
+    if stored.ndim != 1 or len(stored) <= rows.max(initial=-1):
+        raise BrokenFileError(
+            f"{f.path} is damaged: INDEX/flag has shape {stored.shape}, but there are"
+            f" {len(rows)} trains"
+        )
+    flag = stored[:].astype(bool)[rows]
     # In 1.1 the flag is the index of the origin: 0, the time server, is the valid one.
     return ~flag if version == "1.1" else flag
 
@@ -281,40 +301,18 @@ def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return valid
 
 
-def text(value: Any) -> str:
-    """Return a string for what HDF5 stores as bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def read_files(paths: list[str]) -> tuple[FileIndex, ...]:
-    """Read many files at once; damaged ones cost themselves, with a log message.
+def read_files(
+    paths: Sequence[str],
+) -> tuple[tuple[FileIndex, ...], tuple[LeftOut, ...]]:
+    """Read many files at once; damaged ones cost themselves, with a warning.
 
     Raises
     ------
     BrokenFileError
         If not one of them can be read.
     """
-    with ThreadPoolExecutor(min(16, max(len(paths), 1))) as pool:
-        found = list(pool.map(try_file, paths))
-    files = tuple(f for f in found if isinstance(f, FileIndex))
-    problems = [f for f in found if isinstance(f, BrokenFileError)]
-    for problem in problems:
-        log.warning("skipped a file: %s", problem)
-    if not files:
-        raise BrokenFileError(
-            f"none of {len(paths)} files can be read; the first problem: {problems[0]}"
-        )
-    return files
-
-
-def try_file(path: str) -> FileIndex | BrokenFileError:
-    """Return the index of a file, or what is wrong with it."""
-    try:
-        return read_file(path)
-    except BrokenFileError as error:
-        return error
-    except FileNotFoundError:
-        return BrokenFileError(f"{path} is not there: a broken link?")
+    found, left_out = readable(read_file, paths, stacklevel=4)
+    return tuple(found), left_out
 
 
 def one_run(files: Iterable[FileIndex]) -> bool:

@@ -128,8 +128,7 @@ def say_only_raw(run: Run, name: str) -> None:
         f"{name}: these are raw data. open_run looks for corrected ones first, but"
         " found none, or found them under the names of the raw ones, which then win."
         " Corrected data: open_run(..., data='all') or data='proc'. If you want raw"
-        " ones, say so: open_run(..., data='raw') or frames(raw=True)",
-        stacklevel=4,
+        " ones, say so: open_run(..., data='raw') or frames(raw=True)"
     )
 
 

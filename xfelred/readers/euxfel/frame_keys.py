@@ -235,6 +235,5 @@ def warn_rounding(key: str, values: NDArray[Any]) -> None:
     if np.abs(values).max(initial=0) >= EXACT:
         warn(
             f"{key} has integers beyond 2**53, which are rounded where pulses are"
-            " missing in a train; unstack_pulses=False keeps them",
-            stacklevel=4,
+            " missing in a train; unstack_pulses=False keeps them"
         )

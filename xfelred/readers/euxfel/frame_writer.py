@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred import __version__
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import File, NewGroup
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.labels import module_labels, recorded_trains
 from xfelred.readers.euxfel.plans import counted_patterns
@@ -56,7 +56,7 @@ def write_frames(
     target = os.fspath(filename)
     partial = f"{target}.partial"
     try:
-        with h5py.File(partial, "w") as f:
+        with File(partial, "w") as f:
             f.attrs["writer"] = f"xfelred {__version__}"
             run = detector.data
             places = sorted(
@@ -97,7 +97,7 @@ def chosen_rows(
 
 
 def write_source(
-    detector: XtdfDetector, f: h5py.File, source: str, pairs: NDArray[Any]
+    detector: XtdfDetector, f: NewGroup, source: str, pairs: NDArray[Any]
 ) -> None:
     """Write all groups of one module."""
     module = list(detector.source_to_modno).index(source)
@@ -122,7 +122,7 @@ def write_source(
                 copy_rows(f, data.key_data(key), places, rows)
 
 
-def copy_rows(f: h5py.File, key: KeyData, paths: list[str], rows: NDArray[Any]) -> None:
+def copy_rows(f: NewGroup, key: KeyData, paths: list[str], rows: NDArray[Any]) -> None:
     """Copy rows of a key from several files; it is laid out as in the first of them.
 
     Rows of a file that lacks the key are not written.
@@ -135,12 +135,9 @@ def copy_rows(f: h5py.File, key: KeyData, paths: list[str], rows: NDArray[Any]) 
         name,
         shape=(len(rows), *shape),
         dtype=like.dtype if dtype.kind == "O" else dtype,
-        chunks=like.chunks if whole else True,
+        chunks=(like.chunks or None) if whole else True,
         maxshape=(None, *shape),
-        compression=like.compression,
-        compression_opts=like.compression_opts,
-        shuffle=like.shuffle,
-        fletcher32=like.fletcher32,
+        **like.filters,
     )
     for i, (path, row) in enumerate(zip(paths, rows.tolist(), strict=True)):
         if path in key.headers:

@@ -47,6 +47,7 @@ from xfelred.readers.euxfel.module_plans import (
     module_plan,
     stored_as,
 )
+from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 
 if TYPE_CHECKING:
@@ -333,8 +334,7 @@ def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
     part = 1 - recorded.mean()
     warn(
         f"trains of {detector.detector_name} differ in their pulses: {part:.0%} of the"
-        " train x pulse array is padding. layout='frame' avoids it",
-        stacklevel=6,
+        " train x pulse array is padding. layout='frame' avoids it"
     )
 
 
@@ -360,4 +360,6 @@ def recorded_history(
     params["roi"] = str(request.roi)
     params["detector"] = detector.detector_name
     params["modules"] = [int(m) for m in array[MODULE].values.ravel()]
-    return record(array, "frames", **params)
+    left_out = detector.data.left_out
+    array.attrs |= as_attrs(left_out)
+    return record(array, "frames", **params, **as_params(left_out))

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 
 from xfelred.errors import InconsistentDataError, listing, warn
+from xfelred.hdf5 import Dataset
 from xfelred.hdf5.rows import find_dataset
 from xfelred.readers.euxfel.files import FileIndex
 
@@ -39,11 +39,10 @@ def header(file: FileIndex, name: str) -> Header | None:
     return file.headers[name]
 
 
-def header_of(dataset: h5py.Dataset) -> Header:
+def header_of(dataset: Dataset) -> Header:
     """Return the header of an open dataset."""
-    is_text = h5py.check_string_dtype(dataset.dtype) is not None
-    dtype = np.dtype(object) if is_text else dataset.dtype
-    return Header(dtype, dataset.shape[1:], dataset.chunks or ())
+    dtype = np.dtype(object) if dataset.is_text else dataset.dtype
+    return Header(dtype, dataset.shape[1:], dataset.chunks)
 
 
 def common(found: Mapping[str, Header], what: str, *, one_axis: bool = True) -> Stored:
@@ -132,4 +131,4 @@ def say_absent(files: Iterable[FileIndex], name: str, what: str, then: str) -> N
         file.said.add(name)
     if new:
         paths = listing((f.path for f in new), 3)
-        warn(f"{what} is not in {paths}; {then}", stacklevel=3)
+        warn(f"{what} is not in {paths}; {then}")

@@ -89,10 +89,7 @@ def choose_sources(
             " corrected"
             f" run (data='proc') or use {kind}(..., raw=True)"
         )
-    warn(
-        f"{name} has only raw data here; pass raw=True to {kind}() if you want them",
-        stacklevel=5,
-    )
+    warn(f"{name} has only raw data here; pass raw=True to {kind}() if you want them")
     return plain, True
 
 

@@ -12,11 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
+from xfelred.hdf5 import as_text
 from xfelred.hdf5.rows import read_entries
 from xfelred.lazy import Source, block_chunks, load, planned
 from xfelred.names import UNITS
 from xfelred.readers.euxfel.extra_data.key_names import KeyNames
-from xfelred.readers.euxfel.files import text
 from xfelred.readers.euxfel.key_axes import entry_axes
 from xfelred.readers.euxfel.key_facts import KeyFacts
 from xfelred.readers.euxfel.plans import key_plan
@@ -134,7 +134,7 @@ class KeyData(KeyNames, KeyFacts):
             return out
         found = load(plan).reshape(shape)
         if self.dtype == object:
-            found = np.array([text(x) for x in found.flat], object).reshape(shape)
+            found = np.array([as_text(x) for x in found.flat], object).reshape(shape)
         if out is None:
             return found
         out[...] = found

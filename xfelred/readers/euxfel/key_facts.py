@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.hdf5 import as_text, open_group
 from xfelred.hdf5.rows import open_dataset
-from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.headers import (
     Header,
     Stored,
@@ -167,7 +168,10 @@ class KeyFacts:
     def attrs_in(self, path: str) -> dict[str, Any]:
         """Return the HDF5 attributes of the key in one file."""
         found = open_dataset(path, self.hdf5_data_path)
-        return {**found.attrs, **(found.parent.attrs if self.is_control else {})}
+        if not self.is_control:
+            return found.attrs
+        above = open_group(path, self.hdf5_data_path.rpartition("/")[0])
+        return found.attrs | (above.attrs if above is not None else {})
 
     @property
     def ndim(self) -> int:
@@ -223,8 +227,8 @@ class KeyFacts:
         symbol = attrs.get("unitSymbol")
         if symbol is None:
             return None
-        prefix = text(attrs.get("metricPrefixSymbol", ""))
-        return ("μ" if prefix == "u" else prefix) + text(symbol)
+        prefix = as_text(attrs.get("metricPrefixSymbol", ""))
+        return ("μ" if prefix == "u" else prefix) + as_text(symbol)
 
     @property
     def units_name(self) -> str | None:
@@ -233,4 +237,4 @@ class KeyFacts:
         name = attrs.get("unitName")
         if name is None:
             return None
-        return text(attrs.get("metricPrefixName", "")) + text(name)
+        return as_text(attrs.get("metricPrefixName", "")) + as_text(name)

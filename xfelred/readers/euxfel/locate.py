@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.hdf5 import Dataset
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex, IndexArrays
 from xfelred.readers.selection import TrainIDs
@@ -126,16 +125,12 @@ def most_rows(file: FileIndex, source: str, group: str) -> int:
     """Return the rows of the longest dataset of an index group."""
     section = f"INSTRUMENT/{source}/{group}" if group else f"CONTROL/{source}"
     found = open_group(file.path, section)
-    longest = 0
-
-    def visit(_: str, item: Any) -> None:
-        nonlocal longest
-        if isinstance(item, h5py.Dataset) and item.shape:
-            longest = max(longest, item.shape[0])
-
-    if found is not None:
-        found.visititems(visit)
-    return longest
+    lengths = (
+        item.shape[0]
+        for _, item in (() if found is None else found.walk())
+        if isinstance(item, Dataset) and item.shape
+    )
+    return max(lengths, default=0)
 
 
 def files_with(

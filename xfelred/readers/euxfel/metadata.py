@@ -6,14 +6,14 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, ConfigError
+from xfelred.hdf5 import Dataset, Unreadable
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.selection import TrainIDs
 
 if TYPE_CHECKING:
@@ -32,11 +32,17 @@ def run_metadata(files: tuple[FileIndex, ...]) -> dict[str, Any]:
     if group is None:
         raise BrokenFileError(f"{file.path} has no METADATA")
     found: dict[str, Any] = {}
-    for name, item in group.items():
-        if isinstance(item, h5py.Dataset) and item.shape == (1,):
-            value = item[0]
-            found[name] = text(value) if isinstance(value, bytes) else value.item()
+    for name, item in group.children():
+        if isinstance(item, Unreadable):
+            raise item.error
+        if isinstance(item, Dataset) and item.shape == (1,):
+            found[name] = item.text(0) if item.is_text else plain(item[0])
     return found
+
+
+def plain(value: Any) -> Any:
+    """Return a number as Python has it, whatever HDF5 stores."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def first_described(files: tuple[FileIndex, ...]) -> FileIndex:
@@ -85,12 +91,16 @@ def recorded_times(
     times = np.full(len(ids), np.datetime64("NaT", "ns"))
     for file in reversed(files):  # the first file that knows a train wins
         index = open_group(file.path, "INDEX")
-        if index is None or "timestamp" not in index:
+        stored = None if index is None else index.dataset("timestamp")
+        if stored is None or stored.ndim != 1 or stored.dtype.kind not in "iu":
             continue
         at = np.searchsorted(ids, file.train_ids)
         here = at < len(ids)
         here[here] = ids[at[here]] == file.train_ids[here]
-        stamps = index["timestamp"][:][file.rows].astype("datetime64[ns]")
+        # A list that is too short tells nothing of the trains behind its end.
+        stamps = np.zeros(max(len(stored), file.rows.max(initial=-1) + 1), np.uint64)
+        stamps[: len(stored)] = stored[:]
+        stamps = stamps[file.rows].astype("datetime64[ns]")
         known = here & (stamps.astype(np.int64) > 0)
         times[at[known]] = stamps[known]
     return times

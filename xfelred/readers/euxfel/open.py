@@ -10,22 +10,26 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from xfelred.errors import listing, warn
+from xfelred.hdf5 import open_file
 from xfelred.readers.euxfel.collections import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
 from xfelred.readers.euxfel.joining import entries_of
 from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.matching import Chosen, without
 from xfelred.readers.euxfel.run import Run
+from xfelred.readers.left_out import LeftOut
 
 DEFAULT_ROOT = "/gpfs/exfel/exp"
 FileFilter = Callable[[list[str]], Iterable[str]]
 OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
 
 
-def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> Run:
+def make_run(
+    files: tuple[FileIndex, ...],
+    inc_suspect_trains: bool = True,
+    left_out: tuple[LeftOut, ...] = (),
+) -> Run:
     """Return the run that a set of files makes.
 
     Raises
@@ -38,7 +42,9 @@ def make_run(files: tuple[FileIndex, ...], inc_suspect_trains: bool = True) -> R
         s: e.with_ids(ids) for s, e in entries_of(files, inc_suspect_trains).items()
     }
     check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
-    return Run(entries, files, ids, one_run(files), inc_suspect_trains)
+    return Run(
+        entries, files, ids, one_run(files), inc_suspect_trains, left_out=left_out
+    )
 
 
 def run_files(
@@ -108,22 +114,23 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
     FileNotFoundError
         If there is no matching file.
     BrokenFileError
-        If none of them can be read. Single damaged files are skipped with a message.
+        If none of them can be read. Single damaged files are left out, with a
+        warning: ``run.left_out``.
     InconsistentDataError
         If a source has the same train twice.
     """
     if aliases is not None:
         say_no_aliases(aliases)
     paths = run_files(path, include, file_filter)
-    return make_run(read_files(paths), inc_suspect_trains)
+    files, left_out = read_files(paths)
+    return make_run(files, inc_suspect_trains, left_out)
 
 
 def say_no_aliases(aliases: Any) -> None:
     """Warn that names given to sources are not known here."""
     warn(
         f"aliases={aliases!r} is left out: aliases of sources are not supported. Name"
-        " sources and keys as in the files",
-        stacklevel=4,
+        " sources and keys as in the files"
     )
 
 
@@ -139,7 +146,8 @@ def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} files are not there: {missing[:3]}"
         )
-    return make_run(read_files(list(paths)), inc_suspect_trains)
+    files, left_out = read_files(paths)
+    return make_run(files, inc_suspect_trains, left_out)
 
 
 def open_proposal_run(
@@ -202,8 +210,7 @@ def open_proposal_run(
     if absent and data != "default":
         warn(
             f"data={data!r}: run {name} in {root} has no {listing(absent)}, so only the"
-            f" rest is opened ({'; '.join(map(str, absent.values()))})",
-            stacklevel=3,
+            f" rest is opened ({'; '.join(map(str, absent.values()))})"
         )
     return replace(opened, default=data == "default")
 
@@ -245,7 +252,7 @@ def find_proposal(proposal: Any) -> Path:
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as the DAQ of the European XFEL does."""
     try:
-        with h5py.File(path, "r") as f:
+        with open_file(path) as f:
             return "INDEX/trainId" in f
     except OSError:
         return False

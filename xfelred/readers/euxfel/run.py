@@ -19,6 +19,7 @@ from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.joining import joined_entries, same_run
 from xfelred.readers.euxfel.matching import chosen, unknown_source, without
 from xfelred.readers.euxfel.source_data import SourceData
+from xfelred.readers.left_out import LeftOut
 from xfelred.readers.planning import Planning
 from xfelred.readers.selection import TrainIDs, select_train_ids, split_evenly
 
@@ -47,6 +48,8 @@ class Run(RunNames, ScriptAccess, Planning):
         Whether corrected data were looked for first, then raw ones.
     shown : frozenset of str or None
         Names of sources, present and old ones, that were selected; None: all.
+    left_out : tuple of (file, reason)
+        Files that could not be used.
     """
 
     entries: dict[str, SourceData]
@@ -56,6 +59,7 @@ class Run(RunNames, ScriptAccess, Planning):
     inc_suspect_trains: bool = True
     default: bool = False
     shown: frozenset[str] | None = None
+    left_out: tuple[LeftOut, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     facility = "euxfel"
@@ -142,7 +146,6 @@ class Run(RunNames, ScriptAccess, Planning):
             warn(
                 f"{name} is an old name of {new}; use the new one",
                 kind=DeprecationWarning,
-                stacklevel=3,
             )
             return replace(self.entries[new], source=name, present_name=new)
         raise unknown_source(name, self.all_sources)
@@ -275,9 +278,11 @@ class Run(RunNames, ScriptAccess, Planning):
         if any(r.shown is not None for r in runs):
             names = (r.with_legacy() if r.shown is None else r.shown for r in runs)
             shown = frozenset[str]().union(*names)
+        left_out = tuple(dict.fromkeys(f for r in runs for f in r.left_out))
         return Run(
-            joined_entries(runs, ids), files, ids, same_run(runs), suspects, shown=shown
-        )
+            joined_entries(runs, ids), files, ids, same_run(runs), suspects,
+            shown=shown, left_out=left_out,
+        )  # fmt: skip
 
     def __or__(self, other: Run) -> Run:
         return self.union(other)

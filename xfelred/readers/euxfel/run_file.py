@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import h5py
+from typing import Any
+
 import numpy as np
 
+from xfelred.hdf5 import Group, NewGroup, string_dtype
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.metadata import (
@@ -15,8 +17,14 @@ from xfelred.readers.euxfel.metadata import (
 from xfelred.readers.selection import TrainIDs
 
 
+def stored_row(like: Group, key: str) -> Any:
+    """Return the row of a METADATA dataset as it is stored."""
+    found = like.dataset(key)
+    return [] if found is None else found[:]
+
+
 def write_metadata(
-    f: h5py.File,
+    f: NewGroup,
     files: tuple[FileIndex, ...],
     ids: TrainIDs,
     single: bool,
@@ -26,7 +34,7 @@ def write_metadata(
 
     Parameters
     ----------
-    f : h5py.File
+    f : File
         Open for writing.
     files : tuple of FileIndex
         Where the data come from.
@@ -43,9 +51,11 @@ def write_metadata(
     for key in run_metadata(files):
         version = key == "dataFormatVersion"
         if not old and like is not None and (version or single):
-            f[f"METADATA/{key}"] = np.array([b"1.0"]) if version else like[key][:]
+            f[f"METADATA/{key}"] = (
+                np.array([b"1.0"]) if version else stored_row(like, key)
+            )
     where = "METADATA" if old else "METADATA/dataSources"
-    text = h5py.string_dtype("ascii")
+    text = string_dtype("ascii")
     parts = [place.split("/", 1) for place in places]
     lists = {
         "dataSourceId": places,

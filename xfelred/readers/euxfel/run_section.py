@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import h5py
-
 from xfelred.errors import MultiRunError, NoDataError, PropertyNameError, listing
+from xfelred.hdf5 import Dataset, Group, Unreadable
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.euxfel.files import FileIndex, text
+from xfelred.readers.euxfel.files import FileIndex
 
 Files = tuple[FileIndex, ...]
 
@@ -25,7 +24,7 @@ def check_single(files: Files, source: str, single: bool) -> None:
         )
 
 
-def run_groups(files: Files, source: str) -> list[h5py.Group]:
+def run_groups(files: Files, source: str) -> list[Group]:
     """Return the groups of a source in the RUN sections.
 
     Raises
@@ -47,8 +46,8 @@ def run_value(files: Files, source: str, key: str) -> Any:
     """Return the value of a property in the first file that has it."""
     for group in run_groups(files, source):
         found = group.get(key.removesuffix(".value").replace(".", "/"))
-        found = found.get("value") if isinstance(found, h5py.Group) else found
-        if isinstance(found, h5py.Dataset):
+        found = found.get("value") if isinstance(found, Group) else found
+        if isinstance(found, Dataset):
             return plain_value(found)
     raise PropertyNameError(
         f"source {source!r} has no run value {key!r}; see run[{source!r}].run_values()"
@@ -58,20 +57,22 @@ def run_value(files: Files, source: str, key: str) -> Any:
 def run_values(files: Files, source: str, inc_timestamps: bool) -> dict[str, Any]:
     """Return all values in the first file that has some, by key."""
     found: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            key = name.replace("/", ".")
-            if inc_timestamps:
-                found[key] = plain_value(item)
-            elif key.endswith(".value"):
-                found[key.removesuffix(".value")] = plain_value(item)
-
-    run_groups(files, source)[0].visititems(visit)
+    for name, item in run_groups(files, source)[0].walk():
+        if isinstance(item, Unreadable):
+            raise item.error
+        key = name.replace("/", ".")
+        if inc_timestamps:
+            found[key] = plain_value(item)
+        elif key.endswith(".value"):
+            found[key.removesuffix(".value")] = plain_value(item)
     return found
 
 
-def plain_value(dataset: h5py.Dataset) -> Any:
+def plain_value(dataset: Dataset) -> Any:
     """Return the first row of a RUN dataset; text as str."""
-    value = dataset[0]
-    return text(value) if isinstance(value, (bytes, str)) else value
+    if not dataset.shape or not len(dataset):
+        raise NoDataError(
+            f"{dataset.name} in {dataset.path} holds no value: its shape is"
+            f" {dataset.shape}, wanted one row"
+        )
+    return dataset.text(0) if dataset.is_text else dataset[0]

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
+from xfelred.hdf5 import Group
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.extra_data.source_names import SourceNames
 from xfelred.readers.euxfel.files import FileIndex, same_files_or_run
@@ -162,8 +162,7 @@ class SourceData(SourceNames):
             group = open_group(file.path, f"{self.section}/{self.canonical_name}")
             if group is None:
                 continue
-            names: list[bytes] = []
-            group.id.links.visit(names.append)
+            names = group.all_names()
             if known.issuperset(names):
                 continue
             known.update(names)
@@ -371,13 +370,7 @@ def matching_keys(keys: Iterable[str], glob: str, is_control: bool) -> frozenset
     return frozenset(k for k in keys if fnmatchcase(k, glob))
 
 
-def datasets_in(group: h5py.Group) -> set[str]:
+def datasets_in(group: Group) -> set[str]:
     """Return the names of the datasets below a group, as keys."""
-    found = set()
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.add(name.replace("/", "."))
-
-    group.visititems(visit)
-    return found
+    # Also those that cannot be read: asking for them tells why.
+    return {name.replace("/", ".") for name, _ in group.walk()}

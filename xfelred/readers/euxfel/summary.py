@@ -12,6 +12,7 @@ from xfelred.errors import BrokenFileError, InconsistentDataError, listing, one_
 from xfelred.readers.description import as_html, as_text, print_lines
 from xfelred.readers.euxfel import finding
 from xfelred.readers.euxfel.metadata import run_metadata
+from xfelred.readers.left_out import described
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.key_data import KeyData
@@ -45,6 +46,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         out.append(("trains", f"{len(ids)} ({ids[0]} to {ids[-1]}{gaps})"))
     else:
         out.append(("trains", "0"))
+    out += described(run.left_out)
     for name, kind in run.detectors.items():
         out.append(("detector", detector_line(run, name, kind)))
     modules = {s for s in run.instrument_sources if "/DET/" in s or "/CORR/" in s}

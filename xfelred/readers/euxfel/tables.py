@@ -26,6 +26,7 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.missing import fits_float, with_gaps
 from xfelred.readers.selection import TrainIDs, check_missing_keys
 
@@ -52,8 +53,7 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
                 warn(
                     f"require_all: {np.count_nonzero(~counts)}/{len(counts)}"
                     f" ({dropped:.0%}) trains dropped, in which source {name!r} has no"
-                    " data",
-                    stacklevel=4,
+                    " data"
                 )
             keep &= counts
     return run.ids[keep]
@@ -170,7 +170,8 @@ def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Da
         )
     out = xr.Dataset(found, coords={TRAIN: run.ids})
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "train ID"}
-    return record(out, "scalars", keys=sorted(found))
+    out.attrs |= as_attrs(run.left_out)
+    return record(out, "scalars", keys=sorted(found), **as_params(run.left_out))
 
 
 def named_key(run: Run, item: Any) -> KeyData:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import h5py
 import numpy as np
 
-from xfelred.errors import InconsistentDataError, listing
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.hdf5 import Dataset, Group
+from xfelred.hdf5.objects import say_lost
 from xfelred.readers.lcls_calibsuite.contents import (
     ANCILLARY,
     DETECTORS,
@@ -35,12 +36,11 @@ def step_number(name: str) -> int | None:
 def is_stepped(found: Any) -> bool:
     """Tell whether a group holds nothing but steps, each a dataset or of events."""
     return (
-        isinstance(found, h5py.Group)
+        isinstance(found, Group)
         and len(found) > 0
         and all(
-            step_number(k) is not None
-            and (isinstance(found.get(k), h5py.Dataset) or is_of_events(found.get(k)))
-            for k in found
+            step_number(k) is not None and (isinstance(v, Dataset) or is_of_events(v))
+            for k, v in found.readable()
         )
     )
 
@@ -48,31 +48,31 @@ def is_stepped(found: Any) -> bool:
 def is_of_events(found: Any) -> bool:
     """Tell whether a group holds nothing but a dataset for every event."""
     return (
-        isinstance(found, h5py.Group)
+        isinstance(found, Group)
         and len(found) > 0
         and all(
-            EVENT_NAME.fullmatch(k) and isinstance(found.get(k), h5py.Dataset)
-            for k in found
+            EVENT_NAME.fullmatch(k) and isinstance(v, Dataset)
+            for k, v in found.readable()
         )
     )
 
 
 def is_step(name: str, found: Any) -> bool:
     """Tell whether a group is that of a step."""
-    return step_number(name) is not None and isinstance(found, h5py.Group)
+    return step_number(name) is not None and isinstance(found, Group)
 
 
-def piece_of(data: h5py.Dataset | h5py.Group) -> Piece:
+def piece_of(data: Dataset | Group) -> Piece:
     """Return the values of one step: the whole of a dataset, or those of its events."""
-    if isinstance(data, h5py.Group):
+    if isinstance(data, Group):
         return piece_of_events(data)
     return Piece(
-        data.name, tuple(data.shape or ()), data.dtype, bool(data.shape), None,
+        data.name, data.shape, data.dtype, bool(data.shape), None,
         data.chunks,
     )  # fmt: skip
 
 
-def piece_of_events(group: h5py.Group) -> Piece:
+def piece_of_events(group: Group) -> Piece:
     """Return the values of one step whose events are datasets of their own.
 
     Raises
@@ -80,10 +80,11 @@ def piece_of_events(group: h5py.Group) -> Piece:
     InconsistentDataError
         If they have different shapes, or an event is there twice.
     """
-    numbered = ((EVENT_NAME.fullmatch(k), k) for k in group)
+    events = dict(datasets(group))
+    numbered = ((EVENT_NAME.fullmatch(k), k) for k in events)
     members = sorted((int(m[1]), f"{group.name}/{k}") for m, k in numbered if m)
-    shapes = {tuple(group[k].shape or ()) for k in group}
-    where = f"{group.name} in {group.file.filename}"
+    shapes = {d.shape for d in events.values()}
+    where = f"{group.name} in {group.path}"
     if len(shapes) > 1:
         raise InconsistentDataError(
             f"events of {where} have different shapes: {listing(sorted(shapes))}"
@@ -91,7 +92,7 @@ def piece_of_events(group: h5py.Group) -> Piece:
     numbers = [number for number, _ in members]
     if len(set(numbers)) < len(numbers):
         raise InconsistentDataError(f"{where} names an event twice; name each once")
-    dtype = np.result_type(*(group[k].dtype for k in group))
+    dtype = np.result_type(*(d.dtype for d in events.values()))
     shape = (numbers[-1] + 1, *shapes.pop())
     return Piece(group.name, shape, dtype, True, members=tuple(members))
 
@@ -113,7 +114,7 @@ def add(found: Found, name: str, step: int, piece: Piece) -> None:
     pieces[step] = piece
 
 
-def nested_arrays(file: h5py.File) -> tuple[Found, set[int], dict[str, h5py.Dataset]]:
+def nested_arrays(file: Group) -> tuple[Found, set[int], dict[str, Dataset]]:
     """Return arrays of every step, the numbers of all steps, arrays of all steps.
 
     Layouts: ``detectorData/step0/epixM``, ``detectorData/epixM/step0``,
@@ -128,24 +129,23 @@ def nested_arrays(file: h5py.File) -> tuple[Found, set[int], dict[str, h5py.Data
     found: Found = {}
     steps: set[int] = set()
     top = file.get(DETECTORS)
-    whole = {FRAMES: top} if isinstance(top, h5py.Dataset) else {}
-    places = [top] if isinstance(top, h5py.Group) else []
+    whole = {FRAMES: top} if isinstance(top, Dataset) else {}
+    places = [top] if isinstance(top, Group) else []
     for place in (*places, file):
-        for name in place:
-            child = place.get(name)
+        for name, child in place.readable():
             sources = sources_of(name, child, nameless=place is not file)
             for key, number, data in sources:
                 steps.add(number)
                 add(found, key, number, piece_of(data))
             if sources or (place is file and not is_array(child)):
                 steps |= {step_number(name) or 0} if is_step(name, child) else set()
-            elif is_array(child):
+            elif isinstance(child, Dataset) and child.shape:
                 whole |= {name: child} if name not in (*whole, DETECTORS) else {}
             elif is_step(name, child) and not len(child):
                 steps.add(step_number(name) or 0)
             else:
                 raise InconsistentDataError(
-                    f"{DETECTORS}/{name} in {file.filename} is no step; steps are named"
+                    f"{DETECTORS}/{name} in {file.path} is no step; steps are named"
                     f" step0, step1, ... or 0, 1, ...; there are {listing(place)}"
                 )
     return found, steps, whole
@@ -153,10 +153,10 @@ def nested_arrays(file: h5py.File) -> tuple[Found, set[int], dict[str, h5py.Data
 
 def is_array(found: Any) -> bool:
     """Tell whether something is a dataset with axes."""
-    return isinstance(found, h5py.Dataset) and bool(found.shape)
+    return isinstance(found, Dataset) and bool(found.shape)
 
 
-Source = tuple[str, int, h5py.Dataset | h5py.Group]
+Source = tuple[str, int, Dataset | Group]
 
 
 def sources_of(name: str, child: Any, *, nameless: bool) -> list[Source]:
@@ -171,35 +171,47 @@ def sources_of(name: str, child: Any, *, nameless: bool) -> list[Source]:
     if number is None:
         if name in (ANCILLARY, DETECTORS) or not is_stepped(child):
             return []
-        return [(name, step_number(k) or 0, child[k]) for k in child]
-    if isinstance(child, h5py.Dataset):
+        return [(name, step_number(k) or 0, v) for k, v in child.readable()]
+    if isinstance(child, Dataset):
         images = child.ndim == IMAGE_AXES
         return [(FRAMES, number, child)] if images or nameless else []
     if is_of_events(child) and piece_of(child).shape[1:] != ():
         return [(FRAMES, number, child)]
     return [
-        (k, number, child[k])
-        for k in child
-        if isinstance(child.get(k), h5py.Dataset) or is_of_events(child.get(k))
+        (k, number, v)
+        for k, v in child.readable()
+        if isinstance(v, Dataset) or is_of_events(v)
     ]
 
 
-def datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+def datasets(group: Group) -> Iterator[tuple[str, Dataset]]:
     """Yield the datasets of a group with their names."""
-    for name in group:
-        child = group.get(name)
-        if isinstance(child, h5py.Dataset):
+    for name, child in group.readable():
+        if isinstance(child, Dataset):
             yield name, child
 
 
-def is_group(file: h5py.File, name: str) -> bool:
+def values(group: Group, wanted: Callable[[str, Dataset], bool]) -> dict[str, Any]:
+    """Return the values of some datasets of a group; warn of those without."""
+    found, lost = {}, {}
+    for name, data in datasets(group):
+        try:
+            if wanted(name, data):
+                found[name] = data[()]
+        except BrokenFileError as error:
+            lost[name] = error
+    say_lost(group, lost)
+    return found
+
+
+def is_group(file: Group, name: str) -> bool:
     """Tell whether a file has a group of this name."""
-    return isinstance(file.get(name), h5py.Group)
+    return file.group(name) is not None
 
 
 def ancillary_values(
-    file: h5py.File,
-) -> tuple[Found, dict[str, Any], dict[str, h5py.Dataset]]:
+    file: Group,
+) -> tuple[Found, dict[str, Any], dict[str, Dataset]]:
     """Return values of steps below ``ancillaryData``, its header fields, its arrays.
 
     Raises
@@ -207,39 +219,37 @@ def ancillary_values(
     InconsistentDataError
         If something there is none of these.
     """
-    header: dict[str, Any] = dict(file.attrs)
-    header |= {name: data[()] for name, data in datasets(file) if not data.shape}
-    if not is_group(file, ANCILLARY):
+    header = file.attrs
+    header |= values(file, lambda _, data: not data.shape)
+    group = file.group(ANCILLARY)
+    if group is None:
         return {}, plain(header), {}
-    group = file[ANCILLARY]
-    header |= dict(group.attrs)
-    header |= {n: data[()] for n, data in datasets(group) if step_number(n) is None}
+    header |= group.attrs
+    header |= values(group, lambda name, _: step_number(name) is None)
     header = plain(header)
     # Without the name of a type in between there is just one.
     kind = str(header.get(VALUE_NAME, "ancillary"))
     found: Found = {}
-    arrays: dict[str, h5py.Dataset] = {}
-    for name in group:
-        child, number = group.get(name), step_number(name)
-        if number is not None and (
-            isinstance(child, h5py.Dataset) or is_of_events(child)
-        ):
+    arrays: dict[str, Dataset] = {}
+    for name, child in group.readable():
+        number = step_number(name)
+        if number is not None and (isinstance(child, Dataset) or is_of_events(child)):
             add(found, kind, number, piece_of(child))
-        elif isinstance(child, h5py.Dataset):
+        elif isinstance(child, Dataset):
             arrays |= {name: child} if child.shape else {}
         elif sources := sources_of(name, child, nameless=True):
             for key, step, data in sources:
                 add(found, key, step, piece_of(data))
         else:
             raise InconsistentDataError(
-                f"{ANCILLARY}/{name} in {file.filename} holds {listing(child)}; wanted"
+                f"{ANCILLARY}/{name} in {file.path} holds {listing(child)}; wanted"
                 " values of steps named step0, step1, ... or 0, 1, ..."
             )
     return found, header, arrays
 
 
 def cut_up(
-    data: h5py.Dataset, steps: list[int], counts: list[int], *, images: bool
+    data: Dataset, steps: list[int], counts: list[int], *, images: bool
 ) -> dict[int, Piece]:
     """Return the steps of an array of all steps; nothing if it has no axis of these.
 
@@ -285,7 +295,7 @@ def plain(header: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
+def flat_arrays(file: Group) -> tuple[Found, list[int]]:
     """Return arrays with an axis of steps, cut into steps, and the step numbers.
 
     Raises
@@ -293,11 +303,12 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
     InconsistentDataError
         If the frames have not the five axes, or the steps are not told apart.
     """
-    frames = file[FRAMES]
-    if frames.ndim != IMAGE_AXES + 1:
+    frames = file.dataset(FRAMES)
+    if frames is None or frames.ndim != IMAGE_AXES + 1:
+        shape = () if frames is None else frames.shape
         raise InconsistentDataError(
-            f"{FRAMES} in {file.filename} has shape {frames.shape}; wanted (step,"
-            " event, module, row, column), with length 1 for a single step or module"
+            f"{FRAMES} in {file.path} has shape {shape}; wanted (step, event, module,"
+            " row, column), with length 1 for a single step or module"
         )
     n_steps, n_events = frames.shape[:2]
     numbers = flat_numbers(file, n_steps)
@@ -308,7 +319,7 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
             continue
         if data.shape[0] != n_steps:
             raise InconsistentDataError(
-                f"{name} in {file.filename} has shape {data.shape}, {FRAMES} has"
+                f"{name} in {file.path} has shape {data.shape}, {FRAMES} has"
                 f" {n_steps} steps; wanted one entry for each step"
             )
         per_event = data.ndim > 1 and data.shape[1] == n_events
@@ -319,7 +330,7 @@ def flat_arrays(file: h5py.File) -> tuple[Found, list[int]]:
     return found, numbers
 
 
-def real_events(frames: h5py.Dataset) -> list[int]:
+def real_events(frames: Dataset) -> list[int]:
     """Return the events of every step of (step, event, module, row, column).
 
     Steps with fewer events than others are padded with NaN; integers have no padding
@@ -336,19 +347,19 @@ def real_events(frames: h5py.Dataset) -> list[int]:
     return counts
 
 
-def flat_numbers(file: h5py.File, n_steps: int) -> list[int]:
+def flat_numbers(file: Group, n_steps: int) -> list[int]:
     """Return the numbers of the steps of a flat file: its ``step``, or 0, 1, ..."""
-    data = file.get(STEP)
-    if not isinstance(data, h5py.Dataset):
+    data = file.dataset(STEP)
+    if data is None:
         return list(range(n_steps))
     values = np.atleast_1d(data[()])
     if values.shape != (n_steps,) or values.dtype.kind not in "iu":
         raise InconsistentDataError(
-            f"{STEP} in {file.filename} has shape {values.shape} of {values.dtype};"
+            f"{STEP} in {file.path} has shape {values.shape} of {values.dtype};"
             f" wanted {n_steps} whole numbers, one for each step of {FRAMES}"
         )
     if len(set(values.tolist())) < n_steps:
         raise InconsistentDataError(
-            f"{STEP} in {file.filename} names a step twice: {listing(values.tolist())}"
+            f"{STEP} in {file.path} names a step twice: {listing(values.tolist())}"
         )
     return [int(v) for v in values]

@@ -6,11 +6,11 @@ import os
 from dataclasses import replace
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.hdf5 import Dataset, Group, open_file
 from xfelred.readers.lcls_calibsuite.contents import (
     ANCILLARY,
     DETECTORS,
@@ -42,20 +42,20 @@ FLAT_AXES = 3  # of frames that cannot be anything else
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as the calibration suite's are."""
     try:
-        with h5py.File(path, "r") as file:
-            frames = file.get(FRAMES)
-            if isinstance(frames, h5py.Dataset) and frames.ndim >= FLAT_AXES:
+        with open_file(path) as file:
+            frames = file.dataset(FRAMES)
+            if frames is not None and frames.ndim >= FLAT_AXES:
                 return True
             if DETECTORS in file or is_group(file, ANCILLARY):
                 return True
-            return any(holds_images(name, file.get(name)) for name in file)
-    except (OSError, RuntimeError):
+            return any(holds_images(name, child) for name, child in file.children())
+    except OSError:
         return False
 
 
 def holds_images(name: str, found: object) -> bool:
     """Tell whether something at the root is a step, or a detector, with images."""
-    if isinstance(found, h5py.Dataset):
+    if isinstance(found, Dataset):
         return step_number(name) is not None and found.ndim == IMAGE_AXES
     sources = sources_of(name, found, nameless=False)
     return any(len(piece_of(data).shape) == IMAGE_AXES for _, _, data in sources)
@@ -72,20 +72,15 @@ def read_contents(path: str) -> Contents:
         If its parts contradict each other.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_file(path) as file:
             return contents_of(file, path)
-    except InconsistentDataError:
-        raise
-    except (OSError, RuntimeError, KeyError) as error:
-        broken = BrokenFileError(f"cannot read {path}: {error}")
-        if is_locked(broken):
-            raise locked(path, broken) from error
-        raise broken from error
+    except BrokenFileError as error:
+        raise (locked(path, error) if is_locked(error) else error) from error
 
 
-def contents_of(file: h5py.File, path: str) -> Contents:
+def contents_of(file: Group, path: str) -> Contents:
     """Return what an open file holds."""
-    flat = isinstance(file.get(FRAMES), h5py.Dataset)
+    flat = file.dataset(FRAMES) is not None
     ancillary, header, more = ancillary_values(file)
     if flat:
         arrays, numbers = flat_arrays(file)
@@ -109,7 +104,7 @@ def contents_of(file: h5py.File, path: str) -> Contents:
         pieces = cut_up(data, ordered.tolist(), n_events.tolist(), images=False)
         if pieces and name not in series and data.dtype.kind in "biufSO":
             series[name] = pieces
-            if data.name.startswith(f"/{ANCILLARY}/"):
+            if data.name.startswith(f"{ANCILLARY}/"):
                 ancillary[name] = pieces
     series = {k: fitted(v, ordered, n_events) for k, v in series.items()}
     check_series(path, ordered, n_events, series)
@@ -130,7 +125,7 @@ def contents_of(file: h5py.File, path: str) -> Contents:
 def images_of_all_steps(
     path: str,
     arrays: Found,
-    whole: dict[str, h5py.Dataset],
+    whole: dict[str, Dataset],
     steps: set[int],
     header: dict[str, object],
 ) -> set[int]:

@@ -110,8 +110,7 @@ class ReadEvents:
         if lost:
             warn(
                 f"{len(lost)} of {len(ids)} events have no whole image of {dataset};"
-                f" the first is {lost[0]}. They are filled with {self.fill_value}",
-                stacklevel=2,
+                f" the first is {lost[0]}. They are filled with {self.fill_value}"
             )
 
 

@@ -189,7 +189,7 @@ def slow_values(
                 raise
             odd.append(str(error))
     if odd:
-        warn(f"left out: {'; '.join(odd)}", stacklevel=4)
+        warn(f"left out: {'; '.join(odd)}")
     return out
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 
-from xfelred.errors import InconsistentDataError, listing
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing, warn
+from xfelred.hdf5 import Dataset, Unreadable
 from xfelred.readers.lcls_smalldata.ids import Flavour, root
 
 INTG = "intg"
@@ -85,7 +85,7 @@ def list_columns(files: Iterable[SmallDataFile]) -> dict[str, Column]:
     """Return every dataset of some files by name, sorted."""
     paths = [f.path for f in files]
     shapes: dict[str, list[tuple[int, ...] | None]] = {}
-    first: dict[str, h5py.Dataset] = {}
+    first: dict[str, Dataset] = {}
     kinds: dict[str, dict[np.dtype[Any], str]] = {}  # a file for every dtype
     for i, path in enumerate(paths):
         for name, dataset in datasets_in(path):
@@ -99,7 +99,7 @@ def list_columns(files: Iterable[SmallDataFile]) -> dict[str, Column]:
         rows = tuple(-1 if s is None else (s[0] if s else 0) for s in shapes[name])
         d = first[name]
         dtype = common_dtype(name, kinds[name])
-        found[name] = Column(name, d.shape or (), dtype, tuple(d.chunks or ()), rows)
+        found[name] = Column(name, d.shape, dtype, d.chunks, rows)
     return found
 
 
@@ -141,16 +141,24 @@ def check_alike(
         )
 
 
-def datasets_in(path: str) -> Iterable[tuple[str, h5py.Dataset]]:
-    """Return (name, dataset) of every dataset of a file."""
-    found: list[tuple[str, h5py.Dataset]] = []
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found.append((name, item))
-
-    root(path).visititems(visit)
-    return found
+def datasets_in(path: str) -> Iterator[tuple[str, Dataset]]:
+    """Yield (name, dataset) of every dataset of a file; say which cannot be read."""
+    lost: dict[str, str] = {}
+    for name, item in root(path).walk():
+        try:
+            if isinstance(item, Unreadable):
+                raise item.error
+            item.dtype  # noqa: B018 - raises where numpy has none such
+        except BrokenFileError as error:
+            lost[name] = str(error)
+        else:
+            yield name, item
+    if lost:
+        warn(
+            f"{len(lost)} datasets of {path} cannot be read and are left out:"
+            f" {listing(lost)}. The first: {next(iter(lost.values()))}",
+            stacklevel=2,
+        )
 
 
 def check_rows(

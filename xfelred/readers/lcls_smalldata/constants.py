@@ -133,8 +133,7 @@ def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:
         else:
             warn(
                 f"constants of {detector}: {name} is {values.shape}, but"
-                f" {', '.join(kept)} {tuple(shape.values())}; it is left out",
-                stacklevel=2,
+                f" {', '.join(kept)} {tuple(shape.values())}; it is left out"
             )
     return kept
 

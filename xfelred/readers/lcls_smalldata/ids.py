@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from xfelred.errors import (
     UnknownFormatError,
     warn,
 )
-from xfelred.hdf5.rows import OPEN_FILES, open_group
+from xfelred.hdf5 import Group, open_dataset, open_group
 from xfelred.readers.lcls_times import LCLS2_EPOCH
 
 Ids = NDArray[np.uint64]
@@ -100,15 +99,15 @@ class Events:
         return Events(ids, self.file[i], self.row[i], self.n_rows)
 
 
-def flavour_of(group: h5py.Group) -> Flavour | None:
+def flavour_of(group: Group) -> Flavour | None:
     """Return how a file names its events, None if it does not."""
     for flavour in FLAVOURS:
-        if isinstance(group.get(flavour.column), h5py.Dataset):
+        if group.dataset(flavour.column) is not None:
             return flavour
     return None
 
 
-def root(path: str) -> h5py.Group:
+def root(path: str) -> Group:
     """Return the root group of a file."""
     found = open_group(path, "/")
     if found is None:
@@ -165,12 +164,7 @@ def read_column(path: str, name: str) -> NDArray[Any]:
     BrokenFileError
         If it cannot be read, also because a part that it joins is missing.
     """
-    # HDF5 itself gives zeros for missing parts, without a word.
-    dataset = OPEN_FILES.target(path, name)[1].dataset
-    try:
-        return np.asarray(dataset[()])
-    except (OSError, RuntimeError) as error:
-        raise BrokenFileError(f"cannot read {name} in {path}: {error}") from error
+    return np.asarray(open_dataset(path, name)[()])
 
 
 def read_events(
@@ -189,8 +183,8 @@ def read_events(
     found = [read_ids(path, column) for path in paths]
     n_rows = tuple(map(len, found))
     for path, n in zip(paths, n_rows, strict=True):
-        other = root(path).get(second) if second else None
-        if isinstance(other, h5py.Dataset) and other.shape[:1] != (n,):
+        other = root(path).dataset(second) if second else None
+        if other is not None and other.shape[:1] != (n,):
             raise InconsistentDataError(
                 f"{path} has {n} rows of {column}, but {second} has shape"
                 f" {other.shape}: its writer did not finish. Copy the file again, or"
@@ -217,8 +211,7 @@ def sorted_events(events: Events, path: str, what: str) -> Events:
         if said:
             warn(
                 f"{path}: {' and '.join(said)} and are left out: of {len(ids)} {what}"
-                f" rows {int((first & ~no_id).sum())} remain",
-                stacklevel=6,
+                f" rows {int((first & ~no_id).sum())} remain"
             )
         keep = order[first & ~no_id]
         return Events(events.ids[keep], events.file[keep], events.row[keep],

@@ -202,6 +202,7 @@ def labels_of(run: Run, name: str, key: str) -> Labels:
         shots=shot_coordinates(run, stream_of(name)),
         attrs={"detector_kind": kind_of(name)},
         data_kind=of_psana_key(key),
+        left_out=run.left_out,
     )
 
 

@@ -79,8 +79,7 @@ def say_lost(run: Run, column: Column, lost: Bools) -> None:
         warn(
             f"{n} of {len(lost)} images of {column.name} in {run.run_id} hold nothing"
             f" but the code for a missing value ({MISSING} or NaN, or were never"
-            " written): they are no frames (available is False)",
-            stacklevel=6,
+            " written): they are no frames (available is False)"
         )
 
 
@@ -171,12 +170,10 @@ def never_written(path: str, name: str, rows: NDArray[np.int64]) -> Bools:
     if not dataset.chunks or not len(rows):
         return out
     grid = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
-    if dataset.id.get_num_chunks() == prod(grid):
+    if dataset.n_chunks == prod(grid):
         return out
     there = np.zeros(grid[0], bool)
-    dataset.id.chunk_iter(
-        lambda info: there.__setitem__(info[0][0] // dataset.chunks[0], True)
-    )
+    there[[row // dataset.chunks[0] for row, _ in dataset.stored_chunks()]] = True
     return ~there[rows // dataset.chunks[0]]
 
 
@@ -184,7 +181,7 @@ def quick(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools
     """Return which rows can be looked at without unpacking much, bool (row,)."""
     dataset = open_dataset(path, name)
     out = np.ones(len(rows), bool)
-    if not dataset.chunks or not dataset.id.get_create_plist().get_nfilters():
+    if not dataset.chunks or not dataset.packed:
         return out
     per_chunk = dataset.chunks[0]
     size = prod(dataset.chunks) * dataset.dtype.itemsize
@@ -192,9 +189,8 @@ def quick(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools
         return out
     small = np.zeros(-(-dataset.shape[0] // per_chunk), bool)
     if per_chunk == 1:
-        dataset.id.chunk_iter(
-            lambda info: small.__setitem__(info[0][0], info[3] < PACKED_AWAY * size)
-        )
+        for row, n_bytes in dataset.stored_chunks():
+            small[row] = n_bytes < PACKED_AWAY * size
         out = small[rows]
         if int(out.sum()) * size <= QUICK:
             return out
@@ -203,8 +199,7 @@ def quick(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> Bools
     warn(
         f"{name} in {path} is packed, and there is no damage/{name.rpartition('/')[0]}:"
         " whether some of its images hold nothing but the code for a missing value was"
-        " not looked at",
-        stacklevel=8,
+        " not looked at"
     )
     return np.zeros(len(rows), bool)
 

@@ -6,23 +6,25 @@ import re
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from xfelred.errors import (
     BrokenFileError,
     InconsistentDataError,
     MultiRunError,
     listing,
 )
+from xfelred.hdf5 import Dataset, Group, open_file
 from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
+    Flavour,
     flavour_in,
     flavour_of,
+    read_column,
     read_events,
     root,
 )
 from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.paths import candidates
 
@@ -40,32 +42,33 @@ GROUPS = (
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as small data."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_file(path) as file:
             return is_small_data(file)
     except (OSError, RuntimeError):
         return False
 
 
-def is_small_data(file: h5py.Group) -> bool:
+def is_small_data(file: Group) -> bool:
     """Return whether a file names events, and has data of them."""
     flavour = flavour_of(file)
     if flavour is None or any(name in file for name in SUITE):
         return False
     if flavour.second is not None:  # no other files have such a name
         return True
-    ids = file[flavour.column]
-    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+    ids = file.dataset(flavour.column)
+    if ids is None or ids.ndim != 1 or ids.dtype.kind not in "iu":
         return False
     return any(name in file for name in GROUPS) or any(
-        isinstance(item, h5py.Group) and has_rows(item, len(ids))
-        for item in map(file.get, file)
+        isinstance(item, Group) and has_rows(item, len(ids))
+        for _, item in file.children()
     )
 
 
-def has_rows(group: h5py.Group, n: int) -> bool:
+def has_rows(group: Group, n: int) -> bool:
     """Return whether a group has a dataset of `n` rows."""
-    found = (group.get(name) for name in group)
-    return any(isinstance(d, h5py.Dataset) and d.shape[:1] == (n,) for d in found)
+    return any(
+        isinstance(d, Dataset) and d.shape[:1] == (n,) for _, d in group.children()
+    )
 
 
 def open_source(
@@ -90,10 +93,9 @@ def open_source(
         return source
     paths = ordered_parts(candidates(source))
     check_run(run, run_id(paths[0]))
-    try:
-        flavours = {flavour_in(path) for path in paths}
-    except BrokenFileError as error:
-        raise (locked(str(source), error) if is_locked(error) else error) from error
+    parts, left_out = readable(part_at, paths, stacklevel=4)
+    paths = [path for path, _ in parts]
+    flavours = {flavour for _, flavour in parts}
     if len(flavours) > 1:
         raise InconsistentDataError(
             f"parts of a run name their events differently: {listing(paths)} have"
@@ -108,7 +110,33 @@ def open_source(
         events=events,
         slow=slow_events(paths),
         ids=events.ids,
+        left_out=left_out,
     )
+
+
+def part_at(path: str) -> tuple[str, Flavour]:
+    """Return a file and how it names its events, which it was asked for.
+
+    Raises
+    ------
+    BrokenFileError
+        If it is damaged, or another process is writing it.
+    """
+    try:
+        flavour = flavour_in(path)
+        read_column(path, flavour.column)
+    except BrokenFileError as error:
+        raise (locked(path, error) if is_locked(error) else error) from error
+    return path, flavour
+
+
+def is_lost(path: str) -> bool:
+    """Return whether the IDs of a file cannot be read."""
+    try:
+        part_at(path)
+    except BrokenFileError:
+        return True
+    return False
 
 
 def check_run(run: Any, name: str) -> None:
@@ -122,14 +150,14 @@ def check_run(run: Any, name: str) -> None:
 def slow_events(paths: list[str]) -> Events | None:
     """Return the rows of the slow detectors of ``intg``, None if there are none."""
     column = "intg/timestamp"
-    found = [isinstance(root(path).get(column), h5py.Dataset) for path in paths]
+    found = [root(path).dataset(column) is not None for path in paths]
     return read_events(paths, column, None, "intg") if all(found) else None
 
 
 def ordered_parts(paths: list[str]) -> list[str]:
     """Return files in the order of their parts.
 
-    A file that joins its parts stands for them.
+    A file that joins its parts stands for them. Damaged files are the last.
 
     Raises
     ------
@@ -137,19 +165,25 @@ def ordered_parts(paths: list[str]) -> list[str]:
         If they are not parts of one run.
     """
     known = [p for p in paths if len(paths) == 1 or recognises(p)] or paths
+    # What cannot be opened may be a part of the run: it is named.
+    damaged = [p for p in paths if p not in known and is_damaged(p)]
     stems = {p: Path(p).stem for p in known}
     joined = [p for p in known if not PART.fullmatch(stems[p])]
     if len(joined) == 1:
         prefix = f"{stems[joined[0]]}_part"
         if all(p in joined or stems[p].startswith(prefix) for p in known):
-            return joined
+            if len(known) == 1 or not is_lost(joined[0]):
+                return joined
+            # Its parts are gone or damaged: those that are left are taken.
+            damaged, known = [*joined, *damaged], [p for p in known if p not in joined]
+            joined = []
     runs = {run_id(p) for p in known}
     if len(known) > 1 and (joined or len(runs) > 1):
         raise MultiRunError(
             f"{len(known)} small-data files are not parts of one run: {listing(known)}."
             " Open one of them; runs are joined by run.align or xarray"
         )
-    return sorted(known, key=lambda p: (len(stems[p]), stems[p]))
+    return sorted(known, key=lambda p: (len(stems[p]), stems[p])) + damaged
 
 
 def run_id(path: str) -> str:

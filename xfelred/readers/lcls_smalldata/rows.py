@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
-from xfelred.hdf5.rows import OPEN_FILES, read_rows
+from xfelred.hdf5.rows import open_dataset, read_rows
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events
@@ -137,14 +135,10 @@ def read_picked(
 
 def read_objects(path: str, name: str, pick: Pick) -> NDArray[Any]:
     """Return rows of texts or of arrays of different lengths, as objects."""
-    dataset = OPEN_FILES.target(path, name)[1].dataset
-    text = h5py.check_string_dtype(dataset.dtype) is not None
-    source = dataset.asstr(errors="replace") if text else dataset
+    dataset = open_dataset(path, name)
     runs = zip(pick.runs.start.tolist(), pick.runs.count.tolist(), strict=True)
-    try:
-        parts = [source[s : s + n] for s, n in runs]
-    except (OSError, ValueError, TypeError) as error:
-        raise BrokenFileError(f"cannot read {name} in {path}: {error}") from error
+    some = [slice(s, s + n) for s, n in runs]
+    parts = [dataset.text(s) if dataset.is_text else dataset[s] for s in some]
     if not parts:
         return np.empty(0, object)
     values = np.concatenate(parts)

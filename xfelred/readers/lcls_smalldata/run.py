@@ -32,6 +32,7 @@ from xfelred.readers.lcls_smalldata.columns import (
 from xfelred.readers.lcls_smalldata.ids import Events, Flavour, Ids
 from xfelred.readers.lcls_smalldata.keys import KeyData
 from xfelred.readers.lcls_smalldata.rows import EventReader
+from xfelred.readers.left_out import LeftOut
 from xfelred.readers.shot_frames import Labels, ShotImages
 from xfelred.readers.shot_run import ShotRun
 
@@ -56,6 +57,8 @@ class Run(ShotRun):
         Selected events, sorted: event_time or timestamp, as in the file.
     chosen : tuple of str, optional
         Names of the selected datasets; None: all.
+    left_out : tuple of (file, reason)
+        Parts that could not be used.
     """
 
     files: tuple[SmallDataFile, ...]
@@ -65,6 +68,7 @@ class Run(ShotRun):
     slow: Events | None
     ids: Ids
     chosen: tuple[str, ...] | None = None
+    left_out: tuple[LeftOut, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict)
 
     facility = "lcls"

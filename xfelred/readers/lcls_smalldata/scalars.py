@@ -22,6 +22,7 @@ from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
 from xfelred.readers.lcls_smalldata.ids import MISSING, flat, wrapped_code
 from xfelred.readers.lcls_smalldata.units import units_of
+from xfelred.readers.left_out import as_attrs, as_params
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
@@ -64,9 +65,10 @@ def scalars(
             values = values[where]
         found[name] = labelled(name, values)
     out = xr.Dataset(found, coords=event_coordinates(run, stream))
+    out.attrs |= as_attrs(run.left_out)
     return record(
         out, "scalars", keys=asked, missing=missing, run=run.run_id, stream=stream,
-        use_damage=use_damage,
+        use_damage=use_damage, **as_params(run.left_out),
     )  # fmt: skip
 
 

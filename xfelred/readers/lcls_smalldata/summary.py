@@ -11,6 +11,7 @@ from xfelred.readers.lcls_smalldata import images, tables
 from xfelred.readers.lcls_smalldata.columns import CONSTANTS, INTG, SUMS
 from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
 from xfelred.readers.lcls_times import event_time
+from xfelred.readers.left_out import described
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
@@ -26,6 +27,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     flavour = run.flavour.name
     out = [("facility", f"LCLS small data ({flavour}), {name} ({size:.1f} MB{parts})")]
     out.append(("events", event_line(run)))
+    out += described(run.left_out)
     if INTG in run.streams:
         out.append((INTG, f"{len(run.stream_ids(INTG))} rows of slow detectors"))
     kinds = list(run.detectors.items())

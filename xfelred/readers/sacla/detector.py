@@ -18,18 +18,11 @@ from xfelred.errors import (
     one_line,
     warn,
 )
+from xfelred.hdf5.shot_survey import FINE, ImageKind
 from xfelred.readers.sacla import constants, frames
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import TagGroup, Tags, number
-from xfelred.readers.sacla.survey import (
-    FINE,
-    WORDS,
-    ImageKind,
-    Survey,
-    image_kind,
-    look_at,
-    unseen,
-)
+from xfelred.readers.sacla.survey import WORDS, Survey, image_kind, look_at, unseen
 from xfelred.readers.shot_frames import module_positions
 
 if TYPE_CHECKING:
@@ -189,8 +182,7 @@ class Detector:
             warn(
                 f"{len(new)} images of {self.detector_name} are no {kind.dtype} images"
                 f" of shape {kind.shape} and count as not recorded:"
-                f" {listing(new, 5)}",
-                stacklevel=5,
+                f" {listing(new, 5)}"
             )
 
     def complete(self, ids: Tags, missing: str, require: str) -> Tags:

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from math import prod
 from typing import Any, Protocol
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +18,8 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.hdf5.rows import open_group
-from xfelred.readers.sacla.files import EVENTS, Tags, as_text
+from xfelred.hdf5 import Dataset, Group, as_text, open_group
+from xfelred.readers.sacla.files import EVENTS, MAX_TAG, Tags
 
 TAG_LIST = "tag_number_list"
 TEXT_VALUES = {"saturated": np.inf}  # all other text, such as "not-converged": NaN
@@ -67,10 +66,10 @@ class EventTable:
     def shape(self, column: str) -> tuple[int, ...]:
         """Return the shape of a column in the file, () if there is none."""
         here = open_group(self.path, self.group)
-        found = None if here is None else here.get(column)
-        return found.shape if isinstance(found, h5py.Dataset) else ()
+        found = None if here is None else here.dataset(column)
+        return () if found is None else found.shape
 
-    def dataset(self, column: str) -> h5py.Dataset:
+    def dataset(self, column: str) -> Dataset:
         """Return a column as it is in the file.
 
         Raises
@@ -81,8 +80,8 @@ class EventTable:
             If it does not have one value per row of the table.
         """
         here = open_group(self.path, self.group)
-        found = None if here is None else here.get(column)
-        if column not in self.columns or not isinstance(found, h5py.Dataset):
+        found = None if here is None else here.dataset(column)
+        if column not in self.columns or found is None:
             raise PropertyNameError(
                 f"no {column!r} in {self.group} of {self.path}."
                 f"{did_you_mean(column, self.columns)} There are"
@@ -98,12 +97,7 @@ class EventTable:
     def values(self, column: str) -> NDArray[Any]:
         """Return the values of a column at the tags, as in the file; text as str."""
         found = self.dataset(column)
-        try:
-            values = np.asarray(found[()])
-        except (OSError, ValueError) as error:
-            raise BrokenFileError(
-                f"cannot read {self.group}/{column} in {self.path}: {error}"
-            ) from error
+        values = np.asarray(found[()])
         if values.dtype.kind in "SO":
             texts = [as_text(v) for v in values.ravel().tolist()]
             values = np.array(texts, object).reshape(values.shape)
@@ -225,14 +219,12 @@ def read_events(path: str, run: int, duplicates: str = "raise") -> EventTable:
     """
     name = f"run_{run}/{EVENTS}"
     here = open_group(path, name)
-    if here is None or not isinstance(here.get(TAG_LIST), h5py.Dataset):
+    stored = None if here is None else here.dataset(TAG_LIST)
+    if here is None or stored is None:
         none = np.zeros(0, np.int64)
         return EventTable(path, name, none, none, 0, ())
-    listed = np.atleast_1d(here[TAG_LIST][()])
-    # Unsigned in the file: differences of such numbers would wrap around.
-    tags, rows, counts = np.unique(
-        listed.astype(np.int64), return_index=True, return_counts=True
-    )
+    listed = tag_numbers(stored)
+    tags, rows, counts = np.unique(listed, return_index=True, return_counts=True)
     if len(tags) < len(listed) and duplicates == "raise":
         twice = tags[counts > 1]
         raise InconsistentDataError(
@@ -244,13 +236,29 @@ def read_events(path: str, run: int, duplicates: str = "raise") -> EventTable:
     return EventTable(path, name, tags, rows.astype(np.int64), len(listed), columns)
 
 
-def column_names(here: h5py.Group) -> list[str]:
+def column_names(here: Group) -> list[str]:
     """Return the paths of all datasets below a group."""
-    found: list[str] = []
+    # Also those that cannot be read: asking for them tells why.
+    return [name for name, _ in here.walk() if name != TAG_LIST]
 
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and name != TAG_LIST:
-            found.append(name)
 
-    here.visititems(visit)
-    return found
+def tag_numbers(stored: Dataset) -> NDArray[np.int64]:
+    """Return the tags of the rows of a table.
+
+    Raises
+    ------
+    BrokenFileError
+        If they are no tags.
+    """
+    # Unsigned in the file: differences of such numbers would wrap around.
+    listed = np.atleast_1d(stored[()])
+    whole = listed.dtype.kind in "iuf" and listed.ndim == 1
+    if whole:
+        found = listed.astype(np.float64)
+        whole = bool(((found >= 0) & (found <= MAX_TAG) & (found == found // 1)).all())
+    if not whole:
+        raise BrokenFileError(
+            f"{stored.name} in {stored.path} is {listed.dtype} {listed.shape}; wanted a"
+            " list of tags, which are whole numbers from 0 on"
+        )
+    return listed.astype(np.int64)

@@ -10,13 +10,15 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError
+from xfelred.hdf5 import Dataset, Group, as_text
+from xfelred.hdf5.objects import say_lost
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.locked import is_locked, locked
 
@@ -132,7 +134,7 @@ def read_file(path: str) -> SaclaFile:
     return SaclaFile(path, found.st_size, found.st_mtime_ns, runs)
 
 
-def group(path: str, name: str) -> h5py.Group:
+def group(path: str, name: str) -> Group:
     """Return a group of a file; BrokenFileError if there is none."""
     found = open_group(path, name)
     if found is None:
@@ -147,30 +149,24 @@ def detector_groups(path: str, run: int) -> Iterator[TagGroup]:
     """Yield the detectors of a run, in the order of their numbers."""
     names = [(DETECTOR.fullmatch(n), n) for n in group(path, f"run_{run}")]
     found = sorted((m[1] or "", int(m[2]), n) for m, n in names if m)
+    for one, other in pairwise(found):
+        if one[:2] == other[:2]:
+            raise InconsistentDataError(
+                f"run_{run} of {path} holds the same detector twice: {one[2]} and"
+                f" {other[2]}. Which images are those of the shots is not known: remove"
+                " one"
+            )
     for assembled, number, name in found:
         here = open_group(path, f"run_{run}/{name}")
         if here is None:
             continue
-        info = values_of(here.get("detector_info"))
-        listed, own = names_of(here)
-        own = own and here.file.filename == group(path, "/").file.filename
-        tags, odd, strange = tags_of(listed, f"{path}:{here.name}")
+        info = values_of(here.group("detector_info"))
+        hard, others = here.raw_names()
+        own = not others and here.own
+        tags, odd, strange = tags_of(hard + others, f"{path}:{here.name}")
         yield TagGroup(
             name, run, number, bool(assembled), tags, own, info, odd, strange, path
         )
-
-
-def names_of(here: h5py.Group) -> tuple[list[bytes], bool]:
-    """Return the names in a group, and whether all are hard links."""
-    found: list[bytes] = []
-    others: list[bytes] = []
-
-    def visit(name: bytes, link: Any) -> None:
-        (found if link.type == h5py.h5l.TYPE_HARD else others).append(name)
-
-    # One low-level pass: with thousands of names, listing through h5py takes longer.
-    here.id.links.iterate(visit, info=True)
-    return found + others, not others
 
 
 def tags_of(
@@ -212,25 +208,23 @@ def twice(tag: int, where: str) -> InconsistentDataError:
     )
 
 
-def values_of(here: Any) -> dict[str, Any]:
+def values_of(here: Group | None) -> dict[str, Any]:
     """Return the small datasets of a group as text, numbers and lists."""
-    if not isinstance(here, h5py.Group):
-        return {}
-    return {
-        name: plain(item)
-        for name in here
-        if isinstance(item := here.get(name), h5py.Dataset) and item.size
-    }
+    found, lost = {}, {}
+    for name, item in () if here is None else here.readable():
+        try:
+            if isinstance(item, Dataset) and item.size:
+                found[name] = plain(item)
+        except BrokenFileError as error:
+            lost[name] = error
+    if here is not None:
+        say_lost(here, lost)
+    return found
 
 
-def plain(dataset: h5py.Dataset) -> Any:
+def plain(dataset: Dataset) -> Any:
     """Return a small dataset as text, a number, or a list of these."""
-    try:
-        value = np.asarray(dataset[()])
-    except (OSError, ValueError) as error:
-        raise BrokenFileError(
-            f"cannot read {dataset.name} in {dataset.file.filename}: {error}"
-        ) from error
+    value = np.asarray(dataset[()])
     if value.dtype.kind in "SO":
         texts = [as_text(v) for v in value.ravel().tolist()]
         return texts[0] if len(texts) == 1 else texts
@@ -238,11 +232,6 @@ def plain(dataset: h5py.Dataset) -> Any:
         # Somebody typed -89.9062: nearer to the truth than what float32 makes of it.
         value = np.array([float(str(v)) for v in value.ravel()])
     return value.ravel()[0].item() if value.size == 1 else value.ravel().tolist()
-
-
-def as_text(value: Any) -> str:
-    """Return bytes or text as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def number(value: Any) -> float:

@@ -11,6 +11,7 @@ from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
 from xfelred.errors import PropertyNameError
+from xfelred.hdf5.shot_images import read_images
 from xfelred.lazy import ReadPlan, Source, block_chunks, one_each, planned
 from xfelred.names import (
     ABSOLUTE_GAIN,
@@ -42,9 +43,9 @@ from xfelred.names import (
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.entry import entry_window
+from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla.files import IMAGE, Tags
-from xfelred.readers.sacla.images import read_images
 from xfelred.readers.shot_frames import chosen_pulse
 
 if TYPE_CHECKING:
@@ -153,8 +154,10 @@ def frames(
     )
     describe(array)
     array[TRAIN].attrs[LONG_NAME] = "tag number"
-    array.attrs = attributes(detector, request) | request.stored(
-        detector.image_kind.dtype, plan.dtype
+    array.attrs = (
+        attributes(detector, request)
+        | request.stored(detector.image_kind.dtype, plan.dtype)
+        | as_attrs(detector.data.left_out)
     )
     chosen = chosen_pulse(pulses)
     if not chosen:
@@ -164,6 +167,7 @@ def frames(
         array, "frames", **params, bad_pixels=bad_pixels, astype=str(plan.dtype),
         fill_value=fill_value, key=request.key, layout=layout, missing=missing,
         pulses=chosen, require=require, roi=str(roi), run=detector.data.run_id,
+        **as_params(detector.data.left_out),
     )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, PropertyNameError, did_you_mean, listing
+from xfelred.hdf5 import Dataset
+from xfelred.hdf5.objects import say_lost
 from xfelred.hdf5.rows import open_group
 from xfelred.names import LONG_NAME, MODULE, TRAIN, UNITS
 from xfelred.readers.sacla.detectors import DetectorSpec
@@ -79,14 +80,14 @@ class KeyData:
         return self.first.dtype
 
     @property
-    def first(self) -> h5py.Dataset:
+    def first(self) -> Dataset:
         """The dataset of the first tag."""
         group = next(g for g in self.run.spec(self.source).groups if len(g.tags))
         group, tag = group.piece_of(group.tags[0]), group.tags[0]
         name = f"{group.path}/{group.tag_name(tag)}"
         here = open_group(group.file, name)
-        found = None if here is None else here.get(self.key)
-        if not isinstance(found, h5py.Dataset):
+        found = None if here is None else here.dataset(self.key)
+        if found is None:
             raise BrokenFileError(f"no {name}/{self.key} in {group.file}")
         return found
 
@@ -139,12 +140,13 @@ def fill_values(group: TagGroup, key: str, ids: Tags, out: NDArray[np.float64]) 
     here = open_group(group.file, group.path)
     if here is None:
         return
+    lost = {}
     for i in np.flatnonzero(np.isin(ids, group.tags)).tolist():
-        found = here.get(f"{group.tag_name(ids[i])}/{key}")
-        if isinstance(found, h5py.Dataset) and found.size == 1:
-            try:
+        name = f"{group.tag_name(ids[i])}/{key}"
+        try:
+            found = here.dataset(name)
+            if found is not None and found.size == 1 and found.dtype.kind in "iuf":
                 out[i] = float(np.asarray(found[()]).ravel()[0])
-            except (OSError, ValueError, TypeError) as error:
-                raise BrokenFileError(
-                    f"cannot read {found.name} in {group.file}: {error}"
-                ) from error
+        except BrokenFileError as error:
+            lost[name] = error
+    say_lost(here, lost)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from glob import glob
 from typing import Any
 
-import h5py
 import numpy as np
 
-from xfelred.errors import MultiRunError, UnknownFormatError, listing, warn
-from xfelred.hdf5.rows import open_group
+from xfelred.errors import (
+    BrokenFileError,
+    MultiRunError,
+    UnknownFormatError,
+    listing,
+    warn,
+)
+from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
+from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.sacla.detectors import find_detectors
-from xfelred.readers.sacla.events import read_events
+from xfelred.readers.sacla.events import EventTable, read_events
 from xfelred.readers.sacla.files import (
     DETECTOR,
     RUN,
@@ -37,22 +44,28 @@ RUN_NAME = re.compile(r"(?:run_|r)?(\d+)")
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as SACLA's DataConvert or Cheetah does."""
     try:
-        with h5py.File(path, "r") as f:
-            for name in f:
-                if CHEETAH.fullmatch(name):
-                    return True
-                if RUN.fullmatch(name) and is_run(f.get(name)):
-                    return True
-    except (OSError, RuntimeError):
-        pass
-    return False
+        with open_file(path) as f:
+            return any(
+                CHEETAH.fullmatch(name)
+                or (RUN.fullmatch(name) is not None and may_be_run(child))
+                for name, child in f.children()
+            )
+    except OSError:
+        return False
 
 
-def is_run(found: Any) -> bool:
-    """Return whether a group holds what a run does; others use such names too."""
-    return isinstance(found, h5py.Group) and any(
-        name in ("event_info", "run_info") or DETECTOR.fullmatch(name) for name in found
-    )
+def may_be_run(found: Group | Dataset | Unreadable) -> bool:
+    """Return whether a group holds what a run does; others use such names too.
+
+    One that cannot be read may well be a run: opening it says what is wrong.
+    """
+    if not isinstance(found, Group):
+        return isinstance(found, Unreadable)
+    try:
+        names = found.names()
+    except BrokenFileError:
+        return True
+    return any(n in ("event_info", "run_info") or DETECTOR.fullmatch(n) for n in names)
 
 
 def open_source(
@@ -86,25 +99,24 @@ def open_source(
         raise ValueError(
             f"duplicate_tags must be one of {DUPLICATES}, not {duplicate_tags!r}"
         )
-    files = [read_file(path) for path in paths_of(source, include)]
+    files, unopened = readable(read_file, paths_of(source, include), stacklevel=4)
     chosen = one_run(files, run)
-    files = [file for file in files if chosen in file.runs]
-    paths = [file.path for file in files]
-    found = [list(detector_groups(path, chosen)) for path in paths]
-    for path, each in zip(paths, found, strict=True):
-        warn_of_strange(path, each)
-    groups = join_groups(found, duplicate_tags)
-    tables = [read_events(path, chosen, duplicate_tags) for path in paths]
-    events = join_events(tables, duplicate_tags)
+    here = {file.path: file for file in files if chosen in file.runs}
+    parts, damaged = readable(
+        lambda path: part_of(path, chosen, duplicate_tags), list(here), stacklevel=4
+    )
+    for part in parts:
+        warn_of_strange(part.path, part.groups)
+    groups = join_groups([part.groups for part in parts], duplicate_tags)
+    events = join_events([part.events for part in parts], duplicate_tags)
     ids = np.unique(np.concatenate([np.zeros(0, np.int64), *(g.tags for g in groups)]))
-    infos = [(p, open_group(p, f"run_{chosen}/run_info")) for p in paths]
-    comments = [(p, values_of(open_group(p, f"run_{chosen}/exp_info"))) for p in paths]
+    comments = [(part.path, part.comments) for part in parts]
     # Which tags are in a file may well differ from file to file.
-    own = [(p, values_of(info)) for p, info in infos]
     notes = join_values(comments, "exp_info") | {
-        key: value for _, values in reversed(own) for key, value in values.items()
+        key: value for part in reversed(parts) for key, value in part.info.items()
     }
-    configs = [(p, values_of(i.get(CONFIG))) for p, i in infos if i is not None]
+    configs = [(part.path, part.config) for part in parts]
+    files = [here[part.path] for part in parts]
     return Run(
         file=files[0],
         number=chosen,
@@ -118,6 +130,46 @@ def open_source(
         dark_first=dark_first,
         dark_below=dark_below,
         others=tuple(files[1:]),
+        left_out=unopened + damaged,
+    )
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one file holds of a run.
+
+    Attributes
+    ----------
+    groups : list of TagGroup
+    events : EventTable
+    comments, info, config : dict
+        Small values of ``exp_info``, ``run_info`` and its ``sacla_config``.
+    """
+
+    path: str
+    groups: list[TagGroup]
+    events: EventTable
+    comments: dict[str, Any]
+    info: dict[str, Any]
+    config: dict[str, Any]
+
+
+def part_of(path: str, run: int, duplicate_tags: str) -> Part:
+    """Read what one file holds of a run.
+
+    Raises
+    ------
+    BrokenFileError
+        If it is damaged.
+    """
+    info = open_group(path, f"run_{run}/run_info")
+    return Part(
+        path,
+        list(detector_groups(path, run)),
+        read_events(path, run, duplicate_tags),
+        values_of(open_group(path, f"run_{run}/exp_info")),
+        values_of(info),
+        values_of(None if info is None else info.group(CONFIG)),
     )
 
 
@@ -127,8 +179,7 @@ def warn_of_strange(path: str, groups: list[TagGroup]) -> None:
     if found:
         warn(
             f"{len(found)} groups in {path} name no tag and are left out:"
-            f" {listing(found, 5)}; an image of a tag stands in tag_<number>",
-            stacklevel=4,
+            f" {listing(found, 5)}; an image of a tag stands in tag_<number>"
         )
 
 
@@ -147,7 +198,8 @@ def paths_of(source: Any, include: str) -> list[str]:
         listed = [text]
         if os.path.isdir(text):
             listed = sorted(glob(os.path.join(text, f"{include}.h5")))
-            listed = [p for p in listed if recognises(p)]
+            # What cannot be opened may be a part of the run: it is named.
+            listed = [p for p in listed if recognises(p) or is_damaged(p)]
         elif not os.path.exists(text):
             listed = sorted(glob(text))
     if not listed:

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from xfelred.errors import SourceNameError, listing
+from xfelred.readers.left_out import LeftOut
 from xfelred.readers.sacla import intensity, scalars, summary
 from xfelred.readers.sacla.detector import Detector
 from xfelred.readers.sacla.detectors import DetectorSpec, choose
@@ -54,6 +55,8 @@ class Run(ShotRun):
         Mean intensity below which a shot is dark if nothing else tells.
     others : tuple of SaclaFile
         The other files of the run.
+    left_out : tuple of (file, reason)
+        Files that could not be used.
     memo : dict
         What was found out about images; shared by all selections.
     """
@@ -70,6 +73,7 @@ class Run(ShotRun):
     dark_first: int | None = None
     dark_below: float | None = None
     others: tuple[SaclaFile, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     facility = "sacla"

@@ -26,6 +26,7 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import record
+from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.sacla.events import TAG_LIST
 from xfelred.readers.sacla.keys import tag_values
 from xfelred.readers.sacla.places import ALIASES, is_alias, known_places, units_of
@@ -55,7 +56,8 @@ def scalars(run: Run, keys: Sequence[str], missing_keys: str = "raise") -> xr.Da
                 raise
     out = xr.Dataset(found, coords={TRAIN: run.event_ids})
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "tag number"}
-    return record(out, "scalars", keys=list(found))
+    out.attrs |= as_attrs(run.left_out)
+    return record(out, "scalars", keys=list(found), **as_params(run.left_out))
 
 
 def named(run: Run, key: str) -> list[str]:

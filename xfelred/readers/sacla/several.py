@@ -95,8 +95,7 @@ def warn_of_difference(
     if differ:
         warn(
             f"{where} has other values in {other} than in {first}: {listing(differ)};"
-            " the first are used",
-            stacklevel=5,
+            " the first are used"
         )
 
 

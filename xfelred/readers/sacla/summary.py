@@ -18,6 +18,7 @@ from xfelred.names import (
     SHUTTER_OPEN,
 )
 from xfelred.readers.description import as_html, as_text, print_lines
+from xfelred.readers.left_out import described
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS, number
 
@@ -52,6 +53,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         )
     else:
         out.append(("tags", "0"))
+    out += described(run.left_out)
     out += [("detector", detector_line(run, spec)) for spec in run.specs.values()]
     shots = run.shots.of(ids)
     energy = run.shots.default_energy

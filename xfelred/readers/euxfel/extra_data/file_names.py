@@ -6,11 +6,11 @@ import os
 import re
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import File
 from xfelred.hdf5.rows import open_group
 
 # RAW-R0102-DA01-S00000.h5: category, run, aggregator, sequence.
@@ -80,12 +80,12 @@ class FileNames:
         return self.instrument
 
     @property
-    def file(self) -> h5py.File:
+    def file(self) -> File:
         """The open file; other readers share it, so leave it open."""
         root = open_group(self.path, "/")
         if root is None:
             raise BrokenFileError(f"{self.path} cannot be opened")
-        return root.file
+        return root.links.file
 
     def close(self) -> None:
         """Do nothing: readers share open files, and close what is not used."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xfelred.readers.euxfel.files import text
+from xfelred.hdf5 import as_text
 from xfelred.readers.euxfel.run_section import check_single, run_value
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class KeyNames:
     def attributes(self: Any) -> dict[str, Any]:
         """Return the HDF5 attributes of the key, text as str."""
         return {
-            k: text(v) if isinstance(v, bytes) else v for k, v in self.attrs.items()
+            k: as_text(v) if isinstance(v, bytes) else v for k, v in self.attrs.items()
         }
 
     def run_value(self: Any, allow_multi_run: bool = False) -> Any:

@@ -17,8 +17,7 @@ from xfelred.readers.euxfel.locate import files_with
 from xfelred.readers.euxfel.metadata import run_metadata
 
 if TYPE_CHECKING:
-    import h5py
-
+    from xfelred.hdf5 import NewDataset
     from xfelred.readers.euxfel.files import FileIndex
 
 
@@ -106,7 +105,7 @@ class RunNames:
 
     def get_virtual_dataset(
         self: Any, source: str, key: str, filename: str | os.PathLike[str] | None = None
-    ) -> h5py.Dataset:
+    ) -> NewDataset:
         """Return a virtual dataset of a key; see `virtual_dataset`."""
         return virtual_dataset(self[source, key], filename)
 

@@ -7,11 +7,11 @@ import contextlib
 import os
 import tempfile
 
-import h5py
 import numpy as np
 
 from xfelred import __version__
 from xfelred.errors import OutputExistsError
+from xfelred.hdf5 import File, NewDataset, NewGroup, VirtualLayout, VirtualSource
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.run_file import write_metadata
@@ -19,7 +19,7 @@ from xfelred.readers.euxfel.run_file import write_metadata
 
 def virtual_dataset(
     key: KeyData, filename: str | os.PathLike[str] | None = None
-) -> h5py.Dataset:
+) -> NewDataset:
     """Return a dataset that shows all entries of a key, in the order of `ndarray`.
 
     Parameters
@@ -33,7 +33,7 @@ def virtual_dataset(
 
     Returns
     -------
-    h5py.Dataset
+    Dataset
         Open for reading.
 
     Raises
@@ -49,14 +49,14 @@ def virtual_dataset(
         )
     partial = f"{target}.partial"
     try:
-        with h5py.File(partial, "w", libver=("v110", "latest")) as f:
+        with File(partial, "w", libver=("v110", "latest")) as f:
             f.attrs["writer"] = f"xfelred {__version__}"
             write_key(key, f)
         os.replace(partial, target)
     finally:
         if os.path.exists(partial):
             os.remove(partial)
-    return h5py.File(target, "r")[key.hdf5_data_path]
+    return File(target, "r")[key.hdf5_data_path]
 
 
 def temporary() -> str:
@@ -73,7 +73,7 @@ def remove(path: str) -> None:
         os.remove(path)
 
 
-def write_key(key: KeyData, f: h5py.File) -> None:
+def write_key(key: KeyData, f: NewGroup) -> None:
     """Write train index, metadata and the dataset."""
     place = f"{key.canonical_name}/{key.index_group}".rstrip("/")
     write_metadata(f, key.all_files, key.ids, key.single, [f"{key.section}/{place}"])
@@ -81,11 +81,11 @@ def write_key(key: KeyData, f: h5py.File) -> None:
     f[f"INDEX/{place}/first"] = start.astype(np.uint64)
     f[f"INDEX/{place}/count"] = (stop - start).astype(np.uint64)
     name = key.hdf5_data_path
-    layout = h5py.VirtualLayout(shape=key.shape, dtype=stored_dtype(key))
+    layout = VirtualLayout(shape=key.shape, dtype=stored_dtype(key))
     for file, at, first, count in pieces(key):
         path = os.path.realpath(key.all_files[file].path)
         stored = open_dataset(path, name)
-        source = h5py.VirtualSource(path, name, shape=stored.shape, dtype=stored.dtype)
+        source = VirtualSource(path, name, shape=stored.shape, dtype=stored.dtype)
         layout[at : at + count] = source[first : first + count]
     f.create_virtual_dataset(name, layout)
     first_attrs = key.attrs

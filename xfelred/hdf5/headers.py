@@ -123,7 +123,7 @@ def address_of(here: h5g.GroupID, name: bytes) -> int | None:
     """Return where the header of an object is; None if a link leads elsewhere."""
     try:
         link = here.links.get_info(name)
-    except (KeyError, RuntimeError):
+    except (KeyError, RuntimeError):  # not there, or damaged: another way tells which
         return None
     return int(link.u) if link.type == h5py.h5l.TYPE_HARD else None
 

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5.direct import expanded
 from xfelred.hdf5.filters import make_readable
-from xfelred.hdf5.handles import Handle, Target, unopened
+from xfelred.hdf5.guard import guarded
+from xfelred.hdf5.handles import Handle, Target
 from xfelred.hdf5.layout import Layout, layout_of
+from xfelred.hdf5.objects import Dataset, Group, node
 from xfelred.hdf5.raw import byte_span
 from xfelred.hdf5.rows import OPEN_FILES, open_group, read_target
 from xfelred.hdf5.virtual import check_watched, watched_files
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
-from xfelred.readers.sacla.files import names_of, tags_of
 
 Shape = tuple[int, ...]
 
@@ -81,7 +82,7 @@ def read_images(
     """
     tags, places = expanded(rows.start, rows.count), expanded(rows.place, rows.count)
     for _ in range(2):
-        try:
+        with guarded(path, dataset):
             handle = OPEN_FILES.handle(path)
             valid = True
             with np.errstate(invalid="ignore"):
@@ -90,14 +91,6 @@ def read_images(
             if handle.live or (handle.unchanged() and valid):
                 return
             OPEN_FILES.forget(path)
-        except BrokenFileError:
-            raise
-        except OSError as error:
-            raise unopened(path, error) from error
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise BrokenFileError(
-                f"cannot read {dataset} in {path}: {error}"
-            ) from error
     # It grows while we read, twice: fine as long as it is a whole file.
     open_group(path, dataset.split("/tag_*")[0])
 
@@ -179,15 +172,15 @@ def image_target(handle: Handle, dataset: str, tag: int) -> Target:
     """Find out how to read one image; remember where it lies if it is plain."""
     name = dataset.replace("*", str(tag))
     with handle.lock:
-        opened = handle.file.get(name)
-        if opened is None:
-            opened = handle.file.get(odd_name(handle, dataset, tag))
-        if not isinstance(opened, h5py.Dataset):
+        found = opened_at(handle, name)
+        if found is None:
+            found = opened_at(handle, odd_name(handle, dataset, tag))
+        if not isinstance(found, Dataset):
             raise BrokenFileError(
                 f"{handle.path} has no image {name}. If it is still being written, open"
                 " the run again when it is complete"
             )
-        layout = None
+        opened, layout = found.low, None
         reason = "the file is being written"
         if not handle.live:
             layout, reason = layout_of(
@@ -202,15 +195,23 @@ def image_target(handle: Handle, dataset: str, tag: int) -> Target:
         return Target(opened, opened.shape, layout, watched)
 
 
+def opened_at(handle: Handle, name: str) -> Group | Dataset | None:
+    """Open something that is not kept open: there are thousands of images."""
+    found = handle.links.opened(name)
+    return None if found is None else node(found, handle.links, name)
+
+
 def odd_name(handle: Handle, dataset: str, tag: int) -> str:
     """Return the name of an image whose tag stands there with zeros in front."""
     known = ODD_NAMES.setdefault(handle, {})
-    where, key = dataset.split("/tag_*/")
+    where, _, rest = dataset.rpartition("*")
+    place, _, prefix = where.rpartition("/")
     if where not in known:
-        here = handle.file.get(where)
-        listed = names_of(here)[0] if isinstance(here, h5py.Group) else []
-        known[where] = tags_of(listed, where)[1]
-    return f"{where}/{known[where].get(tag, f'tag_{tag}')}/{key}"
+        here = opened_at(handle, place)
+        names = here.names() if isinstance(here, Group) else []
+        numbers = ((n.removeprefix(prefix), n) for n in names if n.startswith(prefix))
+        known[where] = {int(k): n for k, n in numbers if k.isascii() and k.isdigit()}
+    return f"{place}/{known[where].get(tag, f'{prefix}{tag}')}{rest}"
 
 
 def remember(
