@@ -26,6 +26,7 @@ from xfelred.products.resumable import read_record
 from xfelred.small_files import read_bytes, read_text
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_THE_SYSTEM = {ROOT / "xfelred" / "lazy" / "free_memory.py"}  # files of the kernel
 # Everything in the package that reads a small file of a user.
 READERS = {
     "recipe": CubeRecipe.from_file,
@@ -182,7 +183,7 @@ def test_nothing_else_in_the_package_reads_text():
     """Reading a small file another way can hang."""
     wrong = [
         f"{path.relative_to(ROOT)}: {word}"
-        for path in sorted((ROOT / "xfelred").rglob("*.py"))
+        for path in sorted({*(ROOT / "xfelred").rglob("*.py")} - OF_THE_SYSTEM)
         for word in (".read_text(", ".read_bytes(", "json.load(", "np.loadtxt(")
         if word in path.read_text()
     ]

@@ -139,7 +139,7 @@ def probe(address: str, security: distributed.Security, timeout: float) -> None:
         # Both ends of a connection of dask speak first. A scheduler that does not
         # accept a certificate says so only now.
         if not line.recv(1):
-            raise ConnectionError("what is there closes the connection")
+            raise ClusterError("what is there closes the connection")
 
 
 def cause(error: BaseException) -> str:

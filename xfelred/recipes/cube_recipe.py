@@ -25,12 +25,12 @@ from xfelred.recipes.models import (
     DetectorSpec,
     ExecutionSpec,
     FramesSpec,
-    KeyedValueError,
     OutputSpec,
     RoiSpec,
     ThresholdSpec,
 )
 from xfelred.recipes.text import LARGEST, Parsed, parse, plain_values
+from xfelred.recipes.units import KeyedValueError
 from xfelred.small_files import read_text
 
 FIRST_FILTER = "filter1"

@@ -19,7 +19,7 @@ from xfelred.masks import segment_of
 from xfelred.ops.bins import Bins
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
-from xfelred.recipes.units import default_unit, number_of
+from xfelred.recipes.units import KeyedValueError, default_unit, number_of
 
 Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
@@ -116,22 +116,6 @@ class BinSpec(Strict):
                 f' "{number} {unit}"?'
             )
         raise KeyedValueError("stop", text)
-
-
-class KeyedValueError(ArgumentError):
-    """A wrong value of a key below the part that is checked.
-
-    Parameters
-    ----------
-    key : str or tuple of str
-        The key, or the keys that lead to it; names may have points in them.
-    text : str
-    """
-
-    def __init__(self, key: str | tuple[str, ...], text: str) -> None:
-        super().__init__(text)
-        self.path = (key,) if isinstance(key, str) else key
-        self.key = ".".join(self.path)
 
 
 class DelaySpec(Strict):

@@ -13,6 +13,22 @@ PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12
 DELAY = "delay"
 
 
+class KeyedValueError(ArgumentError):
+    """A wrong value of a key below the part that is checked.
+
+    Parameters
+    ----------
+    key : str or tuple of str
+        The key, or the keys that lead to it; names may have points in them.
+    text : str
+    """
+
+    def __init__(self, key: str | tuple[str, ...], text: str) -> None:
+        super().__init__(text)
+        self.path = (key,) if isinstance(key, str) else key
+        self.key = ".".join(self.path)
+
+
 def number_of(value: Any, unit: str | None) -> float:
     """Return a number in the default unit.
 
