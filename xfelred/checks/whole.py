@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 from xfelred.checks.findings import Finding, Report, collected
@@ -16,9 +17,9 @@ from xfelred.checks.train_index import (
     trains_of,
 )
 from xfelred.errors import ArgumentError, did_you_mean
+from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.paths import candidates
 
-EUXFEL = "euxfel"
 INDEX = "INDEX/trainId"
 Pixels = Literal["sample", "all"]
 
@@ -65,7 +66,7 @@ def check(source: Any, run: Any = None, *, pixels: Pixels | None = None) -> Repo
     paths = paths_of(made) if made is not None else paths
     facts = [look_at_file(path) for path in paths]
     found += [one for file in facts for one in file.findings]
-    found += indexes(facts)
+    found += indexes(facts, getattr(made, "files", ()))
     if made is not None:
         found += detectors_of(made)
     if pixels:
@@ -92,15 +93,19 @@ def name_of(source: Any) -> str:
     return os.fspath(source) if isinstance(source, os.PathLike) else str(source)
 
 
-def indexes(facts: list[FileFacts]) -> list[Finding]:
-    """Return what is wrong with the trains of European XFEL files."""
+def indexes(facts: list[FileFacts], files: Iterable[Any]) -> list[Finding]:
+    """Return what is wrong with the trains of European XFEL files.
+
+    `files` are those of the open run, whose indexes have been read.
+    """
     found: list[Finding] = []
     pairs = []
+    known = {file.path: file for file in files if isinstance(file, FileIndex)}
     some = any(INDEX in file.headers for file in facts)
     for file in facts:
         if not (some and file.opened):
             continue
-        index = parsed(file)
+        index = known.get(file.path) or parsed(file)
         if isinstance(index, Finding):
             found.append(index)
             continue
