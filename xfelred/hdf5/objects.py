@@ -317,7 +317,6 @@ def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
         warn(
             f"{len(lost)} objects in {group.name or 'the root'} of {group.path} cannot"
             f" be read and are left out: {listing(lost)}. {next(iter(lost.values()))}",
-            stacklevel=3,
         )
 
 

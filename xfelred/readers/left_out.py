@@ -26,7 +26,7 @@ class LeftOut(NamedTuple):
 
 
 def readable(
-    read: Callable[[str], Found], paths: Sequence[str], stacklevel: int = 2
+    read: Callable[[str], Found], paths: Sequence[str]
 ) -> tuple[list[Found], tuple[LeftOut, ...]]:
     """Read something of every file; say which of them are left out.
 
@@ -46,7 +46,7 @@ def readable(
             f"none of {len(paths)} files can be read; the first problem:"
             f" {left_out[0].reason if left_out else 'there is no file'}"
         )
-    say(left_out, stacklevel + 1)
+    say(left_out)
     return found, left_out
 
 
@@ -71,14 +71,13 @@ def is_damaged(path: str) -> bool:
         return True
 
 
-def say(left_out: Sequence[LeftOut], stacklevel: int = 2) -> None:
+def say(left_out: Sequence[LeftOut]) -> None:
     """Warn of files that are left out."""
     if left_out:
         names = listing(name_of(f) for f in left_out)
         warn(
             f"{len(left_out)} files cannot be read and are left out: {names}. The"
             f" first: {left_out[0].reason}. All are in run.left_out",
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -311,7 +311,7 @@ def read_files(
     BrokenFileError
         If not one of them can be read.
     """
-    found, left_out = readable(read_file, paths, stacklevel=4)
+    found, left_out = readable(read_file, paths)
     return tuple(found), left_out
 
 

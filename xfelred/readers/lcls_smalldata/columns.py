@@ -157,7 +157,6 @@ def datasets_in(path: str) -> Iterator[tuple[str, Dataset]]:
         warn(
             f"{len(lost)} datasets of {path} cannot be read and are left out:"
             f" {listing(lost)}. The first: {next(iter(lost.values()))}",
-            stacklevel=2,
         )
 
 

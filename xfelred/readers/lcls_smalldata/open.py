@@ -93,7 +93,7 @@ def open_source(
         return source
     paths = ordered_parts(candidates(source))
     check_run(run, run_id(paths[0]))
-    parts, left_out = readable(part_at, paths, stacklevel=4)
+    parts, left_out = readable(part_at, paths)
     paths = [path for path, _ in parts]
     flavours = {flavour for _, flavour in parts}
     if len(flavours) > 1:

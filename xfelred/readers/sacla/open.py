@@ -99,11 +99,11 @@ def open_source(
         raise ValueError(
             f"duplicate_tags must be one of {DUPLICATES}, not {duplicate_tags!r}"
         )
-    files, unopened = readable(read_file, paths_of(source, include), stacklevel=4)
+    files, unopened = readable(read_file, paths_of(source, include))
     chosen = one_run(files, run)
     here = {file.path: file for file in files if chosen in file.runs}
     parts, damaged = readable(
-        lambda path: part_of(path, chosen, duplicate_tags), list(here), stacklevel=4
+        lambda path: part_of(path, chosen, duplicate_tags), list(here)
     )
     for part in parts:
         warn_of_strange(part.path, part.groups)
