@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import socket
 import stat
 import subprocess
@@ -189,6 +190,81 @@ def test_compiled_kernels_find_a_place(monkeypatch, tmp_path):
     assert found.parent == tmp_path
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/chosen")
     assert settings.worker_environment(tmp_path) == {"NUMBA_CACHE_DIR": "/chosen"}
+
+
+@pytest.fixture
+def no_place_of_numba(monkeypatch):
+    """Neither the package nor the home can be written."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(settings, "is_writable", lambda directory: False)
+
+
+def cache_place(scratch):
+    return Path(settings.worker_environment(scratch)["NUMBA_CACHE_DIR"])
+
+
+def private(path):
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+
+
+def test_cache_of_kernels_is_private_and_found_again(no_place_of_numba, tmp_path):
+    found = cache_place(tmp_path)
+    assert found == tmp_path / f"xfelred-numba-{os.geteuid()}"
+    assert private(found)
+    assert cache_place(tmp_path) == found
+
+
+def plant_open(path):
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def plant_group(path):
+    path.mkdir()
+    path.chmod(0o770)
+
+
+def plant_link(path):
+    (path.parent / "elsewhere").mkdir(mode=0o700)
+    path.symlink_to(path.parent / "elsewhere")
+
+
+def plant_foreign(path):
+    if os.geteuid():
+        pytest.skip("only root can give a directory away")
+    path.mkdir(mode=0o700)
+    os.chown(path, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    "plant", [plant_open, plant_group, plant_link, plant_foreign, os.mkfifo, Path.touch]
+)
+def test_cache_that_somebody_else_made_is_not_used(no_place_of_numba, tmp_path, plant):
+    planted = tmp_path / f"xfelred-numba-{os.geteuid()}"
+    plant(planted)
+    found = cache_place(tmp_path)
+    assert found != planted
+    assert found.parent == tmp_path
+    assert private(found)
+
+
+def test_cache_is_not_where_others_could_swap_it(no_place_of_numba, tmp_path):
+    scratch = tmp_path / "open" / "scratch"
+    scratch.mkdir(parents=True)
+    scratch.parent.chmod(0o777)
+    assert scratch not in cache_place(scratch).parents
+    scratch.parent.chmod(0o1777)  # as /tmp: others cannot rename
+    assert cache_place(scratch).parent == scratch
+
+
+def test_without_a_safe_place_for_kernels_there_is_no_cluster(
+    no_place_of_numba, tmp_path, monkeypatch
+):
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(settings.tempfile, "gettempdir", lambda: str(tmp_path))
+    with pytest.raises(xf.cluster.ClusterError, match="set NUMBA_CACHE_DIR"):
+        settings.worker_environment(None)
 
 
 def test_writable_directories_may_still_have_to_be_made(tmp_path):
@@ -430,6 +506,104 @@ def test_job_script_says_what_was_asked(slurm, tmp_path):
     assert option(worker, "--local-directory") == "$TMPDIR"
     assert option(worker, "--interface") == "lo"
     assert address.startswith("tls://127.0.0.1:")
+
+
+def words_of(script, start):
+    """The words that a shell sees in the line that starts so."""
+    (line,) = (x for x in script.splitlines() if x.startswith(start))
+    return shlex.split(line.removeprefix("#SBATCH "))
+
+
+HOSTILE_VALUES = [
+    "a b", "$(touch pwned)", "`id`", "a;b", "a'b", 'a"b', "a&&b", "a|b", "a>b", "#x",
+    "a\\b", "*", "~",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", HOSTILE_VALUES)
+def test_values_in_a_job_script_stay_values(slurm, value):
+    with slurm(queue=value, account=value, job_name=value, python=value) as made:
+        script = made.cluster.job_script()
+    assert words_of(script, "#SBATCH -p") == ["-p", value]
+    assert words_of(script, "#SBATCH -A") == ["-A", value]
+    assert words_of(script, "#SBATCH -J") == ["-J", value]
+    assert shlex.split(script.splitlines()[-1])[:2] == [value, "-m"]
+
+
+@pytest.mark.parametrize(
+    "value", ["$TMPDIR/a b", "${TMPDIR}/$(id)", "$TMPDIR/`id`", '$TMPDIR/"', "$(id)",
+              "$TMPDIR/a;b", "$TMPDIR/\\"]
+)  # fmt: skip
+def test_only_variables_count_in_the_scratch_of_a_job(slurm, value, tmp_path):
+    with slurm(scratch=value) as made:
+        line = made.cluster.job_script().splitlines()[-1]
+    word = re.search(r"--local-directory (.*) --", line)[1].split(" --")[0]
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s {word}"],
+        env={"TMPDIR": "/t", "PATH": os.environ["PATH"]},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == value.replace("${TMPDIR}", "/t").replace("$TMPDIR", "/t")
+
+
+@pytest.mark.parametrize(
+    "end", ["\n#SBATCH --uid=0", "\r", "\x1b[2J", "\x85", "\u2028"]
+)
+@pytest.mark.parametrize(
+    "option",
+    ["queue", "account", "job_name", "python", "scratch", "log_directory", "interface",
+     "directives", "certificates", "memory", "walltime"],
+)  # fmt: skip
+def test_nothing_in_a_job_script_ends_its_line(slurm, option, end):
+    value = {"directives": [f"--exclusive{end}"], "walltime": f"2:00:00{end}",
+             "memory": f"32GB{end}", "interface": f"lo{end}"}  # fmt: skip
+    with pytest.raises(ValueError, match=rf"{option}|directives|walltime|size|network"):
+        slurm(**{option: value.get(option, f"/tmp/x{end}")})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"directives": ["--comment='a"]}, "cannot be read"),
+        ({"directives": [" "]}, "directive is empty"),
+        ({"config": {"a;id": 1}}, "no key of dask's configuration"),
+        ({"config": {"a b": 1}}, "no key of dask's configuration"),
+        ({"log_directory": "/tmp/a b"}, "log_directory"),
+        ({"memory": "much"}, "is no size"),
+    ],
+)
+def test_what_cannot_be_part_of_a_job_script_is_an_error(slurm, options, words):
+    with pytest.raises(ValueError, match=words):
+        slurm(**options)
+
+
+def test_values_of_the_configuration_are_quoted(slurm):
+    with slurm(config={"distributed.x": "a'; touch pwned\n"}) as made:
+        script = made.cluster.job_script()
+    (line,) = (
+        x for x in script.splitlines() if x.startswith("export DASK_DISTRIBUTED__X")
+    )
+    assert len(shlex.split(line)) == 2
+
+
+@pytest.mark.parametrize("plant", [None, plant_open, plant_link, plant_foreign])
+def test_a_job_finds_a_private_place_for_kernels(
+    slurm, no_place_of_numba, tmp_path, plant
+):
+    scratch = tmp_path / "node a"
+    scratch.mkdir()
+    planted = scratch / f"xfelred-numba-{os.getuid()}"
+    if plant is not None:
+        plant(planted)
+    lines = jobs.cache_lines("$TMPDIR/node a")
+    done = subprocess.run(
+        ["bash", "-c", "\n".join([*lines, 'printf %s "$NUMBA_CACHE_DIR"'])],
+        env={"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = Path(done.stdout)
+    assert private(found)
+    assert (found == planted) is (plant is None)
 
 
 @pytest.mark.parametrize("walltime", ["4", "30", "2:00:00", "1-0", "14-00:00:00"])

@@ -69,12 +69,9 @@ def test_warnings_show_hostile_characters(text):
 
 
 def test_a_warning_names_the_line_of_its_caller():
-    def lower():
-        warn("it is so", stacklevel=2)
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        lower()
+        warn("it is so")
     assert caught[0].filename == __file__
     assert caught[0].category is UserWarning
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred import masks, open_run, ops
+from xfelred import masks, open_run, ops, write
 from xfelred.provenance import jsonable, record
 
 
@@ -73,3 +73,60 @@ def test_two_histories_differ_where_parameters_do(agipd_run):
     plain, part = run.frames(), run.frames(modules=[0, 3])
     assert plain.attrs["history"] != part.attrs["history"]
     assert len(lines(plain)) == 1
+
+
+# -- histories of others ---------------------------------------------------------------
+
+OF_OTHERS = {
+    "text": ("made by hand", "made by hand"),
+    "number": (7, "7"),
+    "none": (None, ""),
+    "list": (["one", "two"], "one\ntwo"),
+    "mixed": ("one", "one"),
+    "list of numbers": ([1, 2.5, None], "1\n2.5"),
+    "tuple": (("a", b"b"), "a\nb"),
+    "array of text": (np.array(["a", "b"]), "a\nb"),
+    "array": (np.arange(3), "0\n1\n2"),
+    "matrix": (np.ones((2, 2)), "1.0\n1.0\n1.0\n1.0"),
+    "bytes": (b"caf\xe9", "caf\ufffd"),
+    "map": ({"b": 1, "a": [2]}, '{"a": [2], "b": 1}'),
+    "huge": (10**5000, None),
+}
+of_others = pytest.mark.parametrize("kind", OF_OTHERS)
+
+
+@of_others
+def test_a_history_of_any_type_goes_on(kind):
+    value, text = OF_OTHERS[kind]
+    array = xr.DataArray([1.0], dims="x", attrs={"history": value}, name="a")
+    out = record(array, "scale", factor=2)
+    *before, last = out.attrs["history"].split("\n")
+    assert last == 'scale {"factor": 2}'
+    if text is not None:
+        assert "\n".join(dict.fromkeys(before)) == "\n".join(
+            dict.fromkeys(text.split("\n")) if text else []
+        )
+
+
+@of_others
+@pytest.mark.parametrize("suffix", [".zarr", ".nc", ".h5"])
+def test_a_history_of_any_type_is_written(kind, suffix, tmp_path):
+    value = OF_OTHERS[kind][0]
+    array = xr.DataArray(np.arange(3.0), dims="x", attrs={"history": value}, name="a")
+    path = write(ops.statistics(array, "x"), tmp_path / f"a{suffix}")
+    assert path.exists()
+    write(array.to_dataset().assign_attrs(history=value), path, overwrite=True)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\x1b[2Jb"])
+def test_text_that_a_file_cannot_hold_is_shown(text, tmp_path):
+    array = xr.DataArray(np.arange(3.0), dims="x", name="a")
+    array.attrs = {"history": text, "comment": text}
+    for suffix in (".zarr", ".nc", ".h5"):
+        assert write(array, tmp_path / f"a{suffix}").exists()
+
+
+def test_a_long_history_takes_no_time():
+    text = "\n".join(f"op {i}" for i in range(100_000))
+    out = record(xr.DataArray([1.0], attrs={"history": text}), "scale")
+    assert len(out.attrs["history"].splitlines()) == 100_001

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from xfelred.errors import CONTROL
+
 ELEMENT = r"\[\s*\d+(?:\s*,\s*\d+)*\s*\]"
 NAME_AND_ELEMENT = re.compile(rf"(.+?)({ELEMENT})")
 
@@ -34,7 +36,9 @@ def in_result(name: str) -> str:
     >>> in_result("intg/archon")
     'intg__archon'
     """
-    return name.replace("/", "__")
+    plain = CONTROL.sub("_", name).replace("/", "__")
+    # To a disk these names are directories.
+    return f"_{plain}" if plain in {".", ".."} else plain
 
 
 def in_file_name(name: str) -> str:

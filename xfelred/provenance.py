@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import dask.array
@@ -12,6 +13,7 @@ from dask.base import tokenize
 
 from xfelred.names import HISTORY
 
+MAX_BITS = 256  # of an integer; Python refuses to print those of 14000
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
@@ -30,14 +32,33 @@ def record(result: Labelled, op: str, /, *parents: Any, **params: Any) -> Labell
     **params
         Parameters of the operation. Arrays enter as 8 letters of their token.
     """
-    lines: list[str] = []
+    lines: dict[str, None] = {}
     for parent in parents or (result,):
-        old = getattr(parent, "attrs", {}).get(HISTORY, "")
-        lines += [line for line in old.splitlines() if line not in lines]
-    lines.append(f"{op} {json.dumps(jsonable(params), sort_keys=True)}")
+        lines |= dict.fromkeys(history_of(getattr(parent, "attrs", {})).splitlines())
+    new = f"{op} {json.dumps(jsonable(params), sort_keys=True)}"
     out = result.copy(deep=False)
-    out.attrs[HISTORY] = "\n".join(lines)
+    out.attrs[HISTORY] = "\n".join([*lines, new])
     return out
+
+
+def history_of(attrs: Mapping[str, Any]) -> str:
+    """Return the history in some attributes as text.
+
+    Files of others have a ``history`` of any type: text, bytes, a list of lines, an
+    array of them, or something else, which becomes one line of JSON.
+    """
+    found = attrs.get(HISTORY)
+    if isinstance(found, np.ndarray):
+        found = found.tolist()
+    if found is None:
+        return ""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, bytes):
+        return found.decode(errors="replace")
+    if isinstance(found, (list, tuple)):
+        return "\n".join(history_of({HISTORY: line}) for line in found)
+    return json.dumps(jsonable(found), sort_keys=True)
 
 
 def jsonable(value: Any) -> Any:
@@ -52,6 +73,8 @@ def jsonable(value: Any) -> Any:
         return jsonable(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, slice):

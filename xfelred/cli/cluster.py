@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import threading
@@ -16,7 +17,9 @@ from typing import Any
 import click
 
 import xfelred as xf
+from xfelred.cli.words import tell, tell_json
 from xfelred.errors import OutputExistsError
+from xfelred.small_files import read_bytes
 
 SCHEDULER_FILE = "xfelred-cluster.json"
 SECONDS_TO_ANSWER = 3.0
@@ -93,7 +96,7 @@ def quiet_dask() -> None:
 
 def refuse_running(path: Path) -> None:
     """Raise if a file is anything but the scheduler file of a cluster that ended."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     address = address_in(path)
     if address is None:
@@ -112,8 +115,8 @@ def refuse_running(path: Path) -> None:
 def address_in(path: Path) -> str | None:
     """Return the address in a scheduler file; None if it is not one."""
     try:
-        address = json.loads(path.read_bytes())["address"]
-    except (OSError, ValueError, KeyError, TypeError):
+        address = json.loads(read_bytes(path, "scheduler file"))["address"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return address if isinstance(address, str) and "://" in address else None
 
@@ -142,12 +145,12 @@ def describe(client: Any, path: Path, as_json: bool) -> None:
         "workers": len(client.scheduler_info(n_workers=-1)["workers"]),
     }
     if as_json:
-        click.echo(json.dumps(facts))
+        tell_json(facts, indent=None)
         return
     for name, fact in facts.items():
-        click.echo(f"{name.replace('_', ' '):<16}{fact}")
-    click.echo(f"client = xf.cluster.connect({str(path)!r})")
-    click.echo("Ctrl-C stops it.", err=True)
+        tell(f"{name.replace('_', ' '):<16}{fact}")
+    tell(f"client = xf.cluster.connect({str(path)!r})")
+    tell("Ctrl-C stops it.", err=True)
 
 
 @contextmanager
@@ -198,4 +201,4 @@ def job_script(insecure: bool, **options: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with client:
-        click.echo(client.cluster.job_script(), nl=False)
+        tell(client.cluster.job_script(), nl=False)

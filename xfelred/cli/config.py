@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 import xfelred as xf
+from xfelred.cli.words import tell, tell_json
 from xfelred.errors import SelectionEmptyError
 from xfelred.recipes.cube import cube_plan
 from xfelred.recipes.cube_recipe import CubeRecipe
@@ -47,7 +47,7 @@ def check(recipe: Path, run: str | None) -> None:
                     f"{opened.run_id}, filter {plan.shots.filter_name}, laser {state}:"
                     f" {flow.passed} of {flow.total} shots"
                 )
-    click.echo("\n".join(lines))
+    tell("\n".join(lines))
     if empty is not None:
         raise empty
 
@@ -56,4 +56,4 @@ def check(recipe: Path, run: str | None) -> None:
 @click.argument("kind", type=click.Choice(list(SCHEMAS)))
 def schema(kind: str) -> None:
     """Print the JSON schema of recipes of a KIND."""
-    click.echo(json.dumps(SCHEMAS[kind](), indent=2))
+    tell_json(SCHEMAS[kind]())

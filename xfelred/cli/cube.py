@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from dask.utils import format_bytes
 import xfelred as xf
 from xfelred.cli.cluster import quiet_dask
 from xfelred.cli.progress import steps
+from xfelred.cli.words import tell, tell_json
 from xfelred.errors import ConfigError, SelectionEmptyError
 from xfelred.recipes.cube_estimate import CubeEstimate, estimate_cube
 from xfelred.recipes.cube_recipe import CubeRecipe
@@ -166,14 +166,14 @@ def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:
 def show_estimate(content: dict[str, Any], as_json: bool) -> None:
     """Print what cubes will take."""
     if as_json:
-        click.echo(json.dumps(content, indent=2))
+        tell_json(content)
         return
     for key, value in content.items():
         if key == "paths":
-            click.echo("\n".join(f"{key:<17}{path}" for path in value))
+            tell("\n".join(f"{key:<17}{path}" for path in value))
         else:
             text = value if key in COUNTS else f"{value} ({format_bytes(value)})"
-            click.echo(f"{key:<17}{text}")
+            tell(f"{key:<17}{text}")
 
 
 def show_results(made: Made, as_json: bool) -> None:
@@ -182,7 +182,7 @@ def show_results(made: Made, as_json: bool) -> None:
     paths = [p for e in each for p in e["paths"]]
     if not as_json:
         for path in paths:
-            click.echo(path)
+            tell(path)
         return
     nothing = [f for error in made.empty.values() for f in error.cut_flows]
     content: dict[str, Any] = {
@@ -192,7 +192,7 @@ def show_results(made: Made, as_json: bool) -> None:
     }
     if len(made.names) > 1:
         content["filters"] = made.names
-    click.echo(json.dumps(content, indent=2))
+    tell_json(content)
 
 
 @contextmanager

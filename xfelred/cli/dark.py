@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +15,7 @@ import xfelred as xf
 from xfelred import ops
 from xfelred.cli.cluster import quiet_dask
 from xfelred.cli.progress import progress
+from xfelred.cli.words import of_argument, tell, tell_json
 from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
 from xfelred.ops.calibration_kinds import KINDS
@@ -144,9 +144,9 @@ def dark(
     darks = all_ranges(frames, trains, options)
     try:
         constants = ops.dark_statistics(darks, by=by, **limits_of(options))
-    except XfelredError:
-        raise
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        if not of_argument(error):
+            raise
         raise click.UsageError(str(error)) from error
     workers = options["workers"]
     per_worker = {"workers": workers, "threads": 1} if workers else {}
@@ -168,20 +168,20 @@ def dark(
         if options["report"] and output.suffix.lower() in READ_BACK:
             content["report"] = str(report(output, frames.attrs.get("detector"), run))
     if as_json:
-        click.echo(json.dumps(content, indent=2))
+        tell_json(content)
     elif dry_run:
-        click.echo("\n".join(f"{what:<12}{text}" for what, text in plan.rows()))
+        tell("\n".join(f"{what:<12}{text}" for what, text in plan.rows()))
     else:
         if content["report"]:
-            click.echo(f"report: {content['report']}", err=True)
-        click.echo(str(output))
+            tell(f"report: {content['report']}", err=True)
+        tell(str(output))
 
 
 def warn_of_bad_pixels(output: Path) -> None:
     """Say if more pixels are bad than a dark run has."""
     share = bad_share(output)
     if share is not None and share > MOST_BAD:
-        click.echo(
+        tell(
             f"warning: {share:.0%} of the pixels are bad: is this a dark run? Look at"
             " the report, or at --noise-sigma and --noise-limits",
             err=True,
@@ -269,9 +269,9 @@ def dark_frames(
         frames: xr.DataArray = chosen.frames(
             options["detector"], options["key"], **more
         )
-    except XfelredError:
-        raise
     except (TypeError, ValueError) as error:
+        if not of_argument(error):
+            raise
         raise click.UsageError(str(error)) from error
     if not frames.size:
         raise SelectionEmptyError(
@@ -282,7 +282,7 @@ def dark_frames(
     if DATA_GAIN in frames.dims and not (options["kind"] and options["gain_runs"]):
         frames = frames.isel({DATA_GAIN: ANALOG}, drop=True)
     if CELL in frames.coords and int(frames[CELL].max()) >= MOST_CELLS:
-        click.echo(
+        tell(
             f"warning: memory cells up to {int(frames[CELL].max())}; if these are LPD"
             " data in parallel gain use --parallel-gain",
             err=True,
@@ -297,7 +297,7 @@ def warn_if_lit(chosen: Any, run: str) -> None:
     except (XfelredError, KeyError, ValueError, TypeError):
         return
     if bool(lit.any()):
-        click.echo(
+        tell(
             f"warning: {int(lit.sum())} of {lit.size} shots of {run} have {XRAY} = 1,"
             " so they are not dark; choose others with --trains",
             err=True,
@@ -321,9 +321,7 @@ def kept_dim(frames: xr.DataArray, by: str | None) -> str | None:
         )
     if by is None and not one_each:
         if cell is not None:
-            click.echo(
-                "memory cells differ between trains: constants by pulse", err=True
-            )
+            tell("memory cells differ between trains: constants by pulse", err=True)
         return PULSE
     return by or CELL
 
@@ -348,7 +346,7 @@ def write(constants: xr.Dataset, output: Path, options: dict[str, Any]) -> None:
     resume, overwrite = options["resume"], options["overwrite"]
     try:
         xf.write(constants, output, resume=resume, overwrite=overwrite)
-    except XfelredError:
-        raise
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        if not of_argument(error):
+            raise
         raise click.ClickException(f"cannot write {output.name}: {error}") from error

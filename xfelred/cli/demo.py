@@ -16,6 +16,7 @@ from xfelred.cli.demo_gold import gold_demo
 from xfelred.cli.demo_lcls import lcls_demo
 from xfelred.cli.demo_session import new_directory, say
 from xfelred.cli.progress import progress
+from xfelred.cli.words import tell
 from xfelred.names import PIXEL_DIMS, PULSE, TRAIN
 
 DETECTOR = "SPB_DET_AGIPD1M-1"
@@ -93,8 +94,8 @@ def demo(
     draw(located, profiles, panels, places)
     gold = gold_demo(directory, shots, seed)
     pumped = lcls_demo(directory, events, seed)
-    click.echo()
-    click.echo("The results are here:")
+    tell()
+    tell("The results are here:")
     for path in (
         places.run,
         places.image,
@@ -103,7 +104,7 @@ def demo(
         *gold,
         *pumped,
     ):
-        click.echo(f"  {path}")
+        tell(f"  {path}")
 
 
 def simulate(

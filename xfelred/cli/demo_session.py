@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from xfelred.cli.words import tell
 from xfelred.errors import OutputExistsError
 
 MARKER = "simulated_by_xfelred_demo.txt"
@@ -33,7 +34,7 @@ def remove_own(directory: Path) -> None:
 
 def say(code: str, *results: object) -> None:
     """Print a line of code as in a Python session, and what it gives."""
-    click.echo()
+    tell()
     click.secho(f">>> {code}", bold=True)
     for result in results:
-        click.echo(str(result))
+        tell(str(result))

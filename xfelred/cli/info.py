@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
+from xfelred.cli.words import of_argument, tell, tell_json
 from xfelred.errors import (
     InconsistentDataError,
     SourceNameError,
-    XfelredError,
     did_you_mean,
     listing,
 )
@@ -39,9 +38,9 @@ def info(source: str, run: str | None, as_json: bool, name: str | None) -> None:
         content = describe_run(opened)
         text = ""
     if as_json:
-        click.echo(json.dumps(content, indent=2))
+        tell_json(content)
     elif text:
-        click.echo(text)
+        tell(text)
     else:
         opened.info()
 
@@ -50,10 +49,8 @@ def opened_run(source: str, run: str | None) -> Any:
     """Open a run; a name that stands for none is a fault in the command."""
     try:
         return open_run(source, run)
-    except XfelredError:
-        raise
     except ValueError as error:
-        if run is None:
+        if run is None or not of_argument(error):
             raise
         raise click.BadParameter(str(error), param_hint="'--run'") from error
 

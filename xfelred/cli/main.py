@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -11,12 +12,14 @@ from typing import Any
 import click
 
 from xfelred import __version__
+from xfelred.cli.check import check
 from xfelred.cli.cluster import cluster
 from xfelred.cli.config import config
 from xfelred.cli.cube import cube
 from xfelred.cli.dark import dark
 from xfelred.cli.demo import demo
 from xfelred.cli.info import info
+from xfelred.cli.words import tell
 from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError
 
 OK, FAILED, USAGE, EMPTY = 0, 1, 2, 3
@@ -35,6 +38,7 @@ def command(verbose: bool) -> None:
 
 
 command.add_command(info)
+command.add_command(check)
 command.add_command(dark)
 command.add_command(cube)
 command.add_command(config)
@@ -55,13 +59,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = show_warning
             result = command.main(arguments, prog_name="xfelred", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        tell(text.getvalue(), err=True, nl=False)
         return USAGE if isinstance(error, click.UsageError) else FAILED
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        tell("interrupted", err=True)
         return FAILED
     except (XfelredError, OSError) as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        tell(f"{type(error).__name__}: {error}", err=True)
         if isinstance(error, ConfigError):
             return USAGE
         return EMPTY if isinstance(error, SelectionEmptyError) else FAILED
@@ -71,7 +77,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning about the data, without the line of code that found it."""
-    click.echo(f"warning: {message}", err=True)
+    tell(f"warning: {message}", err=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import click
 from dask.callbacks import Callback
 from dask.diagnostics import ProgressBar
 
+from xfelred.cli.words import tell
+from xfelred.errors import printable
 from xfelred.settings import options, setting
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -31,12 +33,12 @@ def progress(what: str) -> Iterator[None]:
         return
     start = time.monotonic()
     on_screen = sys.stderr.isatty()
-    click.echo(what if on_screen else f"{what} ...", err=True)
+    tell(what if on_screen else f"{what} ...", err=True)
     watcher = ProgressBar(out=sys.stderr) if on_screen else lines_on_stderr(what)
     with options(progress=None), watcher:  # one bar is enough
         yield
     if not on_screen:
-        click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)
+        tell(f"{what}: {time.monotonic() - start:.1f} s", err=True)
 
 
 def lines_on_stderr(what: str) -> Callback:
@@ -56,7 +58,7 @@ def lines_on_stderr(what: str) -> Callback:
         last = time.monotonic()
         left = sum(len(state[name]) for name in ("ready", "waiting", "running"))
         done = len(state["finished"])
-        click.echo(f"{what}: {done} of {done + left} tasks", err=True)
+        tell(f"{what}: {done} of {done + left} tasks", err=True)
 
     return Callback(posttask=after_task)
 
@@ -77,18 +79,18 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         return
     start = last = time.monotonic()
     on_screen = sys.stderr.isatty()
-    click.echo(what if on_screen else f"{what} ...", err=True)
+    tell(what if on_screen else f"{what} ...", err=True)
 
     def show(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         line = f"{what}: {done} of {total} {unit}"
         if on_screen:
-            click.echo(f"\r{line}", nl=done == total, err=True)
+            click.echo(f"\r{printable(line)}", nl=done == total, err=True)
         elif done == total or now - last >= SECONDS_BETWEEN_LINES:
-            click.echo(line, err=True)
+            tell(line, err=True)
             last = now
 
     with options(progress=None):
         yield show
-    click.echo(f"{what}: {time.monotonic() - start:.1f} s", err=True)
+    tell(f"{what}: {time.monotonic() - start:.1f} s", err=True)

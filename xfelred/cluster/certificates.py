@@ -12,6 +12,7 @@ from typing import Any
 import distributed
 
 from xfelred.errors import ClusterError
+from xfelred.small_files import read_text
 
 ADDRESS, CERTIFICATE = "address", "certificate"
 
@@ -74,11 +75,18 @@ def write_scheduler_file(path: Path, address: str, certificate: Path | None) -> 
 def read_scheduler_file(path: Path) -> tuple[str, distributed.Security | None]:
     """Return the address of a scheduler, and the certificate if it names one."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_text(path, "scheduler file"))
         address, certificate = content[ADDRESS], content.get(CERTIFICATE)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ClusterError(
-            f"{path} is not a scheduler file ({error!r}); give the file that"
+            f"{path} is not a scheduler file ({error}); give the file that"
             " `xfelred cluster start` or `dask scheduler --scheduler-file` wrote, or"
             " an address such as tls://host:8786"
         ) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+from dask.utils import parse_bytes
 
 from xfelred.cluster.certificates import (
     from_certificate,
@@ -20,14 +21,33 @@ from xfelred.cluster.certificates import (
     with_worker_files,
 )
 from xfelred.cluster.client import client_of
-from xfelred.cluster.settings import LOOPBACK, started_with, worker_environment
-from xfelred.errors import ClusterError, require_extra
+from xfelred.cluster.settings import (
+    CACHE_VARIABLE,
+    LOOPBACK,
+    numba_finds_a_place,
+    started_with,
+)
+from xfelred.cluster.shell import (
+    directive,
+    interface_name,
+    quoted,
+    unquoted,
+    with_variables,
+)
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ClusterError,
+    require_extra,
+)
 
 CERTIFICATES = "~/.cache/xfelred"
 # Reading and kernels run well in threads; Python between them does so up to here.
 THREADS_PER_WORKER = 4
 # A worker ends before its job does, to hand over what it holds.
 MARGIN_SECONDS = (60, 600)
+WALLTIME = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"
+VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 DAY, HOUR, MINUTE = 86400, 3600, 60
 
 
@@ -128,7 +148,7 @@ def slurm(
     check_limits(jobs, minimum, maximum)
     workers = workers_per_job or default_workers(cores)
     if cores < 1 or cores % workers:
-        raise ValueError(
+        raise ArgumentError(
             f"workers_per_job={workers} does not divide cores={cores}; the rest of"
             " the cores would idle"
         )
@@ -139,18 +159,18 @@ def slurm(
         with started_with(config or {}):
             cluster = SLURMCluster(
                 cores=cores,
-                memory=str(memory),
+                memory=memory_of_job(memory),
                 processes=workers,
                 walltime=walltime,
-                queue=queue,
-                account=account,
-                interface=interface,
-                local_directory=scratch,
-                log_directory=log_directory and os.fspath(log_directory),
+                queue=quoted("queue", queue),
+                account=quoted("account", account),
+                interface=interface_name(interface),
+                local_directory=with_variables("scratch", scratch),
+                log_directory=unquoted("log_directory", log_directory),
                 job_script_prologue=[*prologue, *exports(scratch, config or {})],
-                job_extra_directives=list(directives),
-                python=python,
-                job_name=job_name,
+                job_extra_directives=[directive(d) for d in directives],
+                python=quoted("python", python),
+                job_name=quoted("job_name", job_name),
                 security=secured,
                 shared_temp_directory=os.fspath(shared),
                 worker_extra_args=arguments,
@@ -167,14 +187,14 @@ def slurm(
 def check_limits(jobs: int | None, minimum: int, maximum: int | None) -> None:
     """Raise for numbers of jobs that make no sense, or that nobody could run."""
     if jobs is not None and (minimum or maximum is not None):
-        raise ValueError(
+        raise ArgumentError(
             f"jobs={jobs} keeps that many running; minimum and maximum adapt their"
             " number to the work: give one or the other"
         )
     if maximum is None and minimum:
-        raise ValueError(f"minimum={minimum} needs a maximum, too")
+        raise ArgumentError(f"minimum={minimum} needs a maximum, too")
     if maximum is not None and not 0 <= minimum <= maximum:
-        raise ValueError(f"minimum={minimum} must be 0 to maximum={maximum}")
+        raise ArgumentError(f"minimum={minimum} must be 0 to maximum={maximum}")
     if (jobs or maximum) and shutil.which("sbatch") is None:
         raise ClusterError(
             "there is no command sbatch on this machine, so no job can be submitted;"
@@ -186,7 +206,7 @@ def check_limits(jobs: int | None, minimum: int, maximum: int | None) -> None:
 def default_workers(cores: int) -> int:
     """Return in how many processes of equal size to cut a job."""
     if cores < 1:
-        raise ValueError(f"cores={cores} must be at least 1")
+        raise ArgumentError(f"cores={cores} must be at least 1")
     wanted = min(cores, THREADS_PER_WORKER)
     return cores // next(n for n in range(wanted, cores + 1) if cores % n == 0)
 
@@ -198,19 +218,14 @@ def job_security(
     if security is False:
         return None
     shared = shared.absolute()
-    # Jobs get the path in a line of shell.
-    if shlex.quote(os.fspath(shared)) != os.fspath(shared):
-        raise ValueError(
-            f"certificates={os.fspath(shared)!r} must be a path without blanks and"
-            " other characters that mean something to a shell"
-        )
+    unquoted("certificates", shared)  # jobs get the path in a line of shell
     if isinstance(security, distributed.Security):
         secured, files = with_worker_files(security, shared)
     elif security is True:
         files = [new_certificate(shared)]
         secured = from_certificate(files[0])
     else:
-        raise TypeError(
+        raise ArgumentTypeError(
             "security must be True (a new certificate), False (none), or a"
             f" distributed.Security; got {type(security).__name__}"
         )
@@ -224,7 +239,7 @@ def worker_arguments(walltime: str) -> list[str]:
     seconds = wall_seconds(walltime)
     margin = min(max(seconds // 10, MARGIN_SECONDS[0]), MARGIN_SECONDS[1])
     if seconds < 4 * margin:
-        raise ValueError(
+        raise ArgumentError(
             f"walltime={walltime!r} is {seconds} s; workers hand over their results"
             f" before a job ends, for which it needs {4 * MARGIN_SECONDS[0]} s or more"
         )
@@ -243,9 +258,9 @@ def wall_seconds(walltime: str) -> int:
     >>> wall_seconds("90"), wall_seconds("1:30:00"), wall_seconds("2-12")
     (5400, 5400, 216000)
     """
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime))
+    found = re.fullmatch(WALLTIME, str(walltime), re.ASCII)
     if found is None:
-        raise ValueError(
+        raise ArgumentError(
             f"walltime={walltime!r} is not a time of SLURM: write minutes,"
             " 'minutes:seconds', 'hours:minutes:seconds', 'days-hours' or"
             " 'days-hours:minutes:seconds'"
@@ -260,9 +275,44 @@ def wall_seconds(walltime: str) -> int:
 
 def exports(scratch: str | None, config: Mapping[str, Any]) -> list[str]:
     """Return lines of shell that give workers their settings."""
-    found = worker_environment(scratch)
+    lines = cache_lines(scratch)
     for key, value in config.items():
         # How dask reads its configuration from the environment.
-        name = key.replace("-", "_").replace(".", "__").upper()
-        found[f"DASK_{name}"] = repr(value)
-    return [f"export {name}={shlex.quote(text)}" for name, text in found.items()]
+        name = "DASK_" + key.replace("-", "_").replace(".", "__").upper()
+        if not VARIABLE_NAME.fullmatch(name):
+            raise ArgumentError(
+                f"config has {key!r}, which is no key of dask's configuration, such as"
+                " 'distributed.worker.memory.spill'"
+            )
+        lines.append(f"export {name}={shlex.quote(repr(value))}")
+    return lines
+
+
+def cache_lines(scratch: str | None) -> list[str]:
+    """Return lines that find a place for compiled kernels on a node, if one is needed.
+
+    Nobody else may be able to write there: what numba finds in it is run.
+    """
+    if given := os.environ.get(CACHE_VARIABLE):
+        return [f"export {CACHE_VARIABLE}={shlex.quote(given)}"]
+    if numba_finds_a_place():
+        return []
+    above = with_variables("scratch", scratch) or '"${TMPDIR:-/tmp}"'
+    return [
+        f'cache={above}"/xfelred-numba-$(id -u)"',
+        'mkdir -m 700 "$cache" 2>/dev/null',
+        'if [ -L "$cache" ] || [ ! -d "$cache" ] || [ ! -O "$cache" ]'
+        ' || [ -n "$(find "$cache" -maxdepth 0 -perm /022)" ];'
+        " then cache=$(mktemp -d); fi",
+        f'export {CACHE_VARIABLE}="$cache"',
+    ]
+
+
+def memory_of_job(memory: str | int) -> str:
+    """Return a number of bytes as text; ArgumentError if it is none."""
+    try:
+        return str(parse_bytes(memory))
+    except (ValueError, TypeError):
+        raise ArgumentError(
+            f"memory={memory!r} is no size; write it as '64GB', or as a number of bytes"
+        ) from None

@@ -14,7 +14,7 @@ import distributed
 from distributed.comm import get_address_host_port
 
 from xfelred.cluster.certificates import read_scheduler_file
-from xfelred.errors import ClusterError, ConfigError
+from xfelred.errors import ArgumentTypeError, ClusterError, ConfigError
 
 ENCRYPTED, PLAIN = "tls://", "tcp://"
 
@@ -80,7 +80,7 @@ def encryption(
         As given to `connect`.
     """
     if security not in (None, False) and not isinstance(security, distributed.Security):
-        raise TypeError(
+        raise ArgumentTypeError(
             "security must be a distributed.Security, or False for none, got"
             f" {type(security).__name__}"
         )
@@ -139,7 +139,7 @@ def probe(address: str, security: distributed.Security, timeout: float) -> None:
         # Both ends of a connection of dask speak first. A scheduler that does not
         # accept a certificate says so only now.
         if not line.recv(1):
-            raise ConnectionError("what is there closes the connection")
+            raise ClusterError("what is there closes the connection")
 
 
 def cause(error: BaseException) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import multiprocessing
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,14 @@ from dask.system import CPU_COUNT
 from distributed.system import MEMORY_LIMIT
 
 import xfelred.kernels
-from xfelred.errors import ClusterError
+from xfelred.errors import ArgumentTypeError, ClusterError
 
 # Blocks are 128 MiB; reading, computing and passing on hold several at a time.
 MEMORY_PER_THREAD = 2**30
 # Both interfaces and every user of the machine could see a dashboard on ":8787".
 LOOPBACK = "127.0.0.1"
+CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+OTHERS = stat.S_IWGRP | stat.S_IWOTH  # may write
 ROUTES = "distributed.scheduler.http.routes"
 
 
@@ -36,7 +41,7 @@ def credentials(
         return None
     if isinstance(security, distributed.Security):
         return security
-    raise TypeError(
+    raise ArgumentTypeError(
         "security must be True (new certificates), False (none), or a"
         f" distributed.Security; got {type(security).__name__}"
     )
@@ -74,15 +79,63 @@ def worker_environment(scratch: str | os.PathLike[str] | None) -> dict[str, str]
 
     Nothing, where numba finds one itself: beside the package, or in the user's
     home. Without any, kernels that are to be cached cannot even be imported.
+
+    Raises
+    ------
+    ClusterError
+        If there is no place in which nobody else can write.
     """
-    if given := os.environ.get("NUMBA_CACHE_DIR"):
-        return {"NUMBA_CACHE_DIR": given}
+    if given := os.environ.get(CACHE_VARIABLE):
+        return {CACHE_VARIABLE: given}
+    if numba_finds_a_place():
+        return {}
+    for above in (scratch or tempfile.gettempdir(), tempfile.gettempdir()):
+        place = Path(above) / f"xfelred-numba-{os.geteuid()}"
+        if is_private(place):
+            return {CACHE_VARIABLE: str(place)}
+        with suppress(OSError):
+            other = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=above))
+            atexit.register(shutil.rmtree, other, ignore_errors=True)
+            if is_private(other):
+                return {CACHE_VARIABLE: str(other)}
+    raise ClusterError(
+        "there is no place for compiled kernels in which nobody else can write: neither"
+        " the package nor your home can be written, and others could change what is in"
+        f" {scratch or tempfile.gettempdir()}; set {CACHE_VARIABLE} to a directory of"
+        " your own"
+    )
+
+
+def numba_finds_a_place() -> bool:
+    """Tell whether numba can write beside the package, or in the user's home."""
     package = Path(xfelred.kernels.__file__).parent / "__pycache__"
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    if any(is_writable(place) for place in (package, home)):
-        return {}
-    place = Path(scratch or tempfile.gettempdir()) / f"xfelred-numba-{os.getuid()}"
-    return {"NUMBA_CACHE_DIR": str(place)}
+    return any(is_writable(place) for place in (package, home))
+
+
+def is_private(place: Path) -> bool:
+    """Make a directory if it is not there; tell whether nobody else can change it.
+
+    Numba unpickles what it finds in its cache: who can write there runs programs as
+    this user. A directory of this name may have been made by somebody else.
+    """
+    try:
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        found = place.lstat()
+        above = [path.stat() for path in place.parent.resolve().parents]
+        above.append(place.parent.stat())
+    except OSError:
+        return False
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    if not own or found.st_mode & OTHERS:
+        return False
+    # In a directory with the sticky bit one cannot rename what others own.
+    return all(
+        a.st_uid in (0, os.geteuid())
+        and (not a.st_mode & OTHERS or a.st_mode & stat.S_ISVTX)
+        for a in above
+    )
 
 
 def is_writable(directory: Path) -> bool:

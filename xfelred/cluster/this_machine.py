@@ -20,7 +20,7 @@ from xfelred.cluster.settings import (
     started_with,
     worker_environment,
 )
-from xfelred.errors import ClusterError
+from xfelred.errors import ArgumentError, ClusterError
 
 SETUP = "xfelred.cluster.worker_setup"
 # When a worker is killed the others try for so long to fetch from it what it held.
@@ -95,7 +95,7 @@ def local(
     if n_workers is None:
         n_workers = sensible_workers(threads_per_worker)
     if n_workers < 1 or threads_per_worker < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"n_workers={n_workers} and threads_per_worker={threads_per_worker} must"
             " be at least 1"
         )

@@ -262,7 +262,7 @@ def detector_config(
     text, line = values.get("detector_config", ("{}", 0))
     try:
         config = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InconsistentDataError(
             f"{path}, line {line}: detector_config is not JSON: {error}"
         ) from None

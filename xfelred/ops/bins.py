@@ -185,8 +185,9 @@ class Bins:
         if self.edges is not None:
             return between(rising(self.edges, "edges", 2))
         if self.n is not None or self.range is not None:
-            return between(self.spaced())
-        return between(self.stepped())
+            return between(rising(self.spaced(), "edges", 2))
+        # A step below the digits of `start` leaves edges where they are.
+        return between(rising(self.stepped(), "edges", 2))
 
     def spaced(self) -> Floats:
         """Return the edges of `n` bins over `range`."""
@@ -252,7 +253,7 @@ def counted(n: float | np.integer) -> int:
     """
     if n > MOST_BINS:
         raise ConfigError(
-            f"{n:.3g} bins are too many; at most {MOST_BINS} along an axis"
+            f"{min(n, 1e300):.3g} bins are too many; at most {MOST_BINS} along an axis"
         )
     return math.floor(n)
 

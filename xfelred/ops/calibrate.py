@@ -20,7 +20,6 @@ from xfelred.names import (
     DATA_KIND,
     FAST,
     GAIN,
-    HISTORY,
     LONG_NAME,
     SLOW,
     STORED_DTYPE,
@@ -42,7 +41,7 @@ from xfelred.ops.calibration_units import signal_unit
 from xfelred.ops.companions import matching
 from xfelred.ops.gain_index import check_switching
 from xfelred.ops.raw_words import raw_words
-from xfelred.provenance import record
+from xfelred.provenance import history_of, record
 
 CommonMode = int | Sequence[Any] | Mapping[str, Any]
 
@@ -192,7 +191,7 @@ def check_data(
         )
     if da.dtype.kind not in "biuf":
         raise ArgumentError(f"the frames are {da.dtype}; wanted raw numbers")
-    before = [line.split(" ")[0] for line in da.attrs.get(HISTORY, "").splitlines()]
+    before = [line.split(" ")[0] for line in history_of(da.attrs).splitlines()]
     if "calibrate" in before:
         raise ArgumentError(
             "these frames were calibrated before, as their history says; pass raw ones"

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from xfelred.column_names import ELEMENT
 from xfelred.errors import ConfigError
 
-NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
+LONGEST = 1000  # characters of a cut: matching one takes a time with their square
+LARGEST_NUMBER = 2**64  # no integer of a file is larger
+NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 NAME = rf"`[^`]+`|[^\s`<>=!(){{}}\[\]'\",;]+(?:{ELEMENT})?"
 COMPARISON = r"<=|>=|==|!=|<|>"
 WHOLE = re.compile(r"[+-]?\d+")
@@ -92,7 +94,7 @@ def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
     if isinstance(cuts, (str, Cut)) or is_triple(cuts):
         cuts = [cuts]
     if not isinstance(cuts, Sequence):
-        raise ConfigError(f"cuts must be a list of {GRAMMAR}; got {cuts!r}")
+        raise ConfigError(f"cuts must be a list of {GRAMMAR}; got {told(cuts)}")
     return tuple(parse_cut(cut) for cut in cuts)
 
 
@@ -104,7 +106,15 @@ def parse_cut(cut: Any) -> Cut:
         return from_text(cut)
     if is_triple(cut):
         return from_limits(*cut)
-    raise ConfigError(f"cannot read the cut {cut!r}; it must be {GRAMMAR}")
+    raise ConfigError(f"cannot read the cut {told(cut)}; it must be {GRAMMAR}")
+
+
+def told(cut: Any) -> str:
+    """Return what is no cut, for a message; Python refuses to print some integers."""
+    try:
+        return repr(cut)
+    except ValueError:
+        return f"a {type(cut).__name__} with an integer beyond 4300 digits"
 
 
 def is_triple(cut: Any) -> bool:
@@ -127,6 +137,7 @@ def is_limit(value: Any) -> bool:
 
 def from_limits(name: str, low: float | None, high: float | None) -> Cut:
     """Return the cut ``low < name < high``; equal limits exclude their value."""
+    check_length(name)
     lo = -math.inf if low is None else number(low)
     hi = math.inf if high is None else number(high)
     if math.isnan(lo) or math.isnan(hi) or lo > hi:
@@ -141,6 +152,7 @@ def from_limits(name: str, low: float | None, high: float | None) -> Cut:
 
 def from_text(text: str) -> Cut:
     """Return the cut that a text states."""
+    check_length(text)
     shown = " ".join(text.split())
     cut = read_text(text, shown)
     if any(math.isnan(number) for _, number in cut.tests):
@@ -175,12 +187,34 @@ def read_text(text: str, shown: str) -> Cut:
     raise ConfigError(f"cannot read the cut {text!r}; it must be {GRAMMAR}")
 
 
+def check_length(text: str) -> None:
+    """Raise ConfigError for a cut that is too long to be one."""
+    if len(text) > LONGEST:
+        raise ConfigError(
+            f"the cut that begins with {text[:40]!r} has {len(text)} characters; a cut"
+            f" has at most {LONGEST}"
+        )
+
+
 def number(given: Any) -> float | int:
     """Return a number; a whole one as an integer where a float loses digits."""
-    value = float(given)
-    if math.isfinite(value) and abs(value) >= 2**53 and WHOLE.fullmatch(str(given)):
+    try:
+        value = float(given)
+    except OverflowError:
+        raise too_large() from None
+    if math.isinf(value) and isinstance(given, str) and "inf" not in given:
+        raise too_large()
+    if 2**53 <= abs(value) < LARGEST_NUMBER and WHOLE.fullmatch(str(given)):
         return int(given)
     return value
+
+
+def too_large() -> ConfigError:
+    """Return the error for a limit that no value can reach."""
+    return ConfigError(
+        "a limit of a cut is beyond 1.8e308, where numbers end; write inf, or leave the"
+        " limit out"
+    )
 
 
 def plain(name: str) -> str:

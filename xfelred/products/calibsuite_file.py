@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.products.atomic import atomic_output
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.calibsuite_input import (
@@ -105,14 +106,14 @@ def write_calibration_suite(
     `xfelred.open_run` reads it back.
     """
     if not str(script_type):
-        raise ValueError("script_type is empty; say what kind of run it is: 'dark'")
+        raise ArgumentError("script_type is empty; say what kind of run it is: 'dark'")
     detectors = detectors_of(data, detector)
     first = check_parallel(detectors)
     extra = {**({} if timestamp is None else {"timestamp": timestamp})}
     extra |= dict(secondary or {})
     twice = set(extra) & set(detectors)
     if twice:
-        raise ValueError(f"{', '.join(sorted(twice))} names a detector and a value")
+        raise ArgumentError(f"{', '.join(sorted(twice))} names a detector and a value")
     values = {name: values_of(v, name, first) for name, v in extra.items()}
     steps = ancillary_of(data, ancillary, first)
     number = int(time.time()) if run is None else int(run)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, ArgumentTypeError, listing
 from xfelred.names import EVENT, FRAME, MODULE, PIXEL_DIMS, STEP, STEP_VALUE, TRAIN
 from xfelred.readers.lcls_calibsuite.layouts import step_number as named_number
 
@@ -57,7 +57,7 @@ def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
         data, several = dict(data.data_vars), True
     if several:
         if name is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"detector={name!r} is for one detector; there are {listing(data)}"
             )
         found = {str(k): steps_of(v, str(k)) for k, v in data.items()}
@@ -67,7 +67,7 @@ def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
         found = {label: steps_of(data, label)}
     wrong = [k for k in found if "/" in k or step_number(k) is not None]
     if wrong or not found:
-        raise ValueError(f"{listing(wrong)} is no name for a detector")
+        raise ArgumentError(f"{listing(wrong)} is no name for a detector")
     return found
 
 
@@ -80,12 +80,14 @@ def steps_of(data: Any, name: str) -> Steps:
     if isinstance(data, Mapping):
         numbers = [step_number(k) for k in data]
         if None in numbers or len(set(numbers)) < len(numbers):
-            raise ValueError(f"{name} has the steps {listing(data)}; number each once")
+            raise ArgumentError(
+                f"{name} has the steps {listing(data)}; number each once"
+            )
         items = {int(n or 0): v for n, v in zip(numbers, data.values(), strict=True)}
     elif isinstance(data, (list, tuple)):
         items = dict(enumerate(data))
     else:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"{name} is {type(data).__name__}; wanted a DataArray, or a list or dict of"
             " arrays (event, module, row, column) by step"
         )
@@ -102,7 +104,7 @@ def one_step(array: Any, name: str) -> Any:
     elif not isinstance(array, dask.array.Array):
         array = np.asarray(array)
     if array.ndim != IMAGE_AXES or array.dtype.kind not in "biuf":
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has shape {array.shape} of {array.dtype}; wanted numbers (event,"
             " module, row, column), with length 1 for a single module"
         )
@@ -121,7 +123,7 @@ def with_module(array: xr.DataArray, name: str) -> xr.DataArray:
         array = array.expand_dims(MODULE)
     lead = [d for d in array.dims if d not in PIXEL_DIMS]
     if len(lead) != 1 or not set(PIXEL_DIMS) <= set(array.dims):
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has dims {listing(array.dims)}; wanted one axis of events and"
             f" {listing(PIXEL_DIMS)}: a calibration-suite event is one image"
         )
@@ -131,12 +133,14 @@ def with_module(array: xr.DataArray, name: str) -> xr.DataArray:
 def of_padded(data: xr.DataArray, name: str) -> Steps:
     """Return the steps of frames (step, event, module, slow_scan, fast_scan)."""
     if EVENT not in data.dims:
-        raise ValueError(f"{name} has {STEP} but no {EVENT}; its dims are {data.dims}")
+        raise ArgumentError(
+            f"{name} has {STEP} but no {EVENT}; its dims are {data.dims}"
+        )
     counts = np.full(data.sizes[STEP], data.sizes[EVENT])
     if N_EVENTS in data.coords:
         counts = np.asarray(data[N_EVENTS].values)
     if counts.shape != (data.sizes[STEP],) or counts.max(initial=0) > data.sizes[EVENT]:
-        raise ValueError(
+        raise ArgumentError(
             f"{N_EVENTS} of {name} is {counts}; wanted one number for each of"
             f" {data.sizes[STEP]} steps, at most {data.sizes[EVENT]}"
         )
@@ -154,14 +158,14 @@ def whole_numbers(data: xr.DataArray, name: str) -> list[int]:
     values = data[STEP].values
     check_numbers(values, name)
     if len(set(values.tolist())) < len(values):
-        raise ValueError(f"{name} has a {STEP} twice: {listing(values)}")
+        raise ArgumentError(f"{name} has a {STEP} twice: {listing(values)}")
     return [int(v) for v in values]
 
 
 def check_numbers(values: NDArray[Any], name: str) -> None:
     """Raise ValueError unless steps are numbered by whole numbers from 0 on."""
     if values.dtype.kind not in "iu" or values.min(initial=0) < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"{STEP} of {name} is {values.dtype}; wanted whole numbers, 0 or more:"
             " the values of a scan go to ancillary="
         )
@@ -171,11 +175,11 @@ def of_shots(data: xr.DataArray, name: str) -> Steps:
     """Return the steps of frames on train or frame."""
     shot = FRAME if FRAME in data.dims else TRAIN
     if shot not in data.dims:
-        raise ValueError(f"{name} has no axis of shots; its dims are {data.dims}")
+        raise ArgumentError(f"{name} has no axis of shots; its dims are {data.dims}")
     other = [d for d in data.dims if d not in (shot, *PIXEL_DIMS)]
     many = [d for d in other if data.sizes[d] != 1]
     if many:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has {dict(data[many[0]].sizes)}; a calibration-suite event is one"
             " image: use layout='frame', or select one"
         )
@@ -183,7 +187,9 @@ def of_shots(data: xr.DataArray, name: str) -> Steps:
     number = np.zeros(data.sizes[shot], np.int64)
     if STEP in data.coords:
         if data[STEP].dims != (shot,):
-            raise ValueError(f"{STEP} of {name} is on {data[STEP].dims}, not ({shot},)")
+            raise ArgumentError(
+                f"{STEP} of {name} is on {data[STEP].dims}, not ({shot},)"
+            )
         number = data[STEP].values
         check_numbers(number, name)
     arrays, positions = {}, {}
@@ -202,16 +208,16 @@ def check_parallel(detectors: dict[str, Steps]) -> Steps:
     """Return the first detector; ValueError unless all have the same events."""
     name, first = next(iter(detectors.items()))
     if not first.arrays:
-        raise ValueError(f"{name} has no step; there must be one at least")
+        raise ArgumentError(f"{name} has no step; there must be one at least")
     for other, steps in detectors.items():
         if steps.counts != first.counts:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has {first.counts} events by step, {other} {steps.counts};"
                 " detectors of one file must have the same events"
             )
         kinds = {(a.shape[1:], a.dtype) for a in steps.arrays.values()}
         if len(kinds) > 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"{other} differs from step to step: {listing(kinds)}; wanted one shape"
                 " and dtype"
             )
@@ -236,7 +242,7 @@ def values_of(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
     for step, n in frames.counts.items():
         if step not in found or found[step].ndim == 0 or len(found[step]) != n:
             size = found[step].shape if step in found else "no values"
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has {size} for step {step}, which has {n} events; wanted one"
                 " value for each event"
             )
@@ -252,7 +258,7 @@ def along_shots(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]
         return {s: array[i, :n] for i, (s, n) in enumerate(counts.items())}
     total = sum(counts.values())
     if array.ndim == 0 or len(array) != total:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has shape {array.shape}; wanted one value for each of {total}"
             " events, or a list or dict of these by step"
         )
@@ -289,12 +295,12 @@ def one_ancillary(values: Any, name: str, frames: Steps) -> dict[int, Any]:
         If a step has none, or a wrong number of them.
     """
     if step_number(name) is not None or "/" in name:
-        raise ValueError(f"{name!r} is no name for ancillary values")
+        raise ArgumentError(f"{name!r} is no name for ancillary values")
     found = by_step_number(values, name, frames)
     for step, n in frames.counts.items():
         value = found[step]
         if value.ndim and len(value) != n:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has {len(value)} values for step {step}, which has {n} events;"
                 " wanted one for the step, or for each event"
             )
@@ -307,7 +313,7 @@ def by_step_number(values: Any, name: str, frames: Steps) -> dict[int, NDArray[A
     if isinstance(values, Mapping):
         found = {int(step_number(k) or 0): np.asarray(v) for k, v in values.items()}
         if set(found) != set(counts):
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has the steps {listing(values)}, the frames {listing(counts)}"
             )
         return found
@@ -316,11 +322,11 @@ def by_step_number(values: Any, name: str, frames: Steps) -> dict[int, NDArray[A
     if isinstance(values, xr.DataArray) and STEP in values.indexes:
         absent = [s for s in counts if s not in values.indexes[STEP]]
         if absent:
-            raise ValueError(f"{name} has no value for step {listing(absent)}")
+            raise ArgumentError(f"{name} has no value for step {listing(absent)}")
         values = values.sel({STEP: list(counts)})
     listed = values if isinstance(values, (list, tuple)) else list(np.asarray(values))
     if len(listed) != len(counts):
-        raise ValueError(
+        raise ArgumentError(
             f"{name} has {len(listed)} values for {len(counts)} steps; wanted one for"
             " each step, or for each event: a dict of arrays by step, or a DataArray on"
             " train"

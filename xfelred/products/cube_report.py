@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.names import FINGERPRINT, HISTORY, LASER_ON, VERSION
+from xfelred.names import FINGERPRINT, LASER_ON, VERSION
 from xfelred.products.atomic import atomic_output
 from xfelred.products.report_histograms import (
     Limits,
@@ -30,6 +30,7 @@ from xfelred.products.report_pictures import (
     steps_picture,
     with_unit,
 )
+from xfelred.provenance import history_of
 
 MOST_ROWS = 1000  # of a table of bins
 DIFFERENCE = "on - off"
@@ -151,7 +152,7 @@ def cube_report(report: CubeReport) -> str:
         histograms=histograms,
         detectors=[detector_part(d) for d in report.detectors],
         provenance=[(k, attrs[k]) for k in PROVENANCE if k in attrs],
-        history=attrs.get(HISTORY, "none"),
+        history=history_of(attrs) or "none",
     )  # fmt: skip
 
 

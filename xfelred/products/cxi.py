@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import __version__
-from xfelred.errors import GeometryMismatchError
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
@@ -36,6 +36,7 @@ from xfelred.names import (
 )
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.sink import CheckedTarget, checked_sink
+from xfelred.provenance import history_of
 
 CXI_VERSION = 150
 # One chunk is one image of one module, as the programs read it.
@@ -63,7 +64,7 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
         file["cxi_version"] = CXI_VERSION
         entry = file.create_group("entry_1")
         entry.attrs["creator"] = f"xfelred {__version__}"
-        entry.attrs[HISTORY] = ds.attrs.get(HISTORY, "")
+        entry.attrs[HISTORY] = history_of(ds.attrs)
         write_labels(entry, {name: values[keep] for name, values in labels.items()})
         detector = entry.create_group("instrument_1/detector_1")
         detector["module_identifier"] = place.numbers
@@ -142,14 +143,14 @@ def only_frames(ds: xr.Dataset) -> xr.DataArray:
     """Return the variable with detector frames, frame dims first."""
     names = [n for n, v in ds.data_vars.items() if set(PIXEL_DIMS) <= set(v.dims)]
     if len(names) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"a CXI file holds one variable on {', '.join(PIXEL_DIMS)}, got"
             f" {', '.join(map(str, names)) or 'none'}; choose one:"
             " xf.write(ds['mean'], 'mean.cxi'), or write .nxs or .zarr"
         )
     da = ds[names[0]].transpose(..., *PIXEL_DIMS)
     if extra := [str(d) for d in da.dims[:-3] if d not in (TRAIN, PULSE, FRAME)]:
-        raise ValueError(
+        raise ArgumentError(
             f"a CXI file holds a list of frames, but {da.name!r} has the axis"
             f" {extra[0]!r} too; choose one: da.isel({extra[0]}=0)"
         )

@@ -16,7 +16,6 @@ from xfelred import masks
 from xfelred.names import (
     FAST,
     GAIN_RANGE,
-    HISTORY,
     MODULE,
     PIXEL_DIMS,
     SLOW,
@@ -25,6 +24,7 @@ from xfelred.names import (
 from xfelred.products.atomic import atomic_output
 from xfelred.products.report_page import inline_png, render_page
 from xfelred.products.report_pictures import mosaic, span
+from xfelred.provenance import history_of
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
@@ -79,7 +79,7 @@ def dark_report(constants: xr.Dataset, *, title: str = "Dark constants") -> str:
         ],
         bits=table_of_bits(counts, ranges),
         modules=table_of_modules(counts, labels, ranges),
-        history=constants.attrs.get(HISTORY, "none"),
+        history=history_of(constants.attrs) or "none",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xfelred.errors import OutputError, WorkersLostError, XfelredError
+from xfelred.errors import NoAccessError, OutputError, WorkersLostError, XfelredError
 from xfelred.lazy.scheduler import current_scheduler
 
 # Errors of the disk that takes the product; those of input files have their own class.
@@ -18,6 +18,8 @@ DISK = {
     errno.ENOSPC: "free space, or choose another disk",
     errno.EDQUOT: "free space, or ask for a larger quota",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "choose another directory",
     errno.EROFS: "choose another disk",
     errno.EIO: "choose another disk: this one is damaged, or its server is gone",
     errno.ESTALE: "wait until the server of the disk answers",
@@ -45,6 +47,11 @@ def explained(path: Path, *, resume: bool = False) -> Iterator[None]:
     except XfelredError:
         raise
     except Exception as error:
+        if refused := refusal(error, path):
+            raise NoAccessError(
+                f"cannot write {path}: {refused}; {kept}. Choose a directory in which"
+                " you may write, or ask its owner"
+            ) from error
         if number := disk_error(error):
             raise OutputError(
                 number,
@@ -54,6 +61,19 @@ def explained(path: Path, *, resume: bool = False) -> Iterator[None]:
         if text := lost_workers(error):
             raise WorkersLostError(f"cannot compute {path}: {text}; {kept}") from error
         raise
+
+
+def refusal(error: BaseException, path: Path) -> str:
+    """Return why this user may not write beside a product, or nothing.
+
+    Files that are read may be refused, too, but elsewhere.
+    """
+    if not isinstance(error, PermissionError):
+        return ""
+    name = error.filename
+    place = os.fspath(path.parent)
+    beside = not isinstance(name, str) or name == place or name.startswith(f"{place}/")
+    return f"{error.strerror} ({name})" if beside else ""
 
 
 def disk_error(error: BaseException | None) -> int:

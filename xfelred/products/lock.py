@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from pathlib import Path
 from xfelred.errors import OutputExistsError
 from xfelred.products.atomic import check_directory, remove
 
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# What else may have the name of a lock file.
+IN_THE_WAY = {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV}
+LARGEST_PROCESS = 1 << 22  # of Linux
 # Disks that cannot lock files, as some network disks.
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
@@ -50,9 +55,13 @@ def take(lock: Path, path: Path, at_end: ExitStack) -> bool:
     machine: a file that is not locked says nothing, whoever made it.
     """
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = opened(lock)
         attempt = at_end.enter_context(ExitStack())
         attempt.callback(os.close, descriptor)
+        found = os.fstat(descriptor)
+        # Signing it would change the other file of a hard link.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise no_lock(lock, "it is no regular file of one name")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             certain = True
@@ -69,6 +78,29 @@ def take(lock: Path, path: Path, at_end: ExitStack) -> bool:
             return certain
         # Its last owner has just deleted it.
         attempt.close()
+
+
+def opened(lock: Path) -> int:
+    """Open a lock file, which may have to be made.
+
+    Raises
+    ------
+    OutputExistsError
+        If something else has its name: a link, a directory, a pipe.
+    """
+    try:
+        return os.open(lock, FLAGS, 0o666)
+    except OSError as error:
+        if error.errno not in IN_THE_WAY:
+            raise
+        raise no_lock(lock, os.strerror(error.errno)) from None
+
+
+def no_lock(lock: Path, why: str) -> OutputExistsError:
+    """Return the error for something that is in the way of a lock."""
+    return OutputExistsError(
+        f"{lock} should be the lock of one writer, but {why}; move it away"
+    )
 
 
 def is_still(descriptor: int, lock: Path) -> bool:
@@ -90,9 +122,11 @@ def owner(descriptor: int) -> tuple[str, int] | None:
     """Return host and process that signed a lock file, if it says so."""
     try:
         content = json.loads(os.pread(descriptor, 4096, 0))
-        return str(content["host"]), int(content["process"])
-    except (ValueError, KeyError, TypeError):
+        host, process = str(content["host"]), int(content["process"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    # Other numbers stand for groups of processes, or for none.
+    return (host, process) if 0 < process < LARGEST_PROCESS else None
 
 
 def check_owner(lock: Path, path: Path, signed: tuple[str, int] | None) -> None:

@@ -14,7 +14,7 @@ import dask.threaded
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import require_extra
+from xfelred.errors import ArgumentError, require_extra
 from xfelred.lazy.scheduler import current_scheduler
 from xfelred.products.sink import Sink, checked_sink
 
@@ -25,7 +25,7 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
         raise require_extra("h5netcdf", "io")
     complex_names = [n for n, v in ds.variables.items() if v.dtype.kind == "c"]
     if complex_names:
-        raise ValueError(
+        raise ArgumentError(
             f"netCDF has no complex numbers, but {complex_names[0]!r} is complex;"
             " write its .real and .imag, or a .zarr or .nxs file"
         )

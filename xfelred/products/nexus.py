@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 
 from xfelred import __version__
-from xfelred.names import HISTORY, LONG_NAME, UNITS
+from xfelred.names import LONG_NAME, UNITS
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.prepare import CREATED
 from xfelred.products.sink import CheckedTarget, checked_sink
+from xfelred.provenance import history_of
 
 CHUNK_BYTES = 2**20
 # Where a Dataset holds the standard error of a variable (users.md, design.md 4).
@@ -90,7 +91,7 @@ def write_entry(file: h5py.File, ds: xr.Dataset) -> h5py.Group:
     process["program"] = "xfelred"
     process["version"] = __version__
     process["date"] = ds.attrs[CREATED]
-    process["history"] = ds.attrs.get(HISTORY, "")
+    process["history"] = history_of(ds.attrs)
     return entry
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
+from xfelred.errors import ArgumentError
 from xfelred.geometry import Geometry, radius_to_q
 from xfelred.names import (
     LONG_NAME,
@@ -92,7 +93,7 @@ def write_polar(
     path = Path(path).absolute()
     suffix = path.suffix.lower()
     if suffix != ".zarr" and suffix not in NEXUS:
-        raise ValueError(
+        raise ArgumentError(
             f"polar data go to {', '.join(('.zarr', *NEXUS))}; got {path.name}"
         )
     ds = named(polar, normalized, geometry)
@@ -118,7 +119,7 @@ def named(
     """Return what belongs to the polar images themselves."""
     missing = [d for d in RINGS if d not in polar.dims]
     if missing:
-        raise ValueError(
+        raise ArgumentError(
             f"polar images have dims {RADIUS} and {PHI}; got {dict(polar.sizes)}."
             " Apply ops.remap_polar first"
         )

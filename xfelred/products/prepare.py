@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +14,9 @@ import pandas as pd
 import xarray as xr
 
 from xfelred import __version__
+from xfelred.errors import ArgumentError, ArgumentTypeError
 from xfelred.names import FINGERPRINT, HISTORY, UNITS, VERSION
-from xfelred.provenance import jsonable
+from xfelred.provenance import history_of, jsonable
 
 CREATED = "created"
 SOFTWARE = "software"
@@ -22,6 +24,7 @@ SOFTWARE = "software"
 # The packages on which the last bits of a result, or its file, can depend.
 SOFTWARE_NAMES = ("numpy", "dask", "xarray", "h5py", "zarr")
 # What an attribute of any of our file formats can hold: signed or unsigned 64 bits.
+NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 INT_LIMITS = (-(2**63), 2**64)
 
 
@@ -69,13 +72,13 @@ def to_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
     if isinstance(obj, xr.Dataset):
         return obj.copy(deep=False)
     if not isinstance(obj, xr.DataArray):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"write takes an xarray Dataset or DataArray, got {type(obj).__name__};"
             " wrap plain arrays: xr.DataArray(values, dims=...)"
         )
     name = "data" if obj.name is None else obj.name
     if name in obj.coords:
-        raise ValueError(
+        raise ArgumentError(
             f"the DataArray has the name of its own coordinate {name!r};"
             " rename it first: da.rename('intensity')"
         )
@@ -86,11 +89,13 @@ def with_plain_names(ds: xr.Dataset) -> xr.Dataset:
     """Return `ds` with ``__`` for ``/`` in names: to a file, a slash is a group."""
     names = [*ds.variables, *ds.dims]
     if bad := [n for n in names if not isinstance(n, str) or not n]:
-        raise ValueError(f"names must be non-empty text, got {bad[0]!r}; use ds.rename")
+        raise ArgumentError(
+            f"names must be non-empty text, got {bad[0]!r}; use ds.rename"
+        )
     renamed = {str(n): str(n).replace("/", "__") for n in names if "/" in str(n)}
     taken = {n for n in names if n not in renamed}
     if clash := sorted(n for n, new in renamed.items() if new in taken):
-        raise ValueError(
+        raise ArgumentError(
             f"{clash[0]!r} is stored as {renamed[clash[0]]!r}, which is taken;"
             " rename one of them first: ds.rename(...)"
         )
@@ -101,7 +106,7 @@ def refuse_multi_index(ds: xr.Dataset) -> None:
     """Raise for a MultiIndex, which no file format can hold."""
     for name, index in ds.xindexes.items():
         if isinstance(index.to_pandas_index(), pd.MultiIndex):
-            raise ValueError(
+            raise ArgumentError(
                 f"coordinate {name!r} is a MultiIndex, which no file can hold;"
                 f" use ds.reset_index({ds[name].dims[0]!r}), or read the frames"
                 " with layout='frame'"
@@ -111,7 +116,7 @@ def refuse_multi_index(ds: xr.Dataset) -> None:
 def check_chunks(name: str, variable: xr.Variable) -> None:
     """Raise for a lazy array of unknown shape."""
     if any(np.isnan(size) for size in variable.shape):
-        raise ValueError(
+        raise ArgumentError(
             f"the shape {variable.shape} of {name!r} is not known before it is"
             " computed; call .compute_chunk_sizes() on its dask array, or .compute()"
         )
@@ -130,7 +135,7 @@ def plain_text(name: str, variable: xr.Variable) -> xr.Variable:
     """
     values = variable.values
     if not all(isinstance(v, str) for v in np.ravel(values)):
-        raise ValueError(
+        raise ArgumentError(
             f"{name!r} holds Python objects (dtype {variable.dtype}), which no file"
             " can hold; convert it to numbers or text: ds[name].astype(str)"
         )
@@ -139,7 +144,15 @@ def plain_text(name: str, variable: xr.Variable) -> xr.Variable:
 
 def plain_attributes(owner: str, attrs: Mapping[Any, Any]) -> dict[str, Any]:
     """Return attributes that every file format can hold, in the given order."""
-    return {str(key): plain(owner, key, value) for key, value in attrs.items()}
+    out = {str(key): plain(owner, key, v) for key, v in attrs.items() if key != HISTORY}
+    if HISTORY in attrs:
+        out[HISTORY] = storable(history_of(attrs))
+    return {str(key): out[str(key)] for key in attrs}
+
+
+def storable(text: str) -> str:
+    """Return text that HDF5 can hold: NUL and halves of characters are shown."""
+    return NOT_STORABLE.sub(lambda m: ascii(m[0])[1:-1], text)
 
 
 def plain(owner: str, key: object, value: Any) -> Any:
@@ -152,7 +165,9 @@ def plain(owner: str, key: object, value: Any) -> Any:
         and value.dtype.kind in "biufU"
     ):
         value = value.tolist()
-    if isinstance(value, (str, bool, float)):
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, (bool, float)):
         return value
     if isinstance(value, int) and INT_LIMITS[0] <= value < INT_LIMITS[1]:
         return value
@@ -160,7 +175,7 @@ def plain(owner: str, key: object, value: Any) -> Any:
         return items
     if value is None or isinstance(value, (dict, list, tuple, int)):
         return json.dumps(jsonable(value))
-    raise ValueError(
+    raise ArgumentError(
         f"attribute {key!r} of {owner!r} is {type(value).__name__}; attributes hold"
         " text, numbers, booleans and lists of them: make an array a coordinate,"
         " and give anything else as text"
@@ -181,7 +196,7 @@ def with_provenance(ds: xr.Dataset) -> dict[Any, Any]:
     """Return the attributes of `ds` with where, when and by what it was made."""
     attrs = dict(ds.attrs)
     parts = [ds.attrs, *(v.attrs for v in ds.data_vars.values())]
-    lines = [line for part in parts for line in str(part.get(HISTORY, "")).split("\n")]
+    lines = [line for part in parts for line in history_of(part).split("\n")]
     if history := "\n".join(dict.fromkeys(line for line in lines if line)):
         attrs[HISTORY] = history
     prints = {str(part[FINGERPRINT]): None for part in parts if FINGERPRINT in part}

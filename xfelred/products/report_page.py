@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from xfelred.errors import printable
+
 STYLE = """
 body { font: 15px/1.45 sans-serif; color: #222; max-width: 70em; margin: 2em auto;
   padding: 0 1em; overflow-wrap: anywhere }
@@ -82,9 +84,10 @@ def render_page(content: str, *, title: str, **values: Any) -> str:
         loader=jinja2.DictLoader(sources),
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("content").render(
+    page = environment.get_template("content").render(
         title=title, style=STYLE, **values
     )
+    return printable(page)
 
 
 def inline_png(figure: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,7 @@ class Sink:
     def check(self) -> None:
         """Raise what went wrong so far."""
         if self.error is not None:
-            raise OSError(self.error.errno, os.strerror(self.error.errno or 0))
+            raise self.error
 
     def write(self, data: bytes) -> int:
         """Write all of `data`, unless something went wrong before."""

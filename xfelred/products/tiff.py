@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import require_extra
+from xfelred.errors import ArgumentError, require_extra
 
 # Larger files need the 64-bit variant of the format; the rest is room for its tables.
 CLASSIC_LIMIT = 2**32 - 2**25
@@ -42,13 +42,13 @@ def write_tiff(ds: xr.Dataset, path: Path) -> None:
 def only_image(ds: xr.Dataset) -> xr.DataArray:
     """Return the variable to draw, or raise if the choice or its shape is not clear."""
     if len(ds.data_vars) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"a TIFF file holds one variable, got {', '.join(map(str, ds.data_vars))};"
             " choose one: xf.write(ds['mean'], 'mean.tif')"
         )
     da = next(iter(ds.data_vars.values()))
     if da.ndim not in (2, 3) or not da.size or da.dtype.kind not in "biuf":
-        raise ValueError(
+        raise ArgumentError(
             "a TIFF file holds numbers on two or three axes, got"
             f" {da.dtype} {dict(da.sizes)}; select or average first,"
             " or assemble modules: ops.assemble(da, geometry)"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xfelred.entries import entry
+from xfelred.errors import ArgumentTypeError
 
 
 @entry
@@ -39,7 +40,7 @@ def write_virtual_cxi(
     """
     write = getattr(detector, "write_virtual_cxi", None)
     if write is None:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"a virtual CXI file needs a detector, such as run.detector(), not"
             f" {type(detector).__name__}; arrays are written by xfelred.write"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from xfelred.entries import entry
-from xfelred.errors import logger_of
+from xfelred.errors import ArgumentError, logger_of
 from xfelred.products.atomic import atomic_output
 from xfelred.products.cxi import write_cxi
 from xfelred.products.faults import explained
@@ -82,12 +82,12 @@ def write(
     path = Path(path).absolute()
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise ValueError(
+        raise ArgumentError(
             f"no file format ends in {path.suffix!r} ({path.name});"
             f" there are {', '.join(WRITERS)}"
         )
     if resume and writer is not write_zarr:
-        raise ValueError(
+        raise ArgumentError(
             f"resume=True works with .zarr only, got {path.suffix!r};"
             " write a .zarr first, then convert it with another xf.write"
         )

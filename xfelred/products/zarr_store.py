@@ -45,6 +45,7 @@ from xfelred.products.resumable import (
     SCHEMA_VERSION,
     checksum_of,
     damaged,
+    digest,
     read_record,
     write_record,
 )
@@ -52,6 +53,7 @@ from xfelred.small_files import read_text
 
 # One chunk is one file: few enough for a cluster's disk, small enough for one image.
 CHUNK_BYTES = 2**24
+GROUP = "zarr.json"
 MANIFEST = "manifest.json"
 TOKEN = "write_token"
 # A manifest of this many blocks is quick to write, a longer one has to wait for a
@@ -271,14 +273,40 @@ def write_template(ds: xr.Dataset, store: Path) -> None:
 def checksums(store: Path) -> dict[str, str]:
     """Return the checksum of every file of a store."""
     files = sorted(p for p in store.rglob("*") if p.is_file())
-    return {str(p.relative_to(store)): checksum_of(p) for p in files}
+    return {str(p.relative_to(store)): part_checksum(store, p) for p in files}
+
+
+def part_checksum(store: Path, path: Path) -> str:
+    """Return the checksum of a file; of the group, before metadata are gathered in it.
+
+    An interrupted call may have done so already.
+    """
+    if path != store / GROUP:
+        return checksum_of(path)
+    group = group_metadata(path)
+    group.pop("consolidated_metadata", None)
+    return digest(json.dumps(group, sort_keys=True).encode())
+
+
+def group_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a group; InconsistentDataError if they are damaged."""
+    text = read_text(
+        path, "zarr group", wrong=InconsistentDataError, limit=LARGEST, links=False
+    )
+    try:
+        return {**json.loads(text), "attributes": dict(json.loads(text)["attributes"])}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(path, repr(error)) from error
 
 
 def check_template(store: Path, wanted: Mapping[str, str]) -> None:
     """Raise unless what was written before the first block is still the same."""
     for name, checksum in wanted.items():
-        if checksum_of(store / name) != checksum:
-            raise damaged(store / name, "its checksum is wrong")
+        path = store / name
+        if not path.exists():
+            raise damaged(path, "it is gone")
+        if part_checksum(store, path) != checksum:
+            raise damaged(path, "its checksum is wrong")
 
 
 def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
@@ -333,15 +361,13 @@ def corner(region: Region) -> tuple[int, ...]:
 def check_finished(path: Path, tokens: Mapping[str, str]) -> None:
     """Raise unless a finished product holds exactly these data."""
     found = {}
-    file = path / "zarr.json"
-    if file.exists():
-        text = read_text(
-            file, "zarr store", wrong=InconsistentDataError, limit=LARGEST, links=False
-        )
+    if (path / GROUP).exists():
         try:
-            found = json.loads(json.loads(text)["attributes"].get(TOKEN, "{}"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-            raise damaged(file, repr(e)) from e
+            found = json.loads(
+                group_metadata(path / GROUP)["attributes"].get(TOKEN, "{}")
+            )
+        except (ValueError, TypeError, RecursionError) as error:
+            raise damaged(path / GROUP, repr(error)) from error
     if not found or not isinstance(found, dict):
         raise OutputExistsError(
             f"{path} exists and was not written with resume=True; pass overwrite=True"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xfelred.detector_names import candidates, first_of, told_by
+from xfelred.errors import ArgumentError
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import (
     DETECTORS,
@@ -25,7 +26,7 @@ def lcls_kind(name: str, mode: Any) -> str:
     """
     found = told_by(name)
     if first_of(candidates(found), DETECTORS) is None:
-        raise ValueError(
+        raise ArgumentError(
             f"common_mode {mode}: the name {name!r} does not tell the detector; give"
             " groups and segment instead"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from xfelred import __version__
 from xfelred import ops as ops
 from xfelred.column_names import in_file_name, in_result
 from xfelred.errors import (
+    CONTROL,
     ConfigError,
     InconsistentDataError,
     XfelredError,
@@ -213,7 +215,7 @@ class CubePlan:
 
 def file_name(run_id: str) -> str:
     """Return the ID of a run as part of a file name."""
-    return run_id.replace("/", "_").replace(" ", "_")
+    return re.sub(r"[/\s]", "_", CONTROL.sub("_", run_id))
 
 
 def first_shots(labels: Labels, where: xr.DataArray, limit: int) -> xr.DataArray:

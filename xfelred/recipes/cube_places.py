@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from xfelred.errors import InconsistentDataError, OutputExistsError
-from xfelred.products.atomic import remove
+from xfelred.errors import InconsistentDataError, MissingFileError, OutputExistsError
+from xfelred.products.atomic import refuse_link, remove
 from xfelred.recipes import cube_state, manifest
 from xfelred.recipes.cube import CubePlan
 from xfelred.recipes.cube_products import product_paths
@@ -56,6 +56,12 @@ def begin(
     ConfigError
         If it is not of the same job.
     """
+    refuse_link(places.work)
+    if places.finished.is_dir():
+        raise OutputExistsError(
+            f"{places.finished} should be the manifest of the cube, but is a directory;"
+            " move it away"
+        )
     if overwrite:
         discard(places)
     elif places.unfinished.exists():
@@ -81,6 +87,17 @@ def begin(
     return wanted
 
 
+def make_directory(out: Path) -> None:
+    """Make the directory of products if it is not there; one above it may be a file."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputExistsError(
+            f"{out} cannot be the directory of the products: {error.filename} is no"
+            " directory; choose another one"
+        ) from None
+
+
 def exists(path: Path, what: str, resuming: str) -> OutputExistsError:
     """Return the error for something that is in the way; names both options."""
     first = f"pass resume=True (--resume) to {resuming}, or " if resuming else ""
@@ -97,7 +114,7 @@ def discard(places: Places) -> None:
     OutputExistsError
         If the directory holds other things.
     """
-    if not places.work.exists():
+    if not os.path.lexists(places.work):
         return
     if places.work.is_dir() and not places.work.is_symlink():
         found = [p.name for p in places.work.iterdir()]
@@ -144,9 +161,10 @@ def check_complete(places: Places, plan: CubePlan) -> None:
 
 def remove_stale(places: Places, paths: list[Path]) -> None:
     """Delete products of an older cube of this name that the new one does not have."""
-    if not places.finished.exists():
-        return
-    old = read_manifest(places.finished).result.get("products", [])
+    try:
+        old = read_manifest(places.finished).result.get("products", [])
+    except (MissingFileError, InconsistentDataError):
+        return  # nobody knows what it had
     new = {p.name for p in paths}
     for name in old:
         if name not in new and os.path.basename(name) == name:

@@ -9,6 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from xfelred.column_names import in_result
+from xfelred.errors import ArgumentError
 from xfelred.names import LASER_ON, LONG_NAME, UNITS
 from xfelred.products.atomic import publish
 from xfelred.products.write import write
@@ -117,12 +118,14 @@ def mean_image(
     """
     image = mean_over_bins(binned, name)
     if image is None:
-        raise ValueError(f"no sums of {name} to make an image of")
+        raise ArgumentError(f"no sums of {name} to make an image of")
     if state:
         # Before frames are finished, states have no labels: the first one is "on".
         image = image.isel({LASER_ON: int(state == "off")}, drop=True)
     if LASER_ON in image.dims:
-        raise ValueError(f"an image of {name} would mix shots with and without laser")
+        raise ArgumentError(
+            f"an image of {name} would mix shots with and without laser"
+        )
     attrs = {k: v for k, v in image.attrs.items() if k == UNITS}
     if plan.recipe.model.detectors[name].image:
         image = assembled(image, constants_of(plan.run, name))

@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -26,12 +25,13 @@ from xfelred.recipes.models import (
     DetectorSpec,
     ExecutionSpec,
     FramesSpec,
-    KeyedValueError,
     OutputSpec,
     RoiSpec,
     ThresholdSpec,
 )
-from xfelred.recipes.text import Parsed, parse
+from xfelred.recipes.text import LARGEST, Parsed, parse, plain_values
+from xfelred.recipes.units import KeyedValueError
+from xfelred.small_files import read_text
 
 FIRST_FILTER = "filter1"
 # Parts of a recipe by the last key that leads to them.
@@ -73,14 +73,8 @@ class CubeRecipe:
         ConfigError
             If the recipe is wrong: names file, line and key.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except IsADirectoryError:
-            raise ConfigError(
-                f"{path} is a directory; give a YAML or TOML file in it", path=str(path)
-            ) from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is no text: {error}", path=str(path)) from None
+        wrong = partial(ConfigError, path=str(path))
+        text = read_text(path, "recipe", wrong=wrong, limit=LARGEST)
         return checked(parse(text, str(path)))
 
     @classmethod
@@ -105,7 +99,7 @@ class CubeRecipe:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(f"a recipe is a map of keys, not {type(values).__name__}")
-        return checked(Parsed(plain_values(values), {}, "recipe"))
+        return checked(Parsed(plain_values(Parsed(values, {}, "recipe")), {}, "recipe"))
 
     @classmethod
     def of(cls, recipe: Any) -> CubeRecipe:
@@ -193,17 +187,6 @@ class CubeRecipe:
     def error(self, key: str, text: str) -> ConfigError:
         """Return the error for a key."""
         return self.source.error(key, text)
-
-
-def plain_values(values: Any) -> Any:
-    """Return a copy with texts as keys; tuples become lists."""
-    if isinstance(values, Mapping):
-        return {str(k): plain_values(v) for k, v in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [plain_values(v) for v in values]
-    if hasattr(values, "tolist"):
-        return values.tolist()
-    return values
 
 
 def checked(parsed: Parsed) -> CubeRecipe:

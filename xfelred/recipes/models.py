@@ -14,12 +14,12 @@ from pydantic import (
     model_validator,
 )
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.masks import segment_of
 from xfelred.ops.bins import Bins
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
-from xfelred.recipes.units import default_unit, number_of
+from xfelred.recipes.units import KeyedValueError, default_unit, number_of
 
 Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
@@ -28,23 +28,25 @@ EVERY_FILTER = "all"  # what the command line calls all of them
 # How the peer treats bad pixels; a recipe that says otherwise is followed.
 PEER = {"bad_pixels": "keep", "skipna": False}
 GROUPS = ("bank", "row", "column", "full_row", "full_column", "all")
-FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
 def no_boolean(value: Any) -> Any:
     """Refuse True and False, which pydantic takes for 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError(f"must be a number, not {str(value).lower()}")
+        raise ArgumentError(f"must be a number, not {str(value).lower()}")
     return value
 
 
+# Infinite: no limit.
+Limit = Annotated[float, Field(allow_inf_nan=True)] | None
 Quantity = Annotated[float | str, BeforeValidator(no_boolean)]
 
 
 class Strict(BaseModel):
     """A part of a recipe; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def laser_mode(value: Any) -> Any:
@@ -116,22 +118,6 @@ class BinSpec(Strict):
         raise KeyedValueError("stop", text)
 
 
-class KeyedValueError(ValueError):
-    """A wrong value of a key below the part that is checked.
-
-    Parameters
-    ----------
-    key : str or tuple of str
-        The key, or the keys that lead to it; names may have points in them.
-    text : str
-    """
-
-    def __init__(self, key: str | tuple[str, ...], text: str) -> None:
-        super().__init__(text)
-        self.path = (key,) if isinstance(key, str) else key
-        self.key = ".".join(self.path)
-
-
 class DelaySpec(Strict):
     """How the delay is made; see `xfelred.ops.delay`."""
 
@@ -164,7 +150,7 @@ class CommonModeSpec(Strict):
     def known_groups(cls, value: list[str]) -> list[str]:
         """Refuse groups that no segment has."""
         if not value:
-            raise ValueError("name at least one group of pixels")
+            raise ArgumentError("name at least one group of pixels")
         for i, name in enumerate(value):
             if name not in GROUPS:
                 near = did_you_mean(name, GROUPS)
@@ -192,9 +178,9 @@ class ThresholdSpec(Strict):
     def one_way(self) -> ThresholdSpec:
         """Refuse noise together with limits, and nothing at all."""
         if (self.noise is None) == (self.low is None and self.high is None):
-            raise ValueError("give noise, or low and high")
+            raise ArgumentError("give noise, or low and high")
         if self.low is not None and self.high is not None and self.low >= self.high:
-            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+            raise ArgumentError(f"low {self.low:g} is not below high {self.high:g}")
         return self
 
 
@@ -214,10 +200,12 @@ class RoiSpec(Strict):
     def two_or_three(cls, value: Any) -> Any:
         """Refuse bounds of other than 2 or 3 axes, and those without pixels."""
         if value is not None and len(value) not in (2, 3):
-            raise ValueError(f"bounds are of 2 or 3 axes, not {len(value)}")
+            raise ArgumentError(f"bounds are of 2 or 3 axes, not {len(value)}")
         for low, high in value or ():
             if high is not None and max(low or 0, 0) >= high:
-                raise ValueError(f"bounds must rise, but [{low}, {high}] has no pixel")
+                raise ArgumentError(
+                    f"bounds must rise, but [{low}, {high}] has no pixel"
+                )
         return value
 
 
@@ -241,7 +229,7 @@ class AzimuthalSpec(Strict):
     def one_way(self) -> AzimuthalSpec:
         """Refuse q bins in two ways or none."""
         if (self.q_step is None) == (self.q_edges is None):
-            raise ValueError("give either q_step or q_edges")
+            raise ArgumentError("give either q_step or q_edges")
         return self
 
 
@@ -277,7 +265,7 @@ class DetectorSpec(Strict):
         names = [p.name for p in value]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"the name {name!r} is there twice")
+                raise ArgumentError(f"the name {name!r} is there twice")
         return value
 
 
@@ -295,13 +283,13 @@ class PulseSpec(Strict):
         """Refuse pulses told in two ways or in none, and the same one twice."""
         grid = self.start is not None or self.step is not None
         if [self.ids is not None, grid, self.by is not None].count(True) != 1:
-            raise ValueError("give one of ids, start and step, or by: position")
+            raise ArgumentError("give one of ids, start and step, or by: position")
         if grid and (self.start is None or self.step is None):
-            raise ValueError("give both start and step")
+            raise ArgumentError("give both start and step")
         if self.ids is None and self.n is None:
-            raise ValueError("n is missing: how many values of a train are pulses")
+            raise ArgumentError("n is missing: how many values of a train are pulses")
         if self.ids is not None and len(set(self.ids)) < len(self.ids):
-            raise ValueError("a pulse ID is there twice")
+            raise ArgumentError("a pulse ID is there twice")
         return self
 
     def pulse_ids(self, n: int) -> list[int]:
@@ -342,7 +330,7 @@ class CubeModel(Strict):
         Literal["split", "on", "off", "all"], BeforeValidator(laser_mode)
     ] = "all"
     laser_variable: str = "lightStatus/laser"
-    filters: dict[str, list[str | tuple[str, float | None, float | None]]] = {}
+    filters: dict[str, list[str | tuple[str, Limit, Limit]]] = {}
     require_detectors: bool = True
     variables: list[str] = []
     pulse_values: dict[str, Annotated[PulseSpec, BeforeValidator(listed_pulses)]] = {}
@@ -379,7 +367,7 @@ class CubeModel(Strict):
                 raise KeyedValueError(
                     name,
                     f"{name!r} cannot name a filter, as it becomes part of file names:"
-                    " use letters, digits, _ . + -, and not the word all",
+                    " use up to 100 letters, digits, _ . + -, and not the word all",
                 )
             for i, cut in enumerate(cuts):
                 try:

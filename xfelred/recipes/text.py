@@ -2,26 +2,40 @@
 
 Only maps, lists, texts, numbers, booleans and null come through; tags, anchors,
 aliases and repeated keys are refused, so that reading a recipe never makes anything
-else.
+else. Recipes are small: limits on their size, depth, numbers and texts are checked
+before anything is made of them, so that reading one ends soon, whatever it holds.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import yaml
 
-from xfelred.errors import ConfigError
+from xfelred.errors import ArgumentTypeError, ConfigError
 
-LARGEST = 1 << 20  # characters; recipes are written by hand
+LARGEST = 1 << 20  # bytes of a file; recipes are written by hand
 DEEPEST = 20
+MOST_VALUES = 20_000
+LONGEST_NUMBER = 100  # characters; Python reads long ones in quadratic time
+LARGEST_NUMBER = 2**64  # no file has larger integers
+LONGEST_TEXT = 4096  # characters, those of a path
 CORE = "tag:yaml.org,2002:"
-SCALARS = {f"{CORE}{kind}" for kind in ("null", "bool", "int", "float", "str")}
+NUMBERS = {f"{CORE}int", f"{CORE}float"}
+SCALARS = {f"{CORE}{kind}" for kind in ("null", "bool", "str")} | NUMBERS
 PLACE = re.compile(r"\(at line (\d+)")
+# One part of a dotted key of TOML. Every piece of the pattern ends where another kind
+# of character begins, so that matching takes a time in proportion to the text.
+TOML_PART = re.compile(
+    r"""[ \t]*(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')[ \t]*(\.?)"""
+)
+# Knows which plain texts are numbers and booleans; is given no text to read.
+RULES = yaml.SafeLoader("")
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class Parsed:
         Of the file, for messages.
     """
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     lines: dict[str, int]
     name: str
 
@@ -69,25 +83,98 @@ def parse(text: str, name: str) -> Parsed:
     Raises
     ------
     ConfigError
-        If it is neither, or holds more than plain values.
+        If it is neither, holds more than plain values, or is too large.
     """
+    if not isinstance(text, str):
+        raise ArgumentTypeError(
+            f"the text of a recipe must be a str, not {type(text).__name__}"
+        )
     if len(text) > LARGEST:
         raise ConfigError(
             f"{name} has {len(text)} characters; a recipe has at most {LARGEST}",
             path=name,
         )
-    return from_toml(text, name) if name.endswith(".toml") else from_yaml(text, name)
+    parsed = (from_toml if name.endswith(".toml") else from_yaml)(text, name)
+    return Parsed(plain_values(parsed), parsed.lines, name)
+
+
+def plain_values(parsed: Parsed) -> dict[str, Any]:
+    """Return a copy of values with texts as keys; tuples and arrays become lists.
+
+    Raises
+    ------
+    ConfigError
+        If they are nested too deeply (in themselves, for example), or something in
+        them is too long or too large.
+    """
+    out: dict[str, Any] = plain(parsed.values, parsed, "", 0, count(1))
+    return out
+
+
+def plain(
+    values: Any, parsed: Parsed, key: str, depth: int, counter: Iterator[int]
+) -> Any:
+    """Return a plain copy of what is at a key."""
+    if next(counter) > MOST_VALUES:
+        raise parsed.error("", f"has more than {MOST_VALUES} values")
+    if depth > DEEPEST:
+        raise parsed.error(key, "nested too deeply")
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if isinstance(values, str) and len(values) > LONGEST_TEXT:
+        raise parsed.error(key, f"has more than {LONGEST_TEXT} characters")
+    if isinstance(values, int) and abs(values) > LARGEST_NUMBER:
+        raise parsed.error(key, "an integer beyond 2**64, which nothing here can be")
+    above = f"{key}." if key else ""
+    if isinstance(values, Mapping):
+        out = {}
+        for k, value in values.items():
+            name = str(plain(k, parsed, key, depth, counter))
+            out[name] = plain(value, parsed, above + name, depth + 1, counter)
+        return out
+    if isinstance(values, (list, tuple)):
+        return [
+            plain(value, parsed, f"{above}{i}", depth + 1, counter)
+            for i, value in enumerate(values)
+        ]
+    return values
 
 
 def from_toml(text: str, name: str) -> Parsed:
     """Return the values of a TOML recipe."""
+    line: int | None = None
     try:
+        check_toml_keys(text, name)
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ConfigError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"{name} is nested too deeply", path=name) from None
+    except ValueError as error:  # also for integers that Python refuses to read
         found = PLACE.search(str(error))
         line = int(found[1]) if found else None
         raise ConfigError(f"{name} is no TOML: {error}", path=name, line=line) from None
     return Parsed(values, toml_lines(text), name)
+
+
+def check_toml_keys(text: str, name: str) -> None:
+    """Raise ConfigError for a dotted key of many parts, each of which makes a map.
+
+    tomllib takes a time that grows with their square.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        at = len(line) - len(line.lstrip(" \t["))
+        for n_parts in count(1):
+            found = TOML_PART.match(line, at)
+            if not found or not found[1]:
+                break
+            if n_parts > DEEPEST:
+                raise ConfigError(
+                    f"{name} line {number}: a key of more than {DEEPEST} parts is"
+                    " nested too deeply",
+                    path=name, line=number,
+                )  # fmt: skip
+            at = found.end()
 
 
 def toml_lines(text: str) -> dict[str, int]:
@@ -107,9 +194,9 @@ def toml_lines(text: str) -> dict[str, int]:
 
 def from_yaml(text: str, name: str) -> Parsed:
     """Return the values of a YAML recipe."""
+    reader = YamlReader(iter(yaml.parse(text, yaml.SafeLoader)), {}, name, count(1))
     try:
-        refuse_links(text, name)
-        root = yaml.compose(text, yaml.SafeLoader)
+        values = reader.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
@@ -118,77 +205,129 @@ def from_yaml(text: str, name: str) -> Parsed:
             f"{name}{where} is no YAML: {error.problem or error.context}",
             path=name, line=line,
         ) from None  # fmt: skip
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name} is no YAML: {error}", path=name) from None
-    lines: dict[str, int] = {}
-    values = plain(root, "", lines, name) if root is not None else {}
     if not isinstance(values, dict):
         raise ConfigError(
             f"{name} must be a map of keys, not a {type(values).__name__}", path=name
         )
-    return Parsed(values, lines, name)
+    return Parsed(values, reader.lines, name)
 
 
-def refuse_links(text: str, name: str) -> None:
-    """Raise ConfigError for an anchor, an alias or a tag."""
-    events: Iterator[Any] = yaml.parse(text, yaml.SafeLoader)
-    for event in events:
-        line = event.start_mark.line + 1
+@dataclass(frozen=True)
+class YamlReader:
+    """Makes values of the events of a YAML text, one by one.
+
+    A loader of `yaml` makes nodes of all of it before one can look at any.
+
+    Attributes
+    ----------
+    events : iterator
+    lines : dict of str to int
+        Filled while reading: lines by dotted key.
+    name : str
+        Of the file.
+    counter : iterator of int
+        Counts values.
+    """
+
+    events: Any
+    lines: dict[str, int]
+    name: str
+    counter: Iterator[int]
+
+    def error(self, event: Any, text: str, key: str = "") -> ConfigError:
+        """Return the error for what is at an event."""
+        line = line_of(event)
+        where = f"{self.name} line {line}" + (f", {key}" if key else "")
+        return ConfigError(f"{where}: {text}", path=self.name, line=line, key=key)
+
+    def document(self) -> Any:
+        """Return the value of the only document; an empty map if there is none."""
+        next(self.events)  # the start of the stream
+        event = next(self.events)
+        if isinstance(event, yaml.StreamEndEvent):
+            return {}
+        value = self.value(next(self.events), "", 0)
+        next(self.events)  # the end of the document
+        if not isinstance(event := next(self.events), yaml.StreamEndEvent):
+            raise self.error(event, "a second document begins; a recipe is one")
+        return value
+
+    def value(self, event: Any, key: str, depth: int) -> Any:
+        """Return the value that begins with an event."""
+        self.refuse_link(event)
+        if depth > DEEPEST:
+            raise self.error(event, "nested too deeply")
+        if next(self.counter) > MOST_VALUES:
+            raise self.error(event, f"a recipe has at most {MOST_VALUES} values")
+        if isinstance(event, yaml.MappingStartEvent):
+            return dict(self.entries(key, depth))
+        if isinstance(event, yaml.SequenceStartEvent):
+            return list(self.items(key, depth))
+        return self.scalar(event)
+
+    def refuse_link(self, event: Any) -> None:
+        """Raise ConfigError for an anchor, an alias or a tag."""
         what = ""
         if isinstance(event, yaml.AliasEvent):
             what = f"the alias *{event.anchor}"
-        elif getattr(event, "anchor", None):
+        elif event.anchor:
             what = f"the anchor &{event.anchor}"
-        elif getattr(event, "tag", None):
+        elif event.tag:
             what = f"the tag {event.tag.replace(CORE, '!!')}"
         if what:
-            raise ConfigError(
-                f"{name} line {line}: {what} is not allowed in a recipe; write the"
-                " value itself",
-                path=name, line=line,
-            )  # fmt: skip
-
-
-def plain(node: Any, key: str, lines: dict[str, int], name: str) -> Any:
-    """Return the value of a node; notes the lines of keys."""
-    line = node.start_mark.line + 1
-    if key.count(".") > DEEPEST:
-        raise ConfigError(
-            f"{name} line {line}: nested too deeply", path=name, line=line
-        )
-    if isinstance(node, yaml.MappingNode):
-        return dict(entries(node, key, lines, name))
-    if isinstance(node, yaml.SequenceNode):
-        out = []
-        for i, item in enumerate(node.value):
-            below = f"{key}.{i}"
-            lines[below] = item.start_mark.line + 1
-            out.append(plain(item, below, lines, name))
-        return out
-    if node.tag not in SCALARS:
-        # Dates and the like: to a user they are text.
-        return node.value
-    return yaml.SafeLoader.construct_object(yaml.SafeLoader(""), node)
-
-
-def entries(
-    node: Any, key: str, lines: dict[str, int], name: str
-) -> Iterator[tuple[str, Any]]:
-    """Yield keys and values of a map."""
-    seen: dict[str, int] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError(
-                f"{name} line {line}: a key must be a text", path=name, line=line
+            raise self.error(
+                event, f"{what} is not allowed in a recipe; write the value itself"
             )
-        text = str(key_node.value)  # `on` and `off` are texts here
-        below = f"{key}.{text}" if key else text
-        if text in seen:
-            raise ConfigError(
-                f"{name} line {line}, {below}: is there twice, first on line"
-                f" {seen[text]}",
-                path=name, line=line, key=below,
-            )  # fmt: skip
-        seen[text] = lines[below] = line
-        yield text, plain(value_node, below, lines, name)
+
+    def scalar(self, event: Any) -> Any:
+        """Return a text, number, boolean or null."""
+        tag = RULES.resolve(  # type: ignore[no-untyped-call]
+            yaml.ScalarNode, event.value, event.implicit
+        )
+        if tag not in SCALARS:
+            # Dates and the like: to a user they are text.
+            return event.value
+        if tag in NUMBERS and len(event.value) > LONGEST_NUMBER:
+            raise self.error(
+                event, f"a number of more than {LONGEST_NUMBER} characters"
+            )
+        try:
+            make = yaml.SafeLoader.yaml_constructors[tag]
+            return make(RULES, yaml.ScalarNode(tag, event.value))
+        except (ValueError, OverflowError):  # such as 0x_
+            raise self.error(event, f"{event.value!r} is no number") from None
+
+    def items(self, key: str, depth: int) -> Iterator[Any]:
+        """Yield the values of a list."""
+        for i in count():
+            event = next(self.events)
+            if isinstance(event, yaml.SequenceEndEvent):
+                return
+            below = f"{key}.{i}"
+            self.lines[below] = line_of(event)
+            yield self.value(event, below, depth + 1)
+
+    def entries(self, key: str, depth: int) -> Iterator[tuple[str, Any]]:
+        """Yield keys and values of a map."""
+        seen: dict[str, int] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            self.refuse_link(event)
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.error(event, "a key must be a text")
+            text = str(event.value)  # `on` and `off` are texts here
+            below = f"{key}.{text}" if key else text
+            if text in seen:
+                first = seen[text]
+                raise self.error(
+                    event, f"is there twice, first on line {first}", key=below
+                )
+            seen[text] = self.lines[below] = line_of(event)
+            yield text, self.value(next(self.events), below, depth + 1)
+
+
+def line_of(event: Any) -> int:
+    """Return the line of an event, counted from 1."""
+    line: int = event.start_mark.line
+    return line + 1

@@ -5,10 +5,28 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from xfelred.errors import ArgumentError
+
 NUMBER_UNIT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*")
 # How many of the default unit one of another is.
 PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 DELAY = "delay"
+
+
+class KeyedValueError(ArgumentError):
+    """A wrong value of a key below the part that is checked.
+
+    Parameters
+    ----------
+    key : str or tuple of str
+        The key, or the keys that lead to it; names may have points in them.
+    text : str
+    """
+
+    def __init__(self, key: str | tuple[str, ...], text: str) -> None:
+        super().__init__(text)
+        self.path = (key,) if isinstance(key, str) else key
+        self.key = ".".join(self.path)
 
 
 def number_of(value: Any, unit: str | None) -> float:
@@ -27,19 +45,19 @@ def number_of(value: Any, unit: str | None) -> float:
         If it is no number, or the unit is unknown.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{value!r} is no number")
+        raise ArgumentError(f"{value!r} is no number")
     if not isinstance(value, str):
         return float(value)
     found = NUMBER_UNIT.fullmatch(value)
     if not found:
-        raise ValueError(f"{value!r} is no number")
+        raise ArgumentError(f"{value!r} is no number")
     number, given = float(found[1]), found[2]
     if not given or given == unit:
         return number
     if unit is None:
-        raise ValueError(f"{value!r} has a unit, but this quantity has none here")
+        raise ArgumentError(f"{value!r} has a unit, but this quantity has none here")
     if given not in PICOSECONDS:
-        raise ValueError(f"{value!r} is no time; units are {', '.join(PICOSECONDS)}")
+        raise ArgumentError(f"{value!r} is no time; units are {', '.join(PICOSECONDS)}")
     return number * PICOSECONDS[given]
 
 

@@ -29,7 +29,7 @@ from xfelred.recipes.cube_blocks import (
     sums_of,
     units,
 )
-from xfelred.recipes.cube_places import Places, begin, remove_stale
+from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
 from xfelred.recipes.cube_products import product_paths, write_products
 from xfelred.recipes.manifest import Block, Job, Manifest, read_manifest
 from xfelred.recipes.sources import all_sources
@@ -141,7 +141,6 @@ def write_cube(
     """
     plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
     place = Path(out).absolute()
-    place.mkdir(parents=True, exist_ok=True)
     places = Places(place, plan.name)
     job = Job(
         plan.recipe.sha256,
@@ -153,6 +152,7 @@ def write_cube(
     with ExitStack() as stack:
         stack.enter_context(scheduled(scheduler))
         stack.enter_context(explained(places.work, resume=True))
+        make_directory(place)
         stack.enter_context(only_writer(place / plan.name))
         done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
         if done is None:

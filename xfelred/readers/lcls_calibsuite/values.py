@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
 from xfelred.errors import (
+    ArgumentError,
     InconsistentDataError,
     SourceNameError,
     did_you_mean,
@@ -208,10 +209,12 @@ def scalars(
 ) -> xr.Dataset:
     """Return values per event; see `Run.scalars`."""
     if stream != "event":
-        raise ValueError(f"stream={stream!r}; {run.run_id} has the stream 'event' only")
+        raise ArgumentError(
+            f"stream={stream!r}; {run.run_id} has the stream 'event' only"
+        )
     for word, value in (("missing", missing), ("missing_keys", missing_keys)):
         if value not in CHOICES[word]:
-            raise ValueError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
+            raise ArgumentError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
     names = named(run, [keys] if isinstance(keys, str) else list(keys), missing_keys)
     found = {}
     for name in names:

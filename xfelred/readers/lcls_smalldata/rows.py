@@ -130,7 +130,7 @@ def read_picked(
     if dtype.kind in "OSV":
         return read_objects(path, name, pick)
     size = pick.size * prod(shape) * dtype.itemsize
-    refuse_too_large(size, size, (pick.size, *shape))
+    refuse_too_large(size, size, (pick.size, *shape), f"{name} in {path}")
     buffer = np.empty((pick.size, *shape), dtype.newbyteorder("="))
     entry = tuple(slice(0, n, 1) for n in shape)
     read_rows(path, name, pick.runs, entry, buffer)
