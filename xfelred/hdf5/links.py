@@ -14,7 +14,7 @@ from typing import TypeAlias
 import h5py
 from h5py import h5d, h5g, h5l, h5o, h5t
 
-from xfelred.errors import MissingPartError
+from xfelred.errors import BrokenFileError, MissingPartError
 from xfelred.hdf5.guard import broken, check_regular, guarded
 
 Opened: TypeAlias = h5g.GroupID | h5d.DatasetID | h5t.TypeID
@@ -64,13 +64,16 @@ class Links:
         if depth > MAX_LINKS:
             raise broken(self.path, name, "its links lead in a circle")
         plain, root = True, self.file.id
-        for part in prefixes(name):
-            if part in self.plain:
+        *above, last = [*prefixes(name)] or [b""]
+        for part in (*above, last):
+            if not part or part in self.plain:
                 continue
             with guarded(self.path, os.fsdecode(part)):
                 if not root.links.exists(part):
                     return False
                 kind = root.links.get_info(part).type
+                if part is not last:
+                    h5o.get_info(root, part)  # a damaged group may let one through
             if kind != h5l.TYPE_HARD:
                 plain = False
                 self.check_target(part, kind, depth)
@@ -93,11 +96,15 @@ class Links:
         if kind != h5l.TYPE_EXTERNAL:
             raise broken(self.path, text, "a link of an unknown kind")
         file, inside = map(os.fsdecode, target)
-        with opened_beside(self.path, text, file) as other:
-            if not Links(other.filename, other).there(inside, depth + 1):
-                raise broken(
-                    self.path, text, f"it links to {inside} in {file}, not there"
-                )
+        try:
+            with opened_beside(self.path, text, file) as other:
+                there = Links(other.filename, other).there(inside, depth + 1)
+        except MissingPartError:
+            raise
+        except BrokenFileError as error:
+            raise broken(self.path, text, f"it is in another file: {error}") from error
+        if not there:
+            raise broken(self.path, text, f"it links to {inside} in {file}, not there")
 
 
 def prefixes(name: str) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from h5py import h5d, h5g, h5o
 from xfelred.errors import BrokenFileError, listing, warn
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import broken, check_size, guarded
+from xfelred.hdf5.heaps import fault_of
 from xfelred.hdf5.links import Links
 from xfelred.hdf5.virtual import watched_files
 
@@ -302,6 +303,8 @@ class Dataset(Node):
             if self.virtual or self.low.external:
                 self.check_sources()
             make_readable(self.low)
+            if dtype.kind == "O" and (fault := fault_of(self.low)):
+                raise broken(self.path, self.name, fault)
             return self.low[selection]
 
     def text(self, selection: Selection = ()) -> Any:

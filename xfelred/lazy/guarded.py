@@ -71,7 +71,9 @@ def memory_of(array: da.Array) -> tuple[int, int]:
     return int(size), int(size) * (2 if array.npartitions > 1 else 1)
 
 
-def refuse_too_large(size: int, need: int, shape: tuple[int, ...]) -> None:
+def refuse_too_large(
+    size: int, need: int, shape: tuple[int, ...], what: str = "a result"
+) -> None:
     """Raise TooLargeError unless there is memory for results that are gathered.
 
     Parameters
@@ -80,6 +82,8 @@ def refuse_too_large(size: int, need: int, shape: tuple[int, ...]) -> None:
         Bytes of the results, and with those of their blocks while they are joined.
     shape : tuple of int
         Of the last one, for the message.
+    what : str, optional
+        What is asked for.
     """
     guard = setting("memory_guard")
     if guard is False or (guard is True and need < ALWAYS_FITS):
@@ -89,7 +93,7 @@ def refuse_too_large(size: int, need: int, shape: tuple[int, ...]) -> None:
         return
     joined = f" ({format_bytes(need)} while its blocks are joined)" * (need > size)
     raise TooLargeError(
-        f"a result of {format_bytes(size)}{joined}, of shape {shape}, does not fit in"
+        f"{what} of {format_bytes(size)}{joined}, of shape {shape}, does not fit in"
         f" the {format_bytes(limit)} of memory that are free, by {by}. Nothing was"
         " read. Select less (frames.isel(train=slice(0, 10))), reduce it"
         " (ops.statistics(frames, 'train')), or write it block by block"

@@ -206,7 +206,14 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
         If modules that are read disagree in a train, or have it twice.
     """
     check_one_entry(detector)
-    plan, _ = detector.key_data("data.memoryCell").plan((), 0, None)
+    key = detector.key_data("data.memoryCell")
+    if key.dtype.kind not in "iu" or key.entry_shape != (detector.frames_per_entry,):
+        raise InconsistentDataError(
+            f"data.memoryCell of {detector.detector_name} is {key.dtype}"
+            f" {key.entry_shape} in each train; wanted a whole number for each of"
+            f" {detector.frames_per_entry} frames"
+        )
+    plan, _ = key.plan((), 0, None)
     data = load(plan.narrow_modules(detector.positions)).astype(np.int64)
     here = key_table(detector, "data.memoryCell").count[:, detector.positions] > 0
     cells = data[np.arange(len(data)), here.argmax(axis=1)]

@@ -106,7 +106,7 @@ def mask_planes(detector: Detector) -> Stored:
             f" {detector.spec.data} has entries of shape {pixels}: it is not the mask"
             " of these pixels. Read them without it: bad_pixels=None"
         )
-    return dtype, shape[len(pixels) :]
+    return dtype.newbyteorder("="), shape[len(pixels) :]
 
 
 def combined_bits(bits: int | Iterable[int] | None) -> int | None:

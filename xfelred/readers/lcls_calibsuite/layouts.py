@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.errors import BrokenFileError, InconsistentDataError, listing
+from xfelred.errors import BrokenFileError, InconsistentDataError, listing, warn
 from xfelred.hdf5 import Dataset, Group
 from xfelred.hdf5.objects import say_lost
 from xfelred.readers.lcls_calibsuite.contents import (
@@ -81,15 +81,16 @@ def piece_of_events(group: Group) -> Piece:
         If they have different shapes, or an event is there twice.
     """
     events = dict(datasets(group))
-    numbered = ((EVENT_NAME.fullmatch(k), k) for k in events)
-    members = sorted((int(m[1]), f"{group.name}/{k}") for m, k in numbered if m)
+    # Events that cannot be read count: the others keep their numbers.
+    numbered = [(int(m[1]), k) for k in group if (m := EVENT_NAME.fullmatch(k))]
+    members = sorted((i, f"{group.name}/{k}") for i, k in numbered if k in events)
     shapes = {d.shape for d in events.values()}
     where = f"{group.name} in {group.path}"
     if len(shapes) > 1:
         raise InconsistentDataError(
             f"events of {where} have different shapes: {listing(sorted(shapes))}"
         )
-    numbers = [number for number, _ in members]
+    numbers = sorted(number for number, _ in numbered)
     if len(set(numbers)) < len(numbers):
         raise InconsistentDataError(f"{where} names an event twice; name each once")
     dtype = np.result_type(*(d.dtype for d in events.values()))
@@ -313,6 +314,12 @@ def flat_arrays(file: Group) -> tuple[Found, list[int]]:
     n_steps, n_events = frames.shape[:2]
     numbers = flat_numbers(file, n_steps)
     counts = real_events(frames)
+    lost = [k for k, n in zip(numbers, counts, strict=True) if n == 0 < n_events]
+    if lost:
+        warn(
+            f"{FRAMES} in {file.path} holds nothing but NaN for {len(lost)} steps"
+            f" ({listing(lost)}): they count as steps without events"
+        )
     found: Found = {}
     for name, data in datasets(file):
         if name == STEP or data.ndim == 0:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
-from xfelred.hdf5 import Dataset, Group, open_file
+from xfelred.hdf5 import Dataset, Group, Unreadable, open_file
 from xfelred.readers.lcls_calibsuite.contents import (
     ANCILLARY,
     DETECTORS,
@@ -27,6 +27,7 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     cut_up,
     flat_arrays,
     is_group,
+    is_of_events,
     nested_arrays,
     piece_of,
     real_events,
@@ -99,6 +100,7 @@ def contents_of(file: Group, path: str) -> Contents:
     ordered = np.array(sorted(steps), np.int64)
     series = {k: v for k, v in arrays.items() if k not in detectors} | ancillary
     check_images(path, detectors, arrays)
+    check_lost(file, detectors)
     n_events = event_counts(path, ordered, detectors, series)
     for name, data in more.items():
         pieces = cut_up(data, ordered.tolist(), n_events.tolist(), images=False)
@@ -170,6 +172,27 @@ def fitted(pieces: Pieces, steps: NDArray[np.int64], n: NDArray[np.int64]) -> Pi
         else piece
         for step, piece in pieces.items()
     }
+
+
+def check_lost(file: Group, detectors: Found) -> None:
+    """Raise BrokenFileError if a step, or the frames of one, cannot be read.
+
+    Events are numbered from the first step to the last: without it all later ones
+    would have other numbers. An event that is a dataset of its own costs itself.
+    """
+    places = [("", file)]
+    top = file.group(DETECTORS)
+    places += [] if top is None else [(DETECTORS, top)]
+    while places:
+        name, place = places.pop()
+        if step_number(name) is not None and is_of_events(place):
+            continue
+        for key, child in place.children():
+            told = step_number(key) is not None or key in (*detectors, FRAMES)
+            if isinstance(child, Unreadable) and told:
+                raise child.error
+            if isinstance(child, Group) and (told or key in detectors):
+                places.append((key, child))
 
 
 def check_images(path: str, detectors: Found, arrays: Found) -> None:

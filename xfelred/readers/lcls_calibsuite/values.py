@@ -12,7 +12,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
-from xfelred.errors import ArgumentError, SourceNameError, did_you_mean, listing
+from xfelred.errors import (
+    ArgumentError,
+    InconsistentDataError,
+    SourceNameError,
+    did_you_mean,
+    listing,
+)
 from xfelred.hdf5.rows import open_dataset
 from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
 from xfelred.provenance import record
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 MISSING = -99999  # what LCLS writes where an integer is missing
 CHOICES = {"missing": ("nan", "keep"), "missing_keys": ("raise", "ignore")}
 N_EVENTS = "n_events"
+NUMBERS = "biufc"
 
 
 def read_piece(contents: Contents, piece: Piece) -> NDArray[Any]:
@@ -52,7 +59,14 @@ def kind_of(pieces: Pieces, complete: bool) -> np.dtype[Any]:
     """Return the dtype of a series; floating where it has gaps."""
     members = [p for p in pieces.values() if p.members]
     complete = complete and all(len(p.members) == p.shape[0] for p in members)
-    dtype = np.result_type(*(p.dtype.newbyteorder("=") for p in pieces.values()))
+    kinds = {p.dtype.newbyteorder("=") for p in pieces.values()}
+    odd = [k for k in kinds if k.kind not in NUMBERS and len(kinds) > 1]
+    if odd:
+        names = listing(p.dataset for p in pieces.values())
+        raise InconsistentDataError(
+            f"values of steps are {listing(kinds)} in {names}: they are not of one kind"
+        )
+    dtype = np.result_type(*kinds)
     if complete or dtype.kind not in "iub":
         return dtype
     return np.dtype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from xfelred.hdf5.rows import open_dataset, read_rows
 from xfelred.lazy import Rows
+from xfelred.lazy.guarded import refuse_too_large
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events
 
@@ -127,6 +129,8 @@ def read_picked(
     """Return some rows of a dataset."""
     if dtype.kind in "OSV":
         return read_objects(path, name, pick)
+    size = pick.size * prod(shape) * dtype.itemsize
+    refuse_too_large(size, size, (pick.size, *shape), f"{name} in {path}")
     buffer = np.empty((pick.size, *shape), dtype.newbyteorder("="))
     entry = tuple(slice(0, n, 1) for n in shape)
     read_rows(path, name, pick.runs, entry, buffer)
