@@ -33,7 +33,7 @@ LAYERS = [
     [{"lazy"}],
     [{"hdf5"}],
     [{"geometry", "masks", "pairs"}, {"readers"}],
-    [{"ops"}, {"synth"}, {"components"}],
+    [{"ops"}, {"synth"}, {"components"}, {"checks"}],
     [{"products"}],
     [{"recipes"}],
     [{"cluster", "plot"}],

@@ -117,8 +117,12 @@ class OutOfRangeError(XfelredError, IndexError):
     """A position is beyond the end of what it counts."""
 
 
-class SettingError(XfelredError, RuntimeError):
-    """What is in the way lies outside the call: a setting, a state, a solver."""
+class NotPossibleError(XfelredError, NotImplementedError):
+    """What was asked for is not possible with these data; also a RuntimeError."""
+
+
+class DoesNotFitError(XfelredError, OverflowError):
+    """A number does not fit the numbers of an array."""
 
 
 class NoAccessError(XfelredError, PermissionError):
@@ -238,7 +242,7 @@ class NoBitsError(XfelredError, TypeError):
     """Bits were asked for of numbers that are not integers."""
 
 
-class SumOverflowError(XfelredError, OverflowError):
+class SumOverflowError(DoesNotFitError):
     """A sum of integers does not fit the integers of the result."""
 
 

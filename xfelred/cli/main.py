@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from xfelred import __version__
+from xfelred.cli.check import check
 from xfelred.cli.cluster import cluster
 from xfelred.cli.config import config
 from xfelred.cli.cube import cube
@@ -37,6 +38,7 @@ def command(verbose: bool) -> None:
 
 
 command.add_command(info)
+command.add_command(check)
 command.add_command(dark)
 command.add_command(cube)
 command.add_command(config)

@@ -316,7 +316,7 @@ def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
     if lost:
         warn(
             f"{len(lost)} objects in {group.name or 'the root'} of {group.path} cannot"
-            f" be read and are left out: {listing(lost)}. {next(iter(lost.values()))}",
+            f" be read and are left out: {listing(lost)}. {next(iter(lost.values()))}"
         )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from xfelred.errors import SettingError
+from xfelred.errors import NotPossibleError
 
 EXACT = 200  # shots up to which the smallest sum of distances is found for certain
 TOLERANCE = 1e-12  # relative gain below which an exchange is not worth it
@@ -118,7 +118,7 @@ def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
         constraints=constraints, options={"mip_rel_gap": 0.0},
     )  # fmt: skip
     if found.x is None:
-        raise SettingError(f"no pairs of {n} shots were found: {found.message}")
+        raise NotPossibleError(f"no pairs of {n} shots were found: {found.message}")
     chosen = found.x > 0.5
     return np.stack([i[chosen], j[chosen]], axis=1)
 

@@ -247,7 +247,7 @@ def unpacked(centre: Any) -> tuple[Any, ...]:
     """Return what a centre consists of: two numbers, and perhaps a radius."""
     if isinstance(centre, (str, xr.Dataset)) or not hasattr(centre, "__iter__"):
         raise ArgumentError(f"centre={shown(centre)}; wanted (x, y) in pixels")
-    return tuple(centre) if np.ndim(centre) or not hasattr(centre, "shape") else ()
+    return tuple(centre) if getattr(centre, "ndim", 1) else ()
 
 
 def rings_of(

@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DoesNotFitError,
+    OutOfRangeError,
+)
 from xfelred.lazy.indexing import Selector, length, normalized
 from xfelred.readers.selection import ById, ByIndex
 
@@ -27,11 +33,13 @@ def entry_window(
         if isinstance(item, slice):
             start, stop, step = item.indices(n)
             if step < 1:
-                raise ValueError(f"roi needs slices with a positive step, got {item}")
+                raise ArgumentError(
+                    f"roi needs slices with a positive step, got {item}"
+                )
             window.append(slice(start, max(start, stop), step))
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
             if not -n <= item < n:
-                raise IndexError(f"roi {item} is outside an axis of length {n}")
+                raise OutOfRangeError(f"roi {item} is outside an axis of length {n}")
             window.append(slice(int(item) % n, int(item) % n + 1, 1))
             dropped.append(axis + 1)
         else:
@@ -43,7 +51,9 @@ def entry_window(
 def roi_tuple(roi: Any) -> tuple[Any, ...]:
     """Return the items of `roi`, which may stand in ``by_index[...]``."""
     if isinstance(roi, ById):
-        raise TypeError(f"roi takes positions of pixels, not {roi}; pass by_index[...]")
+        raise ArgumentTypeError(
+            f"roi takes positions of pixels, not {roi}; pass by_index[...]"
+        )
     roi = roi.value if isinstance(roi, ByIndex) else roi
     return roi if isinstance(roi, tuple) else (roi,)
 
@@ -56,7 +66,9 @@ def roi_items(roi: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
         missing = len(shape) - len(items) + 1
         items = (*items[:at], *(slice(None),) * missing, *items[at + 1 :])
     if len(items) > len(shape):
-        raise ValueError(f"roi has {len(items)} items, but an entry has shape {shape}")
+        raise ArgumentError(
+            f"roi has {len(items)} items, but an entry has shape {shape}"
+        )
     return (*items, *(slice(None),) * (len(shape) - len(items)))
 
 
@@ -65,7 +77,7 @@ def listed(item: Any, n: int) -> Selector:
     known = isinstance(item, (list, np.ndarray)) and np.ndim(item) == 1
     found = normalized(item, n) if known else None
     if found is None:
-        raise TypeError(
+        raise ArgumentTypeError(
             "roi takes slices, integers, and lists of increasing positions or of"
             f" booleans, not {item!r}"
         )
@@ -105,7 +117,9 @@ def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
     if fill_value is None:
         return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
     if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):
-        raise ValueError(f"fill value {fill_value!r} does not fit {dtype}: no number")
+        raise ArgumentError(
+            f"fill value {fill_value!r} does not fit {dtype}: no number"
+        )
     if dtype.kind in "fiu":
         check_range(fill_value, dtype)
     return np.asarray(fill_value).astype(dtype)[()]
@@ -116,16 +130,16 @@ def check_range(value: Any, dtype: np.dtype[Any]) -> None:
     if not np.isfinite(value):
         if dtype.kind == "f":
             return
-        raise ValueError(
+        raise ArgumentError(
             f"fill value {value} does not fit {dtype}; pass a number, or"
             " astype='float32' to have NaN where data are missing"
         )
     if dtype.kind in "iu" and value != int(value):
-        raise ValueError(f"fill value {value} does not fit {dtype}: no whole number")
+        raise ArgumentError(f"fill value {value} does not fit {dtype}: no whole number")
     limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     exact = float if dtype.kind == "f" else int
     low, high = exact(limits.min), exact(limits.max)
     if not low <= value <= high:
-        raise OverflowError(
+        raise DoesNotFitError(
             f"fill value {value} does not fit {dtype} ({low} to {high})"
         )

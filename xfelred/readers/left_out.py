@@ -77,7 +77,7 @@ def say(left_out: Sequence[LeftOut]) -> None:
         names = listing(name_of(f) for f in left_out)
         warn(
             f"{len(left_out)} files cannot be read and are left out: {names}. The"
-            f" first: {left_out[0].reason}. All are in run.left_out",
+            f" first: {left_out[0].reason}. All are in run.left_out"
         )
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from xfelred.errors import (
+    ArgumentError,
     BrokenFileError,
     RunNameError,
     UnknownFormatError,
@@ -97,7 +98,7 @@ def open_run(
     known = readers()
     if facility is not None:
         if facility not in known:
-            raise ValueError(
+            raise ArgumentError(
                 f"no reader for facility {facility!r}.{did_you_mean(facility, known)}"
                 f" There are: {', '.join(sorted(known))}"
             )

@@ -6,6 +6,8 @@ import os
 from glob import glob
 from typing import Any
 
+from xfelred.errors import MissingFileError
+
 
 def candidates(source: Any) -> list[str]:
     """Return the files to look into.
@@ -22,12 +24,12 @@ def candidates(source: Any) -> list[str]:
         if os.path.isdir(text):
             paths = sorted(glob(os.path.join(glob_escape(text), "*.h5")))
             if not paths:
-                raise FileNotFoundError(f"no *.h5 file in the directory {text}")
+                raise MissingFileError(f"no *.h5 file in the directory {text}")
         else:
             paths = [text] if os.path.exists(text) else sorted(glob(text))
     there = [p for p in paths if os.path.exists(p)]
     if not there:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"nothing at {source}: no such file, directory or pattern. For a proposal"
             " number pass the run too: open_run(2012, 34)"
         )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from dask.utils import parse_bytes
 
-from xfelred.errors import warn
+from xfelred.errors import ArgumentError, warn
 from xfelred.names import STORED_DTYPE
 from xfelred.readers.entry import checked_fill
 
@@ -38,11 +38,11 @@ class FramesRequest:
         """Raise ValueError for a word that is not a choice."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name} must be one of {choices}, not {getattr(self, name)!r}"
                 )
         if parse_bytes(self.chunk_size) < 1:
-            raise ValueError(
+            raise ArgumentError(
                 "chunk_size must be positive, such as '128MiB', not"
                 f" {self.chunk_size!r}"
             )

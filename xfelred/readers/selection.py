@@ -12,7 +12,14 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import listing, warn
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NotPossibleError,
+    OutOfRangeError,
+    listing,
+    warn,
+)
 from xfelred.names import TRAIN
 from xfelred.shot_names import shot_numbers
 from xfelred.shots import as_labelled, check_overlap, recorded_only
@@ -116,7 +123,7 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
     positions = np.asarray(selection)
     if positions.dtype == bool:
         if positions.shape != train_ids.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"a boolean selection of {positions.size} values cannot select from"
                 f" {len(train_ids)} trains; it needs one value for every train"
             )
@@ -124,7 +131,7 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
     if positions.size == 0:
         return train_ids[:0]
     if positions.dtype.kind not in "iu" or positions.ndim != 1:
-        raise TypeError(
+        raise ArgumentTypeError(
             "trains are selected by slice, integers, booleans or by_id, not"
             f" {selection!r}"
         )
@@ -144,7 +151,9 @@ def has_names(selection: Any) -> bool:
 def checked_position(i: int, n: int) -> int:
     """Return a position counted from the start; IndexError if there is none."""
     if not -n <= i < n:
-        raise IndexError(f"train position {i} is out of range: there are {n} trains")
+        raise OutOfRangeError(
+            f"train position {i} is out of range: there are {n} trains"
+        )
     return i % n
 
 
@@ -158,7 +167,7 @@ def select_labelled(
         or selection.dims != (TRAIN,)
         or TRAIN not in selection.coords
     ):
-        raise ValueError(
+        raise ArgumentError(
             "a DataArray or Series selects trains if it is boolean, with one value and"
             f" an ID for each train; got {selection.dtype} on"
             f" {listing(selection.dims)} with coordinates {listing(selection.coords)}"
@@ -175,7 +184,7 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
     """Return the train IDs that an ID, a range or a list of IDs names."""
     if isinstance(value, slice):
         if value.step not in (None, 1):
-            raise ValueError(f"by_id takes no step, got {value.step}")
+            raise ArgumentError(f"by_id takes no step, got {value.step}")
         low = 0 if value.start is None else int(shot_numbers(value.start))
         at = train_ids >= np.uint64(max(low, 0))
         if value.stop is not None:
@@ -228,10 +237,10 @@ def split_evenly(
 def check_split(**limits: int | None) -> None:
     """Raise ValueError unless at least one limit is given and all are positive."""
     if all(v is None for v in limits.values()):
-        raise ValueError(f"pass at least one of {', '.join(limits)}")
+        raise ArgumentError(f"pass at least one of {', '.join(limits)}")
     for name, value in limits.items():
         if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+            raise ArgumentError(f"{name} must be at least 1, got {value}")
 
 
 def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
@@ -240,15 +249,15 @@ def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
         return in_slice(numbers, value)
     wanted = np.atleast_1d(np.asarray(value))
     if wanted.dtype == bool:
-        raise ValueError(
+        raise ArgumentError(
             "pulses cannot be selected by booleans; pass positions or by_id[pulse IDs]"
         )
     if wanted.size == 0:
         return np.zeros(len(numbers), bool)
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
-        raise TypeError(f"pulses are selected by integers, not {value!r}")
+        raise ArgumentTypeError(f"pulses are selected by integers, not {value!r}")
     if wanted.min() < 0:
-        raise ValueError(f"negative pulses are not supported: {value!r}")
+        raise ArgumentError(f"negative pulses are not supported: {value!r}")
     return np.isin(numbers, wanted)
 
 
@@ -258,13 +267,13 @@ def in_slice(numbers: NDArray[np.int64], value: slice) -> NDArray[np.bool_]:
         if part is not None and (
             isinstance(part, bool) or not isinstance(part, (int, np.integer))
         ):
-            raise TypeError(f"a slice of pulses needs integers, got {value}")
+            raise ArgumentTypeError(f"a slice of pulses needs integers, got {value}")
     start = 0 if value.start is None else int(value.start)
     step = 1 if value.step is None else int(value.step)
     if step < 1:
-        raise ValueError(f"a slice of pulses needs a positive step, got {value}")
+        raise ArgumentError(f"a slice of pulses needs a positive step, got {value}")
     if start < 0 or (value.stop is not None and value.stop < 0):
-        raise NotImplementedError(
+        raise NotPossibleError(
             f"negative pulses are not supported, got {value}: trains differ in length"
         )
     taken = (numbers >= start) & ((numbers - start) % step == 0)
@@ -274,4 +283,6 @@ def in_slice(numbers: NDArray[np.int64], value: slice) -> NDArray[np.bool_]:
 def check_missing_keys(missing_keys: str) -> None:
     """Raise ValueError unless it is one of the ways to treat values not there."""
     if missing_keys not in ("raise", "ignore"):
-        raise ValueError(f"missing_keys={missing_keys!r}; wanted 'raise' or 'ignore'")
+        raise ArgumentError(
+            f"missing_keys={missing_keys!r}; wanted 'raise' or 'ignore'"
+        )

@@ -16,7 +16,12 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, SelectionEmptyError, warn
+from xfelred.errors import (
+    ArgumentTypeError,
+    InconsistentDataError,
+    SelectionEmptyError,
+    warn,
+)
 from xfelred.hdf5.rows import read_rows
 from xfelred.kernels.masking import masked
 from xfelred.lazy import (
@@ -246,7 +251,7 @@ def module_positions(modules: Any, numbers: tuple[int, ...], name: str) -> list[
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
     wanted = np.atleast_1d(np.asarray(listed))
     if wanted.size and wanted.dtype.kind not in "iu":
-        raise TypeError(
+        raise ArgumentTypeError(
             f"modules takes module numbers, such as modules=[0, 3], not {modules!r}"
         )
     unknown = sorted({int(m) for m in wanted.tolist()} - set(numbers))

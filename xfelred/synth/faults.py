@@ -13,6 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from xfelred.errors import ArgumentError, MissingFileError
+
 PathLike = str | Path
 
 
@@ -54,7 +56,7 @@ def drop_module_file(directory: PathLike, module: int) -> list[Path]:
     pattern = f"*-*[A-Z]{module:02d}-S*.h5"
     found = [p for p in sorted(Path(directory).glob(pattern)) if "-DA" not in p.name]
     if not found:
-        raise FileNotFoundError(f"no file of module {module} in {directory}")
+        raise MissingFileError(f"no file of module {module} in {directory}")
     for path in found:
         path.unlink()
     return found
@@ -148,7 +150,7 @@ def first_source(h5: h5py.File) -> str:
         root, _, name = entry.partition("/")
         if root == "INSTRUMENT":
             return str(name.rpartition("/")[0])
-    raise ValueError(f"{h5.filename} has no instrument source")
+    raise ArgumentError(f"{h5.filename} has no instrument source")
 
 
 def pixel_group(h5: h5py.File) -> str:

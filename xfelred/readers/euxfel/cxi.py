@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import ArgumentError, BrokenFileError, DoesNotFitError
 from xfelred.hdf5 import (
     File,
     NewGroup,
@@ -69,7 +69,7 @@ def write_virtual_cxi(
         given["data"] = given.pop(main)
     unknown = set(given) - {"data", "gain", "mask"}
     if unknown:
-        raise ValueError(
+        raise ArgumentError(
             f"fillvalues has {sorted(unknown)}; it may have data, gain, mask"
         )
     frames = cell_frames(detector) if detector.spec.inner else pulse_frames(detector)
@@ -181,7 +181,7 @@ def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
     if name == "mask" and fill == GOOD_FILL["mask"]:
         fill = min(int(fill), int(info.max))
     if not np.isfinite(fill) or not info.min <= int(fill) <= info.max:
-        raise OverflowError(
+        raise DoesNotFitError(
             f"fill value {fill} for {name} does not fit {dtype} ({info.min} to"
             f" {info.max})"
         )

@@ -11,7 +11,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import SourceNameError, listing
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NotPossibleError,
+    SourceNameError,
+    listing,
+)
 from xfelred.readers.euxfel import cxi, frames
 from xfelred.readers.euxfel.identify import (
     choose_sources,
@@ -101,9 +107,9 @@ class Detector:
     ) -> None:
         """Find sources and trains; first steps common to all kinds."""
         if min_modules <= 0:
-            raise ValueError(f"min_modules must be at least 1, got {min_modules}")
+            raise ArgumentError(f"min_modules must be at least 1, got {min_modules}")
         if not hasattr(data, "entries"):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"{self.kind} needs a run; open it with xfelred.open_run first"
             )
         self.detector_name = name or only_name(data, self.kind)
@@ -236,7 +242,7 @@ class Detector:
         """Number of frames in every train; ValueError if trains differ."""
         distinct = np.unique(self.counts) * self.frames_per_entry
         if len(distinct) != 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.detector_name} has {len(self.counts)} trains with"
                 f" {listing(distinct)} frames, so there is no one number of frames per"
                 " train; see frame_counts"
@@ -372,7 +378,7 @@ class Detector:
             If `masked_value` does not fit the dtype of the data.
         """
         if not has_key(self, self.spec.mask):
-            raise RuntimeError(
+            raise NotPossibleError(
                 f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in"
                 " these"
                 " data; raw data have none, corrected data do"

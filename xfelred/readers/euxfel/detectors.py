@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError
+from xfelred.errors import ArgumentError, InconsistentDataError
 from xfelred.readers.euxfel import arrays, frame_writer, labels
 from xfelred.readers.euxfel.detector import Detector
 from xfelred.readers.euxfel.frame_keys import FrameKeyData
@@ -178,7 +178,7 @@ class JUNGFRAU(Detector):
         self.first_modno = first_modno
         outside = [n for n in self.modules if not 1 <= n <= self.n_modules]
         if outside:
-            raise ValueError(
+            raise ArgumentError(
                 f"modules {outside} of {self.detector_name} lie outside 1 to"
                 f" {self.n_modules}; check first_modno={first_modno} and"
                 f" n_modules={n_modules}, or choose modules="

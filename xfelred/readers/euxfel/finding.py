@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
     MissingConstantError,
     SourceNameError,
     did_you_mean,
@@ -66,7 +68,7 @@ def identify_multimod_detectors(
     if len(found) != 1:
         names = sorted(n for n, _ in found)
         wanted = "one detector" if detector_name is None else f"one {detector_name!r}"
-        raise ValueError(
+        raise ArgumentError(
             f"expected {wanted} in the data, found {len(found)}: {listing(names)}"
         )
     return next(iter(found))
@@ -86,7 +88,7 @@ def find_detector(
                 f"no multi-module detector in this run of {len(run.entries)} sources"
             )
         if len(found) > 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"several detectors in this run: {listing(sorted(found))}; name one"
                 " of them"
             )
@@ -104,7 +106,7 @@ def find_detector(
     }.get(cls.kind, set())  # fmt: skip
     for option in options:
         if option not in allowed:
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"{cls.kind} has no option {option!r}; it has {sorted(allowed)}"
             )
     if options.get("raw") is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, listing
+from xfelred.errors import ArgumentTypeError, InconsistentDataError, listing
 from xfelred.hdf5.rows import read_cells
 from xfelred.lazy import Map, Node, Patterns, Source, load, one_each
 from xfelred.lazy.indexing import Selector, as_slice, length
@@ -275,7 +275,9 @@ def per_cell(node: Node, n_cells: int) -> Node:
         args = tuple(per_cell(arg, n_cells) for arg in node.args)
         return replace(node, args=args, frame_dims=dims)
     if not isinstance(node, Source):
-        raise TypeError(f"only sources and maps read frames, not {type(node).__name__}")
+        raise ArgumentTypeError(
+            f"only sources and maps read frames, not {type(node).__name__}"
+        )
     plan, shots = node.plan, len(node.plan.pattern)
     cells = np.arange(n_cells)[plan.entry[0]]
     n = len(cells)

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import warn
+from xfelred.errors import ArgumentError, warn
 from xfelred.lazy import Patterns
 from xfelred.names import DATA_GAIN, FAST, MODULE, SLOW
 from xfelred.readers.entry import checked_fill, entry_window
@@ -215,7 +215,9 @@ class FrameKeyData(MultimodKeyData):
 def short_label(inner: str) -> str:
     """Return the name of the axis that an index labels; ValueError if unknown."""
     if inner not in ("pulseId", "cellId"):
-        raise ValueError(f"subtrain_index must be 'pulseId' or 'cellId', not {inner!r}")
+        raise ArgumentError(
+            f"subtrain_index must be 'pulseId' or 'cellId', not {inner!r}"
+        )
     return inner.removesuffix("Id")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred import __version__
-from xfelred.errors import BrokenFileError
+from xfelred.errors import ArgumentError, BrokenFileError
 from xfelred.hdf5 import File, NewGroup
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.labels import module_labels, recorded_trains
@@ -43,12 +43,12 @@ def write_frames(
     """
     train_ids, pulse_ids = np.asarray(trains), np.asarray(pulses)
     if train_ids.ndim != 1 or pulse_ids.ndim != 1 or train_ids.shape != pulse_ids.shape:
-        raise ValueError(
+        raise ArgumentError(
             "trains and pulses must be one-dimensional and of one length, got shapes"
             f" {train_ids.shape} and {pulse_ids.shape}"
         )
     if detector.parallel_gain:
-        raise ValueError(
+        raise ArgumentError(
             "frames of parallel-gain data cannot be chosen by pulse: each pulse has"
             " three"
         )

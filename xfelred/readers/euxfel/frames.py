@@ -10,7 +10,14 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, SelectionEmptyError, logger_of, warn
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    InconsistentDataError,
+    SelectionEmptyError,
+    logger_of,
+    warn,
+)
 from xfelred.kernels.masking import masked
 from xfelred.lazy import Map, Node, Source, block_chunks, planned
 from xfelred.names import (
@@ -152,7 +159,7 @@ def check_group(detector: Detector, key: str) -> None:
     if key.partition(".")[0] != group or (
         detector.spec.inner and not stored_as(detector, key)[1]
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"{key!r} of {detector.detector_name} has one row per train, not one per"
             f" frame; read it with run.detector(...)[{key!r}].xarray()"
         )
@@ -165,7 +172,7 @@ def module_positions(detector: Detector, modules: Any) -> list[int]:
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
     numbers = np.atleast_1d(np.asarray(listed))
     if numbers.size and numbers.dtype.kind not in "iu":
-        raise TypeError(
+        raise ArgumentTypeError(
             f"modules takes module numbers, such as modules=[0, 3], not {modules!r}"
         )
     wanted = [int(m) for m in numbers.tolist()]
@@ -227,7 +234,7 @@ def nodes(
         key_table(detector, detector.spec.mask)  # tells of files without one
     if masking and request.bad_pixels == "apply" and dtype.kind != "f":
         if request.astype is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"bad pixels cannot be NaN in {dtype}; use bad_pixels='keep' or None"
                 " together with an integer astype"
             )

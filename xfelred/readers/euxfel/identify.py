@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xfelred.errors import (
+    ArgumentError,
     InconsistentDataError,
     SourceNameError,
     did_you_mean,
@@ -37,7 +38,7 @@ def only_name(data: Run, kind: str) -> str:
     if not names:
         raise no_source(data, kind, None)
     if len(names) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"several {kind} detectors in the data: {', '.join(names)}; pass one as"
             f" detector_name to {kind}()"
         )
@@ -71,7 +72,7 @@ def choose_sources(
     asked = [s for s, n in plain.items() if wanted is None or n in wanted]
     if raw:
         if not plain or not all(is_raw(data, s, detector.spec) for s in asked):
-            raise ValueError(
+            raise ArgumentError(
                 f"no raw data of {name}: its sources hold corrected data;"
                 f" use {kind}(..., raw=False), or open the raw run (data='raw')"
             )

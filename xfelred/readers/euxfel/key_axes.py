@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xfelred.errors import listing
+from xfelred.errors import ArgumentError, listing
 from xfelred.readers.entry import entry_positions
 
 
@@ -44,7 +44,7 @@ def entry_axes(
     at = entry_positions(roi, shape)
     kept = [i for i, where in enumerate(at) if not isinstance(where, int)]
     if names is not None and len(names) not in (len(shape), len(kept)):
-        raise ValueError(
+        raise ArgumentError(
             f"extra_dims names {len(names)} axes ({listing(names)}), but an entry of"
             f" shape {shape} has {len(shape)}"
             + (f", of which roi leaves {len(kept)}" if len(kept) < len(shape) else "")

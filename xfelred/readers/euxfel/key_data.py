@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import TrainIDError
+from xfelred.errors import ArgumentError, ArgumentTypeError, TrainIDError
 from xfelred.hdf5 import as_text
 from xfelred.hdf5.rows import read_entries
 from xfelred.lazy import Source, block_chunks, load, planned
@@ -128,7 +128,7 @@ class KeyData(KeyNames, KeyFacts):
             if i not in dropped
         )
         if out is not None and out.shape != shape:
-            raise ValueError(f"out has shape {out.shape}, but the data have {shape}")
+            raise ArgumentError(f"out has shape {out.shape}, but the data have {shape}")
         if out is not None and out.dtype == plan.dtype and out.flags.c_contiguous:
             load(plan, out.reshape(plan.shape))
             return out
@@ -194,7 +194,7 @@ class KeyData(KeyNames, KeyFacts):
         """
         if self.ndim > 1 or self.dtype.names:
             fields = f" of {len(self.dtype.names)} fields" if self.dtype.names else ""
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"a pandas Series holds one value per entry, but {self.key!r} has"
                 f" entries{fields} of shape {self.entry_shape}; use .xarray()"
             )

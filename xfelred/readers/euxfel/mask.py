@@ -10,7 +10,7 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError
+from xfelred.errors import ArgumentError, InconsistentDataError
 from xfelred.kernels.masking import any_plane, masked
 from xfelred.lazy import Map, Node, ReadPlan, Source
 from xfelred.readers.euxfel.headers import Stored
@@ -122,7 +122,7 @@ def combined_bits(bits: int | Iterable[int] | None) -> int | None:
 def checked_value(value: Any, dtype: np.dtype[Any]) -> Any:
     """Return a value for bad pixels; ValueError if the dtype cannot hold it."""
     if dtype.kind in "iu" and not np.isfinite(value):
-        raise ValueError(
+        raise ArgumentError(
             f"bad pixels cannot become {value} in data of dtype {dtype}; pass"
             " masked_value="
             " a number, or astype='float32' where the data are read"

@@ -6,7 +6,13 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    SourceNameError,
+    did_you_mean,
+    listing,
+)
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.source_data import SourceData, matching_keys
 
@@ -56,7 +62,7 @@ def chosen(sources: Sources, what: Any, key_glob: str = "*") -> Chosen:
         pairs = [(w, "*") if isinstance(w, str) else tuple(w) for w in what]
         if all(len(p) == 2 for p in pairs):
             return by_globs(sources, pairs)
-    raise TypeError(
+    raise ArgumentTypeError(
         "select takes a glob, a list of globs or (source, key) globs, a dict"
         f" {{source: keys}} or another run, not {what!r}"
     )
@@ -77,7 +83,7 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
             old = found.get(name, frozenset())
             found[name] = None if keys is None or old is None else old | keys
         if not matched:
-            raise ValueError(
+            raise ArgumentError(
                 f"nothing matches source {source_glob!r} and key {key_glob!r};"
                 f" the sources are {listing(sorted(sources))}"
             )

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
@@ -273,7 +274,7 @@ class MultimodKeyData:
         if out is None:
             out = np.empty(shape, plan.dtype)
         elif out.shape != shape:
-            raise ValueError(f"out has shape {out.shape}, but the data have {shape}")
+            raise ArgumentError(f"out has shape {out.shape}, but the data have {shape}")
         full = out[
             (slice(None), slice(None), *roi_axes(dropped, len(plan.entry_shape)))
         ]

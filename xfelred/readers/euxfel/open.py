@@ -10,7 +10,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from xfelred.errors import listing, warn
+from xfelred.errors import ArgumentError, MissingFileError, listing, warn
 from xfelred.hdf5 import open_file
 from xfelred.readers.euxfel.collections import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
@@ -61,7 +61,7 @@ def run_files(
     """
     root = Path(path)
     if not root.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no run directory {root}; it is"
             f" {'a file' if root.exists() else 'not there'}"
         )
@@ -73,7 +73,7 @@ def run_files(
     if file_filter is not None:
         matching = list(file_filter(matching))
     if not matching:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no *.h5 file in {root} matches include={include!r}; it holds"
             f" {len(names)} HDF5 files"
         )
@@ -143,7 +143,7 @@ def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
     """Open a list of files as one run."""
     missing = [p for p in paths if not os.path.exists(p)]
     if missing or not paths:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{len(missing)} of {len(paths)} files are not there: {missing[:3]}"
         )
     files, left_out = read_files(paths)
@@ -204,7 +204,7 @@ def open_proposal_run(
         opened = new if opened is None else prefer(opened, new)
     if opened is None:
         reasons = "; ".join(f"{kind}: {error}" for kind, error in absent.items())
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no data of kind {data!r} for run {name} in {root}: {reasons or kinds}"
         )
     if absent and data != "default":
@@ -231,18 +231,18 @@ def find_proposal(proposal: Any) -> Path:
     text = os.fspath(proposal) if isinstance(proposal, os.PathLike) else str(proposal)
     if os.sep in text:
         if not os.path.isdir(text):
-            raise FileNotFoundError(f"no proposal directory {text}")
+            raise MissingFileError(f"no proposal directory {text}")
         return Path(text)
     number = text.removeprefix("p")
     if not number.isdigit():
-        raise ValueError(
+        raise ArgumentError(
             f"a proposal is a number such as 2012 or 'p002012', not {text!r}"
         )
     root = os.environ.get("EXTRA_DATA_DATA_ROOT", DEFAULT_ROOT)
     name = f"p{int(number):06d}"
     found = sorted(glob(os.path.join(root, "*", "*", name)))
     if not found:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no proposal {name} below {root}; set EXTRA_DATA_DATA_ROOT to where the"
             " instruments' directories are, or pass the run directory"
         )
@@ -275,7 +275,5 @@ def open_source(source: Any, run: Any, data: Any, include: str, **options: Any) 
         return H5File(text, **options)
     found = sorted(glob(text))
     if not found:
-        raise FileNotFoundError(
-            f"nothing at {text}: no such file, directory or pattern"
-        )
+        raise MissingFileError(f"nothing at {text}: no such file, directory or pattern")
     return open_paths(found, **options)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xfelred.errors import warn
+from xfelred.errors import ArgumentTypeError, warn
 from xfelred.readers.euxfel import finding, sizes, summary, tables
 from xfelred.readers.euxfel.access import ScriptAccess
 from xfelred.readers.euxfel.extra_data.run_names import RunNames
@@ -156,7 +156,7 @@ class Run(RunNames, ScriptAccess, Planning):
             return self.source(item)
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
             if not isinstance(item[1], str):
-                raise TypeError(
+                raise ArgumentTypeError(
                     f"run[source, key] takes the name of a key, not {item[1]!r}; for"
                     f" trains of a source: run[{item[0]!r}].select_trains({item[1]!r})"
                 )

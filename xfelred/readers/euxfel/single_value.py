@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import NoDataError
+from xfelred.errors import ArgumentError, ArgumentTypeError, NoDataError
 from xfelred.readers.missing import fits_float
 
 REDUCERS = frozenset(
@@ -33,7 +33,7 @@ def single_value(
     value = reduced(data, reduce_by)
     if not np.allclose(data, value, rtol=rtol, atol=atol):
         off = float(np.max(np.abs(np.asarray(data, float) - value)))
-        raise ValueError(
+        raise ArgumentError(
             f"{name} is not constant: it differs from {value} by up to {off}, more than"
             f" rtol={rtol}, atol={atol} allow"
         )
@@ -44,7 +44,7 @@ def exact_value(data: NDArray[Any], name: str) -> Any:
     """Return what all entries are: of fields, and of integers that no float holds."""
     odd = (data != data[0]).reshape(len(data), -1).any(axis=1)
     if odd.any():
-        raise ValueError(
+        raise ArgumentError(
             f"{name} is not constant: among {len(data)} entries are {data[0]} and"
             f" {data[odd.argmax()]}"
         )
@@ -60,7 +60,7 @@ def reduced(data: NDArray[Any], reduce_by: str | Callable[..., Any] | None) -> A
     if not isinstance(reduce_by, str):
         return reduce_by(data)
     if reduce_by not in REDUCERS:
-        raise ValueError(
+        raise ArgumentError(
             f"unknown reduction {reduce_by!r}; choose from {sorted(REDUCERS)}, 'first',"
             " or pass a function"
         )
@@ -70,8 +70,8 @@ def reduced(data: NDArray[Any], reduce_by: str | Callable[..., Any] | None) -> A
 def single_text(data: NDArray[Any], name: str, reduce_by: Any) -> str:
     """Return the only text in the data."""
     if reduce_by is not None:
-        raise TypeError("reduce_by has no meaning for text")
+        raise ArgumentTypeError("reduce_by has no meaning for text")
     found = sorted(set(data.ravel()))
     if len(found) > 1:
-        raise ValueError(f"{name} has {len(found)} different texts: {found[:5]}")
+        raise ArgumentError(f"{name} has {len(found)} different texts: {found[:5]}")
     return str(found[0])

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import NoAxisError, listing
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NoAxisError,
+    OutOfRangeError,
+    listing,
+)
 from xfelred.readers.entry import checked_fill
 
 
@@ -69,7 +75,7 @@ class StackView:
         if isinstance(module, (int, np.integer)):
             return self.module(int(module))[rest]
         if module != slice(None):
-            raise TypeError(
+            raise ArgumentTypeError(
                 "a view of stacked modules takes one module or all of them; use"
                 " real_array=True for other selections"
             )
@@ -80,7 +86,7 @@ class StackView:
     def module(self, number: int) -> NDArray[Any]:
         """Return the array of one module, filled if it is missing."""
         if not -self.n_modules <= number < self.n_modules:
-            raise IndexError(f"module {number} of {self.n_modules}")
+            raise OutOfRangeError(f"module {number} of {self.n_modules}")
         number %= self.n_modules
         if number in self.parts:
             return self.parts[number]
@@ -163,12 +169,12 @@ def stack_detector_data(
         If a module number is too large.
     """
     if not train:
-        raise ValueError("no data of this train to stack")
+        raise ArgumentError("no data of this train to stack")
     parts = {}
     for source, values in train.items():
         found = re.search(pattern, source)
         if found is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"source {source!r} is not a module of a detector (pattern"
                 f" {pattern!r});"
                 " select the detector's sources first"
@@ -177,7 +183,7 @@ def stack_detector_data(
             continue
         number = int(found[1]) - starts_at
         if not 0 <= number < modules:
-            raise IndexError(
+            raise OutOfRangeError(
                 f"source {source!r} is module {number}, but modules={modules}"
             )
         parts[number] = np.asarray(values[data])
@@ -191,7 +197,7 @@ def stacked(
     one = next(iter(parts.values()))
     ndim = one.ndim + 1
     if not -ndim <= axis < ndim:
-        raise ValueError(f"axis {axis} is outside a result with {ndim} axes")
+        raise ArgumentError(f"axis {axis} is outside a result with {ndim} axes")
     view = StackView(parts, modules, axis % ndim, checked_fill(fillvalue, one.dtype))
     return view.asarray() if real else view
 
@@ -199,9 +205,9 @@ def stacked(
 def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray[Any]]:
     """Return the modules with data; ValueError unless they fit together."""
     if not parts:
-        raise ValueError(f"no module has the key {key!r} in this train")
+        raise ArgumentError(f"no module has the key {key!r} in this train")
     if len({a.dtype for a in parts.values()}) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"modules have different dtypes of {key!r}:"
             f" {listing(sorted({repr(a.dtype) for a in parts.values()}))}"
         )
@@ -210,6 +216,8 @@ def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray
     empty = shapes - full
     tails = {s[1:] for s in empty} <= {s[1:] for s in full}
     if len(full) > 1 or not tails:
-        raise ValueError(f"modules have different shapes of {key!r}: {sorted(shapes)}")
+        raise ArgumentError(
+            f"modules have different shapes of {key!r}: {sorted(shapes)}"
+        )
     shape = next(iter(full))
     return {m: a for m, a in parts.items() if a.shape == shape}

@@ -11,6 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
     InconsistentDataError,
     PropertyNameError,
     SourceNameError,
@@ -151,7 +153,9 @@ def joinable(column: pd.Series) -> pd.Series:
 def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Dataset:
     """Return values per train, or per train and pulse; see `Run.scalars`."""
     if isinstance(keys, str):
-        raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
+        raise ArgumentTypeError(
+            f"scalars takes a list of keys, not one text: [{keys!r}]"
+        )
     check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}
     for item in keys:
@@ -197,7 +201,7 @@ def scalar(key: KeyData, ids: TrainIDs) -> dict[str, xr.DataArray]:
     Structured data give one for each field, ``key.field``.
     """
     if len(key.entry_shape) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"{key.source}.{key.key} has entries of shape {key.entry_shape}; scalars"
             " are"
             " single values or vectors of pulses. Use run[source, key].xarray()"
@@ -221,7 +225,7 @@ def scalar(key: KeyData, ids: TrainIDs) -> dict[str, xr.DataArray]:
     parts = {f"{name}.{f}": values[f] for f in values.dtype.names}
     deep = [n for n, v in parts.items() if v.ndim > 2 or v.dtype.names]
     if deep:
-        raise ValueError(
+        raise ArgumentError(
             f"{deep[0]} is no single value nor a vector of pulses; use"
             " run[source, key].xarray()"
         )

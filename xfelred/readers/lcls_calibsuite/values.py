@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
-from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.errors import ArgumentError, SourceNameError, did_you_mean, listing
 from xfelred.hdf5.rows import open_dataset
 from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
 from xfelred.provenance import record
@@ -195,10 +195,12 @@ def scalars(
 ) -> xr.Dataset:
     """Return values per event; see `Run.scalars`."""
     if stream != "event":
-        raise ValueError(f"stream={stream!r}; {run.run_id} has the stream 'event' only")
+        raise ArgumentError(
+            f"stream={stream!r}; {run.run_id} has the stream 'event' only"
+        )
     for word, value in (("missing", missing), ("missing_keys", missing_keys)):
         if value not in CHOICES[word]:
-            raise ValueError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
+            raise ArgumentError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
     names = named(run, [keys] if isinstance(keys, str) else list(keys), missing_keys)
     found = {}
     for name in names:

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from xfelred.errors import BrokenFileError, did_you_mean
+from xfelred.errors import ArgumentTypeError, BrokenFileError, did_you_mean
 from xfelred.readers.lcls_psana.address import parse
 from xfelred.readers.lcls_psana.run import Run
 from xfelred.readers.lcls_psana.session import psana
@@ -42,7 +42,7 @@ def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
     """
     for name in options:
         if name not in OPTIONS:
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"unknown option {name!r} for a psana2 run."
                 f"{did_you_mean(name, OPTIONS)} There are: {', '.join(OPTIONS)}"
             )

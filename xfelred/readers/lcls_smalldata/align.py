@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import InconsistentDataError, SelectionEmptyError
+from xfelred.errors import ArgumentTypeError, InconsistentDataError, SelectionEmptyError
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def align(run: Run, other: Any) -> tuple[Run, Any]:
     """Return both runs with the events that they share; see `Run.align`."""
     if getattr(other, "facility", None) != run.facility or not hasattr(other, "ids"):
-        raise TypeError(f"align takes another LCLS run, not {type(other).__name__}")
+        raise ArgumentTypeError(
+            f"align takes another LCLS run, not {type(other).__name__}"
+        )
     mine, theirs = run.flavour.name, other.flavour.name
     if mine != theirs:
         raise InconsistentDataError(

@@ -156,7 +156,7 @@ def datasets_in(path: str) -> Iterator[tuple[str, Dataset]]:
     if lost:
         warn(
             f"{len(lost)} datasets of {path} cannot be read and are left out:"
-            f" {listing(lost)}. The first: {next(iter(lost.values()))}",
+            f" {listing(lost)}. The first: {next(iter(lost.values()))}"
         )
 
 

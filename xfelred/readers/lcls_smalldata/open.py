@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xfelred.errors import (
+    ArgumentError,
     BrokenFileError,
     InconsistentDataError,
     MultiRunError,
@@ -144,7 +145,9 @@ def check_run(run: Any, name: str) -> None:
     number = NUMBER.search(name)
     same = number is not None and str(run).lower().lstrip("run0") == number[1]
     if run is not None and not same:
-        raise ValueError(f"the file is of {name}, not of run {run!r}; leave out `run`")
+        raise ArgumentError(
+            f"the file is of {name}, not of run {run!r}; leave out `run`"
+        )
 
 
 def slow_events(paths: list[str]) -> Events | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
 from xfelred.errors import (
+    ArgumentError,
     InconsistentDataError,
     PropertyNameError,
     did_you_mean,
@@ -47,7 +48,7 @@ def scalars(
         ("missing_keys", missing_keys, ("raise", "ignore")),
     ):
         if value not in choices:
-            raise ValueError(f"{name} must be one of {choices}, not {value!r}")
+            raise ArgumentError(f"{name} must be one of {choices}, not {value!r}")
     asked = [keys] if isinstance(keys, str) else [str(k) for k in keys]
     known = run.per_event(stream)
     names = chosen_names(run, asked, stream, missing_keys)
@@ -114,7 +115,7 @@ def per_event(run: Run, stream: str) -> dict[str, Column]:
         If there is no such stream.
     """
     if stream not in run.streams:
-        raise ValueError(
+        raise ArgumentError(
             f"no stream {stream!r} in {run.run_id}; there are {listing(run.streams)}"
         )
     n_rows = run.stream_events(stream).n_rows

@@ -10,7 +10,7 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import PropertyNameError
+from xfelred.errors import ArgumentError, PropertyNameError
 from xfelred.hdf5.shot_images import read_images
 from xfelred.lazy import ReadPlan, Source, block_chunks, one_each, planned
 from xfelred.names import (
@@ -174,7 +174,7 @@ def frames(
 def check_words(detector: Detector, request: FramesRequest, require: str) -> None:
     """Raise ValueError for a word that is no choice, PropertyNameError for a key."""
     if require not in REQUIRE:
-        raise ValueError(f"require must be one of {REQUIRE}, not {require!r}")
+        raise ArgumentError(f"require must be one of {REQUIRE}, not {require!r}")
     if request.key != IMAGE:
         raise PropertyNameError(
             f"{request.key!r} of {detector.detector_name} are no images; the images"

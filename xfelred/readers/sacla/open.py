@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from xfelred.errors import (
+    ArgumentError,
     BrokenFileError,
+    MissingFileError,
     MultiRunError,
     UnknownFormatError,
     listing,
@@ -96,7 +98,7 @@ def open_source(
     if isinstance(source, Run):
         return source
     if duplicate_tags not in DUPLICATES:
-        raise ValueError(
+        raise ArgumentError(
             f"duplicate_tags must be one of {DUPLICATES}, not {duplicate_tags!r}"
         )
     files, unopened = readable(read_file, paths_of(source, include))
@@ -203,7 +205,7 @@ def paths_of(source: Any, include: str) -> list[str]:
         elif not os.path.exists(text):
             listed = sorted(glob(text))
     if not listed:
-        raise FileNotFoundError(f"no SACLA file at {source}")
+        raise MissingFileError(f"no SACLA file at {source}")
     return list({os.path.realpath(p): p for p in reversed(listed)}.values())[::-1]
 
 
@@ -231,9 +233,9 @@ def one_run(files: Sequence[SaclaFile], run: Any) -> int:
         return runs[0]
     number = RUN_NAME.fullmatch(str(run))
     if number is None:
-        raise ValueError(f"a run is named 300001 or 'run_300001', not {run!r}")
+        raise ArgumentError(f"a run is named 300001 or 'run_300001', not {run!r}")
     if int(number[1]) not in runs:
-        raise ValueError(f"no run {int(number[1])} in {where}; it holds {names}")
+        raise ArgumentError(f"no run {int(number[1])} in {where}; it holds {names}")
     return int(number[1])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.errors import (
+    ArgumentTypeError,
     MissingConstantError,
     PropertyNameError,
     did_you_mean,
@@ -45,7 +46,9 @@ FLAGS = {
 def scalars(run: Run, keys: Sequence[str], missing_keys: str = "raise") -> xr.Dataset:
     """Return values per shot; see `Run.scalars`."""
     if isinstance(keys, str):
-        raise TypeError(f"scalars takes a list of keys, not one text: [{keys!r}]")
+        raise ArgumentTypeError(
+            f"scalars takes a list of keys, not one text: [{keys!r}]"
+        )
     check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}
     for key in keys:

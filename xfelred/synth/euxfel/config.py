@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.synth.euxfel.layout import KINDS, DetectorKind
 
 Array = NDArray[Any]
@@ -162,7 +163,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Check the fields."""
         if self.kind not in KINDS:
-            raise ValueError(f"kind={self.kind!r}: choose one of {', '.join(KINDS)}")
+            raise ArgumentError(f"kind={self.kind!r}: choose one of {', '.join(KINDS)}")
         check(self)
 
     @property
@@ -319,4 +320,4 @@ def check(config: RunConfig) -> None:
     )
     for wrong, message in problems:
         if wrong:
-            raise ValueError(message)
+            raise ArgumentError(message)

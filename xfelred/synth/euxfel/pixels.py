@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
 from xfelred.synth.euxfel.config import RunConfig
 from xfelred.synth.euxfel.layout import pixel_positions
 from xfelred.synth.euxfel.shots import Shots
@@ -128,7 +129,7 @@ def make_renderer(config: RunConfig, shots: Shots) -> Renderer:
         positions = pixel_positions(facts, config.distance_m)
     wanted = (facts.n_modules, *facts.module_shape, 3)
     if positions.shape != wanted:
-        raise ValueError(f"positions of shape {positions.shape}; wanted {wanted}")
+        raise ArgumentError(f"positions of shape {positions.shape}; wanted {wanted}")
     modules = {
         m: make_module(config, m, positions[m - facts.first_module])
         for m in config.module_numbers

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from xfelred.errors import OutputExistsError
 from xfelred.synth.euxfel.config import DA01, RunConfig
 from xfelred.synth.euxfel.control_files import write_control
 from xfelred.synth.euxfel.detector_files import write_module
@@ -45,7 +46,7 @@ def write_run(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.glob("*.h5")):
-        raise FileExistsError(
+        raise OutputExistsError(
             f"{directory} holds HDF5 files already; write the run elsewhere"
         )
     shots = draw_shots(config)

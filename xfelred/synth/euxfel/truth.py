@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import TrainIDError
 from xfelred.synth.euxfel.config import RunConfig
 from xfelred.synth.euxfel.layout import pixel_positions
 from xfelred.synth.euxfel.pixels import Renderer, ring_profile
@@ -102,7 +103,7 @@ class Truth:
         try:
             return self.config.places[int(train)]
         except KeyError:
-            raise KeyError(f"train {train} is not in {self.directory}") from None
+            raise TrainIDError(f"train {train} is not in {self.directory}") from None
 
     def file(self, module: int | str, sequence: int = 0) -> Path:
         """Return the path of one file of a module (or of "DA01")."""
@@ -152,7 +153,9 @@ class Truth:
         """
         where = np.flatnonzero(self.pulse_ids(train) == pulse)
         if not where.size or not self.recorded(train, module):
-            raise KeyError(f"no frame of module {module}, train {train}, pulse {pulse}")
+            raise TrainIDError(
+                f"no frame of module {module}, train {train}, pulse {pulse}"
+            )
         return self.renderer.frame(module, self.position(train), int(where[0]), gain)
 
     def light(self, train: int, pulse: int, module: int) -> Array:

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError, ArgumentTypeError
+
 Layout = Literal["nested", "by_detector", "at_root", "flat"]
 PEDESTAL, NOISE = 3000.0, 6.0  # adu
 SIGNAL = 40.0  # adu for each unit of the step's value, in the middle of a module
@@ -66,11 +68,11 @@ class SuiteConfig:
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be written."""
         if self.layout == "flat" and len(set(self.n_events)) != 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"a flat file has as many events in all steps, not {self.n_events}"
             )
         if not self.n_events:
-            raise ValueError("there must be one step at least")
+            raise ArgumentError("there must be one step at least")
 
     @property
     def steps(self) -> list[int]:
@@ -133,7 +135,7 @@ def write_suite(
     if config is None:
         config = SuiteConfig(**options)
     elif options:
-        raise TypeError("pass a SuiteConfig or its fields, not both")
+        raise ArgumentTypeError("pass a SuiteConfig or its fields, not both")
     truth = draw(Path(path), config)
     with h5py.File(truth.path, "x") as file:
         if config.layout == "flat":

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import OutputExistsError
 from xfelred.synth.lcls.smalldata_config import SmallDataConfig
 from xfelred.synth.lcls.smalldata_files import (
     RowFile,
@@ -59,7 +60,7 @@ def write_smalldata(
     config = dataclasses.replace(config or SmallDataConfig(), **options)
     path = Path(path)
     if path.exists():
-        raise FileExistsError(f"{path} exists already; write the run elsewhere")
+        raise OutputExistsError(f"{path} exists already; write the run elsewhere")
     shots = draw_shots(config)
     pixels = Pixels(config, shots)
     columns = {

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
+
 Array = NDArray[Any]
 
 LCLS2_EPOCH = 631152000  # 1990-01-01 in seconds since 1970
@@ -142,7 +144,7 @@ class SmallDataConfig:
     def stack(self) -> tuple[int, int, int]:
         """Modules and pixels along slow and fast."""
         if len(self.shape) not in (2, 3):
-            raise ValueError(f"shape={self.shape}; an image has 2 or 3 axes")
+            raise ArgumentError(f"shape={self.shape}; an image has 2 or 3 axes")
         modules, slow, fast = (1, *self.shape)[-3:]
         return modules, slow, fast
 
@@ -187,4 +189,4 @@ def check(config: SmallDataConfig) -> None:
     )
     for wrong, message in problems:
         if wrong:
-            raise ValueError(message)
+            raise ArgumentError(message)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import ArgumentError
+
 Array = NDArray[Any]
 
 DTYPES = ("float32", "int16", "uint16", "int32")
@@ -260,4 +262,4 @@ def check(config: RunConfig) -> None:
     )
     for wrong, message in problems:
         if wrong:
-            raise ValueError(message)
+            raise ArgumentError(message)

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from xfelred.errors import OutputExistsError
 from xfelred.synth.sacla.config import OCTAL, RunConfig
 from xfelred.synth.sacla.pixels import Renderer, make_renderer
 from xfelred.synth.sacla.shots import Shots, draw_shots, event_columns
@@ -57,7 +58,7 @@ def write_run(
     config = dataclasses.replace(config or RunConfig(), **options)
     path = Path(path)
     if path.exists() and not append:
-        raise FileExistsError(f"{path} exists already; write the run elsewhere")
+        raise OutputExistsError(f"{path} exists already; write the run elsewhere")
     shots = draw_shots(config)
     renderer = make_renderer(config, shots)
     truth = Truth(path, config, shots, renderer)

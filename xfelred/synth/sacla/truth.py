@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.errors import TrainIDError
 from xfelred.synth.sacla.config import RunConfig
 from xfelred.synth.sacla.pixels import Renderer, pixel_positions, ring_profile
 from xfelred.synth.sacla.shots import Shots, peak_angles
@@ -108,7 +109,7 @@ class Truth:
         """Return the position of a tag among the shots; KeyError if it has none."""
         shot, rest = divmod(int(tag) - self.config.first_tag, self.config.tag_step)
         if rest or not 0 <= shot < self.config.n_shots:
-            raise KeyError(f"tag {tag} is not in {self.path}")
+            raise TrainIDError(f"tag {tag} is not in {self.path}")
         return shot
 
     def image(self, tag: int, module: int = 0) -> Array:
@@ -117,7 +118,7 @@ class Truth:
         usable = shot not in self.config.odd_shape
         usable = usable and shot not in self.config.without_data
         if not usable or not self.has_group(shot, module):
-            raise KeyError(f"no usable image of module {module} for tag {tag}")
+            raise TrainIDError(f"no usable image of module {module} for tag {tag}")
         return self.renderer.image(shot, module)
 
     def frames(self) -> Array:

@@ -1,0 +1,197 @@
+"""European XFEL: trains of a file, and its index against its datasets."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.checks.findings import Finding, fault, suspect
+from xfelred.checks.structure import FileFacts
+from xfelred.errors import BrokenFileError, listing
+from xfelred.readers.euxfel.files import FileIndex, read_file
+
+MASKS = {"mask": "data", "image.mask": "image.data"}  # key and what it masks
+
+
+def trains_of(file: FileIndex) -> Iterator[Finding]:
+    """Yield what is wrong with the train IDs of a file."""
+    where: dict[str, Any] = {"file": file.path, "object": "INDEX/trainId"}
+    ids = valid_ids(file)
+    if not len(file.train_ids):
+        yield suspect("no trains", "the file lists no train", **where)
+        return
+    values, counts = np.unique(ids, return_counts=True)
+    again = values[counts > 1]
+    if len(again):
+        text = f"{len(again)} trains come more than once: {listing(again, 3)}"
+        yield fault("duplicate trains", text, count=len(again), **where)
+    back = np.flatnonzero(np.diff(ids) < 0)
+    if len(back):
+        at = int(back[0])
+        text = f"train {ids[at + 1]} follows {ids[at]}"
+        yield fault("trains out of order", text, count=len(back), **where)
+    holes = int((np.diff(file.rows) > 1).sum() + (file.rows[0] > 0))
+    if holes:
+        text = "train ID 0 stands before the last train"
+        yield fault("zero train ID", text, count=holes, **where)
+    suspicious = int((~file.valid).sum())
+    if suspicious:
+        text = f"the file itself marks {suspicious} trains as suspect (INDEX/flag)"
+        yield suspect("suspect trains", text, count=suspicious, **where)
+
+
+def index_of(file: FileIndex, facts: FileFacts) -> Iterator[Finding]:
+    """Yield where the index of a file and its datasets do not fit."""
+    lengths: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for name, header in facts.headers.items():
+        place = place_of(file, name)
+        if place is not None and header.shape:
+            lengths[place[:2]][name] = header.shape[0]
+    own = file.instrument - file.legacy.keys()
+    groups = {(source, group) for source in own for group in file.groups[source]}
+    for source, group in sorted({*groups, *((s, "") for s in file.control)}):
+        yield from rows_of(file, source, group, lengths.get((source, group), {}))
+    for source, group in sorted(lengths.keys() - groups):
+        if group:
+            yield fault(
+                "no index", f"{group} has data, and no train can be found in it",
+                file=file.path, object=source,
+            )  # fmt: skip
+
+
+def place_of(file: FileIndex, name: str) -> tuple[str, str, str] | None:
+    """Return (source, index group, key) of a dataset, None if it is of no train."""
+    section, _, rest = name.partition("/")
+    if section not in ("CONTROL", "INSTRUMENT"):
+        return None
+    known = file.control if section == "CONTROL" else file.instrument
+    at = len(rest)
+    while (at := rest.rfind("/", 0, at)) > 0:
+        if rest[:at] in known:
+            key = rest[at + 1 :].replace("/", ".")
+            group = key.split(".", 1)[0] if section == "INSTRUMENT" else ""
+            return rest[:at], group, key
+    return None
+
+
+def rows_of(
+    file: FileIndex, source: str, group: str, lengths: dict[str, int]
+) -> Iterator[Finding]:
+    """Yield what is wrong with the index of one group of a source."""
+    name = f"INDEX/{source}/{group}".rstrip("/")
+    where: dict[str, Any] = {"file": file.path, "object": name}
+    try:
+        first, count = file.index(source, group)
+    except BrokenFileError as error:
+        yield fault("damaged index", str(error), **where)
+        return
+    lost = (count < 0) | ((first < 0) & (count != 0))
+    if lost.any():
+        text = f"it has numbers that no row can have: {trains(file, lost)}"
+        yield fault("impossible index", text, count=int(lost.sum()), **where)
+    used = np.flatnonzero((count > 0) & ~lost)
+    end = first[used] + count[used]
+    if not lengths:
+        if len(used):
+            text = (
+                f"{int(count[used].sum())} rows are announced, and there is no dataset"
+            )
+            yield fault("no data", text, count=len(used), **where)
+        return
+    shortest = min(lengths, key=lambda n: lengths[n])
+    beyond = end > lengths[shortest]
+    if beyond.any():
+        at = used[beyond]
+        text = (
+            f"rows up to {int(end.max())} are announced, {shortest} has"
+            f" {lengths[shortest]}: {trains(file, at)}"
+        )
+        yield fault("index beyond data", text, count=len(at), **where)
+    order = np.argsort(first[used], kind="stable")
+    shared = end[order][:-1] > first[used][order][1:]
+    if shared.any():
+        text = f"rows belong to two trains: {trains(file, used[order][1:][shared])}"
+        yield fault("overlapping index", text, count=int(shared.sum()), **where)
+
+
+def trains(file: FileIndex, chosen: NDArray[Any]) -> str:
+    """Return some trains for a text."""
+    return f"trains {listing(file.train_ids[chosen].tolist(), 3)}"
+
+
+def parsed(facts: FileFacts) -> FileIndex | Finding:
+    """Return the index of a file, or why there is none."""
+    try:
+        return read_file(facts.path)
+    except BrokenFileError as error:
+        return fault("no usable index", str(error), file=facts.path)
+
+
+def across_files(
+    files: Iterable[tuple[FileIndex, FileFacts]],
+) -> Iterator[Finding]:
+    """Yield what does not fit between files: trains twice, other dtypes or shapes."""
+    several = list(files)
+    yield from trains_twice([file for file, _ in several])
+    kinds: dict[tuple[str, str], dict[Any, list[str]]] = defaultdict(dict)
+    for file, facts in several:
+        for name, header in facts.headers.items():
+            place = place_of(file, name)
+            if place is not None and header.shape:
+                by_kind = kinds[place[0], place[2]]
+                by_kind.setdefault(header.entry, []).append(file.path)
+                yield from mask_fits(file.path, name, place[2], facts)
+    for (source, key), by_kind in kinds.items():
+        if len(by_kind) > 1:
+            usual, *others = sorted(by_kind, key=lambda k: -len(by_kind[k]))
+            most, here = (f"{k[1]} {k[0]}" for k in (usual, others[0]))
+            text = f"{most} in most files, {here} in this one"
+            yield fault(
+                "dtype or shape", text, file=by_kind[others[0]][0],
+                object=f"{source}, {key}", count=sum(len(by_kind[k]) for k in others),
+            )  # fmt: skip
+
+
+def trains_twice(files: list[FileIndex]) -> Iterator[Finding]:
+    """Yield the files that hold trains of a source which another one holds too."""
+    by_source: dict[str, list[FileIndex]] = defaultdict(list)
+    for file in files:
+        for source in (file.control | file.instrument) - file.legacy.keys():
+            by_source[source].append(file)
+    twice: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for source, some in sorted(by_source.items()):
+        each = [np.unique(valid_ids(f)) for f in some]
+        every = np.concatenate(each)
+        if len(np.unique(every)) == len(every):
+            continue
+        for (one, a), (two, b) in combinations(zip(some, each, strict=True), 2):
+            if np.intersect1d(a, b).size:
+                twice[one.path, two.path].append(source)
+    ids = {f.path: valid_ids(f) for f in files}
+    for (path, other), sources in twice.items():
+        both = np.intersect1d(ids[path], ids[other])
+        names = f"trains {listing(both.tolist(), 3)} of {listing(sources, 3)}"
+        text = f"{os.path.basename(path)} holds {names} as well"
+        yield fault("trains in two files", text, file=other, count=len(both))
+
+
+def valid_ids(file: FileIndex) -> NDArray[np.int64]:
+    """Return the trains that the file itself does not regard as suspect."""
+    return file.train_ids[file.valid].astype(np.int64)
+
+
+def mask_fits(path: str, name: str, key: str, facts: FileFacts) -> Iterator[Finding]:
+    """Yield a finding for a mask that is not of the shape of what it masks."""
+    if key not in MASKS:
+        return
+    data = facts.headers.get(f"{name.rpartition('/')[0]}/{MASKS[key].split('.')[-1]}")
+    mask = facts.headers[name]
+    if data is not None and mask.shape[: len(data.shape)] != data.shape:
+        text = f"it has shape {mask.shape}, the data {data.shape}"
+        yield fault("mask of other shape", text, file=path, object=name)
