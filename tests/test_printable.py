@@ -29,8 +29,18 @@ HOSTILE = [
 ]  # fmt: skip
 hostile = pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 # Where the package may call what everybody else must not.
-ALONE = {PACKAGE / "errors.py", PACKAGE / "readers" / "description.py"}
-BARE = {"warnings.warn", "warnings.warn_explicit", "print", "sys.stdout.write"} | {
+ALONE = {
+    PACKAGE / "errors.py",
+    PACKAGE / "readers" / "description.py",
+    PACKAGE / "cli" / "words.py",
+}
+BARE = {
+    "warnings.warn",
+    "warnings.warn_explicit",
+    "print",
+    "sys.stdout.write",
+    "click.echo",
+} | {
     f"logging.{name}"
     for name in ("getLogger", "debug", "info", "warning", "error", "exception", "log")
 }

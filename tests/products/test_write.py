@@ -1,5 +1,9 @@
 import json
+import os
+import subprocess
+import sys
 from datetime import datetime
+from pathlib import Path
 
 import dask
 import h5py
@@ -259,3 +263,50 @@ def test_errors_are_of_the_package(frames, tmp_path):
         write(frames, tmp_path / "a.h5")
     with pytest.raises(FileExistsError):
         write(frames, tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("name", ["a\0b.h5", "a\ud800b.nc", "x" * 300 + ".zarr"])
+def test_a_name_that_no_file_can_have_is_an_error_of_ours(tmp_path, name):
+    with pytest.raises(XfelredError):
+        write(xr.Dataset({"a": 1}), tmp_path / name)
+
+
+def test_a_directory_in_which_nothing_can_be_made_is_an_error_of_ours():
+    with pytest.raises(
+        FileNotFoundError, match="no file can be made in /proc"
+    ) as found:
+        write(xr.Dataset({"a": 1}), "/proc/a.h5")
+    assert isinstance(found.value, XfelredError)
+
+
+AS_NOBODY = """
+import os, sys
+import xarray as xr
+import xfelred.products.write
+from xfelred.errors import NoAccessError
+ds = xr.Dataset({"a": ("x", [1.0])})
+xfelred.write(ds, sys.argv[1] + "/loads_all_modules.h5")
+os.setgid(65534); os.setuid(65534)
+for suffix in (".zarr", ".nc", ".h5", ".cxi", ".tif"):
+    for resume in (False, True):
+        try:
+            xfelred.write(ds, sys.argv[1] + "/a" + suffix, resume=resume)
+        except NoAccessError as error:
+            assert "cannot write" in str(error) and "you may write" in str(error)
+        except ValueError as error:
+            assert "resume=True works" in str(error), error
+        else:
+            raise SystemExit("written")
+print("all refused")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_a_directory_of_somebody_else_is_one_error_that_says_so(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == "all refused", done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["loads_all_modules.h5"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from xfelred.checks import check as check_run
+from xfelred.cli.words import tell, tell_json
 
 FAULTY, NOTHING = 1, 3
 
@@ -39,10 +38,10 @@ def check(
     try:
         report = check_run(source, number, pixels=pixels)  # type: ignore[arg-type]
     except FileNotFoundError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        tell(f"{type(error).__name__}: {error}", err=True)
         context.exit(NOTHING)
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        tell_json(report.to_dict())
     else:
-        click.echo("\n".join(report.lines()))
+        tell("\n".join(report.lines()))
     context.exit(0 if report.ok else FAULTY)

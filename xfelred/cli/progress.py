@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from dask.callbacks import Callback
 from dask.diagnostics import ProgressBar
 
 from xfelred.cli.words import tell
-from xfelred.errors import printable
 from xfelred.settings import options, setting
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -86,7 +84,7 @@ def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         now = time.monotonic()
         line = f"{what}: {done} of {total} {unit}"
         if on_screen:
-            click.echo(f"\r{printable(line)}", nl=done == total, err=True)
+            tell(line, nl=done == total, err=True, again=True)
         elif done == total or now - last >= SECONDS_BETWEEN_LINES:
             tell(line, err=True)
             last = now

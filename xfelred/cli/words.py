@@ -10,9 +10,11 @@ import click
 from xfelred.errors import ArgumentError, ArgumentTypeError, XfelredError, printable
 
 
-def tell(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print text in which control characters are shown."""
-    click.echo(printable(text), err=err, nl=nl)
+def tell(
+    text: object = "", *, err: bool = False, nl: bool = True, again: bool = False
+) -> None:
+    """Print text in which control characters are shown; `again`: over the last line."""
+    click.echo("\r" * again + printable(text), err=err, nl=nl)
 
 
 def tell_json(content: Any, indent: int | None = 2) -> None:

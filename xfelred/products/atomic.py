@@ -13,7 +13,7 @@ from pathlib import Path
 import dask
 import dask.system
 
-from xfelred.errors import MissingFileError, OutputExistsError
+from xfelred.errors import ArgumentError, MissingFileError, OutputExistsError
 from xfelred.lazy.scheduler import threads_compute
 
 # A directory with one of these is a zarr group, and may be replaced as a whole.
@@ -72,7 +72,15 @@ def refuse_link(path: Path) -> None:
 
 
 def check_directory(path: Path) -> None:
-    """Raise unless there is a directory for a product."""
+    """Raise unless there is a directory for a product, and its name is one."""
+    try:
+        known = "\0" not in path.name and os.fsencode(path)
+    except UnicodeEncodeError:
+        known = False
+    if not known:
+        raise ArgumentError(
+            f"{str(path)!r} cannot be the name of a file; choose another one"
+        )
     if not path.parent.is_dir():
         raise MissingFileError(
             f"cannot write {path.name}: there is no directory {path.parent};"

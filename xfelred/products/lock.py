@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from xfelred.errors import OutputExistsError
+from xfelred.errors import MissingFileError, OutputExistsError
 from xfelred.products.atomic import check_directory, remove
 
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -90,6 +90,10 @@ def opened(lock: Path) -> int:
     """
     try:
         return os.open(lock, FLAGS, 0o666)
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"no file can be made in {lock.parent}; choose another directory"
+        ) from None
     except OSError as error:
         if error.errno not in IN_THE_WAY:
             raise
