@@ -132,6 +132,10 @@ class NoAccessError(XfelredError, PermissionError):
 class TooLargeError(XfelredError, MemoryError):
     """A result, or what a file wants to hold, does not fit in memory."""
 
+    # MemoryError makes its own instances in a way that Python refuses for classes with
+    # another base in front, where they are made by name: on the way from a worker.
+    __new__ = Exception.__new__  # type: ignore[assignment]
+
 
 class SourceNotFound(_KeyedError):  # noqa: N818 - the name that users were promised
     """What was asked for by name is not in the run: a source, or frames of it."""
