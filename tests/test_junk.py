@@ -135,3 +135,25 @@ def test_junk_is_taken_or_refused_with_an_error_of_ours(name):
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_more_junk_is_taken_or_refused_with_an_error_of_ours(name):
     assert not list(faults(name, MORE_JUNK))
+
+
+OF_RUNS = (
+    "open_run", "RunDirectory", "H5File", "write", "write_polar", "write_virtual_cxi",
+    "make_cube", "write_cube", "stack_data", "stack_detector_data",
+    "identify_multimod_detectors", "AGIPD1M",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_junk_is_no_run_and_no_path(name):
+    function = getattr(xf, name)
+    needed = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    for junk in {**JUNK, **MORE_JUNK}.values():
+        with pytest.raises(XfelredError) as found:
+            function(*[junk] * max(len(needed), 1))
+        assert len(str(found.value)) <= MAX_TEXT

@@ -39,7 +39,7 @@ from xfelred.errors import (
 Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 # How users write the parts of the package, where it is not their name.
-PREFIX = {"products": "xf", "recipes": "xf", "shots": "ops"}
+PREFIX = {"products": "xf", "readers": "xf", "recipes": "xf", "shots": "ops"}
 WORDS: dict[Any, str] = {
     xr.DataArray: "an xarray DataArray",
     xr.Dataset: "an xarray Dataset",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from glob import glob
 from typing import Any
 
+from xfelred.entries import check
 from xfelred.errors import MissingFileError
 
 
@@ -18,6 +20,7 @@ def candidates(source: Any) -> list[str]:
         If there is none.
     """
     if isinstance(source, (list, tuple)):
+        check("xf.open_run", "source", source, Sequence[str | os.PathLike[str]])
         paths = [os.fspath(p) for p in source]
     else:
         text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)

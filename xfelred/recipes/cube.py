@@ -14,6 +14,7 @@ import xarray as xr
 from xfelred import __version__
 from xfelred import ops as ops
 from xfelred.column_names import in_file_name, in_result
+from xfelred.entries import entry
 from xfelred.errors import (
     CONTROL,
     ConfigError,
@@ -297,6 +298,7 @@ def check_pixels_alike(recipe: CubeRecipe, frames: Mapping[str, xr.DataArray]) -
                 )
 
 
+@entry
 def make_cube(
     run: Any,
     recipe: Any,

@@ -14,6 +14,7 @@ from typing import Any
 import dask
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import logger_of
 from xfelred.lazy.scheduler import client
 from xfelred.products.atomic import remove
@@ -72,6 +73,7 @@ class CubeResult:
         }
 
 
+@entry
 def write_cube(
     run: Any,
     recipe: Any,

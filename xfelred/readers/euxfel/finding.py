@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import must_have
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -57,6 +58,9 @@ def identify_multimod_detectors(
     ValueError
         If `single` and there is not exactly one.
     """
+    must_have(
+        "xf.identify_multimod_detectors", "data", data, "all_sources", "an opened run"
+    )
     found = {
         (name, cls)
         for cls in (CLASSES if clses is None else clses)

@@ -10,7 +10,8 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from xfelred.errors import ArgumentError, MissingFileError, listing, warn
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, MissingFileError, listing, shown, warn
 from xfelred.hdf5 import open_file
 from xfelred.readers.euxfel.collections import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
@@ -60,10 +61,11 @@ def run_files(
         If the directory does not exist or holds no matching file.
     """
     root = Path(path)
-    if not root.is_dir():
+    # Path.is_dir raises where a name is too long.
+    if not os.path.isdir(root):
         raise MissingFileError(
-            f"no run directory {root}; it is"
-            f" {'a file' if root.exists() else 'not there'}"
+            f"no run directory {shown(str(root))}; it is"
+            f" {'a file' if os.path.exists(root) else 'not there'}"
         )
     names = sorted(
         f.name for f in root.iterdir()
@@ -80,6 +82,7 @@ def run_files(
     return matching
 
 
+@entry
 def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
     path: str | os.PathLike[str],
     include: str = "*",
@@ -134,6 +137,7 @@ def say_no_aliases(aliases: Any) -> None:
     )
 
 
+@entry
 def H5File(path: str | os.PathLike[str], *, inc_suspect_trains: bool = True) -> Run:  # noqa: N802
     """Open one file of a run; errors as in `RunDirectory`."""
     return make_run((read_file(os.fspath(path)),), inc_suspect_trains)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -124,6 +125,7 @@ class StackView:
         return out
 
 
+@entry
 def stack_detector_data(
     train: Mapping[str, Mapping[str, Any]],
     data: str,

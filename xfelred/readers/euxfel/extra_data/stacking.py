@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import InconsistentDataError, NoDataError, PropertyNameError
 
 
+@entry
 def stack_data(
     train: Mapping[str, Mapping[str, Any]],
     data: str,
