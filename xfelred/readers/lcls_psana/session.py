@@ -25,6 +25,7 @@ from xfelred.readers.lcls_psana.address import Address
 LOCK = RLock()
 KEPT = 4
 NO_CONSTANTS = "all"
+BEYOND = 1 << 64  # all timestamps: what failed or came to its end begins anew
 INSTALL = (
     "pip install 'xfelred[lcls]' needs the packages libkrb5-dev, libopenmpi-dev and"
     " openmpi-bin of the system first; at LCLS source the psana2 environment instead"
@@ -212,7 +213,8 @@ class InOrder(Session):
     def forward(self, wanted: int) -> Any:
         """Return the event of a timestamp, None if the file has gone beyond it."""
         while self.last < wanted:
-            with asking(self.address, f"read the event behind timestamp {self.last}"):
+            last, self.last = self.last, BEYOND  # until it has come
+            with asking(self.address, f"read the event behind timestamp {last}"):
                 event = next(self.stream or iter(()), None)
                 if event is None:
                     return None
