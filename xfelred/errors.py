@@ -214,6 +214,10 @@ class BrokenFileError(XfelredError, OSError):
     """A file is damaged, truncated or inconsistent with its own index."""
 
 
+class UnreadableFileError(BrokenFileError, NoAccessError):
+    """A file of a run may not be read by this user; the others of the run may."""
+
+
 class MissingPartError(BrokenFileError):
     """A file keeps some of its data in another one, which is not there."""
 
