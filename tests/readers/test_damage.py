@@ -8,6 +8,7 @@ cases of a layout.
 """
 
 import contextlib
+import faulthandler
 import io
 import os
 import pickle
@@ -267,6 +268,7 @@ def in_child(call):
         code = 1
         try:
             os.close(reader)
+            faulthandler.disable()  # what ends h5py is not worth a page
             limited()
             with os.fdopen(writer, "wb") as pipe:
 
