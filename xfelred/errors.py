@@ -218,6 +218,10 @@ class UnreadableFileError(BrokenFileError, NoAccessError):
     """A file of a run may not be read by this user; the others of the run may."""
 
 
+class DamagedChunkError(XfelredError, ValueError):
+    """Packed bytes cannot be unpacked; who knows the file says which."""
+
+
 class MissingPartError(BrokenFileError):
     """A file keeps some of its data in another one, which is not there."""
 

@@ -17,7 +17,6 @@ from xfelred.errors import (
     NoAccessError,
     OutputError,
     OutputExistsError,
-    shown,
 )
 from xfelred.geometry.panels import Panel, Vector
 
@@ -93,7 +92,7 @@ def to_crystfel(
         ) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot write to path={shown(str(path))}: {why}") from error
+        raise OutputError(f"cannot write to path={path}: {why}") from error
     return path
 
 
