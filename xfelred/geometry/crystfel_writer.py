@@ -87,7 +87,7 @@ def to_crystfel(
         partial.replace(path)
     except PermissionError as error:
         raise NoAccessError(
-            f"cannot write to path={shown(str(path))}: {error.strerror}. Choose a"
+            f"cannot write to path={path}: {error.strerror}. Choose a"
             " directory in which you may write, or ask its owner"
         ) from error
     except (OSError, ValueError) as error:
