@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xfelred.errors import (
+    BrokenFileError,
     InconsistentDataError,
     MultiRunError,
     NoDataError,
@@ -154,12 +155,18 @@ class SourceData(SourceNames):
     def find_keys(self) -> set[str]:
         """List the datasets of the source in all its files.
 
-        A file with the same names as one before is not looked at more closely.
+        A file with the same names as one before is not looked at more closely. One in
+        which the source cannot be opened is in nobody's way until it is read.
         """
         found: set[str] = set()
         known: set[bytes] = set()
+        damaged = None
         for file in self.all_files:
-            group = open_group(file.path, f"{self.section}/{self.canonical_name}")
+            try:
+                group = open_group(file.path, f"{self.section}/{self.canonical_name}")
+            except BrokenFileError as error:
+                damaged = error
+                continue
             if group is None:
                 continue
             names = group.all_names()
@@ -167,6 +174,8 @@ class SourceData(SourceNames):
                 continue
             known.update(names)
             found |= datasets_in(group)
+        if damaged is not None and not found:
+            raise damaged
         return found
 
     def one_key(self, index_group: str | None = None) -> str | None:
