@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from xfelred.errors import (
     NotPossibleError,
     OutOfRangeError,
     listing,
+    shown,
     warn,
 )
 from xfelred.names import TRAIN
@@ -117,10 +118,10 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
             train_ids, selection, train_ids if needed is None else needed
         )
     if isinstance(selection, slice):
-        return np.sort(train_ids[selection])
+        return np.sort(train_ids[checked_slice(selection)])
     if isinstance(selection, (int, np.integer)) and not isinstance(selection, bool):
         return train_ids[[checked_position(int(selection), len(train_ids))]]
-    positions = np.asarray(selection)
+    positions = as_positions(selection)
     if positions.dtype == bool:
         if positions.shape != train_ids.shape:
             raise ArgumentError(
@@ -133,10 +134,75 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
     if positions.dtype.kind not in "iu" or positions.ndim != 1:
         raise ArgumentTypeError(
             "trains are selected by slice, integers, booleans or by_id, not"
-            f" {selection!r}"
+            f" {shown(selection)}"
         )
     at = [checked_position(int(i), len(train_ids)) for i in positions]
     return train_ids[np.unique(at)]
+
+
+def checked_slice(selection: slice) -> slice:
+    """Return a slice of positions; ArgumentTypeError if it is none."""
+    try:
+        selection.indices(0)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(
+            f"trains are selected by slices of positions, not {as_written(selection)};"
+            " by_id[...] takes train IDs"
+        ) from None
+    return selection
+
+
+def as_positions(selection: Any) -> NDArray[Any]:
+    """Return what should be numbers as an array; of objects if it cannot be one."""
+    try:
+        return np.asarray(selection)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([None])
+
+
+def entries_of(several: Iterable[Any]) -> list[Any]:
+    """Return the entries; none of what only looks as if it had some."""
+    try:
+        return list(several)
+    except TypeError:  # an array without axes
+        return []
+
+
+def glob_pairs(sources: Any, key_glob: str) -> list[tuple[str, str]]:
+    """Return (source glob, key glob) of what a user selects.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is neither a glob, nor a list of globs or of pairs of globs.
+    """
+    listed = [sources] if isinstance(sources, str) else sources
+    pairs = []
+    if isinstance(listed, Iterable) and not isinstance(listed, (bytes, Mapping)):
+        pairs = [(s, key_glob) if isinstance(s, str) else s for s in entries_of(listed)]
+    for pair in pairs or [None]:
+        if (
+            not isinstance(pair, (tuple, list))
+            or len(pair) != 2
+            or not all(isinstance(glob, str) for glob in pair)
+        ):
+            raise ArgumentTypeError(
+                "select takes a glob, or a list of globs or (source, key) globs, not"
+                f" {shown(sources)}"
+            )
+    return [(str(source), str(key)) for source, key in pairs]
+
+
+def listed_keys(keys: Any) -> list[Any]:
+    """Return the keys that `scalars` is asked for; ArgumentTypeError for no list."""
+    lists = isinstance(keys, Iterable) and not isinstance(keys, (bytes, Mapping))
+    found = entries_of(keys) if lists else []
+    simple = all(isinstance(key, (str, tuple, list)) for key in found)
+    if not lists or not simple or getattr(keys, "shape", None) == ():
+        raise ArgumentTypeError(
+            f"scalars takes a list of names of keys, not {shown(keys)}"
+        )
+    return found
 
 
 def has_names(selection: Any) -> bool:
@@ -240,14 +306,14 @@ def check_split(**limits: int | None) -> None:
         raise ArgumentError(f"pass at least one of {', '.join(limits)}")
     for name, value in limits.items():
         if value is not None and value < 1:
-            raise ArgumentError(f"{name} must be at least 1, got {value}")
+            raise ArgumentError(f"{name} must be at least 1, got {shown(value)}")
 
 
 def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
     """Return which numbers are in a slice, list or single integer."""
     if isinstance(value, slice):
         return in_slice(numbers, value)
-    wanted = np.atleast_1d(np.asarray(value))
+    wanted = np.atleast_1d(as_positions(value))
     if wanted.dtype == bool:
         raise ArgumentError(
             "pulses cannot be selected by booleans; pass positions or by_id[pulse IDs]"
@@ -255,9 +321,9 @@ def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
     if wanted.size == 0:
         return np.zeros(len(numbers), bool)
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
-        raise ArgumentTypeError(f"pulses are selected by integers, not {value!r}")
+        raise ArgumentTypeError(f"pulses are selected by integers, not {shown(value)}")
     if wanted.min() < 0:
-        raise ArgumentError(f"negative pulses are not supported: {value!r}")
+        raise ArgumentError(f"negative pulses are not supported: {shown(value)}")
     return np.isin(numbers, wanted)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -82,6 +83,7 @@ class Detector:
 
     kind: ClassVar[str]
 
+    @entry
     def __init__(
         self,
         data: Run,
@@ -291,6 +293,7 @@ class Detector:
         """
         return self.with_ids(select_train_ids(self.data.ids, trains))
 
+    @entry
     def split_trains(
         self,
         parts: int | None = None,
@@ -337,6 +340,7 @@ class Detector:
         if start < len(ids):
             yield self.with_ids(ids[start:])
 
+    @entry
     def data_availability(self, module_gaps: bool = False) -> NDArray[np.bool_]:
         """Return where pixel data exist: bool (module, entry); reads no data.
 
@@ -353,6 +357,7 @@ class Detector:
         """Return pixel data as a lazy array; see `xfelred.readers.euxfel.frames`."""
         return frames.frames(self, key, **options)
 
+    @entry
     def masked_data(
         self,
         key: str | None = None,
@@ -388,6 +393,7 @@ class Detector:
         bits = combined_bits(mask_bits)
         return data.with_mask(Mask(bits, checked_value(masked_value, data.dtype)))
 
+    @entry
     def write_virtual_cxi(
         self, filename: Any, fillvalues: dict[str, Any] | None = None
     ) -> None:

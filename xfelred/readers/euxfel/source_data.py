@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     BrokenFileError,
     InconsistentDataError,
@@ -178,6 +179,7 @@ class SourceData(SourceNames):
             raise damaged
         return found
 
+    @entry
     def one_key(self, index_group: str | None = None) -> str | None:
         """Return any key, or any of a group; None if the source has none at all.
 
@@ -241,6 +243,7 @@ class SourceData(SourceNames):
             return np.zeros(len(self.ids), np.int64)
         return self.location(group).count
 
+    @entry
     def data_counts(self, labelled: bool = True, index_group: str | None = None) -> Any:
         """Return the number of entries in each train, the largest over the groups.
 
@@ -265,6 +268,7 @@ class SourceData(SourceNames):
         """Return the source for a selection of its trains."""
         return self.with_ids(select_train_ids(self.ids, trains))
 
+    @entry
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[SourceData]:
@@ -272,6 +276,7 @@ class SourceData(SourceNames):
         for piece in split_evenly(len(self.ids), parts, trains_per_part):
             yield self.with_ids(self.ids[piece])
 
+    @entry
     def drop_empty_trains(self, index_group: str | None = None) -> SourceData:
         """Return the source for the trains in which it has data."""
         return self.with_ids(self.ids[self.data_counts(False, index_group) > 0])
@@ -302,6 +307,7 @@ class SourceData(SourceNames):
                 raise self.no_key(keys)
         return replace(self, selected_keys=found)
 
+    @entry
     def union(self, *others: SourceData) -> SourceData:
         """Return the data of several selections, or of several runs, of one source.
 
@@ -316,6 +322,7 @@ class SourceData(SourceNames):
         check_conflicts({self.source: joined.all_files}, self.inc_suspect_trains)
         return joined
 
+    @entry
     def run_value(self, key: str, *, allow_multi_run: bool = False) -> Any:
         """Return the value of a property at the start of the run (RUN section).
 
@@ -338,6 +345,7 @@ class SourceData(SourceNames):
         check_single(self.all_files, self.source, self.single or allow_multi_run)
         return run_value(self.all_files, self.canonical_name, key)
 
+    @entry
     def run_values(self, inc_timestamps: bool = True) -> dict[str, Any]:
         """Return all values at the start of the run; errors as in `run_value`."""
         check_single(self.all_files, self.source, self.single)
