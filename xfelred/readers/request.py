@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from dask.utils import parse_bytes
 
-from xfelred.errors import ArgumentError, must_be_one_of, shown, warn
+from xfelred.errors import ArgumentError, must_be_one_of, python_scalar, shown, warn
 from xfelred.names import STORED_DTYPE
 from xfelred.readers.entry import as_dtype, checked_fill
 
@@ -38,6 +38,7 @@ class FramesRequest:
         """Raise ValueError for a word that is not a choice."""
         for name, choices in CHOICES.items():
             must_be_one_of(name, getattr(self, name), choices)
+        object.__setattr__(self, "chunk_size", python_scalar(self.chunk_size))
         try:
             n_bytes = parse_bytes(self.chunk_size)
         except (ValueError, TypeError, OverflowError, AttributeError):

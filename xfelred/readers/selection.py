@@ -29,6 +29,9 @@ TrainIDs = NDArray[np.uint64]
 IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
 
 
+MOST = 2**64 - 1  # no ID is larger; of larger integers numpy makes objects
+
+
 @dataclass(frozen=True)
 class ById:
     """A selection by ID; made by ``by_id[...]``."""
@@ -56,7 +59,7 @@ def as_written(index: Any) -> str:
     if isinstance(index, slice):
         parts = [index.start, index.stop, *[index.step][index.step is None :]]
         return ":".join("" if part is None else repr(part) for part in parts)
-    return "..." if index is Ellipsis else repr(index)
+    return "..." if index is Ellipsis else shown(index)
 
 
 class MakeById:
@@ -205,10 +208,23 @@ def listed_keys(keys: Any) -> list[Any]:
     return found
 
 
+def listed_names(keys: Any) -> list[str]:
+    """Return names of keys as a list; ArgumentTypeError if it is none."""
+    lists = isinstance(keys, Iterable) and getattr(keys, "shape", None) != ()
+    found = list(keys) if lists else []
+    if not lists or not all(isinstance(key, str) for key in found):
+        raise ArgumentTypeError(
+            f"keys of a source are names, a glob or None for all, not {shown(keys)}"
+        )
+    return found
+
+
 def has_names(selection: Any) -> bool:
     """Tell whether trains are named by text, such as ``"tag_12"``."""
     if isinstance(selection, slice):
         selection = [v for v in (selection.start, selection.stop) if v is not None]
+    if isinstance(selection, np.ndarray) and not selection.ndim:
+        return False
     if isinstance(selection, (list, tuple, np.ndarray)):
         return any(isinstance(v, (str, bytes)) for v in selection)
     return isinstance(selection, (str, bytes))
@@ -252,14 +268,15 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
         if value.step not in (None, 1):
             raise ArgumentError(f"by_id takes no step, got {value.step}")
         low = 0 if value.start is None else int(shot_numbers(value.start))
-        at = train_ids >= np.uint64(max(low, 0))
+        at = train_ids >= np.uint64(min(max(low, 0), MOST))
         if value.stop is not None:
-            at &= train_ids < np.uint64(max(int(shot_numbers(value.stop)), 0))
+            stop = int(shot_numbers(value.stop))
+            at &= train_ids < np.uint64(min(max(stop, 0), MOST))
         found = train_ids[at]
     else:
         wanted = np.atleast_1d(shot_numbers(value))
         # Of one type: next to int64, uint64 would be compared as float64.
-        wanted = wanted[wanted >= 0].astype(train_ids.dtype)
+        wanted = wanted[(wanted >= 0) & (wanted <= MOST)].astype(train_ids.dtype)
         found = train_ids[np.isin(train_ids, wanted)]
     empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
     if not len(found) and len(train_ids) and not empty_request:

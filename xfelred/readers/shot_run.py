@@ -48,7 +48,9 @@ class ShotRun(Planning):
     def __contains__(self: Any, item: object) -> bool:
         if isinstance(item, tuple) and len(item) == 2:
             return item[0] in self.sources and item[1] in self.keys(str(item[0]))
-        return item in self.sources or item in self.detectors
+        return isinstance(item, str) and (
+            item in self.sources or item in self.detectors
+        )
 
     __iter__ = None  # run[0] selects a shot, so a loop would be misleading
 

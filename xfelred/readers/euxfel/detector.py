@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -351,8 +352,6 @@ class Detector:
         """
         return self.key_data(self.spec.data).data_availability(module_gaps)
 
-    # -- arrays ----------------------------------------------------------------------
-
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
         """Return pixel data as a lazy array; see `xfelred.readers.euxfel.frames`."""
         return frames.frames(self, key, **options)
@@ -385,8 +384,7 @@ class Detector:
         if not has_key(self, self.spec.mask):
             raise NotPossibleError(
                 f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in"
-                " these"
-                " data; raw data have none, corrected data do"
+                " these data; raw data have none, corrected data do"
             )
         key_table(self, self.spec.mask)  # tells of files without one
         data = self.key_data(key or self.spec.data)
@@ -395,7 +393,7 @@ class Detector:
 
     @entry
     def write_virtual_cxi(
-        self, filename: Any, fillvalues: dict[str, Any] | None = None
+        self, filename: str | os.PathLike[str], fillvalues: dict[str, Any] | None = None
     ) -> None:
         """Write a CXI file with virtual datasets; see `xfelred.readers.euxfel.cxi`."""
         cxi.write_virtual_cxi(self, filename, fillvalues)

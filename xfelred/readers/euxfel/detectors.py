@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ class XtdfDetector(Detector):
         return self.memo["labels"]
 
     @entry
-    def write_frames(self, filename: Any, trains: Any, pulses: Any) -> None:
+    def write_frames(
+        self, filename: str | os.PathLike[str], trains: Any, pulses: Any
+    ) -> None:
         """Write chosen frames to a new run file; see `frame_writer.write_frames`."""
         frame_writer.write_frames(self, filename, trains, pulses)
 

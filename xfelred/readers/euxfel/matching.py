@@ -97,10 +97,10 @@ def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:
         source = sources.get(name)
         if source is None:
             raise unknown_source(name, sources)
-        if not keys:
-            found[name] = source.selected_keys
-        else:
-            found[name] = source.select_keys(keys).selected_keys
+        # Text that is empty stands for all, as None does.
+        found[name] = source.select_keys(
+            keys or None if isinstance(keys, str) else keys
+        ).selected_keys
     return found
 
 

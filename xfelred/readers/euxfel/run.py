@@ -170,7 +170,7 @@ class Run(RunNames, ScriptAccess, Planning):
             source, key = item
             present = self.legacy_sources.get(str(source), str(source))
             return present in self.entries and key in self.entries[present]
-        return item in self.all_sources
+        return isinstance(item, str) and item in self.all_sources
 
     __iter__ = None  # run[0] selects a train, so a loop would be misleading
 

@@ -24,7 +24,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.hdf5 import Group
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5.rows import find_dataset, open_group
 from xfelred.readers.euxfel.extra_data.source_names import SourceNames
 from xfelred.readers.euxfel.files import FileIndex, same_files_or_run
 from xfelred.readers.euxfel.key_data import KeyData
@@ -37,6 +37,7 @@ from xfelred.readers.euxfel.locate import (
 from xfelred.readers.euxfel.run_section import check_single, run_value, run_values
 from xfelred.readers.selection import (
     TrainIDs,
+    listed_names,
     select_train_ids,
     split_evenly,
 )
@@ -206,6 +207,10 @@ class SourceData(SourceNames):
         if key not in keys and self.is_control and f"{key}.value" in keys:
             key = f"{key}.value"
         if key not in keys:
+            if any(key.startswith(f"{k}.") for k in keys):  # k is a damaged group
+                place = f"{self.section}/{self.canonical_name}"
+                for file in self.all_files:
+                    find_dataset(file.path, f"{place}/{key.replace('.', '/')}")
             raise self.no_key(key)
         return KeyData(
             self.source, key, self.section, self.all_files, self.ids,
@@ -295,10 +300,11 @@ class SourceData(SourceNames):
         PropertyNameError
             If the source has no such key.
         """
-        if keys is None or (not isinstance(keys, str) and not len(keys)):
-            return self
         if not isinstance(keys, str):
-            found = frozenset(self.key_data(k).key for k in keys)
+            names = () if keys is None else listed_names(keys)
+            if not names:
+                return self
+            found = frozenset(self.key_data(k).key for k in names)
         elif GLOB.search(keys) is None:
             found = frozenset([self.key_data(keys).key])
         else:

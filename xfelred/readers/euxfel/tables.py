@@ -16,6 +16,7 @@ from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
     SourceNameError,
+    listing,
     shown,
     warn,
 )
@@ -125,6 +126,13 @@ def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
     if not columns:
         return pd.DataFrame(index=pd.Index(run.ids, name="trainId"))
     if any(not c.index.equals(columns[0].index) for c in columns):
+        several = [c.name for c in columns if c.index.has_duplicates]
+        if several:
+            raise ArgumentError(
+                f"{listing(several)} have several values in a train and cannot be"
+                " joined with others; name the fields to read: get_dataframe([(source,"
+                " key), ...])"
+            )
         columns = [joinable(c) for c in columns]
     return pd.concat(columns, axis=1, join="outer")
 

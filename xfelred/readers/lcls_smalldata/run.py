@@ -196,7 +196,6 @@ class Run(ShotRun):
         made = ("readers", "columns", "detectors")
         return {k: v for k, v in self.__dict__.items() if k not in made}
 
-    @entry
     def align(self, other: Run) -> tuple[Run, Run]:
         """Return this run and another one with the events that both have.
 
