@@ -105,7 +105,7 @@ def inflate(data: Bytes, room: Bytes, options: Options) -> Bytes:
     except deflate.DeflateError as error:
         raise DamagedChunkError(f"damaged, or more than {len(room)} bytes") from error
     if len(raw) != len(room):
-        raise DamagedChunkError(f"deflate gives {len(raw)} bytes, not {len(room)}")
+        raise DamagedChunkError(f"it has {len(raw)} bytes instead of {len(room)}")
     return np.frombuffer(raw, np.uint8)
 
 
@@ -118,7 +118,7 @@ def inflate_with_isal(data: Bytes, room: Bytes) -> Bytes:
     except igzip_lib.error as error:  # type: ignore[misc]
         raise DamagedChunkError(str(error)) from error
     if not stream.eof or len(raw) != len(room):
-        raise DamagedChunkError(f"deflate gives {len(raw)} bytes, not {len(room)}")
+        raise DamagedChunkError(f"it has {len(raw)} bytes instead of {len(room)}")
     return np.frombuffer(raw, np.uint8)
 
 
