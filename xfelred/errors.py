@@ -214,6 +214,10 @@ class BrokenFileError(XfelredError, OSError):
     """A file is damaged, truncated or inconsistent with its own index."""
 
 
+class DamagedChunkError(XfelredError, ValueError):
+    """Packed bytes cannot be unpacked; who knows the file says which."""
+
+
 class MissingPartError(BrokenFileError):
     """A file keeps some of its data in another one, which is not there."""
 

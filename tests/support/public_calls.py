@@ -1,5 +1,7 @@
 """Valid arguments for every public function and class, small and lazy."""
 
+import os
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -498,7 +500,7 @@ CALLS = {
     },
     "geometry.Geometry.to_crystfel": {
         "self": PLANE,
-        "path": "out.geom",
+        "path": os.path.join(tempfile.gettempdir(), f"junk-{os.getpid()}.geom"),
         "data": "/data",
         "adu_per_ev": 0.1,
         "overwrite": True,

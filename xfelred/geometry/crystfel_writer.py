@@ -16,7 +16,6 @@ from xfelred.errors import (
     MissingConstantError,
     OutputError,
     OutputExistsError,
-    shown,
 )
 from xfelred.geometry.panels import Panel, Vector
 
@@ -87,7 +86,7 @@ def to_crystfel(
         partial.replace(path)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot write to path={shown(str(path))}: {why}") from error
+        raise OutputError(f"cannot write to path={path}: {why}") from error
     return path
 
 

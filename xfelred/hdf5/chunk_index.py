@@ -162,7 +162,15 @@ def ask_all(dataset: h5py.Dataset, grid: tuple[int, ...]) -> Table:
     mask = np.zeros(prod(grid), np.int64)
     if found:
         corner = np.array([c[0] for c in found], np.int64)
-        at = np.ravel_multi_index(tuple((corner // dataset.chunks).T), grid)
+        place, odd = np.divmod(corner, dataset.chunks)
+        inside = (place >= 0).all() and (place < grid).all()
+        at = np.ravel_multi_index(tuple(place.T), grid) if inside else []
+        # HDF5 finds no piece at a place that none has, and fills in.
+        if odd.any() or len(np.unique(at)) < len(found):
+            raise BrokenFileError(
+                f"the index of the chunks of {dataset.name} in {dataset.file.filename}"
+                " is damaged: places and chunks do not belong together"
+            )
         mask[at] = [c[1] for c in found]
         offset[at] = [c[2] for c in found]
         size[at] = [c[3] for c in found]

@@ -23,7 +23,7 @@ from isal import igzip_lib
 from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, require_extra
+from xfelred.errors import BrokenFileError, DamagedChunkError, require_extra
 from xfelred.hdf5.scratch import scratch
 from xfelred.kernels.unshuffle import fletcher32, packed_blocks, unshuffle
 
@@ -86,10 +86,12 @@ def decode(stages: tuple[Stage, ...], mask: int, data: Bytes, out: Bytes) -> Non
             n = len(out) + sum(s.added for s in active[:k])
             room = scratch(f"stage {k % 2}", n) if k else out
         if not stage.packs and len(data) != len(room) + stage.added:
-            raise ValueError(f"{len(data)} bytes instead of {len(room) + stage.added}")
+            raise DamagedChunkError(
+                f"{len(data)} bytes instead of {len(room) + stage.added}"
+            )
         data = stage.run(data, room, stage.options)
     if len(data) != len(out):
-        raise ValueError(f"{len(data)} bytes instead of {len(out)}")
+        raise DamagedChunkError(f"{len(data)} bytes instead of {len(out)}")
     if data is not out:
         out[:] = data
 
@@ -101,9 +103,9 @@ def inflate(data: Bytes, room: Bytes, options: Options) -> Bytes:
     try:
         raw = deflate.zlib_decompress(data, len(room))
     except deflate.DeflateError as error:
-        raise ValueError(f"damaged, or more than {len(room)} bytes") from error
+        raise DamagedChunkError(f"damaged, or more than {len(room)} bytes") from error
     if len(raw) != len(room):
-        raise ValueError(f"deflate gives {len(raw)} bytes instead of {len(room)}")
+        raise DamagedChunkError(f"it has {len(raw)} bytes instead of {len(room)}")
     return np.frombuffer(raw, np.uint8)
 
 
@@ -114,9 +116,9 @@ def inflate_with_isal(data: Bytes, room: Bytes) -> Bytes:
         # One byte more, so that a stream that is too long is not taken for a whole.
         raw = stream.decompress(data, max_length=len(room) + 1)
     except igzip_lib.error as error:  # type: ignore[misc]
-        raise ValueError(str(error)) from error
+        raise DamagedChunkError(str(error)) from error
     if not stream.eof or len(raw) != len(room):
-        raise ValueError(f"deflate gives {len(raw)} bytes instead of {len(room)}")
+        raise DamagedChunkError(f"it has {len(raw)} bytes instead of {len(room)}")
     return np.frombuffer(raw, np.uint8)
 
 
@@ -134,7 +136,7 @@ def verify(data: Bytes, room: Bytes, options: Options) -> Bytes:
     # Files of HDF5 before 1.6.3 have the bytes of each half swapped.
     swapped = (found & 0xFF00FF) << 8 | (found >> 8) & 0xFF00FF
     if stored not in (found, swapped):
-        raise ValueError("the checksum does not agree")
+        raise DamagedChunkError("the checksum does not agree")
     return body
 
 
@@ -151,7 +153,7 @@ def unblosc(data: Bytes, room: Bytes, options: Options) -> Bytes:
     """Undo blosc, with one thread."""
     header = data[:16].view("<u4").tolist() if len(data) >= 16 else []
     if header[1:2] != [len(room)] or header[3:] != [len(data)]:
-        raise ValueError(f"blosc header says {header[1::2]}, not {len(room)} bytes")
+        raise DamagedChunkError(f"blosc header says {header[1::2]}, not {len(room)}")
     run = function("blosc", "blosc_decompress_ctx")
     if run is None:
         return with_numcodecs(blosc.decompress, data, room)
@@ -164,7 +166,7 @@ def with_numcodecs(run: Callable[..., Any], data: Bytes, room: Bytes) -> Bytes:
     try:
         found = run(data, room)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(str(error)) from error
+        raise DamagedChunkError(str(error)) from error
     check(len(found), len(room), "numcodecs")
     return room
 
@@ -174,14 +176,14 @@ def unlz4(data: Bytes, room: Bytes, options: Options) -> Bytes:
     run = function("lz4", "LZ4_decompress_safe")
     total, block = big_endian(data, 0, 8), big_endian(data, 8, 4)
     if total != len(room) or block < 1 or len(data) < 12:
-        raise ValueError(f"lz4 header says {total} bytes instead of {len(room)}")
+        raise DamagedChunkError(f"lz4 header says {total} bytes instead of {len(room)}")
     at = 12
     for begin in range(0, total, block):
         part = room[begin : begin + block]
         size = big_endian(data, at, 4)
         at += 4
         if at + size > len(data):
-            raise ValueError("an lz4 block leaves its chunk")
+            raise DamagedChunkError("an lz4 block leaves its chunk")
         if size == len(part):  # stored as it is
             part[:] = data[at : at + size]
         else:
@@ -197,11 +199,11 @@ def unbitshuffle(data: Bytes, room: Bytes, options: Options) -> Bytes:
     """Undo bitshuffle, and lz4 or zstd within."""
     item, packing = options[2], options[4] if len(options) > 4 else 0
     if item < 1 or len(room) % item:
-        raise ValueError(f"bitshuffle of items of {item} bytes in {len(room)} bytes")
+        raise DamagedChunkError(f"bitshuffle of items of {item} in {len(room)} bytes")
     n = len(room) // item
     run = function("bshuf", BITSHUFFLE_RUN[packing])
     if run is None:
-        raise ValueError("the library of bitshuffle is gone")
+        raise DamagedChunkError("the library of bitshuffle is gone")
     if not packing:
         check(len(data), len(room), "bitshuffle")
         done = run(address(data), address(room), n, item, options[3])
@@ -209,11 +211,11 @@ def unbitshuffle(data: Bytes, room: Bytes, options: Options) -> Bytes:
         return room
     total, block_bytes = big_endian(data, 0, 8), big_endian(data, 8, 4)
     if total != len(room) or block_bytes < 1 or block_bytes % (8 * item):
-        raise ValueError(f"bitshuffle header says {total}, {block_bytes}")
+        raise DamagedChunkError(f"bitshuffle header says {total}, {block_bytes}")
     # The library trusts the lengths of the blocks: walk them before it does.
     tail = n % 8 * item
     if packed_blocks(data, 12, total - tail, block_bytes, tail) != len(data):
-        raise ValueError("blocks of bitshuffle do not fill their chunk")
+        raise DamagedChunkError("blocks of bitshuffle do not fill their chunk")
     done = run(address(data) + 12, address(room), n, item, block_bytes // item)
     check(done, len(data) - 12, "bitshuffle")
     return room
@@ -244,7 +246,7 @@ def big_endian(data: Bytes, first: int, n: int) -> int:
 def check(done: int, expected: int, name: str) -> None:
     """Raise ValueError if a decoder did not do as much as it should."""
     if done != expected:
-        raise ValueError(f"{name} gives {done} instead of {expected}")
+        raise DamagedChunkError(f"{name} gives {done} instead of {expected}")
 
 
 def address(array: Bytes) -> int:

@@ -14,7 +14,7 @@ import h5py
 
 from xfelred.errors import BrokenFileError, logger_of
 from xfelred.hdf5.filters import make_readable
-from xfelred.hdf5.guard import check_regular, guarded
+from xfelred.hdf5.guard import broken, check_regular, guarded
 from xfelred.hdf5.layout import Layout, layout_of
 from xfelred.hdf5.links import Links
 from xfelred.hdf5.objects import Dataset, Group, node
@@ -270,7 +270,7 @@ def open_handle(path: str) -> Handle:
         if identity.inode == found.inode:
             links = Links(path, file)
             return Handle(path, identity, found, raw, file, live, links)
-    raise OSError("it is being replaced again and again")
+    raise broken(path, "", "it is being replaced again and again")
 
 
 def open_written(path: str, error: OSError) -> h5py.File:
@@ -293,10 +293,10 @@ def check_length(file: h5py.File, path: str, size: int) -> None:
 
 
 def check_signature(file: h5py.File, raw: RawFile) -> None:
-    """Raise OSError if the bytes on disk are not HDF5, whatever HDF5 remembers."""
+    """Raise BrokenFileError if what is on disk is not HDF5, whatever HDF5 knows."""
     start = os.pread(raw.number, len(SIGNATURE), file.userblock_size)
     if start != SIGNATURE:
-        raise OSError("it has been overwritten and is not an HDF5 file now")
+        raise broken(raw.path, "", "it has been overwritten, no HDF5 file now")
 
 
 def default_limit() -> int:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
 
-import h5py
+from h5py import h5d, h5f, h5i, h5p
 
 HEADER = struct.Struct("<4s4xQ")  # signature, bytes of the heap
 OBJECT = struct.Struct("<H6xQ")  # number, bytes of the object
@@ -22,66 +21,65 @@ PLACE = struct.Struct("<IQI")  # length, address of the heap, number
 MOST = 1 << 16  # places that are looked at; an honest file has few heaps
 
 
-def fault_of(dataset: h5py.Dataset) -> str:
+def fault_of(dataset: h5d.DatasetID, properties: h5p.PropDCID) -> str:
     """Return why HDF5 would not come back from reading text of a dataset, or nothing.
 
     Only what is not packed is looked at.
     """
-    if dataset.file.id.get_create_plist().get_sizes() != (8, 8):
+    about = h5i.get_file_id(dataset).get_create_plist()
+    if about.get_sizes() != (8, 8):
         return ""
-    base = int(dataset.file.userblock_size)
-    with open(dataset.file.filename, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    base = about.get_userblock()
+    number = os.open(h5f.get_name(dataset), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        size = os.fstat(number).st_size
         heaps = set()
-        for length, address in places(dataset, file):
+        for length, address in places(dataset, properties, number):
             if length > size:
                 return f"a text of {length} bytes in a file of {size}"
             heaps.add(address)
-        if any(has_no_end(file, base + address) for address in heaps):
+        if any(has_no_end(number, base + address, size) for address in heaps):
             return "a heap of its texts is damaged"
+    finally:
+        os.close(number)
     return ""
 
 
-def places(dataset: h5py.Dataset, file: BinaryIO) -> Iterator[tuple[int, int]]:
+def places(
+    dataset: h5d.DatasetID, properties: h5p.PropDCID, number: int
+) -> Iterator[tuple[int, int]]:
     """Yield the length of each text, and the address of the heap that it is in."""
     pieces: list[tuple[int, int]] = []
-    if dataset.chunks is None:
-        start = dataset.id.get_offset()
-        pieces = [] if start is None else [(start, dataset.id.get_storage_size())]
-    elif not dataset.id.get_create_plist().get_nfilters():
-        dataset.id.chunk_iter(lambda c: pieces.append((c.byte_offset, c.size)))
+    if properties.get_layout() == h5d.CONTIGUOUS:
+        start = dataset.get_offset()
+        pieces = [] if start is None else [(start, dataset.get_storage_size())]
+    elif properties.get_layout() == h5d.CHUNKED and not properties.get_nfilters():
+        dataset.chunk_iter(lambda c: pieces.append((c.byte_offset, c.size)))
     left = MOST
     for start, size in pieces:
         n = min(size // PLACE.size, left)
         left -= n
-        file.seek(start)
-        data = file.read(n * PLACE.size)
+        data = os.pread(number, n * PLACE.size, start)
         for at in range(0, len(data) - PLACE.size + 1, PLACE.size):
             length, address, _ = PLACE.unpack_from(data, at)
             if length and address:
                 yield length, address
 
 
-def has_no_end(file: BinaryIO, start: int) -> bool:
+def has_no_end(number: int, start: int, file_size: int) -> bool:
     """Tell whether the objects of a heap do not come to its end."""
-    try:
-        file.seek(start)
-    except (OSError, ValueError, OverflowError):
+    if start + HEADER.size > file_size:
         return False  # HDF5 says that it is outside of the file
-    header = file.read(HEADER.size)
-    if len(header) < HEADER.size or header[:4] != b"GCOL":
+    signature, size = HEADER.unpack(os.pread(number, HEADER.size, start))
+    if signature != b"GCOL" or start + size > file_size:
         return False  # HDF5 says that it is no heap
-    left = HEADER.unpack(header)[1] - HEADER.size
-    while left >= OBJECT.size:
-        data = file.read(OBJECT.size)
-        if len(data) < OBJECT.size:
-            return False
-        number, size = OBJECT.unpack(data)
+    heap = os.pread(number, size, start)
+    at = HEADER.size
+    while at + OBJECT.size <= len(heap):
+        which, n_bytes = OBJECT.unpack_from(heap, at)
         # The size of free space counts its own header.
-        need = OBJECT.size + -(-size // 8) * 8 if number else size
+        need = OBJECT.size + -(-n_bytes // 8) * 8 if which else n_bytes
         if need < OBJECT.size:
             return True
-        left -= need
-        if left > 0:
-            file.seek(need - OBJECT.size, 1)
+        at += need
     return False

@@ -69,9 +69,9 @@ class Links:
             if not part or part in self.plain:
                 continue
             with guarded(self.path, os.fsdecode(part)):
-                if not root.links.exists(part):
+                kind = link_kind(root, part)
+                if kind is None:
                     return False
-                kind = root.links.get_info(part).type
                 if part is not last:
                     h5o.get_info(root, part)  # a damaged group may let one through
             if kind != h5l.TYPE_HARD:
@@ -102,9 +102,21 @@ class Links:
         except MissingPartError:
             raise
         except BrokenFileError as error:
+            if depth:
+                raise  # said once, of the link that was asked for
             raise broken(self.path, text, f"it is in another file: {error}") from error
         if not there:
             raise broken(self.path, text, f"it links to {inside} in {file}, not there")
+
+
+def link_kind(group: h5g.GroupID, name: bytes) -> int | None:
+    """Return of which kind a link is, None if there is none."""
+    try:
+        return int(group.links.get_info(name).type)
+    except (KeyError, RuntimeError):
+        if group.links.exists(name):
+            raise
+        return None
 
 
 def prefixes(name: str) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from xfelred.errors import BrokenFileError, listing, warn
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import broken, check_size, guarded
 from xfelred.hdf5.heaps import fault_of
-from xfelred.hdf5.links import Links
+from xfelred.hdf5.links import Links, link_kind
 from xfelred.hdf5.virtual import watched_files
 
 Selection = int | slice | tuple[int | slice, ...]
@@ -167,11 +167,10 @@ class Group(Node):
     def soft_link(self, name: str) -> str | None:
         """Return where a soft link leads, None if the name is no soft link."""
         with guarded(self.path, f"{self.name}/{name}"):
-            here = self.low.id.links
             key = os.fsencode(name)
-            if not here.exists(key) or here.get_info(key).type != h5py.h5l.TYPE_SOFT:
+            if link_kind(self.low.id, key) != h5py.h5l.TYPE_SOFT:
                 return None
-            return os.fsdecode(here.get_val(key))
+            return os.fsdecode(self.low.id.links.get_val(key))
 
     def walk(
         self, *, dead_links: bool = False
@@ -187,15 +186,17 @@ class Group(Node):
 class Dataset(Node):
     """A dataset; one without a dataspace has no entries: shape (0,)."""
 
-    __slots__ = ("shape", "virtual")
+    __slots__ = ("null", "properties", "shape", "virtual")
 
     def __init__(self, low: h5py.Dataset, links: Links, name: str) -> None:
         super().__init__(low, links, name)
         with guarded(self.path, name):
-            self.virtual = low.id.get_create_plist().get_layout() == h5d.VIRTUAL
+            self.properties = low.id.get_create_plist()
+            self.virtual = self.properties.get_layout() == h5d.VIRTUAL
             if self.virtual and None in low.maxshape:
                 self.check_sources()  # HDF5 asks them for the shape
             shape = low.shape
+        self.null = shape is None
         self.shape: tuple[int, ...] = (0,) if shape is None else shape
 
     @property
@@ -249,7 +250,7 @@ class Dataset(Node):
     def packed(self) -> bool:
         """Whether filters stand between the file and its values."""
         with guarded(self.path, self.name):
-            return bool(self.low.id.get_create_plist().get_nfilters())
+            return bool(self.properties.get_nfilters())
 
     def stored_chunks(self) -> list[tuple[int, int]]:
         """Return (first row, bytes) of every chunk that is in the file."""
@@ -299,12 +300,13 @@ class Dataset(Node):
             dtype = self.low.dtype
             each = UNKNOWN_LENGTH if dtype.kind == "O" else dtype.itemsize
             check_size(self.path, self.name, count(self.shape, selection) * each)
-            if self.low.shape is None:
+            if self.null:
                 return np.empty(0, dtype)
-            if self.virtual or self.low.external:
+            if self.virtual or self.properties.get_external_count():
                 self.check_sources()
-            make_readable(self.low)
-            if dtype.kind == "O" and (fault := fault_of(self.low)):
+            if self.properties.get_nfilters():
+                make_readable(self.low)
+            if dtype.kind == "O" and (fault := fault_of(self.low.id, self.properties)):
                 raise broken(self.path, self.name, fault)
             return self.low[selection]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import ArgumentError, BrokenFileError
 from xfelred.hdf5.guard import irregular
 from xfelred.kernels.gather import read_ranges
 
@@ -78,7 +78,7 @@ class RawFile:
         if not n:
             return
         if at.min() < 0 or at.max() + size > len(memory):
-            raise ValueError(f"pieces of {name} lie outside their memory")
+            raise ArgumentError(f"pieces of {name} lie outside their memory")
         if follow(start, size) and follow(at, size):
             begin = int(at[0])
             self.fill(memory[begin : begin + n * size], int(start[0]), name)

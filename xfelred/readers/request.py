@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from dask.utils import parse_bytes
 
-from xfelred.errors import ArgumentError, warn
+from xfelred.errors import ArgumentError, InconsistentDataError, warn
 from xfelred.names import STORED_DTYPE
 from xfelred.readers.entry import checked_fill
 
@@ -17,6 +17,7 @@ CHOICES = {
     "bad_pixels": ("apply", "keep", None),
     "missing": ("fill", "drop", "raise"),
 }
+LARGEST = 8  # bytes of a pixel
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class FramesRequest:
                 f" {self.chunk_size!r}"
             )
 
-    def pixels(self, stored: np.dtype[Any], *, gaps: bool) -> tuple[np.dtype[Any], Any]:
+    def pixels(
+        self, stored: np.dtype[Any], name: str, *, gaps: bool
+    ) -> tuple[np.dtype[Any], Any]:
         """Return the dtype of frames, and the value of what was not recorded.
 
         Integers in which something is missing become float32 (up to 16 bits) or
@@ -58,14 +61,23 @@ class FramesRequest:
         ----------
         stored : dtype
             In the files.
+        name : str
+            Of the detector, for messages.
         gaps : bool
             Whether an element of the result was not recorded.
 
         Raises
         ------
+        InconsistentDataError
+            If they are no numbers of up to 64 bits.
         ValueError, OverflowError
             If the fill value does not fit the dtype.
         """
+        if stored.kind not in "biuf" or stored.itemsize > LARGEST:
+            raise InconsistentDataError(
+                f"pixels of {name} are stored as {stored}, which are no numbers of up"
+                " to 64 bits: the file is damaged, or this is no detector"
+            )
         dtype = stored if self.astype is None else np.dtype(self.astype)
         if gaps and self.fill_value is None and dtype.kind in "iu":
             if self.astype is None:

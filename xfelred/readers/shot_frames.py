@@ -295,7 +295,9 @@ def image_node(
 ) -> Node:
     """Return the recipe (*lead, module, slow_scan, fast_scan) of the images."""
     window, lengths, _ = entry_window(request.roi, images.shape[-2:])
-    dtype, fill = request.pixels(images.dtype, gaps=bool((images.target < 0).any()))
+    dtype, fill = request.pixels(
+        images.dtype, images.name, gaps=bool((images.target < 0).any())
+    )
     stacked = len(images.shape) > 2
     entry: tuple[Selector, ...] = window
     if stacked:

@@ -193,11 +193,11 @@ def train_numbers(f: Group) -> NDArray[np.uint64]:
         raise BrokenFileError(
             f"{f.path} has no INDEX/trainId: not a run file, or cut short"
         )
-    found = stored[:] if stored.ndim == 1 else np.zeros(0)
+    found = stored[()]
     whole = found.dtype.kind in "iu" or (
         found.dtype.kind == "f" and bool((found == np.floor(found)).all())
     )
-    if stored.ndim != 1 or not whole or (found < 0).any():
+    if found.ndim != 1 or not whole or (found < 0).any():
         raise BrokenFileError(
             f"{f.path} is damaged: INDEX/trainId is {stored.dtype} {stored.shape} and"
             " not a list of train IDs, which are whole numbers above 0"

@@ -228,7 +228,7 @@ def nodes(
     gaps = request.key != detector.spec.mask and has_gaps(
         detector, request, axes, positions
     )
-    dtype, fill = request.pixels(stored, gaps=gaps)
+    dtype, fill = request.pixels(stored, detector.detector_name, gaps=gaps)
     masking = request.bad_pixels is not None and usable_mask(detector, request.key)
     if masking:
         key_table(detector, detector.spec.mask)  # tells of files without one

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, MissingFileError, listing, shown, warn
+from xfelred.errors import ArgumentError, MissingFileError, listing, warn
 from xfelred.hdf5 import open_file
 from xfelred.readers.euxfel.collections import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
@@ -64,7 +64,7 @@ def run_files(
     # Path.is_dir raises where a name is too long.
     if not os.path.isdir(root):
         raise MissingFileError(
-            f"no run directory {shown(str(root))}; it is"
+            f"no run directory {root}; it is"
             f" {'a file' if os.path.exists(root) else 'not there'}"
         )
     names = sorted(

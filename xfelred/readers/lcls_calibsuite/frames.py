@@ -212,7 +212,9 @@ def step_plan(
     n_steps = len(target)
     counts = np.diff(ptr)
     widest = int(counts.max()) if n_steps else 0
-    dtype, fill = request.pixels(images.dtype, gaps=bool((counts < widest).any()))
+    dtype, fill = request.pixels(
+        images.dtype, images.name, gaps=bool((counts < widest).any())
+    )
     entry = (as_slice(np.asarray(positions, np.int64)), *window)
     empty = np.zeros(0, np.int64)
     return ReadPlan(

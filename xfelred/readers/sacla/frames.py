@@ -188,7 +188,9 @@ def image_plan(
     """Return which images to read; a row of the plan's datasets is a tag."""
     kind = detector.image_kind
     window, lengths, _ = entry_window(request.roi, kind.shape)
-    dtype, fill = request.pixels(kind.dtype, gaps=not usable.all())
+    dtype, fill = request.pixels(
+        kind.dtype, detector.detector_name, gaps=not usable.all()
+    )
     n, m = usable.shape
     flat = request.layout == "frame"
     targets: list[tuple[str, str]] = []
