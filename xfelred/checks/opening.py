@@ -58,11 +58,12 @@ def said(make: Callable[[], Any], kind: str, name: str, found: list[Finding]) ->
 def detectors_of(run: Any) -> list[Finding]:
     """Plan the frames of every detector, which compares the labels of its modules."""
     found: list[Finding] = []
-    for name in run.detectors:
+    known = said(lambda: run.detectors, "inconsistent data", "", found) or {}
+    for name in known:
         frames = said(partial(run.frames, name), "inconsistent frames", name, found)
         if frames is not None:
             found += absent_frames(name, frames)
-            found += absent_modules(name, run.detectors[name], frames)
+            found += absent_modules(name, known[name], frames)
         constants = said(partial(run.constants, name), "constants", name, found)
         if constants is not None:
             found += suspicious(name, constants)
