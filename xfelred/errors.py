@@ -298,6 +298,8 @@ def listing(names: Iterable[object], limit: int = 8) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty text."""
+    if not isinstance(name, str) or len(name) > MAX_TEXT:
+        return ""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

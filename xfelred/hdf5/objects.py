@@ -137,10 +137,16 @@ class Group(Node):
         return hard, others
 
     def all_names(self) -> list[bytes]:
-        """Return the names of everything below, however deep."""
+        """Return the names of everything below, however deep.
+
+        If something is damaged, those of datasets and of what cannot be opened.
+        """
         found: list[bytes] = []
-        with guarded(self.path, self.name):
-            self.low.id.links.visit(found.append)
+        try:
+            with guarded(self.path, self.name):
+                self.low.id.links.visit(found.append)
+        except BrokenFileError:  # HDF5 stops at the first damage
+            return [os.fsencode(name) for name, _ in self.walk()]
         return found
 
     def children(self) -> Iterator[tuple[str, Group | Dataset | Unreadable]]:
