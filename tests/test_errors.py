@@ -8,6 +8,7 @@ from xfelred import errors
 from xfelred.errors import (
     ArgumentError,
     XfelredError,
+    listing,
     must_be_one_of,
     shown,
 )
@@ -81,3 +82,7 @@ def test_another_value_is_refused_with_the_choices(given):
 def test_the_nearest_word_is_proposed():
     with pytest.raises(ValueError, match=r"'sum', 'mean'. Did you mean 'mean'\?"):
         must_be_one_of("how", "maen", ("sum", "mean"))
+
+
+def test_a_name_in_a_list_adds_no_line_of_its_own():
+    assert listing(["a\nfault  forged", "b\x1b[2J"]) == r"a\nfault  forged, b\x1b[2J"

@@ -8,6 +8,7 @@ import time
 
 import dask
 import dask.array
+import numpy as np
 import pytest
 
 import xfelred as xf
@@ -123,3 +124,25 @@ def test_progress_shows_computations_on_threads(screen, monkeypatch):
     assert text.endswith("\n")
     work.compute()
     assert shown.getvalue() == text
+
+
+@pytest.mark.parametrize("value", [0, "0", np.int64(0), np.False_])
+def test_zero_switches_the_guard_off_as_in_the_environment(value):
+    with xf.options(memory_guard=value):
+        assert xf.options.memory_guard is False
+
+
+def test_sizes_of_numpy_are_sizes():
+    with xf.options(memory_guard=np.int64(77)):
+        assert xf.options.memory_guard == 77
+
+
+def test_a_setting_is_not_hidden_by_an_attribute():
+    with pytest.raises(AttributeError, match=r"xf.options\(memory_guard=3\)"):
+        xf.options.memory_guard = 3
+    assert xf.options.memory_guard is True
+
+
+def test_a_path_with_an_end_of_text_inside_is_refused():
+    with pytest.raises(ArgumentTypeError, match="cache_directory is 'a"):
+        xf.options(cache_directory="a\0b")

@@ -89,7 +89,7 @@ def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
     if isinstance(thing, type):
         thing.__init__ = checked(thing.__init__, thing.__name__, own)  # type: ignore[misc]
         return thing
-    return checked(thing, thing.__qualname__, own)
+    return checked(thing, thing.__qualname__.removesuffix(".__init__"), own)
 
 
 def checked(
@@ -129,8 +129,11 @@ def wanted_by(function: Callable[..., Any], name: str, own: tuple[str, ...]) -> 
     hints = typing.get_type_hints(function, {}, names)
     kinds = {name: kind for name, kind in hints.items() if name not in own}
     part = function.__module__.split(".")[1]
-    owner = "Geometry." if next(iter(signature.parameters), "") == "cls" else ""
-    return Wanted(f"{PREFIX.get(part, part)}.{owner}{name}", signature, kinds)
+    first = next(iter(signature.parameters), "")
+    owner = "Geometry." if first == "cls" else ""
+    # A method is that of a thing, wherever its class comes from.
+    full = "" if first == "self" and "." in name else f"{PREFIX.get(part, part)}."
+    return Wanted(f"{full}{owner}{name}", signature, kinds)
 
 
 def check_call(wanted: Wanted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -295,13 +295,15 @@ def rebuilt_config_error(
 
 def listing(names: Iterable[object], limit: int = 8) -> str:
     """Return the first `limit` names, comma separated, for use in a message."""
-    items = [str(n) for n in names]
+    items = list(names)
     more = f", ... ({len(items) - limit} more)" if len(items) > limit else ""
-    return (", ".join(items[:limit]) + more) or "none"
+    return (", ".join(map(one_line, items[:limit])) + more) or "none"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty text."""
+    if not isinstance(name, str) or len(name) > MAX_TEXT:
+        return ""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

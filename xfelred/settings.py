@@ -10,7 +10,14 @@ from typing import Any
 import dask.config
 from dask.utils import parse_bytes
 
-from xfelred.errors import ArgumentError, ArgumentTypeError, did_you_mean, listing
+from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    did_you_mean,
+    listing,
+    python_scalar,
+    shown,
+)
 from xfelred.progress_line import ProgressLine
 
 UNSET = "unset"  # no setting has this value
@@ -22,18 +29,20 @@ WORDS = {
 
 def memory_guard(value: Any) -> bool | int:
     """Return True, False or a number of bytes."""
+    value = python_scalar(value)
     if isinstance(value, str) and value.strip().lower() in WORDS:
         return WORDS[value.strip().lower()]
-    if isinstance(value, bool):
-        return value
+    # As in the environment, 0 switches it off.
+    if isinstance(value, bool) or (isinstance(value, int) and value == 0):
+        return bool(value)
     try:
         size = int(parse_bytes(value))
     except (TypeError, ValueError, AttributeError, OverflowError):
         size = -1
     if size < 0:
         raise ArgumentError(
-            f"memory_guard is {value!r}; give True (what is free), False (no guard), or"
-            " a size such as '20 GB'"
+            f"memory_guard is {shown(value)}; give True (what is free), False (no"
+            " guard), or a size such as '20 GB'"
         )
     return size
 
@@ -45,8 +54,8 @@ def progress(value: Any) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
     raise ArgumentError(
-        f"progress is {value!r}; give True (always shown), False (never), or None (by"
-        " the command, not in Python)"
+        f"progress is {shown(value)}; give True (always shown), False (never), or"
+        " None (by the command, not in Python)"
     )
 
 
@@ -54,10 +63,10 @@ def cache_directory(value: Any) -> str | None:
     """Return a path, or None for no cache."""
     if value is None or value == "":
         return None
-    if isinstance(value, (str, os.PathLike)):
+    if isinstance(value, (str, os.PathLike)) and "\0" not in os.fspath(value):
         return os.fspath(os.path.abspath(os.path.expanduser(value)))
     raise ArgumentTypeError(
-        f"cache_directory is a {type(value).__name__}; give the path of a directory of"
+        f"cache_directory is {shown(value)}; give the path of a directory of"
         " your own, or None"
     )
 
@@ -156,6 +165,13 @@ class Options:
         raise AttributeError(
             f"there is no option {name!r}; there are {listing(SETTINGS)}"
             f".{did_you_mean(name, SETTINGS)}"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # It would hide the setting, and change nothing.
+        raise AttributeError(
+            f"options.{name} = ... changes nothing; call"
+            f" xf.options({name}={shown(value)})"
         )
 
     def __dir__(self) -> list[str]:

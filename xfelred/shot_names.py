@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import ShotNameError
+from xfelred.errors import ShotNameError, shown
 
 # A tag of SACLA, in files of DataConvert and of Cheetah; or a number written as text.
 NAME = re.compile(r"(?:tag[_-])?(\d+)")
@@ -31,7 +31,10 @@ def shot_numbers(names: Any) -> NDArray[Any]:
     ShotNameError
         If one is neither a whole number nor the name of a shot.
     """
-    given = np.asarray(names)
+    try:
+        given = np.asarray(names)
+    except (TypeError, ValueError) as error:
+        raise ShotNameError(f"{shown(names)} are no IDs of shots") from error
     if given.dtype.kind in "iu" or not given.size:
         return given
     found = [number_of(name) for name in given.ravel().tolist()]
@@ -50,6 +53,6 @@ def number_of(name: Any) -> int:
     elif isinstance(text, float) and text.is_integer():
         return int(text)
     raise ShotNameError(
-        f"{name!r} is no shot: IDs of trains and tags are integers such as 12, or names"
-        " such as 'tag_12'"
+        f"{shown(name)} is no shot: IDs of trains and tags are integers such as 12, or"
+        " names such as 'tag_12'"
     )

@@ -313,3 +313,94 @@ def test_a_table_for_people_stays_short():
     assert len(str(report).splitlines()) < 140
     assert "440 more" in str(report)
     assert len(report.to_dict()["findings"]) == 500
+
+
+def sacla_run(path):
+    path = path / "300001.h5"
+    synth.sacla.write_run(path, shape=(16, 16), n_images=8, n_darks=2)
+    return path
+
+
+def small_data(path, **options):
+    path = path / "xpptest01_Run0047.h5"
+    options = {"n_events": 40, "without_image": 0, **options}
+    synth.lcls.write_smalldata(path, **options)
+    return path
+
+
+def shorten(path, name):
+    with h5py.File(path, "r+") as file:
+        values = file[name][:-3]
+        del file[name]
+        file[name] = values
+
+
+SHUTTER = "run_300001/event_info/bl_3/shutter_1_open_valid_status"
+TAGS = "run_300001/event_info/tag_number_list"
+
+
+@pytest.mark.parametrize(("make", "name", "told"), [
+    (sacla_run, SHUTTER, SHUTTER),
+    # All columns are then too long, and what needs one of them raises.
+    (sacla_run, TAGS, SHUTTER),
+    (small_data, "ipm2/sum", "ipm2/sum"),
+    (lambda p: small_data(p, flavour="LCLS2"), "timestamp", "ipm2/sum"),
+])  # fmt: skip
+def test_columns_have_a_row_for_every_shot(make, name, told, tmp_path):
+    path = make(tmp_path)
+    shorten(path, name)
+    found = {f.object for f in xf.check(path).faults if f.kind == "column length"}
+    assert told in found
+
+
+def test_an_event_table_without_tags_is_a_fault(tmp_path):
+    path = sacla_run(tmp_path)
+    faults.remove_dataset(path, TAGS)
+    assert [f.kind for f in xf.check(path).faults] == ["no index"]
+
+
+@pytest.mark.parametrize(
+    "link", [h5py.SoftLink("/nowhere"), h5py.ExternalLink("gone.h5", "/x")]
+)
+def test_links_that_lead_nowhere_are_faults(link, tmp_path):
+    path = small_data(tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["ipm2/sum"]
+        file["ipm2/sum"] = link
+        file["ipm2/other"] = h5py.SoftLink("/ipm2/channels")
+    found = [f for f in xf.check(path).faults if f.kind == "unreadable object"]
+    assert [f.object for f in found] == ["ipm2/sum"]
+
+
+@pytest.mark.parametrize("key", ["calib", "raw", None])
+def test_small_data_without_faults_are_fine(key, tmp_path):
+    # A mask of LCLS is 1 where a pixel is good, and few files have frames.
+    report = xf.check(small_data(tmp_path, key=key), pixels="all")
+    assert not report.findings, report
+
+
+def test_files_of_another_run_are_told(truth):
+    with h5py.File(truth.file(3), "r+") as file:
+        file["METADATA/runNumber"][...] = 99
+    report = xf.check(truth.directory)
+    assert [f.kind for f in report.warnings if "r0099" in f.text] == ["another run"]
+
+
+def test_data_of_no_listed_source_are_a_fault(truth):
+    with h5py.File(truth.file(0), "r+") as file:
+        for name in ("dataSourceId", "deviceId", "root"):
+            name = f"METADATA/dataSources/{name}"
+            dtype = file[name].dtype
+            del file[name]
+            file[name] = np.zeros(0, dtype)
+    found = [f for f in xf.check(truth.directory).faults if f.kind == "unlisted source"]
+    assert [f.file for f in found] == [str(truth.file(0))]
+
+
+def test_one_of_two_sizes_that_is_no_number_is_odd(tmp_path):
+    path = sacla_run(tmp_path)
+    with h5py.File(path, "r+") as file:
+        info = file["run_300001/detector_2d_assembled_1/detector_info"]
+        info["pixel_size_in_micro_meter"][...] = (np.nan, 50)
+    found = [f for f in xf.check(path).warnings if f.kind == "constants"]
+    assert [f.object.partition(", ")[2] for f in found] == ["pixel_size"]

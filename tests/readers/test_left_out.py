@@ -113,6 +113,50 @@ def test_the_other_files_of_a_run_are_read(intact, tmp_path, damage, module):
     assert part.left_out == run.left_out
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", "/image", "/image/data", "/image/status", "/header/majorTrainFormatVersion"],
+)
+def test_a_damaged_object_is_in_nobodys_way_until_it_is_read(intact, tmp_path, name):
+    shutil.copytree(intact.directory, tmp_path / "run")
+    bad = tmp_path / "run" / intact.file(1).name
+    source = "SCS_DET_DSSC1M-1/DET/1CH0:xtdf"
+    with h5py.File(bad, "r") as f:
+        at = h5py.h5o.get_info(f[f"INSTRUMENT/{source}{name}"].id).addr
+    with open(bad, "r+b") as f:
+        f.seek(at)
+        f.write(b"\xee")
+    run = xf.open_run(tmp_path / "run")
+    others = run.frames(modules=[0, 2], roi=CORNER, bad_pixels=None)
+    np.testing.assert_array_equal(others, intact.frames()[:, :, [0, 2], :4, :4])
+    if name in ("", "/image", "/image/data"):
+        with pytest.raises(xf.BrokenFileError, match="modules of other files") as told:
+            run.frames(roi=CORNER, bad_pixels=None).compute()
+        assert bad.name in str(told.value)
+    else:
+        frames = run.frames(roi=CORNER, bad_pixels=None)
+        np.testing.assert_array_equal(frames, intact.frames()[..., :4, :4])
+
+
+def test_a_damaged_file_of_a_module_leaves_the_trains_of_its_other_files(tmp_path):
+    truth = write_run(
+        tmp_path / "run", kind="DSSC1M", corrected=False, modules=(0, 1), n_trains=4,
+        pulses=2, sequences=2, xgm=False, motors=False,
+    )  # fmt: skip
+    bad = tmp_path / "run" / truth.file(1).name.replace("S00000", "S00001")
+    with h5py.File(bad, "r") as f:
+        source = f["INSTRUMENT/SCS_DET_DSSC1M-1/DET/1CH0:xtdf"]
+        at = h5py.h5o.get_info(source.id).addr
+    with open(bad, "r+b") as f:
+        f.seek(at)
+        f.write(b"\xee")
+    run = xf.open_run(tmp_path / "run")
+    frames = run.select_trains(np.s_[:2]).frames(roi=CORNER, bad_pixels=None)
+    np.testing.assert_array_equal(frames, truth.frames()[:2, ..., :4, :4])
+    with pytest.raises(xf.BrokenFileError, match="select trains"):
+        run.frames(bad_pixels=None)
+
+
 def test_info_names_files_that_are_left_out(intact, tmp_path, capsys):
     shutil.copytree(intact.directory, tmp_path / "run")
     bad = tmp_path / "run" / "RAW-R0001-AAAA-S00000.h5"

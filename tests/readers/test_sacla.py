@@ -180,7 +180,7 @@ def test_unknown_words_are_errors(assembled, octal):
     run = xf.open_run(assembled.path)
     with pytest.raises(PropertyNameError, match=r"run\.scalars"):
         run.frames(key="detector_status")
-    with pytest.raises(ValueError, match="layout must be one of"):
+    with pytest.raises(ValueError, match="layout='images' must be one of"):
         run.frames(layout="images")
     with pytest.raises(TypeError, match="unexpected keyword"):
         run.frames(mask=3)

@@ -12,7 +12,12 @@ import numpy as np
 import xarray as xr
 
 from xfelred.checks.findings import LEFT_OUT, Finding, fault, suspect
-from xfelred.errors import MissingConstantError, XfelredError, listing
+from xfelred.errors import (
+    MissingConstantError,
+    SourceNotFound,
+    XfelredError,
+    listing,
+)
 from xfelred.readers.euxfel.specs import SPECS
 from xfelred.readers.open import open_run
 
@@ -39,8 +44,8 @@ def said(make: Callable[[], Any], kind: str, name: str, found: list[Finding]) ->
         warnings.simplefilter("always")
         try:
             made = make()
-        except MissingConstantError:
-            pass  # it has none, which is no fault
+        except (MissingConstantError, SourceNotFound):
+            pass  # it has none, such as frames in small data, which is no fault
         except (XfelredError, OSError, ValueError) as error:
             found.append(fault(kind, str(error), object=name))
     texts = [str(t.message) for t in told if issubclass(t.category, UserWarning)]
@@ -53,15 +58,16 @@ def said(make: Callable[[], Any], kind: str, name: str, found: list[Finding]) ->
 def detectors_of(run: Any) -> list[Finding]:
     """Plan the frames of every detector, which compares the labels of its modules."""
     found: list[Finding] = []
-    for name in run.detectors:
+    known = said(lambda: run.detectors, "inconsistent data", "", found) or {}
+    for name in known:
         frames = said(partial(run.frames, name), "inconsistent frames", name, found)
         if frames is not None:
             found += absent_frames(name, frames)
-            found += absent_modules(name, run.detectors[name], frames)
+            found += absent_modules(name, known[name], frames)
         constants = said(partial(run.constants, name), "constants", name, found)
         if constants is not None:
             found += suspicious(name, constants)
-    energy = getattr(run, "photon_energy", None)
+    energy = said(lambda: getattr(run, "photon_energy", None), "energy", "", found)
     if isinstance(energy, float) and np.isfinite(energy):
         kev = energy / 1000 if energy > KEV[1] else energy
         if not KEV[0] <= kev <= KEV[1]:
@@ -116,7 +122,9 @@ def what_is_odd(key: str, values: Any) -> str:
         bad = float(values.mean())
         return f"{bad:.0%} of the pixels are bad" if bad > MANY else ""
     number = np.isfinite(values)
-    if number.mean() < MANY and values.size > 1:
+    # One of several gains of a pixel may be unknown, but not one of two sizes of it.
+    few = key in POSITIVE and 1 < values.size < PER_PIXEL and not number.all()
+    if (number.mean() < MANY and values.size > 1) or few:
         return f"{1 - float(number.mean()):.0%} of the values are no numbers"
     known = values[number]
     wrong = known <= 0 if key in POSITIVE else known == 0

@@ -64,7 +64,9 @@ class Read:
 def values_of(root: Group, name: str, header: Header, how: str) -> Read:
     """Read values of a dataset."""
     read = Read()
-    is_mask = name.endswith("/mask") and len(header.shape) > 2
+    # Elsewhere a mask may say which pixels are good.
+    is_mask = name.startswith("INSTRUMENT/") and name.endswith("/mask")
+    is_mask &= len(header.shape) > 2
     for block in blocks(header, how):
         try:
             stored = root[name]

@@ -49,7 +49,7 @@ def look_at_file(path: str) -> FileFacts:
     try:
         size = os.stat(path).st_size
         with open_file(path) as root:
-            for name, item in root.walk():
+            for name, item in root.walk(dead_links=True):
                 try:
                     header = header_of(item)
                 except BrokenFileError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
@@ -53,6 +53,7 @@ def index_of(file: FileIndex, facts: FileFacts) -> Iterator[Finding]:
         place = place_of(file, name)
         if place is not None and header.shape:
             lengths[place[:2]][name] = header.shape[0]
+    yield from unlisted(file, facts)
     own = file.instrument - file.legacy.keys()
     groups = {(source, group) for source in own for group in file.groups[source]}
     for source, group in sorted({*groups, *((s, "") for s in file.control)}):
@@ -63,6 +64,16 @@ def index_of(file: FileIndex, facts: FileFacts) -> Iterator[Finding]:
                 "no index", f"{group} has data, and no train can be found in it",
                 file=file.path, object=source,
             )  # fmt: skip
+
+
+def unlisted(file: FileIndex, facts: FileFacts) -> Iterator[Finding]:
+    """Yield a finding for data of which no listed source is the owner."""
+    sections = ("CONTROL/", "INSTRUMENT/")
+    names = [n for n in facts.headers if n.startswith(sections)]
+    lost = [n for n in names if place_of(file, n) is None]
+    if lost:
+        text = f"no source in METADATA has {len(lost)} datasets: {listing(lost, 2)}"
+        yield fault("unlisted source", text, file=file.path, count=len(lost))
 
 
 def place_of(file: FileIndex, name: str) -> tuple[str, str, str] | None:
@@ -138,6 +149,7 @@ def across_files(
 ) -> Iterator[Finding]:
     """Yield what does not fit between files: trains twice, other dtypes or shapes."""
     several = list(files)
+    yield from other_runs([file for file, _ in several])
     yield from trains_twice([file for file, _ in several])
     kinds: dict[tuple[str, str], dict[Any, list[str]]] = defaultdict(dict)
     for file, facts in several:
@@ -156,6 +168,17 @@ def across_files(
                 "dtype or shape", text, file=by_kind[others[0]][0],
                 object=f"{source}, {key}", count=sum(len(by_kind[k]) for k in others),
             )  # fmt: skip
+
+
+def other_runs(files: list[FileIndex]) -> Iterator[Finding]:
+    """Yield the files that say they are of another run than most."""
+    known = [(file.path, file.identity) for file in files if file.identity is not None]
+    usual = Counter(identity for _, identity in known).most_common(1)
+    for path, identity in known:
+        if identity != usual[0][0]:
+            here, most = (f"p{p} r{r:04}" for p, r in (identity, usual[0][0]))
+            text = f"METADATA says {here} in this file, {most} in most"
+            yield suspect("another run", text, file=path)
 
 
 def trains_twice(files: list[FileIndex]) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 from xfelred.checks.findings import Finding, Report, collected
-from xfelred.checks.opening import detectors_of, opened, paths_of
+from xfelred.checks.opening import detectors_of, opened, paths_of, said
 from xfelred.checks.pixels import read_values
+from xfelred.checks.shot_tables import tables_of
 from xfelred.checks.structure import FileFacts, look_at_file
 from xfelred.checks.train_index import (
     across_files,
@@ -63,10 +64,13 @@ def check(source: Any, run: Any = None, *, pixels: Pixels | None = None) -> Repo
     else:
         paths = [] if run is not None else candidates(source)
         made, found = opened(source, run)
-    paths = paths_of(made) if made is not None else paths
+    # A file of which a reader uses nothing may be what is wrong.
+    paths = sorted({*paths, *(paths_of(made) if made is not None else ())})
     facts = [look_at_file(path) for path in paths]
     found += [one for file in facts for one in file.findings]
     found += indexes(facts, getattr(made, "files", ()))
+    found += [one for file in facts for one in tables_of(file)]
+    ids = said(lambda: getattr(made, "train_ids", ()), "inconsistent IDs", "", found)
     if made is not None:
         found += detectors_of(made)
     if pixels:
@@ -77,7 +81,7 @@ def check(source: Any, run: Any = None, *, pixels: Pixels | None = None) -> Repo
         source=source if isinstance(source, str) else name_of(source),
         facility=getattr(made, "facility", ""),
         run_id=str(getattr(made, "run_id", "")),
-        n_trains=len(getattr(made, "train_ids", ())),
+        n_trains=0 if ids is None else len(ids),
         n_files=len(facts),
         n_bytes=sum(file.size for file in facts),
         n_datasets=sum(len(file.headers) for file in facts),

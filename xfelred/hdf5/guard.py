@@ -28,6 +28,9 @@ KINDS = {
     stat.S_IFDIR: "a directory",
 }
 WAIT = "If the file was moved or is still being copied, open the run again when it is"
+ELSE = (
+    "if it stays damaged, select trains or modules of other files, or open only those"
+)
 
 
 class guarded:  # noqa: N801 - reads as a statement
@@ -69,7 +72,7 @@ def broken(path: str, name: str, error: Exception | str) -> BrokenFileError:
             " run as somebody of the experiment"
         )
     what = f"cannot read {name} in {path}" if name else f"cannot open {path}"
-    return BrokenFileError(f"{what}: {reason(error)}. {WAIT} complete")
+    return BrokenFileError(f"{what}: {reason(error)}. {WAIT} complete; {ELSE}")
 
 
 def reason(error: Exception | str) -> str:

@@ -137,10 +137,16 @@ class Group(Node):
         return hard, others
 
     def all_names(self) -> list[bytes]:
-        """Return the names of everything below, however deep."""
+        """Return the names of everything below, however deep.
+
+        If something is damaged, those of datasets and of what cannot be opened.
+        """
         found: list[bytes] = []
-        with guarded(self.path, self.name):
-            self.low.id.links.visit(found.append)
+        try:
+            with guarded(self.path, self.name):
+                self.low.id.links.visit(found.append)
+        except BrokenFileError:  # HDF5 stops at the first damage
+            return [os.fsencode(name) for name, _ in self.walk()]
         return found
 
     def children(self) -> Iterator[tuple[str, Group | Dataset | Unreadable]]:
@@ -172,14 +178,15 @@ class Group(Node):
                 return None
             return os.fsdecode(self.low.id.links.get_val(key))
 
-    def walk(self) -> Iterator[tuple[str, Dataset | Unreadable]]:
+    def walk(
+        self, *, dead_links: bool = False
+    ) -> Iterator[tuple[str, Dataset | Unreadable]]:
         """Yield every dataset below, with its name from here, as HDF5 visits them.
 
         Soft and external links are not followed, and what has several names is given
-        once.
+        once. With `dead_links` those that lead nowhere are yielded as unreadable.
         """
-        seen: set[tuple[int, int]] = set()
-        yield from walk(self, "", seen, 0)
+        yield from walk(self, "", set(), 0, dead_links)
 
 
 class Dataset(Node):
@@ -340,12 +347,18 @@ def node(found: Any, links: Links, name: str) -> Group | Dataset:
 
 
 def walk(
-    group: Group, where: str, seen: set[tuple[int, int]], depth: int
+    group: Group, where: str, seen: set[tuple[int, int]], depth: int, dead_links: bool
 ) -> Iterator[tuple[str, Dataset | Unreadable]]:
     """Yield the datasets below a group that were not seen."""
     if depth > MAX_DEPTH:
         raise broken(group.path, group.name, f"groups are nested {MAX_DEPTH} deep")
-    for raw in sorted(group.raw_names()[0]):
+    hard, links = group.raw_names()
+    for raw in sorted(links) if dead_links else ():
+        try:
+            group.get(os.fsdecode(raw))
+        except BrokenFileError as error:
+            yield where + os.fsdecode(raw), Unreadable(error)
+    for raw in sorted(hard):
         name = os.fsdecode(raw)
         found: Group | Dataset | Unreadable | None
         try:
@@ -359,7 +372,8 @@ def walk(
             continue
         seen.add((about.fileno, about.addr))
         if isinstance(found, Group):
-            yield from walk(found, f"{where}{name}/", seen, depth + 1)
+            below = f"{where}{name}/"
+            yield from walk(found, below, seen, depth + 1, dead_links)
         else:
             yield where + name, found
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from xfelred.errors import ArgumentTypeError, listing
 
 
 def claims_nothing(source: Any) -> bool:
@@ -39,3 +42,27 @@ class Reader:
     recognises: Callable[[str], bool]
     open: Callable[..., Any]
     claims: Callable[[Any], bool] = claims_nothing
+
+    def opened(
+        self, source: Any, run: Any, data: Any, include: str, options: dict[str, Any]
+    ) -> Any:
+        """Open a run.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If the reader does not have one of the options.
+        """
+        signature = inspect.signature(self.open)
+        try:
+            signature.bind(source, run, data, include, **options)
+        except TypeError as error:
+            known = [
+                name for name, p in signature.parameters.items()
+                if p.kind is p.KEYWORD_ONLY
+            ]  # fmt: skip
+            raise ArgumentTypeError(
+                f"open_run, for {self.facility}: {error}. Its options are"
+                f" {listing(known)}; facility= says whose reader it is"
+            ) from None
+        return self.open(source, run, data, include, **options)

@@ -12,11 +12,13 @@ from xfelred.errors import (
     ArgumentTypeError,
     DoesNotFitError,
     OutOfRangeError,
+    shown,
 )
 from xfelred.lazy.indexing import Selector, length, normalized
-from xfelred.readers.selection import ById, ByIndex
+from xfelred.readers.selection import ById, ByIndex, as_written
 
 NUMBERS = (bool, int, float, complex, np.generic)
+NOT_REAL = (complex, np.complexfloating, np.flexible, np.datetime64, np.timedelta64)
 
 
 def entry_window(
@@ -31,11 +33,7 @@ def entry_window(
     dropped = []
     for axis, (item, n) in enumerate(zip(roi_items(roi, shape), shape, strict=True)):
         if isinstance(item, slice):
-            start, stop, step = item.indices(n)
-            if step < 1:
-                raise ArgumentError(
-                    f"roi needs slices with a positive step, got {item}"
-                )
+            start, stop, step = slice_bounds(item, n, "roi")
             window.append(slice(start, max(start, stop), step))
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
             if not -n <= item < n:
@@ -46,6 +44,34 @@ def entry_window(
             window.append(listed(item, n))
     lengths = tuple(length(w, n) for w, n in zip(window, shape, strict=True))
     return tuple(window), lengths, tuple(dropped)
+
+
+def slice_bounds(item: slice, n: int, name: str) -> tuple[int, int, int]:
+    """Return start, stop and step of a slice on an axis of some length."""
+    try:
+        start, stop, step = item.indices(n)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(
+            f"{name} takes slices of whole numbers, not {as_written(item)}"
+        ) from None
+    if step < 1:
+        raise ArgumentError(f"{name} needs slices with a positive step, got {item}")
+    return start, stop, step
+
+
+def as_dtype(asked: Any, stored: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that `astype` asks for, that of the files for None."""
+    if asked is None:
+        return stored
+    try:
+        found = np.dtype(asked)
+    except Exception:  # numpy raises what the words of a dtype raise: SyntaxError, ...
+        found = np.dtype(object)
+    if found.kind not in "biufc":
+        raise ArgumentTypeError(
+            f"astype={shown(asked)} must be a dtype of numbers, such as 'float32'"
+        )
+    return found
 
 
 def roi_tuple(roi: Any) -> tuple[Any, ...]:
@@ -79,7 +105,7 @@ def listed(item: Any, n: int) -> Selector:
     if found is None:
         raise ArgumentTypeError(
             "roi takes slices, integers, and lists of increasing positions or of"
-            f" booleans, not {item!r}"
+            f" booleans, not {shown(item)}"
         )
     return found[0]
 
@@ -118,16 +144,21 @@ def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
         return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
     if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):
         raise ArgumentError(
-            f"fill value {fill_value!r} does not fit {dtype}: no number"
+            f"fill value {shown(fill_value)} does not fit {dtype}: no number"
         )
     if dtype.kind in "fiu":
+        if isinstance(fill_value, NOT_REAL):
+            raise ArgumentError(
+                f"fill value {shown(fill_value)} does not fit {dtype}: no real number"
+            )
         check_range(fill_value, dtype)
     return np.asarray(fill_value).astype(dtype)[()]
 
 
 def check_range(value: Any, dtype: np.dtype[Any]) -> None:
     """Raise ValueError or OverflowError if a dtype cannot hold a number."""
-    if not np.isfinite(value):
+    # Of a large int numpy makes an object.
+    if not isinstance(value, int) and not np.isfinite(value):
         if dtype.kind == "f":
             return
         raise ArgumentError(
@@ -141,5 +172,5 @@ def check_range(value: Any, dtype: np.dtype[Any]) -> None:
     low, high = exact(limits.min), exact(limits.max)
     if not low <= value <= high:
         raise DoesNotFitError(
-            f"fill value {value} does not fit {dtype} ({low} to {high})"
+            f"fill value {shown(value)} does not fit {dtype} ({low} to {high})"
         )

@@ -14,6 +14,7 @@ from xfelred.errors import (
     RunNameError,
     UnknownFormatError,
     did_you_mean,
+    shown,
 )
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
@@ -103,11 +104,11 @@ def open_run(
                 f"no reader for facility {facility!r}.{did_you_mean(facility, known)}"
                 f" There are: {', '.join(sorted(known))}"
             )
-        return known[facility].open(source, run, data, include, **options)
+        return known[facility].opened(source, run, data, include, options)
     # With a run, anything but a file, or files, is a proposal.
     proposal = run is not None and not (is_file(source) or are_files(source))
     reader = EUXFEL if proposal else recognised(source, known)
-    return reader.open(source, run, data, include, **options)
+    return reader.opened(source, run, data, include, options)
 
 
 def named_source(source: Any, proposal: Any, run: Any) -> Any:
@@ -122,7 +123,7 @@ def named_source(source: Any, proposal: Any, run: Any) -> Any:
         return source
     if proposal is None or source is not None or run is None:
         named = {"source": source, "proposal": proposal, "run": run}
-        given = [f"{k}={v!r}" for k, v in named.items() if v is not None]
+        given = [f"{k}={shown(v)}" for k, v in named.items() if v is not None]
         raise RunNameError(
             "open_run takes a source (file, directory, list of files, glob), or a"
             " proposal and a run: open_run(proposal=2012, run=34). It got "

@@ -8,9 +8,16 @@ from typing import Any, Literal
 import numpy as np
 from dask.utils import parse_bytes
 
-from xfelred.errors import ArgumentError, InconsistentDataError, warn
+from xfelred.errors import (
+    ArgumentError,
+    InconsistentDataError,
+    must_be_one_of,
+    python_scalar,
+    shown,
+    warn,
+)
 from xfelred.names import STORED_DTYPE
-from xfelred.readers.entry import checked_fill
+from xfelred.readers.entry import as_dtype, checked_fill
 
 CHOICES = {
     "layout": ("train", "frame"),
@@ -32,20 +39,22 @@ class FramesRequest:
     fill_value: Any
     astype: Any
     bad_pixels: Literal["apply", "keep"] | None
-    chunk_size: str | int
+    chunk_size: str | float
     missing: Literal["fill", "drop", "raise"]
 
     def __post_init__(self) -> None:
         """Raise ValueError for a word that is not a choice."""
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ArgumentError(
-                    f"{name} must be one of {choices}, not {getattr(self, name)!r}"
-                )
-        if parse_bytes(self.chunk_size) < 1:
+            must_be_one_of(name, getattr(self, name), choices)
+        object.__setattr__(self, "chunk_size", python_scalar(self.chunk_size))
+        try:
+            n_bytes = parse_bytes(self.chunk_size)
+        except (ValueError, TypeError, OverflowError, AttributeError):
+            n_bytes = 0
+        if n_bytes < 1:
             raise ArgumentError(
-                "chunk_size must be positive, such as '128MiB', not"
-                f" {self.chunk_size!r}"
+                "chunk_size must be a number of bytes above 0, such as '128MiB', not"
+                f" {shown(self.chunk_size)}"
             )
 
     def pixels(
@@ -78,7 +87,7 @@ class FramesRequest:
                 f"pixels of {name} are stored as {stored}, which are no numbers of up"
                 " to 64 bits: the file is damaged, or this is no detector"
             )
-        dtype = stored if self.astype is None else np.dtype(self.astype)
+        dtype = as_dtype(self.astype, stored)
         if gaps and self.fill_value is None and dtype.kind in "iu":
             if self.astype is None:
                 dtype = np.result_type(dtype.newbyteorder("="), np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from xfelred.errors import (
     NotPossibleError,
     OutOfRangeError,
     listing,
+    shown,
     warn,
 )
 from xfelred.names import TRAIN
@@ -26,6 +27,9 @@ from xfelred.shots import as_labelled, check_overlap, recorded_only
 
 TrainIDs = NDArray[np.uint64]
 IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
+
+
+MOST = 2**64 - 1  # no ID is larger; of larger integers numpy makes objects
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def as_written(index: Any) -> str:
     if isinstance(index, slice):
         parts = [index.start, index.stop, *[index.step][index.step is None :]]
         return ":".join("" if part is None else repr(part) for part in parts)
-    return "..." if index is Ellipsis else repr(index)
+    return "..." if index is Ellipsis else shown(index)
 
 
 class MakeById:
@@ -117,10 +121,10 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
             train_ids, selection, train_ids if needed is None else needed
         )
     if isinstance(selection, slice):
-        return np.sort(train_ids[selection])
+        return np.sort(train_ids[checked_slice(selection)])
     if isinstance(selection, (int, np.integer)) and not isinstance(selection, bool):
         return train_ids[[checked_position(int(selection), len(train_ids))]]
-    positions = np.asarray(selection)
+    positions = as_positions(selection)
     if positions.dtype == bool:
         if positions.shape != train_ids.shape:
             raise ArgumentError(
@@ -133,16 +137,94 @@ def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) 
     if positions.dtype.kind not in "iu" or positions.ndim != 1:
         raise ArgumentTypeError(
             "trains are selected by slice, integers, booleans or by_id, not"
-            f" {selection!r}"
+            f" {shown(selection)}"
         )
     at = [checked_position(int(i), len(train_ids)) for i in positions]
     return train_ids[np.unique(at)]
+
+
+def checked_slice(selection: slice) -> slice:
+    """Return a slice of positions; ArgumentTypeError if it is none."""
+    try:
+        selection.indices(0)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(
+            f"trains are selected by slices of positions, not {as_written(selection)};"
+            " by_id[...] takes train IDs"
+        ) from None
+    return selection
+
+
+def as_positions(selection: Any) -> NDArray[Any]:
+    """Return what should be numbers as an array; of objects if it cannot be one."""
+    try:
+        return np.asarray(selection)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([None])
+
+
+def entries_of(several: Iterable[Any]) -> list[Any]:
+    """Return the entries; none of what only looks as if it had some."""
+    try:
+        return list(several)
+    except TypeError:  # an array without axes
+        return []
+
+
+def glob_pairs(sources: Any, key_glob: str) -> list[tuple[str, str]]:
+    """Return (source glob, key glob) of what a user selects.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is neither a glob, nor a list of globs or of pairs of globs.
+    """
+    listed = [sources] if isinstance(sources, str) else sources
+    pairs = []
+    if isinstance(listed, Iterable) and not isinstance(listed, (bytes, Mapping)):
+        pairs = [(s, key_glob) if isinstance(s, str) else s for s in entries_of(listed)]
+    for pair in pairs or [None]:
+        if (
+            not isinstance(pair, (tuple, list))
+            or len(pair) != 2
+            or not all(isinstance(glob, str) for glob in pair)
+        ):
+            raise ArgumentTypeError(
+                "select takes a glob, or a list of globs or (source, key) globs, not"
+                f" {shown(sources)}"
+            )
+    return [(str(source), str(key)) for source, key in pairs]
+
+
+def listed_keys(keys: Any) -> list[Any]:
+    """Return the keys that `scalars` is asked for; ArgumentTypeError for no list."""
+    lists = isinstance(keys, Iterable) and not isinstance(keys, (bytes, Mapping))
+    found = entries_of(keys) if lists else []
+    simple = all(isinstance(key, (str, tuple, list)) for key in found)
+    if not lists or not simple or getattr(keys, "shape", None) == ():
+        raise ArgumentTypeError(
+            f"scalars takes a list of names of keys, not {shown(keys)}"
+        )
+    return found
+
+
+def listed_names(keys: Any) -> list[str]:
+    """Return names of keys as a list; ArgumentTypeError if it is none."""
+    lists = isinstance(keys, Iterable) and getattr(keys, "shape", None) != ()
+    found = list(keys) if lists else []
+    if not lists or not all(isinstance(key, str) for key in found):
+        raise ArgumentTypeError(
+            f"keys of a source are names, a glob or None for all, not {shown(keys)}"
+        )
+    return found
 
 
 def has_names(selection: Any) -> bool:
     """Tell whether trains are named by text, such as ``"tag_12"``."""
     if isinstance(selection, slice):
         selection = [v for v in (selection.start, selection.stop) if v is not None]
+    if isinstance(selection, np.ndarray) and not selection.ndim:
+        return False
     if isinstance(selection, (list, tuple, np.ndarray)):
         return any(isinstance(v, (str, bytes)) for v in selection)
     return isinstance(selection, (str, bytes))
@@ -186,14 +268,15 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
         if value.step not in (None, 1):
             raise ArgumentError(f"by_id takes no step, got {value.step}")
         low = 0 if value.start is None else int(shot_numbers(value.start))
-        at = train_ids >= np.uint64(max(low, 0))
+        at = train_ids >= np.uint64(min(max(low, 0), MOST))
         if value.stop is not None:
-            at &= train_ids < np.uint64(max(int(shot_numbers(value.stop)), 0))
+            stop = int(shot_numbers(value.stop))
+            at &= train_ids < np.uint64(min(max(stop, 0), MOST))
         found = train_ids[at]
     else:
         wanted = np.atleast_1d(shot_numbers(value))
         # Of one type: next to int64, uint64 would be compared as float64.
-        wanted = wanted[wanted >= 0].astype(train_ids.dtype)
+        wanted = wanted[(wanted >= 0) & (wanted <= MOST)].astype(train_ids.dtype)
         found = train_ids[np.isin(train_ids, wanted)]
     empty_request = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 0
     if not len(found) and len(train_ids) and not empty_request:
@@ -240,14 +323,14 @@ def check_split(**limits: int | None) -> None:
         raise ArgumentError(f"pass at least one of {', '.join(limits)}")
     for name, value in limits.items():
         if value is not None and value < 1:
-            raise ArgumentError(f"{name} must be at least 1, got {value}")
+            raise ArgumentError(f"{name} must be at least 1, got {shown(value)}")
 
 
 def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
     """Return which numbers are in a slice, list or single integer."""
     if isinstance(value, slice):
         return in_slice(numbers, value)
-    wanted = np.atleast_1d(np.asarray(value))
+    wanted = np.atleast_1d(as_positions(value))
     if wanted.dtype == bool:
         raise ArgumentError(
             "pulses cannot be selected by booleans; pass positions or by_id[pulse IDs]"
@@ -255,9 +338,9 @@ def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
     if wanted.size == 0:
         return np.zeros(len(numbers), bool)
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
-        raise ArgumentTypeError(f"pulses are selected by integers, not {value!r}")
+        raise ArgumentTypeError(f"pulses are selected by integers, not {shown(value)}")
     if wanted.min() < 0:
-        raise ArgumentError(f"negative pulses are not supported: {value!r}")
+        raise ArgumentError(f"negative pulses are not supported: {shown(value)}")
     return np.isin(numbers, wanted)
 
 

@@ -20,6 +20,7 @@ from xfelred.errors import (
     ArgumentTypeError,
     InconsistentDataError,
     SelectionEmptyError,
+    shown,
     warn,
 )
 from xfelred.hdf5.rows import read_rows
@@ -59,10 +60,10 @@ from xfelred.names import (
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
 from xfelred.readers.data_kind import DataKind
-from xfelred.readers.entry import cut, entry_window
+from xfelred.readers.entry import as_dtype, cut, entry_window
 from xfelred.readers.left_out import LeftOut, as_attrs, as_params
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import ById, ByIndex, matches
+from xfelred.readers.selection import ById, ByIndex, as_positions, matches
 
 # The axis of a plan for modules in datasets of their own; here it has length 1.
 STORED_APART = "stored_apart"
@@ -195,7 +196,7 @@ def shot_frames(
     node = image_node(images, request, positions, lead)
     bad = bad_pixels_of(images, request, positions)
     chunks = block_chunks(node, parse_bytes(request.chunk_size))
-    asked = images.dtype if request.astype is None else np.dtype(request.astype)
+    asked = as_dtype(request.astype, images.dtype)
     if bad is not None and request.bad_pixels == "apply" and asked.kind == "f":
         node = without_bad(node, bad)
     coords = coordinates(images, request, positions, lead)
@@ -249,10 +250,11 @@ def module_positions(modules: Any, numbers: tuple[int, ...], name: str) -> list[
     if modules is None:
         return list(range(len(numbers)))
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
-    wanted = np.atleast_1d(np.asarray(listed))
-    if wanted.size and wanted.dtype.kind not in "iu":
+    wanted = np.atleast_1d(as_positions(listed))
+    if (wanted.size and wanted.dtype.kind not in "iu") or wanted.ndim != 1:
         raise ArgumentTypeError(
-            f"modules takes module numbers, such as modules=[0, 3], not {modules!r}"
+            "modules takes module numbers, such as modules=[0, 3], not"
+            f" {shown(modules)}"
         )
     unknown = sorted({int(m) for m in wanted.tolist()} - set(numbers))
     if unknown:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import SourceNameError, did_you_mean, listing, one_line
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.planning import Planning
@@ -47,7 +48,9 @@ class ShotRun(Planning):
     def __contains__(self: Any, item: object) -> bool:
         if isinstance(item, tuple) and len(item) == 2:
             return item[0] in self.sources and item[1] in self.keys(str(item[0]))
-        return item in self.sources or item in self.detectors
+        return isinstance(item, str) and (
+            item in self.sources or item in self.detectors
+        )
 
     __iter__ = None  # run[0] selects a shot, so a loop would be misleading
 
@@ -68,6 +71,7 @@ class ShotRun(Planning):
         """
         return self.with_ids(select_train_ids(self.ids, trains))
 
+    @entry
     def split_trains(
         self: Any, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[Any]:
@@ -98,10 +102,12 @@ class ShotRun(Planning):
             )
         return name
 
+    @entry
     def detector(self: Any, name: str | None = None) -> Any:
         """Return a detector; without a name the run must have just one."""
         return ShotDetector(self, self.detector_named(name))
 
+    @entry
     def frames(
         self: Any,
         detector: str | None = None,
@@ -114,7 +120,7 @@ class ShotRun(Planning):
         fill_value: Any = None,
         astype: Any = None,
         bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | int = "128MiB",
+        chunk_size: str | float = "128MiB",
         missing: Literal["fill", "drop", "raise"] = "fill",
     ) -> xr.DataArray:
         """Return images as a lazy array (train, pulse, module, slow_scan, fast_scan).
@@ -183,6 +189,7 @@ class ShotRun(Planning):
             f" There are: {listing(self.sources)}"
         )
 
+    @entry
     def info(self: Any, details_for_sources: Any = ()) -> None:
         """Print what the run holds, with the keys of sources that match globs."""
         globs = details_for_sources
@@ -248,6 +255,7 @@ class ShotDetector:
         """Return the detector for a selection of shots."""
         return dataclasses.replace(self, data=self.data.select_trains(trains))
 
+    @entry
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[ShotDetector]:
@@ -255,6 +263,7 @@ class ShotDetector:
         for run in self.data.split_trains(parts, trains_per_part):
             yield dataclasses.replace(self, data=run)
 
+    @entry
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
         """Return images as a lazy array; see `ShotRun.frames`."""
         found: xr.DataArray = self.data.frames(self.detector_name, key, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -82,6 +84,7 @@ class Detector:
 
     kind: ClassVar[str]
 
+    @entry
     def __init__(
         self,
         data: Run,
@@ -291,6 +294,7 @@ class Detector:
         """
         return self.with_ids(select_train_ids(self.data.ids, trains))
 
+    @entry
     def split_trains(
         self,
         parts: int | None = None,
@@ -337,6 +341,7 @@ class Detector:
         if start < len(ids):
             yield self.with_ids(ids[start:])
 
+    @entry
     def data_availability(self, module_gaps: bool = False) -> NDArray[np.bool_]:
         """Return where pixel data exist: bool (module, entry); reads no data.
 
@@ -347,12 +352,11 @@ class Detector:
         """
         return self.key_data(self.spec.data).data_availability(module_gaps)
 
-    # -- arrays ----------------------------------------------------------------------
-
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
         """Return pixel data as a lazy array; see `xfelred.readers.euxfel.frames`."""
         return frames.frames(self, key, **options)
 
+    @entry
     def masked_data(
         self,
         key: str | None = None,
@@ -380,16 +384,16 @@ class Detector:
         if not has_key(self, self.spec.mask):
             raise NotPossibleError(
                 f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in"
-                " these"
-                " data; raw data have none, corrected data do"
+                " these data; raw data have none, corrected data do"
             )
         key_table(self, self.spec.mask)  # tells of files without one
         data = self.key_data(key or self.spec.data)
         bits = combined_bits(mask_bits)
         return data.with_mask(Mask(bits, checked_value(masked_value, data.dtype)))
 
+    @entry
     def write_virtual_cxi(
-        self, filename: Any, fillvalues: dict[str, Any] | None = None
+        self, filename: str | os.PathLike[str], fillvalues: dict[str, Any] | None = None
     ) -> None:
         """Write a CXI file with virtual datasets; see `xfelred.readers.euxfel.cxi`."""
         cxi.write_virtual_cxi(self, filename, fillvalues)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, InconsistentDataError
 from xfelred.readers.euxfel import arrays, frame_writer, labels
 from xfelred.readers.euxfel.detector import Detector
@@ -28,6 +30,7 @@ class XtdfDetector(Detector):
             return FrameKeyData(self, key)
         return MultimodKeyData(self, key)
 
+    @entry
     def get_array(
         self,
         key: str,
@@ -44,6 +47,7 @@ class XtdfDetector(Detector):
             self, key, pulses, unstack_pulses, fill_value, subtrain_index, roi, astype
         )
 
+    @entry
     def get_dask_array(
         self,
         key: str,
@@ -54,6 +58,7 @@ class XtdfDetector(Detector):
         """Return the data of one key as a lazy array (module, train_pulse, ...)."""
         return arrays.get_dask_array(self, key, subtrain_index, fill_value, astype)
 
+    @entry
     def trains(
         self, pulses: Any = np.s_[:], require_all: bool = True
     ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
@@ -75,7 +80,10 @@ class XtdfDetector(Detector):
             self.memo["labels"] = labels.read_labels(self)
         return self.memo["labels"]
 
-    def write_frames(self, filename: Any, trains: Any, pulses: Any) -> None:
+    @entry
+    def write_frames(
+        self, filename: str | os.PathLike[str], trains: Any, pulses: Any
+    ) -> None:
         """Write chosen frames to a new run file; see `frame_writer.write_frames`."""
         frame_writer.write_frames(self, filename, trains, pulses)
 
@@ -109,6 +117,7 @@ class LPD1M(XtdfDetector):
 
     kind = "LPD1M"
 
+    @entry
     def __init__(
         self,
         data: Run,
@@ -161,6 +170,7 @@ class JUNGFRAU(Detector):
 
     kind = "JUNGFRAU"
 
+    @entry
     def __init__(
         self,
         data: Run,
@@ -198,18 +208,21 @@ class JUNGFRAU(Detector):
         """Number of memory cells in a row."""
         return self.key_data(self.spec.data).entry_shape[0]
 
+    @entry
     def get_array(
         self, key: str, *, fill_value: Any = None, roi: Any = (), astype: Any = None
     ) -> xr.DataArray:
         """Read the data of one key; see `arrays.get_cell_array`."""
         return arrays.get_cell_array(self, key, fill_value, roi, astype)
 
+    @entry
     def get_dask_array(
         self, key: str, fill_value: Any = None, astype: Any = None
     ) -> xr.DataArray:
         """Return the data of one key as a lazy array (module, train, cell, ...)."""
         return arrays.get_cell_dask_array(self, key, fill_value, astype)
 
+    @entry
     def trains(
         self, require_all: bool = True
     ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:

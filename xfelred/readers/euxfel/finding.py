@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.entries import must_have
+from xfelred.entries import entry, must_have
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
 
 
+@entry
 def identify_multimod_detectors(
     data: Run,
     detector_name: str | None = None,

@@ -10,10 +10,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, warn
 from xfelred.lazy import Patterns
 from xfelred.names import DATA_GAIN, FAST, MODULE, SLOW
-from xfelred.readers.entry import checked_fill, entry_window
+from xfelred.readers.entry import as_dtype, checked_fill, entry_window
 from xfelred.readers.euxfel.labels import Labels
 from xfelred.readers.euxfel.mask import Mask
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
@@ -116,6 +117,7 @@ class FrameKeyData(MultimodKeyData):
         dims = [*self.dimensions[:2], *entry]
         return self.stacked(data, dims, inner, ("train", short_label(inner)))
 
+    @entry
     def xarray(
         self,
         *,
@@ -162,7 +164,7 @@ class FrameKeyData(MultimodKeyData):
         if self.det.parallel_gain:
             slot = labels.gain.astype(np.int64) * len(axis) + slot
         window, shape, dropped = entry_window(roi, self.entry_shape)
-        dtype = np.dtype(astype) if astype is not None else self.dtype
+        dtype = as_dtype(astype, self.dtype)
         fill = checked_fill(fill_value, dtype)
         n_slots = int(np.prod(slots))
         gaps = bool((labels.counts[here] != n_slots).any())
@@ -198,6 +200,7 @@ class FrameKeyData(MultimodKeyData):
             coords["gain"] = gains
         return xr.DataArray(out, dims=dims, coords=coords)
 
+    @entry
     def dask_array(
         self,
         *,

@@ -10,12 +10,14 @@ from dask.base import tokenize
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
     InconsistentDataError,
     SelectionEmptyError,
     logger_of,
+    shown,
     warn,
 )
 from xfelred.kernels.masking import masked
@@ -56,6 +58,7 @@ from xfelred.readers.euxfel.module_plans import (
 )
 from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.request import FramesRequest
+from xfelred.readers.selection import as_positions
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 log = logger_of(__name__)
 
 
+@entry
 def frames(
     detector: Detector,
     key: str | None = None,
@@ -74,7 +78,7 @@ def frames(
     fill_value: Any = None,
     astype: Any = None,
     bad_pixels: Literal["apply", "keep"] | None = "apply",
-    chunk_size: str | int = "128MiB",
+    chunk_size: str | float = "128MiB",
     missing: Literal["fill", "drop", "raise"] = "fill",
 ) -> xr.DataArray:
     """Return pixel data as a lazy array (train, pulse, module, slow_scan, fast_scan).
@@ -170,10 +174,11 @@ def module_positions(detector: Detector, modules: Any) -> list[int]:
     if modules is None:
         return list(range(len(detector.modules)))
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
-    numbers = np.atleast_1d(np.asarray(listed))
-    if numbers.size and numbers.dtype.kind not in "iu":
+    numbers = np.atleast_1d(as_positions(listed))
+    if (numbers.size and numbers.dtype.kind not in "iu") or numbers.ndim != 1:
         raise ArgumentTypeError(
-            f"modules takes module numbers, such as modules=[0, 3], not {modules!r}"
+            "modules takes module numbers, such as modules=[0, 3], not"
+            f" {shown(modules)}"
         )
     wanted = [int(m) for m in numbers.tolist()]
     unknown = sorted(set(wanted) - set(detector.modules))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from xfelred.errors import (
     ArgumentError,
+    BrokenFileError,
     InconsistentDataError,
     SourceNameError,
     did_you_mean,
@@ -71,7 +72,7 @@ def choose_sources(
     plain = {s: n for s, (n, c) in found.items() if not c}
     asked = [s for s, n in plain.items() if wanted is None or n in wanted]
     if raw:
-        if not plain or not all(is_raw(data, s, detector.spec) for s in asked):
+        if not plain or not all(kinds_of(data, asked, detector.spec).values()):
             raise ArgumentError(
                 f"no raw data of {name}: its sources hold corrected data;"
                 f" use {kind}(..., raw=False), or open the raw run (data='raw')"
@@ -79,7 +80,7 @@ def choose_sources(
         return plain, True
     if corrected:
         return corrected, False
-    uncorrected = {s: is_raw(data, s, detector.spec) for s in asked}
+    uncorrected = kinds_of(data, asked, detector.spec)
     if not any(uncorrected.values()):
         return plain, False
     if not all(uncorrected.values()):
@@ -92,6 +93,26 @@ def choose_sources(
         )
     warn(f"{name} has only raw data here; pass raw=True to {kind}() if you want them")
     return plain, True
+
+
+def kinds_of(data: Run, sources: list[str], spec: DetectorSpec) -> dict[str, bool]:
+    """Return whether sources hold raw pixels; those that can be read tell.
+
+    Raises
+    ------
+    BrokenFileError
+        If none can be read.
+    """
+    found: dict[str, bool] = {}
+    damaged = None
+    for source in sources:
+        try:
+            found[source] = is_raw(data, source, spec)
+        except BrokenFileError as error:  # told when its frames are read
+            damaged = error
+    if damaged is not None and not found:
+        raise damaged
+    return found
 
 
 def is_raw(data: Run, source: str, spec: DetectorSpec) -> bool:

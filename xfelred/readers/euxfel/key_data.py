@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError, ArgumentTypeError, TrainIDError
 from xfelred.hdf5 import as_text
 from xfelred.hdf5.rows import read_entries
@@ -23,6 +24,7 @@ from xfelred.readers.euxfel.plans import key_plan
 from xfelred.readers.euxfel.single_value import single_value
 from xfelred.readers.selection import (
     TrainIDs,
+    checked_position,
     select_train_ids,
     split_evenly,
 )
@@ -51,6 +53,7 @@ class KeyData(KeyNames, KeyFacts):
         """Return the key for a selection of its trains."""
         return self.with_ids(select_train_ids(self.ids, trains))
 
+    @entry
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[KeyData]:
@@ -67,6 +70,7 @@ class KeyData(KeyNames, KeyFacts):
         order = self.location.order
         return np.repeat(self.ids[order], self.location.count[order])
 
+    @entry
     def data_counts(self, labelled: bool = True) -> Any:
         """Return the number of entries in each selected train, 0 where absent.
 
@@ -75,6 +79,7 @@ class KeyData(KeyNames, KeyFacts):
         count = self.location.count
         return pd.Series(count, index=self.ids) if labelled else count
 
+    @entry
     def train_index_bounds(self, labelled: bool = False) -> Any:
         """Return first and one past the last entry of each train in `ndarray`.
 
@@ -98,6 +103,7 @@ class KeyData(KeyNames, KeyFacts):
         # The stretches of `ndarray`, put into the order of their trains.
         return self.ndarray()[np.argsort(np.repeat(where.order, n), kind="stable")]
 
+    @entry
     def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read the data.
 
@@ -140,6 +146,7 @@ class KeyData(KeyNames, KeyFacts):
         out[...] = found
         return out
 
+    @entry
     def xarray(
         self,
         extra_dims: list[str] | None = None,
@@ -202,6 +209,7 @@ class KeyData(KeyNames, KeyFacts):
         name = f"{self.source}/{self.short_key}"
         return pd.Series(self.ndarray(), name=name, index=index)
 
+    @entry
     def dask_array(self, labelled: bool = False) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
         plan, _ = key_plan(self, ())
@@ -220,6 +228,7 @@ class KeyData(KeyNames, KeyFacts):
         attrs = {UNITS: self.units} if self.units else {}
         return xr.DataArray(data, dims=kept, coords=coords, name=name, attrs=attrs)
 
+    @entry
     def as_single_value(
         self,
         rtol: float = 1e-5,
@@ -248,6 +257,7 @@ class KeyData(KeyNames, KeyFacts):
         data = self.ndarray()
         return single_value(data, f"{self.source}/{self.key}", rtol, atol, reduce_by)
 
+    @entry
     def trains(
         self, keep_dims: bool = False, include_empty: bool = False
     ) -> Iterator[tuple[int, NDArray[Any] | None]]:
@@ -274,19 +284,22 @@ class KeyData(KeyNames, KeyFacts):
         path = self.all_files[int(self.location.file[i])].path
         return read_entries(path, self.hdf5_data_path, int(self.location.first[i]), n)
 
+    @entry
     def train_from_id(
         self, tid: int, keep_dims: bool = False
     ) -> tuple[int, NDArray[Any]]:
         """Return (train ID, data) of one train; TrainIDError if it is not selected."""
-        if np.uint64(tid) not in self.ids:
+        if tid < 0 or tid not in self.ids:
             raise TrainIDError(
                 f"train {tid} is not among the {len(self.ids)} selected trains"
             )
         data = self.train_values(np.uint64(tid))
         return int(tid), data if len(data) != 1 or keep_dims else data[0]
 
+    @entry
     def train_from_index(
         self, i: int, keep_dims: bool = False
     ) -> tuple[int, NDArray[Any]]:
         """Return (train ID, data) of the train at a position."""
-        return self.train_from_id(int(self.ids[i]), keep_dims)
+        at = checked_position(int(i), len(self.ids))
+        return self.train_from_id(int(self.ids[at]), keep_dims)

@@ -8,13 +8,13 @@ from typing import Any
 
 from xfelred.errors import (
     ArgumentError,
-    ArgumentTypeError,
     SourceNameError,
     did_you_mean,
     listing,
 )
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.source_data import SourceData, matching_keys
+from xfelred.readers.selection import glob_pairs
 
 Sources = Mapping[str, SourceData]
 Chosen = dict[str, frozenset[str] | None]  # None: all keys of the source
@@ -58,14 +58,7 @@ def chosen(sources: Sources, what: Any, key_glob: str = "*") -> Chosen:
         return by_names(sources, {what.source: what.selected_keys})
     if hasattr(what, "entries"):
         return by_names(sources, {s: e.selected_keys for s, e in what.entries.items()})
-    if isinstance(what, Iterable):
-        pairs = [(w, "*") if isinstance(w, str) else tuple(w) for w in what]
-        if all(len(p) == 2 for p in pairs):
-            return by_globs(sources, pairs)
-    raise ArgumentTypeError(
-        "select takes a glob, a list of globs or (source, key) globs, a dict"
-        f" {{source: keys}} or another run, not {what!r}"
-    )
+    return by_globs(sources, glob_pairs(what, "*"))
 
 
 def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
@@ -104,10 +97,10 @@ def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:
         source = sources.get(name)
         if source is None:
             raise unknown_source(name, sources)
-        if not keys:
-            found[name] = source.selected_keys
-        else:
-            found[name] = source.select_keys(keys).selected_keys
+        # Text that is empty stands for all, as None does.
+        found[name] = source.select_keys(
+            keys or None if isinstance(keys, str) else keys
+        ).selected_keys
     return found
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
-from xfelred.readers.entry import checked_fill, entry_window
+from xfelred.readers.entry import as_dtype, checked_fill, entry_window
 from xfelred.readers.euxfel.mask import Mask
 from xfelred.readers.euxfel.module_plans import (
     Layout,
@@ -113,6 +114,7 @@ class MultimodKeyData:
         """Shape of the data."""
         return self.buffer_shape()
 
+    @entry
     def buffer_shape(self, module_gaps: bool = False, roi: Any = ()) -> tuple[int, ...]:
         """Return the shape of an array for the data.
 
@@ -153,6 +155,7 @@ class MultimodKeyData:
         """Return the key for a selection of trains."""
         return self.of(self.det.select_trains(trains))
 
+    @entry
     def split_trains(
         self,
         parts: int | None = None,
@@ -192,7 +195,7 @@ class MultimodKeyData:
     ) -> tuple[ReadPlan, tuple[int, ...]]:
         """Return the plan (entry, module, ...) and the entry axes that `roi` drops."""
         window, shape, dropped = entry_window(roi, self.entry_shape)
-        dtype = np.dtype(astype) if astype is not None else self.dtype
+        dtype = as_dtype(astype, self.dtype)
         pixels = Pixels(window, shape, dtype, checked_fill(fill_value, dtype))
         return module_plan(self.det, self.key, self.layout, pixels), dropped
 
@@ -231,6 +234,7 @@ class MultimodKeyData:
             bad = self.mask.node(self.det, one, ())
             out[part] = self.mask.apply(out[part], evaluate(bad, full_region(bad)))
 
+    @entry
     def ndarray(
         self,
         *,
@@ -324,6 +328,7 @@ class MultimodKeyData:
         dims = [*self.dimensions[:2], *entry]
         return xr.DataArray(data, dims=dims, coords=self.coordinates())
 
+    @entry
     def xarray(
         self, *, fill_value: Any = None, roi: Any = (), astype: Any = None
     ) -> xr.DataArray:
@@ -331,6 +336,7 @@ class MultimodKeyData:
         data = self.ndarray(fill_value=fill_value, roi=roi, astype=astype)
         return self.labelled(data, roi)
 
+    @entry
     def dask_array(
         self, *, labelled: bool = False, fill_value: Any = None, astype: Any = None
     ) -> Any:

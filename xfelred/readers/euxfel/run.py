@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import ArgumentTypeError, warn
 from xfelred.readers.euxfel import finding, sizes, summary, tables
 from xfelred.readers.euxfel.access import ScriptAccess
@@ -127,6 +128,7 @@ class Run(RunNames, ScriptAccess, Planning):
         found = finding.identify_multimod_detectors(self)
         return {name: cls.__name__ for name, cls in sorted(found, key=lambda f: f[0])}
 
+    @entry
     def keys(self, source: str) -> list[str]:
         """Return the keys of a source, sorted; control keys without ``.value``."""
         return sorted(self.source(source).keys(inc_timestamps=False))
@@ -168,7 +170,7 @@ class Run(RunNames, ScriptAccess, Planning):
             source, key = item
             present = self.legacy_sources.get(str(source), str(source))
             return present in self.entries and key in self.entries[present]
-        return item in self.all_sources
+        return isinstance(item, str) and item in self.all_sources
 
     __iter__ = None  # run[0] selects a train, so a loop would be misleading
 
@@ -191,6 +193,7 @@ class Run(RunNames, ScriptAccess, Planning):
         """
         return self.with_ids(select_train_ids(self.ids, trains))
 
+    @entry
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[Run]:
@@ -198,6 +201,7 @@ class Run(RunNames, ScriptAccess, Planning):
         for piece in split_evenly(len(self.ids), parts, trains_per_part):
             yield self.with_ids(self.ids[piece])
 
+    @entry
     def select(
         self,
         sources: Any,
@@ -253,6 +257,7 @@ class Run(RunNames, ScriptAccess, Planning):
             entries[present] = replace(self.entries[present], selected_keys=keys)
         return replace(self, entries=entries, shown=frozenset(chosen), memo={})
 
+    @entry
     def deselect(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run without some of its sources or keys; arguments of `select`."""
         removed = chosen(self.with_legacy(), sources, key_glob)
@@ -262,6 +267,7 @@ class Run(RunNames, ScriptAccess, Planning):
         old = {k: left[v] for k, v in self.legacy_sources.items() if v in left}
         return self.with_sources({**left, **old})
 
+    @entry
     def union(self, *others: Run) -> Run:
         """Return the data of several selections or runs together.
 
@@ -287,6 +293,7 @@ class Run(RunNames, ScriptAccess, Planning):
     def __or__(self, other: Run) -> Run:
         return self.union(other)
 
+    @entry
     def detector(self, name: str | None = None, **options: Any) -> Any:
         """Return a multi-module detector; without a name the run must have just one.
 
@@ -295,6 +302,7 @@ class Run(RunNames, ScriptAccess, Planning):
         """
         return finding.find_detector(self, name, **options)
 
+    @entry
     def frames(
         self,
         detector: str | None = None,
@@ -307,7 +315,7 @@ class Run(RunNames, ScriptAccess, Planning):
         fill_value: Any = None,
         astype: Any = None,
         bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | int = "128MiB",
+        chunk_size: str | float = "128MiB",
         missing: Literal["fill", "drop", "raise"] = "fill",
         **detector_options: Any,
     ) -> xr.DataArray:
@@ -346,6 +354,7 @@ class Run(RunNames, ScriptAccess, Planning):
             missing=missing,
         )
 
+    @entry(own=("keys",))
     def scalars(
         self, keys: Sequence[Any], *, missing_keys: Literal["raise", "ignore"] = "raise"
     ) -> xr.Dataset:
@@ -367,6 +376,7 @@ class Run(RunNames, ScriptAccess, Planning):
         """
         return tables.scalars(self, keys, missing_keys)
 
+    @entry
     def constants(self, detector: str | None = None) -> xr.Dataset:
         """Return calibration constants that the files hold.
 

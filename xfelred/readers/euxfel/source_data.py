@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
+    BrokenFileError,
     InconsistentDataError,
     MultiRunError,
     NoDataError,
@@ -22,7 +24,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.hdf5 import Group
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5.rows import find_dataset, open_group
 from xfelred.readers.euxfel.extra_data.source_names import SourceNames
 from xfelred.readers.euxfel.files import FileIndex, same_files_or_run
 from xfelred.readers.euxfel.key_data import KeyData
@@ -35,6 +37,7 @@ from xfelred.readers.euxfel.locate import (
 from xfelred.readers.euxfel.run_section import check_single, run_value, run_values
 from xfelred.readers.selection import (
     TrainIDs,
+    listed_names,
     select_train_ids,
     split_evenly,
 )
@@ -154,12 +157,18 @@ class SourceData(SourceNames):
     def find_keys(self) -> set[str]:
         """List the datasets of the source in all its files.
 
-        A file with the same names as one before is not looked at more closely.
+        A file with the same names as one before is not looked at more closely. One in
+        which the source cannot be opened is in nobody's way until it is read.
         """
         found: set[str] = set()
         known: set[bytes] = set()
+        damaged = None
         for file in self.all_files:
-            group = open_group(file.path, f"{self.section}/{self.canonical_name}")
+            try:
+                group = open_group(file.path, f"{self.section}/{self.canonical_name}")
+            except BrokenFileError as error:
+                damaged = error
+                continue
             if group is None:
                 continue
             names = group.all_names()
@@ -167,8 +176,11 @@ class SourceData(SourceNames):
                 continue
             known.update(names)
             found |= datasets_in(group)
+        if damaged is not None and not found:
+            raise damaged
         return found
 
+    @entry
     def one_key(self, index_group: str | None = None) -> str | None:
         """Return any key, or any of a group; None if the source has none at all.
 
@@ -195,6 +207,10 @@ class SourceData(SourceNames):
         if key not in keys and self.is_control and f"{key}.value" in keys:
             key = f"{key}.value"
         if key not in keys:
+            if any(key.startswith(f"{k}.") for k in keys):  # k is a damaged group
+                place = f"{self.section}/{self.canonical_name}"
+                for file in self.all_files:
+                    find_dataset(file.path, f"{place}/{key.replace('.', '/')}")
             raise self.no_key(key)
         return KeyData(
             self.source, key, self.section, self.all_files, self.ids,
@@ -232,6 +248,7 @@ class SourceData(SourceNames):
             return np.zeros(len(self.ids), np.int64)
         return self.location(group).count
 
+    @entry
     def data_counts(self, labelled: bool = True, index_group: str | None = None) -> Any:
         """Return the number of entries in each train, the largest over the groups.
 
@@ -256,6 +273,7 @@ class SourceData(SourceNames):
         """Return the source for a selection of its trains."""
         return self.with_ids(select_train_ids(self.ids, trains))
 
+    @entry
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[SourceData]:
@@ -263,6 +281,7 @@ class SourceData(SourceNames):
         for piece in split_evenly(len(self.ids), parts, trains_per_part):
             yield self.with_ids(self.ids[piece])
 
+    @entry
     def drop_empty_trains(self, index_group: str | None = None) -> SourceData:
         """Return the source for the trains in which it has data."""
         return self.with_ids(self.ids[self.data_counts(False, index_group) > 0])
@@ -281,10 +300,11 @@ class SourceData(SourceNames):
         PropertyNameError
             If the source has no such key.
         """
-        if keys is None or (not isinstance(keys, str) and not len(keys)):
-            return self
         if not isinstance(keys, str):
-            found = frozenset(self.key_data(k).key for k in keys)
+            names = () if keys is None else listed_names(keys)
+            if not names:
+                return self
+            found = frozenset(self.key_data(k).key for k in names)
         elif GLOB.search(keys) is None:
             found = frozenset([self.key_data(keys).key])
         else:
@@ -293,6 +313,7 @@ class SourceData(SourceNames):
                 raise self.no_key(keys)
         return replace(self, selected_keys=found)
 
+    @entry
     def union(self, *others: SourceData) -> SourceData:
         """Return the data of several selections, or of several runs, of one source.
 
@@ -307,6 +328,7 @@ class SourceData(SourceNames):
         check_conflicts({self.source: joined.all_files}, self.inc_suspect_trains)
         return joined
 
+    @entry
     def run_value(self, key: str, *, allow_multi_run: bool = False) -> Any:
         """Return the value of a property at the start of the run (RUN section).
 
@@ -329,6 +351,7 @@ class SourceData(SourceNames):
         check_single(self.all_files, self.source, self.single or allow_multi_run)
         return run_value(self.all_files, self.canonical_name, key)
 
+    @entry
     def run_values(self, inc_timestamps: bool = True) -> dict[str, Any]:
         """Return all values at the start of the run; errors as in `run_value`."""
         check_single(self.all_files, self.source, self.single)

@@ -16,6 +16,8 @@ from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
     SourceNameError,
+    listing,
+    shown,
     warn,
 )
 from xfelred.names import (
@@ -30,7 +32,7 @@ from xfelred.provenance import record
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.missing import fits_float, with_gaps
-from xfelred.readers.selection import TrainIDs, check_missing_keys
+from xfelred.readers.selection import TrainIDs, check_missing_keys, listed_keys
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
@@ -124,6 +126,13 @@ def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
     if not columns:
         return pd.DataFrame(index=pd.Index(run.ids, name="trainId"))
     if any(not c.index.equals(columns[0].index) for c in columns):
+        several = [c.name for c in columns if c.index.has_duplicates]
+        if several:
+            raise ArgumentError(
+                f"{listing(several)} have several values in a train and cannot be"
+                " joined with others; name the fields to read: get_dataframe([(source,"
+                " key), ...])"
+            )
         columns = [joinable(c) for c in columns]
     return pd.concat(columns, axis=1, join="outer")
 
@@ -154,8 +163,9 @@ def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Da
     """Return values per train, or per train and pulse; see `Run.scalars`."""
     if isinstance(keys, str):
         raise ArgumentTypeError(
-            f"scalars takes a list of keys, not one text: [{keys!r}]"
+            f"scalars takes a list of keys, not one text: [{shown(keys)}]"
         )
+    keys = listed_keys(keys)
     check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}
     for item in keys:
@@ -181,8 +191,11 @@ def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Da
 def named_key(run: Run, item: Any) -> KeyData:
     """Return the key that a pair or a text ``source.key`` names."""
     if not isinstance(item, str):
-        source, key = item
-        return run[source, key]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise ArgumentTypeError(
+                f"scalars takes (source, key) or 'source.key', not {shown(item)}"
+            )
+        return run[tuple(item)]
     for name in sorted(run.all_sources, key=len, reverse=True):
         for separator in (".", "/"):
             if item.startswith(name + separator):

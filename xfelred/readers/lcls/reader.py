@@ -54,7 +54,7 @@ def open_source(
             f"{source} holds no LCLS data: looked into {len(paths)} file(s) for"
             f" {looked}"
         )
-    return kind.open(source, run, data, include, **options)
+    return kind.opened(source, run, data, include, options)
 
 
 def check_readable(paths: list[str]) -> None:

@@ -15,11 +15,13 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     MissingConstantError,
     PropertyNameError,
     SourceNameError,
     listing,
+    shown,
 )
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_calibsuite import frames as by_step
@@ -27,7 +29,7 @@ from xfelred.readers.lcls_calibsuite import values
 from xfelred.readers.lcls_calibsuite.contents import Contents
 from xfelred.readers.lcls_calibsuite.events import events_of
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import ById, ByIndex, matches
+from xfelred.readers.selection import ById, ByIndex, glob_pairs, matches
 from xfelred.readers.shot_frames import Labels, ShotImages, chosen_pulse
 from xfelred.readers.shot_run import ShotRun
 
@@ -83,6 +85,7 @@ class Run(ShotRun):
         """Always ``("event",)``."""
         return ("event",)
 
+    @entry
     def keys(self, source: str) -> list[str]:
         """Return the keys of a source: "frames" of a detector, "value" of others.
 
@@ -95,6 +98,7 @@ class Run(ShotRun):
             raise self.no_source(source)
         return [KEY if source in self.contents.detectors else VALUE]
 
+    @entry
     def key_data(self, source: str, key: str) -> xr.DataArray:
         """Return the frames of a detector, or values per event."""
         if key not in self.keys(source):
@@ -107,6 +111,7 @@ class Run(ShotRun):
 
     # -- selecting -------------------------------------------------------------------
 
+    @entry
     def select(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run with the sources that a glob, or one of several, matches.
 
@@ -115,8 +120,7 @@ class Run(ShotRun):
         SourceNameError
             If nothing matches.
         """
-        globs = [sources] if isinstance(sources, str) else list(sources)
-        pairs = [(g, key_glob) if isinstance(g, str) else tuple(g) for g in globs]
+        pairs = glob_pairs(sources, key_glob)
         names = tuple(
             n
             for n in self.names
@@ -127,7 +131,7 @@ class Run(ShotRun):
         )
         if not names:
             raise SourceNameError(
-                f"no source of {self.run_id} matches {globs}; there are"
+                f"no source of {self.run_id} matches {shown(pairs)}; there are"
                 f" {listing(self.names)}"
             )
         return replace(self, names=names)
@@ -176,6 +180,7 @@ class Run(ShotRun):
         """
         return values.steps(self)
 
+    @entry(own=("keys",))
     def scalars(
         self,
         keys: str | Sequence[str],
@@ -217,6 +222,7 @@ class Run(ShotRun):
         """Header fields: scriptType, acquisitionScript, ..., run."""
         return dict(self.contents.metadata)
 
+    @entry
     def constants(self, detector: str | None = None) -> xr.Dataset:
         """Raise MissingConstantError: these files hold no constants."""
         raise MissingConstantError(
@@ -251,6 +257,7 @@ class Run(ShotRun):
             attrs={"script_type": self.contents.kind} if self.contents.kind else None,
         )
 
+    @entry
     def frames(
         self,
         detector: str | None = None,
@@ -263,7 +270,7 @@ class Run(ShotRun):
         fill_value: Any = None,
         astype: Any = None,
         bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | int = "128MiB",
+        chunk_size: str | float = "128MiB",
         missing: Literal["fill", "drop", "raise"] = "fill",
     ) -> Any:
         """Return frames as a lazy array; see `ShotRun.frames`.

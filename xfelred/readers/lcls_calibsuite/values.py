@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from xfelred.column_names import split_element
 from xfelred.errors import (
     ArgumentError,
+    ArgumentTypeError,
     InconsistentDataError,
     SourceNameError,
     did_you_mean,
     listing,
+    shown,
 )
 from xfelred.hdf5.rows import open_dataset
 from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces
 from xfelred.readers.lcls_calibsuite.events import events_of
+from xfelred.readers.selection import listed_keys
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_calibsuite.run import Run
@@ -215,7 +218,9 @@ def scalars(
     for word, value in (("missing", missing), ("missing_keys", missing_keys)):
         if value not in CHOICES[word]:
             raise ArgumentError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
-    names = named(run, [keys] if isinstance(keys, str) else list(keys), missing_keys)
+    names = named(
+        run, [keys] if isinstance(keys, str) else listed_keys(keys), missing_keys
+    )
     found = {}
     for name in names:
         base, position = (name, ()) if name in run.series else split_element(name)
@@ -244,6 +249,8 @@ def named(run: Run, keys: list[str], missing_keys: str) -> list[str]:
     """Return the series that names and globs stand for, without repetition."""
     out: list[str] = []
     for key in keys:
+        if not isinstance(key, str):
+            raise ArgumentTypeError(f"scalars takes names of keys, not {shown(key)}")
         hits = [n for n in run.series if n == key or fnmatchcase(n, key)]
         if not hits and split_element(key)[0] in run.series:
             hits = [key]

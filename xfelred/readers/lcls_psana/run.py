@@ -13,6 +13,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import NoDataError, PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TIME, TRAIN, UNITS
 from xfelred.readers.data_kind import of_psana_key
@@ -99,6 +100,7 @@ class Run(ShotRun):
         """Names of slowly changing values."""
         return sorted({n for s in self.survey.streams for n in s.epics})
 
+    @entry
     def keys(self, source: str) -> list[str]:
         """Return what can be read of a source, sorted."""
         if source == "scan":
@@ -110,6 +112,7 @@ class Run(ShotRun):
             raise self.no_source(source)
         return list(self.methods[name, part or "raw"])
 
+    @entry
     def key_data(self, source: str, key: str) -> xr.DataArray:
         """Return the values of ``run[source, key]`` at the selected events."""
         return scalars.scalars(self, f"{source}/{key}")[f"{source}/{key}"]
@@ -269,6 +272,7 @@ class Run(ShotRun):
             data[STEP_VALUE] = data[self.step_variable]
         return xr.Dataset(data, coords={STEP: np.arange(n)})
 
+    @entry(own=("keys",))
     def scalars(
         self, keys: str | Sequence[str], *, missing_keys: str = "raise"
     ) -> xr.Dataset:
@@ -297,6 +301,7 @@ class Run(ShotRun):
         """
         return scalars.scalars(self, keys, missing_keys)
 
+    @entry
     def constants(self, detector: str | None = None) -> xr.Dataset:
         """Return pedestal, noise, gain, bad pixels and positions of a detector.
 

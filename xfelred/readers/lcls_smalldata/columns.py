@@ -167,7 +167,7 @@ def check_rows(
 
     Single ones that do not are left out; that all differ shows a broken file.
     """
-    others = [c for c in columns.values() if is_event_like(c, flavour)]
+    others = [c for c in columns.values() if is_event_like(c.name, c.shape, flavour)]
     if others and not any(c.fits(n_rows) for c in others):
         lengths = sorted({c.shape[0] for c in others})
         raise InconsistentDataError(
@@ -177,7 +177,7 @@ def check_rows(
         )
 
 
-def is_event_like(column: Column, flavour: Flavour) -> bool:
+def is_event_like(name: str, shape: tuple[int, ...], flavour: Flavour) -> bool:
     """Return whether the name of a dataset says that it has one row per event."""
-    apart = column.source in APART or column.is_table or column.name in flavour.names
-    return not apart and bool(column.shape)
+    apart = name.partition("/")[0] in APART or name in flavour.names
+    return not (apart or TABLE.search(name)) and bool(shape)

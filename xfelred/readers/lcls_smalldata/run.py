@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_smalldata import (
     align,
@@ -33,6 +34,7 @@ from xfelred.readers.lcls_smalldata.ids import Events, Flavour, Ids
 from xfelred.readers.lcls_smalldata.keys import KeyData
 from xfelred.readers.lcls_smalldata.rows import EventReader
 from xfelred.readers.left_out import LeftOut
+from xfelred.readers.selection import glob_pairs
 from xfelred.readers.shot_frames import Labels, ShotImages
 from xfelred.readers.shot_run import ShotRun
 
@@ -105,6 +107,7 @@ class Run(ShotRun):
         found = {c.source for n, c in self.columns.items() if "/" in n and n not in ids}
         return sorted(found)
 
+    @entry
     def keys(self, source: str) -> list[str]:
         """Return the keys of a source, sorted.
 
@@ -118,10 +121,12 @@ class Run(ShotRun):
             raise self.no_source(source)
         return [n.removeprefix(f"{source}/") for n in found]
 
+    @entry
     def key_data(self, source: str, key: str) -> KeyData:
         """Return one key of a source."""
         return KeyData(self, source, key)
 
+    @entry
     def select(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run with some of its sources and keys.
 
@@ -138,8 +143,7 @@ class Run(ShotRun):
         SourceNameError
             If nothing matches.
         """
-        listed = [sources] if isinstance(sources, str) else list(sources)
-        pairs = [(s, key_glob) if isinstance(s, str) else tuple(s) for s in listed]
+        pairs = glob_pairs(sources, key_glob)
         found: set[str] = set()
         for source, keys in pairs:
             here = {
@@ -244,6 +248,7 @@ class Run(ShotRun):
         """Return ``time`` and ``fiducials`` of the selected events."""
         return images.shot_coordinates(self, stream)
 
+    @entry(own=("keys",))
     def scalars(
         self,
         keys: str | Iterable[str],
@@ -288,6 +293,7 @@ class Run(ShotRun):
         """
         return scalars.scalars(self, keys, stream, missing, missing_keys, use_damage)
 
+    @entry
     def table(self, name: str) -> xr.Dataset:
         """Return a table with several entries per event.
 
@@ -322,6 +328,7 @@ class Run(ShotRun):
         """Sums over all events of the run that the writer made (``Sums/*``)."""
         return constants.sums(self)
 
+    @entry
     def constants(self, detector: str | None = None) -> xr.Dataset:
         """Return what the file says about the pixels of a detector.
 

@@ -24,6 +24,7 @@ from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, 
 from xfelred.readers.lcls_smalldata.ids import MISSING, flat, wrapped_code
 from xfelred.readers.lcls_smalldata.units import units_of
 from xfelred.readers.left_out import as_attrs, as_params
+from xfelred.readers.selection import listed_keys
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run
@@ -49,7 +50,7 @@ def scalars(
     ):
         if value not in choices:
             raise ArgumentError(f"{name} must be one of {choices}, not {value!r}")
-    asked = [keys] if isinstance(keys, str) else [str(k) for k in keys]
+    asked = [keys] if isinstance(keys, str) else [str(k) for k in listed_keys(keys)]
     known = run.per_event(stream)
     names = chosen_names(run, asked, stream, missing_keys)
     found = {}

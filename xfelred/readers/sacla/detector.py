@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.entries import entry
 from xfelred.errors import (
     InconsistentDataError,
     SelectionEmptyError,
@@ -141,6 +142,7 @@ class Detector:
         run = self.data.with_ids(self.ids).select_trains(trains)
         return replace(self, data=run)
 
+    @entry
     def split_trains(
         self, parts: int | None = None, trains_per_part: int | None = None
     ) -> Iterator[Detector]:

@@ -147,7 +147,7 @@ def frames(
     lead = (FRAME,) if layout == "frame" else (TRAIN, PULSE)
     node = Source(plan, (*lead, MODULE, SLOW, FAST))
     array = xr.DataArray(
-        planned(node, block_chunks(node, parse_bytes(chunk_size))),
+        planned(node, block_chunks(node, parse_bytes(request.chunk_size))),
         dims=node.dims,
         coords=coordinates(detector, request, ids, usable, status),
         name=request.key,

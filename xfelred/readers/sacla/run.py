@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xfelred.entries import entry
 from xfelred.errors import SourceNameError, listing
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.sacla import intensity, scalars, summary
@@ -98,6 +99,7 @@ class Run(ShotRun):
         """Names of the detectors, and ``event_info`` if the run has a table."""
         return [*self.specs, *([EVENTS] if self.columns else [])]
 
+    @entry
     def keys(self, source: str) -> list[str]:
         """Return the keys of a source, sorted.
 
@@ -148,6 +150,7 @@ class Run(ShotRun):
             )
         return self.with_ids(select_train_ids(self.ids, trains))
 
+    @entry
     def select(self, sources: Any, key_glob: str = "*") -> Run:
         """Return the run with some of its sources and keys.
 
@@ -239,6 +242,7 @@ class Run(ShotRun):
         """
         return scalars.event(self, column, column)
 
+    @entry(own=("keys",))
     def scalars(
         self, keys: Sequence[str], *, missing_keys: Literal["raise", "ignore"] = "raise"
     ) -> xr.Dataset:
@@ -266,6 +270,7 @@ class Run(ShotRun):
         """
         return scalars.scalars(self, keys, missing_keys)
 
+    @entry
     def detector(self, name: str | None = None, *, modules: Any = None) -> Detector:
         """Return a detector; without a name the run must have just one.
 
@@ -282,6 +287,7 @@ class Run(ShotRun):
         """Return the detector of a specification."""
         return Detector(self, spec, self.memo)
 
+    @entry
     def frames(
         self,
         detector: str | None = None,
@@ -309,6 +315,7 @@ class Run(ShotRun):
         """
         return self.detector(detector).frames(key, modules=modules, **options)
 
+    @entry
     def constants(self, detector: str | None = None) -> xr.Dataset:
         """Return gains, pixel sizes and places of the modules; see `constants`."""
         return self.detector(detector).constants()

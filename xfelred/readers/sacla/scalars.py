@@ -15,6 +15,7 @@ from xfelred.errors import (
     PropertyNameError,
     did_you_mean,
     listing,
+    shown,
 )
 from xfelred.names import (
     BEAM,
@@ -31,7 +32,7 @@ from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.sacla.events import TAG_LIST
 from xfelred.readers.sacla.keys import tag_values
 from xfelred.readers.sacla.places import ALIASES, is_alias, known_places, units_of
-from xfelred.readers.selection import check_missing_keys
+from xfelred.readers.selection import check_missing_keys, listed_keys
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.run import Run
@@ -47,8 +48,9 @@ def scalars(run: Run, keys: Sequence[str], missing_keys: str = "raise") -> xr.Da
     """Return values per shot; see `Run.scalars`."""
     if isinstance(keys, str):
         raise ArgumentTypeError(
-            f"scalars takes a list of keys, not one text: [{keys!r}]"
+            f"scalars takes a list of keys, not one text: [{shown(keys)}]"
         )
+    keys = listed_keys(keys)
     check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}
     for key in keys:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import EVENTS
+from xfelred.readers.selection import glob_pairs
 
 if TYPE_CHECKING:
     from xfelred.readers.sacla.run import Run
@@ -22,8 +23,7 @@ def chosen_sources(
     SourceNameError
         If a glob matches no source, or none of its keys.
     """
-    listed = [sources] if isinstance(sources, str) else list(sources)
-    pairs = [(s, key_glob) if isinstance(s, str) else tuple(s) for s in listed]
+    pairs = glob_pairs(sources, key_glob)
     specs: dict[str, DetectorSpec] = {}
     columns: set[str] = set()
     for source, keys in pairs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xfelred.entries import entry
 from xfelred.errors import MultiRunError, TrainIDError
 from xfelred.readers.description import print_lines
 from xfelred.readers.euxfel import summary
@@ -39,14 +40,17 @@ class RunNames:
             for s, e in self.entries.items()
         }
 
+    @entry
     def keys_for_source(self: Any, source: str) -> set[str]:
         """Return the keys of a source as they stand in the files."""
         return self.source(source).keys()
 
+    @entry
     def get_dtype(self: Any, source: str, key: str) -> np.dtype[Any]:
         """Return the dtype of a key."""
         return self[source, key].dtype
 
+    @entry
     def get_entry_shape(self: Any, source: str, key: str) -> tuple[int, ...]:
         """Return the shape of one entry of a key."""
         return self[source, key].entry_shape
@@ -59,10 +63,12 @@ class RunNames:
             )
         return run_metadata(self.all_files)
 
+    @entry
     def detector_info(self: Any, source: str) -> dict[str, Any]:
         """Return dims, frames per train and total frames of a detector module."""
         return summary.detector_info(self, source)
 
+    @entry
     def info(
         self: Any,
         details_for_sources: Any = (),
@@ -89,6 +95,7 @@ class RunNames:
             self, details_for_sources, with_aggregators, counts, group_sources
         )
 
+    @entry
     def train_info(self: Any, train_id: int) -> None:
         """Print which sources were recorded in the files of a train.
 
@@ -97,18 +104,20 @@ class RunNames:
         TrainIDError
             If it is not selected.
         """
-        if np.uint64(train_id) not in self.ids:
+        if train_id < 0 or train_id not in self.ids:
             raise TrainIDError(
                 f"train {train_id} is not among the {len(self.ids)} selected trains"
             )
         print_lines(summary.train_text(self, train_id).split("\n"))
 
+    @entry
     def get_virtual_dataset(
         self: Any, source: str, key: str, filename: str | os.PathLike[str] | None = None
     ) -> NewDataset:
         """Return a virtual dataset of a key; see `virtual_dataset`."""
         return virtual_dataset(self[source, key], filename)
 
+    @entry
     def plot_missing_data(
         self: Any, min_saved_pct: float = 95, expand_instrument: bool = False
     ) -> Any:
