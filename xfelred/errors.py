@@ -214,6 +214,10 @@ class BrokenFileError(XfelredError, OSError):
     """A file is damaged, truncated or inconsistent with its own index."""
 
 
+class UnreadableFileError(BrokenFileError, NoAccessError):
+    """A file of a run may not be read by this user; the others of the run may."""
+
+
 class DamagedChunkError(XfelredError, ValueError):
     """Packed bytes cannot be unpacked; who knows the file says which."""
 

@@ -19,6 +19,7 @@ from xfelred.errors import (
     BrokenFileError,
     MissingFileError,
     NoAccessError,
+    OutputError,
     XfelredError,
     listing,
     one_line,
@@ -134,6 +135,40 @@ def opened(
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise wrong(f"cannot read the {what} {name}: {why}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise what the disk says to a new file or directory as errors of ours.
+
+    Parameters
+    ----------
+    path : path
+        What is written, for messages.
+
+    Raises
+    ------
+    NoAccessError
+        If this user must not write there.
+    OutputError
+        If it is not possible for another reason.
+    """
+    try:
+        yield
+    except XfelredError:
+        raise
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        if isinstance(error, PermissionError):
+            raise NoAccessError(
+                f"cannot write {os.fspath(path)}: {why}. Choose a directory in which"
+                " you may write, or ask its owner"
+            ) from error
+        raise OutputError(
+            error.errno,
+            f"cannot write {os.fspath(path)}: {why}. Choose another place, then repeat"
+            " the call",
+        ) from error
 
 
 def up_to(file: BufferedReader, n: int) -> bytes:

@@ -18,6 +18,7 @@ from xfelred.cli.demo_session import new_directory, say
 from xfelred.cli.progress import progress
 from xfelred.cli.words import tell
 from xfelred.names import PIXEL_DIMS, PULSE, TRAIN
+from xfelred.small_files import writing
 
 DETECTOR = "SPB_DET_AGIPD1M-1"
 FIRST_TRAIN = 1_500_000_000
@@ -82,7 +83,8 @@ def demo(
     is calibrated and binned into a cube with a report.
     """
     places = Places.under(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     panels = geometry.Geometry.from_quad_positions(
         "AGIPD1M", QUADRANTS, distance=DISTANCE_M, energy=ENERGY_EV
     )

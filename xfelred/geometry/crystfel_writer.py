@@ -14,6 +14,7 @@ from xfelred.entries import entry
 from xfelred.errors import (
     GeometryMismatchError,
     MissingConstantError,
+    NoAccessError,
     OutputError,
     OutputExistsError,
 )
@@ -84,6 +85,11 @@ def to_crystfel(
     try:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
         partial.replace(path)
+    except PermissionError as error:
+        raise NoAccessError(
+            f"cannot write to path={path}: {error.strerror}. Choose a"
+            " directory in which you may write, or ask its owner"
+        ) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write to path={path}: {why}") from error

@@ -6,12 +6,18 @@ calls of it are made in this package, inside `guarded`.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from types import TracebackType
 from typing import NoReturn
 
-from xfelred.errors import BrokenFileError, MissingFileError, XfelredError
+from xfelred.errors import (
+    BrokenFileError,
+    MissingFileError,
+    UnreadableFileError,
+    XfelredError,
+)
 
 MAX_METADATA = 512 << 20  # bytes that are read at once of anything but frames
 KINDS = {
@@ -59,6 +65,12 @@ def fail(path: str, name: str, error: Exception) -> NoReturn:
 
 def broken(path: str, name: str, error: Exception | str) -> BrokenFileError:
     """Return the error for an object of a file that cannot be used."""
+    if isinstance(error, PermissionError) and error.filename in (None, path):
+        return UnreadableFileError(
+            f"cannot open {path}: this user may not read it"
+            f" ({os.strerror(error.errno or errno.EACCES)}). Ask its owner, or open the"
+            " run as somebody of the experiment"
+        )
     what = f"cannot read {name} in {path}" if name else f"cannot open {path}"
     return BrokenFileError(f"{what}: {reason(error)}. {WAIT} complete; {ELSE}")
 
@@ -82,7 +94,7 @@ def check_regular(path: str) -> os.stat_result:
     MissingFileError
         If nothing is there.
     BrokenFileError
-        If it is something else, or nobody may look.
+        If it is something else, or this user may not look.
     """
     try:
         found = os.stat(path)

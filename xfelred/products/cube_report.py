@@ -31,6 +31,7 @@ from xfelred.products.report_pictures import (
     with_unit,
 )
 from xfelred.provenance import history_of
+from xfelred.small_files import writing
 
 MOST_ROWS = 1000  # of a table of bins
 DIFFERENCE = "on - off"
@@ -165,7 +166,7 @@ def write_report(path: Path, report: CubeReport, *, overwrite: bool = False) -> 
         If there is such a file, unless `overwrite`.
     """
     text = cube_report(report)
-    with atomic_output(path, overwrite=overwrite) as partial:
+    with writing(path), atomic_output(path, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
 

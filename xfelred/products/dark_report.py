@@ -25,6 +25,7 @@ from xfelred.products.atomic import atomic_output
 from xfelred.products.report_page import inline_png, render_page
 from xfelred.products.report_pictures import mosaic, span
 from xfelred.provenance import history_of
+from xfelred.small_files import writing
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
@@ -88,7 +89,7 @@ def write_dark_report(
 ) -> Path:
     """Write the report of dark constants to a file; see `dark_report`."""
     text = dark_report(constants, title=title)
-    with atomic_output(path, overwrite=overwrite) as partial:
+    with writing(path), atomic_output(path, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
 

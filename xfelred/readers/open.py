@@ -10,6 +10,7 @@ from typing import Any
 from xfelred.errors import (
     ArgumentError,
     BrokenFileError,
+    NoAccessError,
     RunNameError,
     UnknownFormatError,
     did_you_mean,
@@ -171,7 +172,8 @@ def unreadable(paths: list[str]) -> str:
     Raises
     ------
     BrokenFileError
-        If another process is writing it: it may well be a run.
+        If another process is writing it, or this user may not read it: it may well be
+        a run.
     """
     for path in paths:
         try:
@@ -179,5 +181,7 @@ def unreadable(paths: list[str]) -> str:
         except BrokenFileError as error:
             if is_locked(error):
                 raise locked(path, error) from error
+            if isinstance(error, NoAccessError):
+                raise
             return f" {error}."
     return ""

@@ -12,6 +12,7 @@ from xfelred.recipes import cube_state, manifest
 from xfelred.recipes.cube import CubePlan
 from xfelred.recipes.cube_products import product_paths
 from xfelred.recipes.manifest import Manifest, check_same, read_manifest
+from xfelred.small_files import writing
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,14 @@ def begin(
 
 def make_directory(out: Path) -> None:
     """Make the directory of products if it is not there; one above it may be a file."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputExistsError(
-            f"{out} cannot be the directory of the products: {error.filename} is no"
-            " directory; choose another one"
-        ) from None
+    with writing(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise OutputExistsError(
+                f"{out} cannot be the directory of the products: {error.filename} is no"
+                " directory; choose another one"
+            ) from None
 
 
 def exists(path: Path, what: str, resuming: str) -> OutputExistsError:

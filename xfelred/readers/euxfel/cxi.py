@@ -23,6 +23,7 @@ from xfelred.readers.euxfel.frame_axes import memory_cells
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.module_plans import has_key, key_table, stored_in
 from xfelred.readers.euxfel.module_table import ModuleTable
+from xfelred.small_files import writing
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -76,7 +77,7 @@ def write_virtual_cxi(
     target = os.fspath(filename)
     partial = f"{target}.partial"
     try:
-        with File(partial, "w", libver=("v110", "v110")) as f:
+        with writing(target), File(partial, "w", libver=("v110", "v110")) as f:
             write_file(detector, f, frames, given)
         os.replace(partial, target)
     finally:

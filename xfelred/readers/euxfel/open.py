@@ -20,6 +20,7 @@ from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.matching import Chosen, without
 from xfelred.readers.euxfel.run import Run
 from xfelred.readers.left_out import LeftOut
+from xfelred.readers.paths import check_access
 
 DEFAULT_ROOT = "/gpfs/exfel/exp"
 FileFilter = Callable[[list[str]], Iterable[str]]
@@ -63,10 +64,12 @@ def run_files(
     root = Path(path)
     # Path.is_dir raises where a name is too long.
     if not os.path.isdir(root):
+        check_access(str(root))
         raise MissingFileError(
             f"no run directory {root}; it is"
             f" {'a file' if os.path.exists(root) else 'not there'}"
         )
+    check_access(str(root / include))
     names = sorted(
         f.name for f in root.iterdir()
         if f.name.endswith(".h5") and f.name.lower() != OVERVIEW
@@ -235,6 +238,7 @@ def find_proposal(proposal: Any) -> Path:
     text = os.fspath(proposal) if isinstance(proposal, os.PathLike) else str(proposal)
     if os.sep in text:
         if not os.path.isdir(text):
+            check_access(text)
             raise MissingFileError(f"no proposal directory {text}")
         return Path(text)
     number = text.removeprefix("p")
@@ -246,6 +250,7 @@ def find_proposal(proposal: Any) -> Path:
     name = f"p{int(number):06d}"
     found = sorted(glob(os.path.join(root, "*", "*", name)))
     if not found:
+        check_access(root)
         raise MissingFileError(
             f"no proposal {name} below {root}; set EXTRA_DATA_DATA_ROOT to where the"
             " instruments' directories are, or pass the run directory"
@@ -279,5 +284,6 @@ def open_source(source: Any, run: Any, data: Any, include: str, **options: Any) 
         return H5File(text, **options)
     found = sorted(glob(text))
     if not found:
+        check_access(text)
         raise MissingFileError(f"nothing at {text}: no such file, directory or pattern")
     return open_paths(found, **options)

@@ -31,9 +31,10 @@ def run_id(run: Run) -> str:
     except BrokenFileError:
         return ""
     proposal, number = found.get("proposalNumber"), found.get("runNumber")
-    return (
-        "" if proposal is None or number is None else f"p{proposal:06d} r{number:04d}"
-    )
+    # A damaged file may hold anything there.
+    if not (isinstance(proposal, int) and isinstance(number, int)):
+        return ""
+    return f"p{proposal:06d} r{number:04d}"
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

@@ -358,6 +358,11 @@ def flat_numbers(file: Group, n_steps: int) -> list[int]:
     """Return the numbers of the steps of a flat file: its ``step``, or 0, 1, ..."""
     data = file.dataset(STEP)
     if data is None:
+        if STEP in file:
+            raise InconsistentDataError(
+                f"{STEP} in {file.path} is a group; wanted {n_steps} whole numbers, one"
+                f" for each step of {FRAMES}"
+            )
         return list(range(n_steps))
     values = np.atleast_1d(data[()])
     if values.shape != (n_steps,) or values.dtype.kind not in "iu":

@@ -211,6 +211,12 @@ def check_images(path: str, detectors: Found, arrays: Found) -> None:
                 " column), with length 1 for a single module"
             )
     for name, pieces in detectors.items():
+        no_numbers = {p.dtype for p in pieces.values() if p.dtype.kind not in "biuf"}
+        if no_numbers:
+            raise InconsistentDataError(
+                f"{name} in {path} holds {listing(no_numbers)}; pixels are numbers. The"
+                " file is damaged, or its writer did not finish: copy or write it again"
+            )
         kinds = {(p.entry, p.dtype) for p in pieces.values()}
         if len(kinds) > 1:
             shapes = listing(f"{shape} {dtype}" for shape, dtype in kinds)

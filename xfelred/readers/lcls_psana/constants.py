@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xfelred.errors import MissingConstantError
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.provenance import record
-from xfelred.readers.lcls_psana.session import LOCK, session
+from xfelred.readers.lcls_psana.session import LOCK, asking, session
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_psana.run import Run
@@ -34,7 +34,8 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     """Return the constants of a detector; see `Run.constants`."""
     with LOCK:
         interface = session(run.address).interface(detector, "raw")
-        found = from_interface(interface)
+        with asking(run.address, f"give the constants of {detector}"):
+            found = from_interface(interface)
     if not found:
         raise MissingConstantError(
             f"psana2 has no constants of {detector} for {run.run_id}"

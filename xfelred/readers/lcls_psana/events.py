@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, XfelredError, warn
+from xfelred.errors import warn
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.lcls_psana.address import Address
-from xfelred.readers.lcls_psana.session import LOCK, Session, filtered, session
+from xfelred.readers.lcls_psana.session import LOCK, Session, asking, filtered, session
 
 IN_CHUNKS = "chunks:"
 
@@ -57,16 +57,10 @@ def value_at(
     opened: Session, name: Name, event: Any, timestamp: int
 ) -> NDArray[Any] | None:
     """Return a copy of what a method returns at an event."""
-    try:
-        found = getattr(opened.interface(name.detector, name.part), name.method)(event)
-    except XfelredError:
-        raise
-    except Exception as error:
-        raise BrokenFileError(
-            f"psana2 cannot read {name} of {opened.address} at timestamp {timestamp}:"
-            f" {type(error).__name__}: {error}"
-        ) from error
-    return None if found is None else np.array(found)
+    interface = opened.interface(name.detector, name.part)
+    with asking(opened.address, f"read {name} at timestamp {timestamp}"):
+        found = getattr(interface, name.method)(event)
+        return None if found is None else np.array(found)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,12 @@ from xfelred.errors import ArgumentError, PropertyNameError, did_you_mean, listi
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_psana.events import Name
-from xfelred.readers.lcls_psana.session import LOCK, first_run, open_source
+from xfelred.readers.lcls_psana.session import (
+    LOCK,
+    asking,
+    first_run,
+    open_source,
+)
 from xfelred.readers.lcls_psana.survey import small_files
 
 if TYPE_CHECKING:
@@ -202,19 +207,25 @@ def read_slow(run: Run, names: dict[str, str]) -> dict[str, dict[int, Any]]:
         for path in paths:
             address = replace(run.address, files=path, offline=True)
             opened = first_run(open_source(address), address)
-            known = {n for n, *_ in opened.epicsinfo}
-            mine = {k: opened.Detector(n) for k, n in names.items() if n in known}
-            if not mine:
-                continue
-            for event in opened.events():
-                at = int(np.searchsorted(run.ids, np.uint64(event.timestamp)))
-                if at < len(run.ids) and int(run.ids[at]) == int(event.timestamp):
-                    for key, detector in mine.items():
-                        value = detector(event)
-                        if value is not None:
-                            # A copy: psana2 gives views of its buffers.
-                            out[key][at] = np.array(value)
+            with asking(address, f"read the slow values {listing(names.values())}"):
+                for key, at, value in slow_of(opened, names, run.ids):
+                    out[key][at] = value
     return out
+
+
+def slow_of(
+    opened: Any, names: dict[str, str], ids: NDArray[np.uint64]
+) -> Iterator[tuple[str, int, NDArray[Any]]]:
+    """Yield (result, position of the event, value) of an open run of psana2."""
+    known = {n for n, *_ in opened.epicsinfo}
+    mine = {k: opened.Detector(n) for k, n in names.items() if n in known}
+    for event in opened.events() if mine else ():
+        at = int(np.searchsorted(ids, np.uint64(event.timestamp)))
+        if at < len(ids) and int(ids[at]) == int(event.timestamp):
+            for key, detector in mine.items():
+                value = detector(event)
+                if value is not None:
+                    yield key, at, np.array(value)  # psana gives views of its buffers
 
 
 def column_of(key: str, at: dict[int, NDArray[Any]], n: int) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import RLock
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,50 @@ from xfelred.readers.lcls_psana.address import Address
 LOCK = RLock()
 KEPT = 4
 NO_CONSTANTS = "all"
+BEYOND = 1 << 64  # all timestamps: what failed or came to its end begins anew
 INSTALL = (
     "pip install 'xfelred[lcls]' needs the packages libkrb5-dev, libopenmpi-dev and"
     " openmpi-bin of the system first; at LCLS source the psana2 environment instead"
 )
+
+
+class asking:  # noqa: N801 - reads as a statement
+    """Turn what psana2 raises into one error that says what it was asked.
+
+    psana2 raises errors of any kind, those of its web services among them, and ends
+    the process where it finds no files. Errors of ours pass as they are.
+
+    Parameters
+    ----------
+    address : Address
+    what : str
+        What goes on behind "psana2 cannot".
+    """
+
+    __slots__ = ("address", "what")
+
+    def __init__(self, address: Address, what: str) -> None:
+        self.address = address
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, XfelredError) or not isinstance(
+            error, (Exception, SystemExit)
+        ):
+            return
+        hint = "" if self.address.offline else ". Away from LCLS pass offline=True"
+        raise BrokenFileError(
+            f"psana2 cannot {self.what} ({self.address}): {type(error).__name__}:"
+            f" {str(error).rstrip('.') or 'no reason given'}{hint}"
+        ) from error
 
 
 def psana() -> Any:
@@ -63,7 +104,7 @@ def open_source(address: Address, **options: Any) -> Any:
     module = psana()
     if address.offline:
         options["skip_calib_load"] = NO_CONSTANTS
-    try:
+    with asking(address, "open the run; check the experiment, the number and dir="):
         if address.files:
             return module.DataSource(files=address.files, log_level="ERROR", **options)
         options |= {"exp": address.exp, "run": address.run, "log_level": "ERROR"}
@@ -74,14 +115,6 @@ def open_source(address: Address, **options: Any) -> Any:
         if address.offline:
             return without_log_book()(**options)
         return module.DataSource(**options)
-    except XfelredError:
-        raise
-    except Exception as error:
-        hint = "" if address.offline else "; away from LCLS pass offline=True"
-        raise BrokenFileError(
-            f"psana2 cannot open {address}: {type(error).__name__}: {error}. Check the"
-            f" experiment, the run and dir={hint}"
-        ) from error
 
 
 def without_log_book() -> type[Any]:
@@ -103,9 +136,10 @@ def first_run(source: Any, address: Address) -> Any:
     Raises
     ------
     BrokenFileError
-        If there is none.
+        If there is none, or psana2 cannot begin it.
     """
-    run = next(iter(source.runs()), None)
+    with asking(address, "begin the run"):
+        run = next(iter(source.runs()), None)
     if run is None:
         raise BrokenFileError(f"{address} holds no run: no BeginRun was found")
     return run
@@ -122,9 +156,10 @@ class Session:
 
     def interface(self, detector: str, part: str) -> Any:
         """Return ``run.Detector(detector).part``, made once."""
-        if detector not in self.detectors:
-            self.detectors[detector] = self.run.Detector(detector)
-        return getattr(self.detectors[detector], part)
+        with asking(self.address, f"make the detector {detector}/{part}"):
+            if detector not in self.detectors:
+                self.detectors[detector] = self.run.Detector(detector)
+            return getattr(self.detectors[detector], part)
 
     def events(self, ids: NDArray[np.uint64]) -> Iterator[Any]:
         """Yield the events of sorted timestamps, None for one that is not there."""
@@ -137,16 +172,18 @@ class RandomAccess(Session):
 
     def __post_init__(self) -> None:
         """Scan the small files once."""
-        with self.run.build_table():
+        with asking(self.address, "list the events"), self.run.build_table():
             pass
 
     def events(self, ids: NDArray[np.uint64]) -> Iterator[Any]:
         """Yield the events of sorted timestamps, None for one that is not there."""
         for t in ids:
-            try:
-                yield self.run.event(int(t))
-            except ValueError:  # psana's word for a timestamp that it does not have
-                yield None
+            with asking(self.address, f"read the event of timestamp {t}"):
+                try:
+                    event = self.run.event(int(t))
+                except ValueError:  # psana's word for one that it does not have
+                    event = None
+            yield event
 
 
 @dataclass
@@ -168,17 +205,20 @@ class InOrder(Session):
         if len(ids) and int(ids[0]) <= self.last:
             self.restart()
         if self.stream is None:
-            self.stream = self.run.events()
+            with asking(self.address, "list the events"):
+                self.stream = self.run.events()
         for wanted in ids:
             yield self.forward(int(wanted))
 
     def forward(self, wanted: int) -> Any:
         """Return the event of a timestamp, None if the file has gone beyond it."""
         while self.last < wanted:
-            event = next(self.stream or iter(()), None)
-            if event is None:
-                return None
-            self.last = int(event.timestamp)
+            last, self.last = self.last, BEYOND  # until it has come
+            with asking(self.address, f"read the event behind timestamp {last}"):
+                event = next(self.stream or iter(()), None)
+                if event is None:
+                    return None
+                self.last = int(event.timestamp)
             if self.last == wanted:
                 return event
         return None

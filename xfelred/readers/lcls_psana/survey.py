@@ -12,8 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.guard import check_regular
 from xfelred.readers.lcls_psana.address import Address
-from xfelred.readers.lcls_psana.session import LOCK, first_run, open_source
+from xfelred.readers.lcls_psana.session import (
+    LOCK,
+    asking,
+    first_run,
+    open_source,
+)
 
 STREAM = re.compile(r"-s(\d+)-c(\d+)(?:\.smd)?\.xtc2$")
 
@@ -153,8 +159,8 @@ def directory_at_lcls(address: Address) -> str:
 
 
 def described(path: str) -> tuple[str, int, int]:
-    """Return name, size and time of a file; FileNotFoundError if it is not there."""
-    status = os.stat(path)
+    """Return name, size and time of a file."""
+    status = check_regular(path)
     return os.path.basename(path), status.st_size, status.st_mtime_ns
 
 
@@ -166,6 +172,12 @@ def read_stream(address: Address) -> tuple[str, int, Stream]:
     """
     source = open_source(address, skip_calib_load="all")
     run = first_run(source, address)
+    with asking(address, "list its steps, events and detectors"):
+        return contents_of(run)
+
+
+def contents_of(run: Any) -> tuple[str, int, Stream]:
+    """Return what `read_stream` does of an open run of psana2."""
     names = sorted({name for name, *_ in run.scaninfo})
     ids: list[int] = []
     steps = []

@@ -56,11 +56,11 @@ FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 def constants(run: Run, detector: str) -> xr.Dataset:
     """Return what ``UserDataCfg/<detector>`` says; see `Run.constants`."""
     prefix = f"{CONSTANTS}/{detector.removeprefix(f'{INTG}/')}/"
-    stored = {
+    stored = without_odd(detector, {
         name.removeprefix(prefix): read_first(run, name)
         for name in run.columns
         if name.startswith(prefix)
-    }
+    })  # fmt: skip
     known = [n for n in (*(a[0] for a in ARRAYS), *MASKS) if n in stored]
     if not known:
         raise missing(run, detector, stored)
@@ -92,6 +92,24 @@ def constants(run: Run, detector: str) -> xr.Dataset:
     out.attrs = {"detector": detector, "detector_kind": run.detectors.get(detector, "")}
     out.attrs |= {ours: plain(stored[k]) for k, ours in ATTRS.items() if k in stored}
     return record(out, "constants", detector=detector, run=run.run_id)
+
+
+def without_odd(
+    detector: str, stored: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return what is stored without constants that hold no numbers; say which."""
+    numbers = {*(a[0] for a in ARRAYS), *MASKS}
+    odd = {
+        name: f"{values.dtype} {values.shape}"
+        for name, values in stored.items()
+        if name in numbers and (values.dtype.kind not in "biuf" or not values.size)
+    }
+    if odd:
+        warn(
+            f"constants of {detector}: {listing(f'{k} ({v})' for k, v in odd.items())}"
+            " hold no numbers and are left out"
+        )
+    return {name: values for name, values in stored.items() if name not in odd}
 
 
 def gain_as_it_acts(run: Run, detector: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +218,10 @@ def bad_pixels(run: Run, detector: str) -> NDArray[np.bool_] | None:
     for name in MASKS:
         column = run.columns.get(f"{CONSTANTS}/{detector}/{name}")
         if column is not None and len(column.shape) in (2, 3):
-            bad = read_first(run, column.name) == 0
+            stored = read_first(run, column.name)
+            if name not in without_odd(detector, {name: stored}):
+                continue
+            bad = stored == 0
             return bad if bad.ndim == len(PIXEL_DIMS) else bad[np.newaxis]
     return None
 

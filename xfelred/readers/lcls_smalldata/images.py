@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from numpy.typing import NDArray
 
 from xfelred.detector_names import told_by
 from xfelred.errors import (
@@ -16,6 +17,7 @@ from xfelred.errors import (
     SourceNotFound,
     did_you_mean,
     listing,
+    warn,
 )
 from xfelred.names import FIDUCIALS, LONG_NAME, TIME, TRAIN, UNITS
 from xfelred.readers.data_kind import of_psana_key
@@ -27,7 +29,7 @@ from xfelred.readers.lcls_smalldata.columns import (
     INTG,
     Column,
 )
-from xfelred.readers.lcls_smalldata.ids import flat
+from xfelred.readers.lcls_smalldata.ids import MISSING, flat
 from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
@@ -216,7 +218,13 @@ def shot_coordinates(run: Run, stream: str) -> dict[str, xr.Variable]:
     if stream == "event" and second is not None and second in run.columns:
         attrs = {UNITS: "1", LONG_NAME: "fiducials of the event"}
         values = flat(run.read(run.columns[second], "event"))
-        found[FIDUCIALS] = xr.Variable(TRAIN, values, attrs)
+        if values.ndim == 1 and values.dtype.kind in "iuf":
+            found[FIDUCIALS] = xr.Variable(TRAIN, values, attrs)
+        else:
+            warn(
+                f"{second} of {run.run_id} holds {values.dtype} {values.shape} instead"
+                " of one number per event: it is left out"
+            )
     return found
 
 
@@ -231,4 +239,22 @@ def absent(run: Run, source: str) -> Any:
     if not column.fits(run.events.n_rows) or column.dtype.kind not in "biuf":
         return None
     values = flat(run.read(column, "event")).astype(float)
+    say_odd(run, column, values)
     return ~((values > DATA_PRESENT[0]) & (values < DATA_PRESENT[1]))
+
+
+def say_odd(run: Run, column: Column, values: NDArray[np.float64]) -> None:
+    """Warn, once, if ``damage/<source>`` holds what no writer puts there."""
+    told = np.isin(values, (0, 1))
+    nothing = np.isnan(values) | (values == MISSING)
+    odd = ~(told | nothing)
+    if not odd.any() and (told.any() or not len(values)):
+        return
+    if not run.memo.setdefault(f"odd {column.name}", False):
+        run.memo[f"odd {column.name}"] = True
+        n = int(odd.sum()) or len(values)
+        warn(
+            f"{column.name} of {run.run_id} says of {n} of {len(values)} events neither"
+            " that their data are there (1) nor that they are not (0): they count as"
+            " lost (available is False)"
+        )

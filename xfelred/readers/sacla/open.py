@@ -22,6 +22,7 @@ from xfelred.errors import (
 )
 from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
 from xfelred.readers.left_out import is_damaged, readable
+from xfelred.readers.paths import check_access
 from xfelred.readers.sacla.detectors import find_detectors
 from xfelred.readers.sacla.events import EventTable, read_events
 from xfelred.readers.sacla.files import (
@@ -194,10 +195,10 @@ def paths_of(source: Any, include: str) -> list[str]:
         If there is none.
     """
     if isinstance(source, (list, tuple)):
-        listed = [os.fspath(p) for p in source]
+        listed = named = [os.fspath(p) for p in source]
     else:
         text = os.fspath(source)
-        listed = [text]
+        listed = named = [text]
         if os.path.isdir(text):
             listed = sorted(glob(os.path.join(text, f"{include}.h5")))
             # What cannot be opened may be a part of the run: it is named.
@@ -205,6 +206,7 @@ def paths_of(source: Any, include: str) -> list[str]:
         elif not os.path.exists(text):
             listed = sorted(glob(text))
     if not listed:
+        check_access(*named)
         raise MissingFileError(f"no SACLA file at {source}")
     return list({os.path.realpath(p): p for p in reversed(listed)}.values())[::-1]
 

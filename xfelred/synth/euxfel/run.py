@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xfelred.errors import OutputExistsError
+from xfelred.small_files import writing
 from xfelred.synth.euxfel.config import DA01, RunConfig
 from xfelred.synth.euxfel.control_files import write_control
 from xfelred.synth.euxfel.detector_files import write_module
@@ -44,18 +45,20 @@ def write_run(
     """
     config = dataclasses.replace(config or RunConfig(), **options)
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     if any(directory.glob("*.h5")):
         raise OutputExistsError(
             f"{directory} holds HDF5 files already; write the run elsewhere"
         )
     shots = draw_shots(config)
     renderer = make_renderer(config, shots)
-    files: dict[int | str, list[Path]] = {
-        module: write_module(directory, renderer, module)
-        for module in config.module_numbers
-    }
-    files[DA01] = write_control(directory, config, shots)
+    with writing(directory):
+        files: dict[int | str, list[Path]] = {
+            module: write_module(directory, renderer, module)
+            for module in config.module_numbers
+        }
+        files[DA01] = write_control(directory, config, shots)
     truth = Truth(directory, config, files, shots, renderer)
     for fault in config.faults:
         fault(truth)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, ArgumentTypeError
+from xfelred.small_files import writing
 
 Layout = Literal["nested", "by_detector", "at_root", "flat"]
 PEDESTAL, NOISE = 3000.0, 6.0  # adu
@@ -137,7 +138,7 @@ def write_suite(
     elif options:
         raise ArgumentTypeError("pass a SuiteConfig or its fields, not both")
     truth = draw(Path(path), config)
-    with h5py.File(truth.path, "x") as file:
+    with writing(path), h5py.File(truth.path, "x") as file:
         if config.layout == "flat":
             write_flat(file, truth)
         else:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import OutputExistsError
+from xfelred.small_files import writing
 from xfelred.synth.lcls.smalldata_config import SmallDataConfig
 from xfelred.synth.lcls.smalldata_files import (
     RowFile,
@@ -86,7 +87,7 @@ def write_smalldata(
 def write_one(file: RowFile, truth: SmallDataTruth, sums: Sums) -> None:
     """Write the rows of one file."""
     config = truth.config
-    with h5py.File(file.path, "x") as out:
+    with writing(file.path), h5py.File(file.path, "x") as out:
         write_rows(out, truth.columns, file.events)
         write_tables(out, config, truth.shots, truth.tables, file.events)
         if config.detector is not None and config.key is not None:

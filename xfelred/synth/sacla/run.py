@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from xfelred.errors import OutputExistsError
+from xfelred.small_files import writing
 from xfelred.synth.sacla.config import OCTAL, RunConfig
 from xfelred.synth.sacla.pixels import Renderer, make_renderer
 from xfelred.synth.sacla.shots import Shots, draw_shots, event_columns
@@ -62,7 +63,7 @@ def write_run(
     shots = draw_shots(config)
     renderer = make_renderer(config, shots)
     truth = Truth(path, config, shots, renderer)
-    with h5py.File(path, "a" if append else "x") as file:
+    with writing(path), h5py.File(path, "a" if append else "x") as file:
         run = file.create_group(f"run_{config.run}")
         write_file_info(file, config)
         write_run_info(run, config)

@@ -15,6 +15,7 @@ from xfelred.hdf5 import File, NewDataset, NewGroup, VirtualLayout, VirtualSourc
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.key_data import KeyData
 from xfelred.readers.euxfel.run_file import write_metadata
+from xfelred.small_files import writing
 
 
 def virtual_dataset(
@@ -49,7 +50,7 @@ def virtual_dataset(
         )
     partial = f"{target}.partial"
     try:
-        with File(partial, "w", libver=("v110", "latest")) as f:
+        with writing(target), File(partial, "w", libver=("v110", "latest")) as f:
             f.attrs["writer"] = f"xfelred {__version__}"
             write_key(key, f)
         os.replace(partial, target)
