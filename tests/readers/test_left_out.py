@@ -62,6 +62,16 @@ def text_ids(path):
         f["INDEX/trainId"] = np.full(n, b"\xff", "S3")
 
 
+def no_source_names(path):
+    with h5py.File(path, "r+") as f:
+        n = f["METADATA/dataSources/dataSourceId"].shape
+        del f["METADATA/dataSources/dataSourceId"]
+        names = f.create_dataset(
+            "METADATA/dataSources/dataSourceId", n, h5py.string_dtype()
+        )
+        assert names[0] == b""
+
+
 def pipe(path):
     path.unlink()
     os.mkfifo(path)
@@ -79,7 +89,7 @@ def lost_link(path):
 
 DAMAGE = [
     garbage, truncated, empty, heaps, trees, no_ids, trillion_ids, ids_of_themselves,
-    text_ids, pipe, directory, lost_link,
+    text_ids, no_source_names, pipe, directory, lost_link,
 ]  # fmt: skip
 
 
@@ -111,6 +121,18 @@ def test_the_other_files_of_a_run_are_read(intact, tmp_path, damage, module):
     assert bad.name in frames.attrs["history"]
     part = run.select_trains(np.s_[:1]).select("*")
     assert part.left_out == run.left_out
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1.0, -1, b"\xff", np.void(b"ab")])
+def test_a_run_number_that_is_none_is_not_shown(intact, tmp_path, number):
+    shutil.copytree(intact.directory, tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        with h5py.File(path, "r+") as f:
+            del f["METADATA/runNumber"]
+            f["METADATA/runNumber"] = np.array([number])
+    run = xf.open_run(tmp_path / "run")
+    assert "European XFEL" in repr(run)
+    assert run.frames(roi=CORNER, bad_pixels=None).available.all()
 
 
 @pytest.mark.parametrize(

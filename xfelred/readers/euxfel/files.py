@@ -246,7 +246,17 @@ def source_names(
             raise BrokenFileError(
                 f"{path} lists a source of an unknown kind: {entry!r}"
             )
+    if not (control or instrument) and has_sources(f):
+        raise BrokenFileError(
+            f"{path} is damaged: {name} names no data source, but the file holds data"
+        )
     return frozenset(control), frozenset(instrument)
+
+
+def has_sources(f: Group) -> bool:
+    """Return whether there are data of any source."""
+    sections = (f.group(name) for name in ("CONTROL", "INSTRUMENT"))
+    return any(len(section) for section in sections if section is not None)
 
 
 def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
