@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import h5py
 
 from xfelred.errors import BrokenFileError, logger_of
+from xfelred.hdf5.datasets import Dataset
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import broken, check_regular, guarded
 from xfelred.hdf5.layout import Layout, layout_of
 from xfelred.hdf5.links import Links
-from xfelred.hdf5.objects import Dataset, Group, node
+from xfelred.hdf5.objects import Group, node
 from xfelred.hdf5.raw import Identity, RawFile, cut_off, identity_of
 from xfelred.hdf5.virtual import Watched, check_watched, watched_files
 

@@ -1,27 +1,21 @@
-"""Groups and datasets of HDF5 files; every look at them is guarded."""
+"""Groups of HDF5 files and what is in them; every look at them is guarded."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import h5py
-import numpy as np
 from h5py import h5d, h5g, h5o
 
 from xfelred.errors import BrokenFileError, listing, warn
-from xfelred.hdf5.filters import make_readable
-from xfelred.hdf5.guard import broken, check_size, guarded
-from xfelred.hdf5.heaps import fault_of
+from xfelred.hdf5.datasets import Dataset, Node
+from xfelred.hdf5.guard import broken, guarded
 from xfelred.hdf5.links import Links, link_kind
-from xfelred.hdf5.virtual import watched_files
 
-Selection = int | slice | tuple[int | slice, ...]
 MAX_DEPTH = 64  # groups in groups
-UNKNOWN_LENGTH = 16  # bytes in memory of a text or a list of any length
 
 
 @dataclass(frozen=True)
@@ -29,42 +23,6 @@ class Unreadable:
     """Something in a group that cannot be opened."""
 
     error: BrokenFileError
-
-
-class Node:
-    """A group or dataset of an open file.
-
-    Attributes
-    ----------
-    name : str
-        From the root, as it was asked for; without a slash in front.
-    """
-
-    __slots__ = ("links", "low", "name")
-
-    def __init__(self, low: Any, links: Links, name: str) -> None:
-        self.low = low
-        self.links = links
-        self.name = name
-
-    @property
-    def path(self) -> str:
-        """Of the file that was opened."""
-        return self.links.path
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """The attributes that can be read; those that cannot are left out."""
-        found = {}
-        with guarded(self.path, f"attributes of {self.name or '/'}"):
-            known = self.low.attrs
-            names = list(known)
-        for name in names:
-            try:
-                found[name] = known[name]
-            except Exception:  # of any kind; see `guarded`
-                continue
-        return found
 
 
 class Group(Node):
@@ -133,7 +91,7 @@ class Group(Node):
 
         with guarded(self.path, self.name or "/"):
             # One low-level pass: with thousands of names h5py takes longer.
-            self.low.id.links.iterate(visit, info=True)
+            self.id.links.iterate(visit, info=True)
         return hard, others
 
     def all_names(self) -> list[bytes]:
@@ -144,7 +102,7 @@ class Group(Node):
         found: list[bytes] = []
         try:
             with guarded(self.path, self.name):
-                self.low.id.links.visit(found.append)
+                self.id.links.visit(found.append)
         except BrokenFileError:  # HDF5 stops at the first damage
             return [os.fsencode(name) for name, _ in self.walk()]
         return found
@@ -174,9 +132,9 @@ class Group(Node):
         """Return where a soft link leads, None if the name is no soft link."""
         with guarded(self.path, f"{self.name}/{name}"):
             key = os.fsencode(name)
-            if link_kind(self.low.id, key) != h5py.h5l.TYPE_SOFT:
+            if link_kind(self.id, key) != h5py.h5l.TYPE_SOFT:
                 return None
-            return os.fsdecode(self.low.id.links.get_val(key))
+            return os.fsdecode(self.id.links.get_val(key))
 
     def walk(
         self, *, dead_links: bool = False
@@ -189,140 +147,6 @@ class Group(Node):
         yield from walk(self, "", set(), 0, dead_links)
 
 
-class Dataset(Node):
-    """A dataset; one without a dataspace has no entries: shape (0,)."""
-
-    __slots__ = ("null", "properties", "shape", "virtual")
-
-    def __init__(self, low: h5py.Dataset, links: Links, name: str) -> None:
-        super().__init__(low, links, name)
-        with guarded(self.path, name):
-            self.properties = low.id.get_create_plist()
-            self.virtual = self.properties.get_layout() == h5d.VIRTUAL
-            if self.virtual and None in low.maxshape:
-                self.check_sources()  # HDF5 asks them for the shape
-            shape = low.shape
-        self.null = shape is None
-        self.shape: tuple[int, ...] = (0,) if shape is None else shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of its numbers; object for text of any length."""
-        with guarded(self.path, self.name):
-            return self.low.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return prod(self.shape)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Shape of what is stored in one piece; empty if it is not stored so."""
-        with guarded(self.path, self.name):
-            return self.low.chunks or ()
-
-    @property
-    def filters(self) -> dict[str, Any]:
-        """How it is packed, for ``create_dataset``."""
-        with guarded(self.path, self.name):
-            names = ("compression", "compression_opts", "shuffle", "fletcher32")
-            return {name: getattr(self.low, name) for name in names}
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it holds text, of fixed length or any."""
-        with guarded(self.path, self.name):
-            return h5py.check_string_dtype(self.low.dtype) is not None
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes in the file: 0 if nothing was written."""
-        with guarded(self.path, self.name):
-            return int(self.low.id.get_storage_size())
-
-    @property
-    def n_chunks(self) -> int:
-        """Chunks that are in the file."""
-        with guarded(self.path, self.name):
-            return int(self.low.id.get_num_chunks())
-
-    @property
-    def packed(self) -> bool:
-        """Whether filters stand between the file and its values."""
-        with guarded(self.path, self.name):
-            return bool(self.properties.get_nfilters())
-
-    def stored_chunks(self) -> list[tuple[int, int]]:
-        """Return (first row, bytes) of every chunk that is in the file."""
-        found: list[tuple[int, int]] = []
-        with guarded(self.path, self.name):
-            self.low.id.chunk_iter(lambda c: found.append((c[0][0], c[3])))
-        return found
-
-    @property
-    def fillvalue(self) -> Any:
-        """What stands where nothing was written."""
-        with guarded(self.path, self.name):
-            return self.low.fillvalue
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether other files hold the values."""
-        with guarded(self.path, self.name):
-            return bool(self.low.is_virtual or self.low.external)
-
-    def check_sources(self) -> None:
-        """Raise BrokenFileError where HDF5 would fill in, block or lose itself.
-
-        Files that hold values of a virtual dataset may be missing, or be pipes, and it
-        may be made of itself.
-        """
-        watched_files(self.low, self.links.file)
-
-    def refresh(self) -> None:
-        """Look at the file again, which somebody writes."""
-        with guarded(self.path, self.name):
-            self.low.id.refresh()
-            self.shape = self.low.shape or (0,)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, selection: Selection) -> Any:
-        """Return values as h5py does; bytes for text.
-
-        Raises
-        ------
-        BrokenFileError
-            If they cannot be read, or are far more than metadata can be.
-        """
-        with guarded(self.path, self.name):
-            dtype = self.low.dtype
-            each = UNKNOWN_LENGTH if dtype.kind == "O" else dtype.itemsize
-            check_size(self.path, self.name, count(self.shape, selection) * each)
-            if self.null:
-                return np.empty(0, dtype)
-            if self.virtual or self.properties.get_external_count():
-                self.check_sources()
-            if self.properties.get_nfilters():
-                make_readable(self.low)
-            if dtype.kind == "O" and (fault := fault_of(self.low.id, self.properties)):
-                raise broken(self.path, self.name, fault)
-            return self.low[selection]
-
-    def text(self, selection: Selection = ()) -> Any:
-        """Return text as str; bytes that are no UTF-8 are marked."""
-        found = np.asarray(self[selection])
-        plain = [as_text(v) for v in found.ravel().tolist()]
-        return np.array(plain, object).reshape(found.shape) if found.ndim else plain[0]
-
-
 def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
     """Warn of what is left out because it cannot be opened or read."""
     if lost:
@@ -332,17 +156,12 @@ def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
         )
 
 
-def as_text(value: Any) -> str:
-    """Return bytes or text as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
 def node(found: Any, links: Links, name: str) -> Group | Dataset:
     """Return a group or dataset that HDF5 has opened."""
     if isinstance(found, h5g.GroupID):
-        return Group(h5py.Group(found), links, name)
+        return Group(found, links, name)
     if isinstance(found, h5d.DatasetID):
-        return Dataset(h5py.Dataset(found), links, name)
+        return Dataset(found, links, name)
     raise broken(links.path, name, "it is neither a group nor a dataset")
 
 
@@ -364,7 +183,7 @@ def walk(
         try:
             found = group.get(name)
             with guarded(group.path, name):
-                about = None if found is None else h5o.get_info(found.low.id)
+                about = None if found is None else h5o.get_info(found.id)
         except BrokenFileError as error:
             yield where + name, Unreadable(error)
             continue
@@ -376,14 +195,3 @@ def walk(
             yield from walk(found, below, seen, depth + 1, dead_links)
         else:
             yield where + name, found
-
-
-def count(shape: tuple[int, ...], selection: Selection) -> int:
-    """Return at most how many values a selection takes."""
-    items = selection if isinstance(selection, tuple) else (selection,)
-    taken = [
-        len(range(*item.indices(n))) if isinstance(item, slice) else 1
-        for item, n in zip(items, shape, strict=False)
-        if isinstance(item, (slice, int, np.integer))
-    ]
-    return prod(taken) * prod(shape[len(taken) :])

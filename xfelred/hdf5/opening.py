@@ -27,7 +27,7 @@ def open_file(path: str) -> Iterator[Group]:
     with guarded(path):
         file = h5py.File(path, "r")
     try:
-        yield Group(file, Links(path, file), "")
+        yield Group(file.id, Links(path, file), "")
     finally:
         with guarded(path):
             file.close()

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.datasets import Dataset
 from xfelred.hdf5.direct import expanded, read_direct
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
 from xfelred.hdf5.library import read_library
-from xfelred.hdf5.objects import Dataset, Group
+from xfelred.hdf5.objects import Group
 from xfelred.hdf5.virtual import check_watched
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector

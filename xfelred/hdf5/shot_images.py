@@ -16,12 +16,13 @@ from h5py import h5d, h5t
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
+from xfelred.hdf5.datasets import Dataset
 from xfelred.hdf5.direct import expanded
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, Target
 from xfelred.hdf5.layout import Layout, layout_of
-from xfelred.hdf5.objects import Dataset, Group, node
+from xfelred.hdf5.objects import Group, node
 from xfelred.hdf5.raw import byte_span
 from xfelred.hdf5.rows import OPEN_FILES, open_group, read_target
 from xfelred.hdf5.virtual import check_watched, watched_files
