@@ -1,7 +1,7 @@
 """Heaps in which HDF5 keeps text of any length, looked at before it does.
 
 HDF5 takes the length of a text as it stands, and memory for it; and it goes from
-object to object of a heap by their sizes: at free space without a size, for ever.
+object to object of a heap by their sizes: at a size of 0, or beyond 64 bits, for ever.
 
 Format: HDF5 file format specification, version 3.0, III.E (global heap) and IV.A.2.d
 (variable-length data are a length, the address of a heap and a number in it).
@@ -79,7 +79,9 @@ def has_no_end(number: int, start: int, file_size: int) -> bool:
         which, n_bytes = OBJECT.unpack_from(heap, at)
         # The size of free space counts its own header.
         need = OBJECT.size + -(-n_bytes // 8) * 8 if which else n_bytes
-        if need < OBJECT.size:
+        # What is too large for 64 bits begins again at 0 in HDF5, which then goes on
+        # through the middle of objects.
+        if need < OBJECT.size or at + need > len(heap):
             return True
         at += need
     return False
