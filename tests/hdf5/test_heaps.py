@@ -1,11 +1,15 @@
 """Heaps of text in which HDF5 would go in circles."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import h5py
 import pytest
+
+from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import open_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["delay", "time in s", "x" * 40]
@@ -50,3 +54,65 @@ def test_a_heap_that_is_overwritten_is_an_error(tmp_path, fill, start):
     found = read(path)
     assert str(path) in found
     assert "cannot read t" in found
+
+
+@pytest.fixture
+def path(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as f:
+        f["one"] = "scan"
+        f["many"] = ["x", "", "yy"]
+        f.create_dataset("chunks", data=["u", "v"], chunks=(1,), maxshape=(None,))
+    return str(tmp_path / "a.h5")
+
+
+def overwrite(path, at, data):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        f.write(data)
+
+
+def places(path):
+    """The first byte of the stored places of texts, by dataset."""
+    with h5py.File(path) as f:
+        found = {name: f[name].id.get_offset() for name in ("one", "many")}
+        return found | {"chunks": f["chunks"].id.get_chunk_info(0).byte_offset}
+
+
+def test_sound_text_is_read(path):
+    with open_file(path) as root:
+        assert root["one"].text() == "scan"
+        assert root["many"].text().tolist() == ["x", "", "yy"]
+        assert root["chunks"].text(slice(1, 2)).tolist() == ["v"]
+
+
+@pytest.mark.parametrize("name", ["one", "many", "chunks"])
+def test_a_text_longer_than_its_file_is_refused(path, name):
+    overwrite(path, places(path)[name], struct.pack("<I", 3_000_000_000))
+    with (
+        open_file(path) as root,
+        pytest.raises(BrokenFileError, match=f"{name} in .* 3000000000 bytes"),
+    ):
+        root[name][()]
+
+
+@pytest.mark.parametrize("name", ["one", "many", "chunks"])
+def test_a_heap_without_an_end_is_refused(path, name):
+    """Free space of no size: HDF5 would look at it for ever."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at = places(path)[name]
+    _, heap, _ = struct.unpack_from("<IQI", data, at)
+    assert data[heap : heap + 4] == b"GCOL"
+    where, end = heap + 16, heap + struct.unpack_from("<Q", data, heap + 8)[0]
+    while where < end:
+        number, size = struct.unpack_from("<H6xQ", data, where)
+        if not number:
+            break
+        where += 16 + -(-size // 8) * 8
+    assert number == 0
+    overwrite(path, where + 8, struct.pack("<Q", 0))
+    with (
+        open_file(path) as root,
+        pytest.raises(BrokenFileError, match=f"{name} in .* heap"),
+    ):
+        root[name][()]

@@ -281,3 +281,19 @@ def test_only_regular_files_are_opened(kind, tmp_path, monkeypatch):
     assert isinstance(pickle.loads(pickle.dumps(caught.value)), expected)
     with seconds(20), pytest.raises(BrokenFileError, match=r"x\.h5"):
         open_dataset(str(where), "x")
+
+
+def test_files_beside_the_real_file_are_found_through_a_link_to_it(tmp_path):
+    (tmp_path / "real").mkdir()
+    with h5py.File(tmp_path / "real" / "b.h5", "w") as f:
+        f["x"] = [3, 4]
+    layout = h5py.VirtualLayout((2,), "i8")
+    layout[...] = h5py.VirtualSource("b.h5", "x", (2,))
+    with h5py.File(tmp_path / "real" / "a.h5", "w") as f:
+        f["outside"] = h5py.ExternalLink("b.h5", "/x")
+        f.create_virtual_dataset("virtual", layout)
+    (tmp_path / "a.h5").symlink_to(tmp_path / "real" / "a.h5")
+    with open_file(str(tmp_path / "a.h5")) as root, h5py.File(tmp_path / "a.h5") as f:
+        for name in ("outside", "virtual"):
+            assert root[name][:].tolist() == f[name][:].tolist() == [3, 4]
+    assert open_dataset(str(tmp_path / "a.h5"), "outside")[:].tolist() == [3, 4]

@@ -136,14 +136,7 @@ def opened_beside(path: str, link: str, name: str) -> h5py.File:
     BrokenFileError
         If it cannot be opened.
     """
-    beside = os.path.dirname(path)
-    prefix = os.environ.get("HDF5_EXT_PREFIX", "").replace("${ORIGIN}", beside)
-    places = [os.path.join(beside, name), name]
-    if os.path.isabs(name):
-        places = [name, os.path.join(beside, os.path.basename(name))]
-    if prefix:
-        places.insert(0, os.path.join(prefix, name.lstrip("/")))
-    found = next((p for p in places if os.path.lexists(p)), None)
+    found = beside(path, name, "HDF5_EXT_PREFIX")
     if found is None:
         raise MissingPartError(
             f"{link} of {path} is in {name}, which is missing. Copy it next to the file"
@@ -151,3 +144,25 @@ def opened_beside(path: str, link: str, name: str) -> h5py.File:
     check_regular(found)
     with guarded(found):
         return h5py.File(found, "r")
+
+
+def beside(path: str, name: str, prefix: str) -> str | None:
+    """Return where HDF5 finds a file that another one names; None if it does not.
+
+    It looks at the place itself, then beside the file, and beside the real one if that
+    is reached by a link; for an absolute name that is gone, too.
+
+    Parameters
+    ----------
+    prefix : str
+        Environment variable with a directory to look into first.
+    """
+    folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
+    places = [os.path.join(folder, name) for folder in folders] + [name]
+    if os.path.isabs(name):
+        last = os.path.basename(name)
+        places = [name, *(os.path.join(folder, last) for folder in folders)]
+    first = os.environ.get(prefix, "").replace("${ORIGIN}", folders[0])
+    if first:
+        places.insert(0, os.path.join(first, name.lstrip("/")))
+    return next((p for p in places if os.path.lexists(p)), None)

@@ -15,7 +15,7 @@ import h5py
 
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5.guard import check_regular
-from xfelred.hdf5.links import Links
+from xfelred.hdf5.links import Links, beside
 from xfelred.hdf5.raw import Identity, cut_off, identity_of
 
 MAX_DEPTH = 8  # virtual datasets of virtual datasets
@@ -148,15 +148,7 @@ def source_path(virtual_file: str, name: str) -> str | None:
     """Return where HDF5 finds a source file; None if it does not."""
     if name == ".":
         return virtual_file
-    beside = os.path.dirname(virtual_file)
-    prefix = os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", beside)
-    places = [os.path.join(beside, name), name]
-    if os.path.isabs(name):
-        # HDF5 looks beside the file when an absolute path is gone.
-        places = [name, os.path.join(beside, os.path.basename(name))]
-    if prefix:
-        places.insert(0, os.path.join(prefix, name.lstrip("/")))
-    return next((p for p in places if os.path.exists(p)), None)
+    return beside(virtual_file, name, "HDF5_VDS_PREFIX")
 
 
 def expanded_names(source: Any, shape: tuple[int, ...]) -> list[tuple[str, str]]:

@@ -71,6 +71,9 @@ FLAVOURS = (
 )  # fmt: skip
 
 
+TWO_COLUMNS = "EvtID/time"  # of old files: seconds and nanoseconds
+
+
 @dataclass(frozen=True, eq=False)
 class Events:
     """The events of a run, sorted by ID, and the row of each.
@@ -140,7 +143,7 @@ def read_ids(path: str, column: str) -> Ids:
         raise InconsistentDataError(
             f"{column} in {path} is {values.dtype}; IDs of events are whole numbers"
         )
-    if values.ndim == 2 and values.shape[1] == 2:  # seconds and nanoseconds
+    if column == TWO_COLUMNS and values.ndim == 2 and values.shape[1] == 2:
         values = (values[:, 0].astype(np.int64) << 32) | values[:, 1].astype(np.int64)
     if values.ndim != 1:
         raise InconsistentDataError(
