@@ -138,9 +138,12 @@ def test_paths_stand_on_stdout_and_progress_on_stderr(call, out, source, recipe)
     assert "\x1b" not in words
     lines = words.splitlines()
     assert lines[0] == "cube of xpptest01_Run0047 ..."
-    assert lines[1] == f"cube of xpptest01_Run0047: {N_BLOCKS} of {N_BLOCKS} blocks"
-    assert re.fullmatch(r"cube of xpptest01_Run0047: [\d.]+ s", lines[2])
-    assert len(lines) == 3
+    # A slow machine says more often how far it is.
+    told = [re.fullmatch(r"cube of \w+: (\d+) of 6 blocks", x) for x in lines[1:-1]]
+    done = [int(found[1]) for found in told]
+    assert done == sorted(set(done))
+    assert done[-1] == N_BLOCKS == 6
+    assert re.fullmatch(r"cube of xpptest01_Run0047: [\d.]+ s", lines[-1])
     made, expected = opened(out / PRODUCTS[0]), plain_cube(source, recipe)
     for name in ("n_shots", "jungfrau1M_sum", "jungfrau1M_var", "ipm2__sum_mean"):
         np.testing.assert_allclose(made[name], expected[name], rtol=1e-9, atol=1e-9)

@@ -185,7 +185,7 @@ def test_unknown_ending_lists_the_known_ones(frames, tmp_path):
 
 
 def test_other_objects_are_refused(tmp_path):
-    with pytest.raises(TypeError, match="got ndarray"):
+    with pytest.raises(TypeError, match="obj=ndarray"):
         write(np.zeros(3), tmp_path / "a.zarr")
 
 

@@ -19,7 +19,7 @@ from xfelred.masks import segment_of
 from xfelred.ops.bins import Bins
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
-from xfelred.recipes.units import KeyedValueError, default_unit, number_of
+from xfelred.recipes.units import default_unit, number_of, wrong_value
 
 Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
@@ -94,10 +94,10 @@ class BinSpec(Strict):
                 else:
                     given[key] = number_of(value, unit)
             except ValueError as error:
-                raise KeyedValueError(key, str(error)) from None
+                raise wrong_value(key, str(error)) from None
         self.check_order(given)
         if given.get("step", 1) <= 0:
-            raise KeyedValueError(
+            raise wrong_value(
                 "step", f"a step of {self.step} makes no bins; it must be above 0"
             )
         return Bins(n=self.n, unique=self.unique, quantiles=self.quantiles, **given)
@@ -115,7 +115,7 @@ class BinSpec(Strict):
                 " Probably the unit of `stop` is wrong; did you mean stop:"
                 f' "{number} {unit}"?'
             )
-        raise KeyedValueError("stop", text)
+        raise wrong_value("stop", text)
 
 
 class DelaySpec(Strict):
@@ -154,7 +154,7 @@ class CommonModeSpec(Strict):
         for i, name in enumerate(value):
             if name not in GROUPS:
                 near = did_you_mean(name, GROUPS)
-                raise KeyedValueError(
+                raise wrong_value(
                     str(i), f"no groups {name!r}.{near} There are: {listing(GROUPS)}"
                 )
         return value
@@ -364,7 +364,7 @@ class CubeModel(Strict):
         """Refuse a cut that cannot be read, and a name that files cannot have."""
         for name, cuts in value.items():
             if name == EVERY_FILTER or not FILTER_NAME.fullmatch(name):
-                raise KeyedValueError(
+                raise wrong_value(
                     name,
                     f"{name!r} cannot name a filter, as it becomes part of file names:"
                     " use up to 100 letters, digits, _ . + -, and not the word all",
@@ -373,7 +373,7 @@ class CubeModel(Strict):
                 try:
                     parse_cut(cut)
                 except ValueError as error:
-                    raise KeyedValueError((name, str(i)), str(error)) from None
+                    raise wrong_value((name, str(i)), str(error)) from None
         return value
 
     @field_validator("histograms")
@@ -382,7 +382,7 @@ class CubeModel(Strict):
         """Refuse histograms without bins."""
         for name, limits in value.items():
             if limits is not None and (limits[0] >= limits[1] or limits[2] < 1):
-                raise KeyedValueError(
+                raise wrong_value(
                     name, f"[low, high, n] needs low < high and n >= 1, got {limits}"
                 )
         return value

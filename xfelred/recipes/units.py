@@ -18,15 +18,20 @@ class KeyedValueError(ArgumentError):
 
     Parameters
     ----------
-    key : str or tuple of str
-        The key, or the keys that lead to it; names may have points in them.
     text : str
+    path : tuple of str
+        The keys that lead to it; names may have points in them.
     """
 
-    def __init__(self, key: str | tuple[str, ...], text: str) -> None:
+    def __init__(self, text: str, path: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.path = (key,) if isinstance(key, str) else key
-        self.key = ".".join(self.path)
+        self.path = path
+        self.key = ".".join(path)
+
+
+def wrong_value(key: str | tuple[str, ...], text: str) -> KeyedValueError:
+    """Return the error for a wrong value of a key, or of keys in keys."""
+    return KeyedValueError(text, (key,) if isinstance(key, str) else key)
 
 
 def number_of(value: Any, unit: str | None) -> float:

@@ -18,7 +18,7 @@ def stack_data(
     train: Mapping[str, Mapping[str, Any]],
     data: str,
     axis: int = -3,
-    xcept: Iterable[str] = (),
+    xcept: Iterable[str] | Mapping[str, Any] = (),
 ) -> NDArray[Any]:
     """Stack the data of the sources of one train, in the order of their numbers.
 
