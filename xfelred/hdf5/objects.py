@@ -111,12 +111,9 @@ class Group(Node):
         """Yield all names and what they stand for, damaged or not."""
         for name in self.names():
             try:
-                found = self.get(name)
+                yield name, self[name]  # a name that is listed and not found: damaged
             except BrokenFileError as error:
                 yield name, Unreadable(error)
-            else:
-                if found is not None:
-                    yield name, found
 
     def readable(self) -> Iterator[tuple[str, Group | Dataset]]:
         """Yield all names and what they stand for; warn of what cannot be opened."""
@@ -179,15 +176,14 @@ def walk(
             yield where + os.fsdecode(raw), Unreadable(error)
     for raw in sorted(hard):
         name = os.fsdecode(raw)
-        found: Group | Dataset | Unreadable | None
         try:
-            found = group.get(name)
+            found = group[name]
             with guarded(group.path, name):
-                about = None if found is None else h5o.get_info(found.id)
+                about = h5o.get_info(found.id)
         except BrokenFileError as error:
             yield where + name, Unreadable(error)
             continue
-        if found is None or about is None or (about.fileno, about.addr) in seen:
+        if (about.fileno, about.addr) in seen:
             continue
         seen.add((about.fileno, about.addr))
         if isinstance(found, Group):

@@ -189,7 +189,7 @@ def check_lost(file: Group, detectors: Found) -> None:
             continue
         for key, child in place.children():
             told = step_number(key) is not None or key in (*detectors, FRAMES)
-            if isinstance(child, Unreadable) and told:
+            if isinstance(child, Unreadable) and (told or name == DETECTORS):
                 raise child.error
             if isinstance(child, Group) and (told or key in detectors):
                 places.append((key, child))
