@@ -297,3 +297,15 @@ def test_files_beside_the_real_file_are_found_through_a_link_to_it(tmp_path):
         for name in ("outside", "virtual"):
             assert root[name][:].tolist() == f[name][:].tolist() == [3, 4]
     assert open_dataset(str(tmp_path / "a.h5"), "outside")[:].tolist() == [3, 4]
+
+
+def test_an_attribute_that_cannot_be_read_is_named(path, monkeypatch):
+    def fail(self, name):
+        raise OSError("damaged")
+
+    monkeypatch.setattr(h5py.AttributeManager, "__getitem__", fail)
+    with (
+        open_file(path) as root,
+        pytest.warns(UserWarning, match=r"attributes of group in .*a\.h5 .*: unit"),
+    ):
+        assert root["group"].attrs == {}

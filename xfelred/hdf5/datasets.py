@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5s
 
+from xfelred.errors import listing, warn
 from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import broken, check_size, guarded
 from xfelred.hdf5.heaps import fault_of
@@ -51,8 +52,8 @@ class Node:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The attributes that can be read; those that cannot are left out."""
-        found = {}
+        """The attributes that can be read; a warning names those that cannot."""
+        found, lost = {}, []
         with guarded(self.path, f"attributes of {self.name or '/'}"):
             known = self.low.attrs
             names = list(known)
@@ -60,7 +61,12 @@ class Node:
             try:
                 found[name] = known[name]
             except Exception:  # of any kind; see `guarded`
-                continue
+                lost.append(name)
+        if lost:
+            warn(
+                f"attributes of {self.name or '/'} in {self.path} cannot be read:"
+                f" {listing(lost)}"
+            )
         return found
 
 

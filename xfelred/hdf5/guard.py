@@ -18,15 +18,9 @@ from xfelred.errors import (
     UnreadableFileError,
     XfelredError,
 )
+from xfelred.small_files import KINDS
 
 MAX_METADATA = 512 << 20  # bytes that are read at once of anything but frames
-KINDS = {
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a directory",
-}
 WAIT = "If the file was moved or is still being copied, open the run again when it is"
 ELSE = (
     "if it stays damaged, select trains or modules of other files, or open only those"
