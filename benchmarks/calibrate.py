@@ -21,9 +21,9 @@ import xarray as xr
 from common import CACHE, machine, median_times, peak_memory, table
 
 from xfelred import open_run, ops, synth
-from xfelred.kernels.calibrate import Calibration, Rule, calibrate
-from xfelred.kernels.calibration_table import pack
-from xfelred.kernels.common_mode import Groups
+from xfelred.kernels.calibration.calibrate import Calibration, Rule, calibrate
+from xfelred.kernels.calibration.table import pack
+from xfelred.kernels.common_mode.segments import Groups
 
 N = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 64
 SHAPE = (512, 1024)

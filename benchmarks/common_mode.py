@@ -15,7 +15,7 @@ import bottleneck
 import numpy as np
 from common import machine, median_times, table
 
-from xfelred.kernels.common_mode import (
+from xfelred.kernels.common_mode.segments import (
     Correction,
     Groups,
     Unbonded,

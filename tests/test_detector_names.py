@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from xfelred import detector_names, masks, ops
+from xfelred.ops.calibration.gain_bits import gain_switch
 from xfelred.ops.calibration_kinds import KINDS, kind_of
-from xfelred.ops.gain_bits import gain_switch
 from xfelred.ops.lcls_common_modes import DETECTORS, detector_of
 from xfelred.recipes.common_modes import lcls_kind
 

@@ -8,7 +8,7 @@ from xfelred import plot
 from xfelred.errors import MissingConstantError
 from xfelred.geometry import Geometry
 from xfelred.names import PIXEL_DIMS
-from xfelred.ops.assemble import assemble
+from xfelred.ops.image.assemble import assemble
 
 
 @pytest.fixture(autouse=True)

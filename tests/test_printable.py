@@ -17,7 +17,7 @@ from xfelred.errors import (
     printable,
     warn,
 )
-from xfelred.ops.select_shots import CutFlow
+from xfelred.ops.shots.select_shots import CutFlow
 from xfelred.readers.description import as_html, as_text, print_lines
 
 PACKAGE = Path(__file__).resolve().parents[1] / "xfelred"

@@ -46,7 +46,7 @@ __getattr__, __dir__, __all__ = attach(
             "SourceData",
         ),
         "xfelred.readers.euxfel.extra_data.stacking": ("stack_data",),
-        "xfelred.ops.bins": ("Bins",),
+        "xfelred.ops.reductions.bins": ("Bins",),
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),
         "xfelred.recipes.cube": ("make_cube",),
         "xfelred.recipes.write_cube": ("CubeResult", "write_cube"),

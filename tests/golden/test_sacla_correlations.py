@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from xfelred import ops, pairs
-from xfelred.kernels import outliers
+from xfelred.kernels.correlation import outliers
 
 HERE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "sacla"
 if not HERE.is_dir():

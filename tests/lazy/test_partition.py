@@ -10,7 +10,7 @@ from memory_files import make_plan, whole
 from xfelred.lazy import Source, map_frames, planned
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.partition import FRAMES, partition
-from xfelred.ops.statistics import statistics
+from xfelred.ops.reductions.statistics import statistics
 
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 LARGE = (1024, 512)  # 2 MiB of float32

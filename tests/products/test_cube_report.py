@@ -13,7 +13,7 @@ import xarray as xr
 import xfelred as xf
 from xfelred.errors import OutputExistsError
 from xfelred.ops.cuts import parse_cuts
-from xfelred.ops.select_shots import cut_flow
+from xfelred.ops.shots.select_shots import cut_flow
 from xfelred.products.cube_report import (
     CubeReport,
     DetectorReport,

@@ -11,7 +11,7 @@ import xarray as xr
 import xfelred as xf
 from xfelred.errors import OutputExistsError
 from xfelred.geometry import Geometry
-from xfelred.ops.normalize_rings import normalize_rings
+from xfelred.ops.polar.normalize_rings import normalize_rings
 
 TAGS = [100000000, 100000002, 100000006]
 GEOMETRY = Geometry.flat((64, 64), (30, 31), 0.053, 5e-5, wavelength=1.44)

@@ -8,8 +8,8 @@ import pytest
 
 from xfelred import CubeRecipe
 from xfelred.errors import ConfigError, XfelredError
-from xfelred.ops.bins import Bins
 from xfelred.ops.cuts import parse_cut, parse_cuts
+from xfelred.ops.reductions.bins import Bins
 from xfelred.recipes import text as module
 
 HEAD = "schema_version: 1\nkind: cube\n"

@@ -14,7 +14,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import geometry, ops
-from xfelred.kernels.masking import masked
+from xfelred.kernels.image.masking import masked
 from xfelred.lazy import Map, ReadPlan, Source, block_chunks, one_each, planned
 from xfelred.lazy.estimate import estimate
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
-from xfelred.kernels.corner_spread import corner_spread
+from xfelred.kernels.outlines.corner_spread import corner_spread
 
 Floats = NDArray[np.floating]
 

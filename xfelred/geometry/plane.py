@@ -15,7 +15,7 @@ from xfelred.geometry.core import Geometry
 from xfelred.geometry.locate import fit, pixel_index
 from xfelred.geometry.plausible import DISTANCE, PIXEL_SIZE, WAVELENGTH, checked
 from xfelred.geometry.rings import pixel_coord
-from xfelred.kernels import polar_grid
+from xfelred.kernels.polar import grid as polar_grid
 from xfelred.names import MODULE, PHI, PIXEL_DIMS, TWO_THETA, Q
 
 REGULAR = 1e-4  # pixels by which a flat detector may miss a lattice of squares

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, MissingConstantError, warn
 from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH, corners_of
-from xfelred.kernels import polygons, splitting
+from xfelred.kernels.outlines import polygons, splitting
 from xfelred.names import (
     LONG_NAME,
     PHI,

@@ -14,7 +14,7 @@ from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, vector
 from xfelred.geometry.plausible import DISTANCE, ENERGY, PLACE, checked
 from xfelred.geometry.plausible import PIXEL_SIZE as PIXEL_PITCH
-from xfelred.kernels.mpccd import Placement, module_vectors
+from xfelred.kernels.calibration.mpccd import Placement, module_vectors
 from xfelred.names import MODULE
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def sacla(
 
     Notes
     -----
-    See `xfelred.kernels.mpccd.module_vectors` for the formula. The third coordinate of
-    a module is not used: all modules lie at `distance`.
+    See `xfelred.kernels.calibration.mpccd.module_vectors` for the formula. The third
+    coordinate of a module is not used: all modules lie at `distance`.
 
     The energy is that of the configuration of the run, or the median of its shots
     where this is not plausible. The distance from the nominal beam axis to the beam is

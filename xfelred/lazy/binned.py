@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
-from xfelred.kernels import moments
-from xfelred.kernels.bin_moments import (
+from xfelred.kernels.memory import page_backed
+from xfelred.kernels.reductions import moments
+from xfelred.kernels.reductions.bin_moments import (
     FEW,
     add_numbers,
     add_squares,
@@ -20,8 +21,7 @@ from xfelred.kernels.bin_moments import (
     number_of_each,
     sorted_by_bin,
 )
-from xfelred.kernels.memory import page_backed
-from xfelred.kernels.statistics import TILE, add_extrema
+from xfelred.kernels.reductions.statistics import TILE, add_extrema
 from xfelred.lazy.frame_rows import FrameRows, frame_rows
 from xfelred.lazy.leaves import State
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels import pair_moments
+from xfelred.kernels.reductions import pair_moments
 from xfelred.lazy.leaves import State
 
 
@@ -20,7 +20,7 @@ class Regression:
 
     Companions: the values, and the group of each frame (negative: none), both on dims
     that are reduced. Results get one new dim of length `n_groups`, the last. See
-    `xfelred.kernels.pair_moments.results` for their names.
+    `xfelred.kernels.reductions.pair_moments.results` for their names.
     """
 
     n_groups: int

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.kernels import moments
+from xfelred.kernels.reductions import moments
 from xfelred.lazy.array import STREAMED, PlannedArray
 from xfelred.lazy.leaves import State
 from xfelred.lazy.reduce import reduce_frames

@@ -1,55 +1,60 @@
 """Operations: labelled array in, labelled array out."""
 
 from xfelred.masks.segments import Segment
-from xfelred.ops.adu_to_photons import adu_to_photons, match_gains
-from xfelred.ops.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.arithmetic import concat, normalize, ratio, subtract
-from xfelred.ops.assemble import assemble, unassemble
-from xfelred.ops.bin_frames import bin_frames
-from xfelred.ops.calibrate import calibrate
-from xfelred.ops.correct_polarization import correct_polarization
-from xfelred.ops.correlate_angular import correlate_angular
-from xfelred.ops.correlate_pixel import correlate_pixel
-from xfelred.ops.dark_statistics import dark_statistics
-from xfelred.ops.delay import delay
-from xfelred.ops.difference_correlation import difference_correlation
-from xfelred.ops.find_centre import RingGuess, find_centre
-from xfelred.ops.find_clusters import find_clusters
-from xfelred.ops.fit_linear import fit_linear
-from xfelred.ops.fit_photon_peak import fit_photon_peak
-from xfelred.ops.fit_ring import RingFit, fit_ring
-from xfelred.ops.friedel_asymmetry import friedel_asymmetry, friedel_weights
-from xfelred.ops.gain_bits import (
+from xfelred.ops.azimuthal.friedel_asymmetry import friedel_asymmetry, friedel_weights
+from xfelred.ops.azimuthal.integrate_azimuthally import integrate_azimuthally
+from xfelred.ops.azimuthal.radial_profile import radial_profile
+from xfelred.ops.azimuthal.to_cos_psi import to_cos_psi
+from xfelred.ops.calibration.adu_to_photons import adu_to_photons, match_gains
+from xfelred.ops.calibration.calibrate import calibrate
+from xfelred.ops.calibration.dark_statistics import dark_statistics
+from xfelred.ops.calibration.fit_photon_peak import fit_photon_peak
+from xfelred.ops.calibration.gain_bits import (
     GainSwitch,
     bit_slices,
     invert_negative_gain,
     strip_gain_bits,
     switched_pixels,
 )
-from xfelred.ops.gain_index import gain_index
-from xfelred.ops.integrate_azimuthally import integrate_azimuthally
-from xfelred.ops.inter_correlation import inter_correlation, intra_correlation
-from xfelred.ops.mean_per_flux import mean_per_flux
-from xfelred.ops.normalize_rings import normalize_rings
-from xfelred.ops.off_neighbours import off_neighbours
-from xfelred.ops.outliers import (
+from xfelred.ops.calibration.gain_index import gain_index
+from xfelred.ops.common_mode.subtract_common_mode import subtract_common_mode
+from xfelred.ops.common_mode.subtract_common_mode_below import (
+    subtract_common_mode_below,
+)
+from xfelred.ops.common_mode.subtract_common_mode_lcls import subtract_common_mode_lcls
+from xfelred.ops.correlation.correlate_angular import correlate_angular
+from xfelred.ops.correlation.difference_correlation import difference_correlation
+from xfelred.ops.correlation.inter_correlation import (
+    inter_correlation,
+    intra_correlation,
+)
+from xfelred.ops.correlation.outliers import (
     flag_outliers,
     flag_strong_correlations,
     modified_z,
     shot_features,
 )
-from xfelred.ops.profile import profile
-from xfelred.ops.radial_profile import radial_profile
-from xfelred.ops.reject_outliers import reject_outliers
-from xfelred.ops.remap_polar import remap_polar
-from xfelred.ops.remove_ring_spots import find_ring_spots, remove_ring_spots
-from xfelred.ops.roi import roi
-from xfelred.ops.select_shots import CutFlow, select_shots
-from xfelred.ops.statistics import statistics
-from xfelred.ops.subtract_common_mode import subtract_common_mode
-from xfelred.ops.subtract_common_mode_below import subtract_common_mode_below
-from xfelred.ops.subtract_common_mode_lcls import subtract_common_mode_lcls
-from xfelred.ops.to_cos_psi import to_cos_psi
+from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
+from xfelred.ops.image.assemble import assemble, unassemble
+from xfelred.ops.image.find_clusters import find_clusters
+from xfelred.ops.image.roi import roi
+from xfelred.ops.polar.correct_polarization import correct_polarization
+from xfelred.ops.polar.normalize_rings import normalize_rings
+from xfelred.ops.polar.remap_polar import remap_polar
+from xfelred.ops.polar.remove_ring_spots import find_ring_spots, remove_ring_spots
+from xfelred.ops.reductions.bin_frames import bin_frames
+from xfelred.ops.reductions.correlate_pixel import correlate_pixel
+from xfelred.ops.reductions.fit_linear import fit_linear
+from xfelred.ops.reductions.mean_per_flux import mean_per_flux
+from xfelred.ops.reductions.profile import profile
+from xfelred.ops.reductions.statistics import statistics
+from xfelred.ops.rings.find_centre import RingGuess, find_centre
+from xfelred.ops.rings.fit_ring import RingFit, fit_ring
+from xfelred.ops.shots.delay import delay
+from xfelred.ops.shots.off_neighbours import off_neighbours
+from xfelred.ops.shots.reject_outliers import reject_outliers
+from xfelred.ops.shots.select_shots import CutFlow, select_shots
 from xfelred.shots import label_by_position
 
 __all__ = [

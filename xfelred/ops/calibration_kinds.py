@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xfelred.detector_names import known_as
-from xfelred.kernels.calibrate import Rule
+from xfelred.kernels.calibration.calibrate import Rule
 
 LOW_14 = 0x3FFF
 # Names of the gain indices of an epix10ka: fixed high, medium and low, then the two

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
-from xfelred.kernels import similarity
+from xfelred.kernels.correlation import similarity
 from xfelred.names import LONG_NAME, PAIR, TRAIN, UNITS
 from xfelred.pairs.shots import (
     SHOT_DIMS,

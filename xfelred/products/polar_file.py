@@ -25,8 +25,8 @@ from xfelred.names import (
     UNITS,
     Q,
 )
-from xfelred.ops.normalize_rings import normalize_rings
-from xfelred.ops.statistics import statistics
+from xfelred.ops.polar.normalize_rings import normalize_rings
+from xfelred.ops.reductions.statistics import statistics
 from xfelred.products.nexus import write_nexus
 from xfelred.products.prepare import prepare
 from xfelred.products.write import write_whole

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.ops.cuts import Cut
-from xfelred.ops.select_shots import CutFlow, per_shot
+from xfelred.ops.shots.select_shots import CutFlow, per_shot
 from xfelred.products.report_pictures import (
     BLUE,
     COLOURS,

@@ -24,7 +24,7 @@ from xfelred.errors import (
     warn,
 )
 from xfelred.hdf5.rows import read_rows
-from xfelred.kernels.masking import masked
+from xfelred.kernels.image.masking import masked
 from xfelred.lazy import (
     Const,
     Map,

@@ -33,7 +33,7 @@ from xfelred.names import (
     UNITS,
     VERSION,
 )
-from xfelred.ops.bin_labels import Labels, bin_labels
+from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.recipes.cube_detectors import constants_of, detector_frames
 from xfelred.recipes.cube_outputs import assembled, processed

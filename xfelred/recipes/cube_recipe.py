@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from xfelred.errors import ConfigError, did_you_mean, listing
-from xfelred.ops.bins import Bins
+from xfelred.ops.reductions.bins import Bins
 from xfelred.recipes.common_modes import check_common_mode
 from xfelred.recipes.models import (
     AzimuthalSpec,

@@ -14,10 +14,10 @@ import xarray as xr
 from xfelred.column_names import split_element
 from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError, listing, warn
 from xfelred.names import LASER_ON, PULSE, TRAIN
-from xfelred.ops.bins import Bins
 from xfelred.ops.cuts import Cut, parse_cuts
-from xfelred.ops.delay import delay
-from xfelred.ops.select_shots import CutFlow, cut_flow, empty_selection
+from xfelred.ops.reductions.bins import Bins
+from xfelred.ops.shots.delay import delay
+from xfelred.ops.shots.select_shots import CutFlow, cut_flow, empty_selection
 from xfelred.recipes.cube_pulses import labelled_pulses
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.units import DELAY

@@ -12,8 +12,8 @@ import xarray as xr
 from xfelred import ops
 from xfelred.column_names import in_file_name, in_result
 from xfelred.names import GAIN_RANGE, LASER_ON
-from xfelred.ops.bin_labels import Axis
 from xfelred.ops.cuts import Cut, parse_cuts
+from xfelred.ops.reductions.bin_labels import Axis
 from xfelred.products.lcls_cube_file import selection_text, write_lcls_cube
 from xfelred.recipes.cube import CubePlan, file_name
 from xfelred.recipes.cube_detectors import constants_of

@@ -16,9 +16,9 @@ from pydantic import (
 
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.masks import segment_of
-from xfelred.ops.bins import Bins
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
+from xfelred.ops.reductions.bins import Bins
 from xfelred.recipes.units import default_unit, number_of, wrong_value
 
 Quantities = Literal["sum", "count", "mean", "var", "sem"]

@@ -20,7 +20,7 @@ from xfelred.errors import (
     shown,
     warn,
 )
-from xfelred.kernels.masking import masked
+from xfelred.kernels.image.masking import masked
 from xfelred.lazy import Map, Node, Source, block_chunks, planned
 from xfelred.names import (
     AVAILABLE,

@@ -11,7 +11,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, InconsistentDataError
-from xfelred.kernels.masking import any_plane, masked
+from xfelred.kernels.image.masking import any_plane, masked
 from xfelred.lazy import Map, Node, ReadPlan, Source
 from xfelred.readers.euxfel.headers import Stored
 from xfelred.readers.euxfel.module_plans import key_headers, stored_as, stored_in

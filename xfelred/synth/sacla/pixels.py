@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.mpccd import Placement, module_vectors
+from xfelred.kernels.calibration.mpccd import Placement, module_vectors
 from xfelred.synth.sacla.config import OCTAL, RunConfig
 from xfelred.synth.sacla.shots import Shots
 

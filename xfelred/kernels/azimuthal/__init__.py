@@ -1,0 +1,1 @@
+"""Frames to curves over q and the azimuthal angle."""

@@ -1,0 +1,1 @@
+"""Raw detector words to calibrated signal: gains, pedestals, darks, photons."""

@@ -1,0 +1,1 @@
+"""What groups of pixels share in one frame, and its subtraction."""

@@ -1,0 +1,259 @@
+"""Offsets of groups of pixels, estimated and subtracted in one pass over an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from xfelred.kernels.common_mode.median import key_buffers, median_of_keys, to_keys
+
+# Columns are copied so many at a time: whole lines of the cache, few pages.
+TOGETHER = 64
+
+
+def subtract_groups(
+    image: NDArray[np.floating[Any]],
+    use: NDArray[np.uint8],
+    shape: tuple[int, int, int],
+    *,
+    least: int,
+    limit: float,
+    low: float,
+    high: float,
+    mean: bool,
+    only_used: bool,
+    offsets: NDArray[np.float64],
+    counts: NDArray[np.float64],
+) -> None:
+    """Subtract from every group of pixels its median or mean, in place.
+
+    Parameters
+    ----------
+    image : float32 or float64 (slow_scan, fast_scan)
+        C-contiguous.
+    use : uint8 (slow_scan, fast_scan), or (0, 0)
+        Non-zero where a pixel may take part in an estimate; (0, 0): all do.
+    shape : (height, width, stride)
+        A group has `height` rows and `width` columns, `stride` apart; groups tile the
+        image. They are counted row by row, and first those that begin in column 0, then
+        those that begin in column 1, and so on.
+    least : int
+        Smallest number of pixels in an estimate that is applied.
+    limit : float
+        Largest absolute offset that is applied, inclusive.
+    low, high : float
+        Only values in this range, inclusive, take part; NaN never does.
+    mean : bool
+        Mean instead of median.
+    only_used : bool
+        Subtract only from pixels of `use`.
+    offsets, counts : float64 (group,)
+        Filled with what was subtracted, NaN where nothing was, and with the numbers of
+        pixels in the estimates.
+    """
+    height, width, stride = shape
+    single = width == 1 and stride == 1
+    length = height * width
+    keys, floats = key_buffers(length, image.dtype)
+    strips = np.empty((length, TOGETHER if single else 0), image.dtype)
+    number = image.dtype.type
+    tests = (least, limit, number(low), number(high))
+    arguments = (image, use, (height, width, stride), tests, (mean, only_used))
+    groups = subtract_columns if single else subtract_blocks
+    groups(*arguments, keys, floats, strips, offsets, counts)
+
+
+@njit(nogil=True, cache=True)
+def subtract_blocks(
+    image: NDArray[Any],
+    use: NDArray[np.uint8],
+    shape: tuple[int, int, int],
+    tests: tuple[int, float, Any, Any],
+    flags: tuple[bool, bool],
+    keys: NDArray[Any],
+    floats: NDArray[Any],
+    strips: NDArray[Any],
+    offsets: NDArray[np.float64],
+    counts: NDArray[np.float64],
+) -> None:
+    """Subtract the offsets of groups that are one or more columns wide."""
+    height, width, stride = shape
+    least, limit, low, high = tests
+    mean, only_used = flags
+    n_rows, n_columns = image.shape
+    group = 0
+    for phase in range(stride):
+        for top in range(0, n_rows, height):
+            for left in range(phase, n_columns, width * stride):
+                place = (top, height, left, width, stride)
+                gather(image, use, place, low, high, floats)
+                offset, n_used = estimate(keys, floats, height * width, mean)
+                applied = n_used >= least and abs(offset) <= limit
+                counts[group] = n_used
+                offsets[group] = offset if applied else np.nan
+                if applied:
+                    lower(image, use, place, offset, only_used and use.size > 0)
+                group += 1
+
+
+@njit(nogil=True, cache=True)
+def gather(
+    image: NDArray[Any],
+    use: NDArray[np.uint8],
+    place: tuple[int, int, int, int, int],
+    low: Any,
+    high: Any,
+    out: NDArray[Any],
+) -> None:
+    """Copy the values of a group that take part; the others become NaN."""
+    top, height, left, width, stride = place
+    nothing = image.dtype.type(np.nan)
+    # Unsigned: a signed index may be negative, and a loop that asks is not vectorised.
+    first, step, n = np.uint64(left), np.uint64(stride), np.uint64(0)
+    for r in range(top, top + height):
+        line = image[r]
+        if use.size:
+            flag = use[r]
+            for j in range(width):
+                i = first + np.uint64(j) * step
+                v = line[i]
+                ok = (flag[i] != 0) & (v >= low) & (v <= high)
+                out[n + np.uint64(j)] = v if ok else nothing
+        else:
+            for j in range(width):
+                v = line[first + np.uint64(j) * step]
+                ok = (v >= low) & (v <= high)
+                out[n + np.uint64(j)] = v if ok else nothing
+        n += np.uint64(width)
+
+
+@njit(nogil=True, cache=True)
+def lower(
+    image: NDArray[Any],
+    use: NDArray[np.uint8],
+    place: tuple[int, int, int, int, int],
+    offset: Any,
+    only_used: bool,
+) -> None:
+    """Subtract an offset from a group, in place."""
+    top, height, left, width, stride = place
+    first, step = np.uint64(left), np.uint64(stride)
+    for r in range(top, top + height):
+        line = image[r]
+        if only_used:
+            flag = use[r]
+            for j in range(width):
+                i = first + np.uint64(j) * step
+                line[i] = line[i] - offset if flag[i] else line[i]
+        else:
+            for j in range(width):
+                line[first + np.uint64(j) * step] -= offset
+
+
+@njit(nogil=True, cache=True)
+def subtract_columns(
+    image: NDArray[Any],
+    use: NDArray[np.uint8],
+    shape: tuple[int, int, int],
+    tests: tuple[int, float, Any, Any],
+    flags: tuple[bool, bool],
+    keys: NDArray[Any],
+    floats: NDArray[Any],
+    strips: NDArray[Any],
+    offsets: NDArray[np.float64],
+    counts: NDArray[np.float64],
+) -> None:
+    """Subtract the offsets of groups that are one column wide."""
+    height = shape[0]
+    least, limit, low, high = tests
+    mean, only_used = flags
+    n_rows, n_columns = image.shape
+    found = np.empty(strips.shape[1], image.dtype)
+    for top in range(0, n_rows, height):
+        for left in range(0, n_columns, strips.shape[1]):
+            n_strips = min(strips.shape[1], n_columns - left)
+            place = (top, height, left, n_strips)
+            copy_columns(image, use, place, low, high, strips)
+            for j in range(n_strips):
+                for r in range(height):
+                    floats[r] = strips[r, j]
+                offset, n_used = estimate(keys, floats, height, mean)
+                group = top // height * n_columns + left + j
+                applied = n_used >= least and abs(offset) <= limit
+                counts[group] = n_used
+                offsets[group] = offset if applied else np.nan
+                found[j] = offset if applied else 0
+            lower_each(image, use, place, found, only_used and use.size > 0)
+
+
+@njit(nogil=True, cache=True)
+def copy_columns(
+    image: NDArray[Any],
+    use: NDArray[np.uint8],
+    place: tuple[int, int, int, int],
+    low: Any,
+    high: Any,
+    strips: NDArray[Any],
+) -> None:
+    """Copy some columns; values that take no part become NaN."""
+    top, height, left, width = place
+    nothing = image.dtype.type(np.nan)
+    first = np.uint64(left)
+    for r in range(height):
+        line = image[top + r]
+        if use.size:
+            flag = use[top + r]
+            for j in range(width):
+                i = first + np.uint64(j)
+                v = line[i]
+                ok = (flag[i] != 0) & (v >= low) & (v <= high)
+                strips[r, j] = v if ok else nothing
+        else:
+            for j in range(width):
+                v = line[first + np.uint64(j)]
+                strips[r, j] = v if (v >= low) & (v <= high) else nothing
+
+
+@njit(nogil=True, cache=True)
+def lower_each(
+    image: NDArray[Any],
+    use: NDArray[np.uint8],
+    place: tuple[int, int, int, int],
+    offsets: NDArray[Any],
+    only_used: bool,
+) -> None:
+    """Subtract an offset from each of some columns, in place."""
+    top, height, left, width = place
+    first = np.uint64(left)
+    for r in range(top, top + height):
+        line = image[r]
+        if only_used:
+            flag = use[r]
+            for j in range(width):
+                i = first + np.uint64(j)
+                line[i] = line[i] - offsets[j] if flag[i] else line[i]
+        else:
+            for j in range(width):
+                line[first + np.uint64(j)] -= offsets[j]
+
+
+@njit(nogil=True, cache=True)
+def estimate(
+    keys: NDArray[Any], floats: NDArray[Any], n: int, mean: bool
+) -> tuple[Any, int]:
+    """Return the median or mean of the first `n` values that are not NaN, and how many.
+
+    `floats` holds the values and is the memory of `keys`; both are scrambled.
+    """
+    if mean:
+        n_used, total = 0, 0.0
+        for j in range(n):
+            if floats[j] == floats[j]:
+                n_used += 1
+                total += floats[j]
+        return floats.dtype.type(total / n_used if n_used else np.nan), n_used
+    n_used = to_keys(keys, floats, n)
+    return median_of_keys(keys, floats, n, n_used), n_used

@@ -1,0 +1,1 @@
+"""Angular correlations of rings and of pairs of shots."""

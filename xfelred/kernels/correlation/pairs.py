@@ -1,0 +1,335 @@
+"""Circular correlations of rings: Fourier spectra and their sums.
+
+``C[k] = sum_n a[n + k] b[n]`` is the inverse transform of ``A conj(B)``, by the theorem
+of Wiener and Khinchin: sums over shots are taken of spectra, and one inverse transform
+is enough for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from xfelred.kernels.correlation import lane_fft
+from xfelred.kernels.correlation import sequences as rings
+from xfelred.kernels.correlation.pair_counts import item_counts, total_counts
+from xfelred.kernels.correlation.sequences import TILE, Items, Marks
+from xfelred.kernels.memory import page_backed
+
+Sums = dict[str, NDArray[Any]]
+
+
+def ring_sums(
+    items: Items, lead: int | None = None, *, raw: bool = False, values: bool = True
+) -> Sums:
+    """Return the sums over items that mean correlations are made of.
+
+    Parameters
+    ----------
+    items : Items
+        Shots, or differences of shots.
+    lead : int, optional
+        The ring that leads; without it every ring is correlated with itself.
+    raw : bool
+        Keep the means of rings.
+    values : bool
+        Without it only masks are counted.
+
+    Returns
+    -------
+    dict
+        `power` float64 (ring, frequency), `cross` complex128 if a ring leads; `pairs`
+        int64 (ring, lag); `good`, `level` and `items` (ring,): number of good
+        azimuths, their sum, and the number of items with any. Transforms of float32
+        and of small integers are in single precision, which without the mean is exact
+        to 1e-7 of the largest correlation.
+    """
+    sums = empty_sums(*items.shape[1:], cross=lead is not None)
+    marks = rings.blank_marks(items)
+    if not values:
+        for which, ring in rings.batches(items.shape, whole_items=False):
+            centred(items.part(which), marks.at(which, ring), ring.start)
+    elif lead is None:
+        add_power(sums["power"], items, marks, raw=raw)
+    else:
+        add_cross(sums, items, marks, lead, raw=raw)
+    there = marks.n_good > 0
+    if lead is not None:
+        there = there & there[:, lead, None]
+    sums["pairs"] = total_counts(items, marks, lead)
+    sums["good"] += marks.n_good.sum(0)
+    sums["level"] += marks.level.sum(0)
+    sums["items"] += there.sum(0)
+    return sums
+
+
+def empty_sums(n_rings: int, n_phi: int, *, cross: bool) -> Sums:
+    """Return the sums over no item."""
+    n_f = n_phi // 2 + 1
+    sums = {
+        "power": page_backed((n_rings, n_f)),
+        "good": np.zeros(n_rings, np.int64),
+        "level": np.zeros(n_rings),
+        "items": np.zeros(n_rings, np.int64),
+    }
+    if cross:
+        sums["cross"] = page_backed((n_rings, n_f), np.complex128)
+    return sums
+
+
+def add_power(
+    power: NDArray[np.float64], items: Items, marks: Marks, *, raw: bool
+) -> None:
+    """Add the power spectra of all rings of all items."""
+    n_phi = items.shape[2]
+    if lane_fft.factors(n_phi) is None:
+        for which, ring in rings.batches(items.shape, whole_items=False):
+            part, mark = items.part(which), marks.at(which, ring)
+            rings.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
+        return
+    lane_fft.add_power(
+        items.frames, items.first, items.second, (marks.n_good, marks.level, marks.tag),
+        lane_fft.plan(n_phi, items.dtype.str),
+        lane_fft.buffers(n_phi, items.dtype), power, raw,
+    )  # fmt: skip
+    if raw:
+        # Means, and whatever masks mix with them, in double precision.
+        power[:, 0] += np.where(marks.tag == 0, marks.level**2, 0).sum(0)
+        for _, numbers, values in masked_spectra(items, marks, 0):
+            squared = values.real**2 + values.imag**2
+            rings.add_rows(squared, numbers, np.ones(len(numbers)), power)
+
+
+def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -> None:
+    """Add the cross spectra of one ring with all rings of all items."""
+    for which, _ in rings.batches(items.shape, whole_items=True):
+        values = spectra(items.part(which), marks.at(which), raw=raw)
+        leader = np.ascontiguousarray(values[:, lead])
+        rings.add_cross(leader, values, sums["cross"], sums["power"])
+
+
+def spectra(
+    items: Items, marks: Marks, start: int = 0, *, raw: bool = False
+) -> NDArray[Any]:
+    """Return the Fourier transforms of rings, complex (item, ring, frequency).
+
+    Parameters
+    ----------
+    items : Items
+    marks : Marks
+        Of these items and of the rings to transform; filled.
+    start : int
+        The first of these rings.
+    raw : bool
+        Keep the mean; the result is double precision then.
+    """
+    values = scipy.fft.rfft(centred(items, marks, start), axis=-1)
+    if raw:
+        values = values.astype(np.complex128, copy=False)
+        values[..., 0] = marks.level
+        for item, ring, rows in masked_spectra(items, marks, start):
+            values[item, ring] = rows
+    return values
+
+
+def centred(items: Items, marks: Marks, start: int) -> NDArray[Any]:
+    """Return rings without their mean (item, ring, azimuth); fill their marks."""
+    work = np.empty((*marks.tag.shape, items.shape[2]), items.dtype)
+    rings.centre_rows(
+        items.frames, items.first, items.second, start,
+        work, marks.n_good, marks.level, marks.tag,
+    )  # fmt: skip
+    return work
+
+
+def masked_spectra(
+    items: Items, marks: Marks, start: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]]:
+    """Yield (items, rings, transforms) of rings with a mask, mean and all."""
+    item, ring = np.nonzero(marks.tag)
+    step = max(1, TILE // items.shape[2])
+    for at in range(0, len(item), step):
+        i, r = item[at : at + step], ring[at : at + step]
+        yield i, r, scipy.fft.rfft(items.rows(i, start + r), axis=-1)
+
+
+def add_sums(total: Sums, more: Sums) -> Sums:
+    """Return the sums over the items of both."""
+    return {name: total[name] + more[name] for name in total}
+
+
+def mean_correlation(
+    sums: Sums, lead: int | None, normalization: str
+) -> NDArray[np.float64]:
+    """Return the correlation of all items together, float64 (ring, lag).
+
+    Sums of products are divided by sums of counts; standard deviations and means of
+    rings are those over all items as well. NaN where there is no pair.
+    """
+    n = sums["pairs"].shape[-1]
+    own = "power" if lead is None else "cross"
+    spectrum = sums.get("between", sums[own])
+    products = scipy.fft.irfft(spectrum, n=n)
+    if normalization == "none":
+        items = np.broadcast_to(sums["items"][:, None], products.shape)
+        return ratio(products, np.where(sums["pairs"] > 0, items, 0))
+    mean = ratio(products, sums["pairs"])
+    return mean / scale(sums, lead, normalization)[:, None]
+
+
+def scale(sums: Sums, lead: int | None, normalization: str) -> NDArray[np.float64]:
+    """Return what the mean product of each ring is divided by; NaN instead of 0."""
+    n, good = sums["pairs"].shape[-1], sums["good"]
+    own = levels(sums["power"], sums["level"], good, n, normalization)
+    return product_of(own, own if lead is None else own[lead])
+
+
+def levels(
+    power: NDArray[Any],
+    level: NDArray[np.float64],
+    good: NDArray[np.int64],
+    n: int,
+    normalization: str,
+) -> NDArray[np.float64]:
+    """Return the standard deviation, the mean or 1 for rings (...)."""
+    if normalization == "variance":
+        return np.sqrt(ratio(squares(power, n), good))
+    if normalization == "mean":
+        return ratio(level, good)
+    return np.ones(good.shape)
+
+
+def product_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a product, NaN where it is 0."""
+    return np.where(a * b == 0, np.nan, a * b)
+
+
+def item_correlations(
+    items: Items, lead: int | None, normalization: str
+) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.int64]]]:
+    """Yield (items, correlations, pair counts) of batches, (item, ring, lag)."""
+    n = items.shape[2]
+    for which, _ in rings.batches(items.shape, whole_items=True):
+        part = items.part(which)
+        marks = rings.blank_marks(part)
+        values = spectra(part, marks, raw=normalization == "none")
+        power = values.real**2 + values.imag**2
+        if lead is None:
+            products = scipy.fft.irfft(power, n=n, axis=-1)
+        else:
+            products = scipy.fft.irfft(values[:, lead, None] * values.conj(), n=n)
+        counts = item_counts(part, marks, lead)
+        if normalization == "none":
+            yield which, np.where(counts > 0, products, np.nan), counts
+            continue
+        own = levels(power, marks.level, marks.n_good, n, normalization)
+        divisor = product_of(own, own if lead is None else own[:, lead, None])
+        yield which, ratio(products, counts * divisor[..., None]), counts
+
+
+def squares(power: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """Return the sum of squares of rows from their power spectra (Parseval)."""
+    weight = np.full(power.shape[-1], 2.0)
+    weight[0] = 1.0
+    if n % 2 == 0:
+        weight[-1] = 1.0
+    return power.astype(float) @ weight / n
+
+
+def ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a quotient in float64, NaN where there is nothing to divide by."""
+    out = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
+    return np.divide(above, below, out=out, where=below != 0)
+
+
+def add_images(sums: Sums, items: Items, *, raw: bool = False) -> Sums:
+    """Return sums with those of all items themselves, without the means of rings.
+
+    `image` float64 (ring, azimuth) is the sum, `seen` int64 how many azimuths are good,
+    `shown` int64 (ring,) how many items have any.
+    """
+    image, seen = np.zeros(items.shape[1:]), np.zeros(items.shape[1:], np.int64)
+    shown = np.zeros(items.shape[1], np.int64)
+    for which, ring in rings.batches(items.shape, whole_items=False):
+        part = items.part(which)
+        values = part.frames[part.first, ring]
+        good = np.isfinite(values)
+        if raw:
+            work = np.where(good, values, 0)
+        else:
+            work = centred(
+                part, rings.blank_marks(part).at(slice(None), ring), ring.start
+            )
+        image[ring] += work.sum(0, dtype=np.float64)
+        seen[ring] += good.sum(0)
+        shown[ring] += good.any(-1).sum(0)
+    return sums | {"image": image, "seen": seen, "shown": shown}
+
+
+def inter_sums(sums: Sums, lead: int | None) -> Sums:
+    """Return the sums over all ordered pairs of different items.
+
+    The sum over all pairs is the correlation of the sums, from which the correlations
+    of the items with themselves are taken away.
+    """
+    n = sums["image"].shape[-1]
+    out = dict(sums)
+    image, seen = (
+        scipy.fft.rfft(sums["image"]),
+        scipy.fft.rfft(sums["seen"].astype(float)),
+    )
+    at = slice(None) if lead is None else slice(lead, lead + 1)
+    name = "power" if lead is None else "cross"
+    every = image[at] * image.conj()
+    out["between"] = every - sums[name]
+    both = np.rint(scipy.fft.irfft(seen[at] * seen.conj(), n=n)).astype(np.int64)
+    out["pairs"] = both - sums["pairs"]
+    out["items"] = sums["shown"] * sums["shown"][at] - sums["items"]
+    return out
+
+
+def correlations(
+    frames: NDArray[Any], *, lead: int | None, normalization: str
+) -> NDArray[Any]:
+    """Return the correlation and the pair counts of every shot.
+
+    Parameters
+    ----------
+    frames : any real dtype (..., ring, azimuth)
+    lead : int, optional
+        The ring that leads.
+    normalization : {"none", "pairs", "variance", "mean"}
+
+    Returns
+    -------
+    float32 for float32 and small integers, else float64 (..., 2, ring, lag)
+        Correlation, NaN where no pair is good; number of good pairs.
+    """
+    items = rings.all_items(frames)
+    return filled(items, lead, normalization).reshape(
+        *frames.shape[:-2], 2, *frames.shape[-2:]
+    )
+
+
+def filled(items: Items, lead: int | None, normalization: str) -> NDArray[Any]:
+    """Return the correlations and the pair counts of items (item, 2, ring, lag)."""
+    n, n_rings, n_phi = items.shape
+    out = page_backed((n, 2, n_rings, n_phi), items.dtype)
+    for which, values, counts in item_correlations(items, lead, normalization):
+        out[which, 0], out[which, 1] = values, counts
+    return out
+
+
+def difference_correlations(
+    frames: NDArray[Any],
+    pairs: NDArray[np.integer[Any]],
+    *,
+    lead: int | None,
+    normalization: str,
+) -> NDArray[Any]:
+    """Return the correlations and pair counts of differences (pair, 2, ring, lag)."""
+    return filled(rings.differences(frames, pairs), lead, normalization)

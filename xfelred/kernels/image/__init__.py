@@ -1,0 +1,1 @@
+"""Frames as images: assembling, regions, clusters, bad pixels."""

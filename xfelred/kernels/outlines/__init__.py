@@ -1,0 +1,1 @@
+"""Outlines of pixels: their spread, their parts in bins."""

@@ -1,0 +1,202 @@
+"""Frames resampled on rings whose centre or photon energy changes from shot to shot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from xfelred.kernels.polar.grid import TURN, q_to_radius, sample_directions
+from xfelred.kernels.polar.remap import (
+    ALL_CORNERS,
+    Table,
+    field,
+    flat_frames,
+    good_mean,
+    joined_masks,
+    result_dtype,
+)
+
+METHODS = ("nearest", "linear", "area")
+POINTS = 8  # per pixel and axis, for "area"
+
+
+def remap_polar_moving(
+    block: NDArray[Any],
+    axis: Table,
+    centre_x: NDArray[Any],
+    centre_y: NDArray[Any],
+    wavelength: NDArray[Any],
+    *masks: NDArray[Any],
+    n_core: int,
+    n_phi: int,
+    method: str,
+    step: float,
+    signs: tuple[int, int],
+    min_weight: float,
+) -> NDArray[np.floating[Any]]:
+    """Resample every frame of a block around a centre of its own.
+
+    Parameters
+    ----------
+    block : number (..., core axes)
+        Flat images; the last two axes are rows and columns.
+    axis : record (1, ...)
+        ``radius`` (pixels) and, if `step` is not 0, ``q`` (1/angstrom) of the rings.
+    centre_x, centre_y : float (..., 1), pixels
+        Where the beam hits. NaN: the frame gives NaN.
+    wavelength : float (..., 1), angstrom
+        Of the photons, if `step` is not 0; unless it is positive the frame gives NaN.
+    *masks, n_core, min_weight
+        As for `kernels.polar.remap_polar`.
+    n_phi : int
+    method : {"nearest", "linear", "area"}
+    step : float
+        Pixel size / distance; 0: the radii are those of all frames.
+    signs : (x, y)
+        -1 where columns or rows run against x or y.
+
+    Returns
+    -------
+    float32 or float64 (..., radius, phi)
+    """
+    lead = block.shape[: block.ndim - n_core]
+    frames = flat_frames(block, n_core)
+    bad = joined_masks(masks, block.shape, n_core)
+    x, y, wavelengths = (
+        np.broadcast_to(a.reshape(a.shape[: len(lead)]), lead).astype(float).ravel()
+        for a in (centre_x, centre_y, wavelength)
+    )
+    fixed = field(axis, "radius")
+    radii = np.broadcast_to(fixed, (len(frames), fixed.size))
+    if step:
+        radii = radii_of_shots(field(axis, "q"), wavelengths, step)
+    cosine, sine = sample_directions(n_phi)
+    out = np.empty((*radii.shape, n_phi), dtype=result_dtype(block.dtype))
+    images = frames.reshape(-1, *block.shape[-2:])
+    sample_frames(
+        images,
+        np.stack([x, y], axis=1),
+        np.ascontiguousarray(radii),
+        cosine * signs[0],
+        sine * signs[1],
+        bad,
+        METHODS.index(method),
+        min_weight,
+        out,
+    )
+    return out.reshape(*lead, *out.shape[1:])
+
+
+def radii_of_shots(
+    q: NDArray[np.float64], wavelengths: NDArray[np.float64], step: float
+) -> NDArray[np.float64]:
+    """Return the radii (frame, q) at which shots have the same q."""
+    usable = np.where(wavelengths > 0, wavelengths, np.nan)
+    return q_to_radius(q, step, usable[:, None])
+
+
+@njit(nogil=True, cache=True)
+def sample_frames(
+    images: Any,
+    centres: Any,
+    radii: Any,
+    cosine: Any,
+    sine: Any,
+    bad: Any,
+    method: int,
+    min_weight: float,
+    out: Any,
+) -> None:
+    """Sample every image on its own rings."""
+    for i in range(len(images)):
+        image = images[i]
+        hidden = bad[min(i, len(bad) - 1)] if len(bad) else bad.ravel()
+        for k in range(radii.shape[1]):
+            radius = radii[i, k]
+            for j in range(cosine.size):
+                x = centres[i, 0] + radius * cosine[j]
+                y = centres[i, 1] + radius * sine[j]
+                if not (np.isfinite(x) and np.isfinite(y)):
+                    out[i, k, j] = np.nan
+                elif method == 0:
+                    out[i, k, j] = nearest_good(image, x, y, hidden)
+                elif method == 1:
+                    out[i, k, j] = between(image, x, y, hidden, min_weight)
+                else:
+                    out[i, k, j] = cell_mean(
+                        image, x, y, radius, cosine[j], sine[j], cosine.size,
+                        hidden, min_weight,
+                    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def nearest_good(image: Any, x: float, y: float, hidden: Any) -> float:
+    """Return the pixel at a position, halves going down; NaN outside or if bad."""
+    column, row = int(np.ceil(x - 0.5)), int(np.ceil(y - 0.5))
+    if not (0 <= column < image.shape[1] and 0 <= row < image.shape[0]):
+        return np.nan
+    if hidden.size and hidden[row * image.shape[1] + column]:
+        return np.nan
+    return float(image[row, column])
+
+
+@njit(nogil=True, cache=True)
+def between(image: Any, x: float, y: float, hidden: Any, min_weight: float) -> float:
+    """Interpolate between the good ones of the four pixels around a position."""
+    rows, columns = image.shape
+    left, top = int(np.floor(x)), int(np.floor(y))
+    if not (-1 <= left < columns and -1 <= top < rows):
+        return np.nan
+    corners = ALL_CORNERS
+    if left < 0:
+        corners &= 10
+    if left + 1 >= columns:
+        corners &= 5
+    if top < 0:
+        corners &= 12
+    if top + 1 >= rows:
+        corners &= 3
+    return good_mean(
+        image.ravel(), columns, top * columns + left, x - left, y - top, corners,
+        hidden, min_weight,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def cell_mean(
+    image: Any,
+    x: float,
+    y: float,
+    radius: float,
+    cosine: float,
+    sine: float,
+    n_phi: int,
+    hidden: Any,
+    min_weight: float,
+) -> float:
+    """Average the good pixels under evenly spread points of one cell."""
+    arc = radius * TURN / n_phi
+    wide = max(1, int(np.ceil(arc * POINTS)))
+    inner, outer = max(radius - 0.5, 0.0) ** 2, (radius + 0.5) ** 2
+    total, n = 0.0, 0
+    edge = np.sqrt(inner)
+    for a in range(POINTS):
+        # Rings of equal area, as in `polar_grid.cell_positions`.
+        further = np.sqrt(inner + (a + 1) / POINTS * (outer - inner))
+        out = (edge + further) / 2 - radius
+        edge = further
+        for b in range(wide):
+            turn = ((b + 0.5) / wide - 0.5) * TURN / n_phi
+            c = cosine * np.cos(turn) - sine * np.sin(turn)
+            s = sine * np.cos(turn) + cosine * np.sin(turn)
+            at_x = x + (radius + out) * c - radius * cosine
+            at_y = y + (radius + out) * s - radius * sine
+            v = nearest_good(image, at_x, at_y, hidden)
+            if np.isfinite(v):
+                total += v
+                n += 1
+    enough = n > 0 and n >= min_weight * POINTS * wide
+    return total / n if enough else np.nan

@@ -1,0 +1,284 @@
+"""Running moments of the frames in every bin; see `kernels.statistics`.
+
+Frames of one bin are added up together, tile by tile, so that the sums of a tile are
+loaded and stored once for all of them. Single numbers are added in their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from xfelred.kernels.reductions.statistics import TILE, add_to, has_nan
+
+FEW = 8  # values of a frame that are not worth a look-up of the frames of a bin
+
+
+@njit(nogil=True, cache=True)
+def number_of_each(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.int64]:
+    """Return how many labels there are of every bin, and at last of -1 and below."""
+    out = np.zeros(n_bins + 1, np.int64)
+    for label in labels:
+        out[label if label >= 0 else n_bins] += 1
+    return out
+
+
+@njit(nogil=True, cache=True)
+def sorted_by_bin(
+    labels: NDArray[np.integer[Any]], number: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the positions of labels from 0 on, bin by bin in their order."""
+    start = np.zeros(number.size, np.int64)
+    for i in range(1, number.size):
+        start[i] = start[i - 1] + number[i - 1]
+    out = np.empty(number.sum(), np.int64)
+    for i in range(labels.size):
+        if labels[i] >= 0:
+            out[start[labels[i]]] = i
+            start[labels[i]] += 1
+    return out
+
+
+@njit(nogil=True, cache=True)
+def add_numbers(
+    x: Any, labels: Any, row: Any, count: Any, pivot: Any, s1: Any, s2: Any,
+    squares: bool, complete: bool,
+) -> None:  # fmt: skip
+    """Add a few numbers of many shots one after the other.
+
+    Parameters
+    ----------
+    x : any real dtype (r, b)
+    labels : integer (r)
+    row : int64 (n_bins)
+        Row of every bin in the sums.
+    count : int64 (n_rows, b)
+    pivot, s1, s2 : float64 (n_rows, b)
+        Pivots and `s2` are used with `squares` only.
+    squares : bool
+    complete : bool
+        Do not leave out NaN.
+    """
+    for i in range(x.shape[0]):
+        if labels[i] < 0:
+            continue
+        k = row[labels[i]]
+        for j in range(x.shape[1]):
+            v = np.float64(x[i, j])
+            if v != v and not complete:
+                continue
+            count[k, j] += 1
+            if not squares:
+                s1[k, j] += v
+                continue
+            # Of a first value that is not finite the pivot stays 0.
+            if count[k, j] == 1 and np.isfinite(v):
+                pivot[k, j] = v
+            d = v - pivot[k, j]
+            s1[k, j] += d
+            s2[k, j] += d * d
+
+
+@njit(nogil=True, cache=True)
+def add_sums(
+    flat: Any, start: Any, order: Any, number: Any, row: Any, lost: Any, s1: Any,
+    complete: bool, done: int,
+) -> int:  # fmt: skip
+    """Add frames to the sums of their bins; stop at NaN if nothing counts it.
+
+    Parameters
+    ----------
+    flat : any real dtype
+        Memory that holds all frames.
+    start : int64 (r)
+        Where in it each frame begins.
+    order : int64
+        Frames, bin by bin.
+    number, row : int64 (n)
+        For each bin that occurs: how many frames, and its row in the sums.
+    lost : int32 (n_rows, b) or (n_rows, 0)
+        How many of the values of every pixel were NaN; updated.
+    s1 : float64 (n_rows, b)
+        Updated.
+    complete : bool
+        Do not leave out NaN.
+    done : int
+        Tiles that an earlier call has added.
+
+    Returns
+    -------
+    int
+        Tiles that are done now.
+    """
+    n_b = s1.shape[1]
+    counting = lost.shape[1] == n_b
+    sums = np.empty(TILE)
+    first, tile = 0, 0
+    for k in range(number.size):
+        rows = order[first : first + number[k]]
+        first += number[k]
+        for lo in range(0, n_b, TILE):
+            tile += 1
+            if tile <= done:
+                continue
+            hi = min(lo + TILE, n_b)
+            s = sums[: hi - lo]
+            if counting:
+                sum_some(flat, start, rows, lo, lost[row[k], lo:hi], s1[row[k], lo:hi])
+                continue
+            sum_all(flat, start, rows, lo, s)
+            if not complete and has_nan(s):
+                return tile - 1
+            add_to(s, s1[row[k], lo:hi])
+    return tile
+
+
+@njit(nogil=True, cache=True)
+def sum_all(flat: Any, start: Any, rows: Any, lo: int, s: Any) -> None:
+    """Set the sums of a tile to those of some frames, four at a time."""
+    n = s.size
+    s[:] = 0.0
+    full = rows.size - rows.size % 4
+    for r in range(0, full, 4):
+        a, b = start[rows[r]] + lo, start[rows[r + 1]] + lo
+        c, d = start[rows[r + 2]] + lo, start[rows[r + 3]] + lo
+        xa, xb = flat[a : a + n], flat[b : b + n]
+        xc, xd = flat[c : c + n], flat[d : d + n]
+        for i in range(n):
+            two = np.float64(xa[i]) + np.float64(xb[i])
+            s[i] += two + (np.float64(xc[i]) + np.float64(xd[i]))
+    for r in range(full, rows.size):
+        a = start[rows[r]] + lo
+        xa = flat[a : a + n]
+        for i in range(n):
+            s[i] += np.float64(xa[i])
+
+
+@njit(nogil=True, cache=True)
+def sum_some(flat: Any, start: Any, rows: Any, lo: int, lost: Any, s: Any) -> None:
+    """Add some frames to the sums of a tile; NaN is left out and counted."""
+    n = s.size
+    one, zero = np.int32(1), np.int32(0)
+    for r in rows:
+        at = start[r] + lo
+        values = flat[at : at + n]
+        for i in range(n):
+            v = np.float64(values[i])
+            good = v == v
+            lost[i] += zero if good else one
+            s[i] += v if good else 0.0
+
+
+@njit(nogil=True, cache=True)
+def add_squares(
+    flat: Any, start: Any, order: Any, number: Any, row: Any, before: Any, lost: Any,
+    pivot: Any, s1: Any, s2: Any, complete: bool, done: int,
+) -> int:  # fmt: skip
+    """Add frames to the sums, and squares, of deviations from a pivot in each bin.
+
+    Parameters as of `add_sums`, and
+
+    before : int64 (n_rows)
+        Frames of earlier blocks.
+    pivot, s1, s2 : float64 (n_rows, b)
+        The sums are updated, and the pivots of pixels without a value.
+    """
+    n_b = s1.shape[1]
+    counting = lost.shape[1] == n_b
+    sums, more = np.empty(TILE), np.empty(TILE)
+    first, tile = 0, 0
+    for k in range(number.size):
+        rows = order[first : first + number[k]]
+        first += number[k]
+        at = row[k]
+        for lo in range(0, n_b, TILE):
+            tile += 1
+            if tile <= done:
+                continue
+            hi = min(lo + TILE, n_b)
+            p, s, q = pivot[at, lo:hi], sums[: hi - lo], more[: hi - lo]
+            if counting:
+                square_some(flat, start, rows, lo, before[at], lost[at, lo:hi], p,
+                            s1[at, lo:hi], s2[at, lo:hi])  # fmt: skip
+                continue
+            if before[at] == 0:
+                find_pivots(flat, start, rows, lo, p)
+            square_all(flat, start, rows, lo, p, s, q)
+            if not complete and has_nan(s):
+                return tile - 1
+            add_to(s, s1[at, lo:hi])
+            add_to(q, s2[at, lo:hi])
+    return tile
+
+
+@njit(nogil=True, cache=True)
+def find_pivots(flat: Any, start: Any, rows: Any, lo: int, p: Any) -> None:
+    """Set the pivots of a tile to the first finite values of its pixels."""
+    at = start[rows[0]] + lo
+    values = flat[at : at + p.size]
+    for i in range(p.size):
+        p[i] = np.float64(values[i])
+    for i in range(p.size):
+        if not np.isfinite(p[i]):
+            p[i] = first_finite(flat, start, rows, lo + i)
+
+
+@njit(nogil=True, cache=True)
+def first_finite(flat: Any, start: Any, rows: Any, i: int) -> float:
+    """Return the first finite value of a pixel; 0 if there is none."""
+    for r in rows:
+        v = np.float64(flat[start[r] + i])
+        if np.isfinite(v):
+            return v
+    return 0.0
+
+
+@njit(nogil=True, cache=True)
+def square_all(
+    flat: Any, start: Any, rows: Any, lo: int, p: Any, s: Any, q: Any
+) -> None:
+    """Set the sums of a tile to those of some frames, two at a time."""
+    n = p.size
+    s[:] = 0.0
+    q[:] = 0.0
+    full = rows.size - rows.size % 2
+    for r in range(0, full, 2):
+        a, b = start[rows[r]] + lo, start[rows[r + 1]] + lo
+        xa, xb = flat[a : a + n], flat[b : b + n]
+        for i in range(n):
+            da, db = np.float64(xa[i]) - p[i], np.float64(xb[i]) - p[i]
+            s[i] += da + db
+            q[i] += da * da + db * db
+    if full < rows.size:
+        a = start[rows[full]] + lo
+        xa = flat[a : a + n]
+        for i in range(n):
+            da = np.float64(xa[i]) - p[i]
+            s[i] += da
+            q[i] += da * da
+
+
+@njit(nogil=True, cache=True)
+def square_some(
+    flat: Any, start: Any, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any,
+    q: Any,
+) -> None:  # fmt: skip
+    """Add some frames to the sums of a tile; NaN is left out and counted."""
+    n = p.size
+    one, zero = np.int32(1), np.int32(0)
+    for i in range(n):
+        if before == lost[i]:
+            p[i] = first_finite(flat, start, rows, lo + i)
+    for r in rows:
+        at = start[r] + lo
+        values = flat[at : at + n]
+        for i in range(n):
+            v = np.float64(values[i])
+            good = v == v
+            d = v - p[i] if good else 0.0
+            lost[i] += zero if good else one
+            s[i] += d
+            q[i] += d * d

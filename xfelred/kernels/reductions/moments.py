@@ -1,0 +1,280 @@
+"""States of running statistics on blocks of any shape; see `kernels.statistics`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.errors import SumOverflowError
+from xfelred.kernels.memory import is_uniform, page_backed
+from xfelred.kernels.reductions.statistics import (
+    TILE,
+    add_complete,
+    add_complete_squares,
+    add_counts,
+    add_extrema,
+    add_moments,
+    combined,
+    find_pivots,
+)
+
+State = dict[str, NDArray[Any]]
+LANES = 64  # columns into which a reduction along the last axis is folded
+
+SUMS = frozenset({"mean", "sum", "var", "std", "sem"})
+SQUARES = frozenset({"var", "std", "sem"})
+EXTREMA = frozenset({"min", "max"})
+
+
+def canonical(
+    x: NDArray[Any], axes: tuple[int, ...]
+) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Return `x` as (a, r, b) with `axes` in r, and the shape of the kept axes."""
+    kept = [i for i in range(x.ndim) if i not in axes]
+    shape = tuple(x.shape[i] for i in kept)
+    first, n = (min(axes), len(axes)) if axes else (0, 0)
+    if axes == tuple(range(first, first + n)):
+        a = prod(x.shape[:first])
+        r = prod(x.shape[first : first + n])
+        return x.reshape(a, r, prod(x.shape[first + n :])), shape
+    r = prod(x.shape[i] for i in axes)
+    return x.transpose((*axes, *kept)).reshape(1, r, prod(shape)), shape
+
+
+def native(x: NDArray[Any]) -> NDArray[Any]:
+    """Return `x` in a dtype that numba knows: no half precision, native byte order."""
+    if x.dtype == np.float16:
+        return x.astype(np.float32)
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def accumulate(
+    state: State | None, x: NDArray[Any], axes: tuple[int, ...], needs: frozenset[str]
+) -> State:
+    """Return `state` with a block added; a new state if there is none.
+
+    Parameters
+    ----------
+    state : dict or None
+        Updated in place.
+    x : real (...)
+        Block; NaN is left out. Not modified.
+    axes : tuple of int
+        Axes to reduce; the arrays of the state have the other axes, in order.
+    needs : frozenset of str
+        Results that will be asked of the state.
+
+    Returns
+    -------
+    dict of arrays
+        ``count`` int32, or int64 once states were merged, in the memory of one number
+        while all pixels have the same; with sums ``pivot``, ``s1`` and, for variances,
+        ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
+    """
+    x = native(x)
+    block, shape = canonical(x, axes)
+    a, r, b = block.shape
+    if b == 1 and r >= LANES:
+        return along_rows(state, block.reshape(a, r), shape, needs)
+    if state is None:
+        state = empty_state(shape, x.dtype, needs)
+    add(block, state)
+    return state
+
+
+def along_rows(
+    state: State | None, x: NDArray[Any], shape: tuple[int, ...], needs: frozenset[str]
+) -> State:
+    """Add rows (a, r) to a state with one value per row, through `LANES` columns."""
+    a, r = x.shape
+    fold = empty_state((a, LANES), x.dtype, needs)
+    full = r - r % LANES
+    add(x[:, :full].reshape(a, full // LANES, LANES), fold)
+    lanes = [
+        {k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()}
+        for i in range(LANES)
+    ]
+    rest = empty_state((a,), x.dtype, needs)
+    add(x[:, full:].reshape(a, r - full, 1), rest)
+    now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
+    if state is None:
+        return now
+    state.update(merge([state, now]))
+    return state
+
+
+def empty_state(
+    shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]
+) -> State:
+    """Return the state of no frames."""
+    state: State = {"count": uniform(0, shape)}
+    if needs & SUMS:
+        state |= {"pivot": page_backed(shape), "s1": page_backed(shape)}
+    if needs & SQUARES:
+        state["s2"] = page_backed(shape)
+    if needs & EXTREMA:
+        state |= {"low": np.zeros(shape, dtype), "high": np.zeros(shape, dtype)}
+        state["seen"] = np.zeros(shape, bool)
+    return state
+
+
+def uniform(n: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return a count that is the same for all pixels, in the memory of one."""
+    # As np.broadcast_to, which takes as long as adding up a small block.
+    one = np.ndarray(shape, np.int32, np.array(n, np.int32), 0, (0,) * len(shape))
+    one.flags.writeable = False
+    return one
+
+
+def add(x: NDArray[Any], state: State) -> None:
+    """Add pixels (a, r, b) to a state whose arrays have a * b elements."""
+    a, r, b = x.shape
+    at = {k: v.reshape(a, b) for k, v in state.items() if k != "count"}
+    first = 0
+    if is_uniform(state["count"]) and r:
+        n = int(state["count"].flat[0])
+        first = add_all(x, at, n)
+        if first == a * -(-b // TILE):
+            state["count"] = uniform(n + r, state["count"].shape)
+            r = 0
+        else:
+            # Tiles before the first NaN have been added.
+            count = np.full((a * -(-b // TILE), TILE), n, np.int32)
+            count[:first] += r
+            cut = count.reshape(a, -1)[:, :b]
+            state["count"] = cut.reshape(state["count"].shape)
+    if r and x.size:
+        add_some(x, at, state["count"].reshape(a, b), first)
+    if "low" in state:
+        add_extrema(x, at["low"], at["high"], at["seen"])
+
+
+def add_all(x: NDArray[Any], at: State, n: int) -> int:
+    """Add tiles of pixels up to the first with NaN; return how many were added.
+
+    `n` values were added to every pixel before.
+    """
+    if "s1" not in at:
+        has_none = x.dtype.kind in "iub" or not np.isnan(x).any()
+        return x.shape[0] * -(-x.shape[2] // TILE) if has_none else 0
+    if n == 0:
+        find_pivots(x, np.zeros(at["s1"].shape, np.int32), at["pivot"])
+    if "s2" not in at:
+        return int(add_complete(x, at["pivot"], at["s1"]))
+    return int(add_complete_squares(x, at["pivot"], at["s1"], at["s2"]))
+
+
+def add_some(x: NDArray[Any], at: State, count: NDArray[np.int32], first: int) -> None:
+    """Add pixels to counts of their own, without NaN and without `first` tiles."""
+    if "s1" not in at:
+        add_counts(x, count)
+        return
+    find_pivots(x, count, at["pivot"])
+    squares = "s2" in at
+    s2 = at["s2"] if squares else at["s1"]
+    add_moments(x, count, at["pivot"], at["s1"], s2, squares, first)
+
+
+def merge(states: Sequence[State]) -> State:
+    """Return the state of all frames together; the inputs stay as they are."""
+    out = dict(states[0])
+    for other in states[1:]:
+        n = (out["count"], other["count"])
+        if "s1" in out:
+            q = [s.get("s2", s["s1"]) for s in (out, other)]
+            out["pivot"], out["s1"], squares = combined(
+                n[0], out["pivot"], out["s1"], q[0],
+                n[1], other["pivot"], other["s1"], q[1],
+            )  # fmt: skip
+            if "s2" in out:
+                out["s2"] = squares
+        out["count"] = added(*n)
+        if "low" in out:
+            one, two = out["seen"], other["seen"]
+            low, high = (
+                np.minimum(out["low"], other["low"]),
+                np.maximum(out["high"], other["high"]),
+            )
+            out["low"] = np.where(
+                one & two, low, np.where(two, other["low"], out["low"])
+            )
+            out["high"] = np.where(
+                one & two, high, np.where(two, other["high"], out["high"])
+            )
+            out["seen"] = one | two
+    # Sums of arrays without axes are scalars, which cannot be added to in place.
+    return {name: np.asarray(v) for name, v in out.items()}
+
+
+def added(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the sum of two counts, as int64: 2**31 pixels pass in two seconds."""
+    if is_uniform(one) and is_uniform(two):
+        total = np.int64(one.flat[0]) + np.int64(two.flat[0])
+        return np.broadcast_to(total, one.shape)
+    return one.astype(np.int64) + two
+
+
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of a sum: int64 of integers, but float64 of uint64.
+
+    Two numbers of 64 bits without a sign may not fit int64 any more.
+    """
+    whole = dtype.kind in "bi" or (dtype.kind == "u" and dtype.itemsize < 8)
+    return np.dtype(np.int64 if whole else np.float64)
+
+
+def whole_sums(sums: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return sums of integers as int64.
+
+    Raises
+    ------
+    SumOverflowError
+        If one does not fit.
+    """
+    rounded = np.rint(sums)
+    if rounded.size and not np.abs(rounded).max() < 2.0**63:
+        raise SumOverflowError(
+            f"a sum of integers is {np.nanmax(np.abs(rounded)):.6g}, more than int64"
+            " holds; convert first: .astype('float64')"
+        )
+    return rounded.astype(np.int64)
+
+
+def result(state: State, name: str, ddof: int) -> NDArray[Any]:
+    """Return one statistic of a state; NaN where there is nothing to tell."""
+    n = state["count"]
+    if name == "count":
+        return compact(n, np.dtype(np.int64))
+    if name in EXTREMA:
+        value = state["low" if name == "min" else "high"]
+        kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
+        return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
+    out = page_backed(n.shape)
+    if name == "sum":
+        return np.add(state["pivot"] * n, state["s1"], out=out)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if name == "mean":
+            np.divide(state["s1"], n, out=out)
+            out += state["pivot"]
+            out[n == 0] = np.nan
+            return out
+        free = n - (1 if name == "sem" else ddof)
+        np.divide(state["s1"] * state["s1"], n, out=out)
+        np.subtract(state["s2"], out, out=out)
+        np.maximum(out, 0.0, out=out)
+        out /= free
+        out[free <= 0] = np.nan
+        if name == "sem":
+            out /= n
+        return out if name == "var" else np.sqrt(out, out=out)
+
+
+def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values of a dtype; the memory of one value where all are equal."""
+    if values.size and (values == values.flat[0]).all():
+        return np.broadcast_to(np.asarray(values.flat[0], dtype), values.shape)
+    return values.astype(dtype)

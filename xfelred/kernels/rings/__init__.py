@@ -1,0 +1,1 @@
+"""Centre and radius of powder rings."""

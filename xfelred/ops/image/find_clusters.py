@@ -1,0 +1,139 @@
+"""Single photons as clusters of 3 x 3 pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.kernels.image import clusters as kernel
+from xfelred.lazy import map_frames
+from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
+from xfelred.ops.companions import on_pixels, unrecorded
+from xfelred.provenance import record
+
+CLUSTER = "cluster"
+# Variable: row of the kernel's result, dtype.
+VARIABLES: dict[str, tuple[int, Any]] = {
+    "energy": (kernel.ENERGY, np.float64),
+    "row": (kernel.ROW, np.float64),
+    "col": (kernel.COLUMN, np.float64),
+    "n_pixels": (kernel.N_PIXELS, np.int64),
+    "is_square": (kernel.SQUARE, np.bool_),
+    "module": (kernel.MODULE, np.int64),
+    "seed_row": (kernel.SEED_ROW, np.int64),
+    "seed_col": (kernel.SEED_COLUMN, np.int64),
+}
+
+
+@entry
+def find_clusters(
+    da: xr.DataArray,
+    *,
+    seed: float,
+    neighbour: float,
+    max_clusters: int = 1000,
+    bad_pixels: xr.DataArray | ArrayLike | None = None,
+) -> xr.Dataset:
+    """Find photons whose charge is in a pixel and its neighbours, in every frame.
+
+    Parameters
+    ----------
+    da : DataArray, any real dtype (..., [module,] slow_scan, fast_scan), adu
+        Pedestal-subtracted frames, in memory or lazy. NaN counts as a bad pixel.
+    seed : float, adu
+        A pixel that is not below this, and not at the border of its module, may be the
+        seed of a cluster; not if one of its 8 neighbours is larger.
+    neighbour : float, adu
+        Neighbours above this belong to the cluster. A cluster of 6 pixels or more is
+        none.
+    max_clusters : int
+        Room for so many in each frame; further ones are only counted.
+    bad_pixels : DataArray or array, optional
+        Non-zero where a pixel must take no part. On pixel dims, or with frame dims as
+        well.
+
+    Returns
+    -------
+    Dataset (..., cluster)
+        Lazy, in the order of modules, then of rows and columns of the seeds:
+        ``energy``, sum of the pixels; ``row`` and ``col``, their centre weighted by
+        value; NaN behind the last cluster. ``n_pixels`` and ``is_square`` (fits into 2
+        x 2 pixels); ``module``, ``seed_row``, ``seed_col``: its number and positions,
+        -1 behind the last cluster. ``n_clusters`` (...) that have room, and
+        ``n_clusters_all`` that were found.
+
+    Raises
+    ------
+    ValueError
+        If a limit is not finite, or there is no room.
+    GeometryMismatchError
+        If `da` has no pixels, or `bad_pixels` does not fit.
+
+    Notes
+    -----
+    The cluster analysis of the LCLS calibration suite. Two neighbours of exactly the
+    same value are both seeds, as there.
+    """
+    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    if SLOW not in dims or FAST not in dims:
+        raise GeometryMismatchError(f"clusters need {SLOW} and {FAST}; got {da.dims}")
+    for name, value in (("seed", seed), ("neighbour", neighbour)):
+        if not np.isfinite(value):
+            raise ArgumentError(f"{name}={value}; wanted a number")
+    if int(max_clusters) != max_clusters or max_clusters < 1:
+        raise ArgumentError(f"max_clusters={max_clusters}; wanted 1 or more")
+    masks = unrecorded(da)
+    if bad_pixels is not None:
+        masks.append(on_pixels(bad_pixels, da, dims))
+    packed = map_frames(
+        kernel.find_clusters, da.astype(np.uint8) if da.dtype == bool else da, *masks,
+        core_dims=dims,
+        out_core={QUANTITY: kernel.N_QUANTITIES, CLUSTER: int(max_clusters)},
+        dtype=np.float64, n_core=len(dims), seed=float(seed),
+        neighbour=float(neighbour), numbers=numbers(da), max_clusters=int(max_clusters),
+    )  # fmt: skip
+    # The coordinate would have the name of a variable.
+    packed = packed.drop_vars(MODULE, errors="ignore")
+    out = described(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
+    out.attrs = dict(da.attrs)
+    return record(
+        out, "find_clusters", da, seed=seed, neighbour=neighbour,
+        max_clusters=max_clusters, bad_pixels=bad_pixels,
+    )  # fmt: skip
+
+
+def numbers(da: xr.DataArray) -> tuple[int, ...]:
+    """Return the module numbers of the frames; 0 where there are none."""
+    if MODULE not in da.coords:
+        return tuple(range(da.sizes.get(MODULE, 1)))
+    return tuple(int(m) for m in np.atleast_1d(da[MODULE].values))
+
+
+def described(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
+    """Return the rows of the kernel's result as variables."""
+    count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0}).astype(np.int64)
+    labels = {
+        "energy": (unit, "sum of the pixels of a cluster"),
+        "row": ("pixel", "centre of a cluster along slow_scan"),
+        "col": ("pixel", "centre of a cluster along fast_scan"),
+        "n_pixels": ("1", "number of pixels of a cluster"),
+        "is_square": ("1", "the cluster fits into 2 x 2 pixels"),
+        "module": ("1", "module number of a cluster"),
+        "seed_row": ("pixel", "position of the seed along slow_scan"),
+        "seed_col": ("pixel", "position of the seed along fast_scan"),
+        "n_clusters": ("1", "number of clusters in the list"),
+        "n_clusters_all": ("1", "number of clusters in the frame"),
+    }
+    found: dict[str, xr.DataArray] = {}
+    for name, (row, dtype) in VARIABLES.items():
+        found[name] = packed.isel({QUANTITY: row}).astype(dtype)
+    found["n_clusters"] = count.clip(max=room)
+    found["n_clusters_all"] = count
+    for name, value in found.items():
+        value.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
+    return xr.Dataset({k: v.rename(k) for k, v in found.items()})

@@ -1,0 +1,1 @@
+"""Frames on a grid of radius and angle, and rings of it."""

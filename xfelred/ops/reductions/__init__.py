@@ -1,0 +1,1 @@
+"""Sums over frames that become means, variances, bins and fits."""

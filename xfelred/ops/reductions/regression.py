@@ -1,0 +1,64 @@
+"""What `correlate_pixel`, `fit_linear` and `mean_per_flux` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from xfelred.errors import ArgumentError
+from xfelred.kernels.image.masking import not_a_number
+from xfelred.lazy import Regression, map_frames, reduce_frames
+from xfelred.names import GROUP, PIXEL_DIMS
+from xfelred.ops.reductions.grouping import frame_dims, grouping
+from xfelred.ops.reductions.statistics import masks
+
+
+def good_pixels(
+    da: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
+) -> xr.DataArray:
+    """Return frames with NaN where pixels are bad or were not recorded."""
+    if da.dtype.kind not in "iufb":
+        raise ArgumentError(f"frames of dtype {da.dtype} cannot be averaged")
+    array = da.astype(np.uint8) if da.dtype == bool else da
+    companions, senses = masks(da, bad_pixels)
+    if not companions:
+        return array
+    kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
+    return map_frames(not_a_number, array, *companions, senses=senses, dtype=kind)
+
+
+def against(
+    da: xr.DataArray,
+    values: xr.DataArray,
+    results: Mapping[str, Any],
+    *,
+    by: str | xr.DataArray | None,
+) -> dict[str, xr.DataArray]:
+    """Return results of pixels against one value per frame, over all frame dims.
+
+    Parameters
+    ----------
+    da : DataArray
+        Frames without bad pixels.
+    values : DataArray
+        On frame dims, at the labels of `da`.
+    results : mapping of str to dtype
+    by : str or DataArray, optional
+        Groups of frames.
+    """
+    dims = frame_dims(da, PIXEL_DIMS)
+    groups = grouping(da, by, dims)
+    values = values.drop_vars(list(values.coords))
+    labels = xr.DataArray(np.zeros(da.sizes[dims[0]], np.int64), dims=dims[:1])
+    found = reduce_frames(
+        Regression(groups.n if groups else 1), da, values,
+        groups.labels if groups else labels,
+        dims=dims, results=results, new_dims={GROUP: groups.n if groups else 1},
+    )  # fmt: skip
+    if groups is None:
+        return {k: v.isel({GROUP: 0}) for k, v in found.items()}
+    return {k: groups.first(v, GROUP) for k, v in found.items()}

@@ -1,0 +1,1 @@
+"""Shots: cuts, delays and neighbours."""
