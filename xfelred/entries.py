@@ -97,9 +97,16 @@ def checked(
 ) -> Callable[..., Any]:
     """Return the function with the check before it."""
 
+    where = function.__qualname__
+    of_class, _, method = name.partition(".")
+    is_method = where.startswith(f"{of_class}.") and "<" not in where
+
     @functools.wraps(function)
     def entered(*args: Any, **kwargs: Any) -> Any:
-        check_call(wanted_by(function, name, own), args, kwargs)
+        full = name
+        if is_method and args:  # users know the class of a thing, and not its bases
+            full = f"{type(args[0]).__name__}.{method}".rstrip(".")
+        check_call(wanted_by(function, full, own), args, kwargs)
         return function(*args, **kwargs)
 
     return entered
