@@ -22,6 +22,7 @@ from xfelred.readers.euxfel.reader import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
 from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.paths import candidates
+from xfelred.readers.protocol import Run
 from xfelred.readers.sacla.reader import READER as SACLA
 
 GROUP = "xfelred.readers"
@@ -46,7 +47,7 @@ def open_run(
     proposal: Any = None,
     facility: str | None = None,
     **options: Any,
-) -> Any:
+) -> Run:
     """Open a run of any facility; nothing but index data is read.
 
     Parameters
