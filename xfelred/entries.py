@@ -95,7 +95,6 @@ def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
 def checked(
     function: Callable[..., Any], name: str, own: tuple[str, ...]
 ) -> Callable[..., Any]:
-    """Return the function with the check before it."""
 
     where = function.__qualname__
     of_class, _, method = name.partition(".")

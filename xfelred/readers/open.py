@@ -134,7 +134,6 @@ def named_source(source: Any, proposal: Any, run: Any) -> Any:
 
 
 def is_file(source: Any) -> bool:
-    """Return whether a source is the path of a file."""
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
 
 

@@ -100,7 +100,6 @@ def cell_frames(detector: ModuleData) -> Frames:
 def write_file(
     detector: ModuleData, f: NewGroup, frames: Frames, given: dict[str, Any]
 ) -> None:
-    """Write everything."""
     f["cxi_version"] = [150]
     entry = f.create_group("entry_1")
     describe_entry(detector, entry)
