@@ -1,6 +1,7 @@
 """Bad-pixel maps: non-zero is bad, everywhere; bits say why."""
 
 from xfelred.detectors import Segment
+from xfelred.lazy_names import listed
 from xfelred.masks.quality import bits, combine, from_good, from_status, names
 from xfelred.masks.shapes import (
     central,
@@ -25,3 +26,5 @@ __all__ = [
     "segments",
     "unbonded",
 ]
+
+__dir__ = listed(__all__)
