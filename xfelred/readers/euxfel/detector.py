@@ -12,6 +12,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import BY_CLASS, SOURCES
+from xfelred.detectors.description import Sources
 from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
@@ -31,7 +33,6 @@ from xfelred.readers.euxfel.mask import Mask, checked_value, combined_bits
 from xfelred.readers.euxfel.module_keys import MultimodKeyData
 from xfelred.readers.euxfel.module_plans import has_key, key_table
 from xfelred.readers.euxfel.module_table import ModuleTable, module_table
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 from xfelred.readers.selection import (
     check_split,
     select_train_ids,
@@ -174,9 +175,9 @@ class Detector:
     # -- what it is ------------------------------------------------------------------
 
     @property
-    def spec(self) -> DetectorSpec:
+    def spec(self) -> Sources:
         """Facts about this kind of detector."""
-        return SPECS[self.kind]
+        return SOURCES[self.kind]
 
     @property
     def main_group(self) -> str:
@@ -186,12 +187,12 @@ class Detector:
     @property
     def module_shape(self) -> tuple[int, int]:
         """Pixels of one module along slow_scan and fast_scan."""
-        return self.spec.module_shape
+        return BY_CLASS[self.kind].shape[1:]
 
     @property
     def n_modules(self) -> int:
         """Number of modules of the complete detector."""
-        return self.spec.n_modules or 0
+        return BY_CLASS[self.kind].shape[0]
 
     @property
     def modules(self) -> list[int]:

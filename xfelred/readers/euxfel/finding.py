@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import SOURCES
 from xfelred.entries import entry, must_have
 from xfelred.errors import (
     ArgumentError,
@@ -24,7 +25,6 @@ from xfelred.readers.euxfel.detectors import CLASSES
 from xfelred.readers.euxfel.headers import header
 from xfelred.readers.euxfel.identify import names_in, raw_header, sources_of
 from xfelred.readers.euxfel.module_table import module_table
-from xfelred.readers.euxfel.specs import SPECS
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.run import Run
@@ -105,10 +105,7 @@ def find_detector(
             f" {listing(sorted(found))}"
         )
     cls: Any = found[name]
-    allowed = {"modules", "min_modules", "raw"} | {
-        "LPD1M": {"parallel_gain"}, "LPDSolo": {"parallel_gain"},
-        "JUNGFRAU": {"n_modules", "first_modno"},
-    }.get(cls.kind, set())  # fmt: skip
+    allowed = {"modules", "min_modules", "raw", *SOURCES[cls.kind].options}
     for option in options:
         if option not in allowed:
             raise ArgumentTypeError(
@@ -156,7 +153,7 @@ def module_counts(
     numbers = {s: n for s, (n, c) in found.items() if c} or {
         s: n for s, (n, _) in found.items()
     }
-    group = SPECS[kind].data.partition(".")[0]
+    group = SOURCES[kind].data.partition(".")[0]
     try:
         table = module_table(run, tuple(numbers), group)
     except OSError:
@@ -171,7 +168,7 @@ def data_kind(run: Run, name: str, kind: str) -> str:
     found = sources_of(run, kind, name)
     if any(corrected for _, corrected in found.values()):
         return "corrected"
-    spec = SPECS[kind]
+    spec = SOURCES[kind]
     for source in found:
         place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
         for file in run.entries[source].all_files:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xfelred.detectors.catalogue import SOURCES
+from xfelred.detectors.description import Sources
 from xfelred.errors import (
     ArgumentError,
     BrokenFileError,
@@ -13,7 +15,6 @@ from xfelred.errors import (
     listing,
     warn,
 )
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 
 if TYPE_CHECKING:
     from xfelred.readers.euxfel.detector import Detector
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 def names_in(data: Run, kind: str) -> list[str]:
     """Return the names of the detectors of one kind, sorted."""
-    matches = (SPECS[kind].match(s) for s in data.entries)
+    matches = (SOURCES[kind].match(s) for s in data.entries)
     return sorted({m[0] for m in matches if m})
 
 
 def sources_of(data: Run, kind: str, name: str) -> dict[str, tuple[int, bool]]:
     """Return {source: (module number, whether below /CORR/)} of one detector."""
-    matches = {s: SPECS[kind].match(s) for s in data.entries}
+    matches = {s: SOURCES[kind].match(s) for s in data.entries}
     return {s: (m[1], m[2]) for s, m in matches.items() if m and m[0] == name}
 
 
@@ -47,7 +48,7 @@ def only_name(data: Run, kind: str) -> str:
 
 def no_source(data: Run, kind: str, name: str | None) -> SourceNameError:
     """Return the error for a detector that is not there."""
-    found = {n: kind for kind in SPECS for n in names_in(data, kind)}
+    found = {n: kind for kind in SOURCES for n in names_in(data, kind)}
     asked = f"no {kind} detector" if name is None else f"no detector {name!r} ({kind})"
     return SourceNameError(
         f"{asked} in this run.{did_you_mean(name or '', found)} Detectors here:"
@@ -94,7 +95,7 @@ def choose_sources(
     return plain, True
 
 
-def kinds_of(data: Run, sources: list[str], spec: DetectorSpec) -> dict[str, bool]:
+def kinds_of(data: Run, sources: list[str], spec: Sources) -> dict[str, bool]:
     """Return whether sources hold raw pixels; those that can be read tell.
 
     Raises
@@ -114,7 +115,7 @@ def kinds_of(data: Run, sources: list[str], spec: DetectorSpec) -> dict[str, boo
     return found
 
 
-def is_raw(data: Run, source: str, spec: DetectorSpec) -> bool:
+def is_raw(data: Run, source: str, spec: Sources) -> bool:
     """Return whether a source below /DET/ holds raw pixels.
 
     Raises
@@ -131,7 +132,7 @@ def is_raw(data: Run, source: str, spec: DetectorSpec) -> bool:
     return next(iter(found.values()))
 
 
-def raw_header(header: Header, spec: DetectorSpec) -> bool:
+def raw_header(header: Header, spec: Sources) -> bool:
     """Return whether pixels stored like this are raw."""
     if spec.raw_ndim is not None:
         return len(header.shape) + 1 == spec.raw_ndim
