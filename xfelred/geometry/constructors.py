@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xfelred.detectors.euxfel import JUNGFRAU, JUNGFRAU_LAYOUT
 from xfelred.entries import entry, must_have
 from xfelred.errors import ArgumentError
 from xfelred.geometry import crystfel, detectors
@@ -181,17 +182,15 @@ def from_quad_positions(
     `xfelred.geometry.detectors.quadrant_panels`. For AGIPD500K2G give one position,
     that of the beam from the bottom right corner.
     """
-    name = detectors.layout_name(detector)
-    panels = detectors.quadrant_panels(name, quads, **gaps)
-    length = gaps.get("unit") or detectors.LAYOUTS[name].unit
-    unit = unit_name(length)
+    found, layout = detectors.with_layout(detector)
+    panels = detectors.quadrant_panels(found, layout, quads, **gaps)
+    unit = unit_name(gaps.get("unit") or layout.unit)
     check_apart(panels, lambda m: m // 4, "quadrant", unit, QUADRANTS_SPREAD)
-    shape = detectors.LAYOUTS[name].shape
     return from_panels(
         cls,
         panels,
-        shape,
-        modules=range(shape[0]),
+        found.shape,
+        modules=range(found.shape[0]),
         distance=distance,
         energy=photon_energy(energy, wavelength),
     )
@@ -224,12 +223,12 @@ def from_module_positions(
     panels = detectors.jungfrau_panels(
         offsets, orientations, asic_gap=asic_gap, unit=unit
     )
-    length = unit or detectors.LAYOUTS["JUNGFRAU"].unit
+    length = unit or JUNGFRAU_LAYOUT.unit
     check_apart(panels, lambda m: m, "module", unit_name(length))
     return from_panels(
         cls,
         panels,
-        (len(offsets), *detectors.LAYOUTS["JUNGFRAU"].shape[1:]),
+        (len(offsets), *JUNGFRAU.shape[1:]),
         modules=modules,
         distance=distance,
         energy=photon_energy(energy, wavelength),

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import sequences as rings
+from xfelred.kernels.correlation import rows
 from xfelred.kernels.reductions import moments
 from xfelred.lazy import State, map_pairs, reduce_pairs
 from xfelred.names import LAG, PHI, RADIUS
@@ -208,17 +208,17 @@ class PairCorrelation:
         out: State = {} if state is None else state
         values = bool(needs - {"n_pairs"})
         for number in np.unique(pairs[:, 2]).tolist():
-            items = rings.differences(frames, pairs[pairs[:, 2] == number])
+            items = rows.differences(frames, pairs[pairs[:, 2] == number])
             sums = correlation.ring_sums(
                 items, self.lead, raw=self.normalization == "none", values=values
             )
             out |= {f"{number}/{k}": v for k, v in sums.items()}
         if "sem" in needs and not self.errors:
-            items = rings.differences(frames, pairs)
+            items = rows.differences(frames, pairs)
             out |= {f"spread/{k}": v for k, v in self.spread(items).items()}
         return out
 
-    def spread(self, items: rings.Items) -> State:
+    def spread(self, items: rows.Items) -> State:
         """Return the running moments of the correlations of single pairs."""
         how = "none" if self.normalization == "none" else "pairs"
         state: State | None = None

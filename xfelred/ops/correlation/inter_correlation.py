@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import sequences as rings
+from xfelred.kernels.correlation import rows
 from xfelred.lazy import State, reduce_frames
 from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.correlate_angular import correlate_angular
@@ -113,7 +113,7 @@ class BetweenShots:
     ) -> State:
         """Add some shots."""
         raw = self.normalization == "none"
-        items = rings.all_items(blocks[0])
+        items = rows.all_items(blocks[0])
         sums = correlation.ring_sums(items, self.lead, raw=raw)
         sums = correlation.add_images(sums, items, raw=raw)
         return sums if state is None else correlation.add_sums(state, sums)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import sequences as rings
+from xfelred.kernels.correlation import rows
 from xfelred.lazy import State, map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
 from xfelred.ops.companions import unrecorded
@@ -73,7 +73,7 @@ def with_masks(
     for mask in masks:
         kind = np.result_type(array.dtype, np.float32)
         array = map_frames(
-            rings.without_bad, array, mask, dtype=kind, name="without_bad"
+            rows.without_bad, array, mask, dtype=kind, name="without_bad"
         )
     return array
 
@@ -167,7 +167,7 @@ class RingCorrelation:
         needs: frozenset[str],
     ) -> State:
         """Add some shots."""
-        items = rings.all_items(blocks[0])
+        items = rows.all_items(blocks[0])
         sums = correlation.ring_sums(
             items,
             self.lead,

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.correlation import pair_errors
+from xfelred.kernels.correlation import pair_errors, rows
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import sequences as rings
 from xfelred.lazy import State
 
 BLOCKS = 40  # of shots: the error is known to 1 / sqrt(2 BLOCKS), 11 %
@@ -82,14 +81,14 @@ class SharedPairs:
         out: State = {} if state is None else state
         if "sem" not in needs:
             sums = correlation.ring_sums(
-                rings.differences(frames, pairs),
+                rows.differences(frames, pairs),
                 self.lead,
                 raw=raw,
                 values=bool(needs - {"n_pairs"}),
             )
             return added(out, {TOTAL: sums})
         for cell in cells_of(pairs):
-            items = rings.differences(frames, cell)
+            items = rows.differences(frames, cell)
             one, two = cell[0, 2:4].tolist()
             sums = correlation.ring_sums(items, self.lead, raw=raw)
             parts = {TOTAL: sums, str(one): sums}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xfelred.detectors.catalogue import SOURCES
+from xfelred.detectors.description import Sources
 from xfelred.errors import (
     ArgumentError,
     BrokenFileError,
@@ -13,24 +15,23 @@ from xfelred.errors import (
 )
 from xfelred.readers.euxfel.headers import Header
 from xfelred.readers.euxfel.run_data import RunData
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 
 
 def kinds(data: RunData) -> dict[str, str]:
     """Return the names of the multi-module detectors, sorted, and their kinds."""
-    found = {name: kind for kind in SPECS for name in names_in(data, kind)}
+    found = {name: kind for kind in SOURCES for name in names_in(data, kind)}
     return dict(sorted(found.items()))
 
 
 def names_in(data: RunData, kind: str) -> list[str]:
     """Return the names of the detectors of one kind, sorted."""
-    matches = (SPECS[kind].match(s) for s in data.entries)
+    matches = (SOURCES[kind].match(s) for s in data.entries)
     return sorted({m[0] for m in matches if m})
 
 
 def sources_of(data: RunData, kind: str, name: str) -> dict[str, tuple[int, bool]]:
     """Return {source: (module number, whether below /CORR/)} of one detector."""
-    matches = {s: SPECS[kind].match(s) for s in data.entries}
+    matches = {s: SOURCES[kind].match(s) for s in data.entries}
     return {s: (m[1], m[2]) for s, m in matches.items() if m and m[0] == name}
 
 
@@ -73,7 +74,7 @@ def choose_sources(
     plain = {s: n for s, (n, c) in found.items() if not c}
     asked = [s for s, n in plain.items() if wanted is None or n in wanted]
     if raw:
-        if not plain or not all(kinds_of(data, asked, SPECS[kind]).values()):
+        if not plain or not all(kinds_of(data, asked, SOURCES[kind]).values()):
             raise ArgumentError(
                 f"no raw data of {name}: its sources hold corrected data;"
                 f" use {kind}(..., raw=False), or open the raw run (data='raw')"
@@ -81,7 +82,7 @@ def choose_sources(
         return plain, True
     if corrected:
         return corrected, False
-    uncorrected = kinds_of(data, asked, SPECS[kind])
+    uncorrected = kinds_of(data, asked, SOURCES[kind])
     if not any(uncorrected.values()):
         return plain, False
     if not all(uncorrected.values()):
@@ -96,7 +97,7 @@ def choose_sources(
     return plain, True
 
 
-def kinds_of(data: RunData, sources: list[str], spec: DetectorSpec) -> dict[str, bool]:
+def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool]:
     """Return whether sources hold raw pixels; those that can be read tell.
 
     Raises
@@ -116,7 +117,7 @@ def kinds_of(data: RunData, sources: list[str], spec: DetectorSpec) -> dict[str,
     return found
 
 
-def is_raw(data: RunData, source: str, spec: DetectorSpec) -> bool:
+def is_raw(data: RunData, source: str, spec: Sources) -> bool:
     """Return whether a source below /DET/ holds raw pixels.
 
     Raises
@@ -133,7 +134,7 @@ def is_raw(data: RunData, source: str, spec: DetectorSpec) -> bool:
     return next(iter(found.values()))
 
 
-def raw_header(header: Header, spec: DetectorSpec) -> bool:
+def raw_header(header: Header, spec: Sources) -> bool:
     """Return whether pixels stored like this are raw."""
     if spec.raw_ndim is not None:
         return len(header.shape) + 1 == spec.raw_ndim

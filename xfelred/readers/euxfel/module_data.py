@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import BY_CLASS, SOURCES
+from xfelred.detectors.description import Sources
 from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
@@ -28,7 +30,6 @@ from xfelred.readers.euxfel.identify import (
 )
 from xfelred.readers.euxfel.module_table import ModuleTable, module_table
 from xfelred.readers.euxfel.run_data import RunData
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
 from xfelred.readers.selection import check_split, split_evenly
 
 Found = TypeVar("Found")
@@ -195,9 +196,9 @@ class ModuleData(ByTrain):
     # -- what it is ------------------------------------------------------------------
 
     @property
-    def spec(self) -> DetectorSpec:
+    def spec(self) -> Sources:
         """Facts about this kind of detector."""
-        return SPECS[self.kind]
+        return SOURCES[self.kind]
 
     @property
     def main_group(self) -> str:
@@ -207,12 +208,12 @@ class ModuleData(ByTrain):
     @property
     def module_shape(self) -> tuple[int, int]:
         """Pixels of one module along slow_scan and fast_scan."""
-        return self.spec.module_shape
+        return BY_CLASS[self.kind].shape[1:]
 
     @property
     def n_modules(self) -> int:
         """Number of modules of the complete detector."""
-        return self.spec.n_modules or 0
+        return BY_CLASS[self.kind].shape[0]
 
     @property
     def modules(self) -> list[int]:

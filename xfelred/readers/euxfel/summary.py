@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import SOURCES
 from xfelred.errors import InconsistentDataError, listing, one_line
 from xfelred.readers.description import as_html, as_text, print_lines
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
@@ -17,7 +18,6 @@ from xfelred.readers.euxfel.headers import header
 from xfelred.readers.euxfel.identify import kinds, raw_header, sources_of
 from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.run_data import RunData
-from xfelred.readers.euxfel.specs import SPECS
 from xfelred.readers.left_out import described
 
 MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
@@ -181,7 +181,7 @@ def module_counts(
     numbers = {s: n for s, (n, c) in found.items() if c} or {
         s: n for s, (n, _) in found.items()
     }
-    group = SPECS[kind].data.partition(".")[0]
+    group = SOURCES[kind].data.partition(".")[0]
     try:
         table = module_table(run, tuple(numbers), group)
     except OSError:
@@ -196,7 +196,7 @@ def data_kind(run: RunData, name: str, kind: str) -> str:
     found = sources_of(run, kind, name)
     if any(corrected for _, corrected in found.values()):
         return "corrected"
-    spec = SPECS[kind]
+    spec = SOURCES[kind]
     for source in found:
         place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
         for file in run.entries[source].all_files:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from xfelred.detectors.catalogue import SOURCES
 from xfelred.entries import entry, must_have
 from xfelred.errors import (
     ArgumentError,
@@ -96,10 +97,7 @@ def find_detector(
             f" {listing(sorted(found))}"
         )
     cls: Any = found[name]
-    allowed = {"modules", "min_modules", "raw"} | {
-        "LPD1M": {"parallel_gain"}, "LPDSolo": {"parallel_gain"},
-        "JUNGFRAU": {"n_modules", "first_modno"},
-    }.get(cls.kind, set())  # fmt: skip
+    allowed = {"modules", "min_modules", "raw", *SOURCES[cls.kind].options}
     for option in options:
         if option not in allowed:
             raise ArgumentTypeError(
