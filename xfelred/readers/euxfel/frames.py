@@ -78,7 +78,10 @@ def complete(detector: ModuleData, request: FramesRequest) -> ModuleData:
             f"no train of {detector.detector_name} has data of all {len(positions)}"
             " modules; use missing='fill' or fewer modules"
         )
-    return detector.with_ids(detector.ids[whole])
+    group = request.key.partition(".")[0]
+    return detector.kept(
+        ("whole trains", group), lambda: detector.with_ids(detector.ids[whole])
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,6 +103,7 @@ class RunNames(RunData):
             shown=shown,
             left_out=left_out,
             memo={},
+            parent=None,
         )
 
     def __or__(self, other: RunData) -> Self:
