@@ -1,6 +1,5 @@
 """Angular correlations of differences of shots."""
 
-
 import dask
 import numpy as np
 import pytest

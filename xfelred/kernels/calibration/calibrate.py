@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import read_only
 from xfelred.kernels.calibration.calibrate_rows import (
     BITS,
     FIXED,
@@ -218,7 +219,7 @@ def as_numbers(raw: NDArray[Any], rule: Rule) -> NDArray[Any]:
         wanted = np.uint16
     else:
         wanted = np.float32 if raw.dtype.itemsize <= 2 else np.float64
-    return np.ascontiguousarray(raw, np.dtype(wanted))
+    return read_only(np.ascontiguousarray(raw, np.dtype(wanted)))
 
 
 def gain_array(
@@ -235,15 +236,15 @@ def gain_array(
     if "gain_index" in given:
         index = np.ascontiguousarray(given["gain_index"], np.uint8)
         if index.shape[-2:] == (1, 1) != shape:
-            return FIXED, index.reshape(-1), starts(index, 1)
+            return FIXED, read_only(index.reshape(-1)), starts(index, 1)
         index = np.broadcast_to(index, (*index.shape[:-2], *shape))
-        return GIVEN, np.ascontiguousarray(index).reshape(-1), starts(index, None)
+        return GIVEN, read_only(index.reshape(-1)), starts(index, None)
     if "gain_plane" in given:
         plane = as_numbers(given["gain_plane"], calibration.rule).astype(
             numbers.dtype, copy=False
         )
         plane = np.broadcast_to(plane, (*plane.shape[:-2], *shape))
-        return THRESHOLDS, np.ascontiguousarray(plane).reshape(-1), starts(plane, None)
+        return THRESHOLDS, read_only(plane.reshape(-1)), starts(plane, None)
     if calibration.planes == 2:
         return THRESHOLDS, numbers, None
     return (BITS if calibration.rule.n_ranges > 1 else SINGLE), numbers, None

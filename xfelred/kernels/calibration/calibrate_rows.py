@@ -6,11 +6,11 @@ read from memory once for all of them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 # What tells the gain range of a pixel: nothing, bits of its number, a code in another
 # array, that of the whole tile, or the thresholds that a voltage exceeds.
@@ -21,8 +21,8 @@ FULL, SUBTRACT, MULTIPLY = range(3)
 
 @njit(nogil=True, cache=True)
 def calibrate_rows(
-    raw: NDArray[Any],
-    gain: NDArray[Any],
+    raw: Array,
+    gain: Array,
     table: NDArray[np.float32],
     sizes: tuple[int, int, int, int, int],
     tiles: NDArray[np.int64],
@@ -104,7 +104,7 @@ def calibrate_rows(
 
 @njit(nogil=True, cache=True)
 def calibrate_row(
-    numbers: NDArray[Any],
+    numbers: Array,
     adu_bits: int,
     level: NDArray[np.float32],
     scale: NDArray[np.float32],
@@ -127,7 +127,7 @@ def calibrate_row(
 
 @njit(nogil=True, cache=True)
 def subtract(
-    numbers: NDArray[Any],
+    numbers: Array,
     adu_bits: int,
     level: NDArray[np.float32],
     signal: NDArray[np.float32],
@@ -164,8 +164,8 @@ def note_use(taken: NDArray[np.float32], use: NDArray[np.uint8]) -> None:
 def ranges_of_row(
     rule: tuple[int, int, int, int],
     codes: NDArray[np.int32],
-    numbers: NDArray[Any],
-    voltage: NDArray[Any],
+    numbers: Array,
+    voltage: Array,
     cuts: NDArray[np.float32],
     which: NDArray[np.int32],
 ) -> bool:
@@ -184,7 +184,7 @@ def ranges_of_row(
 
 @njit(nogil=True, cache=True)
 def ranges_of_bits(
-    numbers: NDArray[Any],
+    numbers: Array,
     shift: int,
     code_bits: int,
     codes: NDArray[np.int32],
@@ -212,7 +212,7 @@ def ranges_of_bits(
 
 
 @njit(nogil=True, cache=True)
-def one_range(code: Any, codes: NDArray[np.int32], which: NDArray[np.int32]) -> bool:
+def one_range(code: int, codes: NDArray[np.int32], which: NDArray[np.int32]) -> bool:
     """Note the gain range of a whole row; tell whether it is range 0."""
     found = codes[np.uint8(code)]
     which[:] = found
@@ -221,7 +221,7 @@ def one_range(code: Any, codes: NDArray[np.int32], which: NDArray[np.int32]) -> 
 
 @njit(nogil=True, cache=True)
 def ranges_of_codes(
-    given: NDArray[Any], codes: NDArray[np.int32], which: NDArray[np.int32]
+    given: Array, codes: NDArray[np.int32], which: NDArray[np.int32]
 ) -> bool:
     """Look up the gain ranges of one row; tell whether all are range 0."""
     found = np.int32(0)
@@ -234,7 +234,7 @@ def ranges_of_codes(
 
 @njit(nogil=True, cache=True)
 def ranges_of_cuts(
-    voltage: NDArray[Any],
+    voltage: Array,
     cuts: NDArray[np.float32],
     which: NDArray[np.int32],
 ) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.common_mode.median import key_buffers, median_of_keys, to_keys
 
 # Columns are copied so many at a time: whole lines of the cache, few pages.
@@ -68,14 +69,14 @@ def subtract_groups(
 
 @njit(nogil=True, cache=True)
 def subtract_blocks(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     shape: tuple[int, int, int],
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
-    keys: NDArray[Any],
-    floats: NDArray[Any],
-    strips: NDArray[Any],
+    keys: Array,
+    floats: Array,
+    strips: Array,
     offsets: NDArray[np.float64],
     counts: NDArray[np.float64],
 ) -> None:
@@ -101,12 +102,12 @@ def subtract_blocks(
 
 @njit(nogil=True, cache=True)
 def gather(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int, int],
-    low: Any,
-    high: Any,
-    out: NDArray[Any],
+    low: np.floating[Any],
+    high: np.floating[Any],
+    out: Array,
 ) -> None:
     """Copy the values of a group that take part; the others become NaN."""
     top, height, left, width, stride = place
@@ -132,10 +133,10 @@ def gather(
 
 @njit(nogil=True, cache=True)
 def lower(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int, int],
-    offset: Any,
+    offset: np.floating[Any],
     only_used: bool,
 ) -> None:
     """Subtract an offset from a group, in place."""
@@ -155,14 +156,14 @@ def lower(
 
 @njit(nogil=True, cache=True)
 def subtract_columns(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     shape: tuple[int, int, int],
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
-    keys: NDArray[Any],
-    floats: NDArray[Any],
-    strips: NDArray[Any],
+    keys: Array,
+    floats: Array,
+    strips: Array,
     offsets: NDArray[np.float64],
     counts: NDArray[np.float64],
 ) -> None:
@@ -190,12 +191,12 @@ def subtract_columns(
 
 @njit(nogil=True, cache=True)
 def copy_columns(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int],
-    low: Any,
-    high: Any,
-    strips: NDArray[Any],
+    low: np.floating[Any],
+    high: np.floating[Any],
+    strips: Array,
 ) -> None:
     """Copy some columns; values that take no part become NaN."""
     top, height, left, width = place
@@ -218,10 +219,10 @@ def copy_columns(
 
 @njit(nogil=True, cache=True)
 def lower_each(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int],
-    offsets: NDArray[Any],
+    offsets: Array,
     only_used: bool,
 ) -> None:
     """Subtract an offset from each of some columns, in place."""
@@ -240,9 +241,7 @@ def lower_each(
 
 
 @njit(nogil=True, cache=True)
-def estimate(
-    keys: NDArray[Any], floats: NDArray[Any], n: int, mean: bool
-) -> tuple[Any, int]:
+def estimate(keys: Array, floats: Array, n: int, mean: bool) -> tuple[Any, int]:
     """Return the median or mean of the first `n` values that are not NaN, and how many.
 
     `floats` holds the values and is the memory of `keys`; both are scrambled.

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+
+from xfelred.kernels.arrays import Array
 
 
 @njit(nogil=True, cache=True)
 def corner_spread(
-    two_theta: Any,
-    phi: Any,
-    corner_two_theta: Any,
-    corner_phi: Any,
-    where: Any,
+    two_theta: Array,
+    phi: Array,
+    corner_two_theta: Array,
+    corner_phi: Array,
+    where: Array,
     scale: float,
-    wide_two_theta: Any,
-    wide_phi: Any,
-    wide_q: Any,
+    wide_two_theta: Array,
+    wide_phi: Array,
+    wide_q: Array,
 ) -> None:
     """Write the largest differences between the centre and the corners of each pixel.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.polar.grid import TURN, q_to_radius, sample_directions
 from xfelred.kernels.polar.remap import (
     ALL_CORNERS,
@@ -24,12 +25,12 @@ POINTS = 8  # per pixel and axis, for "area"
 
 
 def remap_polar_moving(
-    block: NDArray[Any],
+    block: Array,
     axis: Table,
-    centre_x: NDArray[Any],
-    centre_y: NDArray[Any],
-    wavelength: NDArray[Any],
-    *masks: NDArray[Any],
+    centre_x: Array,
+    centre_y: Array,
+    wavelength: Array,
+    *masks: Array,
     n_core: int,
     n_phi: int,
     method: str,
@@ -100,15 +101,15 @@ def radii_of_shots(
 
 @njit(nogil=True, cache=True)
 def sample_frames(
-    images: Any,
-    centres: Any,
-    radii: Any,
-    cosine: Any,
-    sine: Any,
-    bad: Any,
+    images: Array,
+    centres: Array,
+    radii: Array,
+    cosine: Array,
+    sine: Array,
+    bad: Array,
     method: int,
     min_weight: float,
-    out: Any,
+    out: Array,
 ) -> None:
     """Sample every image on its own rings."""
     for i in range(len(images)):
@@ -133,7 +134,7 @@ def sample_frames(
 
 
 @njit(nogil=True, cache=True)
-def nearest_good(image: Any, x: float, y: float, hidden: Any) -> float:
+def nearest_good(image: Array, x: float, y: float, hidden: Array) -> float:
     """Return the pixel at a position, halves going down; NaN outside or if bad."""
     column, row = int(np.ceil(x - 0.5)), int(np.ceil(y - 0.5))
     if not (0 <= column < image.shape[1] and 0 <= row < image.shape[0]):
@@ -144,7 +145,9 @@ def nearest_good(image: Any, x: float, y: float, hidden: Any) -> float:
 
 
 @njit(nogil=True, cache=True)
-def between(image: Any, x: float, y: float, hidden: Any, min_weight: float) -> float:
+def between(
+    image: Array, x: float, y: float, hidden: Array, min_weight: float
+) -> float:
     """Interpolate between the good ones of the four pixels around a position."""
     rows, columns = image.shape
     left, top = int(np.floor(x)), int(np.floor(y))
@@ -167,14 +170,14 @@ def between(image: Any, x: float, y: float, hidden: Any, min_weight: float) -> f
 
 @njit(nogil=True, cache=True)
 def cell_mean(
-    image: Any,
+    image: Array,
     x: float,
     y: float,
     radius: float,
     cosine: float,
     sine: float,
     n_phi: int,
-    hidden: Any,
+    hidden: Array,
     min_weight: float,
 ) -> float:
     """Average the good pixels under evenly spread points of one cell."""
