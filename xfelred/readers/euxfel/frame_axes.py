@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from dask.base import tokenize
@@ -26,14 +26,17 @@ from xfelred.names import (
     TRAIN,
 )
 from xfelred.readers.entry import roi_tuple
-from xfelred.readers.euxfel.labels import N_GAINS, Labels, usual
-from xfelred.readers.euxfel.module_plans import Layout, key_table
+from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.frame_labels import (
+    N_GAINS,
+    FrameLabels,
+    frame_labels,
+    usual,
+)
+from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_plans import EntryLayout
+from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, matches
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
-    from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
-    from xfelred.readers.request import FramesRequest
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class FrameAxes:
 
     Attributes
     ----------
-    layout : Layout
+    layout : EntryLayout
         Patterns for the read plan.
     leading : tuple of str
         Names of the axes before ``module``.
@@ -56,7 +59,7 @@ class FrameAxes:
         Selected memory cells where these are an axis inside an entry (JUNGFRAU).
     """
 
-    layout: Layout
+    layout: EntryLayout
     leading: tuple[str, ...]
     coords: dict[str, Any]
     recorded: NDArray[np.bool_] | None
@@ -100,9 +103,9 @@ class FrameAxes:
         return [DATA_GAIN] if takes_one and DATA_GAIN in node.dims else []
 
 
-def pulse_axes(detector: XtdfDetector, request: FramesRequest) -> FrameAxes:
+def pulse_axes(detector: ModuleData, request: FramesRequest) -> FrameAxes:
     """Return the axes of AGIPD, LPD and DSSC data."""
-    labels = detector.pulse_labels().select(request.pulses)
+    labels = frame_labels(detector).select(request.pulses)
     if request.layout == "frame":
         return flat_pulse_axes(detector, labels)
     labels.check_unique(detector.detector_name, "pulseId")
@@ -111,7 +114,7 @@ def pulse_axes(detector: XtdfDetector, request: FramesRequest) -> FrameAxes:
     gains = np.arange(N_GAINS, dtype=np.uint8) if detector.parallel_gain else None
     slot = np.searchsorted(axis, labels.pulse)
     slots: tuple[int, ...] = (len(axis),)
-    coords: dict[str, Any] = {TRAIN: detector.data.ids, PULSE: axis}
+    coords: dict[str, Any] = {TRAIN: detector.ids, PULSE: axis}
     leading: tuple[str, ...] = (TRAIN, PULSE)
     recorded = recorded_pulses(labels, slot, len(axis))
     coords[CELL] = cell_coordinate(labels, slot, recorded)
@@ -120,13 +123,15 @@ def pulse_axes(detector: XtdfDetector, request: FramesRequest) -> FrameAxes:
         slots, leading = (len(axis), N_GAINS), (TRAIN, PULSE, GAIN)
         coords[GAIN] = gains
     coords[N_PULSES] = (TRAIN, recorded.sum(axis=1))
-    layout = Layout(labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots)
+    layout = EntryLayout(
+        labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots
+    )
     padded = recorded if not recorded.all() else None
     return FrameAxes(layout, leading, coords, padded, np.zeros(0, np.int64))
 
 
 def recorded_pulses(
-    labels: Labels, slot: NDArray[np.int64], n: int
+    labels: FrameLabels, slot: NDArray[np.int64], n: int
 ) -> NDArray[np.bool_]:
     """Return which pulses each train has: bool (train, pulse)."""
     kinds = np.zeros((len(labels.ptr) - 1, n), bool)
@@ -137,7 +142,7 @@ def recorded_pulses(
 
 
 def cell_coordinate(
-    labels: Labels, slot: NDArray[np.int64], recorded: NDArray[np.bool_]
+    labels: FrameLabels, slot: NDArray[np.int64], recorded: NDArray[np.bool_]
 ) -> tuple[Any, NDArray[np.int64]]:
     """Return the memory cell of each pulse, per train only where trains differ."""
     n = recorded.shape[1]
@@ -154,28 +159,28 @@ def cell_coordinate(
     return ((TRAIN, PULSE), full[labels.pattern])
 
 
-def flat_pulse_axes(detector: XtdfDetector, labels: Labels) -> FrameAxes:
+def flat_pulse_axes(detector: ModuleData, labels: FrameLabels) -> FrameAxes:
     """Return the axis of single frames."""
     train, at = labels.expanded
     coords: dict[str, Any] = {
-        TRAIN: (FRAME, detector.data.ids[train]),
+        TRAIN: (FRAME, detector.ids[train]),
         PULSE: (FRAME, labels.pulse[at]),
         CELL: (FRAME, labels.cell[at].astype(np.int64)),
     }
     if detector.parallel_gain:
         coords[GAIN] = (FRAME, labels.gain[at])
-    layout = Layout(labels.pattern, labels.flat(), flat=True)
+    layout = EntryLayout(labels.pattern, labels.flat(), flat=True)
     return FrameAxes(layout, (FRAME,), coords, None, train)
 
 
-def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
+def cell_axes(detector: ModuleData, request: FramesRequest) -> FrameAxes:
     """Return the axes of JUNGFRAU data: memory cells are pulses."""
     cells = memory_cells(detector)
     n = detector.frames_per_entry
     chosen = chosen_cells(cells, n, request.pulses)
     picked = cells[:, chosen]
-    ids = detector.data.ids
-    layout = Layout(np.zeros(len(ids), np.int64), one_each(1))
+    ids = detector.ids
+    layout = EntryLayout(np.zeros(len(ids), np.int64), one_each(1))
     selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
     train = np.repeat(np.arange(len(ids)), len(chosen))
     if request.layout == "frame":
@@ -187,17 +192,17 @@ def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
         return FrameAxes(layout, (TRAIN, PULSE), flat, None, train, selector)
     same = len(picked) > 0 and bool((picked == picked[:1]).all())
     coords: dict[str, Any] = {
-        TRAIN: detector.data.ids,
+        TRAIN: detector.ids,
         PULSE: np.asarray(chosen),
         CELL: (PULSE, picked[0]) if same else ((TRAIN, PULSE), picked),
-        N_PULSES: (TRAIN, np.full(len(detector.data.ids), len(chosen))),
+        N_PULSES: (TRAIN, np.full(len(detector.ids), len(chosen))),
     }
     return FrameAxes(
         layout, (TRAIN, PULSE), coords, None, np.zeros(0, np.int64), selector
     )
 
 
-def memory_cells(detector: Detector) -> NDArray[np.int64]:
+def memory_cells(detector: ModuleData) -> NDArray[np.int64]:
     """Return the memory cell of every frame: int64 (train, cell).
 
     Raises
@@ -206,7 +211,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
         If modules that are read disagree in a train, or have it twice.
     """
     check_one_entry(detector)
-    key = detector.key_data("data.memoryCell")
+    key = MultimodKeyData(detector, "data.memoryCell")
     if key.dtype.kind not in "iu" or key.entry_shape != (detector.frames_per_entry,):
         raise InconsistentDataError(
             f"data.memoryCell of {detector.detector_name} is {key.dtype}"
@@ -215,7 +220,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
         )
     plan, _ = key.plan((), 0, None)
     data = load(plan.narrow_modules(detector.positions)).astype(np.int64)
-    here = key_table(detector, "data.memoryCell").count[:, detector.positions] > 0
+    here = detector.key_table("data.memoryCell").count[:, detector.positions] > 0
     cells = data[np.arange(len(data)), here.argmax(axis=1)]
     odd = (data != cells[:, None]).any(axis=2) & here
     if odd.any():
@@ -227,7 +232,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
 
 
 def other_cells(
-    detector: Detector, data: NDArray[np.int64], here: NDArray[np.bool_], train: int
+    detector: ModuleData, data: NDArray[np.int64], here: NDArray[np.bool_], train: int
 ) -> InconsistentDataError:
     """Return the error that names the modules with other memory cells than most."""
     cells = {
@@ -240,18 +245,18 @@ def other_cells(
     good = [m for m, own in cells.items() if own == right]
     return InconsistentDataError(
         f"modules of {detector.detector_name} disagree on the memory cells of train"
-        f" {detector.data.ids[train]}: module {odd} has others than most. Read the"
+        f" {detector.ids[train]}: module {odd} has others than most. Read the"
         f" others: modules={good}"
     )
 
 
-def check_one_entry(detector: Detector) -> None:
+def check_one_entry(detector: ModuleData) -> None:
     """Raise InconsistentDataError if a train has several entries of memory cells."""
     several = detector.counts > 1
     if several.any():
         raise InconsistentDataError(
             f"{detector.detector_name} has {detector.counts.max()} entries in train"
-            f" {detector.data.ids[several.argmax()]}, one is expected: frames of a"
+            f" {detector.ids[several.argmax()]}, one is expected: frames of a"
             " train are its memory cells. Leave such trains out (select_trains), or"
             " read a module with run[source, key]"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -49,26 +49,18 @@ from xfelred.readers.euxfel.frame_axes import (
     pulse_axes,
 )
 from xfelred.readers.euxfel.mask import mask_node
-from xfelred.readers.euxfel.module_plans import (
-    Pixels,
-    has_key,
-    key_table,
-    module_plan,
-    stored_as,
-)
+from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_plans import Pixels, module_plan
 from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import as_positions
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
 
 log = logger_of(__name__)
 
 
 @entry
 def frames(
-    detector: Detector,
+    detector: ModuleData,
     key: str | None = None,
     *,
     pulses: Any = np.s_[:],
@@ -85,7 +77,7 @@ def frames(
 
     Parameters
     ----------
-    detector : Detector
+    detector : ModuleData
     key : str, optional
         By default the pixel data.
     pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``, optional
@@ -157,11 +149,11 @@ def frames(
     return recorded_history(detector, request, array)
 
 
-def check_group(detector: Detector, key: str) -> None:
+def check_group(detector: ModuleData, key: str) -> None:
     """Raise ValueError for a key whose rows are not frames."""
     group = detector.main_group
     if key.partition(".")[0] != group or (
-        detector.spec.inner and not stored_as(detector, key)[1]
+        detector.spec.inner and not detector.stored_as(key)[1]
     ):
         raise ArgumentError(
             f"{key!r} of {detector.detector_name} has one row per train, not one per"
@@ -169,7 +161,8 @@ def check_group(detector: Detector, key: str) -> None:
         )
 
 
-def module_positions(detector: Detector, modules: Any) -> list[int]:
+def module_positions(detector: ModuleData, modules: Any) -> list[int]:
+    """Return the positions of the modules to read."""
     if modules is None:
         return list(range(len(detector.modules)))
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
@@ -190,12 +183,12 @@ def module_positions(detector: Detector, modules: Any) -> list[int]:
 
 
 def complete(
-    detector: Detector, positions: list[int], request: FramesRequest
-) -> Detector:
+    detector: ModuleData, positions: list[int], request: FramesRequest
+) -> ModuleData:
     """Return the detector without the trains that `missing` leaves out."""
     if request.missing == "fill":
         return detector
-    here = key_table(detector, request.key).count[:, positions] > 0
+    here = detector.key_table(request.key).count[:, positions] > 0
     whole = here.all(axis=1)
     if whole.all():
         return detector
@@ -205,21 +198,21 @@ def complete(
             f"{int((~here).sum())} gaps (module x train) in"
             f" {detector.detector_name}: module"
             f" {detector.modules[positions[module]]} has no data in train"
-            f" {detector.data.ids[train]}. Use missing='fill' or missing='drop'"
+            f" {detector.ids[train]}. Use missing='fill' or missing='drop'"
         )
     if not whole.any():
         raise SelectionEmptyError(
             f"no train of {detector.detector_name} has data of all {len(positions)}"
             " modules; use missing='fill' or fewer modules"
         )
-    return detector.with_ids(detector.data.ids[whole])
+    return detector.with_ids(detector.ids[whole])
 
 
 def nodes(
-    detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
+    detector: ModuleData, request: FramesRequest, axes: FrameAxes, positions: list[int]
 ) -> tuple[Node, Node | None]:
     """Return the recipes of the pixels, and of the bad-pixel bits if there are any."""
-    stored, shape = stored_as(detector, request.key)
+    stored, shape = detector.stored_as(request.key)
     if stored.kind not in "biufc":
         raise InconsistentDataError(
             f"{request.key} of {detector.detector_name} is {stored}, which no image is;"
@@ -235,7 +228,7 @@ def nodes(
     dtype, fill = request.pixels(stored, detector.detector_name, gaps=gaps)
     masking = request.bad_pixels is not None and usable_mask(detector, request.key)
     if masking:
-        key_table(detector, detector.spec.mask)  # tells of files without one
+        detector.key_table(detector.spec.mask)  # tells of files without one
     if masking and request.bad_pixels == "apply" and dtype.kind != "f":
         if request.astype is not None:
             raise ArgumentError(
@@ -256,29 +249,29 @@ def nodes(
 
 
 def recorded_frames(
-    detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
+    detector: ModuleData, request: FramesRequest, axes: FrameAxes, positions: list[int]
 ) -> NDArray[np.bool_]:
     """Return which modules have data, (train or frame, module)."""
-    here = key_table(detector, request.key).count[:, positions] > 0
+    here = detector.key_table(request.key).count[:, positions] > 0
     return here if request.layout == "train" else here[axes.train_of_frame]
 
 
 def has_gaps(
-    detector: Detector, request: FramesRequest, axes: FrameAxes, positions: list[int]
+    detector: ModuleData, request: FramesRequest, axes: FrameAxes, positions: list[int]
 ) -> bool:
     """Return whether a frame of a module is missing in the array."""
     padded = axes.recorded is not None and not axes.recorded.all()
     return padded or not recorded_frames(detector, request, axes, positions).all()
 
 
-def usable_mask(detector: Detector, key: str) -> bool:
+def usable_mask(detector: ModuleData, key: str) -> bool:
     """Return whether the data have a mask that belongs to the pixels of a key."""
     pixels = {detector.spec.data, detector.spec.data.replace(".data", ".gain")}
-    return key in pixels and has_key(detector, detector.spec.mask)
+    return key in pixels and detector.has_key(detector.spec.mask)
 
 
 def labelled(
-    detector: Detector,
+    detector: ModuleData,
     request: FramesRequest,
     axes: FrameAxes,
     positions: list[int],
@@ -288,9 +281,7 @@ def labelled(
     numbers = [detector.modules[i] for i in positions]
     here = recorded_frames(detector, request, axes, positions)
     coords: dict[str, Any] = {**axes.coords, MODULE: numbers}
-    coords |= pixel_coordinates(
-        request, node, axes, stored_as(detector, request.key)[1]
-    )
+    coords |= pixel_coordinates(request, node, axes, detector.stored_as(request.key)[1])
     if request.layout == "train":
         coords[AVAILABLE] = ((TRAIN, MODULE), here)
         if axes.recorded is not None:
@@ -317,7 +308,7 @@ def labelled(
         DATA_KIND: "raw" if detector.is_raw else "corrected",
         "run": detector.data.run_id,
         FINGERPRINT: fingerprint(detector),
-        **request.stored(stored_as(detector, request.key)[0], node.dtype),
+        **request.stored(detector.stored_as(request.key)[0], node.dtype),
     }
     describe(array)
     if detector.spec.inner:
@@ -340,7 +331,7 @@ def pixel_coordinates(
     return coords
 
 
-def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
+def warn_padding(detector: ModuleData, recorded: NDArray[np.bool_]) -> None:
     """Say once how much of a dense array is padding."""
     part = 1 - recorded.mean()
     warn(
@@ -349,7 +340,7 @@ def warn_padding(detector: Detector, recorded: NDArray[np.bool_]) -> None:
     )
 
 
-def fingerprint(detector: Detector) -> str:
+def fingerprint(detector: ModuleData) -> str:
     """Return what identifies the files behind a detector, as 16 letters."""
     files = {f.token() for e in detector.data.entries.values() for f in e.all_files}
     names = sorted((p.rsplit("/", 1)[-1], size, mtime) for p, size, mtime in files)
@@ -357,7 +348,7 @@ def fingerprint(detector: Detector) -> str:
 
 
 def recorded_history(
-    detector: Detector, request: FramesRequest, array: xr.DataArray
+    detector: ModuleData, request: FramesRequest, array: xr.DataArray
 ) -> xr.DataArray:
     """Return the array with its first line of history."""
     params = {
