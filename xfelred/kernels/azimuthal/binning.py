@@ -212,9 +212,7 @@ def add_split_spread(
     frames: Array,
     gain: Array,
     norms: Array,
-    start: Array,
-    bins: Array,
-    shares: Array,
+    entries: tuple[Array, Array, Array],
     intensity: Array,
     out: Array,
     moments: Array,
@@ -223,6 +221,7 @@ def add_split_spread(
 
     `moments` as in `add_spread`, with the shares c: c^2 u, c^3 n u and (c n)^2.
     """
+    start, bins, shares = entries
     for i in range(len(frames)):
         for p in range(start.size - 1):
             v = frames[i, p]

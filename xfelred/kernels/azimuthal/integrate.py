@@ -292,11 +292,11 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
     this is (n - 1) / n. u is that of counts, in proportion to n.
     """
     out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
-    arrays = usual(block.frames), block.gain, block.norms, *block.entries
+    arrays = usual(block.frames), block.gain, block.norms
     if len(block.entries) == 1:
-        add_spread(*arrays, intensity, out, moments)
+        add_spread(*arrays, *block.entries, intensity, out, moments)
     else:
-        add_split_spread(*arrays, intensity, out, moments)
+        add_split_spread(*arrays, block.entries, intensity, out, moments)
     with np.errstate(divide="ignore", invalid="ignore"):
         left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
         return np.where(left > LEAST_SPREAD, out / left, np.nan)

@@ -115,12 +115,13 @@ def calibrate(
     mode, gain, gain_step = gain_array(numbers, given, calibration, shape)
     table, lines, sizes, steps = flat_table(given["table"], shape)
     tiles = tiles_of(given, lead, shape, calibration.planes, gain_step, steps)
-    arguments = (numbers, gain, table, (*lines, calibration.rule.n_ranges, *sizes))
+    data = (numbers, gain, table)
+    arguments = (data, (*lines, calibration.rule.n_ranges, *sizes))
     rule = rule_numbers(calibration, mode)
     use = np.empty(0, np.uint8)
     if not calibration.stages:
         here = np.ascontiguousarray(tiles.places[~tiles.missing])
-        calibrate_rows(*arguments, here, *rule, FULL, out.reshape(-1), use)
+        calibrate_rows(*arguments, here, rule, FULL, out.reshape(-1), use)
     else:
         with_common_mode(arguments, tiles, rule, calibration, given, out)
     for index in zip(*(i[tiles.missing] for i in tiles.index), strict=True):
@@ -168,7 +169,7 @@ def with_common_mode(
     for start in range(0, len(here), TOGETHER):
         some = here[start : start + TOGETHER]
         places = np.ascontiguousarray(tiles.places[some])
-        calibrate_rows(*arguments, places, *rule, SUBTRACT, flat, use.reshape(-1))
+        calibrate_rows(*arguments, places, rule, SUBTRACT, flat, use.reshape(-1))
         for i, tile in enumerate(some.tolist()):
             index = tuple(int(axis[tile]) for axis in tiles.index)
             image = flat[places[i, 0] : places[i, 0] + size].reshape(shape)
@@ -183,7 +184,7 @@ def with_common_mode(
             )  # fmt: skip
             for stage, n in zip(calibration.stages, sizes, strict=True):
                 stage.correct(frame, *np.empty((2, n)))
-        calibrate_rows(*arguments, places, *rule, MULTIPLY, flat, use.reshape(-1))
+        calibrate_rows(*arguments, places, rule, MULTIPLY, flat, use.reshape(-1))
 
 
 def as_numbers(raw: NDArray[Any], rule: Rule) -> NDArray[Any]:

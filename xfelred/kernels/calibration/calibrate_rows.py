@@ -21,14 +21,10 @@ FULL, SUBTRACT, MULTIPLY = range(3)
 
 @njit(nogil=True, cache=True)
 def calibrate_rows(
-    raw: Array,
-    gain: Array,
-    table: NDArray[np.float32],
+    data: tuple[Array, Array, NDArray[np.float32]],
     sizes: tuple[int, int, int, int, int],
     tiles: NDArray[np.int64],
-    rule: tuple[int, int, int, int],
-    codes: NDArray[np.int32],
-    values: tuple[float, float],
+    rules: tuple[tuple[int, int, int, int], NDArray[np.int32], tuple[float, float]],
     phase: int,
     out: NDArray[np.float32],
     use: NDArray[np.uint8],
@@ -37,24 +33,24 @@ def calibrate_rows(
 
     Parameters
     ----------
-    raw : uint16 or float (n,), adu
-    gain : (n,)
-        What tells the gain range, as the rule says; else anything.
-    table : float32 (n,)
-        See `calibration_table`.
+    data : (raw, gain, table)
+        uint16 or float (n,), adu; what tells the gain range, as the rule says, else
+        anything; float32 (n,), see `calibration.table`.
     sizes : (lines, pixels of a line, gain ranges, planes, elements from line to line)
     tiles : int64 (tile, 5)
         First element in `out`, `raw`, `gain` and `table`. Neighbours with the same
         constants are done together.
-    rule : (mode, bits of the signal or 0, shift and bits of the code)
-    codes : int32 (256,)
-        Gain range of every code, or -1.
-    values : (value of bad pixels, factor of pixels without a gain range)
+    rules : (rule, codes, values)
+        Mode, bits of the signal or 0, shift and bits of the code; int32 (256,), the
+        gain range of every code, or -1; value of bad pixels and factor of pixels
+        without a gain range.
     phase : FULL, SUBTRACT or MULTIPLY
     out : float32 (n,)
     use : uint8 (tile * rows * columns,)
         SUBTRACT: filled with 1 where a pixel takes part in the common mode.
     """
+    raw, gain, table = data
+    rule, codes, values = rules
     rows, columns, n_ranges, n_planes, row_step = sizes
     adu_bits = rule[1]
     bad_value, unknown = np.float32(values[0]), np.float32(values[1])

@@ -64,7 +64,7 @@ def subtract_groups(
     tests = (least, limit, number(low), number(high))
     arguments = (image, use, (height, width, stride), tests, (mean, only_used))
     groups = subtract_columns if single else subtract_blocks
-    groups(*arguments, keys, floats, strips, offsets, counts)
+    groups(*arguments, (keys, floats, strips), (offsets, counts))
 
 
 @njit(nogil=True, cache=True)
@@ -74,13 +74,12 @@ def subtract_blocks(
     shape: tuple[int, int, int],
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
-    keys: Array,
-    floats: Array,
-    strips: Array,
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
+    scratch: tuple[Array, Array, Array],
+    found: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
     """Subtract the offsets of groups that are one or more columns wide."""
+    keys, floats, _ = scratch
+    offsets, counts = found
     height, width, stride = shape
     least, limit, low, high = tests
     mean, only_used = flags
@@ -161,17 +160,16 @@ def subtract_columns(
     shape: tuple[int, int, int],
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
-    keys: Array,
-    floats: Array,
-    strips: Array,
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
+    scratch: tuple[Array, Array, Array],
+    found: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
+    keys, floats, strips = scratch
+    offsets, counts = found
     height = shape[0]
     least, limit, low, high = tests
     mean, only_used = flags
     n_rows, n_columns = image.shape
-    found = np.empty(strips.shape[1], image.dtype)
+    lowered = np.empty(strips.shape[1], image.dtype)
     for top in range(0, n_rows, height):
         for left in range(0, n_columns, strips.shape[1]):
             n_strips = min(strips.shape[1], n_columns - left)
@@ -185,8 +183,8 @@ def subtract_columns(
                 applied = n_used >= least and abs(offset) <= limit
                 counts[group] = n_used
                 offsets[group] = offset if applied else np.nan
-                found[j] = offset if applied else 0
-            lower_each(image, use, place, found, only_used and use.size > 0)
+                lowered[j] = offset if applied else 0
+            lower_each(image, use, place, lowered, only_used and use.size > 0)
 
 
 @njit(nogil=True, cache=True)

@@ -80,9 +80,7 @@ def remap_polar_moving(
     sample_frames(
         images,
         np.stack([x, y], axis=1),
-        np.ascontiguousarray(radii),
-        cosine * signs[0],
-        sine * signs[1],
+        (np.ascontiguousarray(radii), cosine * signs[0], sine * signs[1]),
         bad,
         METHODS.index(method),
         min_weight,
@@ -103,15 +101,14 @@ def radii_of_shots(
 def sample_frames(
     images: Array,
     centres: Array,
-    radii: Array,
-    cosine: Array,
-    sine: Array,
+    rings: tuple[Array, Array, Array],
     bad: Array,
     method: int,
     min_weight: float,
     out: Array,
 ) -> None:
-    """Sample every image on its own rings."""
+    """Sample every image on its own rings: radii, and cosine and sine of azimuths."""
+    radii, cosine, sine = rings
     for i in range(len(images)):
         image = images[i]
         hidden = bad[min(i, len(bad) - 1)] if len(bad) else bad.ravel()
@@ -128,7 +125,7 @@ def sample_frames(
                     out[i, k, j] = between(image, x, y, hidden, min_weight)
                 else:
                     out[i, k, j] = cell_mean(
-                        image, x, y, radius, cosine[j], sine[j], cosine.size,
+                        image, (x, y), (radius, cosine[j], sine[j]), cosine.size,
                         hidden, min_weight,
                     )  # fmt: skip
 
@@ -171,16 +168,15 @@ def between(
 @njit(nogil=True, cache=True)
 def cell_mean(
     image: Array,
-    x: float,
-    y: float,
-    radius: float,
-    cosine: float,
-    sine: float,
+    place: tuple[float, float],
+    direction: tuple[float, float, float],
     n_phi: int,
     hidden: Array,
     min_weight: float,
 ) -> float:
     """Average the good pixels under evenly spread points of one cell."""
+    x, y = place
+    radius, cosine, sine = direction
     arc = radius * TURN / n_phi
     wide = max(1, int(np.ceil(arc * POINTS)))
     inner, outer = max(radius - 0.5, 0.0) ** 2, (radius + 0.5) ** 2

@@ -74,10 +74,8 @@ def remap_polar(
     if FRACTION in names:
         fraction = field(table, FRACTION).reshape(-1, 2)
         index, corners = field(table, INDEX).ravel(), field(table, CORNERS).ravel()
-        one = fraction.dtype.type(1)
-        take_linear(
-            frames, block.shape[-1], index, fraction, corners, bad, min_weight, one, out
-        )
+        parts = (index, fraction, corners)
+        take_linear(frames, block.shape[-1], parts, bad, min_weight, out)
     elif WEIGHT in names:
         start, weight = field(table, START), field(table, WEIGHT)
         take_area(frames, start, field(table, INDEX), weight, bad, min_weight, out)
@@ -136,18 +134,14 @@ def take_nearest(frames: Array, index: Array, bad: Array, out: Array) -> None:
 def take_linear(
     frames: Array,
     width: int,
-    index: Array,
-    fraction: Array,
-    corners: Array,
+    parts: tuple[Array, Array, Array],
     bad: Array,
     min_weight: float,
-    one: np.floating[Any],
     out: Array,
 ) -> None:
-    """Interpolate between four pixels: index, right of it, below it, and both.
-
-    `one` is 1 in the precision of the result.
-    """
+    """Interpolate between four pixels: index, right of it, below it, and both."""
+    index, fraction, corners = parts
+    one = fraction.dtype.type(1)  # in the precision of the result
     # Unsigned: numba looks at the sign of any other index in every access.
     right, below = np.uintp(1), np.uintp(width)
     for i in range(len(frames)):

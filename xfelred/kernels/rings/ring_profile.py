@@ -126,10 +126,9 @@ def sector_sums(
     normal, gradient = np.zeros((n, m, m)), np.zeros((n, m))
     linear, error = np.zeros((n, N_LINEAR)), np.full(n, np.inf)
     residual, noise = np.zeros(pixels.value.size), np.zeros(n)
-    for_sectors(
-        pixels.value, column, row, pixels.start, params, weight,
-        normal, gradient, linear, error, residual, noise,
-    )  # fmt: skip
+    places = (pixels.value, column, row, weight)
+    found = (normal, gradient, linear, error, residual, noise)
+    for_sectors(places, pixels.start, params, found)
     used = (linear[:, 0] > SIGNIFICANT * error) & (noise > 0)
     if used.sum() < 3:
         return None
@@ -190,20 +189,14 @@ def reweigh(
 
 @njit(nogil=True, cache=True)
 def for_sectors(
-    value: Array,
-    column: Array,
-    row: Array,
+    pixels: tuple[Array, Array, Array, Array],
     start: Array,
     params: Array,
-    weight: Array,
-    normal: Array,
-    gradient: Array,
-    linear: Array,
-    error: Array,
-    residual: Array,
-    noise: Array,
+    found: tuple[Array, Array, Array, Array, Array, Array],
 ) -> None:
     """Fill in the sums of every sector, divided by its squared noise."""
+    value, column, row, weight = pixels
+    normal, gradient, linear, error, residual, noise = found
     m = params.size
     # Linear terms, derivatives and data of the pixels of one sector.
     basis = np.empty((np.max(np.diff(start)), N_LINEAR + m + 1))
