@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -68,7 +68,8 @@ class RunData(ByTrain):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is read again where it is needed: labels of every frame."""
-        return {**self.__dict__, "memo": {}, "parent": None}
+        stored = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**stored, "memo": {}, "parent": None}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """Return what identifies the data, whatever was looked up in them so far."""
