@@ -78,7 +78,7 @@ class FrameLabels:
             self.cell[chosen], self.gain[chosen],
         )  # fmt: skip
 
-    def select(self, pulses: Any) -> FrameLabels:
+    def select(self, pulses: object) -> FrameLabels:
         """Return the labels of some pulses of each train; see `chosen_pulses`."""
         return self.keep(chosen_pulses(self, pulses))
 
@@ -346,7 +346,7 @@ def shown(labels: tuple[int, ...]) -> str:
     return f"[{listing(labels, 4)}]"
 
 
-def chosen_pulses(labels: FrameLabels, pulses: Any) -> NDArray[np.bool_]:
+def chosen_pulses(labels: FrameLabels, pulses: object) -> NDArray[np.bool_]:
     """Return which elements of the arrays of `labels` a selection takes.
 
     Parameters

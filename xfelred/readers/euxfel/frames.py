@@ -168,7 +168,7 @@ class ModuleFrames:
     def texts(self) -> FrameTexts:
         """Return what the array says about itself."""
         detector, request = self.detector, self.request
-        chosen = getattr(request.pulses, "value", request.pulses)
+        chosen: Any = getattr(request.pulses, "value", request.pulses)
         by = "position" if chosen is request.pulses else type(request.pulses).__name__
         values = np.asarray(chosen).tolist() if np.ndim(chosen) else chosen
         cells = "position among the memory cells of a train"
