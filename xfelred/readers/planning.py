@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from xfelred.lazy.estimate import RATE, Estimate, estimate
-from xfelred.readers.context import Context
 
 
-class Planning(Context):
-    """The method `plan` of a run, which must have a method `stored`."""
+class Planning:
+    """``run.plan(...)``, and ``with open_run(...) as run``.
+
+    There is nothing to close: readers share a limited number of open files, and close
+    what is not used. So a run stays usable behind the block, as do its lazy arrays.
+    """
+
+    def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
+        """Return bytes of a value, and of a whole dataset as selected; for `plan`."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        """Do nothing, so that an exception goes on."""
+
+    def close(self) -> None:
+        """Do nothing: files that are not used are closed by themselves."""
 
     def plan(
-        self: Any,
+        self,
         *results: Any,
         workers: int = 1,
         threads: int | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -59,12 +59,14 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
-from xfelred.readers.data_kind import DataKind
 from xfelred.readers.entry import as_dtype, cut, entry_window
 from xfelred.readers.left_out import LeftOut, as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, as_positions, matches
 
+# As recorded; corrected by the facility, before we read them; calibrated by
+# `xfelred.ops.calibrate`, or by psana when it made the file or the array.
+DataKind = Literal["raw", "corrected", "calibrated"]
 # The axis of a plan for modules in datasets of their own; here it has length 1.
 STORED_APART = "stored_apart"
 
@@ -151,6 +153,11 @@ class Labels:
     attrs: Mapping[str, Any] | None = None
     data_kind: DataKind = "raw"
     left_out: tuple[LeftOut, ...] = ()
+
+
+def of_psana_key(key: str) -> DataKind:
+    """Return the kind of what psana names ``raw``, ``calib``, ``image``, ..."""
+    return "raw" if "raw" in key.lower().rpartition("/")[2] else "calibrated"
 
 
 def places(numbers: Sequence[int]) -> dict[str, int]:

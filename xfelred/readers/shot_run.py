@@ -6,41 +6,88 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import SourceNameError, did_you_mean, listing, one_line
+from xfelred.readers.by_train import ByTrain
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.planning import Planning
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import select_train_ids, split_evenly
 from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
 
 
-class ShotRun(Planning):
-    """Methods of a run, a frozen dataclass with the following.
+class ShotRun(ByTrain, Planning):
+    """What runs of these facilities share; a facility fills in the first part."""
 
-    Fields or properties: ``ids`` (sorted int64 or uint64, one of each shot),
-    ``facility``, ``run_id``, ``sources``, ``detectors``. Methods: ``keys(source)``,
-    ``key_data(source, key)``, ``constants(detector)``, ``stored(path, dataset)`` for
-    `Planning`, ``default_key(detector)``, ``images_of(detector, key) -> ShotImages``,
-    ``labels_of(detector, key) -> Labels`` and ``facts()`` for the description.
-    """
-
+    facility: str
     left_out: tuple[LeftOut, ...] = ()
 
     @property
-    def train_ids(self: Any) -> list[int]:
+    def run_id(self) -> str:
+        """What the facility calls the run."""
+        raise NotImplementedError
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of everything that has keys."""
+        raise NotImplementedError
+
+    @property
+    def detectors(self) -> dict[str, str]:
+        """Names of the detectors and their kinds."""
+        raise NotImplementedError
+
+    def keys(self, source: str) -> list[str]:
+        """Return the keys of a source, sorted."""
+        raise NotImplementedError
+
+    def key_data(self, source: str, key: str) -> Any:
+        """Return one key of a source."""
+        raise NotImplementedError
+
+    def constants(self, detector: str | None = None) -> xr.Dataset:
+        """Return what is known about the pixels of a detector."""
+        raise NotImplementedError
+
+    def default_key(self, detector: str) -> str:
+        """Return which images of a detector are its frames."""
+        raise NotImplementedError
+
+    def images_of(self, detector: str, key: str) -> ShotImages:
+        """Return where the images of a detector are."""
+        raise NotImplementedError
+
+    def labels_of(self, detector: str, key: str) -> Labels:
+        """Return what frames of a detector say about themselves."""
+        raise NotImplementedError
+
+    def facts(self) -> Facts:
+        """Return (what, value) lines that describe the run."""
+        raise NotImplementedError
+
+    # -- selecting -------------------------------------------------------------------
+
+    @property
+    def train_ids(self) -> list[int]:
         """Sorted IDs of the shots; of LCLS numpy's uint64, as their frames have."""
         unsigned = self.ids.dtype.kind == "u"
         found: list[int] = list(self.ids) if unsigned else self.ids.tolist()
         return found
 
-    def __getitem__(self: Any, item: Any) -> Any:
+    def with_ids(self, ids: NDArray[Any]) -> Self:
+        """Return the run for some of its shots."""
+        if len(ids) == len(self.ids):
+            return self
+        other: Any = replace(self, ids=ids)  # type: ignore[type-var]
+        return other
+
+    def __getitem__(self, item: Any) -> Any:
         """Return ``run[source, key]``, ``run[detector]``, or the run of some shots."""
         if isinstance(item, str):
             return self.detector(item)
@@ -48,43 +95,16 @@ class ShotRun(Planning):
             return self.key_data(*item)
         return self.select_trains(item)
 
-    def __contains__(self: Any, item: object) -> bool:
+    def __contains__(self, item: object) -> bool:
         if isinstance(item, tuple) and len(item) == 2:
             return item[0] in self.sources and item[1] in self.keys(str(item[0]))
         return isinstance(item, str) and (
             item in self.sources or item in self.detectors
         )
 
-    __iter__ = None  # run[0] selects a shot, so a loop would be misleading
-
-    # -- selecting -------------------------------------------------------------------
-
-    def with_ids(self: Any, ids: Any) -> Any:
-        """Return the run for some of its shots."""
-        return self if len(ids) == len(self.ids) else replace(self, ids=ids)
-
-    def select_trains(self: Any, trains: Any) -> Any:
-        """Return the run for a selection of its shots.
-
-        Parameters
-        ----------
-        trains : slice, int, list, bool array, ``by_id[...]`` or ``by_index[...]``
-            Positions unless it is ``by_id`` or a boolean DataArray with a coordinate
-            ``train``.
-        """
-        return self.with_ids(select_train_ids(self.ids, trains))
-
-    @entry
-    def split_trains(
-        self: Any, parts: int | None = None, trains_per_part: int | None = None
-    ) -> Iterator[Any]:
-        """Yield the run in even pieces of its shots."""
-        for piece in split_evenly(len(self.ids), parts, trains_per_part):
-            yield self.with_ids(self.ids[piece])
-
     # -- frames ----------------------------------------------------------------------
 
-    def detector_named(self: Any, name: str | None) -> str:
+    def detector_named(self, name: str | None) -> str:
         """Return the name of a detector; without a name the run must have just one.
 
         Raises
@@ -106,13 +126,13 @@ class ShotRun(Planning):
         return name
 
     @entry
-    def detector(self: Any, name: str | None = None) -> Any:
+    def detector(self, name: str | None = None) -> Any:
         """Return a detector; without a name the run must have just one."""
         return ShotDetector(self, self.detector_named(name))
 
     @entry
     def frames(
-        self: Any,
+        self,
         detector: str | None = None,
         key: str | None = None,
         *,
@@ -179,13 +199,12 @@ class ShotRun(Planning):
             key or self.default_key(name), pulses, layout, modules, roi, fill_value,
             astype, bad_pixels, chunk_size, missing,
         )  # fmt: skip
-        images: ShotImages = self.images_of(name, request.key)
-        labels: Labels = self.labels_of(name, request.key)
-        return shot_frames(images, request, labels)
+        labels = self.labels_of(name, request.key)
+        return shot_frames(self.images_of(name, request.key), request, labels)
 
     # -- description -----------------------------------------------------------------
 
-    def no_source(self: Any, name: str) -> SourceNameError:
+    def no_source(self, name: str) -> SourceNameError:
         """Return the error for a source that is not there."""
         return SourceNameError(
             f"no source {name!r} in {self.run_id}.{did_you_mean(name, self.sources)}"
@@ -193,7 +212,7 @@ class ShotRun(Planning):
         )
 
     @entry
-    def info(self: Any, details_for_sources: Any = ()) -> None:
+    def info(self, details_for_sources: Any = ()) -> None:
         """Print what the run holds, with the keys of sources that match globs."""
         globs = details_for_sources
         globs = (globs,) if isinstance(globs, str) else tuple(globs)
@@ -204,11 +223,10 @@ class ShotRun(Planning):
                 lines += [f"      {key}" for key in self.keys(name)]
         print_lines(lines)
 
-    def __repr__(self: Any) -> str:
-        facts: Facts = self.facts()
-        return as_text(self.run_id, facts)
+    def __repr__(self) -> str:
+        return as_text(self.run_id, self.facts())
 
-    def _repr_html_(self: Any) -> str:
+    def _repr_html_(self) -> str:
         return as_html(self.run_id, self.facts(), "sources", self.sources)
 
 
@@ -222,7 +240,7 @@ class ShotDetector:
     detector_name : str
     """
 
-    data: Any
+    data: ShotRun
     detector_name: str
 
     @property
@@ -234,8 +252,7 @@ class ShotDetector:
     def images(self) -> ShotImages:
         """Where the usual images are."""
         name = self.detector_name
-        found: ShotImages = self.data.images_of(name, self.data.default_key(name))
-        return found
+        return self.data.images_of(name, self.data.default_key(name))
 
     @property
     def modules(self) -> list[int]:
@@ -251,8 +268,7 @@ class ShotDetector:
     @property
     def train_ids(self) -> list[int]:
         """Sorted IDs of the shots of the run."""
-        found: list[int] = self.data.train_ids
-        return found
+        return self.data.train_ids
 
     def select_trains(self, trains: Any) -> ShotDetector:
         """Return the detector for a selection of shots."""
@@ -269,13 +285,11 @@ class ShotDetector:
     @entry
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
         """Return images as a lazy array; see `ShotRun.frames`."""
-        found: xr.DataArray = self.data.frames(self.detector_name, key, **options)
-        return found
+        return self.data.frames(self.detector_name, key, **options)
 
     def constants(self) -> xr.Dataset:
         """Return what the run knows about the pixels."""
-        found: xr.Dataset = self.data.constants(self.detector_name)
-        return found
+        return self.data.constants(self.detector_name)
 
     def __repr__(self) -> str:
         return f"<Detector {self.detector_name!r} ({one_line(self.kind)})>"

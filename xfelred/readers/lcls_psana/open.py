@@ -8,7 +8,8 @@ from typing import Any
 import xarray as xr
 
 from xfelred.errors import ArgumentTypeError, BrokenFileError, did_you_mean
-from xfelred.readers.lcls_psana.address import parse
+from xfelred.readers.base import Reader
+from xfelred.readers.lcls_psana.address import SUFFIX, is_address, parse
 from xfelred.readers.lcls_psana.run import Run
 from xfelred.readers.lcls_psana.session import psana
 from xfelred.readers.lcls_psana.survey import survey
@@ -53,3 +54,24 @@ def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
     if not len(found.ids):
         raise BrokenFileError(f"{address} holds no events")
     return Run(address, found, found.ids, dict(given))
+
+
+def open_source(
+    source: Any, run: Any = None, data: Any = None, include: Any = None, **options: Any
+) -> Any:
+    """Open a run; `data` and `include` are without meaning here."""
+    return open_psana(source, run, **options)
+
+
+def recognises(path: str) -> bool:
+    """Return whether a file is one of psana2, by its name: it has no signature."""
+    return path.endswith(SUFFIX)
+
+
+READER = Reader(
+    facility="lcls",
+    looks_for="exp=NAME:run=NUMBER or *.xtc2 (psana2)",
+    recognises=recognises,
+    open=open_source,
+    claims=is_address,
+)

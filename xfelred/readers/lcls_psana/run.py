@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from xfelred.entries import entry
 from xfelred.errors import NoDataError, PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TIME, TRAIN, UNITS
-from xfelred.readers.data_kind import of_psana_key
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_psana import constants, scalars
 from xfelred.readers.lcls_psana.address import Address
@@ -24,7 +23,7 @@ from xfelred.readers.lcls_psana.events import IN_CHUNKS, Name, ReadEvents, value
 from xfelred.readers.lcls_psana.session import LOCK
 from xfelred.readers.lcls_psana.survey import Stream, Survey
 from xfelred.readers.lcls_times import lcls2_time
-from xfelred.readers.shot_frames import Labels, ShotImages
+from xfelred.readers.shot_frames import Labels, ShotImages, of_psana_key
 from xfelred.readers.shot_run import ShotRun
 
 TRIED = 16  # events that are asked for a first image

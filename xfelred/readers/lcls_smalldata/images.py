@@ -20,7 +20,6 @@ from xfelred.errors import (
     warn,
 )
 from xfelred.names import FIDUCIALS, LONG_NAME, TIME, TRAIN, UNITS
-from xfelred.readers.data_kind import of_psana_key
 from xfelred.readers.lcls_smalldata import constants
 from xfelred.readers.lcls_smalldata.columns import (
     APART,
@@ -34,7 +33,7 @@ from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
 from xfelred.readers.lcls_times import event_time
-from xfelred.readers.shot_frames import Labels, ShotImages
+from xfelred.readers.shot_frames import Labels, ShotImages, of_psana_key
 
 if TYPE_CHECKING:
     from xfelred.readers.lcls_smalldata.run import Run

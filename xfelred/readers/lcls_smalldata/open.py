@@ -14,6 +14,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.hdf5 import Dataset, Group, open_file
+from xfelred.readers.base import Reader
 from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
@@ -25,8 +26,7 @@ from xfelred.readers.lcls_smalldata.ids import (
     root,
 )
 from xfelred.readers.lcls_smalldata.run import Run
-from xfelred.readers.left_out import is_damaged, readable
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.left_out import is_damaged, is_locked, locked, readable
 from xfelred.readers.paths import candidates
 
 PART = re.compile(r"(.+)_part\d+")
@@ -194,3 +194,14 @@ def run_id(path: str) -> str:
     stem = Path(path).stem
     part = PART.fullmatch(stem)
     return part[1] if part else stem
+
+
+READER = Reader(
+    facility="lcls",
+    looks_for=(
+        "event_time with fiducials, EvtID/time with EvtID/fid, or timestamp (LCLS small"
+        " data)"
+    ),
+    recognises=recognises,
+    open=open_source,
+)
