@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from xfelred.errors import PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, UNITS
-from xfelred.readers.lcls_smalldata.columns import INTG, Column
+from xfelred.readers.lcls_smalldata.columns import INTG, Column, units_of
 from xfelred.readers.lcls_smalldata.constants import read_first
-from xfelred.readers.lcls_smalldata.units import units_of
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import RunData
+from xfelred.readers.lcls_smalldata.scalars import scalars
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class KeyData:
     source, key : str
     """
 
-    run: Run
+    run: RunData
     source: str
     key: str
 
@@ -80,7 +78,7 @@ class KeyData:
         stream, name = self.stream, self.column.name
         if stream is not None:
             name = name.removeprefix(f"{INTG}/") if stream == INTG else name
-            return self.run.scalars([name], stream=stream, missing="keep")[name]
+            return scalars(self.run, [name], stream, missing="keep")[name]
         values = read_first(self.run, name)
         attrs = {UNITS: self.units, LONG_NAME: name.replace("/", " ")}
         dims = [f"{self.key}_dim{i}" for i in range(values.ndim)]

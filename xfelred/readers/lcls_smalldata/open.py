@@ -26,10 +26,10 @@ from xfelred.readers.lcls_smalldata.ids import (
     root,
 )
 from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import PART, run_id
 from xfelred.readers.left_out import is_damaged, is_locked, locked, readable
 from xfelred.readers.paths import candidates
 
-PART = re.compile(r"(.+)_part\d+")
 NUMBER = re.compile(r"[Rr]un_?0*(\d+)")
 # What the calibration suite writes; it has timestamps too.
 SUITE = ("frames", "detectorData")
@@ -106,7 +106,6 @@ def open_source(
     events = read_events(paths, flavour.column, flavour.second)
     return Run(
         files=tuple(map(file_at, paths)),
-        run_id=run_id(paths[0]),
         flavour=flavour,
         events=events,
         slow=slow_events(paths),
@@ -187,13 +186,6 @@ def ordered_parts(paths: list[str]) -> list[str]:
             " Open one of them; runs are joined by run.align or xarray"
         )
     return sorted(known, key=lambda p: (len(stems[p]), stems[p])) + damaged
-
-
-def run_id(path: str) -> str:
-    """Return the name of the run: that of the file, without the number of a part."""
-    stem = Path(path).stem
-    part = PART.fullmatch(stem)
-    return part[1] if part else stem
 
 
 READER = Reader(
