@@ -82,16 +82,16 @@ class ShotImages:
     ids : int64 or uint64 (shot,)
         Train ID or the like of each shot: sorted, unique.
     targets : tuple of (path, dataset name)
-    target : int32 (shot,)
+    target : int32 (shot,), or (shot, module) where modules are stored apart
         Dataset of each shot, as a position in `targets`; -1: no image.
-    row : int64 (shot,)
+    row : int64, shaped like `target`
         Row of that dataset.
     shape : (slow, fast) or (module, slow, fast)
         Of a row.
     dtype : dtype
         In the files.
     modules : tuple of int
-        Number of each module; one number where rows have two axes.
+        Number of each module; one number for rows of two axes with all of a shot.
     token : str
         Identity of the files, such as paths, sizes and times.
     chunk : tuple of int, optional
@@ -136,9 +136,9 @@ class Labels:
     train : str
         Long name of the coordinate ``train``.
     shots : mapping of str to Variable
-        Coordinates along ``train``, one value for each shot of the images.
-    attrs : mapping
-        More attributes.
+        Coordinates along ``train`` first, one entry for each shot of the images.
+    attrs, coords, params : mapping
+        More attributes, other coordinates, more for the line of history.
     data_kind : {"raw", "corrected", "calibrated"}
     left_out : tuple of LeftOut
         Files that could not be used.
@@ -151,6 +151,8 @@ class Labels:
     train: str = "shot ID"
     shots: Mapping[str, xr.Variable] | None = None
     attrs: Mapping[str, Any] | None = None
+    coords: Mapping[str, xr.Variable] | None = None
+    params: Mapping[str, Any] | None = None
     data_kind: DataKind = "raw"
     left_out: tuple[LeftOut, ...] = ()
 
@@ -195,10 +197,16 @@ def shot_frames(
     ValueError, OverflowError
         If the fill value does not fit the dtype.
     """
-    positions = module_positions(request.modules, images.modules, images.name)
     keep = complete(images, request)
-    images = images.of(keep)
     shots = {k: v[keep] for k, v in (labels.shots or {}).items()}
+    return assembled(images.of(keep), request, replace(labels, shots=shots))
+
+
+def assembled(
+    images: ShotImages, request: FramesRequest, labels: Labels
+) -> xr.DataArray:
+    """Return the images of all given shots; see `shot_frames`."""
+    positions = module_positions(request.modules, images.modules, images.name)
     lead = (FRAME,) if request.layout == "frame" else (TRAIN, PULSE)
     node = image_node(images, request, positions, lead)
     bad = bad_pixels_of(images, request, positions)
@@ -207,7 +215,9 @@ def shot_frames(
     if bad is not None and request.bad_pixels == "apply" and asked.kind == "f":
         node = without_bad(node, bad)
     coords = coordinates(images, request, positions, lead)
-    coords |= {k: (lead[0], v.data, v.attrs) for k, v in shots.items()}
+    for name, each in (labels.shots or {}).items():
+        coords[name] = ((lead[0], *each.dims[1:]), each.data, each.attrs)
+    coords |= labels.coords or {}
     if bad is not None and request.bad_pixels == "keep":
         attrs = {UNITS: "1", LONG_NAME: "bad pixels, 0 is good"}
         coords[BAD_PIXELS] = (PIXEL_DIMS, bad, attrs)
@@ -238,9 +248,10 @@ def shot_frames(
         for k in ("bad_pixels", "fill_value", "key", "layout", "missing")
     }
     return record(
-        array, "frames", **params, astype=str(node.dtype), detector=images.name,
-        modules=[images.modules[i] for i in positions], pulses=chosen,
-        roi=str(request.roi), run=labels.run_id, **as_params(labels.left_out),
+        array, "frames", **params, **(labels.params or {}), astype=str(node.dtype),
+        detector=images.name, modules=[images.modules[i] for i in positions],
+        pulses=chosen, roi=str(request.roi), run=labels.run_id,
+        **as_params(labels.left_out),
     )  # fmt: skip
 
 
@@ -303,6 +314,18 @@ def image_node(
     lead: tuple[str, ...],
 ) -> Node:
     """Return the recipe (*lead, module, slow_scan, fast_scan) of the images."""
+    plan = image_plan(images, request, positions, flat=lead == (FRAME,))
+    if len(images.shape) == 2:
+        return Source(plan, (*lead, *PIXEL_DIMS))
+    # All modules stand in one row: their axis is one inside a row.
+    source = Source(plan, (*lead, MODULE, STORED_APART, SLOW, FAST))
+    return View(source, (*lead, *PIXEL_DIMS))
+
+
+def image_plan(
+    images: ShotImages, request: FramesRequest, positions: list[int], *, flat: bool
+) -> ReadPlan:
+    """Return which rows of which datasets go where."""
     window, lengths, _ = entry_window(request.roi, images.shape[-2:])
     dtype, fill = request.pixels(
         images.dtype, images.name, gaps=bool((images.target < 0).any())
@@ -312,13 +335,16 @@ def image_node(
     if stacked:
         entry = (as_slice(np.asarray(positions, np.int64)), *window)
         lengths = (len(positions), *lengths)
-    flat = lead == (FRAME,)
-    target = images.target.astype(np.int32)[:, None]
-    plan = ReadPlan(
+    target, row = images.target.astype(np.int32), images.row.astype(np.int64)
+    if target.ndim == 1:
+        target, row = target[:, None], row[:, None]
+    if not stacked:
+        target, row = target[:, positions], row[:, positions]
+    return ReadPlan(
         read_rows=images.reader,
         targets=images.targets,
-        target=target if stacked or positions else target[:, :0],
-        first=images.row.astype(np.int64)[:, None],
+        target=target,
+        first=row,
         pattern=np.zeros(len(target), np.int64),
         patterns=one_each(1),
         slot_shape=() if flat else (1,),
@@ -335,11 +361,6 @@ def image_node(
         ids=images.ids,
         chunk=images.chunk,
     )  # fmt: skip
-    if not stacked:
-        return Source(plan, (*lead, *PIXEL_DIMS))
-    # All modules stand in one row: their axis is one inside a row.
-    source = Source(plan, (*lead, MODULE, STORED_APART, SLOW, FAST))
-    return View(source, (*lead, *PIXEL_DIMS))
 
 
 def bad_pixels_of(
@@ -370,16 +391,19 @@ def coordinates(
 ) -> dict[str, Any]:
     n, shot = len(images.ids), lead[0]
     here = images.target >= 0
+    if here.ndim == 1:
+        here = np.repeat(here[:, None], len(images.modules), axis=1)
+    any_module = here.any(axis=1).astype(np.int64)
     coords: dict[str, Any] = {
         TRAIN: (shot, images.ids),
         MODULE: [images.modules[i] for i in positions],
-        AVAILABLE: ((shot, MODULE), np.repeat(here[:, None], len(positions), axis=1)),
+        AVAILABLE: ((shot, MODULE), here[:, positions]),
     }
     if shot == FRAME:
         zeros = np.zeros(n, np.int64)
         coords |= {PULSE: (FRAME, zeros), CELL: (FRAME, zeros)}
     else:
-        coords |= {PULSE: [0], N_PULSES: (shot, here.astype(np.int64))}
+        coords |= {PULSE: [0], N_PULSES: (shot, any_module)}
     window, lengths, _ = entry_window(request.roi, images.shape[-2:])
     for d, w, length, full in zip(
         (SLOW, FAST), window, lengths, images.shape[-2:], strict=True
