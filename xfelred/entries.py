@@ -87,7 +87,8 @@ def entry(thing: Any = None, /, *, own: tuple[str, ...] = ()) -> Any:
 def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
     """Return the function with the check before it, or the class with that."""
     if isinstance(thing, type):
-        thing.__init__ = checked(thing.__init__, thing.__name__, own)  # type: ignore[misc]
+        name = getattr(thing, "called", thing.__name__)
+        thing.__init__ = checked(thing.__init__, name, own)  # type: ignore[misc]
         return thing
     return checked(thing, thing.__qualname__.removesuffix(".__init__"), own)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from dask.base import tokenize
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 
 from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import Patterns, ReadPlan
-from xfelred.lazy.indexing import Selector
 from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.frames import Pixels
 
 
 @dataclass(frozen=True)
@@ -23,17 +22,6 @@ class EntryLayout:
     patterns: Patterns
     slot_shape: tuple[int, ...] = ()
     flat: bool = False
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """What is read of each entry and how it is stored in memory."""
-
-    window: tuple[Selector, ...]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fill_value: Any
-    n_inner: int = 0
 
 
 def module_plan(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from xfelred.entries import entry
@@ -19,14 +18,16 @@ from xfelred.errors import (
 from xfelred.readers.euxfel import summary, tables
 from xfelred.readers.euxfel.extra_data.finding import find_detector
 from xfelred.readers.euxfel.extra_data.run_names import RunNames
+from xfelred.readers.euxfel.frames import frames
 from xfelred.readers.euxfel.identify import kinds
-from xfelred.readers.planning import Planning
+from xfelred.readers.every_run import EveryRun
+from xfelred.readers.request import FramesRequest
 
 DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Run(RunNames, Planning):
+class Run(RunNames, EveryRun):
     """Data of one run (or of several joined), for the selected sources and trains.
 
     Nothing but indexes has been read. Selecting gives a new object.
@@ -67,57 +68,13 @@ class Run(RunNames, Planning):
         """
         return find_detector(self, name, **options)
 
-    @entry
-    def frames(
-        self,
-        detector: str | None = None,
-        key: str | None = None,
-        *,
-        pulses: Any = np.s_[:],
-        layout: Literal["train", "frame"] = "train",
-        modules: Any = None,
-        roi: Any = (),
-        fill_value: Any = None,
-        astype: Any = None,
-        bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | float = "128MiB",
-        missing: Literal["fill", "drop", "raise"] = "fill",
-        **detector_options: Any,
+    def frames_of(
+        self, detector: str | None, request: FramesRequest, **options: Any
     ) -> xr.DataArray:
-        """Return pixels as a lazy array (train, pulse, module, slow_scan, fast_scan).
-
-        Parameters
-        ----------
-        detector : str, optional
-            Name of the detector; not needed if the run has exactly one.
-        key : str, optional
-            By default the pixel data.
-        pulses, layout, modules, roi, fill_value, astype, bad_pixels, missing, ...
-            See `xfelred.readers.euxfel.frames.frames`, which also tells what comes back
-            and which errors there are.
-        **detector_options
-            See `detector`.
-
-        Returns
-        -------
-        DataArray
-        """
+        """Return the frames that were asked for."""
         # Modules that are not asked for need not agree with those that are.
-        found = find_detector(
-            self, detector, checked=modules is None, **detector_options
-        )
-        return found.frames(
-            key,
-            pulses=pulses,
-            layout=layout,
-            modules=modules,
-            roi=roi,
-            fill_value=fill_value,
-            astype=astype,
-            bad_pixels=bad_pixels,
-            chunk_size=chunk_size,
-            missing=missing,
-        )
+        options["checked"] = request.modules is None
+        return frames(find_detector(self, detector, **options), request)
 
     @entry(own=("keys",))
     def scalars(

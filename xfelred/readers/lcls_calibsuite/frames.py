@@ -38,13 +38,13 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.entry import entry_window
+from xfelred.readers.frames import module_positions
 from xfelred.readers.lcls_calibsuite.run_data import RunData
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.shot_frames import (
     STORED_APART,
     ShotImages,
-    module_positions,
     places,
 )
 
@@ -151,7 +151,7 @@ def step_frames(
             " their step and event"
         )
     numbers = run.step_numbers
-    positions = module_positions(request.modules, images.modules, images.name)
+    positions = module_positions(request.modules, list(images.modules), images.name)
     plan = step_plan(run, images, request, positions)
     source = Source(plan, (STEP, EVENT, MODULE, STORED_APART, SLOW, FAST))
     node = View(source, (STEP, EVENT, *PIXEL_DIMS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
-    ArgumentError,
+    ArgumentTypeError,
     InconsistentDataError,
     PropertyNameError,
     SelectionEmptyError,
+    listing,
+    must_be_one_of,
     one_line,
 )
 from xfelred.names import (
@@ -45,7 +47,6 @@ from xfelred.readers.sacla.images import ModuleImages
 from xfelred.readers.sacla.run_data import RunData
 from xfelred.readers.shot_frames import Labels, assembled
 
-REQUIRE = ("any", "all", "event")
 LONG_NAMES = {
     SHUTTER_OPEN: "the X-ray shutter was open: not a dark shot; False if unknown",
     SHUTTER_KNOWN: "the run tells whether the shutter was open",
@@ -128,8 +129,49 @@ class Detector(ModuleImages):
         return ids[keep]
 
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
-        """Return images as a lazy array; see `frames` in the module of the class."""
-        return frames(self, key, **options)
+        """Return images as a lazy array (train, pulse, module, slow_scan, fast_scan).
+
+        Parameters
+        ----------
+        key : str, optional
+            Only ``detector_data``, the images.
+        **options
+            Those of `Run.frames`, and ``require``: tags with an image of "any" module,
+            the default, of "all" (as ``missing="drop"``), or those which the "event"
+            table knows too.
+
+        Returns
+        -------
+        DataArray
+            adu as in the file; no mask is known. Further coordinates on train:
+            ``shutter_open``, ``shutter_known``, ``beam``, ``laser_on`` (each where the
+            file tells, False where it is unknown of a shot), ``photon_energy`` (eV,
+            cleaned) with ``photon_energy_ok``, ``in_event_table``; ``detector_status``
+            (train[, module]), ``absolute_gain`` (module), and ``reference_gain`` (),
+            that of the first module of the whole detector.
+        """
+        own = {k: options.pop(k) for k in ("require",) if k in options}
+        return self.frames_of(FramesRequest(key or "", **options), **own)
+
+    def frames_of(
+        self, request: FramesRequest, *, require: str = "any", **options: Any
+    ) -> xr.DataArray:
+        """Return the images that were asked for; see `frames`."""
+        if options:
+            raise ArgumentTypeError(f"frames has no option {listing(options)} here")
+        must_be_one_of("frames: require", require, ("any", "all", "event"))
+        request = replace(request, key=request.key or IMAGE)
+        if request.key != IMAGE:
+            raise PropertyNameError(
+                f"{request.key!r} of {self.detector_name} are no images; the images"
+                f" are {IMAGE!r}, single values are in run.scalars"
+            )
+        chosen = self.with_modules(request.modules)
+        ids = chosen.complete(self.ids, request.missing, require)
+        usable, status = chosen.images(ids)
+        token = tokenize([file.token() for file in self.data.files])
+        labels = replace(chosen.labels(ids, status), params={"require": require})
+        return assembled(chosen.shot_images(ids, usable, token), request, labels)
 
     def labels(self, ids: Tags, status: NDArray[np.int64]) -> Labels:
         """Return what frames of some tags say about themselves."""
@@ -178,91 +220,6 @@ class Detector(ModuleImages):
             f"<Detector {self.detector_name!r} ({one_line(self.kind)}):"
             f" {len(self.modules)} modules, {len(self.ids)} tags>"
         )
-
-
-def frames(
-    detector: Detector,
-    key: str | None = None,
-    *,
-    pulses: Any = np.s_[:],
-    layout: Literal["train", "frame"] = "train",
-    modules: Any = None,
-    roi: Any = (),
-    fill_value: Any = None,
-    astype: Any = None,
-    bad_pixels: Literal["apply", "keep"] | None = "apply",
-    chunk_size: str | int = "128MiB",
-    missing: Literal["fill", "drop", "raise"] = "fill",
-    require: Literal["any", "all", "event"] = "any",
-) -> xr.DataArray:
-    """Return images as a lazy array (train, pulse, module, slow_scan, fast_scan).
-
-    Parameters
-    ----------
-    detector : Detector
-    key : str, optional
-        Only ``detector_data``, the images.
-    pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``, optional
-        There is one pulse per tag, number 0.
-    layout : {"train", "frame"}, optional
-        "frame": one axis ``frame`` with coordinates train, pulse, cell.
-    modules : int or sequence of int, optional
-        Numbers k of ``detector_2d_k``; 0 for an assembled image or a single sensor.
-    roi : slice, int or tuple of these, optional
-        Pixels of each module to read.
-    fill_value : scalar, optional
-        What was not recorded; by default NaN; integers in which something is missing
-        become floating for that, and ``stored_dtype`` tells what they were.
-    astype : dtype, optional
-        Cast to this while reading.
-    bad_pixels : {"apply", "keep", None}, optional
-        Without effect: the files hold no mask.
-    chunk_size : str or int, optional
-        Size of a block: all modules of some tags.
-    missing : {"fill", "drop", "raise"}, optional
-        What to do with tags at which a module has no image.
-    require : {"any", "all", "event"}, optional
-        Tags with an image of any module, with images of all modules (as
-        ``missing="drop"``), or those which the event table knows too.
-
-    Returns
-    -------
-    DataArray (train, pulse, module, slow_scan, fast_scan)
-        Lazy, adu as in the file. Coordinates on train: ``shutter_open``,
-        ``shutter_known``, ``beam``, ``laser_on`` (each where the file tells, False
-        where it is unknown of a shot), ``photon_energy`` (eV, cleaned) with
-        ``photon_energy_ok``, ``in_event_table``, ``n_pulses``; ``available`` (train,
-        module), ``detector_status`` (train[, module]), ``absolute_gain`` (module), and
-        ``reference_gain`` (), that of the first module of the whole detector.
-
-    Raises
-    ------
-    PropertyNameError
-        If the key is not that of the images.
-    InconsistentDataError
-        If modules have other shapes, or data are missing and ``missing="raise"``.
-    SelectionEmptyError
-        If nothing is left, or a module in `modules` is not there.
-    ValueError, OverflowError
-        If `fill_value` does not fit the dtype, or a word is not one of the choices.
-    """
-    request = FramesRequest(
-        key or IMAGE, pulses, layout, modules, roi, fill_value, astype, bad_pixels,
-        chunk_size, missing,
-    )  # fmt: skip
-    if require not in REQUIRE:
-        raise ArgumentError(f"require must be one of {REQUIRE}, not {require!r}")
-    if request.key != IMAGE:
-        raise PropertyNameError(
-            f"{request.key!r} of {detector.detector_name} are no images; the images"
-            f" are {IMAGE!r}, single values are in run.scalars"
-        )
-    chosen = detector.with_modules(modules)
-    ids = chosen.complete(detector.ids, missing, require)
-    usable, status = chosen.images(ids)
-    token = tokenize([file.token() for file in detector.data.files])
-    labels = replace(chosen.labels(ids, status), params={"require": require})
-    return assembled(chosen.shot_images(ids, usable, token), request, labels)
 
 
 def shot_variable(name: str, values: NDArray[Any]) -> xr.Variable:

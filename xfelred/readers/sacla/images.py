@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from xfelred.errors import listing, warn
 from xfelred.hdf5.shot_images import read_images
 from xfelred.hdf5.shot_survey import FINE, ImageKind
+from xfelred.readers.frames import module_positions
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.files import TagGroup, Tags, number
 from xfelred.readers.sacla.survey import WORDS, Survey, image_kind, look_at, unseen
-from xfelred.readers.shot_frames import ShotImages, module_positions
+from xfelred.readers.shot_frames import ShotImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ class ModuleImages:
         """
         if modules is None:
             return self
-        keep = module_positions(modules, self.spec.modules, self.detector_name)
+        keep = module_positions(modules, self.modules, self.detector_name)
         spec = replace(
             self.spec,
             groups=tuple(self.groups[i] for i in keep),

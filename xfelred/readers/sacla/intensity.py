@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.lazy import load
-from xfelred.readers.request import FramesRequest
-from xfelred.readers.sacla.files import IMAGE
+from xfelred.readers.entry import entry_window
+from xfelred.readers.frames import Pixels
 from xfelred.readers.sacla.images import ModuleImages
 from xfelred.readers.sacla.shots import Shots
 from xfelred.readers.shot_frames import image_plan
@@ -23,13 +23,11 @@ def with_darks(images: ModuleImages, shots: Shots, below: float) -> Shots:
     """
     ids = images.tags
     usable, _ = images.images(ids)
-    request = FramesRequest(
-        IMAGE, slice(None), "frame", None, (slice(None, None, EVERY),), np.nan,
-        np.float64, None, "1MiB", "fill",
-    )  # fmt: skip
     found = images.shot_images(ids, usable, "")
     every = list(range(len(images.modules)))
-    plan = image_plan(found, request, every, flat=True)
+    window, lengths, _ = entry_window((slice(None, None, EVERY),), found.shape)
+    pixels = Pixels(window, lengths, np.dtype(np.float64), np.nan)
+    plan = image_plan(found, pixels, every, flat=True)
     means = np.concatenate(
         [
             mean_of(load(plan.narrow_flat(slice(i, min(i + BATCH, len(ids)), 1))))

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xfelred.entries import entry
 from xfelred.readers.description import Facts, as_html, print_lines
+from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla import scalars, summary
 from xfelred.readers.sacla.detector import Detector
 from xfelred.readers.sacla.files import EVENTS
@@ -117,33 +118,11 @@ class Run(RunData):
         found = Detector(self.spec(name), self.memo, data=self)
         return found.with_modules(modules)
 
-    @entry
-    def frames(
-        self,
-        detector: str | None = None,
-        key: str | None = None,
-        *,
-        modules: Any = None,
-        **options: Any,
+    def frames_of(
+        self, detector: str | None, request: FramesRequest, **options: Any
     ) -> xr.DataArray:
-        """Return images as a lazy array (train, pulse, module, slow_scan, fast_scan).
-
-        Parameters
-        ----------
-        detector : str, optional
-            Name of the detector; not needed if the run has exactly one.
-        key, modules
-            See `xfelred.readers.sacla.detector.frames`, which also tells what comes back
-            and which errors there are.
-        **options
-            ``pulses, layout, roi, fill_value, astype, bad_pixels, chunk_size, missing,
-            require``: see there.
-
-        Returns
-        -------
-        DataArray
-        """
-        return self.detector(detector).frames(key, modules=modules, **options)
+        """Return the frames that were asked for; the option is `require`."""
+        return self.detector(detector).frames_of(request, **options)
 
     @entry
     def constants(self, detector: str | None = None) -> xr.Dataset:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NotPossibleError, listing
-from xfelred.readers.euxfel import frames
 from xfelred.readers.euxfel.extra_data import cxi
 from xfelred.readers.euxfel.extra_data.frame_keys import key_of
 from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.frames import frames
 from xfelred.readers.euxfel.mask import Mask, checked_value, combined_bits
 from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.request import FramesRequest
 
 
 class Detector(ModuleData):
@@ -77,8 +78,8 @@ class Detector(ModuleData):
         return self.key_data(self.spec.data).data_availability(module_gaps)
 
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
-        """Return pixel data as a lazy array; see `xfelred.readers.euxfel.frames`."""
-        return frames.frames(self, key, **options)
+        """Return pixel data as a lazy array; options are those of `Run.frames`."""
+        return frames(self, FramesRequest(key or "", **options))
 
     @entry
     def masked_data(

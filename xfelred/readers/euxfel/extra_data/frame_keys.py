@@ -20,11 +20,8 @@ from xfelred.readers.euxfel.frame_labels import FrameLabels, frame_labels
 from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.mask import Mask
 from xfelred.readers.euxfel.module_data import ModuleData
-from xfelred.readers.euxfel.module_plans import (
-    EntryLayout,
-    Pixels,
-    module_plan,
-)
+from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
+from xfelred.readers.frames import Pixels
 from xfelred.readers.missing import EXACT
 
 STACKED = "train_pulse"

@@ -21,11 +21,8 @@ from xfelred.readers.entry import as_dtype, checked_fill, entry_window
 from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.mask import Mask
 from xfelred.readers.euxfel.module_data import ModuleData
-from xfelred.readers.euxfel.module_plans import (
-    EntryLayout,
-    Pixels,
-    module_plan,
-)
+from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
+from xfelred.readers.frames import Pixels
 
 BLOCK = 128 << 20
 SUB_BLOCK = 16 << 20
