@@ -141,7 +141,7 @@ def test_missing_and_require(octal):
     assert run.frames(modules=1, missing="drop").sizes["train"] == 8
     with pytest.raises(InconsistentDataError, match=r"3 images.*module 3.*166762148"):
         run.frames(missing="raise")
-    with pytest.raises(ValueError, match="require.* must be one of"):
+    with pytest.raises(ValueError, match=r"require.* must be one of"):
         run.frames(require="some")
     with pytest.raises(SelectionEmptyError, match="missing='fill'"):
         run.select_trains(4).frames(missing="drop")

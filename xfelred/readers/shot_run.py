@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentTypeError,
+    PropertyNameError,
     SourceNameError,
     did_you_mean,
     listing,
@@ -236,3 +238,35 @@ class ShotDetector:
 
     def __repr__(self) -> str:
         return f"<Detector {self.detector_name!r} ({one_line(self.kind)})>"
+
+
+@dataclass(frozen=True, eq=False)
+class ShotKey:
+    """One key of one source of a run; nothing has been read.
+
+    Attributes
+    ----------
+    run : run
+    source, key : str
+    """
+
+    run: ShotRun
+    source: str
+    key: str
+
+    def __post_init__(self) -> None:
+        """Raise PropertyNameError if the source has no such key."""
+        known = self.run.keys(self.source)
+        if self.key not in known:
+            raise PropertyNameError(
+                f"{self.source} has no key {self.key!r}."
+                f"{did_you_mean(self.key, known)} There are: {listing(known, 12)}"
+            )
+
+    def xarray(self) -> xr.DataArray:
+        """Return the values with their labels."""
+        raise NotImplementedError
+
+    def ndarray(self) -> NDArray[Any]:
+        """Return the values as a numpy array."""
+        return np.asarray(self.xarray().data)

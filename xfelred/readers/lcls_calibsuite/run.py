@@ -29,7 +29,6 @@ from xfelred.readers.description import Facts
 from xfelred.readers.lcls_calibsuite import frames as by_step
 from xfelred.readers.lcls_calibsuite.run_data import KEY, RunData
 from xfelred.readers.lcls_calibsuite.values import (
-    CHOICES,
     MISSING,
     N_EVENTS,
     per_event,
@@ -129,9 +128,6 @@ class Run(RunData):
             raise ArgumentError(
                 f"stream={stream!r}; {self.run_id} has the stream 'event' only"
             )
-        for word, value in (("missing", missing), ("missing_keys", missing_keys)):
-            if value not in CHOICES[word]:
-                raise ArgumentError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
         names = named(
             self, [keys] if isinstance(keys, str) else listed_keys(keys), missing_keys
         )

@@ -16,7 +16,6 @@ from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces, events_of
 
 MISSING = -99999  # what LCLS writes where an integer is missing
-CHOICES = {"missing": ("nan", "keep"), "missing_keys": ("raise", "ignore")}
 N_EVENTS = "n_events"
 NUMBERS = "biufc"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import xarray as xr
 
@@ -28,7 +29,10 @@ class Run(RunData):
 
     @entry(own=("keys",))
     def scalars(
-        self, keys: str | Sequence[str], *, missing_keys: str = "raise"
+        self,
+        keys: str | Sequence[str],
+        *,
+        missing_keys: Literal["raise", "ignore"] = "raise",
     ) -> xr.Dataset:
         """Return values per event, joined by timestamp; this reads them.
 

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
-from xfelred.errors import ArgumentError, PropertyNameError, did_you_mean, listing, warn
+from xfelred.errors import PropertyNameError, did_you_mean, listing, warn
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_psana.events import Name
@@ -27,17 +27,12 @@ from xfelred.readers.lcls_psana.survey import small_files
 
 SCAN = "scan/"
 EPICS = "epics/"
-ON_MISSING = ("raise", "ignore")
 
 
 def scalars(
     run: RunData, keys: str | Sequence[str], missing_keys: str = "raise"
 ) -> xr.Dataset:
     """Return values per event; see `Run.scalars`."""
-    if missing_keys not in ON_MISSING:
-        raise ArgumentError(
-            f"missing_keys must be one of {ON_MISSING}, not {missing_keys!r}"
-        )
     names = [keys] if isinstance(keys, str) else [str(k) for k in keys]
     slow = {n: (SCAN, n) for n in run.scan_names}
     slow |= {f"{SCAN}{n}": (SCAN, n) for n in run.scan_names}

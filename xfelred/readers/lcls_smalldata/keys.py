@@ -7,38 +7,20 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from xfelred.errors import PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.readers.lcls_smalldata.columns import INTG, Column, units_of
 from xfelred.readers.lcls_smalldata.constants import read_first
 from xfelred.readers.lcls_smalldata.run_data import RunData
 from xfelred.readers.lcls_smalldata.scalars import scalars
+from xfelred.readers.shot_run import ShotKey
 
 
 @dataclass(frozen=True, eq=False)
-class KeyData:
-    """One dataset of a file, for the selected events if it has one row for each.
-
-    Attributes
-    ----------
-    run : Run
-    source, key : str
-    """
+class KeyData(ShotKey):
+    """One dataset of a file, for the selected events if it has one row for each."""
 
     run: RunData
-    source: str
-    key: str
-
-    def __post_init__(self) -> None:
-        """Raise an error if the source has no such key."""
-        known = self.run.keys(self.source)
-        if self.key not in known:
-            raise PropertyNameError(
-                f"{self.source} has no key {self.key!r}."
-                f"{did_you_mean(self.key, known)} There are: {listing(known, 12)}"
-            )
 
     @property
     def column(self) -> Column:
@@ -83,7 +65,3 @@ class KeyData:
         attrs = {UNITS: self.units, LONG_NAME: name.replace("/", " ")}
         dims = [f"{self.key}_dim{i}" for i in range(values.ndim)]
         return xr.DataArray(values, dims=dims, name=name, attrs=attrs)
-
-    def ndarray(self) -> NDArray[Any]:
-        """Return the values as a numpy array."""
-        return np.asarray(self.xarray().data)

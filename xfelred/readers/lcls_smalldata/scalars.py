@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
 from xfelred.errors import (
-    ArgumentError,
     InconsistentDataError,
     PropertyNameError,
     did_you_mean,
@@ -49,12 +48,6 @@ def scalars(
     use_damage: bool = False,
 ) -> xr.Dataset:
     """Return values per event; see `Run.scalars`."""
-    for name, value, choices in (
-        ("missing", missing, ("nan", "keep")),
-        ("missing_keys", missing_keys, ("raise", "ignore")),
-    ):
-        if value not in choices:
-            raise ArgumentError(f"{name} must be one of {choices}, not {value!r}")
     asked = [keys] if isinstance(keys, str) else [str(k) for k in listed_keys(keys)]
     known = run.per_event(stream)
     names = chosen_names(run, asked, stream, missing_keys)

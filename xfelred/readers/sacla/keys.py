@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, PropertyNameError, did_you_mean, listing
+from xfelred.errors import BrokenFileError
 from xfelred.hdf5 import Dataset
 from xfelred.hdf5.rows import open_group
 from xfelred.names import LONG_NAME, MODULE, TRAIN, UNITS
@@ -18,32 +17,16 @@ from xfelred.readers.sacla.files import EVENTS, IMAGE
 from xfelred.readers.sacla.places import units_of
 from xfelred.readers.sacla.run_data import RunData
 from xfelred.readers.sacla.scalars import event, tag_values
+from xfelred.readers.shot_run import ShotKey
 
 TAG_UNITS = {"temperature": "degC", IMAGE: "adu"}
 
 
 @dataclass(frozen=True, eq=False)
-class KeyData:
-    """One key: a column of the event table, or a value per tag and module.
-
-    Attributes
-    ----------
-    run : Run
-    source, key : str
-    """
+class KeyData(ShotKey):
+    """One key: a column of the event table, or a value per tag and module."""
 
     run: RunData
-    source: str
-    key: str
-
-    def __post_init__(self) -> None:
-        """Raise PropertyNameError if the source has no such key."""
-        known = self.run.keys(self.source)
-        if self.key not in known:
-            raise PropertyNameError(
-                f"{self.source} has no key {self.key!r}."
-                f"{did_you_mean(self.key, known)} There are: {listing(known, 12)}"
-            )
 
     @property
     def is_column(self) -> bool:
@@ -107,7 +90,3 @@ class KeyData:
         attrs = {UNITS: self.units, LONG_NAME: f"{self.source} {self.key}"}
         coords = {TRAIN: detector.ids, MODULE: detector.modules}
         return xr.DataArray(values, coords, (TRAIN, MODULE), name=self.key, attrs=attrs)
-
-    def ndarray(self) -> NDArray[Any]:
-        """Return the values as a numpy array."""
-        return np.asarray(self.xarray().data)

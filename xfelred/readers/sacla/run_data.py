@@ -15,7 +15,7 @@ from xfelred.entries import entry
 from xfelred.errors import SourceNameError, listing
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.sacla.detectors import DetectorSpec, choose, image_keys
-from xfelred.readers.sacla.events import EventTable
+from xfelred.readers.sacla.events import Table
 from xfelred.readers.sacla.files import EVENTS, SaclaFile, Tags, number
 from xfelred.readers.sacla.images import ModuleImages
 from xfelred.readers.sacla.intensity import with_darks
@@ -42,7 +42,7 @@ class RunData(ShotRun):
         Selected tags with an image of any detector, sorted.
     event_ids : int64 (m,)
         Selected tags of the event table.
-    events : EventTable
+    events : Table
         Of the whole run.
     specs : dict of str to DetectorSpec
         Selected detectors.
@@ -66,7 +66,7 @@ class RunData(ShotRun):
     number: int
     ids: Tags
     event_ids: Tags
-    events: EventTable
+    events: Table
     specs: dict[str, DetectorSpec]
     columns: tuple[str, ...]
     config: dict[str, Any]

@@ -33,11 +33,11 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.left_out import as_attrs, as_params
-from xfelred.readers.sacla.events import TAG_LIST
+from xfelred.readers.sacla.events import TAG_LIST, first_column, first_with_one_each
 from xfelred.readers.sacla.files import TagGroup, Tags
 from xfelred.readers.sacla.places import ALIASES, is_alias, known_places, units_of
 from xfelred.readers.sacla.run_data import RunData
-from xfelred.readers.selection import check_missing_keys, listed_keys
+from xfelred.readers.selection import listed_keys
 
 FLAGS = {
     "darks": "the X-ray shutter was closed",
@@ -55,7 +55,6 @@ def scalars(
             f"scalars takes a list of keys, not one text: [{shown(keys)}]"
         )
     keys = listed_keys(keys)
-    check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}
     for key in keys:
         try:
@@ -106,8 +105,8 @@ def column_of(run: RunData, name: str) -> str:
         raise PropertyNameError(f"{TAG_LIST} is the coordinate {TRAIN!r} of all values")
     events, alias = run.events, is_alias(name)
     places = known_places(name)
-    find = events.find_one if alias and name not in events.columns else events.find
-    found = find(places)
+    one = alias and name not in events.columns
+    found = (first_with_one_each if one else first_column)(events, places)
     if found is not None and found in run.columns:
         return found
     if alias:
