@@ -182,7 +182,7 @@ def test_unknown_words_are_errors(assembled, octal):
         run.frames(key="detector_status")
     with pytest.raises(ValueError, match="layout='images' must be one of"):
         run.frames(layout="images")
-    with pytest.raises(TypeError, match="unexpected keyword"):
+    with pytest.raises(TypeError, match="no option mask"):
         run.frames(mask=3)
     with pytest.raises(SourceNameError, match=DETECTOR):
         run.frames("MPCCD-8-2-003")
