@@ -6,17 +6,17 @@ up once for eight frames, whose sums lie side by side in memory.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+
+from xfelred.kernels.arrays import Array
 
 LANES = 8
 FEW = 3  # so many frames are faster one by one than as eight
 
 
 @njit(nogil=True, cache=True)
-def add_totals(bins: Any, norms: Any, total: Any) -> None:
+def add_totals(bins: Array, norms: Array, total: Array) -> None:
     """Add up the count and the norm of all pixels."""
     for p in range(bins.size):
         if bins[p] >= 0:
@@ -26,7 +26,11 @@ def add_totals(bins: Any, norms: Any, total: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def add_split_totals(
-    start: Any, bins: Any, shares: Any, norms: Any, total: Any
+    start: Array,
+    bins: Array,
+    shares: Array,
+    norms: Array,
+    total: Array,
 ) -> None:
     """Add up the count and the norm of all pixels, split over bins."""
     for p in range(start.size - 1):
@@ -37,13 +41,18 @@ def add_split_totals(
 
 @njit(nogil=True, cache=True)
 def add_frames(
-    frames: Any, gain: Any, norms: Any, bins: Any, signal: Any, lost: Any
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    signal: Array,
+    lost: Array,
 ) -> None:
     """Add up the signal of every frame, and the count and norm that NaN pixels lack."""
     n_frames, n_bins = signal.shape
     sums = np.empty((n_bins, LANES))
     gone = np.empty((2, n_bins, LANES))
-    first = 0
+    first = np.int64(0)  # a literal 0 would be compiled for, too
     while first < n_frames:
         n = min(LANES, n_frames - first)
         if n <= FEW:
@@ -63,7 +72,12 @@ def add_frames(
 
 @njit(nogil=True, cache=True)
 def add_one_frame(
-    frame: Any, gain: Any, norms: Any, bins: Any, signal: Any, lost: Any
+    frame: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    signal: Array,
+    lost: Array,
 ) -> None:
     for p in range(bins.size):
         b = bins[p]
@@ -79,14 +93,14 @@ def add_one_frame(
 
 @njit(nogil=True, cache=True)
 def add_eight_frames(
-    frames: Any,
+    frames: Array,
     first: int,
     n: int,
-    gain: Any,
-    norms: Any,
-    bins: Any,
-    sums: Any,
-    gone: Any,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    sums: Array,
+    gone: Array,
 ) -> None:
     """Add up `n` frames in eight lanes.
 
@@ -125,14 +139,14 @@ def add_eight_frames(
 
 @njit(nogil=True, cache=True)
 def add_split_frames(
-    frames: Any,
-    gain: Any,
-    norms: Any,
-    start: Any,
-    bins: Any,
-    shares: Any,
-    signal: Any,
-    lost: Any,
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    start: Array,
+    bins: Array,
+    shares: Array,
+    signal: Array,
+    lost: Array,
 ) -> None:
     """Add up the signal of every frame, with pixels split over bins."""
     n_frames, n_bins = signal.shape
@@ -166,13 +180,13 @@ def add_split_frames(
 
 @njit(nogil=True, cache=True)
 def add_spread(
-    frames: Any,
-    gain: Any,
-    norms: Any,
-    bins: Any,
-    intensity: Any,
-    out: Any,
-    moments: Any,
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    intensity: Array,
+    out: Array,
+    moments: Array,
 ) -> None:
     """Add up the squared distances from the mean of the bin, and what is lost of them.
 
@@ -195,20 +209,19 @@ def add_spread(
 
 @njit(nogil=True, cache=True)
 def add_split_spread(
-    frames: Any,
-    gain: Any,
-    norms: Any,
-    start: Any,
-    bins: Any,
-    shares: Any,
-    intensity: Any,
-    out: Any,
-    moments: Any,
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    entries: tuple[Array, Array, Array],
+    intensity: Array,
+    out: Array,
+    moments: Array,
 ) -> None:
     """Add up the squared distances from the mean, with pixels split over bins.
 
     `moments` as in `add_spread`, with the shares c: c^2 u, c^3 n u and (c n)^2.
     """
+    start, bins, shares = entries
     for i in range(len(frames)):
         for p in range(start.size - 1):
             v = frames[i, p]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import read_only, usual
 from xfelred.kernels.azimuthal.binning import (
     add_frames,
     add_split_frames,
@@ -106,13 +107,14 @@ def prepared(
         # NaN would leave the pixel out of the error, but not of the mean.
         known = np.where(np.isnan(variance), np.inf, variance.astype(np.float64))
         variance = np.where(np.isnan(frames), np.nan, known).reshape(-1, pixels)
-    frames = plain_numbers(frames.reshape(-1, pixels))
+    frames = frames.reshape(-1, pixels)
     weights = factor.reshape(-1).astype(np.float64, copy=False)
     gain, norms = None, weights
     if rings.mean:
         with np.errstate(divide="ignore"):  # pixels in no bin may have no factor
             gain, norms = 1 / weights, np.ones_like(weights)
     entries = unpacked_entries([m.reshape(-1) for m in maps[:n_maps]])
+    entries = tuple(map(read_only, entries))
     return Block(frames, gain, norms, entries, variance)
 
 
@@ -237,22 +239,14 @@ def integrate_azimuthally(
     return np.stack([found[name] for name in names], axis=block.ndim - n_core)
 
 
-def plain_numbers(frames: NDArray[Any]) -> NDArray[Any]:
-    """Return frames contiguous and of a type that the compiled loops know."""
-    kind, size = frames.dtype.kind, frames.dtype.itemsize
-    known = kind in "iu" or (kind == "f" and size in (4, 8))
-    if not known or not frames.dtype.isnative:
-        frames = frames.astype(np.float64)
-    return np.ascontiguousarray(frames)
-
-
 def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
     """Return signal, count and norm, float64 (frame, bin).
 
     Count and norm are summed once for all pixels; what NaN pixels would have added to
     them is subtracted, frame by frame.
     """
-    frames, gain, norms = block.frames, block.gain, block.norms
+    frames, norms = usual(block.frames), read_only(block.norms)
+    gain = None if block.gain is None else read_only(block.gain)
     n_frames = len(frames)
     signal = np.zeros((n_frames, n_bins))
     lost = np.zeros((2, n_frames, n_bins))
@@ -298,11 +292,11 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
     this is (n - 1) / n. u is that of counts, in proportion to n.
     """
     out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
-    arrays = block.frames, block.gain, block.norms, *block.entries
+    arrays = usual(block.frames), block.gain, block.norms
     if len(block.entries) == 1:
-        add_spread(*arrays, intensity, out, moments)
+        add_spread(*arrays, *block.entries, intensity, out, moments)
     else:
-        add_split_spread(*arrays, intensity, out, moments)
+        add_split_spread(*arrays, block.entries, intensity, out, moments)
     with np.errstate(divide="ignore", invalid="ignore"):
         left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
         return np.where(left > LEAST_SPREAD, out / left, np.nan)
