@@ -190,16 +190,8 @@ class Run(RunData):
         detector: str | None = None,
         key: str | None = None,
         *,
-        pulses: Any = np.s_[:],
         layout: Literal["train", "frame", "step", "list"] = "train",
-        modules: Any = None,
-        roi: Any = (),
-        fill_value: Any = None,
-        astype: Any = None,
-        bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | float = "128MiB",
-        missing: Literal["fill", "drop", "raise"] = "fill",
-        **more: Any,
+        **options: Any,
     ) -> Any:
         """Return frames as a lazy array; see `EveryRun.frames`.
 
@@ -209,23 +201,20 @@ class Run(RunData):
             Also "step": (step, event, module, slow_scan, fast_scan), padded with the
             fill value, with the coordinates ``n_events`` (step) and ``step_value``
             (step); "list": a list with one array (event, module, ...) for each step.
+        **options
+            As there.
 
         Returns
         -------
         DataArray, or list of DataArray
             With the coordinates ``step``, ``event`` and ``step_value`` on ``train``.
         """
-        options: dict[str, Any] = {
-            "pulses": pulses, "modules": modules, "roi": roi, "fill_value": fill_value,
-            "astype": astype, "bad_pixels": bad_pixels, "chunk_size": chunk_size,
-            "missing": missing,
-        }  # fmt: skip
         if layout != "step" and layout != "list":
-            return super().frames(detector, key, layout=layout, **options, **more)
+            return super().frames(detector, key, layout=layout, **options)
         name = self.detector_named(detector)
-        request = FramesRequest(key=key or KEY, layout="train", **options)
+        request = FramesRequest(key or KEY, **options)
         array = by_step.step_frames(self, self.images_of(name, request.key), request)
-        if not chosen_pulse(pulses):
+        if not chosen_pulse(request.pulses):
             array = array.isel(event=slice(0, 0)).assign_coords(
                 n_events=array[N_EVENTS] * 0
             )
