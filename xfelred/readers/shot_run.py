@@ -24,6 +24,7 @@ from xfelred.errors import (
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.every_run import EveryRun
 from xfelred.readers.left_out import LeftOut
+from xfelred.readers.protocol import Detector
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
 
@@ -132,7 +133,7 @@ class ShotRun(EveryRun):
         return name
 
     @entry
-    def detector(self, name: str | None = None) -> Any:
+    def detector(self, name: str | None = None) -> Detector:
         """Return a detector; without a name the run must have just one."""
         return ShotDetector(self, self.detector_named(name))
 
