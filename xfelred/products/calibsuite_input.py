@@ -48,9 +48,7 @@ def step_number(key: object) -> int | None:
     return named_number(key) if isinstance(key, str) else None
 
 
-def detectors_of(
-    data: xr.Dataset | xr.DataArray | Mapping[Any, Any], name: str | None
-) -> dict[str, Steps]:
+def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
     several = isinstance(data, Mapping) and not all(
         step_number(k) is not None for k in data
     )
