@@ -71,7 +71,7 @@ class Pixels:
     window: tuple[Selector, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    fill_value: Any
+    fill_value: object
     n_inner: int = 0
 
 
@@ -225,7 +225,7 @@ def pixel_dims(n: int) -> tuple[str, ...]:
     return names.get(n, tuple(f"dim_{i}" for i in range(n)))
 
 
-def takes_one(roi: Any, shape: tuple[int, ...]) -> bool:
+def takes_one(roi: object, shape: tuple[int, ...]) -> bool:
     """Return whether an integer in `roi` drops the first axis."""
     return isinstance(next(iter(roi_items(roi, shape)), None), (int, np.integer))
 
@@ -289,7 +289,7 @@ def described(
     return record(array, "frames", **params)
 
 
-def module_positions(modules: Any, numbers: list[int], name: str) -> list[int]:
+def module_positions(modules: object, numbers: list[int], name: str) -> list[int]:
     """Return the positions, in order, of modules chosen by number; None: all.
 
     Raises

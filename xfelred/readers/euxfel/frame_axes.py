@@ -234,7 +234,7 @@ def check_one_entry(detector: ModuleData) -> None:
         )
 
 
-def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.int64]:
+def chosen_cells(cells: NDArray[np.int64], n: int, pulses: object) -> NDArray[np.int64]:
     """Return the positions of the selected memory cells."""
     if isinstance(pulses, ById):
         numbers = cells[0] if len(cells) else np.arange(n)

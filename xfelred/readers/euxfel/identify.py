@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from xfelred.detectors.catalogue import SOURCES
 from xfelred.detectors.description import Sources
 from xfelred.errors import (
@@ -13,8 +15,11 @@ from xfelred.errors import (
     listing,
     warn,
 )
-from xfelred.readers.euxfel.headers import Header
+from xfelred.readers.euxfel.headers import Header, header
 from xfelred.readers.euxfel.run_data import RunData
+
+PULSE_KEYS = ("image.pulseId", "image.cellId")
+CELL_KEYS = ("data.memoryCell",)
 
 
 def kinds(data: RunData) -> dict[str, str]:
@@ -108,6 +113,7 @@ def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool
     found: dict[str, bool] = {}
     damaged = None
     for source in sources:
+        look_up(data, source, spec)
         try:
             found[source] = is_raw(data, source, spec)
         except BrokenFileError as error:  # told when its frames are read
@@ -115,6 +121,25 @@ def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool
     if damaged is not None and not found:
         raise damaged
     return found
+
+
+def look_up(data: RunData, source: str, spec: Sources) -> None:
+    """Look up what is asked of each file of a module next, while it is open.
+
+    Key by key instead of file by file, each file of a large run would be opened anew
+    for each of them. What cannot be read is told where it is needed.
+    """
+    entry, group = data.entries[source], spec.data.partition(".")[0]
+    keys = (spec.data, spec.mask, *(CELL_KEYS if spec.inner else PULSE_KEYS))
+    names = [f"INSTRUMENT/{source}/{key.replace('.', '/')}" for key in keys]
+    with suppress(BrokenFileError):
+        entry.all_keys()
+    for file in entry.files:
+        with suppress(BrokenFileError):
+            for name in names:
+                header(file, name)
+            if group in file.groups.get(source, ()):
+                file.index(source, group)
 
 
 def is_raw(data: RunData, source: str, spec: Sources) -> bool:

@@ -186,7 +186,7 @@ def scalars(
     return record(out, "scalars", keys=sorted(found), **as_params(run.left_out))
 
 
-def named_key(run: RunData, item: Any) -> KeyData:
+def named_key(run: RunData, item: object) -> KeyData:
     """Return the key that a pair or a text ``source.key`` names."""
     if not isinstance(item, str):
         if not isinstance(item, (tuple, list)) or len(item) != 2:

@@ -192,7 +192,7 @@ def virtual(
     name: str,
     key: str,
     frames: Frames,
-    fill: Any,
+    fill: object,
     axes: str,
 ) -> None:
     """Create a virtual dataset (frame, module, ...) of a key."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -62,7 +62,7 @@ def listed_modules(detector: ModuleData, key: str) -> list[int]:
 
 
 def frames_of_train(
-    one: ModuleData, key: str, here: list[int], pulses: Any
+    one: ModuleData, key: str, here: list[int], pulses: object
 ) -> xr.DataArray:
     """Read a per-pulse key of one train.
 
