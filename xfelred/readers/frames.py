@@ -231,7 +231,6 @@ def takes_one(roi: object, shape: tuple[int, ...]) -> bool:
 
 
 def coordinates(axes: FrameAxes) -> dict[str, Any]:
-    """Return the coordinates before those of the pixels."""
     found = {**axes.coords, MODULE: axes.modules}
     found[AVAILABLE] = ((axes.leading[0], MODULE), axes.here)
     if axes.recorded is not None:
@@ -249,7 +248,6 @@ def pixel_numbers(
 
 
 def kept(bad: Node, chunks: Mapping[str, tuple[int, ...]]) -> tuple[Any, ...]:
-    """Return bad pixels as a coordinate."""
     if isinstance(bad, Const):
         attrs = {UNITS: "1", LONG_NAME: "bad pixels, 0 is good"}
         return bad.dims, bad.array, attrs

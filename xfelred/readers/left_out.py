@@ -76,7 +76,6 @@ def is_damaged(path: str) -> bool:
 
 
 def say(left_out: Sequence[LeftOut]) -> None:
-    """Warn of files that are left out."""
     if left_out:
         names = listing(name_of(f) for f in left_out)
         warn(
@@ -126,6 +125,5 @@ def locked(path: str, error: Exception) -> BrokenFileError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of a message in brackets."""
     lines = str(error).splitlines()
     return f"[{lines[0]}]" if lines else ""
