@@ -30,6 +30,7 @@ LAYERS = [
         }
     ],
     [{"kernels"}],
+    [{"reductions"}],
     [{"lazy"}],
     [{"hdf5"}],
     [{"geometry", "masks", "pairs"}, {"readers"}],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from dask.blockwise import Blockwise
-
+from xfelred.lazy.dask_seam import Blockwise
 from xfelred.lazy.layers import PlanBlocks, load_block
 from xfelred.lazy.leaves import Leaves, StreamMaker
 from xfelred.lazy.nodes import Map, sources

@@ -11,14 +11,13 @@ from typing import Any, Protocol
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef
-from dask._task_spec import List as TaskList
 from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.blocks import chunks_of, in_blocks, node_of
 from xfelred.lazy.cursor import Cursor
+from xfelred.lazy.dask_seam import DataNode, GraphNode, Task, TaskList, TaskRef
 from xfelred.lazy.nodes import (
     Const,
     Node,

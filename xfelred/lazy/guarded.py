@@ -21,6 +21,7 @@ import numpy as np
 from dask.utils import format_bytes
 
 from xfelred.errors import TooLargeError
+from xfelred.lazy.dask_seam import as_kind
 from xfelred.lazy.free_memory import free_memory
 from xfelred.lazy.layers import LayerArray
 from xfelred.settings import setting
@@ -152,9 +153,7 @@ def guarded(found: Any) -> Any:
         return type(found)(guarded(one) for one in found)
     if type(found) is not da.Array:
         return found
-    return GuardedArray(
-        found.dask, found.name, found.chunks, dtype=found.dtype, meta=found._meta
-    )
+    return as_kind(GuardedArray, found)
 
 
 def passing_on(name: str) -> Callable[..., Any]:

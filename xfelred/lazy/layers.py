@@ -11,12 +11,11 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.blockwise import BlockwiseDep, blockwise
-from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from xfelred.kernels.memory import page_backed
 from xfelred.lazy.cursor import Cursor, load
+from xfelred.lazy.dask_seam import BlockwiseDep, HighLevelGraph, blockwise
 from xfelred.lazy.nodes import Const, Map, Node, Source, View, aligned, evaluate, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import attach, detach

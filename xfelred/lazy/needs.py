@@ -15,9 +15,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef
-from dask.blockwise import Blockwise, optimize_blockwise
-from dask.highlevelgraph import HighLevelGraph, Layer
 
 from xfelred.errors import ArgumentTypeError
 from xfelred.lazy.boxes import (
@@ -29,6 +26,19 @@ from xfelred.lazy.boxes import (
     positions,
     size,
     union,
+)
+from xfelred.lazy.dask_seam import (
+    Blockwise,
+    DataNode,
+    GraphNode,
+    HighLevelGraph,
+    Layer,
+    Task,
+    TaskRef,
+    calls,
+    known_keys,
+    optimize_blockwise,
+    wraps_tasks,
 )
 from xfelred.lazy.footprint import block_bytes, memory_of, state_bytes, streamed_bytes
 from xfelred.lazy.indexing import Selector
@@ -320,7 +330,7 @@ def visit_tasks(
         keys |= {k for k in layer.get_output_keys() if prefix(k) == name}
     culled, dependencies = layer.cull(keys, known_keys(graph, name))
     outside = {d for deps in dependencies.values() for d in deps if d not in culled}
-    tasks = [t for key, t in culled.items() if is_task(t) and key not in seen]
+    tasks = [t for key, t in culled.items() if calls(t) and key not in seen]
     seen |= set(culled)
     plans, reading = [], 0
     for task in tasks:
@@ -329,22 +339,6 @@ def visit_tasks(
         reading += reads((plan, 1) for plan in read)
     largest = max((memory_of(plan) for plan, _ in plans), default=0)
     return LayerWork(len(tasks), reading, tuple(plans), largest), key_needs(outside)
-
-
-def known_keys(graph: HighLevelGraph, name: str) -> set[Any]:
-    """Return the keys that tasks of a layer may stand on; only old tasks need this."""
-    layer = graph.layers[name]
-    if not layer.has_legacy_tasks:
-        return set()
-    below = (graph.layers[d].get_output_keys() for d in graph.dependencies[name])
-    return set(layer).union(*below)
-
-
-def is_task(item: Any) -> bool:
-    """Tell whether an item of a graph calls a function; old ones are tuples."""
-    if isinstance(item, tuple):
-        return bool(item) and callable(item[0])
-    return isinstance(item, Task)
 
 
 def plans_in(item: Any) -> Iterator[ReadPlan]:
@@ -373,9 +367,8 @@ def may_read(item: Map | Task) -> bool:
     """Tell whether to look for plans in a map or a task; to look into all is slow."""
     if isinstance(item, Map):
         return True
-    # The private modules of dask are those that wrap tasks into tasks.
-    module = getattr(item.func, "__module__", "") or ""
-    return module.startswith(("xfelred.", "dask._"))
+    module = getattr(item.func, "__module__", None) or ""
+    return module.startswith("xfelred.") or wraps_tasks(item.func)
 
 
 def reads(plans: Iterable[tuple[ReadPlan, int]]) -> bool:

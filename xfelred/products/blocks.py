@@ -10,8 +10,8 @@ import dask
 import dask.array
 import dask.system
 import numpy as np
-from dask.array.core import slices_from_chunks
 
+from xfelred.lazy.dask_seam import slices_from_chunks
 from xfelred.lazy.scheduler import client, shares_memory
 
 Region = tuple[slice, ...]

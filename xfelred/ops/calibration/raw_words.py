@@ -57,6 +57,5 @@ def with_gaps(
     """Return numbers made from the words of `da`, with its NaN if it is floating."""
     if da.dtype.kind != "f" or not gaps:
         return out
-    senses = ("bad",) * len(gaps)
     kind = np.result_type(out.dtype, np.float32)
-    return map_frames(not_a_number, out, *gaps, senses=senses, dtype=kind)
+    return map_frames(not_a_number, out, *gaps, dtype=kind)

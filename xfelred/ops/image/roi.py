@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.image import roi as kernel
-from xfelred.kernels.reductions.moments import sum_dtype
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
 from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.reductions.statistics import as_whole
 from xfelred.provenance import record
+from xfelred.reductions.moments import sum_dtype
 
 COM_AXIS = "com_axis"
 Bounds = Sequence[Sequence[int | None]]

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.reductions.bin_moments import FEW, number_of_each
-from xfelred.kernels.reductions.moments import sum_dtype
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.lazy.array import PlannedArray
-from xfelred.lazy.binned import BinStatistics
 from xfelred.names import AVAILABLE, BIN, LONG_NAME, RECORDED, UNITS
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.ops.reductions.bins import Bins
 from xfelred.ops.reductions.statistics import as_whole
 from xfelred.provenance import record
+from xfelred.reductions.bins import BinStatistics
+from xfelred.reductions.moments import sum_dtype
 from xfelred.shots import recorded_marks, shot_dims
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from xfelred.errors import ArgumentError
 from xfelred.kernels.image.masking import not_a_number
-from xfelred.lazy import Regression, map_frames, reduce_frames
+from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import GROUP, PIXEL_DIMS
 from xfelred.ops.reductions.grouping import frame_dims, grouping
 from xfelred.ops.reductions.statistics import masks
+from xfelred.reductions.regression import Regression
 
 
 def good_pixels(
@@ -24,11 +25,11 @@ def good_pixels(
     if da.dtype.kind not in "iufb":
         raise ArgumentError(f"frames of dtype {da.dtype} cannot be averaged")
     array = da.astype(np.uint8) if da.dtype == bool else da
-    companions, senses = masks(da, bad_pixels)
+    companions = masks(da, bad_pixels)
     if not companions:
         return array
     kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
-    return map_frames(not_a_number, array, *companions, senses=senses, dtype=kind)
+    return map_frames(not_a_number, array, *companions, dtype=kind)
 
 
 def against(
