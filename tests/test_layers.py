@@ -1,7 +1,9 @@
 """The structure of the package: what may import what, and how long things may be."""
 
 import ast
+import functools
 import graphlib
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -52,27 +54,49 @@ INSIDE_FUNCTIONS = {
 }  # fmt: skip
 MAX_LINES = 400
 MAX_STATEMENT_LINES = 40
+# Rooms whose names are for users: each name has a docstring that users can read.
+PUBLIC = [
+    "",
+    "ops",
+    "geometry",
+    "masks",
+    "pairs",
+    "products",
+    "plot",
+    "synth",
+    "cluster",
+]
 
-MODULES = sorted(PACKAGE.rglob("*.py"))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def dotted(path):
-    """`xfelred.ops.statistics` for its file; a package for its `__init__.py`."""
+    """`xfelred.ops.cuts` for its file; a package for its `__init__.py`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-NAMES = {dotted(path): path for path in MODULES}
+NAMES = {dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@functools.cache
+def source(name):
+    return NAMES[name].read_text()
+
+
+@functools.cache
+def tree(name):
+    return ast.parse(source(name), name)
+
+
+@functools.cache
+def functions(name):
+    return [node for node in ast.walk(tree(name)) if isinstance(node, FUNCTIONS)]
 
 
 def part(name):
     """`ops` for `xfelred.ops.statistics`; nothing for the package itself."""
     return [*name.split("."), ""][1]
-
-
-def tree(path):
-    return ast.parse(path.read_text(), str(path))
 
 
 def imports(node):
@@ -86,19 +110,24 @@ def imports(node):
                 yield found, inner if inner in NAMES else found.module
 
 
-def own_imports(path, skip=()):
-    """Yield the modules of the package that a file imports, but for its version."""
-    for statement, name in imports(tree(path)):
-        own = name.split(".")[0] == "xfelred" and not is_version(statement)
+@functools.cache
+def all_imports(name):
+    return list(imports(tree(name)))
+
+
+def own_imports(name, skip=()):
+    """Yield the modules of the package that a module imports, but for its version."""
+    for statement, imported in all_imports(name):
+        own = imported.split(".")[0] == "xfelred" and not is_version(statement)
         if own and statement.lineno not in skip:
-            yield name
+            yield imported
 
 
-def typing_lines(path):
+def typing_lines(name):
     """Lines that only a type checker reads: `if TYPE_CHECKING:` at the top."""
     return {
         line
-        for node in tree(path).body
+        for node in tree(name).body
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
         for line in range(node.lineno, node.end_lineno + 1)
     }
@@ -121,90 +150,103 @@ def place(name):
     raise AssertionError(f"give {name!r} a place in LAYERS of {__file__}")
 
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=dotted)
+def none(offenders):
+    """Fail with all offenders, a line each."""
+    offenders = list(offenders)
+    assert not offenders, "\n".join(["", *offenders])
 
 
-@each_module
-def test_imports_point_down(path):
-    here = part(dotted(path))
-    if not here:
-        pytest.skip("the package itself imports what it offers")
+def points_up(here, name):
+    """Whether a part must not import a module."""
+    if name == "xfelred":
+        return here != "cli"
     row, group = place(here)
-    for name in own_imports(path):
-        if name == "xfelred":
-            assert here == "cli", "only the command may import the whole package"
-            continue
-        there = part(name)
-        assert there in group or place(there)[0] < row, f"{name} is not below {here}"
-        assert (here, there) not in NEVER, f"{here} must not import {name}"
+    there = part(name)
+    return (here, there) in NEVER or not (there in group or place(there)[0] < row)
+
+
+def test_imports_point_down():
+    none(
+        f"{name} imports {imported}"
+        for name in NAMES
+        if part(name)
+        for imported in own_imports(name)
+        if points_up(part(name), imported)
+    )
 
 
 def test_imports_have_no_circle():
     graph = {
-        name: {*own_imports(path, typing_lines(path))} - {name}
-        for name, path in NAMES.items()
+        name: {*own_imports(name, typing_lines(name))} - {name}
+        for name in NAMES
+        if name != "xfelred"
     }
-    graph.pop("xfelred")
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
-@each_module
-def test_each_layer_knows_only_its_libraries(path):
-    here = part(dotted(path))
-    used = {name.split(".")[0] for _, name in imports(tree(path))}
-    if here not in HDF5_PARTS:
-        assert "h5py" not in used
-    if here == "kernels":
-        assert not used & NOT_IN_KERNELS
+def foreign(name):
+    """Libraries that a part of the package must not use, and does."""
+    used = {imported.split(".")[0] for _, imported in all_imports(name)}
+    banned = set() if part(name) in HDF5_PARTS else {"h5py"}
+    return used & (banned | NOT_IN_KERNELS if part(name) == "kernels" else banned)
 
 
-@each_module
-def test_imports_are_absolute(path):
-    for statement, name in imports(tree(path)):
-        if isinstance(statement, ast.ImportFrom):
-            assert statement.level == 0, f"line {statement.lineno}: relative {name}"
-            assert [a.name for a in statement.names] != ["*"], statement.lineno
+def test_each_layer_knows_only_its_libraries():
+    none(f"{name} uses {foreign(name)}" for name in NAMES if foreign(name))
 
 
-@each_module
-def test_imports_are_at_the_top(path):
-    for function in ast.walk(tree(path)):
-        if isinstance(function, FUNCTIONS):
-            for statement, name in imports(function):
-                assert name.split(".")[0] in INSIDE_FUNCTIONS, (
-                    f"line {statement.lineno}: {name} is imported inside a function"
-                )
+def test_imports_are_absolute():
+    none(
+        f"{name}:{statement.lineno}: {imported}"
+        for name in NAMES
+        for statement, imported in all_imports(name)
+        if isinstance(statement, ast.ImportFrom)
+        and (statement.level or [alias.name for alias in statement.names] == ["*"])
+    )
 
 
-@each_module
-def test_optional_packages_are_not_imported_at_the_top(path):
-    for statement in tree(path).body:
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            for _, name in imports(statement):
-                assert name.split(".")[0] not in INSIDE_FUNCTIONS, name
+def test_imports_are_at_the_top():
+    none(
+        f"{name}:{statement.lineno}: {imported} is imported inside a function"
+        for name in NAMES
+        for function in functions(name)
+        for statement, imported in imports(function)
+        if imported.split(".")[0] not in INSIDE_FUNCTIONS
+    )
 
 
-@each_module
-def test_modules_are_short(path):
-    n_lines = len(path.read_text().splitlines())
-    assert n_lines <= MAX_LINES, f"{n_lines} lines"
+def test_optional_packages_are_not_imported_at_the_top():
+    none(
+        f"{name}:{statement.lineno}: {imported}"
+        for name in NAMES
+        for statement in tree(name).body
+        if isinstance(statement, (ast.Import, ast.ImportFrom))
+        for _, imported in imports(statement)
+        if imported.split(".")[0] in INSIDE_FUNCTIONS
+    )
 
 
-@each_module
-def test_functions_are_short(path):
-    for function in ast.walk(tree(path)):
-        if isinstance(function, FUNCTIONS):
-            lines = {
-                node.lineno
-                for statement in function.body
-                for node in ast.walk(statement)
-                if isinstance(node, ast.stmt) and not is_docstring(node)
-            }
-            assert len(lines) <= MAX_STATEMENT_LINES, f"{function.name}: {len(lines)}"
+def statement_lines(function):
+    return {
+        node.lineno
+        for statement in function.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.stmt) and not is_docstring(node)
+    }
 
 
-def is_name(node):
-    return isinstance(node, ast.Name)
+def test_modules_and_functions_are_short():
+    none(
+        f"{name}: {source(name).count(chr(10))} lines"
+        for name in NAMES
+        if source(name).count("\n") > MAX_LINES
+    )
+    none(
+        f"{name}: {function.name} has {len(statement_lines(function))} lines"
+        for name in NAMES
+        for function in functions(name)
+        if len(statement_lines(function)) > MAX_STATEMENT_LINES
+    )
 
 
 def is_docstring(node):
@@ -215,19 +257,49 @@ def is_docstring(node):
     )
 
 
-@each_module
-def test_module_names_are_plain_and_packages_only_import(path):
+def is_import_or_name(node):
+    """Whether a statement is what a package may hold: no logic."""
+    if isinstance(node, ast.Assign):
+        # The package itself fetches its names when they are first used.
+        targets = [n.id for n in ast.walk(node.targets[0]) if isinstance(n, ast.Name)]
+        return {*targets} <= {"__all__", "__version__", "__getattr__", "__dir__"}
+    return is_docstring(node) or isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def test_module_names_are_plain_and_packages_only_import():
     # Python itself asks for these two names.
-    assert not path.stem.startswith("_") or path.stem in ("__init__", "__main__")
-    if path.stem != "__init__":
-        return
-    for node in tree(path).body:
-        allowed = is_docstring(node) or isinstance(node, (ast.Import, ast.ImportFrom))
-        if isinstance(node, ast.Assign):
-            # The package itself fetches its names when they are first used.
-            targets = {name.id for name in ast.walk(node.targets[0]) if is_name(name)}
-            allowed = targets <= {"__all__", "__version__", "__getattr__", "__dir__"}
-        assert allowed, f"line {node.lineno}: no logic in {path.name}"
+    none(
+        name
+        for name, path in NAMES.items()
+        if path.stem.startswith("_") and path.stem not in ("__init__", "__main__")
+    )
+    none(
+        f"{name}:{node.lineno}: logic"
+        for name, path in NAMES.items()
+        if path.stem == "__init__"
+        for node in tree(name).body
+        if not is_import_or_name(node)
+    )
+
+
+def undocumented(name, value):
+    """Yield what of a public object has no docstring, with its public methods."""
+    if callable(value) and not value.__doc__:
+        yield name
+    if isinstance(value, type) and value.__module__.startswith("xfelred"):
+        for member, method in vars(value).items():
+            if not member.startswith("_") and callable(method) and not method.__doc__:
+                yield f"{name}.{member}"
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_names_have_docstrings(room):
+    module = importlib.import_module(f"xfelred.{room}".rstrip("."))
+    none(
+        missing
+        for name in module.__all__
+        for missing in undocumented(f"{module.__name__}.{name}", getattr(module, name))
+    )
 
 
 LOADED = """

@@ -95,8 +95,6 @@ def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
 def checked(
     function: Callable[..., Any], name: str, own: tuple[str, ...]
 ) -> Callable[..., Any]:
-    """Return the function with the check before it."""
-
     @functools.wraps(function)
     def entered(*args: Any, **kwargs: Any) -> Any:
         check_call(wanted_by(function, name, own), args, kwargs)
@@ -187,7 +185,6 @@ def choices_of(kinds: list[Any]) -> list[Any]:
 
 
 def members(kind: Any) -> list[Any]:
-    """Return the kinds of which one is wanted."""
     if isinstance(kind, TypeVar):
         return list(kind.__constraints__) or [Any]
     if typing.get_origin(kind) in (Union, types.UnionType):
@@ -340,7 +337,6 @@ def said(kind: Any) -> str:
 
 
 def word(kind: Any) -> str:
-    """Return the words for one kind."""
     origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
     if kind == ArrayLike:
         return "an array of numbers"

@@ -31,4 +31,9 @@ def attach(
             return import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return get, lambda: public, public
+    return get, listed(public), public
+
+
+def listed(public: Sequence[str]) -> Callable[[], list[str]]:
+    """Return ``__dir__`` of a package that shows its public names and no helpers."""
+    return lambda: [*public]

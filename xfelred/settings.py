@@ -81,7 +81,6 @@ SETTINGS: dict[str, Known] = {
 
 
 def setting(name: str) -> Any:
-    """Return the value of a setting."""
     check, variable, default = SETTINGS[name]
     value = dask.config.get(f"xfelred.{name}", UNSET)
     if value == UNSET:

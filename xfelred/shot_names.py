@@ -42,7 +42,6 @@ def shot_numbers(names: Any) -> NDArray[Any]:
 
 
 def number_of(name: Any) -> int:
-    """Return the number of one shot."""
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     if isinstance(text, str):
         match = NAME.fullmatch(text.strip())

@@ -252,7 +252,6 @@ def recorded_marks(values: xr.DataArray) -> xr.DataArray | None:
 def along(
     values: xr.DataArray, dim: str, data: xr.DataArray, name: str
 ) -> xr.DataArray:
-    """Return values at the labels of one dim of an array."""
     if dim in values.indexes and not values.indexes[dim].is_unique:
         index = values.indexes[dim]
         twice = index[index.duplicated()].unique()

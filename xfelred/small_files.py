@@ -192,7 +192,6 @@ def check_kind(
 
 
 def too_large(name: str, what: str, wrong: MakeError, limit: int) -> XfelredError:
-    """Return the error for a file of too many bytes."""
     return wrong(
         f"{name} is no {what}: it has more than {limit} bytes, the most that one may"
         " have"

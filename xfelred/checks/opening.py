@@ -92,7 +92,6 @@ def absent_frames(name: str, frames: xr.DataArray) -> list[Finding]:
 
 
 def absent_modules(name: str, kind: str, frames: xr.DataArray) -> list[Finding]:
-    """Return a finding for modules of which there is no file."""
     spec = SPECS.get(kind)
     if spec is None or spec.n_modules is None or "module" not in frames.coords:
         return []
@@ -135,7 +134,6 @@ def what_is_odd(key: str, values: Any) -> str:
 
 
 def paths_of(run: Any) -> list[str]:
-    """Return the files of an open run."""
     files = getattr(run, "files", ())
     left = [one.file for one in getattr(run, "left_out", ())]
     return sorted({*(os.fspath(getattr(f, "path", f)) for f in files), *left})

@@ -62,7 +62,6 @@ class Read:
 
 
 def values_of(root: Group, name: str, header: Header, how: str) -> Read:
-    """Read values of a dataset."""
     read = Read()
     # Elsewhere a mask may say which pixels are good.
     is_mask = name.startswith("INSTRUMENT/") and name.endswith("/mask")

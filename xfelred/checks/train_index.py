@@ -94,7 +94,6 @@ def place_of(file: FileIndex, name: str) -> tuple[str, str, str] | None:
 def rows_of(
     file: FileIndex, source: str, group: str, lengths: dict[str, int]
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the index of one group of a source."""
     name = f"INDEX/{source}/{group}".rstrip("/")
     where: dict[str, Any] = {"file": file.path, "object": name}
     try:
@@ -132,7 +131,6 @@ def rows_of(
 
 
 def trains(file: FileIndex, chosen: NDArray[Any]) -> str:
-    """Return some trains for a text."""
     return f"trains {listing(file.train_ids[chosen].tolist(), 3)}"
 
 

@@ -203,7 +203,6 @@ def make_panel(
 
 
 def camera_length(sections: Sections, panel: str, clen: float | None) -> float:
-    """Return the camera length of a panel in metres."""
     if clen is not None:
         return float(clen)
     entry = sections.panels[panel].get("clen")

@@ -147,7 +147,6 @@ def panel_names(panels: tuple[Panel, ...]) -> list[str]:
 
 
 def panel_lines(geometry: Geometry, panel: Panel, name: str) -> list[str]:
-    """Return the lines of one panel."""
     resolution = 1 / float(np.linalg.norm(panel.fast_step))
     x, y, z = panel.corner
     lines = []
@@ -185,7 +184,6 @@ def group_lines(geometry: Geometry, names: list[str]) -> list[str]:
 
 
 def bad_lines(panel: Panel, name: str, bad: NDArray[np.bool_]) -> Iterator[str]:
-    """Yield the lines of the bad rectangles of one panel."""
     for i, (top, bottom, left, right) in enumerate(rectangles(bad)):
         region = f"bad_{name}x{i}"
         yield f"{region}/panel = {name}"

@@ -238,7 +238,6 @@ def pixel_index(
 
 
 def module_index(da: xr.DataArray, geometry: Geometry) -> NDArray[np.intp]:
-    """Return the positions in the geometry of the modules of the data."""
     n = geometry.known_shape[0]
     numbers = geometry.modules
     labels = np.atleast_1d(da[MODULE].values) if MODULE in da.coords else None

@@ -19,7 +19,6 @@ Values = ArrayLike | xr.DataArray
 
 
 def as_numbers(modules: Iterable[int] | None) -> tuple[int, ...] | None:
-    """Return module numbers as a tuple."""
     return None if modules is None else tuple(int(m) for m in np.asarray(list(modules)))
 
 

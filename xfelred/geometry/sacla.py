@@ -144,8 +144,6 @@ def pixel_size(known: xr.Dataset, module: int) -> Pair:
 def module_panel(
     known: xr.Dataset, module: int, centre: Pair, distance: float, first_pixel: str
 ) -> Panel:
-    """Return one module as a panel."""
-
     def value(name: str) -> float:
         found = float(known[name].values[module]) if name in known else 0.0
         return found if np.isfinite(found) else 0.0  # not every file has a stage

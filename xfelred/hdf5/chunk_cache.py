@@ -32,7 +32,6 @@ Ints = NDArray[np.int64]
 
 
 def digest(*parts: bytes) -> bytes:
-    """Return a checksum."""
     return hashlib.blake2b(b"".join(parts), digest_size=DIGEST).digest()
 
 
@@ -57,7 +56,6 @@ def cache_directory(*, create: bool) -> str | None:
 
 
 def file_name(key: str) -> str:
-    """Return the name of the file for a key."""
     return digest(key.encode()).hex() + ".idx"
 
 

@@ -43,7 +43,6 @@ class Table:
 
 
 def table_of(offset: Ints, size: Ints, mask: Ints) -> Table:
-    """Return the table of some arrays."""
     complete = bool((offset >= 0).all())
     return Table(offset, size, mask if mask.any() else None, complete)
 

@@ -93,7 +93,6 @@ def read_runs(layout: Layout, raw: RawFile, rows: Rows, out: NDArray[Any]) -> No
 
 
 def rowed(rows: Rows, out: NDArray[Any]) -> Rowed:
-    """Return runs of rows one by one."""
     return Rowed(
         expanded(rows.start, rows.count), expanded(rows.place, rows.count), out
     )
@@ -109,7 +108,6 @@ def expanded(start: NDArray[Any], count: NDArray[Any]) -> Ints:
 
 
 def read_contiguous(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -> None:
-    """Read windows of rows of a contiguous dataset."""
     start = layout.start if layout.start is not None else -1
     if start < 0:
         rows.out[rows.place] = layout.fill_value
@@ -218,7 +216,6 @@ def stretches(start: Ints, length: int) -> Iterator[tuple[int, int, int]]:
 
 
 def as_slice(place: Ints) -> slice | Ints:
-    """Return places as a slice where they are neighbours."""
     first, n = int(place[0]), len(place)
     if n == 1 or (int(place[-1]) - first == n - 1 and (np.diff(place) == 1).all()):
         return slice(first, first + n)

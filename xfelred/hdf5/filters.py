@@ -250,7 +250,6 @@ def check(done: int, expected: int, name: str) -> None:
 
 
 def address(array: Bytes) -> int:
-    """Return where an array begins."""
     return int(array.__array_interface__["data"][0])
 
 

@@ -103,7 +103,6 @@ def check_regular(path: str) -> os.stat_result:
 
 
 def irregular(path: str, mode: int) -> BrokenFileError:
-    """Return the error for a path that is no regular file."""
     kind = KINDS.get(stat.S_IFMT(mode), "no file")
     return BrokenFileError(f"cannot open {path}: it is {kind}, not a regular file")
 

@@ -116,7 +116,6 @@ def unsafe_place(dataset: h5py.Dataset, file: h5py.File) -> str:
 
 
 def contiguous(dataset: h5py.Dataset, file_size: int) -> Found:
-    """Return the layout of a dataset in one piece."""
     size = prod(dataset.shape) * dataset.dtype.itemsize
     stored, start = dataset.id.get_storage_size(), dataset.id.get_offset()
     # A dataset that was never written may report a bogus offset.
@@ -135,7 +134,6 @@ def contiguous(dataset: h5py.Dataset, file_size: int) -> Found:
 def chunked(
     dataset: h5py.Dataset, properties: Any, path: str, identity: Identity
 ) -> Found:
-    """Return the layout of a dataset in chunks."""
     filters = filters_of(properties)
     stages = pipeline_of(filters)
     if stages is None:

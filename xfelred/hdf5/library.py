@@ -26,7 +26,6 @@ def read_library(
 
 
 def chunk_rows(source: h5py.Dataset) -> int:
-    """Return how many rows share a chunk."""
     return int(source.chunks[0]) if source.chunks else 1
 
 

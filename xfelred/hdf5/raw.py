@@ -24,7 +24,6 @@ class Identity(NamedTuple):
 
 
 def identity_of(stat: os.stat_result) -> Identity:
-    """Return the identity of a file."""
     return Identity(stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev)
 
 

@@ -141,7 +141,6 @@ def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
 
 
 def slow_rows(slow: Selector) -> Rows:
-    """Return the rows of an image that a selector takes."""
     if isinstance(slow, slice) and slow.step == 1:
         one = np.array([slow.start]), np.array([slow.stop - slow.start]), np.zeros(1)
         return Rows(one[0], one[1], one[2].astype(np.int64))

@@ -107,7 +107,6 @@ def check_source(
     above: tuple[Place, ...],
     done: set[Place],
 ) -> Iterator[str]:
-    """Yield the files behind one source of a virtual dataset."""
     where = f"virtual dataset {dataset.name} in {dataset.file.filename}"
     path = source_path(dataset.file.filename, file_name)
     if path is None:

@@ -48,7 +48,6 @@ def join_2(planes: Bytes, out: NDArray[np.uint16]) -> None:
 
 @njit(nogil=True, cache=True)
 def join_4(planes: Bytes, out: NDArray[np.uint32]) -> None:
-    """Join four planes."""
     n = len(out)
     p0, p1 = planes[:n], planes[n : 2 * n]
     p2, p3 = planes[2 * n : 3 * n], planes[3 * n : 4 * n]
@@ -60,7 +59,6 @@ def join_4(planes: Bytes, out: NDArray[np.uint32]) -> None:
 
 @njit(nogil=True, cache=True)
 def join_8(planes: Bytes, out: NDArray[np.uint64]) -> None:
-    """Join eight planes."""
     n = len(out)
     for i in range(n):
         item = np.uint64(0)
@@ -71,7 +69,6 @@ def join_8(planes: Bytes, out: NDArray[np.uint64]) -> None:
 
 @njit(nogil=True, cache=True)
 def join_any(planes: Bytes, out: Bytes, n: int, itemsize: int) -> None:
-    """Join any number of planes."""
     for k in range(itemsize):
         for i in range(n):
             out[i * itemsize + k] = planes[k * n + i]

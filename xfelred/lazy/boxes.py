@@ -16,7 +16,6 @@ Box = tuple[NDArray[np.integer[Any]], ...]
 
 
 def blocks_in(box: Box) -> Iterator[tuple[int, ...]]:
-    """Yield the blocks of a box."""
     return product(*(axis.tolist() for axis in box))
 
 
@@ -26,7 +25,6 @@ def size(box: Box) -> int:
 
 
 def full_box(numblocks: Iterable[int]) -> Box:
-    """Return the box of all blocks."""
     return tuple(np.arange(n) for n in numblocks)
 
 

@@ -232,7 +232,6 @@ def nbytes(result: Any) -> int:
 
 
 def largest_block(array: da.Array) -> int:
-    """Return the size of the largest block of an array."""
     size = prod(max(c, default=0) for c in array.chunks) * array.dtype.itemsize
     return int(size) if np.isfinite(size) else 0
 

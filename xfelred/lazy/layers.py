@@ -105,7 +105,6 @@ def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
 
 
 def load_block(plan: ReadPlan) -> NDArray[Any]:
-    """Read one block."""
     return load(plan)
 
 

@@ -166,7 +166,6 @@ def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
 
 
 def finish(reduction: Reduction[Any], state: Any, result: str) -> NDArray[Any]:
-    """Return one result of a block."""
     if not isinstance(state, Pieces):
         return reduction.finish(state, result)
     found = (reduction.finish(s, result) for s in state.states)
@@ -241,7 +240,6 @@ def block_partial(
     needs: frozenset[str],
     *blocks: NDArray[Any],
 ) -> Any:
-    """Reduce one block."""
     dims = arg_dims[0]
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     args = [aligned(b, d, dims) for b, d in zip(blocks, arg_dims, strict=True)]

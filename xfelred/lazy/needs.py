@@ -190,7 +190,6 @@ def visit(graph: HighLevelGraph, name: str, need: Need, seen: set[Any]) -> Visit
 
 
 def visit_blockwise(layer: Blockwise, need: Need) -> Visit:
-    """Return what the needed blocks of a Blockwise layer do."""
     everything = full_box(layer.dims[i] for i in layer.output_indices)
     if need.whole:
         boxes = [everything]
@@ -240,7 +239,6 @@ def argument_box(
 
 
 def plan_of(blocks: PlanBlocks, box: Box) -> ReadPlan:
-    """Return the plan of a box of blocks."""
     index: list[Selector] = [slice(0, sum(c), 1) for c in blocks.chunks]
     for axis, numbers in zip(blocks.axes, box, strict=True):
         index[axis] = positions(blocks.chunks[axis], numbers)
@@ -251,7 +249,6 @@ def plan_of(blocks: PlanBlocks, box: Box) -> ReadPlan:
 
 
 def visit_states(layer: StateLayer, need: Need) -> Visit:
-    """Return what the needed states of a reduction do."""
     keys = layer.get_output_keys() if need.whole else need.keys
     wanted: dict[tuple[int, ...], set[str]] = {}
     for _, result, *block in keys:
@@ -312,7 +309,6 @@ def streamed_plans(make: StreamMaker, box: Box) -> Iterator[ReadPlan]:
 
 
 def block_argument(make: BlockMaker, dims: tuple[str, ...], box: Box) -> Box:
-    """Return the blocks of an argument that a box of the result needs."""
     kept = dict(zip(make.kept, box, strict=True))
     return tuple(kept.get(d, np.arange(make.numblocks[d])) for d in dims)
 
@@ -323,7 +319,6 @@ def block_argument(make: BlockMaker, dims: tuple[str, ...], box: Box) -> Box:
 def visit_tasks(
     graph: HighLevelGraph, layer: Layer, name: str, need: Need, seen: set[Any]
 ) -> Visit:
-    """Follow the tasks of a layer that are needed."""
     keys = set(need.keys)
     keys |= {(name, *b) for box in need.boxes for b in blocks_in(box)}
     if need.whole:

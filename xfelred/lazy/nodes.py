@@ -153,7 +153,6 @@ def sizes(node: Node) -> dict[str, int]:
 
 
 def full_region(node: Node) -> dict[str, slice]:
-    """Return the region that is the whole node."""
     return {d: slice(0, n, 1) for d, n in sizes(node).items()}
 
 

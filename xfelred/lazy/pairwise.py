@@ -212,6 +212,5 @@ def map_pairs(
 
 
 def bytes_of_frame(array: xr.DataArray, frame_dims: tuple[str, ...]) -> int:
-    """Return the bytes of one frame."""
     n = prod(k for d, k in array.sizes.items() if d not in frame_dims)
     return int(n * array.dtype.itemsize)

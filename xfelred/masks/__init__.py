@@ -1,5 +1,6 @@
 """Bad-pixel maps: non-zero is bad, everywhere; bits say why."""
 
+from xfelred.lazy_names import listed
 from xfelred.masks.quality import bits, combine, from_good, from_status, names
 from xfelred.masks.segments import Segment, segment_of, segments
 from xfelred.masks.shapes import central, edges, grow, unbonded
@@ -18,3 +19,5 @@ __all__ = [
     "segments",
     "unbonded",
 ]
+
+__dir__ = listed(__all__)

@@ -1,5 +1,6 @@
 """Operations: labelled array in, labelled array out."""
 
+from xfelred.lazy_names import listed
 from xfelred.masks.segments import Segment
 from xfelred.ops.arithmetic import concat, normalize, ratio, subtract
 from xfelred.ops.azimuthal.friedel_asymmetry import friedel_asymmetry, friedel_weights
@@ -117,3 +118,5 @@ __all__ = [
     "to_cos_psi",
     "unassemble",
 ]
+
+__dir__ = listed(__all__)

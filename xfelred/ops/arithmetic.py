@@ -165,7 +165,6 @@ def value_names(ds: xr.Dataset) -> list[str]:
 
 
 def error_name(name: str) -> str:
-    """Return what holds the error of a variable."""
     if name.endswith(MEAN):
         return name.removesuffix(MEAN) + SEM
     return ERRORS.get(name, f"{name}{SEM}")
@@ -185,7 +184,6 @@ def error_of(ds: xr.Dataset, name: str) -> xr.DataArray | None:
 
 
 def root(x: xr.DataArray) -> xr.DataArray:
-    """Return the square root."""
     return x**0.5
 
 

@@ -99,7 +99,6 @@ def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
 
 
 def parse_cut(cut: Any) -> Cut:
-    """Return one cut."""
     if isinstance(cut, Cut):
         return cut
     if isinstance(cut, str):
@@ -151,7 +150,6 @@ def from_limits(name: str, low: float | None, high: float | None) -> Cut:
 
 
 def from_text(text: str) -> Cut:
-    """Return the cut that a text states."""
     check_length(text)
     shown = " ".join(text.split())
     cut = read_text(text, shown)

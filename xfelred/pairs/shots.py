@@ -148,7 +148,6 @@ def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
 
 
 def on_shots(values: xr.DataArray, coord: xr.DataArray) -> NDArray[Any]:
-    """Return a coordinate as one value for every shot."""
     dims = [d for d in coord.dims if d in SHOT_DIMS]
     variable: Any = values.variable
     whole = variable.set_dims({d: coord.sizes[d] for d in dims})

@@ -156,7 +156,6 @@ def value_label(value: xr.DataArray) -> str:
 
 
 def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: Any, label: str) -> None:
-    """Draw one profile with its band."""
     must_hold("plot.azimuthal", "ds", ds, "intensity")
     intensity = ds["intensity"]
     ax.plot(ds[axis], intensity, color=colour, lw=1.5, label=label)

@@ -144,7 +144,6 @@ def write_file(
     header: dict[str, str],
     run: int,
 ) -> None:
-    """Write all of a file."""
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         group = file.create_group(ANCILLARY)
         for name, text in header.items():

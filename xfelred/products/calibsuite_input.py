@@ -49,7 +49,6 @@ def step_number(key: Any) -> int | None:
 
 
 def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
-    """Return the frames of every detector by step."""
     several = isinstance(data, Mapping) and not all(
         step_number(k) is not None for k in data
     )

@@ -285,7 +285,6 @@ def lost_table(report: CubeReport, shots: xr.DataArray) -> dict[str, Any]:
 
 
 def detector_part(one: DetectorReport) -> dict[str, Any]:
-    """Return the pictures of one detector."""
     pictures = [
         image_picture(image, title, difference=title.startswith(DIFFERENCE))
         for title, image in one.images.items()

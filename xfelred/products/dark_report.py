@@ -124,14 +124,12 @@ def ranges_of(constants: xr.Dataset) -> list[int | None]:
 
 
 def of_range(one: xr.DataArray, gain_range: int | None) -> xr.DataArray:
-    """Return a constant in one gain range."""
     if gain_range is None or GAIN_RANGE not in one.dims:
         return one
     return one.isel({GAIN_RANGE: gain_range}, drop=True)
 
 
 def name_of(gain_range: int | None) -> str:
-    """Return the heading of a gain range."""
     return "all" if gain_range is None else f"gain {gain_range}"
 
 

@@ -189,7 +189,6 @@ def scalar(value: float | str, units: str, long_name: str) -> xr.Variable:
 
 
 def of_ring(ring: Iterable[float]) -> dict[str, xr.Variable]:
-    """Return the variables of a fitted ring."""
     x, y, r = (float(v) for v in ring)
     return {
         "x_center": scalar(x, "pixel", "beam along fast_scan"),

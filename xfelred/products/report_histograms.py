@@ -126,7 +126,6 @@ def lost_share(shots: NDArray[np.bool_], passes: NDArray[np.bool_]) -> float:
 
 
 def values_of(scalars: xr.Dataset, name: str, like: xr.DataArray) -> NDArray[Any]:
-    """Return a value for every shot of an array."""
     found = per_shot(scalars, name).reset_coords(drop=True)
     at = like.reset_coords(drop=True)
     return found.broadcast_like(at).transpose(*at.dims).values.astype(np.float64)
@@ -188,7 +187,6 @@ def in_words(name: str, state: ShotState, one: Counted) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in words."""
     return f"{100 * share:.3g} %" if np.isfinite(share) else "-"
 
 
@@ -269,7 +267,6 @@ def pixel_edges(values: NDArray[Any], lines: Sequence[float]) -> NDArray[np.floa
 
 
 def pixel_picture(one: PixelHistogram, name: str, unit: str) -> dict[str, str]:
-    """Return the picture of a histogram of pixels."""
     figure = new_figure(3.0)
     axes = figure.subplots()
     axes.stairs(one.counts, one.edges, fill=True, color=BLUE)

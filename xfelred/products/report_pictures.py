@@ -23,7 +23,6 @@ LONGEST = 60
 
 
 def new_figure(height: float = 2.9, width: float = WIDTH) -> Any:
-    """Return an empty figure."""
     # Slow to import, and nothing else here needs it.
     from matplotlib.figure import Figure
 
@@ -31,7 +30,6 @@ def new_figure(height: float = 2.9, width: float = WIDTH) -> Any:
 
 
 def finished(figure: Any, title: str, alt: str, words: str = "") -> dict[str, str]:
-    """Return a picture for the templates."""
     return {"title": title, "alt": alt, "words": words, "png": inline_png(figure)}
 
 

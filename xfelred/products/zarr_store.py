@@ -271,7 +271,6 @@ def write_template(ds: xr.Dataset, store: Path) -> None:
 
 
 def checksums(store: Path) -> dict[str, str]:
-    """Return the checksum of every file of a store."""
     files = sorted(p for p in store.rglob("*") if p.is_file())
     return {str(p.relative_to(store)): part_checksum(store, p) for p in files}
 

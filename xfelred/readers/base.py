@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xfelred.errors import ArgumentTypeError, listing
+from xfelred.readers.protocol import Run
 
 
 def claims_nothing(source: Any) -> bool:
@@ -40,12 +41,12 @@ class Reader:
     facility: str
     looks_for: str
     recognises: Callable[[str], bool]
-    open: Callable[..., Any]
+    open: Callable[..., Run]
     claims: Callable[[Any], bool] = claims_nothing
 
     def opened(
         self, source: Any, run: Any, data: Any, include: str, options: dict[str, Any]
-    ) -> Any:
+    ) -> Run:
         """Open a run.
 
         Raises

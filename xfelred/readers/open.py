@@ -22,6 +22,7 @@ from xfelred.readers.euxfel.reader import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
 from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.paths import candidates
+from xfelred.readers.protocol import Run
 from xfelred.readers.sacla.reader import READER as SACLA
 
 GROUP = "xfelred.readers"
@@ -46,7 +47,7 @@ def open_run(
     proposal: Any = None,
     facility: str | None = None,
     **options: Any,
-) -> Any:
+) -> Run:
     """Open a run of any facility; nothing but index data is read.
 
     Parameters
@@ -133,7 +134,6 @@ def named_source(source: Any, proposal: Any, run: Any) -> Any:
 
 
 def is_file(source: Any) -> bool:
-    """Return whether a source is the path of a file."""
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
 
 

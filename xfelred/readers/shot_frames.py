@@ -361,7 +361,6 @@ def coordinates(
     positions: list[int],
     lead: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Return the coordinates of the frames."""
     n, shot = len(images.ids), lead[0]
     here = images.target >= 0
     coords: dict[str, Any] = {

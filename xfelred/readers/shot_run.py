@@ -14,6 +14,7 @@ import xarray as xr
 from xfelred.entries import entry
 from xfelred.errors import SourceNameError, did_you_mean, listing, one_line
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
+from xfelred.readers.left_out import LeftOut
 from xfelred.readers.planning import Planning
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import select_train_ids, split_evenly
@@ -29,6 +30,8 @@ class ShotRun(Planning):
     `Planning`, ``default_key(detector)``, ``images_of(detector, key) -> ShotImages``,
     ``labels_of(detector, key) -> Labels`` and ``facts()`` for the description.
     """
+
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def train_ids(self: Any) -> list[int]:

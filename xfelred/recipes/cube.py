@@ -215,7 +215,6 @@ class CubePlan:
 
 
 def file_name(run_id: str) -> str:
-    """Return the ID of a run as part of a file name."""
     return re.sub(r"[/\s]", "_", CONTROL.sub("_", run_id))
 
 

@@ -343,7 +343,6 @@ def lazy_results(
 
 
 def nothing(detector: DetectorShots) -> BinSums:
-    """Return the sums of no frames."""
     none = np.zeros(0, np.int64)
     empty = (0, *detector.kept_shape)
     squares = np.zeros(empty) if detector.squares else None

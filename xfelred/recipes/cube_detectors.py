@@ -119,7 +119,6 @@ def calibrated(
     spec: DetectorSpec,
     bad: xr.DataArray | None,
 ) -> xr.DataArray:
-    """Return frames calibrated with the constants of the run."""
     if "pedestal" not in constants:
         raise MissingConstantError(
             f"calibrate: {spec.calibrate} needs a pedestal; the run has"
@@ -153,7 +152,6 @@ def without_common_mode(
     constants: xr.Dataset,
     name: str,
 ) -> xr.DataArray:
-    """Return frames without their common mode."""
     if isinstance(mode, CommonModeSpec):
         options = mode.model_dump(exclude={"groups"})
         return ops.subtract_common_mode(

@@ -108,7 +108,6 @@ def n_shots(detector: DetectorShots, group: Any) -> int:
 
 
 def sums_bytes(part: DetectorShots) -> int:
-    """Return the bytes of the sums of a block."""
     each = 8 * (1 + part.squares) * prod(part.kept_shape)
     return len(part.present()) * each
 
@@ -116,7 +115,6 @@ def sums_bytes(part: DetectorShots) -> int:
 def output_bytes(
     formats: list[Any], cube: xr.Dataset, detectors: Mapping[str, DetectorShots]
 ) -> int:
-    """Return the bytes of all products."""
     image = sum(8 * prod(d.kept_shape) for d in detectors.values())
     sums = sum(8 * prod(d.kept_shape) * d.labels.n for d in detectors.values())
     sizes = {"lcls_h5": sums, "tiff": image}

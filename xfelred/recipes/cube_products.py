@@ -25,7 +25,6 @@ INPROGRESS = ".inprogress"
 
 
 def product_names(plan: CubePlan) -> list[str]:
-    """Return the file names of all products."""
     out = []
     for kind in dict.fromkeys(plan.recipe.model.output.formats):
         if kind in ENDINGS:
@@ -38,7 +37,6 @@ def product_names(plan: CubePlan) -> list[str]:
 
 
 def product_paths(plan: CubePlan, out: Path) -> list[Path]:
-    """Return where all products go."""
     return [out / name for name in product_names(plan)]
 
 

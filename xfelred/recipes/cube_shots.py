@@ -308,7 +308,6 @@ def joined(run: Any, parts: list[xr.Dataset]) -> xr.Dataset:
 
 
 def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
-    """Return the bins of an axis with what shots are binned by."""
     spec = recipe.model.bins[axis]
     bins = recipe.bins[axis]
     name = spec.variable or axis

@@ -268,12 +268,10 @@ def sums_of_bin(states: Sequence[BinSums], one: int) -> tuple[Row, int]:
 
 
 def path_of(place: Path, blocks: range) -> Path:
-    """Return the directory of the state of some blocks."""
     return place / f"{blocks[0]:06d}-{blocks[-1]:06d}"
 
 
 def blocks_of(path: Path) -> range:
-    """Return the blocks whose state is in a directory."""
     first, last = path.name.split("-")
     return range(int(first), int(last) + 1)
 
@@ -299,7 +297,6 @@ def remove_old(place: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a state."""
     return sum(p.stat().st_size for p in path.iterdir())
 
 

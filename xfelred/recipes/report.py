@@ -88,7 +88,6 @@ def report(
 
 
 def states_of(plan: CubePlan) -> list[ShotState]:
-    """Return the shots of every state of the laser."""
     shots, where = plan.shots, plan.shots.where
     everything = xr.full_like(where, True)
     out = []

@@ -56,7 +56,6 @@ def identity(path: str) -> Source | None:
 
 
 def fingerprint(found: list[Source]) -> str:
-    """Return the digest of all sources."""
     return sha256(json.dumps(found).encode()).hexdigest()
 
 

@@ -114,7 +114,6 @@ def plain_values(parsed: Parsed) -> dict[str, Any]:
 def plain(
     values: Any, parsed: Parsed, key: str, depth: int, counter: Iterator[int]
 ) -> Any:
-    """Return a plain copy of what is at a key."""
     if next(counter) > MOST_VALUES:
         raise parsed.error("", f"has more than {MOST_VALUES} values")
     if depth > DEEPEST:

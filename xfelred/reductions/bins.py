@@ -219,7 +219,6 @@ def add_few(
     number: NDArray[np.int64],
     complete: bool,
 ) -> None:
-    """Add a few numbers of every shot."""
     if not complete:
         state.setdefault("lost", np.zeros(state["s1"].shape, np.int32))
     there, n = np.flatnonzero(number), len(state["frames"])

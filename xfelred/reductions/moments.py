@@ -153,7 +153,6 @@ def along_rows(
 def empty_state(
     shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]
 ) -> State:
-    """Return the state of no frames."""
     state: State = {"count": uniform(0, shape)}
     if needs & SUMS:
         state |= {"pivot": page_backed(shape), "s1": page_backed(shape)}

@@ -188,7 +188,7 @@ def test_jackknife_of_many_pairs_leaves_out_groups(monkeypatch):
     # Of equal counts, the jackknife is the standard error of the mean.
     np.testing.assert_allclose(one_by_one, exact, rtol=1e-9)
     # The function has the name of its module.
-    module = sys.modules["xfelred.ops.difference_correlation"]
+    module = sys.modules["xfelred.ops.correlation.difference_correlation"]
     monkeypatch.setattr(module, "GROUPS", 5)
     grouped = ops.difference_correlation(da, found, errors="jackknife").sem
     assert 0.6 < float((grouped / exact).mean()) < 1.4

@@ -65,7 +65,6 @@ def add_frames(
 def add_one_frame(
     frame: Any, gain: Any, norms: Any, bins: Any, signal: Any, lost: Any
 ) -> None:
-    """Add up one frame."""
     for p in range(bins.size):
         b = bins[p]
         if b < 0:

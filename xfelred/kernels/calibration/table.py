@@ -29,7 +29,6 @@ def lines_of(shape: tuple[int, int]) -> tuple[int, int]:
 def record_shape(
     entries: int, planes: int, shape: tuple[int, int], *, by_row: bool
 ) -> tuple[int, ...]:
-    """Return the shape of the floats in one record."""
     if by_row:
         return (entries, planes, shape[1])
     lines, pixels = lines_of(shape)
@@ -127,7 +126,6 @@ def factor(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def records(table: Floats, *, by_row: bool) -> NDArray[Any]:
-    """Return an array of floats as an array of records."""
     inside = table.shape[1:] if by_row else table.shape[-4:]
     lead = table.shape[: table.ndim - len(inside)]
     kind = record_type(inside)
@@ -135,7 +133,6 @@ def records(table: Floats, *, by_row: bool) -> NDArray[Any]:
 
 
 def record_type(inside: tuple[int, ...]) -> np.dtype[Any]:
-    """Return the dtype of a record of floats."""
     return np.dtype([("constants", np.float32, inside)])
 
 

@@ -166,7 +166,6 @@ def subtract_columns(
     offsets: NDArray[np.float64],
     counts: NDArray[np.float64],
 ) -> None:
-    """Subtract the offsets of groups that are one column wide."""
     height = shape[0]
     least, limit, low, high = tests
     mean, only_used = flags

@@ -114,7 +114,6 @@ class Marks:
 
 
 def blank_marks(items: Items) -> Marks:
-    """Return marks to be filled."""
     shape = items.shape[:2]
     return Marks(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.uint64))
 

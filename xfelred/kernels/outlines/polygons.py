@@ -40,7 +40,6 @@ def cut(polygon: Any, n: int, axis: int, limit: float, sign: float, out: Any) ->
 
 @njit(nogil=True, cache=True)
 def area(polygon: Any, n: int) -> float:
-    """Return the area of a polygon."""
     total = 0.0
     for i in range(1, n - 1):
         ax, ay = polygon[i, 0] - polygon[0, 0], polygon[i, 1] - polygon[0, 1]

@@ -112,7 +112,6 @@ def has_nan(values: NDArray[np.float64]) -> bool:
 
 @njit(nogil=True, cache=True)
 def add_to(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
-    """Add values to a total."""
     for i in range(values.size):
         total[i] += values[i]
 

@@ -209,7 +209,6 @@ def within_limits(
 
 @njit(nogil=True, cache=True)
 def group_medians(value: Any, edges: Any) -> Any:
-    """Return the median of its group for every value."""
     out = np.empty(value.size)
     for g in range(edges.size - 1):
         part = value[edges[g] : edges[g + 1]]

@@ -128,7 +128,6 @@ def grid_points(grid: int | ArrayLike) -> NDArray[np.float64]:
 def on_grid(
     values: xr.DataArray, axis: xr.DataArray, points: NDArray[np.float64]
 ) -> xr.DataArray:
-    """Return one variable on the grid."""
     values = values.transpose(..., RADIUS, LAG)
     if values.chunks is not None:
         values = values.chunk({RADIUS: -1, LAG: -1})

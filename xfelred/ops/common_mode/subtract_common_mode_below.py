@@ -102,7 +102,6 @@ def subtract_common_mode_below(
 
 
 def companions(da: xr.DataArray, masks: Sequence[Mask | None]) -> list[xr.DataArray]:
-    """Return masks at the labels of the data."""
     return [matching(checked_bad_pixels(m, da), da) for m in masks if m is not None]
 
 

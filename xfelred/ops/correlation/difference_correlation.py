@@ -124,7 +124,6 @@ def difference_correlation(
 
 
 def frame_dims(array: xr.DataArray) -> tuple[str, ...]:
-    """Return the dims of shots."""
     return tuple(str(d) for d in array.dims if d not in (RADIUS, PHI))
 
 

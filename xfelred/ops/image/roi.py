@@ -135,7 +135,6 @@ def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
 def window(
     da: xr.DataArray, dims: tuple[str, ...], bounds: Bounds | None
 ) -> dict[str, slice]:
-    """Return a slice for every pixel dim."""
     if SLOW not in dims or FAST not in dims:
         raise GeometryMismatchError(f"a region needs {SLOW} and {FAST}; got {da.dims}")
     if bounds is None:
@@ -173,7 +172,6 @@ def bound(pair: Any) -> tuple[int | None, int | None]:
 
 
 def unit_of(da: xr.DataArray) -> str:
-    """Return the unit of the pixels."""
     return str(da.attrs.get(UNITS, "adu"))
 
 

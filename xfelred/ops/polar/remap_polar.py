@@ -191,7 +191,6 @@ def image_table(
     method: str,
     dtype: np.dtype[Any],
 ) -> polar.Table:
-    """Return the table for one flat image."""
     if setup.centre is None:
         raise ArgumentError("a flat image needs a centre")
     centre_x, centre_y = setup.centre

@@ -215,7 +215,6 @@ def taken_only(
 
 
 def n_frames(array: xr.DataArray, mine: xr.DataArray, n_bins: int) -> xr.DataArray:
-    """Return the number of frames in every bin."""
     inside = number_of_each(mine.values.ravel(), n_bins)[:-1]
     frames = xr.DataArray(inside, dims=BIN)
     # A label per train counts for each of its pulses.

@@ -148,7 +148,6 @@ def in_groups(
     results: dict[str, Any],
     ddof: int,
 ) -> dict[str, xr.DataArray]:
-    """Return statistics of every group of frames."""
     integer = moments.sum_dtype(array.dtype).kind == "i"
     if companions:
         kind = np.result_type(array.dtype.newbyteorder("="), np.float32)

@@ -76,7 +76,6 @@ def reject_outliers(
 def near_median(
     values: NDArray[np.float64], label: NDArray[np.int64], n_sigma: float
 ) -> NDArray[np.bool_]:
-    """Return which values are near the median of those with their label."""
     out = np.zeros(values.shape, bool)
     order = np.argsort(label, kind="stable")
     order = order[np.searchsorted(label[order], 0) :]

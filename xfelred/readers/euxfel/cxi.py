@@ -102,7 +102,6 @@ def cell_frames(detector: Any) -> Frames:
 def write_file(
     detector: Detector, f: NewGroup, frames: Frames, given: dict[str, Any]
 ) -> None:
-    """Write everything."""
     f["cxi_version"] = [150]
     entry = f.create_group("entry_1")
     describe_entry(detector, entry)

@@ -156,7 +156,6 @@ def read_file(path: str) -> FileIndex:
 
 
 def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
-    """Return the index of an open file."""
     stored = train_numbers(f)
     rows = np.flatnonzero(stored)
     train_ids = stored[rows]
@@ -254,7 +253,6 @@ def source_names(
 
 
 def has_sources(f: Group) -> bool:
-    """Return whether there are data of any source."""
     sections = (f.group(name) for name in ("CONTROL", "INSTRUMENT"))
     return any(len(section) for section in sections if section is not None)
 
@@ -271,7 +269,6 @@ def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
 
 
 def index_groups(f: Group, source: str) -> tuple[str, ...]:
-    """Return the index groups of an instrument source."""
     group = f.group(f"INDEX/{source}")
     return () if group is None else tuple(group)
 

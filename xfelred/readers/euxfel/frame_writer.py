@@ -99,7 +99,6 @@ def chosen_rows(
 def write_source(
     detector: XtdfDetector, f: NewGroup, source: str, pairs: NDArray[Any]
 ) -> None:
-    """Write all groups of one module."""
     module = list(detector.source_to_modno).index(source)
     data = detector.data.entries[source]
     for group in data.groups:

@@ -170,7 +170,6 @@ def check_group(detector: Detector, key: str) -> None:
 
 
 def module_positions(detector: Detector, modules: Any) -> list[int]:
-    """Return the positions of the modules to read."""
     if modules is None:
         return list(range(len(detector.modules)))
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules

@@ -40,7 +40,6 @@ def header(file: FileIndex, name: str) -> Header | None:
 
 
 def header_of(dataset: Dataset) -> Header:
-    """Return the header of an open dataset."""
     dtype = np.dtype(object) if dataset.is_text else dataset.dtype
     return Header(dtype, dataset.shape[1:], dataset.chunks)
 

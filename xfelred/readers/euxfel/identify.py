@@ -34,7 +34,6 @@ def sources_of(data: Run, kind: str, name: str) -> dict[str, tuple[int, bool]]:
 
 
 def only_name(data: Run, kind: str) -> str:
-    """Return the name of the only detector of a kind."""
     names = names_in(data, kind)
     if not names:
         raise no_source(data, kind, None)

@@ -39,7 +39,6 @@ class Location:
 
 
 def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
-    """Return which trains of a file count."""
     return np.ones(len(file.train_ids), bool) if inc_suspect_trains else file.valid
 
 

@@ -107,7 +107,6 @@ def stored_chunk(detector: Detector, key: str, n_axes: int) -> tuple[int, ...]:
 
 
 def first_source(detector: Detector) -> str:
-    """Return the source of the first module that is read."""
     return list(detector.source_to_modno)[next(iter(detector.positions), 0)]
 
 

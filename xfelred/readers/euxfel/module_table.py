@@ -128,7 +128,6 @@ class ModuleTable:
 
 
 def module_table(data: Run, sources: tuple[str, ...], group: str) -> ModuleTable:
-    """Return the table of an index group of some sources."""
     shape = (len(data.ids), len(sources))
     # Of a week's run these are the largest arrays in memory and in the graph.
     target: IntTable = np.full(shape, -1, np.int16)

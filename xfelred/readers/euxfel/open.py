@@ -234,7 +234,6 @@ def prefer(old: Run, new: Run) -> Run:
 
 
 def find_proposal(proposal: Any) -> Path:
-    """Return the directory of a proposal."""
     text = os.fspath(proposal) if isinstance(proposal, os.PathLike) else str(proposal)
     if os.sep in text:
         if not os.path.isdir(text):

@@ -52,7 +52,6 @@ def exact_value(data: NDArray[Any], name: str) -> Any:
 
 
 def reduced(data: NDArray[Any], reduce_by: str | Callable[..., Any] | None) -> Any:
-    """Return one value for all entries."""
     if reduce_by is None:
         return np.median(data, axis=0)
     if reduce_by == "first":
@@ -68,7 +67,6 @@ def reduced(data: NDArray[Any], reduce_by: str | Callable[..., Any] | None) -> A
 
 
 def single_text(data: NDArray[Any], name: str, reduce_by: Any) -> str:
-    """Return the only text in the data."""
     if reduce_by is not None:
         raise ArgumentTypeError("reduce_by has no meaning for text")
     found = sorted(set(data.ravel()))

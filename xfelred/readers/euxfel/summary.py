@@ -160,7 +160,6 @@ def aggregators(source: SourceData) -> str:
 
 
 def key_line(key: KeyData) -> str:
-    """Return one line on a key."""
     try:
         shape = f" {list(key.entry_shape)}" if key.entry_shape else ""
         unit = f", {key.units}" if key.units else ""

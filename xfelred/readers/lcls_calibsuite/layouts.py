@@ -186,7 +186,6 @@ def sources_of(name: str, child: Any, *, nameless: bool) -> list[Source]:
 
 
 def datasets(group: Group) -> Iterator[tuple[str, Dataset]]:
-    """Yield the datasets of a group with their names."""
     for name, child in group.readable():
         if isinstance(child, Dataset):
             yield name, child
@@ -206,7 +205,6 @@ def values(group: Group, wanted: Callable[[str, Dataset], bool]) -> dict[str, An
 
 
 def is_group(file: Group, name: str) -> bool:
-    """Tell whether a file has a group of this name."""
     return file.group(name) is not None
 
 

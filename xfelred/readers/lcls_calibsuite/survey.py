@@ -80,7 +80,6 @@ def read_contents(path: str) -> Contents:
 
 
 def contents_of(file: Group, path: str) -> Contents:
-    """Return what an open file holds."""
     flat = file.dataset(FRAMES) is not None
     ancillary, header, more = ancillary_values(file)
     if flat:

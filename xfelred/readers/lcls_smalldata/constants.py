@@ -157,7 +157,6 @@ def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:
 
 
 def missing(run: Run, detector: str, stored: dict[str, Any]) -> MissingConstantError:
-    """Return the error for a detector without constants."""
     prefix = f"{CONSTANTS}/"
     inside = (n.split("/") for n in run.columns if n.startswith(prefix))
     others = sorted({parts[1] for parts in inside if len(parts) > 2})

@@ -111,7 +111,6 @@ def flavour_of(group: Group) -> Flavour | None:
 
 
 def root(path: str) -> Group:
-    """Return the root group of a file."""
     found = open_group(path, "/")
     if found is None:
         raise BrokenFileError(f"{path} has no root group")

@@ -84,7 +84,6 @@ def say_lost(run: Run, column: Column, lost: Bools) -> None:
 
 
 def probed(run: Run, column: Column, events: Events, *, told: bool) -> Bools:
-    """Return which of some events have lost images."""
     out = np.zeros(len(events.ids), bool)
     for i, file in enumerate(run.files):
         at = np.flatnonzero(events.file == i)
@@ -212,7 +211,6 @@ def probe_pixels(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def runs_of(rows: NDArray[np.int64]) -> Rows:
-    """Return rows as runs of neighbours."""
     new = np.ones(len(rows), bool)
     new[1:] = np.diff(rows) != 1
     start = np.flatnonzero(new)

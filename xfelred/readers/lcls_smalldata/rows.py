@@ -110,7 +110,6 @@ class EventReader:
 
 
 def pick_length(pick: Pick) -> int:
-    """Return the number of rows that a pick gives."""
     return pick.size if pick.take is None else len(pick.take)
 
 
@@ -126,7 +125,6 @@ def nothing(dtype: np.dtype[Any]) -> Any:
 def read_picked(
     path: str, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], pick: Pick
 ) -> NDArray[Any]:
-    """Return some rows of a dataset."""
     if dtype.kind in "OSV":
         return read_objects(path, name, pick)
     size = pick.size * prod(shape) * dtype.itemsize

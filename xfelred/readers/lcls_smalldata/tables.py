@@ -55,7 +55,6 @@ def table(run: Run, name: str) -> xr.Dataset:
 
 
 def tables(run: Run) -> list[str]:
-    """Return the names of the tables of a run."""
     found = set()
     for name, column in run.columns.items():
         if column.is_table:

@@ -197,7 +197,6 @@ def one_each_of(table: Table, column: str) -> NDArray[np.float64]:
 
 
 def as_number(text: str) -> float:
-    """Return the number that a text stands for."""
     try:
         return float(text)
     except ValueError:

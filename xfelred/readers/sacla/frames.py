@@ -270,7 +270,6 @@ def described(name: str, value: Any) -> xr.Variable:
 
 
 def attributes(detector: Detector, request: FramesRequest) -> dict[str, Any]:
-    """Return the attributes of the frames."""
     files = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in detector.data.files]
     whole = (detector.whole or detector.spec).modules
     return {
