@@ -20,7 +20,8 @@ from xfelred.names import (
     PIXEL_DIMS,
     UNITS,
 )
-from xfelred.ops.companions import on_frames, on_pixels, unrecorded
+from xfelred.ops.companions import on_frames, on_pixels
+from xfelred.ops.validity import unrecorded
 from xfelred.provenance import record
 from xfelred.reductions.ring_sums import RingSums
 

@@ -9,11 +9,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import ArgumentError, GeometryMismatchError
-from xfelred.kernels.correlation import sequences as rings
-from xfelred.lazy import map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
-from xfelred.ops.companions import unrecorded
 from xfelred.ops.polar.companions import check_polar, polar_masks
+from xfelred.ops.validity import unrecorded, without
 
 Normalization = Literal["none", "pairs", "variance", "mean"]
 QUANTITY = "quantity"
@@ -65,14 +63,8 @@ def with_masks(
     polar: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
 ) -> xr.DataArray:
     """Return a checked polar map with NaN in place of bad samples."""
-    array = checked_polar(polar)
     masks = [*polar_masks(bad_pixels, polar), *unrecorded(polar)]
-    for mask in masks:
-        kind = np.result_type(array.dtype, np.float32)
-        array = map_frames(
-            rings.without_bad, array, mask, dtype=kind, name="without_bad"
-        )
-    return array
+    return without(checked_polar(polar), masks)
 
 
 def ring_number(with_ring: int | None, n_rings: int) -> int | None:

@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
-from xfelred.kernels.image.masking import not_a_number
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import GROUP, LONG_NAME, OF_DATA, TRAIN, UNITS
-from xfelred.ops.companions import checked_bad_pixels, matching, unrecorded
 from xfelred.ops.reductions.grouping import Grouping, grouping
+from xfelred.ops.validity import masks_of, numbers_of, without
 from xfelred.provenance import record
 from xfelred.reductions import moments
 from xfelred.reductions.bins import BinStatistics
@@ -85,9 +84,9 @@ def statistics(
     """
     dims = checked_dims(da, dim, which)
     groups = grouping(da, by, dims)
-    companions = masks(da, bad_pixels)
+    companions = masks_of(da, bad_pixels)
     integer = moments.sum_dtype(da.dtype).kind == "i"
-    array = da.astype(np.uint8) if da.dtype == bool else da
+    array = numbers_of(da)
     single = np.result_type(array.dtype.newbyteorder("="), np.float32)
     extreme = single if array.dtype.kind == "f" else np.float64
     kinds: dict[str, Any] = {"count": np.int64, "min": extreme, "max": extreme}
@@ -130,15 +129,6 @@ def checked_dims(
     return dims
 
 
-def masks(
-    da: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
-) -> list[xr.DataArray]:
-    """Return the masks that apply to an array, non-zero where bad."""
-    if bad_pixels is None:
-        return unrecorded(da)
-    return [matching(checked_bad_pixels(bad_pixels, da), da), *unrecorded(da)]
-
-
 def in_groups(
     array: xr.DataArray,
     companions: list[xr.DataArray],
@@ -149,9 +139,7 @@ def in_groups(
     ddof: int,
 ) -> dict[str, xr.DataArray]:
     integer = moments.sum_dtype(array.dtype).kind == "i"
-    if companions:
-        kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
-        array = map_frames(not_a_number, array, *companions, dtype=kind)
+    array = without(array, companions)
     found = reduce_frames(
         BinStatistics(groups.n, ddof), array, groups.labels, dims=dims,
         results={n: np.float64 if n == "sum" else k for n, k in results.items()},
