@@ -50,7 +50,7 @@ NOT_IN_KERNELS = {"dask", "xarray", "h5py"}
 # Optional packages, and the plotting library, are imported where they are used.
 INSIDE_FUNCTIONS = {
     "IPython", "dask_jobqueue", "extra_data", "extra_geom", "h5netcdf", "hdf5plugin",
-    "hvplot", "matplotlib", "panel", "psana", "pyFAI", "tifffile",
+    "matplotlib", "psana", "pyFAI", "tifffile",
 }  # fmt: skip
 MAX_LINES = 400
 MAX_STATEMENT_LINES = 40
