@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.cursor import Cursor
-from xfelred.lazy.dask_seam import DataNode, GraphNode, Task, TaskRef
-from xfelred.lazy.nodes import Const, Node, aligned, evaluate, narrow, sizes
+from xfelred.lazy.dask_seam import GraphNode, Task, TaskRef
+from xfelred.lazy.nodes import Node, aligned, evaluate, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
-from xfelred.lazy.parts import attach, compacted, detach
+from xfelred.lazy.parts import attach, packed
 from xfelred.reductions.reduction import Reduction
 
 MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in one task
@@ -90,24 +90,17 @@ class StreamMaker:
         )
         at |= dict(zip(self.kept, block, strict=True))
         region = {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
-        constants: list[Const] = []
-        skeletons = []
-        for node in self.nodes:
-            cut, _ = narrow(
-                node, {d: s for d, s in region.items() if d in node.dims}, named=False
-            )
-            skeletons.append(detach(compacted(cut), constants))
-        tasks: dict[Any, GraphNode] = {}
-        refs = []
-        for constant in constants:
-            name = (f"{self.name}-constant", constant.token)
-            tasks[name] = DataNode(name, constant.array)
-            refs.append(TaskRef(name))
-        tasks[key] = Task(
-            key, stream_partial, self.reduction, tuple(skeletons), self.inside,
-            self.kept, self.reduced, needs, *refs,
-        )  # fmt: skip
-        return tasks
+        cut = [cut_to(node, region) for node in self.nodes]
+        skeletons, refs, tasks = packed(cut, self.name)
+        rest = self.inside, self.kept, self.reduced, needs, *refs
+        task = Task(key, stream_partial, self.reduction, skeletons, *rest)
+        return {**tasks, key: task}
+
+
+def cut_to(node: Node, region: Mapping[str, slice]) -> Node:
+    """Return the part of a node in a region, which may be that of a larger array."""
+    own = {d: s for d, s in region.items() if d in node.dims}
+    return narrow(node, own, named=False)[0]
 
 
 def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
@@ -131,10 +124,7 @@ def stream_partial(
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     states = []
     for outer in regions(shape, inside, kept):
-        cut = [
-            narrow(n, {d: s for d, s in outer.items() if d in n.dims}, named=False)[0]
-            for n in nodes
-        ]
+        cut = [cut_to(node, outer) for node in nodes]
         ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
         cursors: dict[int, Cursor] = {}
         state: Any = None

@@ -9,9 +9,9 @@ already are followed task by task.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -29,24 +29,23 @@ from xfelred.lazy.boxes import (
 )
 from xfelred.lazy.dask_seam import (
     Blockwise,
-    DataNode,
-    GraphNode,
     HighLevelGraph,
     Layer,
-    Task,
     TaskRef,
     calls,
     known_keys,
     optimize_blockwise,
-    wraps_tasks,
 )
-from xfelred.lazy.footprint import block_bytes, memory_of, state_bytes, streamed_bytes
 from xfelred.lazy.indexing import Selector
-from xfelred.lazy.layers import PlanBlocks
+from xfelred.lazy.layers import PlanBlocks, load_block
 from xfelred.lazy.leaves import BlockMaker, StreamMaker
-from xfelred.lazy.nodes import Map, Source, View, sources
+from xfelred.lazy.nodes import Map, sources
+from xfelred.lazy.parts import plans_in
 from xfelred.lazy.reduce import FAN_IN, StateLayer
 from xfelred.lazy.source import ReadPlan
+
+VALUE = 8  # bytes of a sum or a count in a state
+PIECES = 16 << 20  # bytes in which a task that works piece by piece holds one source
 
 
 @dataclass
@@ -217,6 +216,19 @@ def visit_blockwise(layer: Blockwise, need: Need) -> Visit:
     ), below
 
 
+def block_bytes(layer: Blockwise) -> int:
+    """Return the memory in which one task of a layer reads; 0 if it reads nothing.
+
+    A map over recipes works piece by piece. Other layers hold what they read, and as
+    much again for the result of what is done next, where dask has joined them with it.
+    """
+    blocks = [d for d in layer.io_deps.values() if isinstance(d, PlanBlocks)]
+    if any(isinstance(name, Map) for name, index in layer.indices if index is None):
+        return (len(blocks) + 1) * PIECES
+    read = sum(prod(map(max, b.chunks)) * b.plan.dtype.itemsize for b in blocks)
+    return read if layer.task.func is load_block else 2 * read
+
+
 def argument_box(
     layer: Blockwise, box: Box, index: tuple[Any, ...], numblocks: tuple[int, ...]
 ) -> tuple[Box, int]:
@@ -258,8 +270,10 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
     leaves = layer.leaves
     boxes = boxes_of(as_blocks(wanted))
     n_leaves = len(wanted) * leaves.n_parts
-    tasks = n_leaves + len(wanted) * combining_tasks(layer)
-    state = state_bytes(leaves, max(map(len, wanted.values())))
+    tasks = n_leaves + len(wanted) * combining_tasks(leaves.n_parts)
+    # Besides what the results are made of, a state has a count and a pivot.
+    per_value = VALUE * (max(map(len, wanted.values())) + 2)
+    state = prod(map(max, leaves.kept_chunks)) * per_value
     held = state * min(leaves.n_parts, FAN_IN)
     make = leaves.make
     if isinstance(make, StreamMaker):
@@ -275,21 +289,23 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
     raise ArgumentTypeError(f"nothing is known about the work of {type(make).__name__}")
 
 
-def combining_tasks(layer: StateLayer) -> int:
-    """Return how many tasks combine the parts of one block of the result."""
+def streamed_bytes(make: StreamMaker) -> int:
+    """Return the memory in which one task reads and corrects its sub-blocks."""
+    total = 0
+    for source in (s for node in make.nodes for s in sources(node)):
+        lengths = zip(source.dims, source.shape, strict=True)
+        part = prod(min(make.inside.get(d, n), n) for d, n in lengths)
+        total += part * source.dtype.itemsize
+    return 3 * total
 
-    def leaf(
-        key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
-        return {key: DataNode(key, None)}
 
-    bare = StateLayer(
-        layer.name, layer.reduction, replace(layer.leaves, make=leaf), layer.results
-    )
-    tasks: dict[Any, GraphNode] = {}
-    block = (0,) * len(layer.leaves.kept_chunks)
-    bare.tree(tasks, block, frozenset())
-    return sum(isinstance(task, Task) for task in tasks.values())
+def combining_tasks(n_states: int) -> int:
+    """Return how many tasks combine the states of one block of the result."""
+    tasks = 0
+    while n_states > 1:
+        n_states = ceil(n_states / FAN_IN)
+        tasks += n_states
+    return tasks
 
 
 def streamed_plans(make: StreamMaker, box: Box) -> Iterator[ReadPlan]:
@@ -298,14 +314,9 @@ def streamed_plans(make: StreamMaker, box: Box) -> Iterator[ReadPlan]:
         d: positions(make.chunks[d], numbers)
         for d, numbers in zip(make.kept, box, strict=True)
     }
-    for node in make.nodes:
-        for source in sources(node):
-            yield source.plan.narrow(
-                tuple(
-                    cut.get(d, slice(0, n, 1))
-                    for d, n in zip(source.dims, source.shape, strict=True)
-                )
-            )
+    for source in (s for node in make.nodes for s in sources(node)):
+        lengths = zip(source.dims, source.shape, strict=True)
+        yield source.plan.narrow(tuple(cut.get(d, slice(0, n, 1)) for d, n in lengths))
 
 
 def block_argument(make: BlockMaker, dims: tuple[str, ...], box: Box) -> Box:
@@ -332,38 +343,9 @@ def visit_tasks(
         read = list(plans_in(task))
         plans += [(plan, 1) for plan in read]
         reading += reads((plan, 1) for plan in read)
-    largest = max((memory_of(plan) for plan, _ in plans), default=0)
+    sizes = (prod(plan.shape) * plan.dtype.itemsize for plan, _ in plans)
+    largest = max(sizes, default=0)
     return LayerWork(len(tasks), reading, tuple(plans), largest), key_needs(outside)
-
-
-def plans_in(item: Any) -> Iterator[ReadPlan]:
-    """Yield the plans among the arguments of a task, also of one that was fused."""
-    parts: Iterable[Any] = ()
-    match item:
-        case ReadPlan():
-            yield item
-        case Source():
-            parts = (item.plan,)
-        case View():
-            parts = (item.arg,)
-        case DataNode():
-            parts = (item.value,)
-        case Map() | Task():
-            parts = item.args if may_read(item) else ()
-        case dict():
-            parts = item.values()
-        case list() | tuple():
-            parts = item
-    for part in parts:
-        yield from plans_in(part)
-
-
-def may_read(item: Map | Task) -> bool:
-    """Tell whether to look for plans in a map or a task; to look into all is slow."""
-    if isinstance(item, Map):
-        return True
-    module = getattr(item.func, "__module__", None) or ""
-    return module.startswith("xfelred.") or wraps_tasks(item.func)
 
 
 def reads(plans: Iterable[tuple[ReadPlan, int]]) -> bool:
