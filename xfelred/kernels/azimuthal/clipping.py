@@ -77,7 +77,7 @@ def clipped(
     frames: NDArray[Any],
     gain: NDArray[np.float64] | None,
     norms: NDArray[np.float64],
-    entries: tuple[NDArray[Any], ...],
+    entries: tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any] | None],
     n_bins: int,
     threshold: float,
     repeats: int,
@@ -107,8 +107,8 @@ def clipped(
     """
     kept = np.float32 if frames.dtype == np.float32 else np.float64
     out: NDArray[np.floating[Any]] = frames.astype(kept)  # a copy
-    bins = entries[0]
-    if len(entries) > 1:
+    start, bins, _ = entries
+    if start is not None:
         bins = np.empty(frames.shape[1], np.int64)
         main_bins(*entries, bins)
     clip_frames(out, gain, norms, bins, n_bins, threshold, repeats)

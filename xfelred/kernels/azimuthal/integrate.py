@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from xfelred.kernels.azimuthal.binning import (
     add_frames,
     add_split_frames,
-    add_split_spread,
-    add_split_totals,
     add_spread,
     add_totals,
 )
@@ -25,7 +23,8 @@ EMPTY = 1e-9
 LEAST_SPREAD = 1e-6
 
 Floats = NDArray[np.float64]
-Entries = tuple[NDArray[Any], ...]  # (bins,) or (start, bins, shares)
+# (start, bins, shares) of split pixels; (None, bins, None) of whole ones
+Entries = tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any] | None]
 Sums = dict[str, Floats]
 
 
@@ -152,7 +151,7 @@ def block_sums(block: Block, rings: Rings) -> Sums:
     sums = {"signal": signal, "count": count, "norm": norm}
     if rings.errors == "given":
         sums["variance"] = squared_sums(block, block.variance, rings.n_bins)[0]
-    elif rings.errors == "poisson" and block.gain is None and len(block.entries) == 1:
+    elif rings.errors == "poisson" and block.gain is None and block.entries[0] is None:
         sums |= {"variance": signal.copy(), "unit": count.copy()}
     elif rings.errors == "poisson":
         variance, unit = squared_sums(block, block.frames, rings.n_bins)
@@ -257,13 +256,11 @@ def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
     signal = np.zeros((n_frames, n_bins))
     lost = np.zeros((2, n_frames, n_bins))
     total = np.zeros((2, n_bins))
-    if len(block.entries) == 1:
-        (bins,) = block.entries
-        add_totals(bins, norms, total)
+    start, bins, shares = block.entries
+    add_totals(start, bins, shares, norms, total)
+    if start is None:
         add_frames(frames, gain, norms, bins, signal, lost)
     else:
-        start, bins, shares = block.entries
-        add_split_totals(start, bins, shares, norms, total)
         add_split_frames(frames, gain, norms, start, bins, shares, signal, lost)
     return signal, total[0] - lost[0], total[1] - lost[1]
 
@@ -275,8 +272,8 @@ def squared_sums(
 
     `variance` (1 or frame, pixel) is that of the signal; NaN: the pixel does not count.
     """
-    entries, gain = block.entries, block.gain
-    squared = entries if len(entries) == 1 else (*entries[:2], entries[2] ** 2)
+    (start, bins, shares), gain = block.entries, block.gain
+    squared = start, bins, None if shares is None else shares**2
     gain2 = None if gain is None else gain**2
     ones = np.ones_like(block.norms) if gain2 is None else gain2
     assumed = block.frames if variance is None else variance
@@ -297,12 +294,9 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
     divided: the mean is that of the same pixels, and follows them. For n equal pixels
     this is (n - 1) / n. u is that of counts, in proportion to n.
     """
-    out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
+    out = np.zeros((4, *intensity.shape))
     arrays = block.frames, block.gain, block.norms, *block.entries
-    if len(block.entries) == 1:
-        add_spread(*arrays, intensity, out, moments)
-    else:
-        add_split_spread(*arrays, intensity, out, moments)
+    add_spread(*arrays, intensity, out)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
-        return np.where(left > LEAST_SPREAD, out / left, np.nan)
+        left = 1 - 2 * out[2] / (norm * out[1]) + out[3] / norm**2
+        return np.where(left > LEAST_SPREAD, out[0] / left, np.nan)

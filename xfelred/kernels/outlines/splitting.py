@@ -41,10 +41,12 @@ def packed_entries(
     ]
 
 
-def unpacked_entries(maps: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-    """Return ``(bins,)``, or ``(start, bins, shares)`` put together again."""
+def unpacked_entries(
+    maps: list[NDArray[Any]],
+) -> tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any] | None]:
+    """Return ``(start, bins, shares)`` again; of whole pixels only the bins."""
     if len(maps) == 1:
-        return (maps[0],)
+        return None, maps[0], None
     start, *pieces = maps
     half = len(pieces) // 2
     bins = np.concatenate(pieces[:half])
