@@ -133,7 +133,7 @@ def test_a_function_stays_what_it_was():
     assert list(inspect.signature(ops.statistics).parameters)[:2] == ["da", "dim"]
     assert ops.statistics.__doc__.startswith("Reduce frames")
     assert pickle.loads(pickle.dumps(ops.statistics)) is ops.statistics
-    assert ops.statistics.__module__ == "xfelred.ops.statistics"
+    assert ops.statistics.__module__ == "xfelred.ops.reductions.statistics"
 
 
 def test_an_argument_that_does_not_exist_is_an_error_of_ours():

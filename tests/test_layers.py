@@ -25,7 +25,6 @@ LAYERS = [
             "lazy_names",
             "settings",
             "progress_line",
-            "detector_names",
             "column_names",
             "shot_names",
             "small_files",
@@ -33,6 +32,7 @@ LAYERS = [
     ],
     [{"kernels"}],
     [{"reductions"}],
+    [{"detectors"}],
     [{"lazy"}],
     [{"hdf5"}],
     [{"geometry", "masks", "pairs"}, {"readers"}],
@@ -175,9 +175,15 @@ def test_imports_point_down():
     )
 
 
+def typed_apart(name):
+    return name.startswith(("xfelred.readers.sacla", "xfelred.readers.lcls_"))
+
+
 def test_imports_have_no_circle():
+    # Also not for a type checker alone; in these rooms they are still to be mended.
     graph = {
-        name: {*own_imports(name, typing_lines(name))} - {name}
+        name: {*own_imports(name, typing_lines(name) if typed_apart(name) else ())}
+        - {name}
         for name in NAMES
         if name != "xfelred"
     }

@@ -87,7 +87,8 @@ def entry(thing: Any = None, /, *, own: tuple[str, ...] = ()) -> Any:
 def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
     """Return the function with the check before it, or the class with that."""
     if isinstance(thing, type):
-        thing.__init__ = checked(thing.__init__, thing.__name__, own)  # type: ignore[misc]
+        name = getattr(thing, "called", thing.__name__)
+        thing.__init__ = checked(thing.__init__, name, own)  # type: ignore[misc]
         return thing
     return checked(thing, thing.__qualname__.removesuffix(".__init__"), own)
 
@@ -95,9 +96,17 @@ def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
 def checked(
     function: Callable[..., Any], name: str, own: tuple[str, ...]
 ) -> Callable[..., Any]:
+
+    where = function.__qualname__
+    of_class, _, method = name.partition(".")
+    is_method = where.startswith(f"{of_class}.") and "<" not in where
+
     @functools.wraps(function)
     def entered(*args: Any, **kwargs: Any) -> Any:
-        check_call(wanted_by(function, name, own), args, kwargs)
+        full = name
+        if is_method and args:  # users know the class of a thing, and not its bases
+            full = f"{type(args[0]).__name__}.{method}".rstrip(".")
+        check_call(wanted_by(function, full, own), args, kwargs)
         return function(*args, **kwargs)
 
     return entered
@@ -185,6 +194,7 @@ def choices_of(kinds: list[Any]) -> list[Any]:
 
 
 def members(kind: Any) -> list[Any]:
+    """Return the kinds of which one is wanted."""
     if isinstance(kind, TypeVar):
         return list(kind.__constraints__) or [Any]
     if typing.get_origin(kind) in (Union, types.UnionType):
@@ -337,6 +347,7 @@ def said(kind: Any) -> str:
 
 
 def word(kind: Any) -> str:
+    """Return the words for one kind."""
     origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
     if kind == ArrayLike:
         return "an array of numbers"

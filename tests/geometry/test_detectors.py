@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xfelred.geometry import Geometry
-from xfelred.geometry.detectors import layout_name
+from xfelred.geometry.detectors import with_layout
 
 eg = pytest.importorskip("extra_geom")
 
@@ -135,7 +135,7 @@ def test_any_object_with_pixel_positions_is_taken():
     ],
 )
 def test_detector_is_known_by_source_name(name, expected):
-    assert layout_name(name) == expected
+    assert with_layout(name)[0].name == expected
 
 
 def test_unknown_detector_is_named_with_those_that_are_known():

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from xfelred import ops
+from xfelred.detectors.dectris import family_of
 from xfelred.errors import (
     GeometryMismatchError,
     InconsistentDataError,
@@ -18,7 +19,6 @@ from xfelred.errors import (
 )
 from xfelred.geometry import Geometry, locate
 from xfelred.geometry.angles import angles_of
-from xfelred.geometry.dectris import family_of
 
 SETUP = {"dist": 0.2, "poni1": 0.03, "poni2": 0.04}
 TURN = {"rot1": 0.1, "rot2": -0.05, "rot3": 0.3}

@@ -14,7 +14,7 @@ from xfelred.errors import (
     NoDataError,
     PropertyNameError,
 )
-from xfelred.readers.euxfel.stack import StackView
+from xfelred.readers.euxfel.extra_data.stack import StackView
 from xfelred.synth.euxfel import write_run
 from xfelred.synth.lcls import write_suite
 from xfelred.synth.sacla import write_run as write_sacla_run

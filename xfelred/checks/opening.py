@@ -12,13 +12,13 @@ import numpy as np
 import xarray as xr
 
 from xfelred.checks.findings import LEFT_OUT, Finding, fault, suspect
+from xfelred.detectors.catalogue import BY_CLASS, SOURCES
 from xfelred.errors import (
     MissingConstantError,
     SourceNotFound,
     XfelredError,
     listing,
 )
-from xfelred.readers.euxfel.specs import SPECS
 from xfelred.readers.open import open_run
 
 MANY = 0.5  # of the values: so many bad pixels, or no number, are suspicious
@@ -92,14 +92,14 @@ def absent_frames(name: str, frames: xr.DataArray) -> list[Finding]:
 
 
 def absent_modules(name: str, kind: str, frames: xr.DataArray) -> list[Finding]:
-    spec = SPECS.get(kind)
-    if spec is None or spec.n_modules is None or "module" not in frames.coords:
+    n = BY_CLASS[kind].n_segments if kind in BY_CLASS else None
+    if n is None or "module" not in frames.coords:
         return []
-    numbers = range(spec.first_number, spec.first_number + spec.n_modules)
+    numbers = range(SOURCES[kind].first_number, SOURCES[kind].first_number + n)
     absent = sorted({*numbers} - {*frames["module"].values.tolist()})
     if not absent:
         return []
-    text = f"no file has modules {listing(absent, 16)} of {spec.n_modules}"
+    text = f"no file has modules {listing(absent, 16)} of {n}"
     return [suspect("missing modules", text, object=name, count=len(absent))]
 
 

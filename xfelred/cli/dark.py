@@ -16,9 +16,9 @@ from xfelred import ops
 from xfelred.cli.cluster import quiet_dask
 from xfelred.cli.progress import progress
 from xfelred.cli.words import of_argument, tell, tell_json
+from xfelred.detectors import CATALOGUE
 from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
-from xfelred.ops.calibration_kinds import KINDS
 from xfelred.products.dark_report import bad_share, write_dark_report
 from xfelred.products.write import WRITERS
 
@@ -74,7 +74,7 @@ def parse_gain_runs(_: Any, __: Any, texts: tuple[str, ...]) -> dict[int, str]:
     "--key", metavar="KEY", help="What to read of the detector; by default its frames."
 )
 @click.option(
-    "--kind", type=click.Choice(list(KINDS)),
+    "--kind", type=click.Choice(sorted({d.kind for d in CATALOGUE.values()})),
     help="Detectors with gain bits: mask them out, and sort pixels by gain range.",
 )  # fmt: skip
 @click.option(

@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from xfelred.detectors.euxfel import JUNGFRAU, JUNGFRAU_LAYOUT
 from xfelred.entries import entry, must_have
 from xfelred.errors import ArgumentError
 from xfelred.geometry import crystfel, detectors
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, Shape, find_panels, vector
+from xfelred.geometry.pixel_places import POSITION_AXES, Places
 from xfelred.geometry.pixels import Values, as_numbers, numbers_of, stacked, tilted
 from xfelred.geometry.plausible import (
     ANGLE,
@@ -32,21 +34,17 @@ from xfelred.geometry.plausible import (
 )
 from xfelred.geometry.poni import Poni
 
-if TYPE_CHECKING:
-    from xfelred.geometry.core import Geometry
-
 Pair = tuple[float, float]
 
 IMAGE_AXES = "x grows with fast_scan, y with slow_scan, z along the beam"
 LABORATORY_AXES = (
     "right-handed: x to the left looking along the beam, y up, z along the beam"
 )
-POSITION_AXES = "as in the positions that were given; z along the beam"
 
 
 @entry
 def flat(
-    cls: type[Geometry],
+    cls: type[Places],
     shape: Sequence[int],
     centre: Pair,
     distance: float,
@@ -55,7 +53,7 @@ def flat(
     energy: float | None = None,
     wavelength: float | None = None,
     modules: Iterable[int] | None = None,
-) -> Geometry:
+) -> Places:
     """Describe a flat detector at right angles to the beam.
 
     Parameters
@@ -96,7 +94,7 @@ def flat(
 
 @entry(own=("x", "y", "z"))
 def from_positions(
-    cls: type[Geometry],
+    cls: type[Places],
     x: Values,
     y: Values,
     z: Values,
@@ -106,7 +104,7 @@ def from_positions(
     modules: Iterable[int] | None = None,
     distance: float | None = None,
     handedness: str = POSITION_AXES,
-) -> Geometry:
+) -> Places:
     """Take pixel centres as they are: metres from the sample, z along the beam.
 
     x, y, z are arrays (slow, fast) or (module, slow, fast); each may be one number.
@@ -129,7 +127,7 @@ def from_positions(
 
 @entry(own=("x", "y", "z"))
 def lcls(
-    cls: type[Geometry],
+    cls: type[Places],
     x: Values,
     y: Values,
     z: Values | None = None,
@@ -139,7 +137,7 @@ def lcls(
     tilt: Pair = (0.0, 0.0),
     energy: float | None = None,
     wavelength: float | None = None,
-) -> Geometry:
+) -> Places:
     """Place psana pixel coordinates; lengths in m, angles in rad.
 
     `centre` is where the beam hits, in the detector's coordinates; the mean z of the
@@ -166,7 +164,7 @@ def lcls(
 
 @entry
 def from_quad_positions(
-    cls: type[Geometry],
+    cls: type[Places],
     /,
     detector: str,
     quads: Sequence[Pair],
@@ -175,7 +173,7 @@ def from_quad_positions(
     energy: float | None = None,
     wavelength: float | None = None,
     **gaps: Any,
-) -> Geometry:
+) -> Places:
     """Place AGIPD1M, LPD1M or DSSC1M by the corners of its four quadrants.
 
     `detector` may be a name such as ``"SPB_DET_AGIPD1M-1"``. Positions (x, y) and gaps
@@ -184,16 +182,15 @@ def from_quad_positions(
     `xfelred.geometry.detectors.quadrant_panels`. For AGIPD500K2G give one position,
     that of the beam from the bottom right corner.
     """
-    name = detectors.layout_name(detector)
-    panels = detectors.quadrant_panels(name, quads, **gaps)
-    length = gaps.get("unit") or detectors.LAYOUTS[name].unit
-    unit = unit_name(length)
+    found, layout = detectors.with_layout(detector)
+    panels = detectors.quadrant_panels(found, layout, quads, **gaps)
+    unit = unit_name(gaps.get("unit") or layout.unit)
     check_apart(panels, lambda m: m // 4, "quadrant", unit, QUADRANTS_SPREAD)
-    shape = detectors.LAYOUTS[name].shape
-    return cls.from_panels(
+    return from_panels(
+        cls,
         panels,
-        shape,
-        modules=range(shape[0]),
+        found.shape,
+        modules=range(found.shape[0]),
         distance=distance,
         energy=photon_energy(energy, wavelength),
     )
@@ -207,7 +204,7 @@ def unit_name(metres: float) -> str:
 
 @entry
 def from_module_positions(
-    cls: type[Geometry],
+    cls: type[Places],
     offsets: Sequence[Pair],
     orientations: Sequence[tuple[int, int]] | None = None,
     *,
@@ -217,7 +214,7 @@ def from_module_positions(
     energy: float | None = None,
     wavelength: float | None = None,
     modules: Iterable[int] | None = None,
-) -> Geometry:
+) -> Places:
     """Place JUNGFRAU modules by their bottom, beam-right corners.
 
     Offsets and gap are in pixels (or in `unit` metres); `orientations` are the signs
@@ -226,11 +223,12 @@ def from_module_positions(
     panels = detectors.jungfrau_panels(
         offsets, orientations, asic_gap=asic_gap, unit=unit
     )
-    length = unit or detectors.LAYOUTS["JUNGFRAU"].unit
+    length = unit or JUNGFRAU_LAYOUT.unit
     check_apart(panels, lambda m: m, "module", unit_name(length))
-    return cls.from_panels(
+    return from_panels(
+        cls,
         panels,
-        (len(offsets), *detectors.LAYOUTS["JUNGFRAU"].shape[1:]),
+        (len(offsets), *JUNGFRAU.shape[1:]),
         modules=modules,
         distance=distance,
         energy=photon_energy(energy, wavelength),
@@ -239,14 +237,14 @@ def from_module_positions(
 
 @entry
 def from_panels(
-    cls: type[Geometry],
+    cls: type[Places],
     panels: Sequence[Panel],
     shape: Shape,
     *,
     distance: float | None = None,
     energy: float | None = None,
     modules: Iterable[int] | None = None,
-) -> Geometry:
+) -> Places:
     """Take panels whose z counts from the detector, and move them to `distance`."""
     if distance is not None:
         distance = checked(distance, "distance", DISTANCE)
@@ -263,14 +261,14 @@ def from_panels(
 
 @entry
 def from_crystfel(
-    cls: type[Geometry],
+    cls: type[Places],
     path: str | Path,
     *,
     clen: float | None = None,
     energy: float | None = None,
     wavelength: float | None = None,
     modules: Iterable[int] | None = None,
-) -> Geometry:
+) -> Places:
     """Read a CrystFEL geometry file (.geom).
 
     `clen` (m), `energy` and `wavelength` win over the file, and are needed where it
@@ -300,14 +298,14 @@ def from_crystfel(
 
 @entry
 def from_extra_geom(
-    cls: type[Geometry],
+    cls: type[Places],
     geometry: Any,
     *,
     distance: float | None = None,
     energy: float | None = None,
     wavelength: float | None = None,
     modules: Iterable[int] | None = None,
-) -> Geometry:
+) -> Places:
     """Take the positions of a geometry of EXtra-geom.
 
     Its z counts from the detector: give `distance`. Modules of the 1M detectors are

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,7 @@ from xfelred.errors import (
     OutputExistsError,
 )
 from xfelred.geometry.panels import Panel, Vector
-
-if TYPE_CHECKING:
-    from xfelred.geometry.core import Geometry
+from xfelred.geometry.pixel_places import PixelPlaces
 
 # Where `write_virtual_cxi` and others put frames (frame, module, slow_scan, fast_scan).
 CXI_DATA = "/entry_1/data_1/data"
@@ -30,7 +27,7 @@ Rectangle = tuple[int, int, int, int]  # first and last row, first and last colu
 
 @entry
 def to_crystfel(
-    self: Geometry,
+    self: PixelPlaces,
     path: str | Path,
     *,
     data: str = CXI_DATA,
@@ -96,7 +93,7 @@ def to_crystfel(
     return path
 
 
-def check_panels(geometry: Geometry) -> None:
+def check_panels(geometry: PixelPlaces) -> None:
     """Raise unless CrystFEL can describe a geometry."""
     if not geometry.placed or geometry.distance is None:
         raise MissingConstantError(
@@ -115,7 +112,7 @@ def check_panels(geometry: Geometry) -> None:
         raise GeometryMismatchError("panels of the geometry share pixels")
 
 
-def header(geometry: Geometry, data: str, adu_per_ev: float | None) -> list[str]:
+def header(geometry: PixelPlaces, data: str, adu_per_ev: float | None) -> list[str]:
     """Return the lines for all panels."""
     several = geometry.known_shape[0] > 1
     lines = [
@@ -146,7 +143,7 @@ def panel_names(panels: tuple[Panel, ...]) -> list[str]:
     return names
 
 
-def panel_lines(geometry: Geometry, panel: Panel, name: str) -> list[str]:
+def panel_lines(geometry: PixelPlaces, panel: Panel, name: str) -> list[str]:
     resolution = 1 / float(np.linalg.norm(panel.fast_step))
     x, y, z = panel.corner
     lines = []
@@ -174,7 +171,7 @@ def direction(step: Vector, resolution: float) -> str:
     return " ".join(f"{v:+.12f}{axis}" for v, axis in parts if axis != "z" or v)
 
 
-def group_lines(geometry: Geometry, names: list[str]) -> list[str]:
+def group_lines(geometry: PixelPlaces, names: list[str]) -> list[str]:
     """Return the lines of rigid groups whose panels are all there."""
     groups = {g: p for g, p in geometry.groups.items() if p and set(p) <= set(names)}
     lines = [f"rigid_group_{g} = {','.join(p)}" for g, p in groups.items()]

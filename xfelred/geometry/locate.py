@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError, listing
 from xfelred.geometry.angles import Angles, angles_of
-from xfelred.geometry.core import Geometry, size
+from xfelred.geometry.core import Geometry
 from xfelred.geometry.corners import GEOMETRY, corner_angles, recalled, remember
 from xfelred.geometry.given import as_geometry
+from xfelred.geometry.pixel_places import size
 from xfelred.names import (
     FAST,
     LONG_NAME,

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.detectors.dectris import Family, family_of
 from xfelred.errors import InconsistentDataError, listing, warn
-from xfelred.geometry.dectris import Family, family_of
 from xfelred.geometry.energy import HC
 from xfelred.geometry.panels import Panel, vector
 from xfelred.geometry.plausible import (

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from xfelred.errors import (
 from xfelred.geometry.constructors import IMAGE_AXES
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import vector
+from xfelred.geometry.pixel_places import Places
 from xfelred.geometry.plausible import DISTANCE, checked
 from xfelred.geometry.poni import (
     Poni,
@@ -42,9 +43,6 @@ from xfelred.geometry.poni import (
     rotation,
     rotations_of,
 )
-
-if TYPE_CHECKING:
-    from xfelred.geometry.core import Geometry
 
 FILES = ("splinefile", "x_offset_file", "y_offset_file", "filename")
 """Options of detectors that name a file."""
@@ -73,13 +71,13 @@ class Integrator(Protocol):
 
 @entry
 def from_poni(
-    cls: type[Geometry],
+    cls: type[Places],
     path: str | Path,
     shape: Sequence[int] | None = None,
     *,
     energy: float | None = None,
     wavelength: float | None = None,
-) -> Geometry:
+) -> Places:
     """Read a PONI file of pyFAI (versions 1 to 3, with rotations).
 
     Parameters
@@ -124,13 +122,13 @@ def from_poni(
 
 @entry
 def from_pyfai(
-    cls: type[Geometry],
+    cls: type[Places],
     ai: Integrator,
     shape: Sequence[int] | None = None,
     *,
     energy: float | None = None,
     wavelength: float | None = None,
-) -> Geometry:
+) -> Places:
     """Take the pixels of a geometry or an integrator of pyFAI, whatever its detector.
 
     Parameters
@@ -186,11 +184,11 @@ def from_pyfai(
 
 
 def plane_geometry(
-    cls: type[Geometry],
+    cls: type[Places],
     ai: Integrator,
     shape: tuple[int, int] | None,
     energy: float | None,
-) -> Geometry:
+) -> Places:
     """Return the geometry of a detector of pyFAI that is nothing but a pixel size."""
     detector = ai.detector
     if not detector.uniform_pixel or not detector.pixel1 or not detector.pixel2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -12,20 +12,18 @@ from xfelred.errors import MissingConstantError
 from xfelred.geometry.constructors import LABORATORY_AXES, Pair, flat
 from xfelred.geometry.energy import photon_energy
 from xfelred.geometry.panels import Panel, vector
+from xfelred.geometry.pixel_places import Places
 from xfelred.geometry.plausible import DISTANCE, ENERGY, PLACE, checked
 from xfelred.geometry.plausible import PIXEL_SIZE as PIXEL_PITCH
 from xfelred.kernels.calibration.mpccd import Placement, module_vectors
 from xfelred.names import MODULE
-
-if TYPE_CHECKING:
-    from xfelred.geometry.core import Geometry
 
 COORDINATE, ROTATION, PIXEL_SIZE = "coordinate", "rotation", "pixel_size"
 
 
 @entry
 def sacla(
-    cls: type[Geometry],
+    cls: type[Places],
     run: Any,
     *,
     distance: float,
@@ -34,7 +32,7 @@ def sacla(
     detector: str | None = None,
     centre: Pair | None = None,
     first_pixel: Literal["centre", "corner"] = "centre",
-) -> Geometry:
+) -> Places:
     """Describe a detector of a SACLA run by what the file says.
 
     Parameters

@@ -1,9 +1,16 @@
 """Bad-pixel maps: non-zero is bad, everywhere; bits say why."""
 
+from xfelred.detectors import Segment
 from xfelred.lazy_names import listed
 from xfelred.masks.quality import bits, combine, from_good, from_status, names
-from xfelred.masks.segments import Segment, segment_of, segments
-from xfelred.masks.shapes import central, edges, grow, unbonded
+from xfelred.masks.shapes import (
+    central,
+    edges,
+    grow,
+    segment_of,
+    segments,
+    unbonded,
+)
 
 __all__ = [
     "Segment",

@@ -8,16 +8,43 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from xfelred.detectors import Segment, find
+from xfelred.detectors.catalogue import BY_NAME
+from xfelred.detectors.lcls import CSPAD, UNBONDED_ROWS, UNBONDED_SHIFT
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.masks.quality import on_axes
-from xfelred.masks.segments import Segment, segment_of
 from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, SLOW, UNITS
 from xfelred.provenance import record
 
 Shape = Literal["cross", "square", "rhombus", "circle"]
 SHAPES = ("cross", "square", "rhombus", "circle")
-UNBONDED_STEP, UNBONDED_ROWS, SENSOR_HALF = 10, 181, 194  # CsPad: (r, r), (r, r + 194)
+segments = {name: d.segment for name, d in BY_NAME.items() if d.segment is not None}
+
+
+@entry
+def segment_of(segment: Segment | str | tuple[int, int]) -> Segment:
+    """Return the segment of a name, such as "jungfrau", or of a shape.
+
+    Parameters
+    ----------
+    segment : Segment, str or (rows, columns)
+        A name in `masks.segments`, whatever its case, or a name of the whole detector,
+        such as "jungfrau4M". A plain shape has one bank and no ASICs.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if isinstance(segment, str):
+        advice = " For any other give Segment(shape, banks=, halves=)"
+        found = find(segment, "segment", what="segment", advice=advice)
+        segment = found.segment or found.shape[1:]
+    if isinstance(segment, Segment):
+        return segment
+    rows, columns = segment
+    return Segment((int(rows), int(columns)))
 
 
 @entry
@@ -113,14 +140,14 @@ def unbonded(
     """
     found = segment_of(segment)
     bad = np.zeros(found.shape, bool)
-    if found == segment_of("cspad2x1"):
-        r = np.arange(0, UNBONDED_ROWS, UNBONDED_STEP)
-        bad[r, r] = bad[r, r + SENSOR_HALF] = True
+    if found == CSPAD.segment:
+        r = np.array(UNBONDED_ROWS)
+        bad[r, r] = bad[r, r + UNBONDED_SHIFT] = True
     if neighbours:
         shape: Shape = "cross" if neighbours == 4 else "square"
         # The halves of a sensor are two ASICs: the corner of one has no neighbour in
         # the other.
-        halves = (bad[:, :SENSOR_HALF], bad[:, SENSOR_HALF:])
+        halves = (bad[:, :UNBONDED_SHIFT], bad[:, UNBONDED_SHIFT:])
         bad = np.concatenate([grown(half, 1, shape) for half in halves], axis=1)
     return labelled(bad, "unbonded", segment=str(segment), neighbours=neighbours)
 

@@ -1,7 +1,7 @@
 """Operations: labelled array in, labelled array out."""
 
+from xfelred.detectors import Segment
 from xfelred.lazy_names import listed
-from xfelred.masks.segments import Segment
 from xfelred.ops.arithmetic import concat, normalize, ratio, subtract
 from xfelred.ops.azimuthal.friedel_asymmetry import friedel_asymmetry, friedel_weights
 from xfelred.ops.azimuthal.integrate_azimuthally import integrate_azimuthally

@@ -1,95 +1,15 @@
-"""The numbers that LCLS users know their common modes by, as data.
-
-Numbers of `DetObject` in smalldata_tools and default parameters of psana; names of the
-numbers that the peers describe wrongly are put right here.
-"""
+"""The numbers that LCLS users know their common modes by, and parameters (cmpars)."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from xfelred.detector_names import known_as
+from xfelred.detectors import CATALOGUE, Detector
+from xfelred.detectors.description import Pars
 from xfelred.errors import ArgumentError, listing, shown
-
-Pars = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class LclsDetector:
-    """What one kind of detector offers.
-
-    Attributes
-    ----------
-    default : int
-        The number that `None` stands for.
-    numbers : dict of int to cmpars
-        () does nothing.
-    segment : str, optional
-        Name of its segment; None: each frame is one segment.
-    gain_ranges : tuple of int
-        Of a switching detector those that take part.
-    ghosts : bool
-        Numbers above 100 also take away the ghost of the previous frame.
-    """
-
-    default: int
-    numbers: dict[int, Pars]
-    segment: str | None = None
-    gain_ranges: tuple[int, ...] = ()
-    ghosts: bool = False
-
-
-# -2, -1 and 0: raw and pedestal-subtracted data, which have no common mode.
-NOTHING: dict[int, Pars] = {-2: (), -1: (), 0: ()}
-
-JUNGFRAU: dict[int, Pars] = {
-    **NOTHING, 7: (7, 3, 10, 10), 71: (7, 1, 10, 10), 72: (7, 2, 10, 10),
-    30: (7, 1, 100, 0),
-}  # fmt: skip
-# 84 is columns: the peers' comments say rows, their bits do not.
-EPIX10KA: dict[int, Pars] = {
-    **NOTHING, 80: (7, 0, 100, 10), 81: (), 82: (), 83: (7, 1, 100, 10),
-    84: (7, 2, 10, 10), 85: (7, 3, 10, 10), 30: (7, 2, 10, 10),
-}  # fmt: skip
-EPIX10KA_LCLS2: dict[int, Pars] = {
-    **EPIX10KA, 84: (7, 2, 100, 10), 85: (7, 3, 100, 10)
-}  # fmt: skip
-EPIX100: dict[int, Pars] = {
-    **NOTHING, 4: (4, 6, 30, 10), 34: (4, 6, 100, 100), 30: (4, 6, 30, 30),
-    6: (6, 30, 30, 3, 0.25, 1), 36: (6, 30, 30, 3, 0.25, 0),
-    45: (6, 30, 30, 3, 0.25, 0), 46: (6, 30, 30, 3, 0.25, 1),
-    47: ("banks", 6, 30, 30, 3, 0.25, 0),
-}  # fmt: skip
-CSPAD: dict[int, Pars] = {
-    **NOTHING, 1: (1, 25, 40, 100, 0), 10: (1, 25, 40, 100, 1), 5: (5, 100),
-    55: (5, 5000), 30: (1, 25, 25, 100, 0),
-}  # fmt: skip
-PNCCD: dict[int, Pars] = {**NOTHING, 8: (8, 5, 500, 10), 30: (3, 350, 350, 128)}
-UXI_PARS: Pars = ("uxi", 30.0, 30.0, 0.05, 0)
-UXI: dict[int, Pars] = {**NOTHING, 80: ("dark_roi",), 81: UXI_PARS}
-ICARUS: dict[int, Pars] = {**UXI, 98: ("dark_columns", 0), 99: ("dark_columns", 1)}
-CAMERA: dict[int, Pars] = {**NOTHING, 30: ()}
-
-DETECTORS: dict[str, LclsDetector] = {
-    "jungfrau": LclsDetector(0, JUNGFRAU, "jungfrau", (0,)),
-    "epix10ka": LclsDetector(80, EPIX10KA, "epix10ka", (0, 1, 3, 4), ghosts=True),
-    "epixhr": LclsDetector(80, EPIX10KA, "epixhr", (0, 1, 3, 4)),
-    "epix100": LclsDetector(6, EPIX100, "epix100"),
-    "cspad": LclsDetector(1, CSPAD, "cspad2x1"),
-    "cspad2x2": LclsDetector(1, CSPAD, "cspad2x1"),
-    "pnccd": LclsDetector(8, PNCCD, "pnccd"),
-    "uxi": LclsDetector(0, UXI),
-    "icarus": LclsDetector(0, ICARUS),
-    "andor3d": LclsDetector(0, {**NOTHING, 30: (2, 10, 10, "columns")}),
-    "princeton": LclsDetector(0, {**NOTHING, 30: (1, 50, 50, 100, 0)}),
-    # psana corrects none of these.
-    "epixm": LclsDetector(0, CAMERA, "epixm"),
-    "epixuhr": LclsDetector(0, CAMERA, "epixuhr"),
-    "camera": LclsDetector(0, CAMERA),
-}
+from xfelred.ops.calibration_kinds import kind_of
 
 # Parameters of every algorithm after its number, and what the last of them default to.
 PARAMETERS: dict[Any, tuple[tuple[str, ...], tuple[Any, ...]]] = {
@@ -112,45 +32,49 @@ PARAMETERS: dict[Any, tuple[tuple[str, ...], tuple[Any, ...]]] = {
 }
 
 
-def detector_of(name: str, lcls2: bool = False) -> tuple[str, LclsDetector]:
-    """Return a kind of detector, by its name in any spelling.
+def detector_of(name: str) -> Detector:
+    """Return a detector of LCLS, by its name in any spelling.
 
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, or the detector has no common modes with numbers.
     """
     advice = " For others use ops.subtract_common_mode"
-    kind = known_as(name, DETECTORS, "LCLS detector", advice)
-    found = DETECTORS[kind]
-    if lcls2 and found.numbers is EPIX10KA:
-        found = LclsDetector(
-            found.default, EPIX10KA_LCLS2, found.segment, found.gain_ranges,
-            found.ghosts,
-        )  # fmt: skip
-    return kind, found
+    found = kind_of(name, "LCLS detector", advice)
+    if found.modes is None:
+        raise ArgumentError(f"{found.kind} is no LCLS detector.{advice}")
+    return found
 
 
-def cmpars_of(kind: str, detector: LclsDetector, number: int | None) -> Pars:
-    """Return the parameters of a number, without its hundreds.
+def cmpars_of(detector: Detector, number: int | None, *, lcls2: bool = False) -> Pars:
+    """Return the parameters of a number of a detector, without its hundreds.
 
     Raises
     ------
     ValueError
         If the detector has no such number.
     """
-    chosen = detector.default if number is None else number
-    if chosen > 100 and detector.ghosts:
+    modes = detector.modes
+    if modes is None:
+        raise ArgumentError(
+            f"common_mode={number}: numbers belong to detectors of the LCLS, not to"
+            f" {detector.kind}; pass cmpars or a dict such as {{'groups': ('row',)}}"
+        )
+    numbers = {**modes.numbers, **(modes.lcls2 if lcls2 else {})}
+    chosen = modes.default if number is None else number
+    if chosen > 100 and modes.ghosts:
         chosen %= 100
-    if chosen not in detector.numbers:
-        elsewhere = [k for k, d in DETECTORS.items() if chosen in d.numbers]
+    if chosen not in numbers:
+        modes_of = {d.kind: d.modes for d in CATALOGUE.values() if d.modes}
+        elsewhere = [kind for kind, m in modes_of.items() if chosen in m.numbers]
         hint = f" {chosen} belongs to {listing(elsewhere)}." if elsewhere else ""
         raise ArgumentError(
-            f"{kind} has no common mode {number}; it has"
-            f" {listing(sorted(detector.numbers), 20)}.{hint} Parameters of your own go"
-            " to cmpars="
+            f"{detector.kind} has no common mode {number}; it has"
+            f" {listing(sorted(numbers), 20)}.{hint} Parameters of your own go to"
+            " cmpars="
         )
-    return detector.numbers[chosen]
+    return numbers[chosen]
 
 
 def completed(cmpars: Pars) -> Pars:

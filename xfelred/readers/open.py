@@ -18,7 +18,7 @@ from xfelred.errors import (
 )
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
-from xfelred.readers.euxfel.reader import READER as EUXFEL
+from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
 from xfelred.readers.locked import is_locked, locked
 from xfelred.readers.paths import candidates

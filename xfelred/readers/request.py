@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from dask.utils import parse_bytes
 
+from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     InconsistentDataError,
-    must_be_one_of,
     python_scalar,
     shown,
     warn,
@@ -19,33 +19,31 @@ from xfelred.errors import (
 from xfelred.names import STORED_DTYPE
 from xfelred.readers.entry import as_dtype, checked_fill
 
-CHOICES = {
-    "layout": ("train", "frame"),
-    "bad_pixels": ("apply", "keep", None),
-    "missing": ("fill", "drop", "raise"),
-}
 LARGEST = 8  # bytes of a pixel
 
 
+@entry
 @dataclass(frozen=True)
 class FramesRequest:
-    """What `frames` was asked for, checked."""
+    """What `frames` was asked for, checked; see `xfelred.readers.every_run.EveryRun`.
 
-    key: str
-    pulses: Any
-    layout: Literal["train", "frame"]
-    modules: Any
-    roi: Any
-    fill_value: Any
-    astype: Any
-    bad_pixels: Literal["apply", "keep"] | None
-    chunk_size: str | float
-    missing: Literal["fill", "drop", "raise"]
+    Without a key it is that of the pixels.
+    """
+
+    called = "frames"  # by users
+
+    key: str = ""
+    pulses: Any = field(default_factory=lambda: slice(None))
+    layout: Literal["train", "frame"] = "train"
+    modules: Any = None
+    roi: Any = ()
+    fill_value: Any = None
+    astype: Any = None
+    bad_pixels: Literal["apply", "keep"] | None = "apply"
+    chunk_size: str | float = "128MiB"
+    missing: Literal["fill", "drop", "raise"] = "fill"
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a word that is not a choice."""
-        for name, choices in CHOICES.items():
-            must_be_one_of(name, getattr(self, name), choices)
         object.__setattr__(self, "chunk_size", python_scalar(self.chunk_size))
         try:
             n_bytes = parse_bytes(self.chunk_size)

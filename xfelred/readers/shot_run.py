@@ -6,28 +6,33 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from xfelred.entries import entry
-from xfelred.errors import SourceNameError, did_you_mean, listing, one_line
+from xfelred.errors import (
+    ArgumentTypeError,
+    SourceNameError,
+    did_you_mean,
+    listing,
+    one_line,
+)
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
+from xfelred.readers.every_run import EveryRun
 from xfelred.readers.left_out import LeftOut
-from xfelred.readers.planning import Planning
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import select_train_ids, split_evenly
-from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
+from xfelred.readers.shot_frames import ShotImages, shot_frames
 
 
-class ShotRun(Planning):
+class ShotRun(EveryRun):
     """Methods of a run, a frozen dataclass with the following.
 
     Fields or properties: ``ids`` (sorted int64 or uint64, one of each shot),
     ``facility``, ``run_id``, ``sources``, ``detectors``. Methods: ``keys(source)``,
     ``key_data(source, key)``, ``constants(detector)``, ``stored(path, dataset)`` for
-    `Planning`, ``default_key(detector)``, ``images_of(detector, key) -> ShotImages``,
+    `EveryRun`, ``default_key(detector)``, ``images_of(detector, key) -> ShotImages``,
     ``labels_of(detector, key) -> Labels`` and ``facts()`` for the description.
     """
 
@@ -110,78 +115,16 @@ class ShotRun(Planning):
         """Return a detector; without a name the run must have just one."""
         return ShotDetector(self, self.detector_named(name))
 
-    @entry
-    def frames(
-        self: Any,
-        detector: str | None = None,
-        key: str | None = None,
-        *,
-        pulses: Any = np.s_[:],
-        layout: Literal["train", "frame"] = "train",
-        modules: Any = None,
-        roi: Any = (),
-        fill_value: Any = None,
-        astype: Any = None,
-        bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | float = "128MiB",
-        missing: Literal["fill", "drop", "raise"] = "fill",
+    def frames_of(
+        self: Any, detector: str | None, request: FramesRequest, **options: Any
     ) -> xr.DataArray:
-        """Return images as a lazy array (train, pulse, module, slow_scan, fast_scan).
-
-        Parameters
-        ----------
-        detector : str, optional
-            Name of the detector; not needed if the run has exactly one.
-        key : str, optional
-            Which of its images.
-        pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``, optional
-            There is one pulse per shot, number 0.
-        layout : {"train", "frame"}, optional
-            "frame": one axis ``frame`` with coordinates train, pulse, cell, only shots
-            that have an image.
-        modules : int or sequence of int, optional
-            Numbers of the modules to read.
-        roi : slice, int or tuple of these, optional
-            Pixels of each module to read.
-        fill_value : scalar, optional
-            What was not recorded; by default NaN; integers in which something is
-            missing become floating for that, and ``stored_dtype`` tells what they were.
-        astype : dtype, optional
-            Cast to this while reading.
-        bad_pixels : {"apply", "keep", None}, optional
-            What to do with the bad pixels that the run knows. "apply": they are NaN;
-            without effect on integers, which are raw data. "keep": a coordinate
-            ``bad_pixels`` tells them; None: leave them alone.
-        chunk_size : str or int, optional
-            Size of a block: all modules of some shots.
-        missing : {"fill", "drop", "raise"}, optional
-            What to do with shots without an image.
-
-        Returns
-        -------
-        DataArray (train, pulse, module, slow_scan, fast_scan)
-            Lazy. Coordinates ``train``, ``pulse``, ``module``, ``available`` (train,
-            module), ``n_pulses`` (train), and what the facility tells of shots.
-
-        Raises
-        ------
-        SourceNameError, PropertyNameError
-            If there is no such detector, or it has no such images.
-        InconsistentDataError
-            If images are missing and ``missing="raise"``.
-        SelectionEmptyError
-            If ``missing="drop"`` leaves nothing, or a module is not there.
-        ValueError, OverflowError
-            If `fill_value` does not fit the dtype, or a word is not one of the choices.
-        """
+        """Return the frames that were asked for."""
+        if options:
+            raise ArgumentTypeError(f"frames has no option {listing(options)} here")
         name = self.detector_named(detector)
-        request = FramesRequest(
-            key or self.default_key(name), pulses, layout, modules, roi, fill_value,
-            astype, bad_pixels, chunk_size, missing,
-        )  # fmt: skip
-        images: ShotImages = self.images_of(name, request.key)
-        labels: Labels = self.labels_of(name, request.key)
-        return shot_frames(images, request, labels)
+        key = request.key or self.default_key(name)
+        images: ShotImages = self.images_of(name, key)
+        return shot_frames(images, replace(request, key=key), self.labels_of(name, key))
 
     # -- description -----------------------------------------------------------------
 
@@ -268,7 +211,7 @@ class ShotDetector:
 
     @entry
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
-        """Return images as a lazy array; see `ShotRun.frames`."""
+        """Return images as a lazy array; options are those of `Run.frames`."""
         found: xr.DataArray = self.data.frames(self.detector_name, key, **options)
         return found
 

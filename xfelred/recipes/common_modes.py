@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from xfelred.detector_names import candidates, first_of, told_by
+from xfelred.detectors import told_by
 from xfelred.errors import ArgumentError
 from xfelred.ops.calibration_kinds import kind_of
-from xfelred.ops.lcls_common_modes import (
-    DETECTORS,
-    cmpars_of,
-    completed,
-    detector_of,
-)
+from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.recipes.models import CommonModeSpec, DetectorSpec
 
 
@@ -25,12 +20,12 @@ def lcls_kind(name: str, mode: Any) -> str:
         If it tells none; then no number has a meaning.
     """
     found = told_by(name)
-    if first_of(candidates(found), DETECTORS) is None:
+    if found is None or kind_of(found.name).modes is None:
         raise ArgumentError(
             f"common_mode {mode}: the name {name!r} does not tell the detector; give"
             " groups and segment instead"
         )
-    return found
+    return found.kind
 
 
 def check_common_mode(name: str, spec: DetectorSpec) -> None:
@@ -44,11 +39,8 @@ def check_common_mode(name: str, spec: DetectorSpec) -> None:
     mode = spec.common_mode
     if mode is None or isinstance(mode, CommonModeSpec):
         return
-    if spec.calibrate is None:
-        kind = lcls_kind(name, mode)
-    else:
-        kind = kind_of(spec.calibrate)[1].common_mode
+    kind = kind_of(lcls_kind(name, mode) if spec.calibrate is None else spec.calibrate)
     if isinstance(mode, list):
         completed(tuple(mode))
-    elif kind:
-        cmpars_of(*detector_of(kind), mode)
+    elif kind.modes is not None:
+        cmpars_of(kind, mode)

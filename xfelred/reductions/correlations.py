@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.correlation import pair_errors
+from xfelred.kernels.correlation import pair_errors, rows
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import sequences as rings
 from xfelred.reductions import moments
 from xfelred.reductions.reduction import State, added, by_group
 
@@ -45,7 +44,7 @@ class RingCorrelation:
         needs: frozenset[str],
     ) -> State:
         """Add some shots."""
-        items = rings.all_items(blocks[0])
+        items = rows.all_items(blocks[0])
         raw = self.normalization == "none"
         values = self.different or "correlation" in needs
         sums = correlation.ring_sums(items, self.lead, raw=raw, values=values)
@@ -95,14 +94,14 @@ class PairCorrelation:
         out: dict[str, State] = {}
         raw, values = self.normalization == "none", bool(needs - {"n_pairs"})
         for number in np.unique(pairs[:, 2]).tolist():
-            items = rings.differences(frames, pairs[pairs[:, 2] == number])
+            items = rows.differences(frames, pairs[pairs[:, 2] == number])
             sums = correlation.ring_sums(items, self.lead, raw=raw, values=values)
             out[str(number)] = sums
         if "sem" in needs and not self.errors:
-            out["spread"] = self.spread(rings.differences(frames, pairs))
+            out["spread"] = self.spread(rows.differences(frames, pairs))
         return out
 
-    def spread(self, items: rings.Items) -> State:
+    def spread(self, items: rows.Items) -> State:
         """Return the running moments of the correlations of single pairs."""
         how = "none" if self.normalization == "none" else "pairs"
         state: State | None = None
@@ -180,12 +179,12 @@ class SharedPairs:
         frames = frames.reshape(-1, *frames.shape[-2:])
         raw = self.normalization == "none"
         if "sem" not in needs:
-            items, values = rings.differences(frames, pairs), bool(needs - {"n_pairs"})
+            items, values = rows.differences(frames, pairs), bool(needs - {"n_pairs"})
             sums = correlation.ring_sums(items, self.lead, raw=raw, values=values)
             return {TOTAL: sums}
         found = []
         for cell in cells_of(pairs):
-            items = rings.differences(frames, cell)
+            items = rows.differences(frames, cell)
             one, two = cell[0, 2:4].tolist()
             sums = correlation.ring_sums(items, self.lead, raw=raw)
             parts = {TOTAL: sums, str(one): sums}

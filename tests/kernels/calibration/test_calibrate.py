@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfelred.kernels.calibration.calibrate import Calibration, Rule, calibrate
+from xfelred.kernels.calibration.calibrate import Calibration, calibrate
 from xfelred.kernels.calibration.calibrate_rows import (
     choose,
     ranges_of_bits,
     ranges_of_cuts,
 )
 from xfelred.kernels.calibration.dark import split_by_range
+from xfelred.kernels.calibration.rule import Rule
 from xfelred.kernels.calibration.table import LINE, lines_of, pack
 
 JUNGFRAU = Rule(3, 0x3FFF, 14, 3, (0, 1, 3))

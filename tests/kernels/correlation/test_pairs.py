@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import sequences as rings
+from xfelred.kernels.correlation import rows
 
 NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 
@@ -60,7 +60,7 @@ def test_correlation_of_every_shot(n_phi, lead, normalization):
 @pytest.mark.parametrize("n_phi", [7, 12])
 def test_mean_divides_sums_of_products_by_sums_of_counts(n_phi, lead):
     x = frames(n_phi)
-    sums = correlation.ring_sums(rings.all_items(x), lead)
+    sums = correlation.ring_sums(rows.all_items(x), lead)
     out = correlation.mean_correlation(sums, lead, "pairs")
     for r in range(x.shape[1]):
         above, below = np.zeros(n_phi), np.zeros(n_phi, int)
@@ -75,7 +75,7 @@ def test_mean_divides_sums_of_products_by_sums_of_counts(n_phi, lead):
 @pytest.mark.parametrize("lead", [None, 0])
 def test_variance_and_mean_are_those_over_all_shots(lead):
     x = frames(16, bad=0)
-    sums = correlation.ring_sums(rings.all_items(x), lead)
+    sums = correlation.ring_sums(rows.all_items(x), lead)
     pairs = correlation.mean_correlation(sums, lead, "pairs")
     width = (x - x.mean(-1, keepdims=True)).reshape(5, 3, -1)
     width = np.sqrt((width**2).mean(axis=(0, 2)))
@@ -89,7 +89,7 @@ def test_variance_and_mean_are_those_over_all_shots(lead):
 def test_raw_mean_is_over_shots_of_which_the_ring_is_there():
     x = frames(8, bad=0, n=3)
     x[1, 2] = np.nan
-    sums = correlation.ring_sums(rings.all_items(x), raw=True)
+    sums = correlation.ring_sums(rows.all_items(x), raw=True)
     out = correlation.mean_correlation(sums, None, "none")
     for r, used in ((0, [0, 1, 2]), (2, [0, 2])):
         expected = np.mean([by_hand(x[i, r], x[i, r], "none")[0] for i in used], axis=0)
@@ -108,16 +108,26 @@ def test_single_precision_on_a_pedestal_is_exact_to_1e_6(dtype):
     # scattering.md: uncentred, 1e4 cost 3e-3; centred, 5e-8 of C[0].
     x = frames(351, bad=0)
     x = (x + (10_000 if dtype != "u1" else 100)).astype(dtype)
-    sums = correlation.ring_sums(rings.all_items(x))
+    sums = correlation.ring_sums(rows.all_items(x))
     out = correlation.mean_correlation(sums, None, "pairs")
-    exact = correlation.ring_sums(rings.all_items(x.astype(float)))
+    exact = correlation.ring_sums(rows.all_items(x.astype(float)))
     exact = correlation.mean_correlation(exact, None, "pairs")
     assert correlation.correlations(x, lead=None, normalization="pairs").dtype == "f4"
     np.testing.assert_allclose(out, exact, rtol=0, atol=1e-6 * exact.max())
-    raw = correlation.ring_sums(rings.all_items(x), raw=True)
+    raw = correlation.ring_sums(rows.all_items(x), raw=True)
     raw = correlation.mean_correlation(raw, None, "none")
     both = (x.astype(float).mean(-1) ** 2).mean(0)[:, None] + exact
     np.testing.assert_allclose(raw, both * 351, rtol=1e-9)
+
+
+def test_bright_ring_leaves_no_errors_in_a_faint_one():
+    x = np.random.default_rng(3).standard_normal((5, 2, 64)).astype(np.float32)
+    x[:, 0] *= 1e6
+    single = correlation.ring_sums(rows.all_items(x))["power"]
+    exact = (abs(np.fft.rfft(x.astype(float))) ** 2).sum(0)
+    exact[:, 0] = 0  # the mean, which is removed
+    limits = 1e-6 * exact.max(axis=1, keepdims=True)
+    assert (abs(single - exact) <= limits).all()
 
 
 @pytest.mark.parametrize("lead", [None, 1])
@@ -125,13 +135,13 @@ def test_single_precision_on_a_pedestal_is_exact_to_1e_6(dtype):
 def test_differences_of_unsigned_counts_do_not_wrap(raw, lead):
     x = frames(9, np.uint16, bad=0, n=6)
     pairs = np.array([[0, 1], [4, 2], [5, 0]])
-    items = rings.differences(x, pairs)
+    items = rows.differences(x, pairs)
     out = correlation.mean_correlation(
         correlation.ring_sums(items, lead, raw=raw), lead, "none" if raw else "pairs"
     )
     d = x[pairs[:, 0]].astype(float) - x[pairs[:, 1]]
     same = correlation.mean_correlation(
-        correlation.ring_sums(rings.all_items(d), lead, raw=raw),
+        correlation.ring_sums(rows.all_items(d), lead, raw=raw),
         lead,
         "none" if raw else "pairs",
     )
@@ -157,7 +167,7 @@ def test_a_difference_is_good_where_both_shots_are():
 @pytest.mark.parametrize("raw", [False, True])
 def test_correlations_between_shots(raw, lead):
     x = frames(10, n=4)
-    items = rings.all_items(x)
+    items = rows.all_items(x)
     sums = correlation.ring_sums(items, lead, raw=raw)
     sums = correlation.inter_sums(correlation.add_images(sums, items, raw=raw), lead)
     how = "none" if raw else "pairs"
@@ -175,7 +185,7 @@ def test_correlations_between_shots(raw, lead):
 
 def test_counts_alone_need_no_transform_of_the_values(monkeypatch):
     x = frames(16, bad=0)
-    items = rings.all_items(x)
+    items = rows.all_items(x)
 
     def refuse(*args, **kwargs):
         raise AssertionError("values were transformed")
@@ -187,7 +197,7 @@ def test_counts_alone_need_no_transform_of_the_values(monkeypatch):
 
 def test_no_items_and_no_good_azimuth_give_nan_and_count_0():
     for x in (np.zeros((0, 2, 6)), np.full((3, 2, 6), np.nan)):
-        sums = correlation.ring_sums(rings.all_items(x))
+        sums = correlation.ring_sums(rows.all_items(x))
         assert (sums["pairs"] == 0).all()
         for name in NORMALIZATIONS:
             assert np.isnan(correlation.mean_correlation(sums, None, name)).all()

@@ -6,7 +6,7 @@ import xarray as xr
 
 from xfelred import ops
 from xfelred.errors import GeometryMismatchError, MissingConstantError
-from xfelred.ops.lcls_common_modes import DETECTORS
+from xfelred.ops.lcls_common_modes import detector_of
 
 PIXELS = ("slow_scan", "fast_scan")
 SHAPES = {
@@ -27,7 +27,7 @@ def frames(shape, n=3, seed=0):
 
 
 def numbers():
-    return [(name, n) for name, d in DETECTORS.items() for n in (*d.numbers, None)]
+    return [(k, n) for k in SHAPES for n in (*detector_of(k).modes.numbers, None)]
 
 
 @pytest.mark.parametrize(("detector", "number"), numbers())

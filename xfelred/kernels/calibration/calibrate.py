@@ -23,36 +23,12 @@ from xfelred.kernels.calibration.calibrate_rows import (
     THRESHOLDS,
     calibrate_rows,
 )
+from xfelred.kernels.calibration.rule import Rule
 from xfelred.kernels.calibration.table import flat_table
 from xfelred.kernels.common_mode.segments import Frame, Stage, one_of
 
 TOGETHER = 8  # frames that a common mode takes from one pass to the next
 WORD = 0xFFFF  # the largest raw word
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How the numbers of a detector are read.
-
-    Attributes
-    ----------
-    n_ranges : int
-        Gain ranges; 1: the detector does not switch.
-    adu_bits : int
-        Bits of the number that are signal; 0: all.
-    shift : int
-        The bits from here on tell the gain range.
-    code_bits : int
-        Which of them, after the shift.
-    codes : tuple of int
-        What they are, or another array is, in each range.
-    """
-
-    n_ranges: int = 1
-    adu_bits: int = 0
-    shift: int = 0
-    code_bits: int = 0
-    codes: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)

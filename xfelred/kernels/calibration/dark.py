@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.calibration.calibrate import Rule
 from xfelred.kernels.calibration.gain_index import index_of_bits
+from xfelred.kernels.calibration.rule import Rule
 
 # Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SIGMA = 1.482602218505602

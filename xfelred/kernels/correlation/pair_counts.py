@@ -12,8 +12,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from xfelred.kernels.correlation import sequences as rings
-from xfelred.kernels.correlation.sequences import TILE, Items, Marks
+from xfelred.kernels.correlation import rows
+from xfelred.kernels.correlation.rows import TILE, Items, Marks
 
 
 def alike(
@@ -74,5 +74,5 @@ def total_counts(items: Items, marks: Marks, lead: int | None) -> NDArray[np.int
     total = np.zeros((n_rings, n // 2 + 1), kind)
     ring = np.unravel_index(one, items.shape[:2])[1]
     for part, spectrum in pair_spectra(items, one, lead):
-        rings.add_rows(spectrum, ring[part], many[part].astype(float), total)
+        rows.add_rows(spectrum, ring[part], many[part].astype(float), total)
     return np.rint(scipy.fft.irfft(total, n=n)).astype(np.int64)

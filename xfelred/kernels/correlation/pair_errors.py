@@ -19,7 +19,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation.sequences import Items
+from xfelred.kernels.correlation.rows import Items
 
 Sums = dict[str, NDArray[Any]]
 MOMENTS = ("nn", "nd", "dd")

@@ -14,10 +14,9 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from xfelred.kernels.correlation import lane_fft
-from xfelred.kernels.correlation import sequences as rings
+from xfelred.kernels.correlation import rows
 from xfelred.kernels.correlation.pair_counts import item_counts, total_counts
-from xfelred.kernels.correlation.sequences import TILE, Items, Marks
+from xfelred.kernels.correlation.rows import TILE, Items, Marks
 from xfelred.kernels.memory import page_backed
 
 Sums = dict[str, NDArray[Any]]
@@ -49,9 +48,9 @@ def ring_sums(
         to 1e-7 of the largest correlation.
     """
     sums = empty_sums(*items.shape[1:], cross=lead is not None)
-    marks = rings.blank_marks(items)
+    marks = rows.blank_marks(items)
     if not values:
-        for which, ring in rings.batches(items.shape, whole_items=False):
+        for which, ring in rows.batches(items.shape, whole_items=False):
             centred(items.part(which), marks.at(which, ring), ring.start)
     elif lead is None:
         add_power(sums["power"], items, marks, raw=raw)
@@ -85,31 +84,17 @@ def add_power(
     power: NDArray[np.float64], items: Items, marks: Marks, *, raw: bool
 ) -> None:
     """Add the power spectra of all rings of all items."""
-    n_phi = items.shape[2]
-    if lane_fft.factors(n_phi) is None:
-        for which, ring in rings.batches(items.shape, whole_items=False):
-            part, mark = items.part(which), marks.at(which, ring)
-            rings.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
-        return
-    lane_fft.add_power(
-        items.frames, items.first, items.second, (marks.n_good, marks.level, marks.tag),
-        lane_fft.plan(n_phi, items.dtype.str),
-        lane_fft.buffers(n_phi, items.dtype), power, raw,
-    )  # fmt: skip
-    if raw:
-        # Means, and whatever masks mix with them, in double precision.
-        power[:, 0] += np.where(marks.tag == 0, marks.level**2, 0).sum(0)
-        for _, numbers, values in masked_spectra(items, marks, 0):
-            squared = values.real**2 + values.imag**2
-            rings.add_rows(squared, numbers, np.ones(len(numbers)), power)
+    for which, ring in rows.batches(items.shape, whole_items=False):
+        part, mark = items.part(which), marks.at(which, ring)
+        rows.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
 
 
 def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -> None:
     """Add the cross spectra of one ring with all rings of all items."""
-    for which, _ in rings.batches(items.shape, whole_items=True):
+    for which, _ in rows.batches(items.shape, whole_items=True):
         values = spectra(items.part(which), marks.at(which), raw=raw)
         leader = np.ascontiguousarray(values[:, lead])
-        rings.add_cross(leader, values, sums["cross"], sums["power"])
+        rows.add_cross(leader, values, sums["cross"], sums["power"])
 
 
 def spectra(
@@ -131,15 +116,15 @@ def spectra(
     if raw:
         values = values.astype(np.complex128, copy=False)
         values[..., 0] = marks.level
-        for item, ring, rows in masked_spectra(items, marks, start):
-            values[item, ring] = rows
+        for item, ring, masked in masked_spectra(items, marks, start):
+            values[item, ring] = masked
     return values
 
 
 def centred(items: Items, marks: Marks, start: int) -> NDArray[Any]:
     """Return rings without their mean (item, ring, azimuth); fill their marks."""
     work = np.empty((*marks.tag.shape, items.shape[2]), items.dtype)
-    rings.centre_rows(
+    rows.centre_rows(
         items.frames, items.first, items.second, start,
         work, marks.n_good, marks.level, marks.tag,
     )  # fmt: skip
@@ -208,9 +193,9 @@ def item_correlations(
 ) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.int64]]]:
     """Yield (items, correlations, pair counts) of batches, (item, ring, lag)."""
     n = items.shape[2]
-    for which, _ in rings.batches(items.shape, whole_items=True):
+    for which, _ in rows.batches(items.shape, whole_items=True):
         part = items.part(which)
-        marks = rings.blank_marks(part)
+        marks = rows.blank_marks(part)
         values = spectra(part, marks, raw=normalization == "none")
         power = values.real**2 + values.imag**2
         if lead is None:
@@ -249,7 +234,7 @@ def add_images(sums: Sums, items: Items, *, raw: bool = False) -> Sums:
     """
     image, seen = np.zeros(items.shape[1:]), np.zeros(items.shape[1:], np.int64)
     shown = np.zeros(items.shape[1], np.int64)
-    for which, ring in rings.batches(items.shape, whole_items=False):
+    for which, ring in rows.batches(items.shape, whole_items=False):
         part = items.part(which)
         values = part.frames[part.first, ring]
         good = np.isfinite(values)
@@ -257,7 +242,7 @@ def add_images(sums: Sums, items: Items, *, raw: bool = False) -> Sums:
             work = np.where(good, values, 0)
         else:
             work = centred(
-                part, rings.blank_marks(part).at(slice(None), ring), ring.start
+                part, rows.blank_marks(part).at(slice(None), ring), ring.start
             )
         image[ring] += work.sum(0, dtype=np.float64)
         seen[ring] += good.sum(0)
@@ -304,7 +289,7 @@ def correlations(
     float32 for float32 and small integers, else float64 (..., 2, ring, lag)
         Correlation, NaN where no pair is good; number of good pairs.
     """
-    items = rings.all_items(frames)
+    items = rows.all_items(frames)
     return filled(items, lead, normalization).reshape(
         *frames.shape[:-2], 2, *frames.shape[-2:]
     )
@@ -327,4 +312,4 @@ def difference_correlations(
     normalization: str,
 ) -> NDArray[Any]:
     """Return the correlations and pair counts of differences (pair, 2, ring, lag)."""
-    return filled(rings.differences(frames, pairs), lead, normalization)
+    return filled(rows.differences(frames, pairs), lead, normalization)

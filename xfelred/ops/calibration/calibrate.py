@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from xfelred.detectors import CATALOGUE, Detector
+from xfelred.detectors.description import Gain
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.kernels.calibration import calibrate as kernel
@@ -39,7 +41,7 @@ from xfelred.ops.calibration.gains import told_by, with_configuration
 from xfelred.ops.calibration.packing import packed
 from xfelred.ops.calibration.raw_words import raw_words
 from xfelred.ops.calibration.units import signal_unit
-from xfelred.ops.calibration_kinds import KINDS, DetectorKind, kind_of
+from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.companions import matching
 from xfelred.provenance import history_of, record
 
@@ -136,21 +138,22 @@ def calibrate(
     >>> signal.values, signal.units
     (array([[3., 4.]], dtype=float32), 'keV')
     """
-    name, detector = kind_of(kind)
-    check_data(da, name, detector, bad_gain_code)
+    detector = kind_of(kind)
+    name, gain = detector.kind, detector.gain
+    check_data(da, detector)
     check_detector(constants, da)
-    n_ranges = detector.rule.n_ranges
+    n_ranges = gain.rule.n_ranges
     inside, apart = bad_pixels_apart(constants, bad_pixels, da, n_ranges)
     found = chosen_constants(constants, inside, da, n_ranges)
     check_ranges(found, n_ranges, name)
     per_photon = 1.0 if adu_per_photon is None else checked(adu_per_photon)
     masked = n_ranges > 1 or BAD_PIXELS in found or apart is not None
-    stages = stages_for(common_mode, name, detector, da, masked)
+    stages = stages_for(common_mode, detector, da, masked)
     found = {k: on_pixels(v, da, k) for k, v in found.items()}
-    rule, companions = told_by(da, name, detector, found, gain_index, gain_plane)
-    used = detector.used_ranges if stages else ()
-    if rule.n_ranges != detector.rule.n_ranges:
-        found = with_configuration(found, detector, float(bad_gain_code == "one"))
+    rule, companions = told_by(da, detector, found, gain_index, gain_plane)
+    used = gain.used_ranges if stages else ()
+    if rule.n_ranges != n_ranges:
+        found = with_configuration(found, gain, float(bad_gain_code == "one"))
     constants_now = packed(found, da, rule.n_ranges, used, per_photon)
     companions["table"] = constants_now.table
     if constants_now.entry is not None:
@@ -174,15 +177,14 @@ def calibrate(
         ),
     )  # fmt: skip
     return finished(
-        out, da, constants, kind=name, common_mode=common_mode, bad_pixels=bad_pixels,
-        bad_value=bad_value, gain_index=gain_index, gain_plane=gain_plane,
-        bad_gain_code=bad_gain_code, adu_per_photon=adu_per_photon,
+        out, da, constants, gain, kind=name, common_mode=common_mode,
+        bad_pixels=bad_pixels, bad_value=bad_value, gain_index=gain_index,
+        gain_plane=gain_plane, bad_gain_code=bad_gain_code,
+        adu_per_photon=adu_per_photon,
     )  # fmt: skip
 
 
-def check_data(
-    da: xr.DataArray, name: str, detector: DetectorKind, bad_gain_code: str
-) -> None:
+def check_data(da: xr.DataArray, detector: Detector) -> None:
     """Raise ValueError unless the data are raw frames of the kind."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
@@ -196,18 +198,20 @@ def check_data(
         raise ArgumentError(
             "these frames were calibrated before, as their history says; pass raw ones"
         )
-    if detector.rule.n_ranges > 1:
-        check_switching(da, name)
-    if name == "jungfrau" and da.attrs.get("facility") == "euxfel":
+    if detector.gain.switches:
+        check_switching(da, detector.kind)
+    here = CATALOGUE.get(f"{detector.kind}_{da.attrs.get('facility')}")
+    if here is not None and here.gain.tells == "codes":
         raise ArgumentError(
             "frames of the European XFEL have their gain in another array: use"
-            " kind='jungfrau_euxfel' and gain_index=run.frames(key='data.gain')"
+            f" kind={here.name!r} and gain_index=run.frames(key='data.gain')"
         )
-    axes = {DATA_GAIN: "agipd", GAIN: "lpd"}
-    for dim, kind in axes.items():
-        if dim in da.dims and name != kind:
+    axes = {d.gain.axis: d.kind for d in CATALOGUE.values()}
+    for dim in (DATA_GAIN, GAIN):
+        if dim in da.dims and dim != detector.gain.axis:
             raise ArgumentError(
-                f"the frames have a dim {dim!r}, which belongs to {kind}, not to {name}"
+                f"the frames have a dim {dim!r}, which belongs to {axes[dim]}, not to"
+                f" {detector.kind}"
             )
     if da.sizes.get(DATA_GAIN, 2) != 2:
         raise ArgumentError(
@@ -223,7 +227,7 @@ def checked(adu_per_photon: float) -> float:
 
 
 def finished(
-    out: xr.DataArray, da: xr.DataArray, constants: Any, **params: Any
+    out: xr.DataArray, da: xr.DataArray, constants: Any, gain: Gain, **params: Any
 ) -> xr.DataArray:
     """Return the signal with its coordinates, unit and history."""
     lost = {k: c for k, c in da.coords.items() if k not in out.coords}
@@ -231,7 +235,7 @@ def finished(
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))
     unit = "photon"
     if params["adu_per_photon"] is None:
-        unit = signal_unit(constants, KINDS[params["kind"]])
+        unit = signal_unit(constants, gain)
     attrs = {k: v for k, v in da.attrs.items() if k != STORED_DTYPE}
     out.attrs = {**attrs, UNITS: unit, LONG_NAME: "signal", DATA_KIND: "calibrated"}
     return record(out, "calibrate", da, constants=constants, **params)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.detectors import Detector
 from xfelred.errors import ArgumentError, did_you_mean, listing, must_be_one_of, shown
 from xfelred.kernels.common_mode.segments import Stage
-from xfelred.masks import Segment, segment_of
-from xfelred.ops.calibration_kinds import DetectorKind
+from xfelred.masks import segment_of
 from xfelred.ops.common_mode.subtract_common_mode import (
     check_limits,
     check_pixels,
@@ -19,10 +19,10 @@ from xfelred.ops.common_mode.subtract_common_mode import (
 )
 from xfelred.ops.common_mode.subtract_common_mode_lcls import (
     all_stages,
+    segment_for,
     wants_ghost,
-    whole_frame,
 )
-from xfelred.ops.lcls_common_modes import cmpars_of, detector_of
+from xfelred.ops.lcls_common_modes import cmpars_of
 
 DEFAULTS: dict[str, Any] = {
     "groups": ("bank", "row", "column"), "segment": None, "estimator": "median",
@@ -32,8 +32,7 @@ DEFAULTS: dict[str, Any] = {
 
 def stages_for(
     common_mode: int | Sequence[Any] | Mapping[str, Any] | None,
-    name: str,
-    detector: DetectorKind,
+    detector: Detector,
     da: xr.DataArray,
     masked: bool,
 ) -> tuple[Stage, ...]:
@@ -43,9 +42,7 @@ def stages_for(
     ----------
     common_mode : int, sequence, mapping or None
         Number, cmpars, or arguments of `ops.subtract_common_mode`.
-    name : str
-        Of the kind of detector.
-    detector : DetectorKind
+    detector : Detector
     da : DataArray
     masked : bool
         Some pixels may be bad or of another gain range.
@@ -73,27 +70,14 @@ def stages_for(
     if isinstance(common_mode, np.integer):
         common_mode = int(common_mode)
     if not isinstance(common_mode, int):
-        return all_stages(
-            detector.common_mode, None, tuple(common_mode), segment, None, masked
-        )
-    if not detector.common_mode:
-        raise ArgumentError(
-            f"common_mode={common_mode}: numbers belong to detectors of the LCLS, not"
-            f" to {name}; pass cmpars or a dict such as {{'groups': ('row',)}}"
-        )
-    kind, found = detector_of(detector.common_mode)
-    pars = cmpars_of(kind, found, common_mode)
-    wants_ghost(kind, found, common_mode, None)
-    return all_stages(kind, common_mode, pars, segment, None, masked)
-
-
-def segment_for(detector: DetectorKind, da: xr.DataArray) -> Segment:
-    """Return how modules of a detector are divided."""
-    return segment_of(detector.segment) if detector.segment else whole_frame(da)
+        return all_stages(detector, None, tuple(common_mode), segment, None, masked)
+    pars = cmpars_of(detector, common_mode)
+    wants_ghost(detector, common_mode, None)
+    return all_stages(detector, common_mode, pars, segment, None, masked)
 
 
 def stages_of_groups(
-    given: Mapping[str, Any], detector: DetectorKind, da: xr.DataArray, masked: bool
+    given: Mapping[str, Any], detector: Detector, da: xr.DataArray, masked: bool
 ) -> tuple[Stage, ...]:
     """Return the stages of arguments of `ops.subtract_common_mode`."""
     for key in given:

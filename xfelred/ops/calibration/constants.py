@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.detectors.lcls import CSPAD_LOW_GAIN
 from xfelred.errors import (
     ArgumentError,
     GeometryMismatchError,
@@ -41,8 +42,6 @@ TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, LOCAL_GAIN, GAIN_MASK, BAD_PIXELS,
          THRESHOLDS)  # fmt: skip
 # What constants hold beside: where pixels are, and how the constants were made.
 NO_PART = ("x", "y", "z", "ix", "iy", "bad_in_mask", "n_frames")
-# Pixels of a CsPad in low gain, where the configuration has 0 (psana).
-CSPAD_LOW_GAIN = 6.85
 
 
 def chosen_constants(

@@ -15,8 +15,8 @@ from xfelred.errors import (
     MissingConstantError,
     listing,
 )
-from xfelred.kernels.calibration.calibrate import Rule
 from xfelred.kernels.calibration.dark import signal_bits, split_by_range
+from xfelred.kernels.calibration.rule import Rule
 from xfelred.lazy import map_frames
 from xfelred.names import (
     BAD_PIXELS,
@@ -61,23 +61,24 @@ def in_ranges(
     DataArray, float32 (..., gain_range, slow_scan, fast_scan), adu
         The frames themselves if the detector does not switch.
     """
-    name, detector = kind_of(kind)
-    rule = detector.rule
-    if rule.n_ranges == 1:
+    detector = kind_of(kind)
+    gain, rule = detector.gain, detector.gain.rule
+    if not gain.switches:
         return da
-    check_switching(da, name)
+    check_switching(da, detector.kind)
     if GAIN in da.dims:  # all stages were stored, each in a place of its own
         return without_gain_bits(da, rule)
     companions = []
     if gain_index is not None:
         codes, _ = raw_words(gain_index)
         companions.append(matching(codes, da, "gain_index"))
-        if name != "jungfrau_euxfel":
+        if gain.tells != "codes":
             rule = replace(rule, codes=tuple(range(rule.n_ranges)))
-    elif detector.tells != "bits":
+    elif gain.tells != "bits":
         raise MissingConstantError(
-            f"which gain range a pixel of {name} is in is not told by its number: pass"
-            " gain_index=, or one run for each range, {0: frames, 1: frames, ...}"
+            f"which gain range a pixel of {detector.kind} is in is not told by its"
+            " number: pass gain_index=, or one run for each range, {0: frames, 1:"
+            " frames, ...}"
         )
     chosen = tuple(range(rule.n_ranges) if ranges is None else ranges)
     words, gaps = raw_words(da)
@@ -97,9 +98,9 @@ def of_one_range(
     """Return dark frames taken in one range; pixels that are in another are NaN."""
     if kind is None:
         return da
-    _, detector = kind_of(kind)
-    if detector.tells != "bits" and gain_index is None:
-        return without_gain_bits(da, detector.rule)
+    gain = kind_of(kind).gain
+    if gain.tells != "bits" and gain_index is None:
+        return without_gain_bits(da, gain.rule)
     return in_ranges(da, kind, gain_index, (gain_range,)).isel(
         {GAIN_RANGE: 0}, drop=True
     )
@@ -117,7 +118,7 @@ def checked_ranges(darks: Mapping[Any, Any], kind: str | None) -> int:
     """Return how many gain ranges there are; ValueError for keys that are none."""
     n = max((int(k) for k in darks), default=-1) + 1
     if kind is not None:
-        n = kind_of(kind)[1].rule.n_ranges
+        n = kind_of(kind).gain.rule.n_ranges
     wrong = [k for k in darks if not isinstance(k, (int, np.integer)) or not 0 <= k < n]
     if wrong or not darks:
         raise ArgumentError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xfelred.detector_names import known_as
+from xfelred import detectors
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.calibration import gain_bits as kernel
@@ -42,25 +42,13 @@ class GainSwitch:
     negative: bool = False
 
 
-# The detectors of the LCLS calibration suite (its ``g0cut`` and gain masks).
-SWITCHES: dict[str, GainSwitch] = {
-    "epixm": GainSwitch((4, 192, 384), 1 << 15, negative=True),
-    "epixuhr": GainSwitch((4, 168, 192), 1 << 11),
-    "epixhr": GainSwitch((288, 384), 1 << 14),
-    "epix100": GainSwitch((704, 768), 1 << 15),
-    "jungfrau": GainSwitch((512, 1024), 1 << 14),
-    "epix10ka": GainSwitch((352, 384), 1 << 14),
-}
-
-
 def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
     """Return where a detector holds its gain.
 
     Parameters
     ----------
     detector : str, int or GainSwitch
-        A name in `SWITCHES`, in any spelling; or the lowest flag itself, a power
-        of two.
+        A name in any spelling; or the lowest flag itself, a power of two.
 
     Raises
     ------
@@ -71,8 +59,8 @@ def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
         return detector
     if isinstance(detector, str):
         advice = " Of any other give the lowest flag, such as 1 << 14"
-        name = known_as(detector, SWITCHES, "the gain bits of", advice)
-        return SWITCHES[name]
+        found = detectors.find(detector, "flag", what="the gain bits of", advice=advice)
+        return GainSwitch(found.shape, found.flag or 0, found.gain.negative)
     cut = int(detector)
     if cut < 2 or cut & (cut - 1):
         raise ArgumentError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.detectors import CATALOGUE
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
 from xfelred.kernels.calibration.gain_index import (
@@ -18,7 +19,7 @@ from xfelred.kernels.image.masking import masked
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.ops.calibration.raw_words import has_words, raw_words
-from xfelred.ops.calibration_kinds import KINDS, kind_of
+from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 
@@ -73,10 +74,11 @@ def gain_index(
     >>> gain_index(raw, kind="jungfrau").values
     array([[  0,   1, 255,   2]], dtype=uint8)
     """
-    name, found = kind_of(kind)
+    found = kind_of(kind)
+    name, rule = found.kind, found.gain.rule
     check_switching(da, name)
     words, gaps = raw_words(da)
-    if name in ("epix10ka", "epixhr"):
+    if found.gain.tells == "configuration":
         if config is None:
             raise MissingConstantError(
                 f"the gain index of {name} needs the configuration of the pixels;"
@@ -89,14 +91,15 @@ def gain_index(
             epix10ka_index, words, *companions, core_dims=(SLOW, FAST), dtype=np.uint8,
             name="gain_index",
         )  # fmt: skip
-    elif found.tells == "bits":
-        rule = found.rule
+    elif found.gain.tells == "bits":
         out = map_frames(
             index_of_bits, words, dtype=np.uint8, name="gain_index", shift=rule.shift,
             code_bits=rule.code_bits, codes=rule.codes,
         )  # fmt: skip
     else:
-        switching = [k for k, v in KINDS.items() if v.rule.shift]
+        switching = dict.fromkeys(
+            d.kind for d in CATALOGUE.values() if d.gain.rule.shift
+        )
         raise ArgumentError(
             f"the numbers of {name} hold no gain bits; those of {', '.join(switching)}"
             " do"

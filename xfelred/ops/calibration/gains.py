@@ -8,21 +8,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.detectors.description import Detector, Gain
 from xfelred.errors import ArgumentError, MissingConstantError
-from xfelred.kernels.calibration.calibrate import Rule
 from xfelred.kernels.calibration.gain_index import CONTROL_WORDS, NO_RANGE
+from xfelred.kernels.calibration.rule import Rule
 from xfelred.names import DATA_GAIN, GAIN, GAIN_RANGE
 from xfelred.ops.calibration.constants import CONFIG, NOISE, THRESHOLDS, TRBIT
 from xfelred.ops.calibration.packing import USE
 from xfelred.ops.calibration.raw_words import has_words, raw_words
-from xfelred.ops.calibration_kinds import DetectorKind
 from xfelred.ops.companions import labelled, matching
 
 
 def told_by(
     da: xr.DataArray,
-    name: str,
-    detector: DetectorKind,
+    detector: Detector,
     found: dict[str, xr.DataArray],
     gain_index: xr.DataArray | None,
     gain_plane: xr.DataArray | None,
@@ -31,31 +30,30 @@ def told_by(
 
     Constants that are not needed for it are taken out of `found`.
     """
-    rule = detector.rule
-    if gain_plane is not None and (name != "agipd" or DATA_GAIN in da.dims):
+    gain = detector.gain
+    rule = gain.rule
+    if gain_plane is not None and (gain.axis != DATA_GAIN or DATA_GAIN in da.dims):
         raise ArgumentError(
             f"gain_plane is for agipd data without a dim {DATA_GAIN!r}; leave it out"
         )
-    stored = stages_stored(da, name) if gain_index is None else gain_index
+    stored = stages_stored(da, gain) if gain_index is None else gain_index
     if stored is not None:
         for unused in (THRESHOLDS, CONFIG, TRBIT):
             found.pop(unused, None)
-        if name != "jungfrau_euxfel":
+        if gain.tells != "codes":
             rule = replace(rule, codes=tuple(range(rule.n_ranges)))
-        return rule, {"gain_index": checked_index(stored, da, name, rule)}
-    if detector.tells == "thresholds":
+        return rule, {"gain_index": checked_index(stored, da, detector)}
+    if gain.tells == "thresholds":
         return rule, voltage_of(da, found, gain_plane)
     found.pop(THRESHOLDS, None)
-    if detector.tells == "bits":
-        return rule, {}
-    if detector.tells == "index":
-        return configured(name, rule, found), {}
+    if gain.tells in ("codes", "configuration"):
+        return configured(detector, found), {}
     return rule, {}
 
 
-def stages_stored(da: xr.DataArray, name: str) -> xr.DataArray | None:
+def stages_stored(da: xr.DataArray, gain: Gain) -> xr.DataArray | None:
     """Return the range of frames of which all gain stages were stored, else None."""
-    if name != "lpd":
+    if gain.axis != GAIN:
         return None
     if GAIN in da.coords:
         return da[GAIN].astype(np.uint8)
@@ -65,12 +63,12 @@ def stages_stored(da: xr.DataArray, name: str) -> xr.DataArray | None:
 
 
 def checked_index(
-    gain_index: Any, da: xr.DataArray, name: str, rule: Rule
+    gain_index: Any, da: xr.DataArray, detector: Detector
 ) -> xr.DataArray:
     """Return gain ranges at the labels of the frames."""
-    if rule.n_ranges == 1:
+    if not detector.gain.switches:
         raise ArgumentError(
-            f"gain_index: {name} does not switch its gain; leave it out"
+            f"gain_index: {detector.kind} does not switch its gain; leave it out"
         )
     gain_index = labelled(gain_index, da, "gain_index")
     if not has_words(gain_index):
@@ -100,23 +98,23 @@ def voltage_of(
     return {"gain_plane": matching(raw_words(gain_plane)[0], da, "gain_plane")}
 
 
-def configured(name: str, rule: Rule, found: dict[str, xr.DataArray]) -> Rule:
+def configured(detector: Detector, found: dict[str, xr.DataArray]) -> Rule:
     """Return the rule for pixels of which the gain bit chooses one of two ranges."""
-    if name == "jungfrau_euxfel":
+    if detector.gain.tells == "codes":
         raise MissingConstantError(
-            "jungfrau_euxfel needs the gain codes that are stored beside the numbers:"
+            f"{detector.kind} needs the gain codes that are stored beside the numbers:"
             " gain_index=run.frames(key='data.gain')"
         )
     if CONFIG not in found:
         raise MissingConstantError(
-            f"{name} needs gain_index= (ops.gain_index makes it from the configuration"
-            " of the pixels), or constants with 'config' and 'trbit'"
+            f"{detector.kind} needs gain_index= (ops.gain_index makes it from the"
+            " configuration of the pixels), or constants with 'config' and 'trbit'"
         )
-    return replace(rule, n_ranges=2, codes=(0, 1))
+    return replace(detector.gain.rule, n_ranges=2, codes=(0, 1))
 
 
 def with_configuration(
-    found: dict[str, xr.DataArray], detector: DetectorKind, factor: float
+    found: dict[str, xr.DataArray], gain: Gain, factor: float
 ) -> dict[str, xr.DataArray]:
     """Return constants with two ranges, those that the gain bit chooses from.
 
@@ -131,18 +129,18 @@ def with_configuration(
     index = xr.full_like(word, NO_RANGE)
     for mask, value, number in CONTROL_WORDS:
         index = index.where((word & mask) != value, number)
-    known = index < detector.rule.n_ranges
+    known = index < gain.rule.n_ranges
     rest.setdefault(GAIN, xr.ones_like(known, np.float64))
     out = {}
     for name, one in rest.items():
         if name != NOISE:
-            one = chosen_ranges(one, index, detector.rule.n_ranges)
+            one = chosen_ranges(one, index, gain.rule.n_ranges)
         if name == GAIN:
             one = one.where(known, factor)
         elif GAIN_RANGE in one.dims and name != NOISE:
             one = one.where(known, one.dtype.type(0))
         out[name] = one
-    out[USE] = index.isin(detector.used_ranges)
+    out[USE] = index.isin(gain.used_ranges)
     return out
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xfelred.detectors.description import Gain
+from xfelred.detectors.lcls import CSPAD_LOW_GAIN
 from xfelred.errors import InconsistentDataError, warn
 from xfelred.names import GAIN, GAIN_FACTOR, UNITS
-from xfelred.ops.calibration.constants import CSPAD_LOW_GAIN
-from xfelred.ops.calibration_kinds import DetectorKind
 
 ADU, NO_UNIT = "adu", "1"
 PER = r"\s*(?:/|\bper\b)\s*"
@@ -22,7 +22,7 @@ PATTERNS = {GAIN: PER_UNIT, GAIN_FACTOR: UNIT_PER_ADU}
 OTHER = {GAIN: GAIN_FACTOR, GAIN_FACTOR: GAIN}
 
 
-def signal_unit(constants: Any, detector: DetectorKind) -> str:
+def signal_unit(constants: Any, usual: Gain) -> str:
     """Return the unit of adu divided by the gain, or times the gain factor.
 
     Raises
@@ -48,8 +48,8 @@ def signal_unit(constants: Any, detector: DetectorKind) -> str:
     if compares_only(one):
         return ADU
     # Only of switching detectors psana knows the factor, too: one over the gain.
-    if detector.gain_unit and (name == GAIN or detector.rule.n_ranges > 1):
-        return PER_UNIT.sub(r"\1", detector.gain_unit)
+    if usual.unit and (name == GAIN or usual.switches):
+        return PER_UNIT.sub(r"\1", usual.unit)
     warn(
         f"the unit of {name!r} is {given or 'not given'}, so that of the signal is not"
         f" known: say it, such as constants[{name!r}].attrs['units'] ="

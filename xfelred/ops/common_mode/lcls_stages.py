@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from xfelred.detectors import Segment
+from xfelred.detectors.description import Pars
+from xfelred.detectors.lcls import CSPAD
 from xfelred.errors import ArgumentError, listing
 from xfelred.kernels.common_mode.segments import (
     Groups,
@@ -17,8 +20,7 @@ from xfelred.kernels.common_mode.segments import (
     WithoutPhotons,
     ZeroPeak,
 )
-from xfelred.masks import Segment
-from xfelred.ops.lcls_common_modes import Pars, completed
+from xfelred.ops.lcls_common_modes import completed
 
 # Bits of the mode and their order.
 BITS_7 = ((4, "bank"), (1, "row"), (2, "column"))
@@ -26,7 +28,6 @@ BITS_8 = ((1, "row"), (2, "full_row"), (4, "full_column"), (8, "bank"))
 BITS_4 = ((1, "bank"), (2, "row"), (4, "column"))
 MIN_PIXELS_4 = 10
 PHOTON_SIGMAS = 10.0
-DARK_COLUMNS = (255, 257)
 UNLIMITED = float(np.finfo(np.float64).max)
 
 
@@ -206,7 +207,7 @@ def chosen(mode: Any, known: tuple[tuple[int, str], ...], name: str) -> list[str
 
 def check_unbonded(segment: Segment) -> None:
     """Raise ValueError unless the sensor is that of a CsPad."""
-    if segment.shape != (185, 388):
+    if CSPAD.segment is None or segment.shape != CSPAD.segment.shape:
         raise ArgumentError(
             "unbonded pixels are those of CsPad sensors of 185 x 388 pixels, not of"
             f" {segment.shape}"

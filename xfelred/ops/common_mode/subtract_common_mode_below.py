@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from xfelred.detectors import Segment
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.per_frame import below, minus_region
 from xfelred.lazy import map_frames
-from xfelred.masks import Segment
 from xfelred.names import FAST, SLOW
 from xfelred.ops.common_mode.subtract_common_mode import subtract_common_mode
 from xfelred.ops.companions import Mask, checked_bad_pixels, matching

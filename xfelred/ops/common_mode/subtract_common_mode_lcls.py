@@ -7,21 +7,22 @@ from typing import Any, Literal, overload
 
 import xarray as xr
 
+from xfelred.detectors import Detector, Segment
+from xfelred.detectors.lcls import DARK_COLUMNS
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.kernels.common_mode.ghosts import without_ghosts
 from xfelred.kernels.common_mode.segments import Stage
 from xfelred.lazy import map_frames
-from xfelred.masks import Segment, segment_of
 from xfelred.names import FAST, FRAME, SLOW, TRAIN
-from xfelred.ops.common_mode.lcls_stages import DARK_COLUMNS, dark_region, stages_of
+from xfelred.ops.common_mode.lcls_stages import dark_region, stages_of
 from xfelred.ops.common_mode.subtract_common_mode import (
     check_pixels,
     companions_of,
     corrected,
 )
 from xfelred.ops.companions import Mask
-from xfelred.ops.lcls_common_modes import LclsDetector, cmpars_of, detector_of
+from xfelred.ops.lcls_common_modes import cmpars_of, detector_of
 
 Region = tuple[tuple[int, int], tuple[int, int]]
 Ghost = tuple[xr.DataArray | float, xr.DataArray | float]
@@ -124,23 +125,24 @@ def subtract_common_mode_lcls(
     mean of `norm_all`, photons as well; the smallest fraction of uxi is one of its
     groups. The peers use no mask for Jungfrau, Epix100 and CsPad unless told to.
     """
-    kind, found = detector_of(detector, lcls2)
+    found = detector_of(detector)
     check("ops.subtract_common_mode_lcls", "cmpars", cmpars, list | tuple | None)
     check("ops.subtract_common_mode_lcls", "gain_range", gain_range, Mask | None)
-    pars = cmpars_of(kind, found, number) if cmpars is None else tuple(cmpars)
-    segment = segment_of(found.segment) if found.segment else whole_frame(da)
+    pars = cmpars_of(found, number, lcls2=lcls2) if cmpars is None else tuple(cmpars)
+    segment = segment_for(found, da)
     check_pixels(da, segment)
-    if gain_range is not None and not found.gain_ranges:
+    ranges = found.gain.used_ranges if found.gain.switches else ()
+    if gain_range is not None and not ranges:
         raise ArgumentError(
-            f"gain_range: {kind} does not switch its gain; leave it out"
+            f"gain_range: {found.kind} does not switch its gain; leave it out"
         )
     masked = bad_pixels is not None or gain_range is not None
-    stages = all_stages(kind, number, pars, segment, dark_roi, masked)
+    stages = all_stages(found, number, pars, segment, dark_roi, masked)
     per_noise = any(getattr(stage, "per_noise", False) for stage in stages)
     if per_noise and noise is None:
         raise MissingConstantError(
-            f"common mode {number if cmpars is None else pars} of {kind} leaves out"
-            " pixels above 10 times their noise; pass noise= (adu, for every pixel)"
+            f"common mode {number if cmpars is None else pars} of {found.kind} leaves"
+            " out pixels above 10 times their noise; pass noise= (adu, for every pixel)"
         )
     given: dict[str, Mask | None] = {"bad_pixels": bad_pixels, "gain_range": gain_range}
     companions = companions_of(da, {**given, "noise": noise if per_noise else None})
@@ -151,9 +153,9 @@ def subtract_common_mode_lcls(
     }  # fmt: skip
     out = corrected(
         da, stages, companions, "subtract_common_mode_lcls", params, full=full,
-        gain_ranges=found.gain_ranges,
+        gain_ranges=ranges,
     )  # fmt: skip
-    if not wants_ghost(kind, found, number, ghost):
+    if not wants_ghost(found, number, ghost):
         return out
     before = shifted(da) if previous is None else previous
     if isinstance(out, xr.DataArray):
@@ -162,7 +164,7 @@ def subtract_common_mode_lcls(
 
 
 def all_stages(
-    kind: str,
+    detector: Detector,
     number: int | None,
     pars: tuple[Any, ...],
     segment: Segment,
@@ -170,8 +172,9 @@ def all_stages(
     masked: bool,
 ) -> tuple[Stage, ...]:
     """Return all that is subtracted, in order."""
-    if dark_roi is not None and kind not in ("uxi", "icarus"):
-        raise ArgumentError(f"dark_roi is for uxi and icarus, not for {kind}")
+    has_dark = detector.modes is not None and detector.modes.dark_region
+    if dark_roi is not None and not has_dark:
+        raise ArgumentError(f"dark_roi is for uxi and icarus, not for {detector.kind}")
     if pars[:1] == ("dark_columns",):
         region = ((0, segment.shape[0]), DARK_COLUMNS)
         dark = dark_region("dark_columns", region, segment, apply=bool(pars[1]))
@@ -179,10 +182,10 @@ def all_stages(
     first: tuple[Stage, ...] = ()
     if dark_roi is not None:
         first = (dark_region("dark_roi", dark_roi, segment),)
-    elif number in (80, 81) and kind in ("uxi", "icarus"):
+    elif number in (80, 81) and has_dark:
         raise MissingConstantError(
-            f"common mode {number} of {kind} needs a region without light; pass"
-            " dark_roi=((first row, end), (first column, end))"
+            f"common mode {number} of {detector.kind} needs a region without light;"
+            " pass dark_roi=((first row, end), (first column, end))"
         )
     if pars[:1] == ("dark_roi",):
         return first
@@ -191,19 +194,19 @@ def all_stages(
     return (*first, *stages_of(pars, segment, masked))
 
 
-def whole_frame(da: xr.DataArray) -> Segment:
-    """Return the segment of a camera: its whole frame."""
+def segment_for(detector: Detector, da: xr.DataArray) -> Segment:
+    """Return how a module is divided; that of a camera is its whole frame."""
+    if detector.segment is not None:
+        return detector.segment
     if SLOW not in da.dims or FAST not in da.dims:
         raise ArgumentError(f"the data have dims {da.dims}; wanted {SLOW} and {FAST}")
     return Segment((da.sizes[SLOW], da.sizes[FAST]))
 
 
-def wants_ghost(
-    kind: str, detector: LclsDetector, number: int | None, ghost: Ghost | None
-) -> bool:
+def wants_ghost(detector: Detector, number: int | None, ghost: Ghost | None) -> bool:
     """Tell whether ghosts are subtracted; raise if that cannot be."""
-    if ghost is not None and not detector.ghosts:
-        raise ArgumentError(f"ghost is for epix10ka, not for {kind}")
+    if ghost is not None and not (detector.modes and detector.modes.ghosts):
+        raise ArgumentError(f"ghost is for epix10ka, not for {detector.kind}")
     if ghost is None and number is not None and number > 100:
         raise MissingConstantError(
             f"common mode {number} subtracts p0 + p1 * previous frame; pass ghost="

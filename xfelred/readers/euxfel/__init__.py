@@ -1,6 +1,6 @@
 """European XFEL: runs of HDF5 files by train, and multi-module detectors."""
 
-from xfelred.readers.euxfel.detectors import (
+from xfelred.readers.euxfel.extra_data.detectors import (
     AGIPD1M,
     AGIPD500K,
     DSSC1M,
@@ -8,12 +8,13 @@ from xfelred.readers.euxfel.detectors import (
     LPD1M,
     LPDSolo,
 )
-from xfelred.readers.euxfel.finding import identify_multimod_detectors
-from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.extra_data.finding import identify_multimod_detectors
+from xfelred.readers.euxfel.extra_data.key_data import KeyData
+from xfelred.readers.euxfel.extra_data.source_data import SourceData
+from xfelred.readers.euxfel.extra_data.stack import stack_detector_data
 from xfelred.readers.euxfel.open import H5File, RunDirectory, open_source, recognises
 from xfelred.readers.euxfel.run import Run
-from xfelred.readers.euxfel.source_data import SourceData
-from xfelred.readers.euxfel.stack import stack_detector_data
+from xfelred.readers.euxfel.run import Run as DataCollection
 from xfelred.readers.selection import by_id, by_index
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DSSC1M",
     "JUNGFRAU",
     "LPD1M",
+    "DataCollection",
     "H5File",
     "KeyData",
     "LPDSolo",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from dask.base import tokenize
@@ -12,121 +12,89 @@ from numpy.typing import NDArray
 from xfelred.errors import ArgumentTypeError, InconsistentDataError, listing
 from xfelred.hdf5.rows import read_cells
 from xfelred.lazy import Map, Node, Patterns, Source, load, one_each
-from xfelred.lazy.indexing import Selector, as_slice, length
+from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.names import (
     CELL,
-    DATA_GAIN,
-    FAST,
     FRAME,
     GAIN,
-    MODULE,
     N_PULSES,
     PULSE,
-    SLOW,
     TRAIN,
 )
-from xfelred.readers.entry import roi_tuple
-from xfelred.readers.euxfel.labels import N_GAINS, Labels, usual
-from xfelred.readers.euxfel.module_plans import Layout, key_table
+from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.frame_labels import (
+    N_GAINS,
+    FrameLabels,
+    frame_labels,
+    usual,
+)
+from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_plans import EntryLayout
+from xfelred.readers.frames import FrameAxes
+from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import ById, ByIndex, matches
 
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
-    from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
-    from xfelred.readers.request import FramesRequest
 
-
-@dataclass(frozen=True)
-class FrameAxes:
+@dataclass(frozen=True, eq=False)
+class LaidOut:
     """How trains and pulses become axes.
 
     Attributes
     ----------
-    layout : Layout
+    layout : EntryLayout
         Patterns for the read plan.
-    leading : tuple of str
-        Names of the axes before ``module``.
-    coords : dict
-        Coordinates along them.
-    recorded : bool (train, pulse) or None
-        Which pulses a train has; None if all have all.
-    train_of_frame : int (frame,)
-        Train position of each frame (flat layout).
     cells : slice, int array or None
         Selected memory cells where these are an axis inside an entry (JUNGFRAU).
     """
 
-    layout: Layout
-    leading: tuple[str, ...]
-    coords: dict[str, Any]
-    recorded: NDArray[np.bool_] | None
-    train_of_frame: NDArray[np.int64]
+    axes: FrameAxes
+    layout: EntryLayout
     cells: Selector | None = None
 
-    @property
-    def n_inner(self) -> int:
-        """Number of axes of an entry that stand before ``module``."""
-        return 0 if self.cells is None else 1
 
-    def drops_raw_axis(self, shape: tuple[int, ...]) -> bool:
-        """Return whether an entry has the length-1 axis of raw data."""
-        return self.cells is None and shape[:1] == (1,)
-
-    def full_roi(self, roi: Any) -> Any:
-        """Return `roi` with the axis of memory cells in front, if there is one."""
-        items = roi_tuple(roi)
-        return items if self.cells is None else (slice(None), *items)
-
-    def window(self, window: tuple[Selector, ...]) -> tuple[Selector, ...]:
-        """Return what is read of an entry, with the selected memory cells."""
-        return window if self.cells is None else (self.cells, *window[1:])
-
-    def lengths(self, lengths: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the lengths that `window` leaves."""
-        if self.cells is None:
-            return lengths
-        return (length(self.cells, lengths[0]), *lengths[1:])
-
-    def dims(self, n_pixel_axes: int) -> tuple[str, ...]:
-        """Return the names of all axes."""
-        names = {3: (DATA_GAIN, SLOW, FAST), 2: (SLOW, FAST)}
-        pixel = names.get(n_pixel_axes, tuple(f"dim_{i}" for i in range(n_pixel_axes)))
-        return (*self.leading, MODULE, *pixel)
-
-    def dropped(self, roi: Any, node: Node) -> list[str]:
-        """Return the axes that an integer in `roi` drops: only ``data_gain``."""
-        items = roi_tuple(roi)
-        takes_one = bool(items) and isinstance(items[0], (int, np.integer))
-        return [DATA_GAIN] if takes_one and DATA_GAIN in node.dims else []
-
-
-def pulse_axes(detector: XtdfDetector, request: FramesRequest) -> FrameAxes:
-    """Return the axes of AGIPD, LPD and DSSC data."""
-    labels = detector.pulse_labels().select(request.pulses)
+def laid_out(detector: ModuleData, request: FramesRequest) -> LaidOut:
+    """Return the axes of what was asked for."""
+    positions = detector.positions
+    here = detector.key_table(request.key).count[:, positions] > 0
+    numbers = [detector.modules[i] for i in positions]
+    if detector.spec.inner:
+        return cell_axes(detector, request, numbers, here)
+    labels = frame_labels(detector).select(request.pulses)
     if request.layout == "frame":
-        return flat_pulse_axes(detector, labels)
+        return flat_pulse_axes(detector, labels, numbers, here)
+    return pulse_axes(detector, labels, numbers, here)
+
+
+def pulse_axes(
+    detector: ModuleData,
+    labels: FrameLabels,
+    numbers: list[int],
+    here: NDArray[np.bool_],
+) -> LaidOut:
+    """Return the axes of AGIPD, LPD and DSSC data."""
     labels.check_unique(detector.detector_name, "pulseId")
     used = labels.used()
     axis = np.unique(labels.pulse[used])
-    gains = np.arange(N_GAINS, dtype=np.uint8) if detector.parallel_gain else None
     slot = np.searchsorted(axis, labels.pulse)
     slots: tuple[int, ...] = (len(axis),)
-    coords: dict[str, Any] = {TRAIN: detector.data.ids, PULSE: axis}
+    coords: dict[str, Any] = {TRAIN: detector.ids, PULSE: axis}
     leading: tuple[str, ...] = (TRAIN, PULSE)
     recorded = recorded_pulses(labels, slot, len(axis))
     coords[CELL] = cell_coordinate(labels, slot, recorded)
-    if gains is not None:
+    if detector.parallel_gain:
         slot = slot * N_GAINS + labels.gain
         slots, leading = (len(axis), N_GAINS), (TRAIN, PULSE, GAIN)
-        coords[GAIN] = gains
+        coords[GAIN] = np.arange(N_GAINS, dtype=np.uint8)
     coords[N_PULSES] = (TRAIN, recorded.sum(axis=1))
-    layout = Layout(labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots)
+    layout = EntryLayout(
+        labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots
+    )
     padded = recorded if not recorded.all() else None
-    return FrameAxes(layout, leading, coords, padded, np.zeros(0, np.int64))
+    return LaidOut(FrameAxes(leading, coords, numbers, here, padded), layout)
 
 
 def recorded_pulses(
-    labels: Labels, slot: NDArray[np.int64], n: int
+    labels: FrameLabels, slot: NDArray[np.int64], n: int
 ) -> NDArray[np.bool_]:
     """Return which pulses each train has: bool (train, pulse)."""
     kinds = np.zeros((len(labels.ptr) - 1, n), bool)
@@ -137,7 +105,7 @@ def recorded_pulses(
 
 
 def cell_coordinate(
-    labels: Labels, slot: NDArray[np.int64], recorded: NDArray[np.bool_]
+    labels: FrameLabels, slot: NDArray[np.int64], recorded: NDArray[np.bool_]
 ) -> tuple[Any, NDArray[np.int64]]:
     """Return the memory cell of each pulse, per train only where trains differ."""
     n = recorded.shape[1]
@@ -154,50 +122,59 @@ def cell_coordinate(
     return ((TRAIN, PULSE), full[labels.pattern])
 
 
-def flat_pulse_axes(detector: XtdfDetector, labels: Labels) -> FrameAxes:
+def flat_pulse_axes(
+    detector: ModuleData,
+    labels: FrameLabels,
+    numbers: list[int],
+    here: NDArray[np.bool_],
+) -> LaidOut:
     """Return the axis of single frames."""
     train, at = labels.expanded
     coords: dict[str, Any] = {
-        TRAIN: (FRAME, detector.data.ids[train]),
+        TRAIN: (FRAME, detector.ids[train]),
         PULSE: (FRAME, labels.pulse[at]),
         CELL: (FRAME, labels.cell[at].astype(np.int64)),
     }
     if detector.parallel_gain:
         coords[GAIN] = (FRAME, labels.gain[at])
-    layout = Layout(labels.pattern, labels.flat(), flat=True)
-    return FrameAxes(layout, (FRAME,), coords, None, train)
+    layout = EntryLayout(labels.pattern, labels.flat(), flat=True)
+    return LaidOut(FrameAxes((FRAME,), coords, numbers, here[train]), layout)
 
 
-def cell_axes(detector: JUNGFRAU, request: FramesRequest) -> FrameAxes:
+def cell_axes(
+    detector: ModuleData,
+    request: FramesRequest,
+    numbers: list[int],
+    here: NDArray[np.bool_],
+) -> LaidOut:
     """Return the axes of JUNGFRAU data: memory cells are pulses."""
     cells = memory_cells(detector)
-    n = detector.frames_per_entry
-    chosen = chosen_cells(cells, n, request.pulses)
+    ids = detector.ids
+    chosen = chosen_cells(cells, detector.frames_per_entry, request.pulses)
     picked = cells[:, chosen]
-    ids = detector.data.ids
-    layout = Layout(np.zeros(len(ids), np.int64), one_each(1))
+    layout = EntryLayout(np.zeros(len(ids), np.int64), one_each(1))
     selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
-    train = np.repeat(np.arange(len(ids)), len(chosen))
     if request.layout == "frame":
+        train = np.repeat(np.arange(len(ids)), len(chosen))
         flat: dict[str, Any] = {
             TRAIN: (FRAME, ids[train]),
             PULSE: (FRAME, np.tile(chosen, len(ids))),
             CELL: (FRAME, picked.ravel()),
         }
-        return FrameAxes(layout, (TRAIN, PULSE), flat, None, train, selector)
+        axes = FrameAxes((FRAME,), flat, numbers, here[train])
+        return LaidOut(axes, layout, selector)
     same = len(picked) > 0 and bool((picked == picked[:1]).all())
     coords: dict[str, Any] = {
-        TRAIN: detector.data.ids,
+        TRAIN: ids,
         PULSE: np.asarray(chosen),
         CELL: (PULSE, picked[0]) if same else ((TRAIN, PULSE), picked),
-        N_PULSES: (TRAIN, np.full(len(detector.data.ids), len(chosen))),
+        N_PULSES: (TRAIN, np.full(len(ids), len(chosen))),
     }
-    return FrameAxes(
-        layout, (TRAIN, PULSE), coords, None, np.zeros(0, np.int64), selector
-    )
+    axes = FrameAxes((TRAIN, PULSE), coords, numbers, here)
+    return LaidOut(axes, layout, selector)
 
 
-def memory_cells(detector: Detector) -> NDArray[np.int64]:
+def memory_cells(detector: ModuleData) -> NDArray[np.int64]:
     """Return the memory cell of every frame: int64 (train, cell).
 
     Raises
@@ -206,7 +183,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
         If modules that are read disagree in a train, or have it twice.
     """
     check_one_entry(detector)
-    key = detector.key_data("data.memoryCell")
+    key = MultimodKeyData(detector, "data.memoryCell")
     if key.dtype.kind not in "iu" or key.entry_shape != (detector.frames_per_entry,):
         raise InconsistentDataError(
             f"data.memoryCell of {detector.detector_name} is {key.dtype}"
@@ -215,7 +192,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
         )
     plan, _ = key.plan((), 0, None)
     data = load(plan.narrow_modules(detector.positions)).astype(np.int64)
-    here = key_table(detector, "data.memoryCell").count[:, detector.positions] > 0
+    here = detector.key_table("data.memoryCell").count[:, detector.positions] > 0
     cells = data[np.arange(len(data)), here.argmax(axis=1)]
     odd = (data != cells[:, None]).any(axis=2) & here
     if odd.any():
@@ -227,7 +204,7 @@ def memory_cells(detector: Detector) -> NDArray[np.int64]:
 
 
 def other_cells(
-    detector: Detector, data: NDArray[np.int64], here: NDArray[np.bool_], train: int
+    detector: ModuleData, data: NDArray[np.int64], here: NDArray[np.bool_], train: int
 ) -> InconsistentDataError:
     """Return the error that names the modules with other memory cells than most."""
     cells = {
@@ -240,18 +217,18 @@ def other_cells(
     good = [m for m, own in cells.items() if own == right]
     return InconsistentDataError(
         f"modules of {detector.detector_name} disagree on the memory cells of train"
-        f" {detector.data.ids[train]}: module {odd} has others than most. Read the"
+        f" {detector.ids[train]}: module {odd} has others than most. Read the"
         f" others: modules={good}"
     )
 
 
-def check_one_entry(detector: Detector) -> None:
+def check_one_entry(detector: ModuleData) -> None:
     """Raise InconsistentDataError if a train has several entries of memory cells."""
     several = detector.counts > 1
     if several.any():
         raise InconsistentDataError(
             f"{detector.detector_name} has {detector.counts.max()} entries in train"
-            f" {detector.data.ids[several.argmax()]}, one is expected: frames of a"
+            f" {detector.ids[several.argmax()]}, one is expected: frames of a"
             " train are its memory cells. Leave such trains out (select_trains), or"
             " read a module with run[source, key]"
         )

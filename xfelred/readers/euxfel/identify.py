@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from xfelred.detectors.catalogue import SOURCES
+from xfelred.detectors.description import Sources
 from xfelred.errors import (
     ArgumentError,
     BrokenFileError,
@@ -13,27 +13,30 @@ from xfelred.errors import (
     listing,
     warn,
 )
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
-    from xfelred.readers.euxfel.headers import Header
-    from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.headers import Header
+from xfelred.readers.euxfel.run_data import RunData
 
 
-def names_in(data: Run, kind: str) -> list[str]:
+def kinds(data: RunData) -> dict[str, str]:
+    """Return the names of the multi-module detectors, sorted, and their kinds."""
+    found = {name: kind for kind in SOURCES for name in names_in(data, kind)}
+    return dict(sorted(found.items()))
+
+
+def names_in(data: RunData, kind: str) -> list[str]:
     """Return the names of the detectors of one kind, sorted."""
-    matches = (SPECS[kind].match(s) for s in data.entries)
+    matches = (SOURCES[kind].match(s) for s in data.entries)
     return sorted({m[0] for m in matches if m})
 
 
-def sources_of(data: Run, kind: str, name: str) -> dict[str, tuple[int, bool]]:
+def sources_of(data: RunData, kind: str, name: str) -> dict[str, tuple[int, bool]]:
     """Return {source: (module number, whether below /CORR/)} of one detector."""
-    matches = {s: SPECS[kind].match(s) for s in data.entries}
+    matches = {s: SOURCES[kind].match(s) for s in data.entries}
     return {s: (m[1], m[2]) for s, m in matches.items() if m and m[0] == name}
 
 
-def only_name(data: Run, kind: str) -> str:
+def only_name(data: RunData, kind: str) -> str:
+    """Return the name of the only detector of a kind."""
     names = names_in(data, kind)
     if not names:
         raise no_source(data, kind, None)
@@ -45,9 +48,9 @@ def only_name(data: Run, kind: str) -> str:
     return names[0]
 
 
-def no_source(data: Run, kind: str, name: str | None) -> SourceNameError:
+def no_source(data: RunData, kind: str, name: str | None) -> SourceNameError:
     """Return the error for a detector that is not there."""
-    found = {n: kind for kind in SPECS for n in names_in(data, kind)}
+    found = kinds(data)
     asked = f"no {kind} detector" if name is None else f"no detector {name!r} ({kind})"
     return SourceNameError(
         f"{asked} in this run.{did_you_mean(name or '', found)} Detectors here:"
@@ -56,8 +59,9 @@ def no_source(data: Run, kind: str, name: str | None) -> SourceNameError:
 
 
 def choose_sources(
-    data: Run,
-    detector: Detector,
+    data: RunData,
+    kind: str,
+    name: str,
     found: dict[str, tuple[int, bool]],
     raw: bool | None,
     wanted: set[int] | None,
@@ -66,12 +70,11 @@ def choose_sources(
 
     Modules that are not `wanted` (None: all are) are not looked into.
     """
-    name, kind = detector.detector_name, detector.kind
     corrected = {s: n for s, (n, c) in found.items() if c}
     plain = {s: n for s, (n, c) in found.items() if not c}
     asked = [s for s, n in plain.items() if wanted is None or n in wanted]
     if raw:
-        if not plain or not all(kinds_of(data, asked, detector.spec).values()):
+        if not plain or not all(kinds_of(data, asked, SOURCES[kind]).values()):
             raise ArgumentError(
                 f"no raw data of {name}: its sources hold corrected data;"
                 f" use {kind}(..., raw=False), or open the raw run (data='raw')"
@@ -79,7 +82,7 @@ def choose_sources(
         return plain, True
     if corrected:
         return corrected, False
-    uncorrected = kinds_of(data, asked, detector.spec)
+    uncorrected = kinds_of(data, asked, SOURCES[kind])
     if not any(uncorrected.values()):
         return plain, False
     if not all(uncorrected.values()):
@@ -94,7 +97,7 @@ def choose_sources(
     return plain, True
 
 
-def kinds_of(data: Run, sources: list[str], spec: DetectorSpec) -> dict[str, bool]:
+def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool]:
     """Return whether sources hold raw pixels; those that can be read tell.
 
     Raises
@@ -114,7 +117,7 @@ def kinds_of(data: Run, sources: list[str], spec: DetectorSpec) -> dict[str, boo
     return found
 
 
-def is_raw(data: Run, source: str, spec: DetectorSpec) -> bool:
+def is_raw(data: RunData, source: str, spec: Sources) -> bool:
     """Return whether a source below /DET/ holds raw pixels.
 
     Raises
@@ -131,7 +134,7 @@ def is_raw(data: Run, source: str, spec: DetectorSpec) -> bool:
     return next(iter(found.values()))
 
 
-def raw_header(header: Header, spec: DetectorSpec) -> bool:
+def raw_header(header: Header, spec: Sources) -> bool:
     """Return whether pixels stored like this are raw."""
     if spec.raw_ndim is not None:
         return len(header.shape) + 1 == spec.raw_ndim

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.hdf5 import as_text, open_group
-from xfelred.hdf5.rows import open_dataset
+from xfelred.hdf5.rows import open_dataset, read_rows
+from xfelred.lazy import Patterns, ReadPlan, load
+from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.headers import (
     Header,
@@ -21,63 +24,19 @@ from xfelred.readers.euxfel.headers import (
     header,
     say_absent,
 )
-from xfelred.readers.euxfel.locate import Location, files_with, locate
-from xfelred.readers.selection import TrainIDs
+from xfelred.readers.euxfel.locate import Location, SourceFiles
 
 
 @dataclass(frozen=True, eq=False)
-class KeyFacts:
+class KeyFacts(SourceFiles):
     """Where the data of a key lie for the selected trains, and what they are like.
 
     Attributes
     ----------
-    source, key : str
-        Name by which the source was asked for, an old one perhaps, and of the key.
-    section : {"CONTROL", "INSTRUMENT"}
-    all_files : tuple of FileIndex
-        The files that hold the source.
-    ids : uint64 (n,)
-        Selected train IDs.
-    inc_suspect_trains : bool
-    present_name : str or None
-        Present name of the source, if it was asked for by an old one.
-    single : bool
-        Whether all files are of one run.
+    key : str
     """
 
-    source: str
-    key: str
-    section: Literal["CONTROL", "INSTRUMENT"]
-    all_files: tuple[FileIndex, ...]
-    ids: TrainIDs
-    inc_suspect_trains: bool = True
-    present_name: str | None = None
-    single: bool = True
-
-    @property
-    def canonical_name(self) -> str:
-        """The present name of the source."""
-        return self.present_name or self.source
-
-    @cached_property
-    def files(self) -> tuple[FileIndex, ...]:
-        """The files that hold selected trains; one file if there are none."""
-        return files_with(self.all_files, self.ids, self.inc_suspect_trains)
-
-    @property
-    def train_ids(self) -> list[int]:
-        """Selected train IDs, with or without data."""
-        return [int(t) for t in self.ids]
-
-    @property
-    def is_control(self) -> bool:
-        """Whether this is slow data, one row per train."""
-        return self.section == "CONTROL"
-
-    @property
-    def is_instrument(self) -> bool:
-        """Whether this is fast data, any number of rows per train."""
-        return self.section == "INSTRUMENT"
+    key: str = field(kw_only=True)
 
     @property
     def index_group(self) -> str:
@@ -98,20 +57,14 @@ class KeyFacts:
     @cached_property
     def location(self) -> Location:
         """Where each train lies; nowhere in files that lack the key, with a warning."""
-        found = locate(
-            self.all_files, self.canonical_name, self.index_group, self.ids,
-            self.inc_suspect_trains,
-        )  # fmt: skip
-        lacking = [
-            i for i in np.unique(found.file[found.count > 0])
-            if header(self.all_files[i], self.hdf5_data_path) is None
-        ]  # fmt: skip
+        found = self.located(self.index_group)
+        used = np.unique(found.file[found.count > 0])
+        name, what = self.hdf5_data_path, f"{self.key!r} of {self.source}"
+        lacking = [i for i in used if header(self.all_files[i], name) is None]
         if not lacking:
             return found
-        say_absent(
-            [self.all_files[i] for i in lacking], self.hdf5_data_path,
-            f"{self.key!r} of {self.source}", "its trains there have no data of it",
-        )  # fmt: skip
+        files = [self.all_files[i] for i in lacking]
+        say_absent(files, name, what, "its trains there have no data of it")
         return found.without(np.isin(found.file, lacking))
 
     @cached_property
@@ -188,16 +141,6 @@ class KeyFacts:
         """Bytes in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
-    @property
-    def size_mb(self) -> float:
-        """Megabytes in memory."""
-        return self.nbytes / 1e6
-
-    @property
-    def size_gb(self) -> float:
-        """Gigabytes in memory."""
-        return self.nbytes / 1e9
-
     @cached_property
     def units(self) -> str | None:
         """Symbol of the unit with its metric prefix, None if unknown.
@@ -230,11 +173,57 @@ class KeyFacts:
         prefix = as_text(attrs.get("metricPrefixSymbol", ""))
         return ("μ" if prefix == "u" else prefix) + as_text(symbol)
 
-    @property
-    def units_name(self) -> str | None:
-        """Name of the unit with its metric prefix, None if unknown."""
-        attrs = self.attrs
-        name = attrs.get("unitName")
-        if name is None:
-            return None
-        return as_text(attrs.get("metricPrefixName", "")) + as_text(name)
+    def plan(self, roi: Any = ()) -> tuple[ReadPlan, tuple[int, ...]]:
+        """Return the plan (entry, 1, ...) of the data, and which axes `roi` drops."""
+        window, shape, dropped = entry_window(roi, self.entry_shape)
+        where = self.location
+        pattern, patterns = counted_patterns(where.count[where.order])
+        name = self.hdf5_data_path
+        files = [f.token() for f in self.all_files]
+        plan = ReadPlan(
+            read_rows=read_rows,
+            targets=tuple((f.path, name) for f in self.all_files),
+            target=where.file[where.order][:, None],
+            first=where.first[where.order][:, None],
+            pattern=pattern,
+            patterns=patterns,
+            slot_shape=(),
+            entry=window,
+            entry_shape=shape,
+            n_inner=0,
+            dtype=self.dtype,
+            fill_value=0,
+            flat=True,
+            token=tokenize(files, name, self.ids, window),
+            ids=self.ids[where.order],
+            chunk=self.chunk,
+        )
+        return plan, dropped
+
+    def read(self, roi: Any = ()) -> NDArray[Any]:
+        """Read the data; text comes as an object array of str."""
+        plan, dropped = self.plan(roi)
+        found = load(plan).squeeze((1, *(i + 1 for i in dropped)))
+        if self.dtype == object:
+            text = [as_text(x) for x in found.flat]
+            found = np.array(text, object).reshape(found.shape)
+        return found
+
+    def in_train_order(self) -> NDArray[Any]:
+        """Read the data, entries in the order of the trains, however a file has them.
+
+        `read` keeps the order of a file within an unbroken stretch of it.
+        """
+        where = self.location
+        # The stretches of `read`, put into the order of their trains.
+        train = np.repeat(where.order, where.count[where.order])
+        return self.read()[np.argsort(train, kind="stable")]
+
+
+def counted_patterns(counts: NDArray[Any]) -> tuple[NDArray[np.int64], Patterns]:
+    """Return the pattern of each train when all its entries are taken in order."""
+    distinct, pattern = np.unique(counts, return_inverse=True)
+    inside = [np.arange(n) for n in distinct]
+    offset = np.concatenate(inside) if inside else np.zeros(0, np.int64)
+    ptr = np.concatenate([[0], np.cumsum(distinct)]).astype(np.int64)
+    return pattern.reshape(-1), Patterns(ptr, offset, offset)

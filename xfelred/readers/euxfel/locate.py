@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,28 @@ from numpy.typing import NDArray
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.hdf5 import Dataset
 from xfelred.hdf5.rows import open_group
+from xfelred.readers.by_train import ByTrain
 from xfelred.readers.euxfel.files import FileIndex, IndexArrays
 from xfelred.readers.selection import TrainIDs
 
 MANY_ROWS = 2**22  # of the selected trains in one file
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index group of a source, empty for a control source, and whose trains count.
+
+    Without suspect trains what a file itself regards as suspect is ignored.
+    """
+
+    source: str
+    group: str
+    suspect: bool
+
+    @property
+    def name(self) -> str:
+        """Where it is in a file."""
+        return f"INDEX/{self.source}/{self.group}".rstrip("/")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,24 +62,8 @@ def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
     return np.ones(len(file.train_ids), bool) if inc_suspect_trains else file.valid
 
 
-def locate(
-    files: tuple[FileIndex, ...],
-    source: str,
-    group: str,
-    train_ids: TrainIDs,
-    inc_suspect_trains: bool,
-) -> Location:
-    """Return where the rows of each train lie.
-
-    Parameters
-    ----------
-    files : tuple of FileIndex
-        Files that hold the source.
-    source, group : str
-        Source name and index group (empty for control sources).
-    train_ids : uint64 (n,), sorted
-    inc_suspect_trains : bool
-        False ignores what a file itself regards as suspect.
+def locate(files: tuple[FileIndex, ...], index: Index, train_ids: TrainIDs) -> Location:
+    """Return where the rows of each of some sorted trains lie, in files of a source.
 
     Raises
     ------
@@ -70,17 +74,17 @@ def locate(
     where, first_row, n_rows = np.full(n, -1), np.zeros(n, int), np.zeros(n, int)
     stretches: list[NDArray[np.int64]] = []
     for i, file in enumerate(files):
-        use = np.flatnonzero(accepted(file, inc_suspect_trains))
+        use = np.flatnonzero(accepted(file, index.suspect))
         at = np.searchsorted(train_ids, file.train_ids[use])
         match = at < n
         match[match] = train_ids[at[match]] == file.train_ids[use][match]
         if not match.any():
             continue
-        if lacks_group(file, source, group):
+        if lacks_group(file, index):
             continue
-        first, count = file.index(source, group)
+        first, count = file.index(index.source, index.group)
         rows = first[use[match]], count[use[match]]
-        check_rows(file, source, group, file.train_ids[use[match]], rows)
+        check_rows(file, index, file.train_ids[use[match]], rows)
         where[at[match]] = i
         first_row[at[match]], n_rows[at[match]] = rows
         breaks = np.flatnonzero(np.diff(use[match]) > 1) + 1
@@ -90,16 +94,14 @@ def locate(
     return Location(where, first_row, n_rows, order[n_rows[order] > 0])
 
 
-def lacks_group(file: FileIndex, source: str, group: str) -> bool:
+def lacks_group(file: FileIndex, index: Index) -> bool:
     """Return whether a file has neither an index nor data of a group of a source."""
-    if not group or group in file.groups.get(source, ()):
+    if not index.group or index.group in file.groups.get(index.source, ()):
         return False
-    return open_group(file.path, f"INSTRUMENT/{source}/{group}") is None
+    return open_group(file.path, f"INSTRUMENT/{index.source}/{index.group}") is None
 
 
-def check_rows(
-    file: FileIndex, source: str, group: str, ids: TrainIDs, rows: IndexArrays
-) -> None:
+def check_rows(file: FileIndex, index: Index, ids: TrainIDs, rows: IndexArrays) -> None:
     """Raise BrokenFileError where an index points to rows that cannot be.
 
     What no dataset can have is always refused. More rows than the source has are
@@ -109,21 +111,20 @@ def check_rows(
     first, count = rows
     wrong = (count < 0) | ((first < 0) & (count > 0))
     if not wrong.any() and int(count.sum()) > MANY_ROWS:
-        wrong = (count > 0) & (first + count > most_rows(file, source, group))
+        wrong = (count > 0) & (first + count > most_rows(file, index))
     if wrong.any():
-        name = f"INDEX/{source}/{group}".rstrip("/")
         raise BrokenFileError(
-            f"{file.path} is damaged: first and count in {name} point to rows that"
-            f" {source} does not have, for {int(wrong.sum())} trains:"
+            f"{file.path} is damaged: first and count in {index.name} point to rows"
+            f" that {index.source} does not have, for {int(wrong.sum())} trains:"
             f" {listing(ids[wrong], 3)}. Leave them out (select_trains), or get"
             " another copy of the file"
         )
 
 
-def most_rows(file: FileIndex, source: str, group: str) -> int:
+def most_rows(file: FileIndex, index: Index) -> int:
     """Return the rows of the longest dataset of an index group."""
-    section = f"INSTRUMENT/{source}/{group}" if group else f"CONTROL/{source}"
-    found = open_group(file.path, section)
+    section = "INSTRUMENT" if index.group else "CONTROL"
+    found = open_group(file.path, f"{section}/{index.source}/{index.group}".rstrip("/"))
     lengths = (
         item.shape[0]
         for _, item in (() if found is None else found.walk())
@@ -136,11 +137,8 @@ def files_with(
     files: tuple[FileIndex, ...], ids: TrainIDs, inc_suspect_trains: bool
 ) -> tuple[FileIndex, ...]:
     """Return the files that hold some of the trains; the first file if none does."""
-    found = tuple(
-        f for f in files
-        if np.isin(f.train_ids[accepted(f, inc_suspect_trains)], ids).any()
-    )  # fmt: skip
-    return found or files[:1]
+    trains = ((f, f.train_ids[accepted(f, inc_suspect_trains)]) for f in files)
+    return tuple(f for f, own in trains if np.isin(own, ids).any()) or files[:1]
 
 
 def all_train_ids(files: tuple[FileIndex, ...], inc_suspect_trains: bool) -> TrainIDs:
@@ -172,3 +170,71 @@ def check_conflicts(
                 f" {', '.join(where)}. If these trains are suspect, open the run with"
                 " inc_suspect_trains=False"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFiles(ByTrain):
+    """The files of a source, for the selected trains.
+
+    Attributes
+    ----------
+    source : str
+        Name by which it was asked for, an old one perhaps.
+    section : {"CONTROL", "INSTRUMENT"}
+    all_files : tuple of FileIndex
+        The files that hold the source.
+    ids : uint64 (n,)
+        Selected train IDs.
+    inc_suspect_trains : bool
+    present_name : str or None
+        Name as in the files, if it was asked for by an old one.
+    single : bool
+        Whether all files are of one run.
+    """
+
+    source: str
+    section: Literal["CONTROL", "INSTRUMENT"]
+    all_files: tuple[FileIndex, ...]
+    ids: TrainIDs
+    inc_suspect_trains: bool = True
+    present_name: str | None = None
+    single: bool = True
+
+    def with_ids(self, ids: TrainIDs) -> Self:
+        """Return the same for other trains."""
+        return replace(self, ids=ids)
+
+    @property
+    def is_single_run(self) -> bool:
+        """Whether all data come from one run."""
+        return self.single
+
+    @property
+    def is_auxiliary(self) -> bool:
+        """False: sources that describe a reduction of data are not read."""
+        return False
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is slow data, one row per train."""
+        return self.section == "CONTROL"
+
+    @property
+    def is_instrument(self) -> bool:
+        """Whether this is fast data, any number of rows per train."""
+        return self.section == "INSTRUMENT"
+
+    @property
+    def canonical_name(self) -> str:
+        """The present name of the source."""
+        return self.present_name or self.source
+
+    @cached_property
+    def files(self) -> tuple[FileIndex, ...]:
+        """The files that hold selected trains; one file if there are none."""
+        return files_with(self.all_files, self.ids, self.inc_suspect_trains)
+
+    def located(self, group: str) -> Location:
+        """Return where each selected train lies, for one index group."""
+        index = Index(self.canonical_name, group, self.inc_suspect_trains)
+        return locate(self.all_files, index, self.ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from dask.base import tokenize
@@ -14,10 +14,7 @@ from xfelred.errors import ArgumentError, InconsistentDataError
 from xfelred.kernels.image.masking import any_plane, masked
 from xfelred.lazy import Map, Node, ReadPlan, Source
 from xfelred.readers.euxfel.headers import Stored
-from xfelred.readers.euxfel.module_plans import key_headers, stored_as, stored_in
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
+from xfelred.readers.euxfel.module_data import ModuleData
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,14 @@ class Mask:
             params,
         )
 
-    def node(self, detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
+    def node(self, detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
         """Return the recipe of the mask that goes with a plan of pixels."""
         return mask_node(
             detector, plan, dims or tuple(map(str, range(len(plan.shape))))
         )
 
 
-def mask_node(detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
+def mask_node(detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
     """Return the bad-pixel bits of the elements that a plan of pixel data reads.
 
     Where a module was not recorded, or a file has no mask, the bits are 0. In the
@@ -66,7 +63,7 @@ def mask_node(detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node
     for path, dataset in plan.targets:
         source = dataset.split("/", 1)[1].rsplit(f"/{detector.main_group}/", 1)[0]
         targets.append((path, f"INSTRUMENT/{source}/{name}"))
-    lacking = [i for i, h in key_headers(detector, key).items() if h is None]
+    lacking = [i for i, h in detector.key_headers(key).items() if h is None]
     gone = np.isin(plan.target, lacking)
     bad = replace(
         plan,
@@ -86,7 +83,7 @@ def mask_node(detector: Detector, plan: ReadPlan, dims: tuple[str, ...]) -> Node
     )
 
 
-def mask_planes(detector: Detector) -> Stored:
+def mask_planes(detector: ModuleData) -> Stored:
     """Return the dtype of the mask, and its axes beyond those of the pixels.
 
     Raises
@@ -94,8 +91,8 @@ def mask_planes(detector: Detector) -> Stored:
     InconsistentDataError
         If it has another shape than the pixels.
     """
-    dtype, shape = stored_in(detector, detector.spec.mask)
-    _, pixels = stored_as(detector, detector.spec.data)
+    dtype, shape = detector.stored_in(detector.spec.mask)
+    _, pixels = detector.stored_as(detector.spec.data)
     if not detector.spec.inner:
         # Raw data, and so what is made of them, may have an axis of length 1.
         shape = shape[1:] if shape[:1] == (1,) else shape

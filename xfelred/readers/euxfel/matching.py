@@ -6,27 +6,15 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from xfelred.errors import (
-    ArgumentError,
-    SourceNameError,
-    did_you_mean,
-    listing,
-)
-from xfelred.readers.euxfel.key_data import KeyData
-from xfelred.readers.euxfel.source_data import SourceData, matching_keys
+from xfelred.errors import ArgumentError, listing
+from xfelred.readers.euxfel.extra_data.key_data import KeyData
+from xfelred.readers.euxfel.extra_data.source_data import SourceData
+from xfelred.readers.euxfel.run_data import RunData, no_source
+from xfelred.readers.euxfel.source_facts import matching_keys
 from xfelred.readers.selection import glob_pairs
 
 Sources = Mapping[str, SourceData]
 Chosen = dict[str, frozenset[str] | None]  # None: all keys of the source
-
-
-def unknown_source(name: str, sources: Iterable[str]) -> SourceNameError:
-    """Return the error for a source that is not in the run."""
-    known = sorted(sources)
-    return SourceNameError(
-        f"no source {name!r} in this run.{did_you_mean(name, known)}"
-        f" It has {len(known)} sources: {listing(known)}"
-    )
 
 
 def chosen(sources: Sources, what: Any, key_glob: str = "*") -> Chosen:
@@ -56,7 +44,7 @@ def chosen(sources: Sources, what: Any, key_glob: str = "*") -> Chosen:
         return by_names(sources, {what.source: {what.key}})
     if isinstance(what, SourceData):
         return by_names(sources, {what.source: what.selected_keys})
-    if hasattr(what, "entries"):
+    if isinstance(what, RunData):
         return by_names(sources, {s: e.selected_keys for s, e in what.entries.items()})
     return by_globs(sources, glob_pairs(what, "*"))
 
@@ -96,7 +84,7 @@ def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:
     for name, keys in what.items():
         source = sources.get(name)
         if source is None:
-            raise unknown_source(name, sources)
+            raise no_source(name, sources)
         # Text that is empty stands for all, as None does.
         found[name] = source.select_keys(
             keys or None if isinstance(keys, str) else keys
@@ -116,6 +104,3 @@ def without(sources: Sources, removed: Chosen) -> Chosen:
         if rest:
             left[name] = rest
     return left
-
-
-__all__ = ["Chosen", "chosen", "unknown_source", "without"]

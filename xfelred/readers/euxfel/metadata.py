@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,9 +15,6 @@ from xfelred.hdf5 import Dataset, Unreadable
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.selection import TrainIDs
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
 
 
 def run_metadata(files: tuple[FileIndex, ...]) -> dict[str, Any]:
@@ -51,13 +48,18 @@ def first_described(files: tuple[FileIndex, ...]) -> FileIndex:
 
 
 def train_timestamps(
-    run: Run, labelled: bool, pydatetime: bool, euxfel_local_time: bool
+    files: tuple[FileIndex, ...],
+    ids: TrainIDs,
+    labelled: bool,
+    pydatetime: bool,
+    euxfel_local_time: bool,
 ) -> Any:
     """Return the time at which each train was recorded.
 
     Parameters
     ----------
-    run : Run
+    files : tuple of FileIndex
+    ids : uint64 (n,)
     labelled : bool
         True: a pandas Series over train IDs.
     pydatetime : bool
@@ -80,8 +82,16 @@ def train_timestamps(
             "an array of times has no time zone, so euxfel_local_time=True needs"
             " labelled=True or pydatetime=True"
         )
-    times = recorded_times(run.all_files, run.ids)
-    return presented(run, times, labelled, pydatetime, euxfel_local_time)
+    times: Any = recorded_times(files, ids)
+    if not (labelled or pydatetime):
+        return times
+    series = xr.DataArray(times, {"trainId": ids}, ["trainId"]).to_series()
+    zone = ZoneInfo("Europe/Berlin") if euxfel_local_time else UTC
+    series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
+    if pydatetime:
+        series = series.dt.floor("us")  # datetime has no nanoseconds
+        return [None if t is None or t != t else t.to_pydatetime() for t in series]
+    return series
 
 
 def recorded_times(
@@ -104,20 +114,3 @@ def recorded_times(
         known = here & (stamps.astype(np.int64) > 0)
         times[at[known]] = stamps[known]
     return times
-
-
-def presented(
-    run: Run, times: Any, labelled: bool, pydatetime: bool, local: bool
-) -> Any:
-    """Return times in the form that was asked for."""
-    if not (labelled or pydatetime):
-        return times
-    series = xr.DataArray(
-        times, dims="trainId", coords={"trainId": run.ids}
-    ).to_series()
-    zone = ZoneInfo("Europe/Berlin") if local else UTC
-    series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
-    if pydatetime:
-        series = series.dt.floor("us")  # datetime has no nanoseconds
-        return [None if t is None or t != t else t.to_pydatetime() for t in series]
-    return series

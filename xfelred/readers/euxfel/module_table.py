@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, SelectionEmptyError
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.files import FileIndex
+from xfelred.readers.euxfel.run_data import RunData
 
 IntTable = NDArray[np.signedinteger[Any]]
 
@@ -26,7 +25,7 @@ class ModuleTable:
     train_ids : uint64 (train,)
     sources : tuple of str
         One for each module.
-    targets : tuple of (int, path)
+    targets : tuple of (int, FileIndex)
         Position of a module and one of its files.
     target, first, count : integers (train, module)
         Position in `targets` (-1: no data), first row and number of rows.
@@ -34,17 +33,20 @@ class ModuleTable:
 
     train_ids: NDArray[np.uint64]
     sources: tuple[str, ...]
-    targets: tuple[tuple[int, str], ...]
+    targets: tuple[tuple[int, FileIndex], ...]
     target: IntTable
     first: IntTable
     count: IntTable
 
-    def select(self, keep: NDArray[np.bool_]) -> ModuleTable:
+    def trains(self, keep: NDArray[np.bool_]) -> ModuleTable:
         """Return the table of some of the trains."""
-        return ModuleTable(
-            self.train_ids[keep], self.sources, self.targets,
-            self.target[keep], self.first[keep], self.count[keep],
-        )  # fmt: skip
+        return replace(
+            self,
+            train_ids=self.train_ids[keep],
+            target=self.target[keep],
+            first=self.first[keep],
+            count=self.count[keep],
+        )
 
     def modules(self, positions: list[int]) -> ModuleTable:
         """Return the table of some of the modules."""
@@ -52,7 +54,7 @@ class ModuleTable:
         return replace(
             self,
             sources=tuple(self.sources[m] for m in positions),
-            targets=tuple((new.get(m, -1), path) for m, path in self.targets),
+            targets=tuple((new.get(m, -1), file) for m, file in self.targets),
             target=self.target[:, positions],
             first=self.first[:, positions],
             count=self.count[:, positions],
@@ -66,6 +68,12 @@ class ModuleTable:
             target=np.where(gone, -1, self.target).astype(self.target.dtype),
             count=np.where(gone, 0, self.count).astype(self.count.dtype),
         )
+
+    def targets_used(self) -> list[int]:
+        """Return the positions of the files that hold data of the trains."""
+        seen = np.zeros(len(self.targets) + 1, bool)
+        seen[self.target.ravel()] = True  # -1, no data, is the last
+        return np.flatnonzero(seen[:-1]).tolist()
 
     def entries(self, positions: list[int]) -> NDArray[np.int64]:
         """Return the number of entries of each train, int64 (train,).
@@ -114,34 +122,33 @@ class ModuleTable:
         SelectionEmptyError
             If there is no such train.
         """
-        keep: NDArray[np.bool_] = (self.count > 0).sum(axis=1) >= min_modules
+        n_modules = (self.count > 0).sum(axis=1)
+        keep: NDArray[np.bool_] = n_modules >= min_modules
         if not keep.any():
             raise SelectionEmptyError(
                 f"no train of {name} has data of at least {min_modules} modules:"
                 f" {len(self.train_ids)} trains and {len(self.sources)} modules were"
-                " looked"
-                f" at, at most {int((self.count > 0).sum(axis=1).max(initial=0))}"
-                " modules"
-                " have data in one train"
+                f" looked at, at most {int(n_modules.max(initial=0))} modules have"
+                " data in one train"
             )
         return keep
 
 
-def module_table(data: Run, sources: tuple[str, ...], group: str) -> ModuleTable:
+def module_table(data: RunData, sources: tuple[str, ...], group: str) -> ModuleTable:
     shape = (len(data.ids), len(sources))
     # Of a week's run these are the largest arrays in memory and in the graph.
     target: IntTable = np.full(shape, -1, np.int16)
     first: IntTable = np.zeros(shape, np.int32)
     count: IntTable = np.zeros(shape, np.int16)
-    targets: list[tuple[int, str]] = []
+    targets: list[tuple[int, FileIndex]] = []
     for m, name in enumerate(sources):
         source = data.entries[name].with_ids(data.ids)
-        found = source.location(group)
+        found = source.located(group)
         file = np.where(found.count > 0, found.file + len(targets), -1)
         target = with_column(target, m, file)
         first = with_column(first, m, found.first)
         count = with_column(count, m, found.count)
-        targets += [(m, f.path) for f in source.all_files]
+        targets += [(m, f) for f in source.all_files]
     return ModuleTable(data.ids, sources, tuple(targets), target, first, count)
 
 

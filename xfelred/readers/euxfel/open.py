@@ -13,12 +13,13 @@ from typing import Any
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingFileError, listing, warn
 from xfelred.hdf5 import open_file
-from xfelred.readers.euxfel.collections import from_collection, is_collection
+from xfelred.readers.base import Reader
+from xfelred.readers.euxfel.collection import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
-from xfelred.readers.euxfel.joining import entries_of
 from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.matching import Chosen, without
 from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.run_data import entries_of
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.paths import check_access
 
@@ -286,3 +287,11 @@ def open_source(source: Any, run: Any, data: Any, include: str, **options: Any) 
         check_access(text)
         raise MissingFileError(f"nothing at {text}: no such file, directory or pattern")
     return open_paths(found, **options)
+
+
+READER = Reader(
+    facility="euxfel",
+    looks_for="INDEX/trainId (European XFEL run files)",
+    recognises=recognises,
+    open=open_source,
+)

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError, InconsistentDataError, listing, one_line
+from xfelred.detectors.catalogue import SOURCES
+from xfelred.errors import InconsistentDataError, listing, one_line
 from xfelred.readers.description import as_html, as_text, print_lines
-from xfelred.readers.euxfel import finding
-from xfelred.readers.euxfel.metadata import run_metadata
+from xfelred.readers.euxfel.extra_data.key_data import KeyData
+from xfelred.readers.euxfel.extra_data.source_data import SourceData
+from xfelred.readers.euxfel.headers import header
+from xfelred.readers.euxfel.identify import kinds, raw_header, sources_of
+from xfelred.readers.euxfel.module_table import module_table
+from xfelred.readers.euxfel.run_data import RunData
 from xfelred.readers.left_out import described
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.key_data import KeyData
-    from xfelred.readers.euxfel.run import Run
-    from xfelred.readers.euxfel.source_data import SourceData
 
 MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
 
 
-def run_id(run: Run) -> str:
-    """Return proposal and run number, such as ``p700000 r0102``."""
-    if not run.single:
-        return "several runs"
-    try:
-        found = run_metadata(run.all_files)
-    except BrokenFileError:
-        return ""
-    proposal, number = found.get("proposalNumber"), found.get("runNumber")
-    # A damaged file may hold anything there.
-    if not (isinstance(proposal, int) and isinstance(number, int)):
-        return ""
-    return f"p{proposal:06d} r{number:04d}"
-
-
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: RunData) -> list[tuple[str, str]]:
     """Return (what, value) lines that describe a run."""
     ids = run.ids
     out = [("facility", f"European XFEL, {len(run.all_files)} files")]
@@ -48,7 +34,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     else:
         out.append(("trains", "0"))
     out += described(run.left_out)
-    for name, kind in run.detectors.items():
+    for name, kind in kinds(run).items():
         out.append(("detector", detector_line(run, name, kind)))
     modules = {s for s in run.instrument_sources if "/DET/" in s or "/CORR/" in s}
     others = sorted(run.instrument_sources - modules - set(run.legacy_sources))
@@ -63,9 +49,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return out
 
 
-def detector_line(run: Run, name: str, kind: str) -> str:
+def detector_line(run: RunData, name: str, kind: str) -> str:
     """Return one line on a detector: modules, frames, gaps."""
-    counts = finding.module_counts(run, name, kind)
+    counts = module_counts(run, name, kind)
     if counts is None:
         return f"{name} ({kind}), no data"
     modules, table = counts
@@ -80,22 +66,26 @@ def detector_line(run: Run, name: str, kind: str) -> str:
         f"{name} ({kind}): {len(modules)} modules, {int(recorded.sum())} trains with"
         f" {frames or 0} frames"
         + (f", {missing} gaps (module x train)" if missing else ", no gaps")
-        + f", {finding.data_kind(run, name, kind)} data"
+        + f", {data_kind(run, name, kind)} data"
     )
 
 
-def text(run: Run) -> str:
+def text(run: RunData) -> str:
     """Return a short description, at most 20 lines."""
     return as_text(run.run_id, facts(run))
 
 
-def html(run: Run) -> str:
+def html(run: RunData) -> str:
     """Return the description as a small table for notebooks."""
     return as_html(run.run_id, facts(run), "sources", run.sources)
 
 
 def print_info(
-    run: Run, details: Any, with_aggregators: bool, counts: bool, group_sources: bool
+    run: RunData,
+    details: Any,
+    with_aggregators: bool,
+    counts: bool,
+    group_sources: bool,
 ) -> None:
     """Write the description and all source names to the standard output."""
     globs = (details,) if isinstance(details, str) else tuple(details)
@@ -139,7 +129,7 @@ def grouped_names(names: list[str], grouped: bool) -> list[tuple[str, list[str]]
     return [(k if len(v) > 1 else v[0], v) for k, v in found.items()]
 
 
-def train_text(run: Run, train_id: int) -> str:
+def train_text(run: RunData, train_id: int) -> str:
     """Return which sources the files of a train hold."""
     ids = np.array([train_id], np.uint64)
     files = [f for f in run.files if np.isin(f.train_ids, ids).any()]
@@ -168,11 +158,11 @@ def key_line(key: KeyData) -> str:
     return f"      {key.key}: {key.dtype}{shape}{unit}, {key.shape[0]} entries"
 
 
-def detector_info(run: Run, source: str) -> dict[str, Any]:
+def detector_info(run: RunData, source: str) -> dict[str, Any]:
     """Return dims, frames_per_train and total_frames of one detector module."""
-    found = run[source]
+    found = run.source(source)
     key = "image.data" if "image.data" in found else "data.adc"
-    data = run[source, key]
+    data = found.key_data(key)
     counts = data.location.count
     inner = data.entry_shape[0] if key == "data.adc" else 1
     most = int(counts.max(initial=0))
@@ -181,3 +171,36 @@ def detector_info(run: Run, source: str) -> dict[str, Any]:
         "frames_per_train": most * inner,
         "total_frames": int(counts.sum()) * inner,
     }
+
+
+def module_counts(
+    run: RunData, name: str, kind: str
+) -> tuple[list[int], NDArray[np.int64]] | None:
+    """Return module numbers and entries (module, train), without checks."""
+    found = sources_of(run, kind, name)
+    numbers = {s: n for s, (n, c) in found.items() if c} or {
+        s: n for s, (n, _) in found.items()
+    }
+    group = SOURCES[kind].data.partition(".")[0]
+    try:
+        table = module_table(run, tuple(numbers), group)
+    except OSError:
+        return None
+    if not table.count.size:
+        return None
+    return sorted(numbers.values()), table.count.T
+
+
+def data_kind(run: RunData, name: str, kind: str) -> str:
+    """Return "raw" or "corrected", as the first file of the detector has it."""
+    found = sources_of(run, kind, name)
+    if any(corrected for _, corrected in found.values()):
+        return "corrected"
+    spec = SOURCES[kind]
+    for source in found:
+        place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
+        for file in run.entries[source].all_files:
+            one = header(file, place)
+            if one is not None:
+                return "raw" if raw_header(one, spec) else "corrected"
+    return "unknown"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,16 +29,14 @@ from xfelred.names import (
     recorded_name,
 )
 from xfelred.provenance import record
-from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.extra_data.key_data import KeyData
+from xfelred.readers.euxfel.run_data import RunData
 from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.missing import fits_float, with_gaps
 from xfelred.readers.selection import TrainIDs, check_missing_keys, listed_keys
 
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
 
-
-def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> TrainIDs:
+def trains_with_data(run: RunData, require_all: bool, warn_fraction: float) -> TrainIDs:
     """Return the trains in which all (else: any) selected sources have data.
 
     Every index group of a source that has a selected key counts.
@@ -48,7 +46,7 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
         keys = source.keys()
         groups = {""} if source.is_control else {k.partition(".")[0] for k in keys}
         for group in sorted(groups):
-            counts = source.with_ids(run.ids).location(group).count > 0
+            counts = source.with_ids(run.ids).located(group).count > 0
             if not require_all:
                 keep |= counts
                 continue
@@ -63,7 +61,7 @@ def trains_with_data(run: Run, require_all: bool, warn_fraction: float) -> Train
     return run.ids[keep]
 
 
-def key_list(run: Run) -> list[KeyData]:
+def key_list(run: RunData) -> list[KeyData]:
     """Return the data of every selected key of every source."""
     return [
         source.key_data(key)
@@ -73,7 +71,7 @@ def key_list(run: Run) -> list[KeyData]:
 
 
 def trains(
-    run: Run, require_all: bool, flat_keys: bool, keep_dims: bool
+    run: RunData, require_all: bool, flat_keys: bool, keep_dims: bool
 ) -> Iterator[tuple[int, dict[Any, Any]]]:
     """Yield (train ID, data) for every train; see `Run.trains`."""
     if require_all:
@@ -113,10 +111,8 @@ def under_old_name(
     return {old: {**found[new], "metadata": about}}
 
 
-def dataframe(run: Run, fields: Any, timestamps: bool) -> pd.DataFrame:
+def dataframe(run: RunData, timestamps: bool) -> pd.DataFrame:
     """Return all one-dimensional keys as columns ``source/key``, joined by train ID."""
-    if fields is not None:
-        run = run.select(fields)
     columns = []
     for key in key_list(run):
         if not timestamps and key.key.endswith(".timestamp"):
@@ -159,7 +155,9 @@ def joinable(column: pd.Series) -> pd.Series:
     return column.astype("UInt64" if column.dtype.kind == "u" else "Int64")
 
 
-def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Dataset:
+def scalars(
+    run: RunData, keys: Sequence[Any], missing_keys: str = "raise"
+) -> xr.Dataset:
     """Return values per train, or per train and pulse; see `Run.scalars`."""
     if isinstance(keys, str):
         raise ArgumentTypeError(
@@ -188,24 +186,24 @@ def scalars(run: Run, keys: Sequence[Any], missing_keys: str = "raise") -> xr.Da
     return record(out, "scalars", keys=sorted(found), **as_params(run.left_out))
 
 
-def named_key(run: Run, item: Any) -> KeyData:
+def named_key(run: RunData, item: Any) -> KeyData:
     """Return the key that a pair or a text ``source.key`` names."""
     if not isinstance(item, str):
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise ArgumentTypeError(
                 f"scalars takes (source, key) or 'source.key', not {shown(item)}"
             )
-        return run[tuple(item)]
+        return run.key_data(*item)
     for name in sorted(run.all_sources, key=len, reverse=True):
         for separator in (".", "/"):
             if item.startswith(name + separator):
-                return run[name, item[len(name) + 1 :]]
+                return run.key_data(name, item[len(name) + 1 :])
     if item in run:
-        known = sorted(run[item].keys(inc_timestamps=False))
+        known = sorted(run.source(item).keys(inc_timestamps=False))
         raise PropertyNameError(
             f"{item!r} is a source; name one of its keys: {known[:10]}"
         )
-    return run[item, ""]
+    return run.key_data(item, "")
 
 
 def scalar(key: KeyData, ids: TrainIDs) -> dict[str, xr.DataArray]:

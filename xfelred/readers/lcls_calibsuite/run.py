@@ -272,8 +272,9 @@ class Run(ShotRun):
         bad_pixels: Literal["apply", "keep"] | None = "apply",
         chunk_size: str | float = "128MiB",
         missing: Literal["fill", "drop", "raise"] = "fill",
+        **more: Any,
     ) -> Any:
-        """Return frames as a lazy array; see `ShotRun.frames`.
+        """Return frames as a lazy array; see `EveryRun.frames`.
 
         Parameters
         ----------
@@ -293,7 +294,7 @@ class Run(ShotRun):
             "missing": missing,
         }  # fmt: skip
         if layout != "step" and layout != "list":
-            return super().frames(detector, key, layout=layout, **options)
+            return super().frames(detector, key, layout=layout, **options, **more)
         name = self.detector_named(detector)
         request = FramesRequest(key=key or KEY, layout="train", **options)
         array = by_step.step_frames(self, self.images_of(name, request.key), request)

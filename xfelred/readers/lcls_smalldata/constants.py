@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.detector_names import told_by
+from xfelred.detectors import told_by
+from xfelred.detectors.lcls import CAMERA
 from xfelred.errors import MissingConstantError, listing, warn
 from xfelred.names import (
     BAD_IN_MASK,
@@ -47,9 +48,6 @@ MASKS = ("cmask", "mask", "statusMask")  # 1 is good
 ATTRS = {"common_mode": "common_mode", "imgShape": "image_shape",
          "rawShape": "raw_shape", "pixelsize": "pixel_size"}  # fmt: skip
 SWITCHED = ("ped", "rms", "gain", "local_gain")
-# psana of LCLS1 multiplies by the gain it stores, but for these.
-DIVIDING = ("jungfrau", "epix10ka")
-ADU_PER_KEV = ("jungfrau", "epix10ka", "epixhr", "epix100")
 FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 
 
@@ -123,7 +121,7 @@ def gain_as_it_acts(run: Run, detector: str, found: dict[str, Any]) -> dict[str,
             **found,
             GAIN_FACTOR: (dims, values, {UNITS: "1", LONG_NAME: FACTOR_TEXT}),
         }
-    if told_by(detector) not in ADU_PER_KEV:
+    if not (told_by(detector) or CAMERA).gain.unit:
         attrs = {LONG_NAME: attrs[LONG_NAME]}  # of cameras psana does not say
     return {**found, GAIN: (dims, values, attrs)}
 
@@ -136,7 +134,8 @@ def multiplies(run: Run, detector: str, found: dict[str, Any]) -> bool:
     """
     switching = any(GAIN_RANGE in dims for dims, *_ in found.values())
     lcls1 = run.flavour.name == LCLS1
-    return lcls1 and not switching and told_by(detector) not in DIVIDING
+    known = (told_by(detector) or CAMERA).gain
+    return lcls1 and not (switching or known.switches)
 
 
 def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.detector_names import told_by
+from xfelred.detectors import told_by
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
@@ -55,7 +55,8 @@ def detectors(run: Run) -> dict[str, str]:
 
 def kind_of(name: str) -> str:
     """Return the kind of a detector, as far as its name tells."""
-    return told_by(name) or "image"
+    found = told_by(name)
+    return "image" if found is None else found.kind
 
 
 def owner(column: Column) -> str:

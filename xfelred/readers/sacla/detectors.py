@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xfelred.detectors.sacla import FORMS, LAST_NUMBER, PARTS, SENSORS
 from xfelred.errors import SourceNameError, did_you_mean, listing
 from xfelred.readers.sacla.files import TagGroup
-
-# MPCCD-<sensors>[variant]-<place>-<serial>[-<module>], such as MPCCD-8-2-002-3.
-SENSORS = re.compile(r"MPCCD-(\d)\w*-")
-LAST_NUMBER = re.compile(r"(.+)-(\d)")
-PARTS = 5  # of a name that ends with the number of a module
-KINDS = {1: "single", 2: "dual", 8: "octal"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +68,7 @@ def spec_of(name: str, assembled: bool, groups: list[TagGroup]) -> DetectorSpec:
     sensors = SENSORS.match(name)
     n = int(sensors[1]) if sensors else len(groups)
     several = n > 1 and not assembled
-    kind = KINDS.get(n, "image") if sensors else "image"
+    kind = FORMS.get(n, "image") if sensors else "image"
     modules = [g.number for g in groups] if several or len(groups) > 1 else [0]
     return DetectorSpec(
         name, "assembled" if assembled else kind, tuple(groups), tuple(modules)

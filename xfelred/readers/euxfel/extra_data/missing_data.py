@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.run_data import RunData
 
 WIDTH, LEAST_HEIGHT, LINE = 9.0, 3.0, 0.28  # inches of the figure, and of one source
 
 
-def plot_missing_data(run: Run, min_saved_pct: float, expand_instrument: bool) -> Any:
+def plot_missing_data(
+    run: RunData, min_saved_pct: float, expand_instrument: bool
+) -> Any:
     """Plot for which trains sources have data, if they lack many.
 
     Parameters
@@ -57,7 +58,7 @@ def plot_missing_data(run: Run, min_saved_pct: float, expand_instrument: bool) -
     return axes
 
 
-def recorded_trains(run: Run, by_group: bool) -> dict[str, NDArray[np.bool_]]:
+def recorded_trains(run: RunData, by_group: bool) -> dict[str, NDArray[np.bool_]]:
     """Return for which trains each source has data; what has none per train is left."""
     found: dict[str, NDArray[np.bool_]] = {}
     for name, source in sorted(run.entries.items()):

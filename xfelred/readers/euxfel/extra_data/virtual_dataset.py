@@ -13,7 +13,7 @@ from xfelred import __version__
 from xfelred.errors import OutputExistsError
 from xfelred.hdf5 import File, NewDataset, NewGroup, VirtualLayout, VirtualSource
 from xfelred.hdf5.rows import open_dataset
-from xfelred.readers.euxfel.key_data import KeyData
+from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.run_file import write_metadata
 from xfelred.small_files import writing
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,23 +13,28 @@ from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, InconsistentDataError
-from xfelred.readers.euxfel import arrays, frame_writer, labels
-from xfelred.readers.euxfel.detector import Detector
-from xfelred.readers.euxfel.frame_keys import FrameKeyData
-from xfelred.readers.euxfel.module_keys import MultimodKeyData
+from xfelred.names import CELL, FAST, MODULE, SLOW
+from xfelred.readers.entry import entry_window
+from xfelred.readers.euxfel.extra_data import frame_writer
+from xfelred.readers.euxfel.extra_data.detector import Detector
+from xfelred.readers.euxfel.extra_data.frame_keys import (
+    FrameKeyData,
+    short_label,
+)
+from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.extra_data.single_trains import (
+    by_train,
+    frames_of_train,
+)
+from xfelred.readers.euxfel.frame_axes import check_one_entry
+from xfelred.readers.euxfel.frame_labels import first_cells
+from xfelred.readers.euxfel.run_data import RunData
 
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
+TRAIN_AXIS = "train"
 
 
 class XtdfDetector(Detector):
     """AGIPD, LPD and DSSC: entries are frames, labelled by pulse and memory cell."""
-
-    def key_data(self, key: str) -> MultimodKeyData:
-        """Return the data of one key; per-pulse keys know pulses."""
-        if key.startswith("image."):
-            return FrameKeyData(self, key)
-        return MultimodKeyData(self, key)
 
     @entry
     def get_array(
@@ -42,9 +48,50 @@ class XtdfDetector(Detector):
         roi: Any = (),
         astype: Any = None,
     ) -> xr.DataArray:
-        """Read the data of one key; see `xfelred.readers.euxfel.arrays.get_array`."""
-        return arrays.get_array(
-            self, key, pulses, unstack_pulses, fill_value, subtrain_index, roi, astype
+        """Read one key of all modules.
+
+        Parameters
+        ----------
+        key : str
+            For example ``image.data``.
+        pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``
+            Pulses of each train; for per-pulse keys (``image.*``) only.
+        unstack_pulses : bool
+            Give trains and pulses an axis each.
+        fill_value : scalar or None
+            For modules without data; None: NaN for floats and 0 for others.
+        subtrain_index : {"pulseId", "cellId"}
+            What labels the frames of a train.
+        roi : slice, int or tuple of these
+            What to read of each entry.
+        astype : dtype or None
+            Cast to this while reading.
+
+        Returns
+        -------
+        DataArray
+            Per-pulse keys: (module, train[, gain], pulse, ...) or stacked
+            (module, train_pulse, ...); others: (module, trainId, ...). Combinations of
+            train and pulse that do not occur are NaN, and integers then become floats:
+            float32 up to 16 bits, else float64, with a warning where that rounds.
+
+        Raises
+        ------
+        PropertyNameError
+            If the key is unknown.
+        ValueError
+            If an argument makes no sense, or labels are not unique in a train.
+        """
+        short_label(subtrain_index)
+        data = self.key_data(key)
+        if not isinstance(data, FrameKeyData):
+            return data.xarray(fill_value=fill_value, roi=roi, astype=astype)
+        return data.select_pulses(pulses).xarray(
+            fill_value=fill_value,
+            roi=roi,
+            astype=astype,
+            subtrain_index=subtrain_index,
+            unstack_pulses=unstack_pulses,
         )
 
     @entry
@@ -55,8 +102,21 @@ class XtdfDetector(Detector):
         fill_value: Any = None,
         astype: Any = None,
     ) -> xr.DataArray:
-        """Return the data of one key as a lazy array (module, train_pulse, ...)."""
-        return arrays.get_dask_array(self, key, subtrain_index, fill_value, astype)
+        """Return one key of all modules as a lazy array.
+
+        Per-pulse keys come stacked, (module, train_pulse, dim_0, ...), labelled by a
+        multi-index of ``trainId`` and ``pulseId`` or ``cellId``, and keep the axis of
+        length 1 that raw data have.
+        """
+        short_label(subtrain_index)
+        data = self.key_data(key)
+        if not isinstance(data, FrameKeyData):
+            return data.dask_array(labelled=True, fill_value=fill_value, astype=astype)
+        lazy = data.lazy(fill_value, astype)
+        if len(data.stored[1]) > len(data.entry_shape):
+            lazy = lazy[:, :, np.newaxis]
+        dims = [MODULE, "train_pulse", *(f"dim_{i}" for i in range(lazy.ndim - 2))]
+        return data.stacked(lazy, dims, subtrain_index, ("trainId", subtrain_index))
 
     @entry
     def trains(
@@ -72,13 +132,7 @@ class XtdfDetector(Detector):
             Leave out trains in which a module lacks data. Else a module that a file
             lists for the train stays, NaN where it has no such pulse.
         """
-        return arrays.trains(self, pulses, require_all)
-
-    def pulse_labels(self) -> labels.Labels:
-        """Return pulse and memory cell of every frame, checked between modules."""
-        if "labels" not in self.memo:
-            self.memo["labels"] = labels.read_labels(self)
-        return self.memo["labels"]
+        return by_train(self, require_all, partial(frames_of_train, pulses=pulses))
 
     @entry
     def write_frames(
@@ -120,7 +174,7 @@ class LPD1M(XtdfDetector):
     @entry
     def __init__(
         self,
-        data: Run,
+        data: RunData,
         detector_name: str | None = None,
         modules: Iterable[int] | None = None,
         *,
@@ -173,7 +227,7 @@ class JUNGFRAU(Detector):
     @entry
     def __init__(
         self,
-        data: Run,
+        data: RunData,
         detector_name: str | None = None,
         modules: Iterable[int] | None = None,
         *,
@@ -212,22 +266,50 @@ class JUNGFRAU(Detector):
     def get_array(
         self, key: str, *, fill_value: Any = None, roi: Any = (), astype: Any = None
     ) -> xr.DataArray:
-        """Read the data of one key; see `arrays.get_cell_array`."""
-        return arrays.get_cell_array(self, key, fill_value, roi, astype)
+        """Read the data of one key.
+
+        Parameters
+        ----------
+        key : str
+            For example ``data.adc``.
+        fill_value, roi, astype
+            As of other detectors; the first axis of `roi` is that of memory cells.
+
+        Returns
+        -------
+        DataArray (module, train[, cell[, slow_scan, fast_scan]])
+        """
+        check_one_entry(self)
+        data = self.key_data(key)
+        values = data.ndarray(fill_value=fill_value, roi=roi, astype=astype)
+        _, _, dropped = entry_window(roi, data.entry_shape)
+        dims = [d for i, d in enumerate(cell_dims(data)) if i - 1 not in dropped]
+        coords = {MODULE: data.modules, TRAIN_AXIS: data.ids}
+        return xr.DataArray(values, dims=dims, coords=coords)
 
     @entry
     def get_dask_array(
         self, key: str, fill_value: Any = None, astype: Any = None
     ) -> xr.DataArray:
         """Return the data of one key as a lazy array (module, train, cell, ...)."""
-        return arrays.get_cell_dask_array(self, key, fill_value, astype)
+        check_one_entry(self)
+        data = self.key_data(key)
+        coords = {MODULE: data.modules, TRAIN_AXIS: data.ids}
+        return xr.DataArray(
+            data.lazy(fill_value, astype), dims=cell_dims(data), coords=coords
+        )
 
     @entry
     def trains(
         self, require_all: bool = True
     ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
         """Yield (train ID, {key: array}) for every train; see `XtdfDetector.trains`."""
-        return arrays.cell_trains(self, require_all)
+        check_one_entry(self)
+
+        def cells(one: JUNGFRAU, key: str, here: list[int]) -> xr.DataArray:
+            return one.only(here).get_array(key).isel(train=0, drop=True)
+
+        return by_train(self, require_all, cells)
 
     def cell_ids(self) -> NDArray[np.uint8]:
         """Return the memory cell of each frame of a train, uint8 (cell,).
@@ -237,7 +319,7 @@ class JUNGFRAU(Detector):
         InconsistentDataError
             If modules disagree in the first train.
         """
-        return labels.first_cells(self)
+        return first_cells(self)
 
 
 CLASSES: tuple[type[Detector], ...] = (
@@ -248,3 +330,10 @@ CLASSES: tuple[type[Detector], ...] = (
     LPDSolo,
     JUNGFRAU,
 )
+
+
+def cell_dims(data: MultimodKeyData) -> list[str]:
+    """Return the names of the axes of a JUNGFRAU key."""
+    n = len(data.entry_shape)
+    inner = {3: [CELL, SLOW, FAST], 1: [CELL], 0: []}
+    return [MODULE, TRAIN_AXIS, *inner.get(n, [f"dim_{i}" for i in range(n)])]

@@ -127,52 +127,49 @@ inner_sum = njit(nogil=True, fastmath={"reassoc"})
 
 @inner_sum
 def load_one(a: Any, line: Any) -> Any:
-    """Copy a row to `line`; return its sum and its sum of squares."""
-    total = square = 0.0
+    """Copy a row to `line`; return its sum."""
+    total = 0.0
     for j in range(line.size):
         v = np.float64(a[j])
         line[j] = v
         total += v
-        square += v * v
-    return total, square
+    return total
 
 
 @inner_sum
 def load_difference(a: Any, b: Any, line: Any) -> Any:
-    """Copy a difference to `line`; return its sum and its sum of squares."""
-    total = square = 0.0
+    """Copy a difference to `line`; return its sum."""
+    total = 0.0
     for j in range(line.size):
         v = np.float64(a[j]) - np.float64(b[j])
         line[j] = v
         total += v
-        square += v * v
-    return total, square
+    return total
 
 
 @inner_sum
 def good_sums(line: Any) -> Any:
-    """Return how many elements are finite, their sum and their sum of squares."""
-    count, total, square = 0, 0.0, 0.0
+    """Return how many elements are finite, and their sum."""
+    count, total = 0, 0.0
     for j in range(line.size):
         v = line[j]
         good = np.isfinite(v)
         v = v if good else 0.0
         count += good
         total += v
-        square += v * v
-    return count, total, square
+    return count, total
 
 
 @inner
 def clean(line: Any) -> Any:
-    """Put NaN in place of bad elements; return count, sums and a hash of the mask."""
-    count, total, square = good_sums(line)
+    """Put NaN in place of bad elements; return count, sum and a hash of the mask."""
+    count, total = good_sums(line)
     tag = np.uint64(14695981039346656037)  # Fowler-Noll-Vo, 64 bits
     for j in range(line.size):
         if not np.isfinite(line[j]):
             line[j] = np.nan
             tag = (tag ^ np.uint64(j)) * np.uint64(1099511628211)
-    return count, total, square, tag
+    return count, total, tag
 
 
 @inner
@@ -181,16 +178,16 @@ def load(frames: Any, first: Any, second: Any, at: Any, line: Any) -> Any:
 
     Returns
     -------
-    count, sum, sum of squares, tag
+    count, sum, tag
         Of the good elements; the others are NaN.
     """
     i, r = at
     if second is None:
-        total, square = load_one(frames[first[i], r], line)
+        total = load_one(frames[first[i], r], line)
     else:
-        total, square = load_difference(frames[first[i], r], frames[second[i], r], line)
+        total = load_difference(frames[first[i], r], frames[second[i], r], line)
     if np.isfinite(total):
-        return line.size, total, square, np.uint64(0)
+        return line.size, total, np.uint64(0)
     return clean(line)
 
 
@@ -222,7 +219,7 @@ def centre_rows(
     for i in range(out.shape[0]):
         for r in range(out.shape[1]):
             at = (i, start + r)
-            count, total, _, mark = load(frames, first, second, at, line)
+            count, total, mark = load(frames, first, second, at, line)
             n_good[i, r], level[i, r], tag[i, r] = count, total, mark
             mean, row = total / max(count, 1), out[i, r]
             for j in range(line.size):

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from xfelred.detectors.catalogue import SOURCES
 from xfelred.entries import entry, must_have
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
-    MissingConstantError,
     SourceNameError,
     did_you_mean,
     listing,
     warn,
 )
-from xfelred.readers.euxfel.detector import Detector
-from xfelred.readers.euxfel.detectors import CLASSES
-from xfelred.readers.euxfel.headers import header
-from xfelred.readers.euxfel.identify import names_in, raw_header, sources_of
-from xfelred.readers.euxfel.module_table import module_table
-from xfelred.readers.euxfel.specs import SPECS
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
+from xfelred.readers.euxfel.extra_data.detector import Detector
+from xfelred.readers.euxfel.extra_data.detectors import CLASSES
+from xfelred.readers.euxfel.identify import names_in
+from xfelred.readers.euxfel.run_data import RunData
 
 
 @entry
 def identify_multimod_detectors(
-    data: Run,
+    data: RunData,
     detector_name: str | None = None,
     *,
     single: bool = False,
@@ -42,7 +34,7 @@ def identify_multimod_detectors(
 
     Parameters
     ----------
-    data : Run
+    data : RunData
     detector_name : str, optional
         Only this detector.
     single : bool, optional
@@ -80,7 +72,7 @@ def identify_multimod_detectors(
 
 
 def find_detector(
-    run: Run, name: str | None, *, checked: bool = True, **options: Any
+    run: RunData, name: str | None, *, checked: bool = True, **options: Any
 ) -> Detector:
     """Return the detector that a user names, or the only one.
 
@@ -105,10 +97,7 @@ def find_detector(
             f" {listing(sorted(found))}"
         )
     cls: Any = found[name]
-    allowed = {"modules", "min_modules", "raw"} | {
-        "LPD1M": {"parallel_gain"}, "LPDSolo": {"parallel_gain"},
-        "JUNGFRAU": {"n_modules", "first_modno"},
-    }.get(cls.kind, set())  # fmt: skip
+    allowed = {"modules", "min_modules", "raw", *SOURCES[cls.kind].options}
     for option in options:
         if option not in allowed:
             raise ArgumentTypeError(
@@ -125,7 +114,7 @@ def find_detector(
     return found
 
 
-def say_only_raw(run: Run, name: str) -> None:
+def say_only_raw(run: RunData, name: str) -> None:
     """Warn, once for a run, that its default gave raw data and no corrected ones."""
     said = run.all_files[0].said
     if name in said:
@@ -137,45 +126,3 @@ def say_only_raw(run: Run, name: str) -> None:
         " Corrected data: open_run(..., data='all') or data='proc'. If you want raw"
         " ones, say so: open_run(..., data='raw') or frames(raw=True)"
     )
-
-
-def no_constants(run: Run, name: str | None) -> MissingConstantError:
-    """Return the error for constants, which these files do not hold."""
-    which = name or ", ".join(run.detectors) or "any detector"
-    return MissingConstantError(
-        f"European XFEL files hold no calibration constants ({which}); make them from a"
-        " dark run with ops.dark_statistics, or read corrected data"
-    )
-
-
-def module_counts(
-    run: Run, name: str, kind: str
-) -> tuple[list[int], NDArray[np.int64]] | None:
-    """Return module numbers and entries (module, train), without checks."""
-    found = sources_of(run, kind, name)
-    numbers = {s: n for s, (n, c) in found.items() if c} or {
-        s: n for s, (n, _) in found.items()
-    }
-    group = SPECS[kind].data.partition(".")[0]
-    try:
-        table = module_table(run, tuple(numbers), group)
-    except OSError:
-        return None
-    if not table.count.size:
-        return None
-    return sorted(numbers.values()), table.count.T
-
-
-def data_kind(run: Run, name: str, kind: str) -> str:
-    """Return "raw" or "corrected", as the first file of the detector has it."""
-    found = sources_of(run, kind, name)
-    if any(corrected for _, corrected in found.values()):
-        return "corrected"
-    spec = SPECS[kind]
-    for source in found:
-        place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
-        for file in run.entries[source].all_files:
-            one = header(file, place)
-            if one is not None:
-                return "raw" if raw_header(one, spec) else "corrected"
-    return "unknown"

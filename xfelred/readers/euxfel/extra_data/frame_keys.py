@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,14 @@ from xfelred.errors import ArgumentError, warn
 from xfelred.lazy import Patterns
 from xfelred.names import DATA_GAIN, FAST, MODULE, SLOW
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window
-from xfelred.readers.euxfel.labels import Labels
+from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
+from xfelred.readers.euxfel.frame_labels import FrameLabels, frame_labels
+from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.mask import Mask
-from xfelred.readers.euxfel.module_keys import MultimodKeyData
-from xfelred.readers.euxfel.module_plans import (
-    Layout,
-    Pixels,
-    module_plan,
-)
-from xfelred.readers.euxfel.plans import counted_patterns
+from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
+from xfelred.readers.frames import Pixels
 from xfelred.readers.missing import EXACT
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
 
 STACKED = "train_pulse"
 
@@ -36,12 +31,12 @@ class FrameKeyData(MultimodKeyData):
     """One key with an entry for every frame (``image.*``)."""
 
     def __init__(
-        self, det: Any, key: str, mask: Mask | None = None, pulses: Any = None
+        self, det: ModuleData, key: str, mask: Mask | None = None, pulses: Any = None
     ) -> None:
         self.pulses = pulses
         super().__init__(det, key, mask)
 
-    def of(self, det: Detector) -> Any:
+    def of(self, det: ModuleData) -> Any:
         """Return the same key and pulses of a detector with other trains."""
         return type(self)(det, self.key, self.mask, self.pulses)
 
@@ -55,18 +50,18 @@ class FrameKeyData(MultimodKeyData):
         return type(self)(self.det, self.key, self.mask, pulses)
 
     @cached_property
-    def labels(self) -> Labels:
+    def labels(self) -> FrameLabels:
         """The selected frames."""
-        labels: Labels = self.det.pulse_labels()  # type: ignore[attr-defined]
+        labels = frame_labels(self.det)
         return labels if self.pulses is None else labels.select(self.pulses)
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> EntryLayout:
         """Selected entries of each train, in order."""
         if self.pulses is None:
             pattern, patterns = counted_patterns(self.det.counts)
-            return Layout(pattern, patterns, flat=True)
-        return Layout(self.labels.pattern, self.labels.flat(), flat=True)
+            return EntryLayout(pattern, patterns, flat=True)
+        return EntryLayout(self.labels.pattern, self.labels.flat(), flat=True)
 
     @cached_property
     def counts(self) -> NDArray[Any]:
@@ -169,11 +164,10 @@ class FrameKeyData(MultimodKeyData):
         n_slots = int(np.prod(slots))
         gaps = bool((labels.counts[here] != n_slots).any())
         kind = promoted(dtype) if gaps else dtype
-        plan = module_plan(
-            self.det, self.key,
-            Layout(labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots),
-            Pixels(window, shape, kind, kind.type(fill)),
-        )  # fmt: skip
+        patterns = Patterns(labels.ptr, labels.offset, slot)
+        layout = EntryLayout(labels.pattern, patterns, slots)
+        pixels = Pixels(window, shape, kind, kind.type(fill))
+        plan = module_plan(self.det, self.key, layout, pixels)
         plan = plan.narrow_lead(
             (np.flatnonzero(here), *(slice(0, n, 1) for n in slots))
         )
@@ -213,6 +207,12 @@ class FrameKeyData(MultimodKeyData):
         """Return the data as a lazy array, as a DataArray if `labelled`."""
         data = self.lazy(fill_value, astype, frames_per_chunk)
         return self.labelled(data, (), subtrain_index) if labelled else data
+
+
+def key_of(det: ModuleData, key: str) -> MultimodKeyData:
+    """Return the data of one key; per-pulse keys know pulses."""
+    per_frame = not det.spec.inner and key.startswith("image.")
+    return FrameKeyData(det, key) if per_frame else MultimodKeyData(det, key)
 
 
 def short_label(inner: str) -> str:

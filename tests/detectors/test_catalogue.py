@@ -1,23 +1,64 @@
-"""One table of names: what is known of a detector is known by each of its names."""
+"""The catalogue: what is known of a detector is known by each of its names."""
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred import detector_names, masks, ops
+from xfelred import masks, ops
+from xfelred.detectors import CATALOGUE, find, told_by
+from xfelred.detectors.catalogue import BY_NAME
 from xfelred.ops.calibration.gain_bits import gain_switch
-from xfelred.ops.calibration_kinds import KINDS, kind_of
-from xfelred.ops.lcls_common_modes import DETECTORS, detector_of
+from xfelred.ops.calibration_kinds import kind_of
+from xfelred.ops.lcls_common_modes import completed, detector_of
 from xfelred.recipes.common_modes import lcls_kind
+from xfelred.synth import euxfel as synth
 
-ALL = [n for kind, others in detector_names.NAMES.items() for n in (kind, *others)]
+EACH = pytest.mark.parametrize("detector", CATALOGUE.values(), ids=lambda d: d.name)
 
 
-def test_no_name_stands_for_two_kinds():
-    plain = [detector_names.plain(n) for n in ALL]
-    assert len(plain) == len(set(plain))
-    for table in (KINDS, DETECTORS, masks.segments):
-        assert {*table} <= {*detector_names.NAMES}
+@EACH
+def test_every_name_of_a_detector_finds_it_alone(detector):
+    for name in (detector.name, *detector.aliases):
+        inside = [] if "_" in name else [f"XppGon.0:{name}", f"my_{name}_1"]
+        for spelling in (name, name.upper(), *inside):
+            assert find(spelling) is detector
+    names = [name for name, d in BY_NAME.items() if d is detector]
+    assert len(names) == 1 + len(detector.aliases)
+
+
+@EACH
+def test_what_is_known_of_a_detector_fits_together(detector):
+    n, rows, columns = detector.shape
+    rule, modes, layout = detector.gain.rule, detector.modes, detector.layout
+    assert CATALOGUE[detector.kind].kind == detector.kind
+    assert min(detector.pitch) >= 0
+    assert (detector.gain.tells == "nothing") == (rule.n_ranges == 1)
+    assert len(rule.codes) == rule.n_ranges
+    assert not (rule.code_bits << rule.shift) & rule.adu_bits
+    assert {*detector.gain.used_ranges} <= {*range(rule.n_ranges)}
+    if modes is not None:
+        assert modes.default in modes.numbers
+        assert {*modes.lcls2} <= {*modes.numbers}
+    for cmpars in [] if modes is None else [*modes.numbers.values()]:
+        head = cmpars[:1]
+        if head not in ((), ("dark_roi",), ("dark_columns",)):
+            numbers = (128 if p == "columns" else p for p in cmpars)  # of the frame
+            assert completed(tuple(numbers)[head == ("banks",) :])
+    if layout is not None:
+        assert rows % layout.tile[0] == columns % layout.tile[1] == 0
+        assert n > 0
+        assert min(detector.pitch) > 0
+    if detector.sources is not None:
+        kind = synth.KINDS[detector.sources.kind]
+        assert kind.module_shape == (rows, columns)
+        assert kind.n_modules == (n or kind.n_modules)
+        assert kind.first_module == detector.sources.first_number
+        name = kind.default_detector
+        for corrected in (False, True):
+            source = kind.source(name, kind.first_module, corrected=corrected)
+            found = detector.sources.match(source)
+            assert found == (name, kind.first_module, corrected)
+            assert find(source) is detector
 
 
 @pytest.mark.parametrize(
@@ -36,7 +77,7 @@ def test_no_name_stands_for_two_kinds():
         ("cspad2x1", "cspad", "cspad", (185, 388)),
         ("epix10k2M_1", "epix10ka", "epix10ka", (352, 384)),
         ("epix_2", "epix100", "epix100", (704, 768)),
-        ("jungfrau_euxfel", "jungfrau_euxfel", "jungfrau", (512, 1024)),
+        ("jungfrau_euxfel", "jungfrau_euxfel", "jungfrau_euxfel", (512, 1024)),
         ("Opal8000", "camera", "camera", None),
         ("uxi", "uxi", "uxi", None),
         ("Andor3D", "andor3d", "andor3d", None),
@@ -44,8 +85,8 @@ def test_no_name_stands_for_two_kinds():
     ],
 )
 def test_all_tables_know_the_same_names(name, kind, mode, segment):
-    assert kind_of(name)[0] == kind
-    assert detector_of(name)[0] == mode
+    assert kind_of(name).kind == kind
+    assert detector_of(name).kind == mode
     if segment is not None:
         assert masks.segment_of(name).shape == segment
 
@@ -60,8 +101,9 @@ def test_all_tables_know_the_same_names(name, kind, mode, segment):
     ],
 )  # fmt: skip
 def test_the_name_of_a_detector_in_a_run_tells_its_kind(name, kind):
-    assert detector_names.told_by(name) == kind
-    if kind in DETECTORS:
+    found = told_by(name)
+    assert (found.kind if found else "") == kind
+    if kind:
         assert lcls_kind(name, 1) == kind
 
 

@@ -1,53 +1,46 @@
-"""Multi-module detectors: the modules of one detector as one object."""
+"""All modules of one detector: what the files say of them together."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import BY_CLASS, SOURCES
+from xfelred.detectors.description import Sources
 from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
-    NotPossibleError,
+    PropertyNameError,
     SourceNameError,
     listing,
 )
-from xfelred.readers.euxfel import cxi, frames
+from xfelred.readers.by_train import ByTrain
+from xfelred.readers.euxfel.files import FileIndex
+from xfelred.readers.euxfel.headers import Header, Stored, common, header, say_absent
 from xfelred.readers.euxfel.identify import (
     choose_sources,
     no_source,
     only_name,
     sources_of,
 )
-from xfelred.readers.euxfel.mask import Mask, checked_value, combined_bits
-from xfelred.readers.euxfel.module_keys import MultimodKeyData
-from xfelred.readers.euxfel.module_plans import has_key, key_table
 from xfelred.readers.euxfel.module_table import ModuleTable, module_table
-from xfelred.readers.euxfel.specs import SPECS, DetectorSpec
-from xfelred.readers.selection import (
-    check_split,
-    select_train_ids,
-    split_evenly,
-)
+from xfelred.readers.euxfel.run_data import RunData
+from xfelred.readers.selection import check_split, split_evenly
 
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.run import Run
+Found = TypeVar("Found")
 
 
-class Detector:
+class ModuleData(ByTrain):
     """Data of all modules of one detector; nothing but indexes has been read.
 
     Parameters
     ----------
-    data : Run
+    data : RunData
         A run, or a part of one.
     detector_name : str, optional
         Needed if the data hold several detectors of this kind.
@@ -63,7 +56,7 @@ class Detector:
 
     Attributes
     ----------
-    data : Run
+    data : RunData
         The sources of this detector and the trains with enough modules.
     detector_name : str
     source_to_modno, modno_to_source : dict
@@ -87,7 +80,7 @@ class Detector:
     @entry
     def __init__(
         self,
-        data: Run,
+        data: RunData,
         detector_name: str | None = None,
         modules: Iterable[int] | None = None,
         *,
@@ -101,7 +94,7 @@ class Detector:
 
     def build(
         self,
-        data: Run,
+        data: RunData,
         name: str | None,
         modules: Iterable[int] | None,
         min_modules: int,
@@ -111,7 +104,7 @@ class Detector:
         """Find sources and trains; first steps common to all kinds."""
         if min_modules <= 0:
             raise ArgumentError(f"min_modules must be at least 1, got {min_modules}")
-        if not hasattr(data, "entries"):
+        if not isinstance(data, RunData):
             raise ArgumentTypeError(
                 f"{self.kind} needs a run; open it with xfelred.open_run first"
             )
@@ -120,7 +113,9 @@ class Detector:
         if not found:
             raise no_source(data, self.kind, self.detector_name)
         wanted = None if modules is None else {int(m) for m in modules}
-        numbers, self.is_raw = choose_sources(data, self, found, raw, wanted)
+        numbers, self.is_raw = choose_sources(
+            data, self.kind, self.detector_name, found, raw, wanted
+        )
         self.all_numbers = sorted(numbers.values())
         if wanted is not None:
             numbers = {s: n for s, n in numbers.items() if n in wanted}
@@ -137,46 +132,73 @@ class Detector:
         keep = table.trains_with(self.detector_name, min_modules)
         selection = dict.fromkeys(self.source_to_modno)
         self.data = data.with_sources(selection).with_ids(data.ids[keep])
-        self.memo: dict[str, Any] = {"tables": {self.main_group: table.select(keep)}}
+        self.ids = self.data.ids
+        self.memo: dict[tuple[str, ...], Any] = {
+            ("table", self.main_group): table.trains(keep)
+        }
         self.positions = list(range(len(ordered)))
 
     def check(self) -> None:
         """Raise InconsistentDataError if modules differ in the frames of a train."""
         self.table(self.main_group).check_alike(self.detector_name, self.positions)
 
-    def reading(self, positions: list[int]) -> Any:
+    def but(self, **changes: Any) -> Self:
+        """Return the same with other attributes."""
+        out = object.__new__(type(self))
+        out.__dict__.update({**self.__dict__, **changes})
+        return out
+
+    def kept(self, what: tuple[str, ...], make: Callable[[], Found]) -> Found:
+        """Return what was made once."""
+        if what not in self.memo:
+            self.memo[what] = make()
+        found: Found = self.memo[what]
+        return found
+
+    def reading(self, positions: list[int]) -> Self:
         """Return the detector of which only the modules at some positions are read.
 
         The others stay on its axes of trains and frames, and need not agree with these.
         """
-        out = object.__new__(type(self))
-        same = positions == self.positions
-        memo = self.memo if same else {"tables": self.memo["tables"]}
-        out.__dict__ = {**self.__dict__, "positions": positions, "memo": memo}
+        if positions == self.positions:
+            self.check()
+            return self
+        tables = {k: v for k, v in self.memo.items() if k[0] == "table"}
+        out = self.but(positions=positions, memo=tables)
         out.check()
         return out
 
-    def only(self, positions: list[int]) -> Any:
+    def only(self, positions: list[int]) -> Self:
         """Return the detector without the modules at other positions."""
         numbers = [self.modules[m] for m in positions]
-        out = object.__new__(type(self))
-        labels = {k: v for k, v in self.memo.items() if k == "labels"}
-        tables = {g: t.modules(positions) for g, t in self.memo["tables"].items()}
-        out.__dict__ = {
-            **self.__dict__,
-            "modno_to_source": {n: self.modno_to_source[n] for n in numbers},
-            "source_to_modno": {self.modno_to_source[n]: n for n in numbers},
-            "positions": list(range(len(positions))),
-            "memo": {"tables": tables, **labels},
+        tables = {
+            k: v.modules(positions) for k, v in self.memo.items() if k[0] == "table"
         }
-        return out
+        labels = {k: v for k, v in self.memo.items() if k[0] == "labels"}
+        return self.but(
+            modno_to_source={n: self.modno_to_source[n] for n in numbers},
+            source_to_modno={self.modno_to_source[n]: n for n in numbers},
+            positions=list(range(len(positions))),
+            memo={**tables, **labels},
+        )
+
+    def with_ids(self, ids: NDArray[np.uint64]) -> Self:
+        """Return the detector for some of its trains."""
+        keep = np.isin(self.ids, ids)
+        data = self.data.with_ids(ids)
+        known = {
+            k: v.trains(keep)
+            for k, v in self.memo.items()
+            if k[0] in ("table", "labels")
+        }
+        return self.but(data=data, ids=data.ids, memo=known)
 
     # -- what it is ------------------------------------------------------------------
 
     @property
-    def spec(self) -> DetectorSpec:
+    def spec(self) -> Sources:
         """Facts about this kind of detector."""
-        return SPECS[self.kind]
+        return SOURCES[self.kind]
 
     @property
     def main_group(self) -> str:
@@ -186,12 +208,12 @@ class Detector:
     @property
     def module_shape(self) -> tuple[int, int]:
         """Pixels of one module along slow_scan and fast_scan."""
-        return self.spec.module_shape
+        return BY_CLASS[self.kind].shape[1:]
 
     @property
     def n_modules(self) -> int:
         """Number of modules of the complete detector."""
-        return self.spec.n_modules or 0
+        return BY_CLASS[self.kind].shape[0]
 
     @property
     def modules(self) -> list[int]:
@@ -204,11 +226,6 @@ class Detector:
         return self.spec.first_number
 
     @property
-    def train_ids(self) -> list[int]:
-        """Train IDs with enough modules."""
-        return self.data.train_ids
-
-    @property
     def parallel_gain(self) -> bool:
         """Whether each pulse was recorded in three gain stages (LPD)."""
         return False
@@ -216,83 +233,19 @@ class Detector:
     @property
     def frames_per_entry(self) -> int:
         """Frames in one row of the pixel data (memory cells of JUNGFRAU)."""
-        return 1
+        return self.stored_as(self.spec.data)[1][0] if self.spec.inner else 1
 
     def table(self, group: str) -> ModuleTable:
         """Return where the rows of every module and train lie, for an index group."""
-        tables = self.memo["tables"]
-        if group not in tables:
-            tables[group] = module_table(self.data, tuple(self.source_to_modno), group)
-        return tables[group]
+        sources = tuple(self.source_to_modno)
+        return self.kept(
+            ("table", group), lambda: module_table(self.data, sources, group)
+        )
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Number of entries in each train, int64 (train,)."""
         return self.table(self.main_group).entries(self.positions)
-
-    @property
-    def frame_counts(self) -> pd.Series:
-        """Number of entries in each train, indexed by train ID."""
-        return pd.Series(self.counts, index=self.data.ids)
-
-    @property
-    def train_ids_perframe(self) -> NDArray[np.uint64]:
-        """Train ID of every entry."""
-        return np.repeat(self.data.ids, self.counts)
-
-    @property
-    def frames_per_train(self) -> int:
-        """Number of frames in every train; ValueError if trains differ."""
-        distinct = np.unique(self.counts) * self.frames_per_entry
-        if len(distinct) != 1:
-            raise ArgumentError(
-                f"{self.detector_name} has {len(self.counts)} trains with"
-                f" {listing(distinct)} frames, so there is no one number of frames per"
-                " train; see frame_counts"
-            )
-        return int(distinct[0])
-
-    def __contains__(self, key: object) -> bool:
-        return all(key in self.data[s] for s in self.source_to_modno)
-
-    def __getitem__(self, item: Any) -> Any:
-        """Return the data of a key, or the detector for a selection of trains."""
-        if not isinstance(item, str):
-            return self.select_trains(item)
-        return self.key_data(item)
-
-    def key_data(self, key: str) -> MultimodKeyData:
-        """Return the data of one key of all modules."""
-        return MultimodKeyData(self, key)
-
-    def __repr__(self) -> str:
-        what = "raw" if self.is_raw else "proc"
-        return (
-            f"<{self.kind}: Data interface for detector {self.detector_name!r} -"
-            f" {what} data with {len(self.modules)} modules>"
-        )
-
-    # -- trains ----------------------------------------------------------------------
-
-    def with_ids(self, ids: NDArray[np.uint64]) -> Any:
-        """Return the detector for some of its trains."""
-        out = object.__new__(type(self))
-        keep = np.isin(self.data.ids, ids)
-        tables = {g: t.select(keep) for g, t in self.memo["tables"].items()}
-        memo: dict[str, Any] = {"tables": tables}
-        if "labels" in self.memo:
-            memo["labels"] = self.memo["labels"].trains(keep)
-        out.__dict__ = {**self.__dict__, "data": self.data.with_ids(ids), "memo": memo}
-        return out
-
-    def select_trains(self, trains: Any) -> Any:
-        """Return the detector for a selection of its trains.
-
-        Parameters
-        ----------
-        trains : slice, int, list, bool array, ``by_id[...]`` or ``by_index[...]``
-        """
-        return self.with_ids(select_train_ids(self.data.ids, trains))
 
     @entry
     def split_trains(
@@ -317,7 +270,7 @@ class Detector:
             trains_per_part=trains_per_part,
             frames_per_part=frames_per_part,
         )
-        ids = self.data.ids
+        ids = self.ids
         distinct = np.unique(self.counts)
         if frames_per_part is not None and len(distinct) == 1:
             # Every train has as many frames, so this is a limit on trains.
@@ -341,59 +294,95 @@ class Detector:
         if start < len(ids):
             yield self.with_ids(ids[start:])
 
-    @entry
-    def data_availability(self, module_gaps: bool = False) -> NDArray[np.bool_]:
-        """Return where pixel data exist: bool (module, entry); reads no data.
+    # -- keys ------------------------------------------------------------------------
 
-        Parameters
-        ----------
-        module_gaps : bool, optional
-            True: a row for every module of the complete detector.
+    @property
+    def first_source(self) -> str:
+        """The source of the first module that is read."""
+        return list(self.source_to_modno)[next(iter(self.positions), 0)]
+
+    def key_headers(self, key: str) -> dict[int, Header | None]:
+        """Return what each file with data of a module says of a key, by target."""
+
+        def look_up() -> dict[int, Header | None]:
+            table, name = self.table(group_of(key)), key.replace(".", "/")
+            used = ((i, *table.targets[i]) for i in table.targets_used())
+            return {
+                i: header(file, f"INSTRUMENT/{table.sources[m]}/{name}")
+                for i, m, file in used
+                if m in self.positions
+            }
+
+        return self.kept(("headers", key), look_up)
+
+    def has_key(self, key: str) -> bool:
+        """Return whether any file with data of the modules that are read has a key."""
+        return any(h is not None for h in self.key_headers(key).values())
+
+    def key_table(self, key: str) -> ModuleTable:
+        """Return where the rows of a key lie: nowhere in files that lack it.
+
+        A warning, once for a file, tells of these.
         """
-        return self.key_data(self.spec.data).data_availability(module_gaps)
 
-    def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
-        """Return pixel data as a lazy array; see `xfelred.readers.euxfel.frames`."""
-        return frames.frames(self, key, **options)
+        def without_lacking() -> ModuleTable:
+            table = self.table(group_of(key))
+            lacking = [i for i, h in self.key_headers(key).items() if h is None]
+            self.say_lacking(key, [table.targets[i] for i in lacking])
+            return table.without(lacking) if lacking else table
 
-    @entry
-    def masked_data(
-        self,
-        key: str | None = None,
-        *,
-        mask_bits: Any = None,
-        masked_value: Any = np.nan,
-    ) -> MultimodKeyData:
-        """Return pixel data with `masked_value` at bad pixels.
+        return self.kept(("key table", key), without_lacking)
 
-        Parameters
-        ----------
-        key : str, optional
-            By default the pixel data.
-        mask_bits : int or iterable of int, optional
-            Only these bits count; by default any.
-        masked_value : scalar, optional
+    def say_lacking(self, key: str, lacking: list[tuple[int, FileIndex]]) -> None:
+        """Warn of modules and their files that lack a key which others have."""
+        modules = sorted({self.modules[m] for m, _ in lacking})
+        then = "nothing of it is there for the trains in these files"
+        if key == self.spec.mask:
+            then = "no pixel is masked there; the masks of other files apply"
+        what = f"{key} of {self.detector_name}, module {listing(modules)},"
+        files = [file for _, file in lacking]
+        say_absent(files, f"{self.detector_name} {key}", what, then)
+
+    def stored_as(self, key: str) -> Stored:
+        """Return dtype and entry shape that hold a key of all modules and files.
 
         Raises
         ------
-        RuntimeError
-            If the data have no mask.
-        ValueError
-            If `masked_value` does not fit the dtype of the data.
+        PropertyNameError
+            If a module lacks the key.
+        InconsistentDataError
+            If there is no such dtype or shape.
         """
-        if not has_key(self, self.spec.mask):
-            raise NotPossibleError(
-                f"{self.detector_name} has no bad-pixel mask ({self.spec.mask}) in"
-                " these data; raw data have none, corrected data do"
-            )
-        key_table(self, self.spec.mask)  # tells of files without one
-        data = self.key_data(key or self.spec.data)
-        bits = combined_bits(mask_bits)
-        return data.with_mask(Mask(bits, checked_value(masked_value, data.dtype)))
+        sources = list(self.source_to_modno)
+        for source in [sources[m] for m in self.positions]:
+            known = self.data.entries[source].all_keys()
+            if key not in known:
+                raise PropertyNameError(
+                    f"{source} has no key {key!r}; it has {sorted(known)}. If other"
+                    " modules have it, choose them: modules="
+                )
+        return self.stored_in(key)
 
-    @entry
-    def write_virtual_cxi(
-        self, filename: str | os.PathLike[str], fillvalues: dict[str, Any] | None = None
-    ) -> None:
-        """Write a CXI file with virtual datasets; see `xfelred.readers.euxfel.cxi`."""
-        cxi.write_virtual_cxi(self, filename, fillvalues)
+    def stored_in(self, key: str) -> Stored:
+        """Return dtype and entry shape of a key in the files that have it."""
+
+        def in_common() -> Stored:
+            targets = self.table(group_of(key)).targets
+            sources = list(self.source_to_modno)
+            found = {
+                f"{targets[i][1].path} ({sources[targets[i][0]]})": h
+                for i, h in self.key_headers(key).items()
+                if h is not None
+            }
+            if not found:  # no train has data: any file tells
+                found = self.data.entries[self.first_source].key_data(key).headers
+            # A first axis of length 1 may be the memory cells of an entry.
+            what = f"{key!r} of {self.detector_name}"
+            return common(found, what, one_axis=not self.spec.inner)
+
+        return self.kept(("stored", key), in_common)
+
+
+def group_of(key: str) -> str:
+    """Return the index group of a key."""
+    return key.partition(".")[0]

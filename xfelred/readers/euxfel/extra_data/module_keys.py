@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,17 +18,11 @@ from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window
+from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.mask import Mask
-from xfelred.readers.euxfel.module_plans import (
-    Layout,
-    Pixels,
-    module_plan,
-    stored_as,
-)
-from xfelred.readers.euxfel.plans import counted_patterns
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
+from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
+from xfelred.readers.frames import Pixels
 
 BLOCK = 128 << 20
 SUB_BLOCK = 16 << 20
@@ -41,13 +35,13 @@ class MultimodKeyData:
 
     Attributes
     ----------
-    det : Detector
+    det : ModuleData
     key : str
     mask : Mask or None
         Bad pixels that are replaced when the data are read.
     """
 
-    def __init__(self, det: Detector, key: str, mask: Mask | None = None) -> None:
+    def __init__(self, det: ModuleData, key: str, mask: Mask | None = None) -> None:
         self.det, self.key, self.mask = det, key, mask
         self.stored  # noqa: B018  (raises if a module lacks the key)
 
@@ -56,7 +50,7 @@ class MultimodKeyData:
     @cached_property
     def stored(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
         """Dtype and entry shape in the files."""
-        return stored_as(self.det, self.key)
+        return self.det.stored_as(self.key)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -88,7 +82,7 @@ class MultimodKeyData:
     @property
     def ids(self) -> NDArray[np.uint64]:
         """Train IDs as an array."""
-        return self.det.data.ids
+        return self.det.ids
 
     @cached_property
     def counts(self) -> NDArray[Any]:
@@ -140,7 +134,7 @@ class MultimodKeyData:
 
     # -- which trains ----------------------------------------------------------------
 
-    def of(self, det: Detector) -> Any:
+    def of(self, det: ModuleData) -> Any:
         """Return the same key of a detector with other trains."""
         return type(self)(det, self.key, self.mask)
 
@@ -185,10 +179,10 @@ class MultimodKeyData:
     # -- the data --------------------------------------------------------------------
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> EntryLayout:
         """Entries of each train, in order."""
         pattern, patterns = counted_patterns(self.counts)
-        return Layout(pattern, patterns, flat=True)
+        return EntryLayout(pattern, patterns, flat=True)
 
     def plan(
         self, roi: Any, fill_value: Any, astype: Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,15 @@ from xfelred import __version__
 from xfelred.errors import ArgumentError, BrokenFileError
 from xfelred.hdf5 import File, NewGroup
 from xfelred.hdf5.rows import open_dataset
-from xfelred.readers.euxfel.labels import module_labels, recorded_trains
-from xfelred.readers.euxfel.plans import counted_patterns
+from xfelred.readers.euxfel.extra_data.key_data import KeyData
+from xfelred.readers.euxfel.frame_labels import module_labels, recorded_trains
+from xfelred.readers.euxfel.key_facts import counted_patterns
+from xfelred.readers.euxfel.module_data import ModuleData
 from xfelred.readers.euxfel.run_file import write_metadata
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detectors import XtdfDetector
-    from xfelred.readers.euxfel.key_data import KeyData
 
 
 def write_frames(
-    detector: XtdfDetector, filename: str | os.PathLike[str], trains: Any, pulses: Any
+    detector: ModuleData, filename: str | os.PathLike[str], trains: Any, pulses: Any
 ) -> None:
     """Write chosen frames of all modules to a new file in the facility's layout.
 
@@ -81,7 +79,7 @@ def paired(train: NDArray[Any], pulse: NDArray[Any]) -> NDArray[Any]:
 
 
 def chosen_rows(
-    detector: XtdfDetector, module: int, pairs: NDArray[Any]
+    detector: ModuleData, module: int, pairs: NDArray[Any]
 ) -> NDArray[np.bool_]:
     """Return which rows of a module are among the pairs, in train order."""
     own = detector.table(detector.main_group).count[:, module]
@@ -90,14 +88,14 @@ def chosen_rows(
         detector, "image.pulseId", module, np.repeat(told, detector.counts)
     )
     known = np.repeat(told, own)
-    train = np.repeat(detector.data.ids, own)[known]
+    train = np.repeat(detector.ids, own)[known]
     keep = np.zeros(int(own.sum()), bool)
     keep[known] = np.isin(paired(train, pulse), pairs)
     return keep
 
 
 def write_source(
-    detector: XtdfDetector, f: NewGroup, source: str, pairs: NDArray[Any]
+    detector: ModuleData, f: NewGroup, source: str, pairs: NDArray[Any]
 ) -> None:
     module = list(detector.source_to_modno).index(source)
     data = detector.data.entries[source]
@@ -115,7 +113,7 @@ def write_source(
         index["first"] = (np.cumsum(kept) - kept).astype(np.uint64)
         index["count"] = kept.astype(np.uint64)
         target = np.repeat(table.target[:, module], kept)
-        places = [table.targets[t][1] for t in target.tolist()]
+        places = [table.targets[t][1].path for t in target.tolist()]
         for key in sorted(data.all_keys()):
             if key.partition(".")[0] == group:
                 copy_rows(f, data.key_data(key), places, rows)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from xfelred.readers.euxfel.extra_data.source_data import SourceData
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_files
-from xfelred.readers.euxfel.joining import entries_of
 from xfelred.readers.euxfel.locate import check_conflicts
 from xfelred.readers.euxfel.run import Run
-from xfelred.readers.euxfel.source_data import SourceData
+from xfelred.readers.euxfel.run_data import entries_of
 
 
 def is_collection(source: Any) -> bool:
@@ -92,7 +92,7 @@ def entry(
         "CONTROL" if any(name in f.control for f in own) else "INSTRUMENT",
         own,
         np.unique(np.asarray(part.train_ids, np.uint64)),
-        None if keys is None else frozenset(keys),
         inc_suspect_trains,
+        selected_keys=None if keys is None else frozenset(keys),
         single=one_run(own),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,28 +12,22 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, ArgumentTypeError, TrainIDError
+from xfelred.errors import ArgumentError, ArgumentTypeError, TrainIDError, listing
 from xfelred.hdf5 import as_text
 from xfelred.hdf5.rows import read_entries
 from xfelred.lazy import Source, block_chunks, load, planned
 from xfelred.names import UNITS
-from xfelred.readers.euxfel.extra_data.key_names import KeyNames
-from xfelred.readers.euxfel.key_axes import entry_axes
+from xfelred.readers.entry import entry_positions
+from xfelred.readers.euxfel.extra_data.single_value import single_value
 from xfelred.readers.euxfel.key_facts import KeyFacts
-from xfelred.readers.euxfel.plans import key_plan
-from xfelred.readers.euxfel.single_value import single_value
-from xfelred.readers.selection import (
-    TrainIDs,
-    checked_position,
-    select_train_ids,
-    split_evenly,
-)
+from xfelred.readers.euxfel.run_section import check_single, run_value
+from xfelred.readers.selection import checked_position
 
 BLOCK = 128 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class KeyData(KeyNames, KeyFacts):
+class KeyData(KeyFacts):
     """The data of one key for the selected trains; nothing is read until asked."""
 
     def __repr__(self) -> str:
@@ -45,21 +39,45 @@ class KeyData(KeyNames, KeyFacts):
     def __getitem__(self, trains: Any) -> KeyData:
         return self.select_trains(trains)
 
-    def with_ids(self, ids: TrainIDs) -> KeyData:
-        """Return the key for other train IDs."""
-        return replace(self, ids=ids)
+    @property
+    def size_mb(self) -> float:
+        """Megabytes in memory."""
+        return self.nbytes / 1e6
 
-    def select_trains(self, trains: Any) -> KeyData:
-        """Return the key for a selection of its trains."""
-        return self.with_ids(select_train_ids(self.ids, trains))
+    @property
+    def size_gb(self) -> float:
+        """Gigabytes in memory."""
+        return self.nbytes / 1e9
 
-    @entry
-    def split_trains(
-        self, parts: int | None = None, trains_per_part: int | None = None
-    ) -> Iterator[KeyData]:
-        """Yield the key in pieces of its trains."""
-        for piece in split_evenly(len(self.ids), parts, trains_per_part):
-            yield self.with_ids(self.ids[piece])
+    @property
+    def units_name(self) -> str | None:
+        """Name of the unit with its metric prefix, None if unknown."""
+        attrs = self.attrs
+        name = attrs.get("unitName")
+        if name is None:
+            return None
+        return as_text(attrs.get("metricPrefixName", "")) + as_text(name)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the HDF5 attributes of the key, text as str."""
+        return {
+            k: as_text(v) if isinstance(v, bytes) else v for k, v in self.attrs.items()
+        }
+
+    def run_value(self, allow_multi_run: bool = False) -> Any:
+        """Return the value of the key at the start of the run.
+
+        Raises
+        ------
+        NoDataError
+            If the source has no such values, as instrument sources.
+        PropertyNameError
+            If the source has none of this key.
+        MultiRunError
+            If the source comes from several runs, unless `allow_multi_run`.
+        """
+        check_single(self.all_files, self.source, self.single or allow_multi_run)
+        return run_value(self.all_files, self.canonical_name, self.key)
 
     def drop_empty_trains(self) -> KeyData:
         """Return the key for the trains that have data."""
@@ -93,16 +111,6 @@ class KeyData(KeyNames, KeyFacts):
             return start, stop
         return pd.DataFrame({"start": start, "stop": stop}, index=self.ids)
 
-    def in_train_order(self) -> NDArray[Any]:
-        """Read the data, entries in the order of the trains, however a file has them.
-
-        `ndarray` keeps the order of a file within an unbroken stretch of it.
-        """
-        where = self.location
-        n = where.count[where.order]
-        # The stretches of `ndarray`, put into the order of their trains.
-        return self.ndarray()[np.argsort(np.repeat(where.order, n), kind="stable")]
-
     @entry
     def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Read the data.
@@ -127,23 +135,17 @@ class KeyData(KeyNames, KeyFacts):
         BrokenFileError
             If a file cannot be read.
         """
-        plan, dropped = key_plan(self, roi)
-        shape = tuple(
-            n
-            for i, n in enumerate((plan.shape[0], *plan.shape[2:]))
-            if i not in dropped
-        )
-        if out is not None and out.shape != shape:
-            raise ArgumentError(f"out has shape {out.shape}, but the data have {shape}")
-        if out is not None and out.dtype == plan.dtype and out.flags.c_contiguous:
-            load(plan, out.reshape(plan.shape))
-            return out
-        found = load(plan).reshape(shape)
-        if self.dtype == object:
-            found = np.array([as_text(x) for x in found.flat], object).reshape(shape)
         if out is None:
-            return found
-        out[...] = found
+            return self.read(roi)
+        plan, dropped = self.plan(roi)
+        lengths = (plan.shape[0], *plan.shape[2:])
+        shape = tuple(n for i, n in enumerate(lengths) if i not in dropped)
+        if out.shape != shape:
+            raise ArgumentError(f"out has shape {out.shape}, but the data have {shape}")
+        if out.dtype == plan.dtype and out.flags.c_contiguous:
+            load(plan, out.reshape(plan.shape))
+        else:
+            out[...] = self.read(roi)
         return out
 
     @entry
@@ -212,7 +214,7 @@ class KeyData(KeyNames, KeyFacts):
     @entry
     def dask_array(self, labelled: bool = False) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
-        plan, _ = key_plan(self, ())
+        plan, _ = self.plan()
         dims = (
             "trainId",
             "module",
@@ -303,3 +305,35 @@ class KeyData(KeyNames, KeyFacts):
         """Return (train ID, data) of the train at a position."""
         at = checked_position(int(i), len(self.ids))
         return self.train_from_id(int(self.ids[at]), keep_dims)
+
+
+def entry_axes(
+    shape: tuple[int, ...],
+    roi: Any,
+    names: Sequence[str] | None,
+    coords: Mapping[str, Any] | bool | None,
+) -> tuple[list[str], dict[str, Any]]:
+    """Return names of the axes that `roi` leaves of an entry, and their coordinates.
+
+    See `KeyData.xarray`; coordinates are single numbers for axes that `roi` drops.
+    """
+    at = entry_positions(roi, shape)
+    kept = [i for i, where in enumerate(at) if not isinstance(where, int)]
+    if names is not None and len(names) not in (len(shape), len(kept)):
+        raise ArgumentError(
+            f"extra_dims names {len(names)} axes ({listing(names)}), but an entry of"
+            f" shape {shape} has {len(shape)}"
+            + (f", of which roi leaves {len(kept)}" if len(kept) < len(shape) else "")
+        )
+    every = names is None or len(names) == len(shape)
+    positions = coords is True or (coords is None and names is not None)
+    given = {} if coords is None or isinstance(coords, bool) else dict(coords)
+    if names is None and not positions:
+        return [f"dim_{i}" for i in range(len(kept))], given
+    all_names = list(names or (f"dim_{i}" for i in range(len(shape))))
+    dims = [all_names[i] for i in kept] if every else all_names
+    if not positions:
+        return dims, given
+    if every:
+        return dims, dict(zip(all_names, at, strict=True))
+    return dims, {d: at[i] for d, i in zip(dims, kept, strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,11 @@ from xfelred.hdf5 import (
 )
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.frame_axes import memory_cells
+from xfelred.readers.euxfel.frame_labels import frame_labels
 from xfelred.readers.euxfel.metadata import run_metadata
-from xfelred.readers.euxfel.module_plans import has_key, key_table, stored_in
+from xfelred.readers.euxfel.module_data import ModuleData
 from xfelred.readers.euxfel.module_table import ModuleTable
 from xfelred.small_files import writing
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
 
 AXES = "experiment_identifier:module_identifier"
 GOOD_FILL = {"gain": 0, "mask": 0xFFFFFFFF}
@@ -42,7 +40,7 @@ class Frames:
 
 
 def write_virtual_cxi(
-    detector: Detector,
+    detector: ModuleData,
     filename: str | os.PathLike[str],
     fillvalues: dict[str, Any] | None = None,
 ) -> None:
@@ -50,7 +48,7 @@ def write_virtual_cxi(
 
     Parameters
     ----------
-    detector : Detector
+    detector : ModuleData
     filename : path
         Replaced if it exists; nothing is left there if writing fails.
     fillvalues : dict, optional
@@ -85,22 +83,22 @@ def write_virtual_cxi(
             os.remove(partial)
 
 
-def pulse_frames(detector: Any) -> Frames:
+def pulse_frames(detector: ModuleData) -> Frames:
     """Return the frames of AGIPD, LPD or DSSC."""
-    labels = detector.pulse_labels()
+    labels = frame_labels(detector)
     train, at = labels.expanded
-    return Frames(detector.data.ids[train], labels.pulse[at], 1)
+    return Frames(detector.ids[train], labels.pulse[at], 1)
 
 
-def cell_frames(detector: Any) -> Frames:
+def cell_frames(detector: ModuleData) -> Frames:
     """Return the frames of JUNGFRAU: every memory cell of every train."""
     cells = memory_cells(detector).astype(np.uint64)
-    trains = np.repeat(detector.data.ids, cells.shape[1])
+    trains = np.repeat(detector.ids, cells.shape[1])
     return Frames(trains, cells.ravel(), cells.shape[1])
 
 
 def write_file(
-    detector: Detector, f: NewGroup, frames: Frames, given: dict[str, Any]
+    detector: ModuleData, f: NewGroup, frames: Frames, given: dict[str, Any]
 ) -> None:
     f["cxi_version"] = [150]
     entry = f.create_group("entry_1")
@@ -121,21 +119,21 @@ def write_file(
         add_pixels(detector, entry, instrument, name, key, frames, given)
 
 
-def pixel_keys(detector: Detector) -> list[tuple[str, str]]:
+def pixel_keys(detector: ModuleData) -> list[tuple[str, str]]:
     """Return (dataset, key) of pixels, gain and mask, as far as the data have them.
 
     What only some modules have is filled in the others.
     """
     keys = [("data", detector.spec.data)]
     gain, mask = f"{detector.main_group}.gain", detector.spec.mask
-    if has_key(detector, gain):
+    if detector.has_key(gain):
         keys.append(("gain", gain))
-        if has_key(detector, mask):
+        if detector.has_key(mask):
             keys.append(("mask", mask))
     return keys
 
 
-def describe_entry(detector: Detector, entry: NewGroup) -> None:
+def describe_entry(detector: ModuleData, entry: NewGroup) -> None:
     """Name proposal and run, if they are known."""
     if not detector.data.is_single_run:
         return
@@ -151,7 +149,7 @@ def describe_entry(detector: Detector, entry: NewGroup) -> None:
 
 
 def add_pixels(
-    detector: Detector,
+    detector: ModuleData,
     entry: NewGroup,
     instrument: NewGroup,
     name: str,
@@ -160,7 +158,7 @@ def add_pixels(
     given: dict[str, Any],
 ) -> None:
     """Add one virtual dataset of pixels and describe its axes."""
-    dtype, shape = stored_in(detector, key)
+    dtype, shape = detector.stored_in(key)
     default = np.nan if dtype.kind == "f" else 0
     fill = given.get(name, GOOD_FILL.get(name, default))
     fill = checked_virtual_fill(name, fill, dtype)
@@ -189,7 +187,7 @@ def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def virtual(
-    detector: Detector,
+    detector: ModuleData,
     group: NewGroup,
     name: str,
     key: str,
@@ -198,21 +196,21 @@ def virtual(
     axes: str,
 ) -> None:
     """Create a virtual dataset (frame, module, ...) of a key."""
-    dtype, shape = stored_in(detector, key)
+    dtype, shape = detector.stored_in(key)
     per_row = bool(detector.spec.inner)
     if name == "cellId":
         pixels: tuple[int, ...] = ()
     else:
         pixels = shape[1:] if per_row else shape
     layout = VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
-    table = key_table(detector, key)
+    table = detector.key_table(key)
     counts = detector.counts
     start = (np.cumsum(counts) - counts) * frames.per_entry
     n_axes = 1 + len(pixels) + (1 if per_row else 0)
     for m, number in enumerate(detector.modules):
         name_in_file = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
         for trains in stretches(table, m, counts):
-            path = table.targets[int(table.target[trains[0], m])][1]
+            path = table.targets[int(table.target[trains[0], m])][1].path
             first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
             part = rows_of(path, name_in_file, first, n, n_axes)
             at = int(start[trains[0]])
@@ -225,14 +223,14 @@ def virtual(
 
 
 def add_unmasked(
-    detector: Detector, group: NewGroup, layout: VirtualLayout, frames: Frames
+    detector: ModuleData, group: NewGroup, layout: VirtualLayout, frames: Frames
 ) -> None:
     """Show no bad pixel where pixels were recorded but a file has no mask.
 
     These zeros are a dataset of which nothing is written, so they take no room.
     """
     recorded = detector.table(detector.main_group)
-    masked = key_table(detector, detector.spec.mask)
+    masked = detector.key_table(detector.spec.mask)
     counts = detector.counts
     start = (np.cumsum(counts) - counts) * frames.per_entry
     shape = (layout.shape[0], *layout.shape[2:])

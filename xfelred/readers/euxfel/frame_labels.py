@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
 from xfelred.lazy import Patterns
-from xfelred.readers.euxfel.module_plans import key_table
+from xfelred.readers.euxfel.module_data import ModuleData
 from xfelred.readers.selection import ById, ByIndex, matches
-
-if TYPE_CHECKING:
-    from xfelred.readers.euxfel.detector import Detector
-    from xfelred.readers.euxfel.detectors import JUNGFRAU, XtdfDetector
 
 N_GAINS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class FrameLabels:
     """Frames of every distinct kind of train, and which kind each train is.
 
     Attributes
@@ -67,19 +63,19 @@ class Labels:
         """Return the patterns of a plan without slots."""
         return Patterns(self.ptr, self.offset, np.zeros_like(self.offset))
 
-    def keep(self, chosen: NDArray[np.bool_]) -> Labels:
+    def keep(self, chosen: NDArray[np.bool_]) -> FrameLabels:
         """Return the labels of the chosen elements of the arrays."""
         ptr = np.concatenate([[0], np.cumsum(chosen)])[self.ptr]
-        return Labels(
+        return FrameLabels(
             self.pattern, ptr, self.offset[chosen], self.pulse[chosen],
             self.cell[chosen], self.gain[chosen],
         )  # fmt: skip
 
-    def select(self, pulses: Any) -> Labels:
+    def select(self, pulses: Any) -> FrameLabels:
         """Return the labels of some pulses of each train; see `chosen_pulses`."""
         return self.keep(chosen_pulses(self, pulses))
 
-    def trains(self, keep: NDArray[np.bool_]) -> Labels:
+    def trains(self, keep: NDArray[np.bool_]) -> FrameLabels:
         """Return the labels of some trains."""
         return replace(self, pattern=self.pattern[keep])
 
@@ -108,7 +104,12 @@ class Labels:
                 )
 
 
-def read_labels(detector: XtdfDetector) -> Labels:
+def frame_labels(detector: ModuleData) -> FrameLabels:
+    """Return pulse and memory cell of every frame, read once; see `read_labels`."""
+    return detector.kept(("labels",), lambda: read_labels(detector))
+
+
+def read_labels(detector: ModuleData) -> FrameLabels:
     """Read pulse IDs and memory cells of all modules and check that they agree.
 
     Raises
@@ -139,12 +140,12 @@ def assembled(
     pattern: NDArray[np.int64],
     pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
     n_gains: int,
-) -> Labels:
+) -> FrameLabels:
     """Return labels for distinct kinds of trains, gain stages one after the other."""
     lengths = np.array([n_gains * len(p) for p, _ in pieces], np.int64)
     ptr = np.concatenate([[0], np.cumsum(lengths)])
     empty = [np.zeros(0, np.uint64)]
-    return Labels(
+    return FrameLabels(
         pattern=pattern,
         ptr=ptr,
         offset=np.concatenate([np.arange(n) for n in lengths] or [np.zeros(0, int)]),
@@ -158,7 +159,7 @@ def assembled(
 
 
 def agreed(
-    detector: XtdfDetector, key: str, counts: NDArray[np.int64]
+    detector: ModuleData, key: str, counts: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
     """Return a label of every frame, the same in all modules that have the frame.
 
@@ -212,18 +213,18 @@ class FrameNumbers:
         return inside < np.repeat(self.counts // self.stages, self.counts)
 
 
-def recorded_trains(detector: Detector, key: str, m: int) -> NDArray[np.integer[Any]]:
+def recorded_trains(detector: ModuleData, key: str, m: int) -> NDArray[np.integer[Any]]:
     """Return the entries of one module in each train, 0 where a file lacks the key."""
-    return key_table(detector, key).count[:, m]
+    return detector.key_table(key).count[:, m]
 
 
 def module_labels(
-    detector: XtdfDetector, key: str, m: int, here: NDArray[np.bool_]
+    detector: ModuleData, key: str, m: int, here: NDArray[np.bool_]
 ) -> NDArray[np.uint64]:
     """Return the labels of one module at the frames `here`, in train order."""
     source = list(detector.source_to_modno)[m]
     trains = np.repeat(np.arange(len(detector.counts)), detector.counts)[here]
-    ids = detector.data.ids[np.unique(trains)]
+    ids = detector.ids[np.unique(trains)]
     data = detector.data.entries[source].key_data(key).with_ids(ids).in_train_order()
     if data.dtype.kind not in "iu" or data.ndim > 2 or (data < 0).any():
         raise InconsistentDataError(
@@ -235,7 +236,7 @@ def module_labels(
 
 
 def disagreement(
-    detector: XtdfDetector,
+    detector: ModuleData,
     key: str,
     counts: NDArray[np.int64],
     frame_of: FrameNumbers,
@@ -264,7 +265,7 @@ def disagreement(
     good = [number for number in numbers if number not in odd]
     return InconsistentDataError(
         f"inconsistent {key} in {detector.detector_name}: in train"
-        f" {detector.data.ids[train]}"
+        f" {detector.ids[train]}"
         f" {', '.join(f'module {m} has {shown(labels[m])}' for m in odd[:3])}, but"
         f" {len(labels) - len(odd)} of {len(labels)} modules have {shown(right)}. Read"
         f" the others: modules={good}, or other trains"
@@ -282,12 +283,12 @@ def shown(labels: tuple[int, ...]) -> str:
     return f"[{listing(labels, 4)}]"
 
 
-def chosen_pulses(labels: Labels, pulses: Any) -> NDArray[np.bool_]:
+def chosen_pulses(labels: FrameLabels, pulses: Any) -> NDArray[np.bool_]:
     """Return which elements of the arrays of `labels` a selection takes.
 
     Parameters
     ----------
-    labels : Labels
+    labels : FrameLabels
     pulses : slice, int, sequence of int, ``by_id[...]`` or ``by_index[...]``
         Positions in each train (in each gain stage), or pulse IDs. What a train does
         not have is ignored.
@@ -307,7 +308,7 @@ def chosen_pulses(labels: Labels, pulses: Any) -> NDArray[np.bool_]:
     return matches(inside, value)
 
 
-def first_cells(detector: JUNGFRAU) -> NDArray[np.uint8]:
+def first_cells(detector: ModuleData) -> NDArray[np.uint8]:
     """Return the memory cells of the first train; see `JUNGFRAU.cell_ids`."""
     found: NDArray[np.uint8] | None = None
     table = detector.table(detector.main_group)
@@ -315,11 +316,11 @@ def first_cells(detector: JUNGFRAU) -> NDArray[np.uint8]:
         if table.count[0, m] == 0:
             continue
         key = detector.data.entries[source].key_data("data.memoryCell")
-        cells = key.with_ids(detector.data.ids[:1]).ndarray()[0]
+        cells = key.with_ids(detector.ids[:1]).ndarray()[0]
         if found is not None and not np.array_equal(found, cells):
             raise InconsistentDataError(
                 f"modules of {detector.detector_name} disagree on the memory cells of"
-                f" train {detector.data.ids[0]}: {cells} and {found}"
+                f" train {detector.ids[0]}: {cells} and {found}"
             )
         found = cells
     if found is None:

@@ -1,0 +1,9 @@
+"""Facts of detectors: one description each, and `find`, which knows all their names.
+
+``xfelred.synth`` keeps facts of its own, against which these are tested.
+"""
+
+from xfelred.detectors.catalogue import CATALOGUE, find, told_by
+from xfelred.detectors.description import Detector, Segment
+
+__all__ = ["CATALOGUE", "Detector", "Segment", "find", "told_by"]
