@@ -24,7 +24,6 @@ from xfelred.recipes.sources import Source, changes, fingerprint
 NAME = "manifest.json"
 PENDING: Final = "pending"
 DONE: Final = "done"
-RESULTS = ("computed", "reused", "products")
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,11 @@ class Manifest:
 
 JOB = TypeAdapter(Job)
 BLOCKS = TypeAdapter(tuple[Block, ...])
-RESULT = TypeAdapter(dict[str, StrictInt | list[str]])
+RESULTS: dict[str, TypeAdapter[Any]] = {
+    "computed": TypeAdapter(StrictInt),
+    "reused": TypeAdapter(StrictInt),
+    "products": TypeAdapter(list[str]),
+}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -135,9 +138,12 @@ def read_manifest(path: Path) -> Manifest:
     content = read_record(path, "manifest")
     try:
         blocks = BLOCKS.validate_python(content["blocks"])
-        result = {k: content[k] for k in RESULTS if k in content}
-        job = JOB.validate_python(content)
-        found = Manifest(job, blocks, RESULT.validate_python(result))
+        result = {
+            k: kind.validate_python(content[k])
+            for k, kind in RESULTS.items()
+            if k in content
+        }
+        found = Manifest(JOB.validate_python(content), blocks, result)
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, repr(error)) from error
     if [b.id for b in blocks] != [*range(len(blocks))]:
