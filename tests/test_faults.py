@@ -301,8 +301,17 @@ def break_file(path, how):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["deleted", "truncated", "replaced", "emptied"])
-@pytest.mark.parametrize("workers", ["threads", "processes"])
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [
+        *((how, "threads") for how in ("deleted", "truncated", "replaced", "emptied")),
+        ("deleted", "processes"),
+        *(
+            pytest.param(how, "processes", marks=pytest.mark.nightly)
+            for how in ("truncated", "replaced", "emptied")
+        ),
+    ],
+)
 def test_file_that_breaks_half_way_is_one_error_with_its_name(
     agipd_run, tmp_path, how, workers, request
 ):

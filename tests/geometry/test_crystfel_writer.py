@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from golden_files import Golden
 
 from xfelred.errors import MissingConstantError, OutputExistsError
 from xfelred.geometry import Geometry
@@ -43,8 +44,8 @@ def test_positions_come_back(name, tmp_path):
         assert again.modules == geometry.modules
 
 
-def test_a_file_that_was_read_comes_back_with_its_groups(shared, tmp_path):
-    golden = shared / "golden/sacla/run206178.geom"
+def test_a_file_that_was_read_comes_back_with_its_groups(tmp_path):
+    golden = Golden("sacla") / "run206178.geom"
     geometry = Geometry.from_crystfel(golden)
     again = round_trip(geometry, tmp_path, data="/%/data", adu_per_ev=1e-4)
     np.testing.assert_allclose(again.centres, geometry.centres, rtol=0, atol=1e-9)

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
+from golden_files import Golden
 
 from xfelred.errors import GeometryMismatchError, MissingConstantError
 from xfelred.geometry import Geometry, locate
@@ -258,8 +259,8 @@ def test_angles_need_a_distance():
         locate(frames((1, 512, 1024), None), geometry)
 
 
-def test_poni_without_shape_takes_that_of_the_data(shared):
-    geometry = Geometry.from_poni(shared / "golden" / "sacla" / "flat.poni")
+def test_poni_without_shape_takes_that_of_the_data():
+    geometry = Geometry.from_poni(Golden("sacla") / "flat.poni")
     assert locate(frames((1, 7, 9), [0]), geometry).q.shape == (1, 7, 9)
     with pytest.raises(GeometryMismatchError, match="one flat detector"):
         locate(frames(), geometry)

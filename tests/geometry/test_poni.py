@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from golden_files import Golden
 
 from xfelred.errors import (
     GeometryMismatchError,
@@ -135,8 +136,8 @@ def test_faults_are_named_with_their_line(write, old, new, message):
         read_poni(write(text.replace(old, new)))
 
 
-def test_golden_poni_is_flat(shared):
-    geometry = Geometry.from_poni(shared / "golden" / "sacla" / "flat.poni")
+def test_golden_poni_is_flat():
+    geometry = Geometry.from_poni(Golden("sacla") / "flat.poni")
     geometry = geometry.with_shape((1, 128, 128))
     assert geometry.wavelength == pytest.approx(1.44)
     assert geometry.x[0, 0, 0] == pytest.approx(0.5 * 8e-4 - 0.05264)

@@ -5,17 +5,15 @@ The arrays were made by these programs (README beside them). Their known defects
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from golden_files import Golden
 
 from xfelred import masks, ops
 
-HERE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "lcls"
-if not HERE.is_dir():
-    pytest.skip("no golden files beside the checkout", allow_module_level=True)
+HERE = Golden("lcls")
 
 PIXELS = ("slow_scan", "fast_scan")
 MODULES = ("module", *PIXELS)

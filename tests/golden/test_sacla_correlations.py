@@ -4,18 +4,15 @@ The cases were made by other programs (see the README beside them); their masks 
 True where good.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import xarray as xr
+from golden_files import Golden
 
 from xfelred import ops, pairs
 from xfelred.kernels.correlation import outliers
 
-HERE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "sacla"
-if not HERE.is_dir():
-    pytest.skip("no golden files beside the checkout", allow_module_level=True)
+HERE = Golden("sacla")
 
 SIZES = pytest.mark.parametrize("n", [64, 37])
 KINDS = pytest.mark.parametrize("dtype", ["f8", "f4"])

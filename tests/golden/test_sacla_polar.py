@@ -1,11 +1,10 @@
 """Golden tables of polar maps, ring fits and profiles (made with loki and by hand)."""
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from golden_files import Golden
 
 from xfelred.geometry import Geometry, q_to_radius, radius_to_q
 from xfelred.ops import (
@@ -16,9 +15,7 @@ from xfelred.ops import (
     remap_polar,
 )
 
-HERE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "sacla"
-if not HERE.is_dir():
-    pytest.skip("no golden files beside the checkout", allow_module_level=True)
+HERE = Golden("sacla")
 
 PIXELS = ("slow_scan", "fast_scan")
 

@@ -30,7 +30,7 @@ from tests.support.damage import LAYOUTS, damaged
 from xfelred import ops
 
 SEED = int(os.environ.get("XFELRED_DAMAGE_SEED", 0))
-CASES = int(os.environ.get("XFELRED_DAMAGE_CASES", 14))
+CASES = int(os.environ.get("XFELRED_DAMAGE_CASES", 5))
 SECONDS = 60  # of one case; most take 0.2
 MEMORY = 3 << 30  # beyond what the process has
 COLUMNS = {
@@ -377,7 +377,7 @@ def test_damage_gives_what_h5py_gives_or_is_said(layout, intact, tmp_path):
 @pytest.mark.nightly
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_more_damage_gives_what_h5py_gives_or_is_said(layout, intact, tmp_path):
-    seeds = range(SEED + CASES, SEED + 20 * CASES)
+    seeds = range(SEED + CASES, SEED + 60 * CASES)
     found = found_in(layout, intact(layout), tmp_path / "at", seeds)
     assert not found, "\n".join(found)
 

@@ -184,7 +184,7 @@ def test_a_cache_that_cannot_be_kept_costs_nothing_but_time(got, name):
     assert got[name]["value"] == got["sum"]["value"]
 
 
-@pytest.mark.slow  # compiles everything anew
+@pytest.mark.nightly  # compiles everything anew
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 def test_a_program_that_never_had_rights_gets_the_same(got, place):
     before = ("setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups")

@@ -119,8 +119,7 @@ def half_widths(
         at = panel.region
         points, where = panel.shared_corners()
         corner_theta, corner_phi = directions(np.moveaxis(points, 1, 0))
-        corner_spread(
-            two_theta[at], phi[at], corner_theta, corner_phi, where, scale,
-            *(out[at] for out in wide),
-        )  # fmt: skip
+        corners = (corner_theta, corner_phi, where)
+        results = (wide[0][at], wide[1][at], wide[2][at])
+        corner_spread(two_theta[at], phi[at], corners, scale, results)
     return wide[0], wide[1], None if wavelength is None else wide[2]

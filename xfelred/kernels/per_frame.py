@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import read_only, usual
+
 
 def divided(frames: NDArray[Any], value: NDArray[Any]) -> NDArray[np.float64]:
     """Return frames divided by a value each; NaN where that is 0 or NaN.
@@ -96,9 +98,7 @@ def listed(
     """
     lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
     whole = (1,) * (3 - n_core) + core
-    if frames.dtype == np.float16 or not frames.dtype.isnative:
-        frames = frames.astype(np.result_type(frames.dtype.newbyteorder("="), "f4"))
-    flat = np.ascontiguousarray(frames.reshape(prod(lead), *whole))
+    flat = usual(frames.reshape(prod(lead), *whole))
     bad = np.zeros((1, *whole), bool)
     for mask in masks:
         # An empty selection has masks of length 0, which is not one for all frames.
@@ -106,4 +106,4 @@ def listed(
         shape = lead if per_frame else (1,) * len(lead)
         each = np.broadcast_to(mask != 0, (*shape, *core))
         bad = bad | each.reshape(prod(shape), *whole)
-    return flat, bad
+    return flat, read_only(bad)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from golden_files import Golden
 
 from xfelred.errors import GeometryMismatchError
 from xfelred.geometry import Geometry
@@ -62,8 +63,8 @@ def test_images_equal_those_of_extra_geom(name):
         np.testing.assert_array_equal(unassemble(image, geometry), da)
 
 
-def test_golden_agipd_image_has_its_gaps_where_extra_geom_has_them(shared):
-    golden = np.load(shared / "golden" / "sacla" / "extra_geom_agipd.npz")
+def test_golden_agipd_image_has_its_gaps_where_extra_geom_has_them():
+    golden = np.load(Golden("sacla") / "extra_geom_agipd.npz")
     geometry = Geometry.from_quad_positions("AGIPD1M", golden["quad_pos_px"])
     np.testing.assert_allclose(
         np.moveaxis(geometry.centres[:, :, ::8, ::8], 0, -1),

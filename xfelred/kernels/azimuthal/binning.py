@@ -6,41 +6,53 @@ up once for eight frames, whose sums lie side by side in memory.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+
+from xfelred.kernels.arrays import Array
 
 LANES = 8
 FEW = 3  # so many frames are faster one by one than as eight
 
 
 @njit(nogil=True, cache=True)
-def add_totals(start: Any, bins: Any, shares: Any, norms: Any, total: Any) -> None:
-    """Add up the count and the norm of all pixels.
+def add_totals(bins: Array, norms: Array, total: Array) -> None:
+    """Add up the count and the norm of all pixels."""
+    for p in range(bins.size):
+        if bins[p] >= 0:
+            total[0, bins[p]] += 1.0
+            total[1, bins[p]] += norms[p]
 
-    `bins` holds the bin of every pixel; or, of pixels split over bins, those of the
-    entries ``start[p]:start[p + 1]`` of pixel p, and `shares` what they get of it.
-    Branches of what is None are not compiled.
-    """
-    for p in range(norms.size):
-        first, last = (p, p + 1) if start is None else (start[p], start[p + 1])
-        for e in range(first, last):
-            if bins[e] >= 0:
-                c = 1.0 if shares is None else shares[e]
-                total[0, bins[e]] += c
-                total[1, bins[e]] += c * norms[p]
+
+@njit(nogil=True, cache=True)
+def add_split_totals(
+    start: Array,
+    bins: Array,
+    shares: Array,
+    norms: Array,
+    total: Array,
+) -> None:
+    """Add up the count and the norm of all pixels, split over bins."""
+    for p in range(start.size - 1):
+        for e in range(start[p], start[p + 1]):
+            total[0, bins[e]] += shares[e]
+            total[1, bins[e]] += shares[e] * norms[p]
 
 
 @njit(nogil=True, cache=True)
 def add_frames(
-    frames: Any, gain: Any, norms: Any, bins: Any, signal: Any, lost: Any
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    signal: Array,
+    lost: Array,
 ) -> None:
     """Add up the signal of every frame, and the count and norm that NaN pixels lack."""
     n_frames, n_bins = signal.shape
     sums = np.empty((n_bins, LANES))
     gone = np.empty((2, n_bins, LANES))
-    first = 0
+    first = np.int64(0)  # a literal 0 would be compiled for, too
     while first < n_frames:
         n = min(LANES, n_frames - first)
         if n <= FEW:
@@ -60,7 +72,12 @@ def add_frames(
 
 @njit(nogil=True, cache=True)
 def add_one_frame(
-    frame: Any, gain: Any, norms: Any, bins: Any, signal: Any, lost: Any
+    frame: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    signal: Array,
+    lost: Array,
 ) -> None:
     for p in range(bins.size):
         b = bins[p]
@@ -76,14 +93,14 @@ def add_one_frame(
 
 @njit(nogil=True, cache=True)
 def add_eight_frames(
-    frames: Any,
+    frames: Array,
     first: int,
     n: int,
-    gain: Any,
-    norms: Any,
-    bins: Any,
-    sums: Any,
-    gone: Any,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    sums: Array,
+    gone: Array,
 ) -> None:
     """Add up `n` frames in eight lanes.
 
@@ -122,14 +139,14 @@ def add_eight_frames(
 
 @njit(nogil=True, cache=True)
 def add_split_frames(
-    frames: Any,
-    gain: Any,
-    norms: Any,
-    start: Any,
-    bins: Any,
-    shares: Any,
-    signal: Any,
-    lost: Any,
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    start: Array,
+    bins: Array,
+    shares: Array,
+    signal: Array,
+    lost: Array,
 ) -> None:
     """Add up the signal of every frame, with pixels split over bins."""
     n_frames, n_bins = signal.shape
@@ -163,35 +180,59 @@ def add_split_frames(
 
 @njit(nogil=True, cache=True)
 def add_spread(
-    frames: Any,
-    gain: Any,
-    norms: Any,
-    start: Any,
-    bins: Any,
-    shares: Any,
-    intensity: Any,
-    out: Any,
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    intensity: Array,
+    out: Array,
+    moments: Array,
 ) -> None:
     """Add up the squared distances from the mean of the bin, and what is lost of them.
 
-    `start`, `bins` and `shares` are as of `add_totals`. `out` (4, frame, bin) gets the
-    sums of c^2 e^2, c^2 u, c^3 n u and (c n)^2 over the pixels that count, with the
-    distance e, the share c, the norm n and the relative variance u of what a pixel
-    adds: that of counts, which grows with the norm.
+    `moments` (3, frame, bin) gets the sums of u, n u and n^2 over the pixels that
+    count, with the norm n and the relative variance u of what a pixel adds: that of
+    counts, which grows with the norm.
     """
     for i in range(len(frames)):
-        for p in range(norms.size):
+        for p in range(bins.size):
+            b, v = bins[p], frames[i, p]
+            if b >= 0 and v == v:
+                n = norms[p]
+                g = 1.0 if gain is None else gain[p]
+                u = n if gain is None else g
+                out[i, b] += (v * g - intensity[i, b] * n) ** 2
+                moments[0, i, b] += u
+                moments[1, i, b] += n * u
+                moments[2, i, b] += n * n
+
+
+@njit(nogil=True, cache=True)
+def add_split_spread(
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    entries: tuple[Array, Array, Array],
+    intensity: Array,
+    out: Array,
+    moments: Array,
+) -> None:
+    """Add up the squared distances from the mean, with pixels split over bins.
+
+    `moments` as in `add_spread`, with the shares c: c^2 u, c^3 n u and (c n)^2.
+    """
+    start, bins, shares = entries
+    for i in range(len(frames)):
+        for p in range(start.size - 1):
             v = frames[i, p]
             if v != v:
                 continue
             n = norms[p]
             g = 1.0 if gain is None else gain[p]
             u = n if gain is None else g
-            first, last = (p, p + 1) if start is None else (start[p], start[p + 1])
-            for e in range(first, last):
-                b, c = bins[e], 1.0 if shares is None else shares[e]
-                if b >= 0:
-                    out[0, i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
-                    out[1, i, b] += c * c * u
-                    out[2, i, b] += c * c * c * n * u
-                    out[3, i, b] += c * c * n * n
+            for e in range(start[p], start[p + 1]):
+                b, c = bins[e], shares[e]
+                out[i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
+                moments[0, i, b] += c * c * u
+                moments[1, i, b] += c * c * c * n * u
+                moments[2, i, b] += c * c * n * n

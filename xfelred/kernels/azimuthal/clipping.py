@@ -8,9 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 
 @njit(nogil=True, cache=True)
-def main_bins(start: Any, bins: Any, shares: Any, out: Any) -> None:
+def main_bins(start: Array, bins: Array, shares: Array, out: Array) -> None:
     """Write the bin in which the largest share of each pixel lies, or -1."""
     for p in range(out.size):
         out[p], most = -1, 0.0
@@ -21,7 +23,13 @@ def main_bins(start: Any, bins: Any, shares: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def ring_moments(
-    frame: Any, gain: Any, norms: Any, bins: Any, mean: Any, width: Any, weight: Any
+    frame: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    mean: Array,
+    width: Array,
+    weight: Array,
 ) -> None:
     """Write mean and standard deviation of signal / norm over each bin."""
     mean[:] = 0.0
@@ -46,7 +54,14 @@ def ring_moments(
 
 
 @njit(nogil=True, cache=True)
-def drop_far(frame: Any, gain: Any, norms: Any, bins: Any, mean: Any, far: Any) -> int:
+def drop_far(
+    frame: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    mean: Array,
+    far: Array,
+) -> int:
     """Set pixels farther than `far` from the mean of their bin to NaN; count them."""
     n = 0
     for p in range(bins.size):
@@ -61,9 +76,14 @@ def drop_far(frame: Any, gain: Any, norms: Any, bins: Any, mean: Any, far: Any) 
 
 @njit(nogil=True, cache=True)
 def clip_frames(
-    frames: Any, gain: Any, norms: Any, bins: Any, n_bins: int, threshold: float,
+    frames: Array,
+    gain: Array,
+    norms: Array,
+    bins: Array,
+    n_bins: int,
+    threshold: float,
     repeats: int,
-) -> None:  # fmt: skip
+) -> None:
     """Set the outliers of every frame to NaN, in place; see `clipped`."""
     mean, width, weight = np.empty(n_bins), np.empty(n_bins), np.empty(n_bins)
     for i in range(len(frames)):
@@ -74,10 +94,10 @@ def clip_frames(
 
 
 def clipped(
-    frames: NDArray[Any],
+    frames: Array,
     gain: NDArray[np.float64] | None,
     norms: NDArray[np.float64],
-    entries: tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any] | None],
+    entries: tuple[Array, ...],
     n_bins: int,
     threshold: float,
     repeats: int,
@@ -107,8 +127,8 @@ def clipped(
     """
     kept = np.float32 if frames.dtype == np.float32 else np.float64
     out: NDArray[np.floating[Any]] = frames.astype(kept)  # a copy
-    start, bins, _ = entries
-    if start is not None:
+    bins = entries[0]
+    if len(entries) > 1:
         bins = np.empty(frames.shape[1], np.int64)
         main_bins(*entries, bins)
     clip_frames(out, gain, norms, bins, n_bins, threshold, repeats)

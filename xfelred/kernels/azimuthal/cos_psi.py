@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+
+from xfelred.kernels.arrays import Array
 
 ROUNDING = 1e-12  # of cosines
 
@@ -45,7 +45,13 @@ def cos_psi(
 
 
 @njit(nogil=True, cache=True)
-def interpolate_rows(values: Any, axis: Any, grid: Any, least: bool, out: Any) -> None:
+def interpolate_rows(
+    values: Array,
+    axis: Array,
+    grid: Array,
+    least: bool,
+    out: Array,
+) -> None:
     """Interpolate rows (item, ring, lag) at `grid`; axes (ring, lag) decrease.
 
     With `least`, take the smaller neighbour instead.
@@ -81,12 +87,12 @@ def interpolate_rows(values: Any, axis: Any, grid: Any, least: bool, out: Any) -
 
 
 def to_grid(
-    values: NDArray[Any],
+    values: Array,
     axis: NDArray[np.float64],
     *,
     grid: tuple[float, ...],
     half: int,
-) -> NDArray[Any]:
+) -> Array:
     """Return correlations on an even axis.
 
     Parameters
@@ -117,7 +123,7 @@ def to_grid(
 
 
 def asymmetry(
-    values: NDArray[Any], *, grid: tuple[float, ...], limit: float
+    values: Array, *, grid: tuple[float, ...], limit: float
 ) -> NDArray[np.float64]:
     """Return the odd part of the power of rows (..., grid); the grid is symmetric.
 
@@ -131,7 +137,7 @@ def asymmetry(
 
 
 def parities(
-    values: NDArray[Any], grid: tuple[float, ...], limit: float
+    values: Array, grid: tuple[float, ...], limit: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the odd and even parts of rows; NaN beyond `limit`."""
     x = values.astype(np.float64)
@@ -141,7 +147,7 @@ def parities(
 
 
 def friedel_weights(
-    values: NDArray[Any],
+    values: Array,
     *,
     grid: tuple[float, ...],
     limit: float,
@@ -182,7 +188,7 @@ def friedel_weights(
     gram = rows @ rows.T
     level = np.trace(gram) / n
     gram[np.diag_indices(n)] += ridge * level if level > 0 else 1.0
-    found: NDArray[Any] = np.ones(n)
+    found: Array = np.ones(n)
     found = positive_weights(gram) if positive else np.linalg.solve(gram, found)
     weights[there] = found / found.sum()
     return weights

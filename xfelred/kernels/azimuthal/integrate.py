@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import read_only, usual
 from xfelred.kernels.azimuthal.binning import (
     add_frames,
     add_split_frames,
+    add_split_spread,
+    add_split_totals,
     add_spread,
     add_totals,
 )
@@ -23,8 +26,7 @@ EMPTY = 1e-9
 LEAST_SPREAD = 1e-6
 
 Floats = NDArray[np.float64]
-# (start, bins, shares) of split pixels; (None, bins, None) of whole ones
-Entries = tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any] | None]
+Entries = tuple[NDArray[Any], ...]  # (bins,) or (start, bins, shares)
 Sums = dict[str, Floats]
 
 
@@ -105,13 +107,14 @@ def prepared(
         # NaN would leave the pixel out of the error, but not of the mean.
         known = np.where(np.isnan(variance), np.inf, variance.astype(np.float64))
         variance = np.where(np.isnan(frames), np.nan, known).reshape(-1, pixels)
-    frames = plain_numbers(frames.reshape(-1, pixels))
+    frames = frames.reshape(-1, pixels)
     weights = factor.reshape(-1).astype(np.float64, copy=False)
     gain, norms = None, weights
     if rings.mean:
         with np.errstate(divide="ignore"):  # pixels in no bin may have no factor
             gain, norms = 1 / weights, np.ones_like(weights)
     entries = unpacked_entries([m.reshape(-1) for m in maps[:n_maps]])
+    entries = tuple(map(read_only, entries))
     return Block(frames, gain, norms, entries, variance)
 
 
@@ -151,7 +154,7 @@ def block_sums(block: Block, rings: Rings) -> Sums:
     sums = {"signal": signal, "count": count, "norm": norm}
     if rings.errors == "given":
         sums["variance"] = squared_sums(block, block.variance, rings.n_bins)[0]
-    elif rings.errors == "poisson" and block.gain is None and block.entries[0] is None:
+    elif rings.errors == "poisson" and block.gain is None and len(block.entries) == 1:
         sums |= {"variance": signal.copy(), "unit": count.copy()}
     elif rings.errors == "poisson":
         variance, unit = squared_sums(block, block.frames, rings.n_bins)
@@ -236,31 +239,25 @@ def integrate_azimuthally(
     return np.stack([found[name] for name in names], axis=block.ndim - n_core)
 
 
-def plain_numbers(frames: NDArray[Any]) -> NDArray[Any]:
-    """Return frames contiguous and of a type that the compiled loops know."""
-    kind, size = frames.dtype.kind, frames.dtype.itemsize
-    known = kind in "iu" or (kind == "f" and size in (4, 8))
-    if not known or not frames.dtype.isnative:
-        frames = frames.astype(np.float64)
-    return np.ascontiguousarray(frames)
-
-
 def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
     """Return signal, count and norm, float64 (frame, bin).
 
     Count and norm are summed once for all pixels; what NaN pixels would have added to
     them is subtracted, frame by frame.
     """
-    frames, gain, norms = block.frames, block.gain, block.norms
+    frames, norms = usual(block.frames), read_only(block.norms)
+    gain = None if block.gain is None else read_only(block.gain)
     n_frames = len(frames)
     signal = np.zeros((n_frames, n_bins))
     lost = np.zeros((2, n_frames, n_bins))
     total = np.zeros((2, n_bins))
-    start, bins, shares = block.entries
-    add_totals(start, bins, shares, norms, total)
-    if start is None:
+    if len(block.entries) == 1:
+        (bins,) = block.entries
+        add_totals(bins, norms, total)
         add_frames(frames, gain, norms, bins, signal, lost)
     else:
+        start, bins, shares = block.entries
+        add_split_totals(start, bins, shares, norms, total)
         add_split_frames(frames, gain, norms, start, bins, shares, signal, lost)
     return signal, total[0] - lost[0], total[1] - lost[1]
 
@@ -272,8 +269,8 @@ def squared_sums(
 
     `variance` (1 or frame, pixel) is that of the signal; NaN: the pixel does not count.
     """
-    (start, bins, shares), gain = block.entries, block.gain
-    squared = start, bins, None if shares is None else shares**2
+    entries, gain = block.entries, block.gain
+    squared = entries if len(entries) == 1 else (*entries[:2], entries[2] ** 2)
     gain2 = None if gain is None else gain**2
     ones = np.ones_like(block.norms) if gain2 is None else gain2
     assumed = block.frames if variance is None else variance
@@ -294,9 +291,12 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
     divided: the mean is that of the same pixels, and follows them. For n equal pixels
     this is (n - 1) / n. u is that of counts, in proportion to n.
     """
-    out = np.zeros((4, *intensity.shape))
-    arrays = block.frames, block.gain, block.norms, *block.entries
-    add_spread(*arrays, intensity, out)
+    out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
+    arrays = usual(block.frames), block.gain, block.norms
+    if len(block.entries) == 1:
+        add_spread(*arrays, *block.entries, intensity, out, moments)
+    else:
+        add_split_spread(*arrays, block.entries, intensity, out, moments)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = 1 - 2 * out[2] / (norm * out[1]) + out[3] / norm**2
-        return np.where(left > LEAST_SPREAD, out[0] / left, np.nan)
+        left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
+        return np.where(left > LEAST_SPREAD, out / left, np.nan)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import read_only
 from xfelred.kernels.calibration.calibrate_rows import (
     BITS,
     FIXED,
@@ -114,12 +115,13 @@ def calibrate(
     mode, gain, gain_step = gain_array(numbers, given, calibration, shape)
     table, lines, sizes, steps = flat_table(given["table"], shape)
     tiles = tiles_of(given, lead, shape, calibration.planes, gain_step, steps)
-    arguments = (numbers, gain, table, (*lines, calibration.rule.n_ranges, *sizes))
+    data = (numbers, gain, table)
+    arguments = (data, (*lines, calibration.rule.n_ranges, *sizes))
     rule = rule_numbers(calibration, mode)
     use = np.empty(0, np.uint8)
     if not calibration.stages:
         here = np.ascontiguousarray(tiles.places[~tiles.missing])
-        calibrate_rows(*arguments, here, *rule, FULL, out.reshape(-1), use)
+        calibrate_rows(*arguments, here, rule, FULL, out.reshape(-1), use)
     else:
         with_common_mode(arguments, tiles, rule, calibration, given, out)
     for index in zip(*(i[tiles.missing] for i in tiles.index), strict=True):
@@ -167,7 +169,7 @@ def with_common_mode(
     for start in range(0, len(here), TOGETHER):
         some = here[start : start + TOGETHER]
         places = np.ascontiguousarray(tiles.places[some])
-        calibrate_rows(*arguments, places, *rule, SUBTRACT, flat, use.reshape(-1))
+        calibrate_rows(*arguments, places, rule, SUBTRACT, flat, use.reshape(-1))
         for i, tile in enumerate(some.tolist()):
             index = tuple(int(axis[tile]) for axis in tiles.index)
             image = flat[places[i, 0] : places[i, 0] + size].reshape(shape)
@@ -182,7 +184,7 @@ def with_common_mode(
             )  # fmt: skip
             for stage, n in zip(calibration.stages, sizes, strict=True):
                 stage.correct(frame, *np.empty((2, n)))
-        calibrate_rows(*arguments, places, *rule, MULTIPLY, flat, use.reshape(-1))
+        calibrate_rows(*arguments, places, rule, MULTIPLY, flat, use.reshape(-1))
 
 
 def as_numbers(raw: NDArray[Any], rule: Rule) -> NDArray[Any]:
@@ -194,7 +196,7 @@ def as_numbers(raw: NDArray[Any], rule: Rule) -> NDArray[Any]:
         wanted = np.uint16
     else:
         wanted = np.float32 if raw.dtype.itemsize <= 2 else np.float64
-    return np.ascontiguousarray(raw, np.dtype(wanted))
+    return read_only(np.ascontiguousarray(raw, np.dtype(wanted)))
 
 
 def gain_array(
@@ -211,15 +213,15 @@ def gain_array(
     if "gain_index" in given:
         index = np.ascontiguousarray(given["gain_index"], np.uint8)
         if index.shape[-2:] == (1, 1) != shape:
-            return FIXED, index.reshape(-1), starts(index, 1)
+            return FIXED, read_only(index.reshape(-1)), starts(index, 1)
         index = np.broadcast_to(index, (*index.shape[:-2], *shape))
-        return GIVEN, np.ascontiguousarray(index).reshape(-1), starts(index, None)
+        return GIVEN, read_only(index.reshape(-1)), starts(index, None)
     if "gain_plane" in given:
         plane = as_numbers(given["gain_plane"], calibration.rule).astype(
             numbers.dtype, copy=False
         )
         plane = np.broadcast_to(plane, (*plane.shape[:-2], *shape))
-        return THRESHOLDS, np.ascontiguousarray(plane).reshape(-1), starts(plane, None)
+        return THRESHOLDS, read_only(plane.reshape(-1)), starts(plane, None)
     if calibration.planes == 2:
         return THRESHOLDS, numbers, None
     return (BITS if calibration.rule.n_ranges > 1 else SINGLE), numbers, None

@@ -6,11 +6,11 @@ read from memory once for all of them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 # What tells the gain range of a pixel: nothing, bits of its number, a code in another
 # array, that of the whole tile, or the thresholds that a voltage exceeds.
@@ -21,14 +21,10 @@ FULL, SUBTRACT, MULTIPLY = range(3)
 
 @njit(nogil=True, cache=True)
 def calibrate_rows(
-    raw: NDArray[Any],
-    gain: NDArray[Any],
-    table: NDArray[np.float32],
+    data: tuple[Array, Array, NDArray[np.float32]],
     sizes: tuple[int, int, int, int, int],
     tiles: NDArray[np.int64],
-    rule: tuple[int, int, int, int],
-    codes: NDArray[np.int32],
-    values: tuple[float, float],
+    rules: tuple[tuple[int, int, int, int], NDArray[np.int32], tuple[float, float]],
     phase: int,
     out: NDArray[np.float32],
     use: NDArray[np.uint8],
@@ -37,24 +33,24 @@ def calibrate_rows(
 
     Parameters
     ----------
-    raw : uint16 or float (n,), adu
-    gain : (n,)
-        What tells the gain range, as the rule says; else anything.
-    table : float32 (n,)
-        See `calibration_table`.
+    data : (raw, gain, table)
+        uint16 or float (n,), adu; what tells the gain range, as the rule says, else
+        anything; float32 (n,), see `calibration.table`.
     sizes : (lines, pixels of a line, gain ranges, planes, elements from line to line)
     tiles : int64 (tile, 5)
         First element in `out`, `raw`, `gain` and `table`. Neighbours with the same
         constants are done together.
-    rule : (mode, bits of the signal or 0, shift and bits of the code)
-    codes : int32 (256,)
-        Gain range of every code, or -1.
-    values : (value of bad pixels, factor of pixels without a gain range)
+    rules : (rule, codes, values)
+        Mode, bits of the signal or 0, shift and bits of the code; int32 (256,), the
+        gain range of every code, or -1; value of bad pixels and factor of pixels
+        without a gain range.
     phase : FULL, SUBTRACT or MULTIPLY
     out : float32 (n,)
     use : uint8 (tile * rows * columns,)
         SUBTRACT: filled with 1 where a pixel takes part in the common mode.
     """
+    raw, gain, table = data
+    rule, codes, values = rules
     rows, columns, n_ranges, n_planes, row_step = sizes
     adu_bits = rule[1]
     bad_value, unknown = np.float32(values[0]), np.float32(values[1])
@@ -104,7 +100,7 @@ def calibrate_rows(
 
 @njit(nogil=True, cache=True)
 def calibrate_row(
-    numbers: NDArray[Any],
+    numbers: Array,
     adu_bits: int,
     level: NDArray[np.float32],
     scale: NDArray[np.float32],
@@ -127,7 +123,7 @@ def calibrate_row(
 
 @njit(nogil=True, cache=True)
 def subtract(
-    numbers: NDArray[Any],
+    numbers: Array,
     adu_bits: int,
     level: NDArray[np.float32],
     signal: NDArray[np.float32],
@@ -164,8 +160,8 @@ def note_use(taken: NDArray[np.float32], use: NDArray[np.uint8]) -> None:
 def ranges_of_row(
     rule: tuple[int, int, int, int],
     codes: NDArray[np.int32],
-    numbers: NDArray[Any],
-    voltage: NDArray[Any],
+    numbers: Array,
+    voltage: Array,
     cuts: NDArray[np.float32],
     which: NDArray[np.int32],
 ) -> bool:
@@ -184,7 +180,7 @@ def ranges_of_row(
 
 @njit(nogil=True, cache=True)
 def ranges_of_bits(
-    numbers: NDArray[Any],
+    numbers: Array,
     shift: int,
     code_bits: int,
     codes: NDArray[np.int32],
@@ -212,7 +208,7 @@ def ranges_of_bits(
 
 
 @njit(nogil=True, cache=True)
-def one_range(code: Any, codes: NDArray[np.int32], which: NDArray[np.int32]) -> bool:
+def one_range(code: int, codes: NDArray[np.int32], which: NDArray[np.int32]) -> bool:
     """Note the gain range of a whole row; tell whether it is range 0."""
     found = codes[np.uint8(code)]
     which[:] = found
@@ -221,7 +217,7 @@ def one_range(code: Any, codes: NDArray[np.int32], which: NDArray[np.int32]) -> 
 
 @njit(nogil=True, cache=True)
 def ranges_of_codes(
-    given: NDArray[Any], codes: NDArray[np.int32], which: NDArray[np.int32]
+    given: Array, codes: NDArray[np.int32], which: NDArray[np.int32]
 ) -> bool:
     """Look up the gain ranges of one row; tell whether all are range 0."""
     found = np.int32(0)
@@ -234,7 +230,7 @@ def ranges_of_codes(
 
 @njit(nogil=True, cache=True)
 def ranges_of_cuts(
-    voltage: NDArray[Any],
+    voltage: Array,
     cuts: NDArray[np.float32],
     which: NDArray[np.int32],
 ) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 PAIR_ENERGY = 3.65
 """Energy in eV that makes one electron-hole pair in silicon."""
@@ -74,28 +75,8 @@ def module_vectors(
     )
 
 
-def photon_factor(gain: Any, energy: Any) -> Any:
-    """Return photons per adu.
-
-    Parameters
-    ----------
-    gain : float or array
-        Electrons per adu.
-    energy : float or array
-        Of a photon, in eV.
-
-    Notes
-    -----
-    photons = adu * gain * 3.65 eV / photon energy: the facility's conversion for the
-    MPCCD, with the mean energy of a pair in silicon.
-    """
-    return gain * PAIR_ENERGY / energy
-
-
 @njit(nogil=True, cache=True)
-def multiply(
-    images: NDArray[Any], factor: NDArray[np.float64], out: NDArray[Any]
-) -> None:
+def multiply(images: Array, factor: NDArray[np.float64], out: Array) -> None:
     """Write ``images[i] * factor[i]`` to `out`; rows of pixels, one factor a row."""
     for i in range(images.shape[0]):
         f = factor[i]
@@ -104,11 +85,11 @@ def multiply(
 
 
 def scaled(
-    images: NDArray[Any],
-    *factors: NDArray[Any],
+    images: Array,
+    *factors: Array,
     dtype_name: str,
     divide: bool = False,
-) -> NDArray[Any]:
+) -> Array:
     """Return images times the product of some factors.
 
     Parameters

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.common_mode.median import key_buffers, median_of_keys, to_keys
 
 # Columns are copied so many at a time: whole lines of the cache, few pages.
@@ -63,23 +64,22 @@ def subtract_groups(
     tests = (least, limit, number(low), number(high))
     arguments = (image, use, (height, width, stride), tests, (mean, only_used))
     groups = subtract_columns if single else subtract_blocks
-    groups(*arguments, keys, floats, strips, offsets, counts)
+    groups(*arguments, (keys, floats, strips), (offsets, counts))
 
 
 @njit(nogil=True, cache=True)
 def subtract_blocks(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     shape: tuple[int, int, int],
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
-    keys: NDArray[Any],
-    floats: NDArray[Any],
-    strips: NDArray[Any],
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
+    scratch: tuple[Array, Array, Array],
+    found: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
     """Subtract the offsets of groups that are one or more columns wide."""
+    keys, floats, _ = scratch
+    offsets, counts = found
     height, width, stride = shape
     least, limit, low, high = tests
     mean, only_used = flags
@@ -101,12 +101,12 @@ def subtract_blocks(
 
 @njit(nogil=True, cache=True)
 def gather(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int, int],
-    low: Any,
-    high: Any,
-    out: NDArray[Any],
+    low: np.floating[Any],
+    high: np.floating[Any],
+    out: Array,
 ) -> None:
     """Copy the values of a group that take part; the others become NaN."""
     top, height, left, width, stride = place
@@ -132,10 +132,10 @@ def gather(
 
 @njit(nogil=True, cache=True)
 def lower(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int, int],
-    offset: Any,
+    offset: np.floating[Any],
     only_used: bool,
 ) -> None:
     """Subtract an offset from a group, in place."""
@@ -155,22 +155,21 @@ def lower(
 
 @njit(nogil=True, cache=True)
 def subtract_columns(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     shape: tuple[int, int, int],
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
-    keys: NDArray[Any],
-    floats: NDArray[Any],
-    strips: NDArray[Any],
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
+    scratch: tuple[Array, Array, Array],
+    found: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
+    keys, floats, strips = scratch
+    offsets, counts = found
     height = shape[0]
     least, limit, low, high = tests
     mean, only_used = flags
     n_rows, n_columns = image.shape
-    found = np.empty(strips.shape[1], image.dtype)
+    lowered = np.empty(strips.shape[1], image.dtype)
     for top in range(0, n_rows, height):
         for left in range(0, n_columns, strips.shape[1]):
             n_strips = min(strips.shape[1], n_columns - left)
@@ -184,18 +183,18 @@ def subtract_columns(
                 applied = n_used >= least and abs(offset) <= limit
                 counts[group] = n_used
                 offsets[group] = offset if applied else np.nan
-                found[j] = offset if applied else 0
-            lower_each(image, use, place, found, only_used and use.size > 0)
+                lowered[j] = offset if applied else 0
+            lower_each(image, use, place, lowered, only_used and use.size > 0)
 
 
 @njit(nogil=True, cache=True)
 def copy_columns(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int],
-    low: Any,
-    high: Any,
-    strips: NDArray[Any],
+    low: np.floating[Any],
+    high: np.floating[Any],
+    strips: Array,
 ) -> None:
     """Copy some columns; values that take no part become NaN."""
     top, height, left, width = place
@@ -218,10 +217,10 @@ def copy_columns(
 
 @njit(nogil=True, cache=True)
 def lower_each(
-    image: NDArray[Any],
+    image: Array,
     use: NDArray[np.uint8],
     place: tuple[int, int, int, int],
-    offsets: NDArray[Any],
+    offsets: Array,
     only_used: bool,
 ) -> None:
     """Subtract an offset from each of some columns, in place."""
@@ -240,9 +239,7 @@ def lower_each(
 
 
 @njit(nogil=True, cache=True)
-def estimate(
-    keys: NDArray[Any], floats: NDArray[Any], n: int, mean: bool
-) -> tuple[Any, int]:
+def estimate(keys: Array, floats: Array, n: int, mean: bool) -> tuple[Any, int]:
     """Return the median or mean of the first `n` values that are not NaN, and how many.
 
     `floats` holds the values and is the memory of `keys`; both are scrambled.

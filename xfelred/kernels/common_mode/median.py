@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 # After so many halvings, and then after every fourth, the bracket is pulled in to the
 # nearest elements: there values with few distinct steps, such as whole adu, end.
 HALVINGS = 8
@@ -30,7 +32,7 @@ KEY_TYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def key_buffers(length: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def key_buffers(length: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return (keys, the same memory as floats): scratch for groups of some length."""
     keys = np.empty(-(-length // LANES) * LANES + 1, KEY_TYPES[np.dtype(dtype).char])
     return keys, keys.view(dtype)
@@ -58,9 +60,7 @@ def median(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 
 @njit(nogil=True, cache=True)
-def medians_of_rows(
-    flat: NDArray[Any], keys: NDArray[Any], floats: NDArray[Any], out: NDArray[Any]
-) -> None:
+def medians_of_rows(flat: Array, keys: Array, floats: Array, out: Array) -> None:
     """Fill `out` with the median of every row."""
     n = flat.shape[1]
     for i in range(flat.shape[0]):
@@ -70,7 +70,7 @@ def medians_of_rows(
 
 
 @njit(nogil=True, cache=True)
-def to_keys(keys: NDArray[Any], floats: NDArray[Any], n: int) -> int:
+def to_keys(keys: Array, floats: Array, n: int) -> int:
     """Turn the first `n` floats into keys; return how many of them are not NaN.
 
     `floats` is the memory of `keys`. NaN becomes the highest key.
@@ -92,9 +92,7 @@ def to_keys(keys: NDArray[Any], floats: NDArray[Any], n: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def median_of_keys(
-    keys: NDArray[Any], floats: NDArray[Any], n: int, n_good: int
-) -> Any:
+def median_of_keys(keys: Array, floats: Array, n: int, n_good: int) -> Any:
     """Return the median of the first `n` keys, of which `n_good` are not the highest.
 
     The keys are scrambled. `floats` is the memory of `keys`; their last element is
@@ -116,7 +114,7 @@ def median_of_keys(
 
 @njit(nogil=True, cache=True)
 def select(
-    keys: NDArray[Any], floats: NDArray[Any], n: int, n_good: int, rank: int
+    keys: Array, floats: Array, n: int, n_good: int, rank: int
 ) -> tuple[Any, Any]:
     """Return the key of a rank, counted from 1, and that of the next rank.
 
@@ -166,7 +164,7 @@ def select(
 
 
 @njit(nogil=True, cache=True)
-def filled_up(keys: NDArray[Any], n: int) -> int:
+def filled_up(keys: Array, n: int) -> int:
     """Add keys that do not count up to a multiple of LANES; return their number."""
     end = -(-n // LANES) * LANES
     for i in range(n, end):
@@ -175,7 +173,7 @@ def filled_up(keys: NDArray[Any], n: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def count_up_to(keys: NDArray[Any], n: int, limit: Any) -> int:
+def count_up_to(keys: Array, n: int, limit: np.integer[Any]) -> int:
     """Count the first `n` keys that are not above a limit."""
     # Narrow on purpose: numba makes int64 of a sum of int32, which is 3 times slower.
     count = np.int32(0)
@@ -185,7 +183,9 @@ def count_up_to(keys: NDArray[Any], n: int, limit: Any) -> int:
 
 
 @njit(nogil=True, cache=True)
-def inside(keys: NDArray[Any], n: int, low: Any, high: Any) -> tuple[Any, Any]:
+def inside(
+    keys: Array, n: int, low: np.integer[Any], high: np.integer[Any]
+) -> tuple[Any, Any]:
     """Return the lowest and the highest key in (low, high]; it has at least one."""
     first, last = high, low
     for i in range(n):
@@ -196,7 +196,7 @@ def inside(keys: NDArray[Any], n: int, low: Any, high: Any) -> tuple[Any, Any]:
 
 
 @njit(nogil=True, cache=True)
-def lowest_above(keys: NDArray[Any], n: int, limit: Any) -> Any:
+def lowest_above(keys: Array, n: int, limit: np.integer[Any]) -> Any:
     """Return the lowest key above a limit, or the highest key there is."""
     none = keys.dtype.type(np.iinfo(keys.dtype).max)
     found = none
@@ -207,7 +207,7 @@ def lowest_above(keys: NDArray[Any], n: int, limit: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def squeeze(keys: NDArray[Any], n: int, low: Any, high: Any) -> int:
+def squeeze(keys: Array, n: int, low: np.integer[Any], high: np.integer[Any]) -> int:
     """Move the keys in (low, high] to the front; return how many there are."""
     j = 0
     for i in range(n):
@@ -218,7 +218,7 @@ def squeeze(keys: NDArray[Any], n: int, low: Any, high: Any) -> int:
 
 
 @njit(nogil=True, cache=True)
-def value_of(keys: NDArray[Any], floats: NDArray[Any], key: Any) -> Any:
+def value_of(keys: Array, floats: Array, key: np.integer[Any]) -> Any:
     """Return the float of a key; `floats` is the memory of `keys`."""
     cell = keys.size - 1
     keys[cell] = key ^ np.iinfo(keys.dtype).max if key < 0 else key
@@ -226,7 +226,7 @@ def value_of(keys: NDArray[Any], floats: NDArray[Any], key: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def key_of(keys: NDArray[Any], floats: NDArray[Any], value: Any) -> Any:
+def key_of(keys: Array, floats: Array, value: np.floating[Any]) -> Any:
     """Return the key of a float; `floats` is the memory of `keys`."""
     cell = keys.size - 1
     floats[cell] = value

@@ -118,9 +118,8 @@ def subtract_runs(
         pixels in the estimates.
     """
     keys, floats = key_buffers(length, np.dtype(np.float64))
-    runs_of(
-        pixels, use, length, threshold, max_offset, mean, keys, floats, offsets, counts
-    )
+    tests = (threshold, max_offset, mean)
+    runs_of(pixels, use, length, tests, (keys, floats), (offsets, counts))
 
 
 @njit(nogil=True, cache=True)
@@ -128,15 +127,14 @@ def runs_of(
     pixels: NDArray[Any],
     use: NDArray[np.uint8],
     length: int,
-    threshold: float,
-    max_offset: float,
-    mean: bool,
-    keys: NDArray[np.int64],
-    floats: NDArray[np.float64],
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
+    tests: tuple[float, float, bool],
+    scratch: tuple[NDArray[np.int64], NDArray[np.float64]],
+    found: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
-    """Do the work of `subtract_runs`; `floats` is the memory of `keys`."""
+    """Do the work of `subtract_runs`; floats are the memory of keys."""
+    threshold, max_offset, mean = tests
+    keys, floats = scratch
+    offsets, counts = found
     for run in range(offsets.size):
         part = pixels[run * length : (run + 1) * length]
         flag = use[run * length : (run + 1) * length]

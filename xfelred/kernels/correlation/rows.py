@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 TILE = 1 << 17  # values of one batch of rows, which stays in the cache of one core
 
 
@@ -30,7 +32,7 @@ class Items:
         that unsigned numbers do not wrap. Without `second` it is ``frames[first]``.
     """
 
-    frames: NDArray[Any]
+    frames: Array
     first: NDArray[np.intp]
     second: NDArray[np.intp] | None = None
 
@@ -68,19 +70,19 @@ class Items:
         return np.where(self.good(items, rings), values, 0.0)
 
 
-def all_items(frames: NDArray[Any]) -> Items:
+def all_items(frames: Array) -> Items:
     """Return every frame (..., ring, azimuth) as an item."""
     flat = native(frames).reshape(-1, *frames.shape[-2:])
     return Items(flat, np.arange(len(flat)))
 
 
-def differences(frames: NDArray[Any], pairs: NDArray[np.integer[Any]]) -> Items:
+def differences(frames: Array, pairs: NDArray[np.integer[Any]]) -> Items:
     """Return differences of frames (frame, ring, azimuth), by their positions."""
     flat = native(frames)
     return Items(flat, pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp))
 
 
-def native(x: NDArray[Any]) -> NDArray[Any]:
+def native(x: Array) -> Array:
     """Return an array as numba takes it: native byte order, no float16, no bool."""
     if x.dtype.kind == "b":
         return x.view(np.uint8)
@@ -126,7 +128,7 @@ inner_sum = njit(nogil=True, fastmath={"reassoc"})
 
 
 @inner_sum
-def load_one(a: Any, line: Any) -> Any:
+def load_one(a: Array, line: Array) -> Any:
     """Copy a row to `line`; return its sum."""
     total = 0.0
     for j in range(line.size):
@@ -137,7 +139,7 @@ def load_one(a: Any, line: Any) -> Any:
 
 
 @inner_sum
-def load_difference(a: Any, b: Any, line: Any) -> Any:
+def load_difference(a: Array, b: Array, line: Array) -> Any:
     """Copy a difference to `line`; return its sum."""
     total = 0.0
     for j in range(line.size):
@@ -148,7 +150,7 @@ def load_difference(a: Any, b: Any, line: Any) -> Any:
 
 
 @inner_sum
-def good_sums(line: Any) -> Any:
+def good_sums(line: Array) -> Any:
     """Return how many elements are finite, and their sum."""
     count, total = 0, 0.0
     for j in range(line.size):
@@ -161,7 +163,7 @@ def good_sums(line: Any) -> Any:
 
 
 @inner
-def clean(line: Any) -> Any:
+def clean(line: Array) -> Any:
     """Put NaN in place of bad elements; return count, sum and a hash of the mask."""
     count, total = good_sums(line)
     tag = np.uint64(14695981039346656037)  # Fowler-Noll-Vo, 64 bits
@@ -173,7 +175,13 @@ def clean(line: Any) -> Any:
 
 
 @inner
-def load(frames: Any, first: Any, second: Any, at: Any, line: Any) -> Any:
+def load(
+    frames: Array,
+    first: Array,
+    second: Array,
+    at: tuple[int, int],
+    line: Array,
+) -> Any:
     """Copy ring ``at[1]`` of item ``at[0]`` to `line`.
 
     Returns
@@ -193,14 +201,14 @@ def load(frames: Any, first: Any, second: Any, at: Any, line: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def centre_rows(
-    frames: Any,
-    first: Any,
-    second: Any,
+    frames: Array,
+    first: Array,
+    second: Array | None,
     start: int,
-    out: Any,
-    n_good: Any,
-    level: Any,
-    tag: Any,
+    out: Array,
+    n_good: Array,
+    level: Array,
+    tag: Array,
 ) -> None:
     """Write items without the means of their rings, from ring `start` on.
 
@@ -231,7 +239,7 @@ def centre_rows(
 
 
 @njit(nogil=True, cache=True)
-def add_power(values: Any, power: Any) -> None:
+def add_power(values: Array, power: Array) -> None:
     """Add ``|F|**2`` of all items to the sums of their rings."""
     for i in range(values.shape[0]):
         for r in range(values.shape[1]):
@@ -241,7 +249,7 @@ def add_power(values: Any, power: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def add_cross(lead: Any, values: Any, cross: Any, power: Any) -> None:
+def add_cross(lead: Array, values: Array, cross: Array, power: Array) -> None:
     """Add ``L conj(F)`` and ``|F|**2`` of items, with one leading row for each."""
     for i in range(values.shape[0]):
         for r in range(values.shape[1]):
@@ -253,7 +261,7 @@ def add_cross(lead: Any, values: Any, cross: Any, power: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def add_rows(values: Any, ring: Any, weight: Any, out: Any) -> None:
+def add_rows(values: Array, ring: Array, weight: Array, out: Array) -> None:
     """Add every row, times its weight, to the sum of its ring."""
     for i in range(ring.size):
         row, total = values[i], out[ring[i]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -11,13 +9,14 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from xfelred.errors import NotPossibleError
+from xfelred.kernels.arrays import Array
 
 EXACT = 200  # shots up to which the smallest sum of distances is found for certain
 TOLERANCE = 1e-12  # relative gain below which an exchange is not worth it
 
 
 @njit(nogil=True, cache=True)
-def nearest_free(table: Any, out: Any) -> int:
+def nearest_free(table: Array, out: Array) -> int:
     """Write the greedy pairs to `out`; return how many there are."""
     n, found = table.shape[0], 0
     free = np.ones(n, np.bool_)
@@ -124,7 +123,7 @@ def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @njit(nogil=True, cache=True)
-def far(table: Any, i: int, j: int) -> float:
+def far(table: Array, i: int, j: int) -> float:
     """Return the distance of two rows."""
     square = 0.0
     for f in range(table.shape[1]):
@@ -133,7 +132,7 @@ def far(table: Any, i: int, j: int) -> float:
 
 
 @njit(nogil=True, cache=True)
-def exchange(table: Any, pairs: Any) -> None:
+def exchange(table: Array, pairs: Array) -> None:
     """Exchange partners between two pairs until no exchange makes them closer."""
     improved = True
     while improved:

@@ -8,15 +8,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, read_only
+
 
 def assemble(
-    block: NDArray[Any],
+    block: Array,
     target: NDArray[np.integer[Any]],
     *,
     n_core: int,
     shape: tuple[int, ...],
     fill: float,
-) -> NDArray[Any]:
+) -> Array:
     """Copy every pixel of a frame to its place.
 
     Parameters
@@ -41,8 +43,10 @@ def assemble(
     flat = target.reshape(-1)
     frames = np.ascontiguousarray(block).reshape(-1, flat.size)
     out = np.full((len(frames), int(np.prod(shape))), fill, dtype=block.dtype)
-    if out.dtype.isnative and out.dtype.kind in "iufb" and out.dtype != np.float16:
-        move(frames, flat, out)
+    if out.itemsize in (1, 2, 4, 8):
+        # Compiled once for each size: pixels are moved, whatever they mean.
+        word = np.dtype(f"u{out.itemsize}")
+        move(read_only(frames).view(word), read_only(flat), out.view(word))
     else:
         used = flat >= 0
         out[:, flat[used]] = frames[:, used]
@@ -50,7 +54,7 @@ def assemble(
 
 
 @njit(nogil=True, cache=True)
-def move(frames: Any, target: Any, out: Any) -> None:
+def move(frames: Array, target: Array, out: Array) -> None:
     """Copy pixels frame by frame."""
     for i in range(len(frames)):
         for p in range(target.size):

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
+from xfelred.kernels.arrays import Array, read_only
 
 
 @njit(nogil=True, cache=True)
-def replace_bad(
-    x: NDArray[Any], bad: NDArray[Any], bits: Any, value: Any, out: NDArray[Any]
-) -> None:
-    """Copy `x` to `out` with `value` where ``bad & bits`` is not 0; all flat."""
+def replace_bad(x: Array, bad: Array, bits: int, value: int, out: Array) -> None:
+    """Copy `x` to `out` with `value` where ``bad & bits`` is not 0; all flat.
+
+    Pixels are integers of their size, whatever they mean: compiled once for each size.
+    """
     for i in range(x.size):
         out[i] = value if bad[i] & bits else x[i]
 
 
 def masked(
-    images: NDArray[Any],
-    bad: NDArray[Any],
+    images: Array,
+    bad: Array,
     *,
     bits: int | None = None,
-    value: Any = np.nan,
-) -> NDArray[Any]:
+    value: float = np.nan,
+) -> Array:
     """Return pixels with a value in place of bad ones.
 
     Parameters
@@ -50,7 +50,7 @@ def masked(
     width = (1 << 8 * flags.itemsize) - 1
     chosen = width if bits is None else bits & width
     every = np.array(chosen, np.uint64).astype(flags.dtype)[()]
-    value = images.dtype.type(value)
+    put = images.dtype.type(value)
     if (
         images.dtype.char in "bBhHiIlLqQfd"  # what numba knows
         and images.dtype.isnative
@@ -59,17 +59,21 @@ def masked(
         and flags.flags.c_contiguous
     ):
         out = np.empty_like(images)
-        replace_bad(images.ravel(), flags.ravel(), every, value, out.ravel())
+        word = np.dtype(f"u{images.itemsize}")
+        words, new = read_only(images).view(word).ravel(), out.view(word).ravel()
+        kind = flags.dtype.str.replace("i", "u")
+        status = read_only(flags).view(kind).ravel()
+        replace_bad(words, status, every.view(kind), put.view(word), new)
         return out
-    return np.where(flags & every, value, images)
+    return np.where(flags & every, put, images)
 
 
-def any_plane(planes: NDArray[Any]) -> NDArray[np.uint8]:
+def any_plane(planes: Array) -> NDArray[np.uint8]:
     """Return 1 where any element along the last axis is not 0, uint8 (...)."""
     return (planes != 0).any(axis=-1).astype(np.uint8)
 
 
-def as_words(images: NDArray[Any], *, words: str) -> NDArray[Any]:
+def as_words(images: Array, *, words: str) -> Array:
     """Return whole numbers as integers, and NaN as 0.
 
     Parameters
@@ -95,7 +99,7 @@ def as_words(images: NDArray[Any], *, words: str) -> NDArray[Any]:
     return out
 
 
-def not_a_number(images: NDArray[Any], *bad: NDArray[Any]) -> NDArray[Any]:
+def not_a_number(images: Array, *bad: Array) -> Array:
     """Return pixels with NaN where any mask is not 0.
 
     Parameters

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+
+from xfelred.kernels.arrays import Array
 
 
 @njit(nogil=True, cache=True)
 def corner_spread(
-    two_theta: Any,
-    phi: Any,
-    corner_two_theta: Any,
-    corner_phi: Any,
-    where: Any,
+    two_theta: Array,
+    phi: Array,
+    corners: tuple[Array, Array, Array],
     scale: float,
-    wide_two_theta: Any,
-    wide_phi: Any,
-    wide_q: Any,
+    wide: tuple[Array, Array, Array],
 ) -> None:
     """Write the largest differences between the centre and the corners of each pixel.
 
@@ -26,15 +22,16 @@ def corner_spread(
     ----------
     two_theta, phi : float64 (slow, fast), rad
         Of the centres.
-    corner_two_theta, corner_phi : float64 (grid, slow + any, fast + any), rad
-        Of the corners; neighbours may share them.
-    where : int (corner, 3)
-        Grid of each corner, and its distance there from the position of the pixel.
+    corners : (two_theta, phi, where)
+        Angles float64 (grid, slow + any, fast + any), rad; neighbours may share them.
+        int (corner, 3): grid of each, and its distance there from the pixel.
     scale : float
-        4 pi / wavelength, 1/angstrom; 0: `wide_q` is left alone.
-    wide_two_theta, wide_phi, wide_q : float32 (slow, fast)
-        The results.
+        4 pi / wavelength, 1/angstrom; 0: that of q is left alone.
+    wide : float32 (slow, fast), three of them
+        The results: of two_theta, phi and q.
     """
+    corner_two_theta, corner_phi, where = corners
+    wide_two_theta, wide_phi, wide_q = wide
     turn = 2 * np.pi
     for i in range(two_theta.shape[0]):
         for j in range(two_theta.shape[1]):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 TURN = 2 * np.pi
 VERTICES = 12  # a hexagon that is cut four times has at most ten
@@ -15,7 +15,14 @@ Entries = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 @njit(nogil=True, cache=True)
-def cut(polygon: Any, n: int, axis: int, limit: float, sign: float, out: Any) -> int:
+def cut(
+    polygon: Array,
+    n: int,
+    axis: int,
+    limit: float,
+    sign: float,
+    out: Array,
+) -> int:
     """Keep the part of a polygon with ``sign * coordinate >= sign * limit``.
 
     Sutherland & Hodgman 1974, doi:10.1145/360767.360802. Returns the number of
@@ -39,7 +46,7 @@ def cut(polygon: Any, n: int, axis: int, limit: float, sign: float, out: Any) ->
 
 
 @njit(nogil=True, cache=True)
-def area(polygon: Any, n: int) -> float:
+def area(polygon: Array, n: int) -> float:
     total = 0.0
     for i in range(1, n - 1):
         ax, ay = polygon[i, 0] - polygon[0, 0], polygon[i, 1] - polygon[0, 1]
@@ -50,7 +57,13 @@ def area(polygon: Any, n: int) -> float:
 
 @njit(nogil=True, cache=True)
 def slab(
-    polygon: Any, n: int, axis: int, low: float, high: float, work: Any, out: Any
+    polygon: Array,
+    n: int,
+    axis: int,
+    low: float,
+    high: float,
+    work: Array,
+    out: Array,
 ) -> int:
     """Keep the part of a polygon between two limits along one axis."""
     m = cut(polygon, n, axis, low, 1.0, work)
@@ -58,7 +71,7 @@ def slab(
 
 
 @njit(nogil=True, cache=True)
-def outline(radius: Any, phi: Any, p: int, polygon: Any) -> int:
+def outline(radius: Array, phi: Array, p: int, polygon: Array) -> int:
     """Write the corners of a pixel to `polygon`, without a jump in azimuth.
 
     A pixel that holds the beam covers all azimuths evenly, from radius 0. Returns the
@@ -82,7 +95,7 @@ def outline(radius: Any, phi: Any, p: int, polygon: Any) -> int:
 
 
 @njit(nogil=True, cache=True)
-def limits(polygon: Any, n: int, axis: int) -> tuple[float, float]:
+def limits(polygon: Array, n: int, axis: int) -> tuple[float, float]:
     """Return the lowest and the highest coordinate of a polygon."""
     low = high = polygon[0, axis]
     for c in range(1, n):
@@ -91,21 +104,27 @@ def limits(polygon: Any, n: int, axis: int) -> tuple[float, float]:
 
 
 @njit(nogil=True, cache=True)
-def bins_between(edges: Any, low: float, high: float) -> tuple[int, int]:
+def bins_between(edges: Array, low: float, high: float) -> tuple[int, int]:
     """Return the first bin that an interval touches, and the one behind the last."""
     last = edges.size - 1
     if high < edges[0] or low > edges[-1]:
         return 0, 0
-    first = min(max(np.searchsorted(edges, low, side="right") - 1, 0), last - 1)
-    end = min(max(np.searchsorted(edges, high, side="left"), first + 1), last)
+    first = min(max(int(np.searchsorted(edges, low, side="right")) - 1, 0), last - 1)
+    end = min(max(int(np.searchsorted(edges, high, side="left")), first + 1), last)
     return first, end
 
 
 @njit(nogil=True, cache=True)
 def split_pixel(
-    polygon: Any, corners: int, edges: Any, sectors: Any, work: Any,
-    bins: Any, shares: Any, n: int,
-) -> int:  # fmt: skip
+    polygon: Array,
+    corners: int,
+    edges: Array,
+    sectors: Array,
+    work: Array,
+    bins: Array,
+    shares: Array,
+    n: int,
+) -> int:
     """Append the bins and shares of one pixel to lists of `n`; return their length.
 
     `bins` may be empty: then entries are only counted.
@@ -139,9 +158,15 @@ def split_pixel(
 
 @njit(nogil=True, cache=True)
 def split_pixels(
-    radius: Any, phi: Any, edges: Any, sectors: Any, good: Any, start: Any,
-    bins: Any, shares: Any,
-) -> None:  # fmt: skip
+    radius: Array,
+    phi: Array,
+    edges: Array,
+    sectors: Array,
+    good: Array,
+    start: Array,
+    bins: Array,
+    shares: Array,
+) -> None:
     """Fill `start`, and the entries if there is room for them."""
     polygon = np.empty((VERTICES, 2))
     work = np.empty((3, VERTICES, 2))

@@ -41,12 +41,10 @@ def packed_entries(
     ]
 
 
-def unpacked_entries(
-    maps: list[NDArray[Any]],
-) -> tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any] | None]:
-    """Return ``(start, bins, shares)`` again; of whole pixels only the bins."""
+def unpacked_entries(maps: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    """Return ``(bins,)``, or ``(start, bins, shares)`` put together again."""
     if len(maps) == 1:
-        return None, maps[0], None
+        return (maps[0],)
     start, *pieces = maps
     half = len(pieces) // 2
     bins = np.concatenate(pieces[:half])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.spatial import cKDTree
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.polar.remap import CORNERS, FRACTION, INDEX, Table, record_of
 
 REACH = 0.75  # pixels between a sample and the pixel that is still the nearest
@@ -79,9 +78,9 @@ class PixelFinder:
 
     def step(
         self,
-        module: NDArray[Any],
-        row: NDArray[Any],
-        column: NDArray[Any],
+        module: Array,
+        row: Array,
+        column: Array,
         way: tuple[int, int],
     ) -> tuple[Floats, Floats]:
         """Return the way (x, y) from pixels to their neighbours, on either side.
@@ -101,9 +100,7 @@ class PixelFinder:
             best[0][there], best[1][there] = dx[there], dy[there]
         return best[0], best[1]
 
-    def flat(
-        self, module: NDArray[Any], row: NDArray[Any], column: NDArray[Any]
-    ) -> NDArray[np.int64]:
+    def flat(self, module: Array, row: Array, column: Array) -> NDArray[np.int64]:
         """Return flat indices."""
         return (module.astype(np.int64) * self.shape[1] + row) * self.shape[2] + column
 
@@ -113,7 +110,7 @@ def module_linear_table(
     x: Floats,
     y: Floats,
     good: NDArray[np.bool_] | None,
-    dtype: Any,
+    dtype: DTypeLike,
 ) -> Table:
     """Return the table of four pixels of one module around each position.
 

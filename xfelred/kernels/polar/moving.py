@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.polar.grid import TURN, q_to_radius, sample_directions
 from xfelred.kernels.polar.remap import (
     ALL_CORNERS,
@@ -24,12 +25,12 @@ POINTS = 8  # per pixel and axis, for "area"
 
 
 def remap_polar_moving(
-    block: NDArray[Any],
+    block: Array,
     axis: Table,
-    centre_x: NDArray[Any],
-    centre_y: NDArray[Any],
-    wavelength: NDArray[Any],
-    *masks: NDArray[Any],
+    centre_x: Array,
+    centre_y: Array,
+    wavelength: Array,
+    *masks: Array,
     n_core: int,
     n_phi: int,
     method: str,
@@ -79,9 +80,7 @@ def remap_polar_moving(
     sample_frames(
         images,
         np.stack([x, y], axis=1),
-        np.ascontiguousarray(radii),
-        cosine * signs[0],
-        sine * signs[1],
+        (np.ascontiguousarray(radii), cosine * signs[0], sine * signs[1]),
         bad,
         METHODS.index(method),
         min_weight,
@@ -100,17 +99,16 @@ def radii_of_shots(
 
 @njit(nogil=True, cache=True)
 def sample_frames(
-    images: Any,
-    centres: Any,
-    radii: Any,
-    cosine: Any,
-    sine: Any,
-    bad: Any,
+    images: Array,
+    centres: Array,
+    rings: tuple[Array, Array, Array],
+    bad: Array,
     method: int,
     min_weight: float,
-    out: Any,
+    out: Array,
 ) -> None:
-    """Sample every image on its own rings."""
+    """Sample every image on its own rings: radii, and cosine and sine of azimuths."""
+    radii, cosine, sine = rings
     for i in range(len(images)):
         image = images[i]
         hidden = bad[min(i, len(bad) - 1)] if len(bad) else bad.ravel()
@@ -127,13 +125,13 @@ def sample_frames(
                     out[i, k, j] = between(image, x, y, hidden, min_weight)
                 else:
                     out[i, k, j] = cell_mean(
-                        image, x, y, radius, cosine[j], sine[j], cosine.size,
+                        image, (x, y), (radius, cosine[j], sine[j]), cosine.size,
                         hidden, min_weight,
                     )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
-def nearest_good(image: Any, x: float, y: float, hidden: Any) -> float:
+def nearest_good(image: Array, x: float, y: float, hidden: Array) -> float:
     """Return the pixel at a position, halves going down; NaN outside or if bad."""
     column, row = int(np.ceil(x - 0.5)), int(np.ceil(y - 0.5))
     if not (0 <= column < image.shape[1] and 0 <= row < image.shape[0]):
@@ -144,7 +142,9 @@ def nearest_good(image: Any, x: float, y: float, hidden: Any) -> float:
 
 
 @njit(nogil=True, cache=True)
-def between(image: Any, x: float, y: float, hidden: Any, min_weight: float) -> float:
+def between(
+    image: Array, x: float, y: float, hidden: Array, min_weight: float
+) -> float:
     """Interpolate between the good ones of the four pixels around a position."""
     rows, columns = image.shape
     left, top = int(np.floor(x)), int(np.floor(y))
@@ -167,17 +167,16 @@ def between(image: Any, x: float, y: float, hidden: Any, min_weight: float) -> f
 
 @njit(nogil=True, cache=True)
 def cell_mean(
-    image: Any,
-    x: float,
-    y: float,
-    radius: float,
-    cosine: float,
-    sine: float,
+    image: Array,
+    place: tuple[float, float],
+    direction: tuple[float, float, float],
     n_phi: int,
-    hidden: Any,
+    hidden: Array,
     min_weight: float,
 ) -> float:
     """Average the good pixels under evenly spread points of one cell."""
+    x, y = place
+    radius, cosine, sine = direction
     arc = radius * TURN / n_phi
     wide = max(1, int(np.ceil(arc * POINTS)))
     inner, outer = max(radius - 0.5, 0.0) ** 2, (radius + 0.5) ** 2

@@ -13,14 +13,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, read_only, usual
+
 INDEX, FRACTION, CORNERS = "index", "fraction", "corners"
 START, WEIGHT = "start", "weight"
 ALL_CORNERS = 15
 
-Table = NDArray[Any]
+Table = Array
 
 
-def record_of(**fields: NDArray[Any]) -> Table:
+def record_of(**fields: Array) -> Table:
     """Return arrays as one record without axes."""
     kinds = [(name, a.dtype, a.shape) for name, a in fields.items()]
     out = np.zeros((), dtype=np.dtype(kinds, align=True))
@@ -29,15 +31,15 @@ def record_of(**fields: NDArray[Any]) -> Table:
     return out
 
 
-def field(table: Table, name: str) -> NDArray[Any]:
+def field(table: Table, name: str) -> Array:
     """Return one array of a record, which may have got axes of length 1."""
     return np.asarray(table.reshape(-1)[name][0])
 
 
 def remap_polar(
-    block: NDArray[Any],
+    block: Array,
     table: Table,
-    *masks: NDArray[Any],
+    *masks: Array,
     n_core: int,
     shape: tuple[int, int],
     min_weight: float,
@@ -72,10 +74,8 @@ def remap_polar(
     if FRACTION in names:
         fraction = field(table, FRACTION).reshape(-1, 2)
         index, corners = field(table, INDEX).ravel(), field(table, CORNERS).ravel()
-        one = fraction.dtype.type(1)
-        take_linear(
-            frames, block.shape[-1], index, fraction, corners, bad, min_weight, one, out
-        )
+        parts = (index, fraction, corners)
+        take_linear(frames, block.shape[-1], parts, bad, min_weight, out)
     elif WEIGHT in names:
         start, weight = field(table, START), field(table, WEIGHT)
         take_area(frames, start, field(table, INDEX), weight, bad, min_weight, out)
@@ -90,21 +90,14 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64 if wide else np.float32)
 
 
-def flat_frames(block: NDArray[Any], n_core: int) -> NDArray[Any]:
+def flat_frames(block: Array, n_core: int) -> Array:
     """Return frames (frame, pixel) of a dtype that the compiled loops know."""
     pixels = int(np.prod(block.shape[block.ndim - n_core :], dtype=np.int64))
-    kind, size = block.dtype.kind, block.dtype.itemsize
-    if kind == "b":
-        block = block.view(np.uint8)
-    elif kind not in "iuf" or (kind == "f" and size not in (4, 8)):
-        block = block.astype(result_dtype(block.dtype))
-    elif not block.dtype.isnative:
-        block = block.astype(block.dtype.newbyteorder("="))
-    return np.ascontiguousarray(block).reshape(-1, pixels)
+    return usual(block.reshape(-1, pixels))
 
 
 def joined_masks(
-    masks: tuple[NDArray[Any], ...], shape: tuple[int, ...], n_core: int
+    masks: tuple[Array, ...], shape: tuple[int, ...], n_core: int
 ) -> NDArray[np.bool_]:
     """Return one mask (1 or frame, pixel); (0, 0) if nothing is bad."""
     found: NDArray[np.bool_] | None = None
@@ -113,17 +106,17 @@ def joined_masks(
         if bad.any():
             found = bad if found is None else found | bad
     if found is None:
-        return np.zeros((0, 0), dtype=bool)
+        return read_only(np.zeros((0, 0), dtype=bool))
     lead, core = shape[: len(shape) - n_core], shape[len(shape) - n_core :]
     n_frames = int(np.prod(lead, dtype=np.int64))
     if all(n == 1 for n in found.shape[: len(lead)]):
         lead, n_frames = (1,) * len(lead), 1
     whole = np.broadcast_to(found, (*lead, *core))
-    return np.ascontiguousarray(whole).reshape(n_frames, -1)
+    return read_only(whole.reshape(n_frames, -1))
 
 
 @njit(nogil=True, cache=True)
-def take_nearest(frames: Any, index: Any, bad: Any, out: Any) -> None:
+def take_nearest(frames: Array, index: Array, bad: Array, out: Array) -> None:
     """Copy one pixel for each sample; a negative index gives NaN."""
     for i in range(len(frames)):
         frame, row = frames[i], out[i]
@@ -139,20 +132,16 @@ def take_nearest(frames: Any, index: Any, bad: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def take_linear(
-    frames: Any,
+    frames: Array,
     width: int,
-    index: Any,
-    fraction: Any,
-    corners: Any,
-    bad: Any,
+    parts: tuple[Array, Array, Array],
+    bad: Array,
     min_weight: float,
-    one: Any,
-    out: Any,
+    out: Array,
 ) -> None:
-    """Interpolate between four pixels: index, right of it, below it, and both.
-
-    `one` is 1 in the precision of the result.
-    """
+    """Interpolate between four pixels: index, right of it, below it, and both."""
+    index, fraction, corners = parts
+    one = fraction.dtype.type(1)  # in the precision of the result
     # Unsigned: numba looks at the sign of any other index in every access.
     right, below = np.uintp(1), np.uintp(width)
     for i in range(len(frames)):
@@ -177,13 +166,13 @@ def take_linear(
 
 @njit(nogil=True, cache=True)
 def good_mean(
-    frame: Any,
+    frame: Array,
     width: int,
     p: int,
     x: float,
     y: float,
     corners: int,
-    hidden: Any,
+    hidden: Array,
     min_weight: float,
 ) -> float:
     """Return the weighted mean of the good ones of four pixels, or NaN."""
@@ -203,13 +192,13 @@ def good_mean(
 
 @njit(nogil=True, cache=True)
 def take_area(
-    frames: Any,
-    start: Any,
-    index: Any,
-    weight: Any,
-    bad: Any,
+    frames: Array,
+    start: Array,
+    index: Array,
+    weight: Array,
+    bad: Array,
     min_weight: float,
-    out: Any,
+    out: Array,
 ) -> None:
     """Average the good pixels of every sample by their weights."""
     for i in range(len(frames)):

@@ -8,12 +8,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 HOWS = ("mean", "subtract", "contrast", "zscore", "shot")
 
 
 def normalize_rings(
     block: NDArray[np.floating[Any]],
-    *masks: NDArray[Any],
+    *masks: Array,
     how: str,
     eps: float,
 ) -> NDArray[np.floating[Any]]:
@@ -49,7 +51,7 @@ def normalize_rings(
 
 
 @njit(nogil=True, cache=True)
-def scale_rows(rows: Any, how: int, eps: float) -> None:
+def scale_rows(rows: Array, how: int, eps: float) -> None:
     """Normalize every row in place by its good values."""
     for i in range(len(rows)):
         row = rows[i]
@@ -76,9 +78,7 @@ def scale_rows(rows: Any, how: int, eps: float) -> None:
             row[j] = (row[j] - shift) / scale if good else np.nan
 
 
-def divided(
-    block: NDArray[Any], factor: NDArray[np.float64]
-) -> NDArray[np.floating[Any]]:
+def divided(block: Array, factor: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Divide polar maps by a factor.
 
     Parameters

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.correlation.outliers import MEAN_NORMAL, NORMAL
 
 ROUNDS = 5  # fits without the spots of the fit before
@@ -15,7 +16,7 @@ ROUNDS = 5  # fits without the spots of the fit before
 
 def find_ring_spots(
     block: NDArray[np.floating[Any]],
-    *masks: NDArray[Any],
+    *masks: Array,
     threshold: float,
     n_harmonics: int,
     grow: int,
@@ -117,7 +118,7 @@ def modified_z(
 
 
 @njit(nogil=True, cache=True)
-def grown(spots: Any, grow: int, out: Any) -> None:
+def grown(spots: Array, grow: int, out: Array) -> None:
     """Flag spots and their neighbours around the circle."""
     n = spots.size
     for j in range(n):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.polar.grid import cell_positions
 from xfelred.kernels.polar.remap import (
     CORNERS,
@@ -51,7 +52,7 @@ def nearest_table(index: NDArray[np.int32], good: Bools | None) -> Table:
 
 
 def linear_table(
-    x: Floats, y: Floats, shape: tuple[int, int], good: Bools | None, dtype: Any
+    x: Floats, y: Floats, shape: tuple[int, int], good: Bools | None, dtype: DTypeLike
 ) -> Table:
     """Return the table of four pixels around each position.
 
@@ -75,7 +76,11 @@ def linear_table(
 
 
 def area_table(
-    radii: Floats, n_phi: int, find: Any, good: Bools | None, spacing: float = SPACING
+    radii: Floats,
+    n_phi: int,
+    find: Callable[[Floats, Floats], NDArray[np.int32]],
+    good: Bools | None,
+    spacing: float = SPACING,
 ) -> Table:
     """Return the table of the pixels that the cell of each sample overlaps.
 
@@ -105,6 +110,6 @@ def area_table(
         shares.append((counts / n_points).astype(np.float32))
     of_cell = np.bincount(np.concatenate(cells), minlength=len(radii) * n_phi)
     start = np.concatenate([[0], np.cumsum(of_cell)]).astype(np.int64)
-    index: NDArray[Any] = np.concatenate(pixels)
-    weight: NDArray[Any] = np.concatenate(shares)
+    index: Array = np.concatenate(pixels)
+    weight: Array = np.concatenate(shares)
     return record_of(**{START: start, INDEX: index, WEIGHT: weight})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.rings.ring_search import window_mean
 
 COARSE, FINE, FINEST = 48, 256, 512  # pixels along the longer side
@@ -24,7 +23,7 @@ Floats = NDArray[np.float64]
 Found = tuple[float, float, float, float]
 
 
-def find_centre(image: NDArray[Any], good: NDArray[np.bool_]) -> Found:
+def find_centre(image: Array, good: NDArray[np.bool_]) -> Found:
     """Return (x, y, r, contrast) of the rings of one image.
 
     Parameters
@@ -70,9 +69,7 @@ def find_centre(image: NDArray[Any], good: NDArray[np.bool_]) -> Found:
     return x, y, r, float(max(score, 0.0))
 
 
-def without_extremes(
-    image: NDArray[Any], good: NDArray[np.bool_]
-) -> tuple[float, float]:
+def without_extremes(image: Array, good: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the limits of all but the 0.1 % lowest and highest pixels.
 
     One hot pixel would outshine the square of pixels that it is averaged with.
@@ -100,7 +97,7 @@ class Reduced:
 
     def __init__(
         self,
-        image: NDArray[Any],
+        image: Array,
         good: NDArray[np.bool_],
         limits: tuple[float, float],
         size: int,
@@ -124,7 +121,7 @@ class Reduced:
 
 
 def averaged(
-    image: NDArray[Any],
+    image: Array,
     good: NDArray[np.bool_],
     limits: tuple[float, float],
     factor: int,
@@ -139,7 +136,13 @@ def averaged(
 
 @njit(nogil=True, cache=True)
 def add_squares(
-    image: Any, good: Any, low: float, high: float, factor: int, total: Any, count: Any
+    image: Array,
+    good: Array,
+    low: float,
+    high: float,
+    factor: int,
+    total: Array,
+    count: Array,
 ) -> None:
     """Add up the good pixels, and their number, in squares."""
     for i in range(image.shape[0]):
@@ -254,7 +257,13 @@ def clearest_ring(image: Reduced, x: float, y: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def score_all(value: Any, weight: Any, x: Any, y: Any, scores: Any) -> None:
+def score_all(
+    value: Array,
+    weight: Array,
+    x: Array,
+    y: Array,
+    scores: Array,
+) -> None:
     """Fill in the score of every trial centre."""
     for i in range(y.size):
         for j in range(x.size):
@@ -262,7 +271,7 @@ def score_all(value: Any, weight: Any, x: Any, y: Any, scores: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def explained(value: Any, weight: Any, x: float, y: float) -> float:
+def explained(value: Array, weight: Array, x: float, y: float) -> float:
     """Return the part of the variance that a radial profile about (x, y) explains.
 
     Adjusted for the number of its bins, so that pure noise gives 0 for any centre.

@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, read_only, usual
+
 TURN = 2 * np.pi
 HOT = 6.0  # standard deviations from the median of the neighbours
 RARE = 0.01  # part of the pixels at a radius that may be hot or dead; more is signal
@@ -50,7 +52,7 @@ class RingPixels:
 
 
 def ring_pixels(
-    image: NDArray[Any],
+    image: Array,
     good: NDArray[np.bool_],
     ring: tuple[float, float, float],
     half: float,
@@ -78,11 +80,14 @@ def ring_pixels(
     are left out first, however many there are, unless there are more of them at this
     radius than at others: spots of a ring are signal too.
     """
-    x, y, r = ring
+    # As floats: an integer would be compiled for, too.
+    x, y, r, half = map(float, (*ring, half))
     n_bins = max(1, int(np.ceil(2 * half)))
     limits = window(image.shape, ring, half)
+    good = read_only(good)
     count = count_pixels(good, limits, x, y, r, half)
     value, offset, angle = np.empty(count), np.empty(count), np.empty(count)
+    image = usual(image)
     collect_pixels(image, good, limits, (x, y, r), half, value, offset, angle)
     sector = np.minimum((angle + np.pi) / TURN * n_sectors, n_sectors - 1)
     radial = np.clip(
@@ -115,7 +120,7 @@ def window(
 
 @njit(nogil=True, cache=True)
 def count_pixels(
-    good: Any, limits: Any, x: float, y: float, r: float, half: float
+    good: Array, limits: Array, x: float, y: float, r: float, half: float
 ) -> int:
     """Return the number of good pixels within `half` of a circle."""
     inner, outer = max(r - half, 0.0) ** 2, (r + half) ** 2
@@ -130,14 +135,14 @@ def count_pixels(
 
 @njit(nogil=True, cache=True)
 def collect_pixels(
-    image: Any,
-    good: Any,
-    limits: Any,
-    ring: Any,
+    image: Array,
+    good: Array,
+    limits: Array,
+    ring: tuple[float, float, float],
     half: float,
-    value: Any,
-    offset: Any,
-    angle: Any,
+    value: Array,
+    offset: Array,
+    angle: Array,
 ) -> None:
     """Fill in value, distance from the circle and angle of the good pixels."""
     x, y, r = ring
@@ -208,7 +213,7 @@ def within_limits(
 
 
 @njit(nogil=True, cache=True)
-def group_medians(value: Any, edges: Any) -> Any:
+def group_medians(value: Array, edges: Array) -> Any:
     out = np.empty(value.size)
     for g in range(edges.size - 1):
         part = value[edges[g] : edges[g + 1]]
@@ -217,7 +222,7 @@ def group_medians(value: Any, edges: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def clipping_limit(off: Any) -> float:
+def clipping_limit(off: Array) -> float:
     """Return beyond which distance from 0 values are not ordinary."""
     limit = np.inf
     spread, _ = spread_within(off, limit)
@@ -234,7 +239,7 @@ def clipping_limit(off: Any) -> float:
 
 
 @njit(nogil=True, cache=True)
-def spread_within(off: Any, limit: float) -> Any:
+def spread_within(off: Array, limit: float) -> Any:
     """Return the root mean square, and number, of values up to a limit."""
     total, n = 0.0, 0
     for v in off:

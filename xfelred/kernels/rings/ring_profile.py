@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.rings.ring_pixels import RingPixels
 
 N_CIRCLE, N_ELLIPSE = 4, 6  # x, y, r, width; and two of the second harmonic
@@ -126,10 +126,9 @@ def sector_sums(
     normal, gradient = np.zeros((n, m, m)), np.zeros((n, m))
     linear, error = np.zeros((n, N_LINEAR)), np.full(n, np.inf)
     residual, noise = np.zeros(pixels.value.size), np.zeros(n)
-    for_sectors(
-        pixels.value, column, row, pixels.start, params, weight,
-        normal, gradient, linear, error, residual, noise,
-    )  # fmt: skip
+    places = (pixels.value, column, row, weight)
+    found = (normal, gradient, linear, error, residual, noise)
+    for_sectors(places, pixels.start, params, found)
     used = (linear[:, 0] > SIGNIFICANT * error) & (noise > 0)
     if used.sum() < 3:
         return None
@@ -190,20 +189,14 @@ def reweigh(
 
 @njit(nogil=True, cache=True)
 def for_sectors(
-    value: Any,
-    column: Any,
-    row: Any,
-    start: Any,
-    params: Any,
-    weight: Any,
-    normal: Any,
-    gradient: Any,
-    linear: Any,
-    error: Any,
-    residual: Any,
-    noise: Any,
+    pixels: tuple[Array, Array, Array, Array],
+    start: Array,
+    params: Array,
+    found: tuple[Array, Array, Array, Array, Array, Array],
 ) -> None:
     """Fill in the sums of every sector, divided by its squared noise."""
+    value, column, row, weight = pixels
+    normal, gradient, linear, error, residual, noise = found
     m = params.size
     # Linear terms, derivatives and data of the pixels of one sector.
     basis = np.empty((np.max(np.diff(start)), N_LINEAR + m + 1))
@@ -243,7 +236,7 @@ def for_sectors(
 
 
 @njit(nogil=True, cache=True)
-def add_products(basis: Any, weight: float, cross: Any) -> None:
+def add_products(basis: Array, weight: float, cross: Array) -> None:
     """Add the products of all terms, above the diagonal."""
     for i in range(basis.size):
         scaled = weight * basis[i]
@@ -253,7 +246,12 @@ def add_products(basis: Any, weight: float, cross: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def project(
-    cross: Any, solution: Any, height: float, squared: float, normal: Any, gradient: Any
+    cross: Array,
+    solution: Array,
+    height: float,
+    squared: float,
+    normal: Array,
+    gradient: Array,
 ) -> None:
     """Fill in the normal equations of one sector without its linear terms."""
     m = gradient.size
@@ -270,7 +268,7 @@ def project(
 
 
 @njit(nogil=True, cache=True)
-def terms(v: float, column: float, row: float, params: Any, basis: Any) -> None:
+def terms(v: float, column: float, row: float, params: Array, basis: Array) -> None:
     """Fill in the linear terms, the derivatives per unit of height, and the value."""
     dx, dy = column - params[0], row - params[1]
     rho = np.sqrt(dx * dx + dy * dy)
@@ -291,7 +289,7 @@ def terms(v: float, column: float, row: float, params: Any, basis: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def inverted(cross: Any, inverse: Any) -> bool:
+def inverted(cross: Array, inverse: Array) -> bool:
     """Invert the upper left 3 x 3 of a symmetric matrix; False if it is singular."""
     a, b, c = cross[0, 0], cross[0, 1], cross[0, 2]
     d, e, f = cross[1, 1], cross[1, 2], cross[2, 2]

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.rings.ring_pixels import RingPixels
 
 Floats = NDArray[np.float64]
@@ -62,9 +63,7 @@ def sector_votes(pixels: RingPixels, half: float) -> Floats:
     return np.clip(peak / np.percentile(seen, 75), 0.0, 1.0)
 
 
-def window_mean(
-    total: NDArray[Any], count: NDArray[Any], first: int, last: int
-) -> Floats:
+def window_mean(total: Array, count: Array, first: int, last: int) -> Floats:
     """Return means over the bins from `first` to `last` away; NaN without pixels."""
     sums, numbers = np.zeros(total.shape), np.zeros(total.shape)
     n_bins = total.shape[1]
@@ -78,7 +77,13 @@ def window_mean(
 
 
 @njit(nogil=True, cache=True)
-def best_circle(votes: Any, half: float, trial: Any, cosine: Any, sine: Any) -> Any:
+def best_circle(
+    votes: Array,
+    half: float,
+    trial: Array,
+    cosine: Array,
+    sine: Array,
+) -> Any:
     """Return the shift (dx, dy, dr) with the most votes."""
     n_bins = votes.shape[1]
     scale = n_bins / (2 * half)

@@ -8,7 +8,7 @@ import xarray as xr
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry.energy import usual_energy
-from xfelred.kernels.calibration.mpccd import photon_factor, scaled
+from xfelred.kernels.calibration.mpccd import PAIR_ENERGY, scaled
 from xfelred.lazy import map_frames
 from xfelred.names import (
     ABSOLUTE_GAIN,
@@ -74,7 +74,7 @@ def adu_to_photons(
         scaled,
         da,
         *recorded(da),
-        photon_factor(gains, 1.0),
+        gains * PAIR_ENERGY,
         energies,
         core_dims=(SLOW, FAST),
         dtype=float_type(da),
