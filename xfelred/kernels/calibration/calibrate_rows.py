@@ -49,10 +49,8 @@ def calibrate_rows(
     use : uint8 (tile * rows * columns,)
         SUBTRACT: filled with 1 where a pixel takes part in the common mode.
     """
-    raw, gain, table = data
-    rule, codes, values = rules
+    (raw, gain, table), (rule, codes, values) = data, rules
     rows, columns, n_ranges, n_planes, row_step = sizes
-    adu_bits = rule[1]
     bad_value, unknown = np.float32(values[0]), np.float32(values[1])
     which = np.zeros(columns, np.int32)
     scratch = np.empty((3, columns), np.float32)
@@ -83,16 +81,15 @@ def calibrate_rows(
                 first = tiles[tile, 0] + here
                 signal = out[first : first + columns]
                 if phase == FULL:
-                    calibrate_row(numbers, adu_bits, p, f, bad_value, signal)
+                    calibrate_row(numbers, rule[1], p, f, bad_value, signal)
                 elif phase == MULTIPLY:
                     multiply(signal, f, bad_value)
                 else:
-                    subtract(numbers, adu_bits, p, signal)
-                    u = planes[2 * n_ranges * columns :]
-                    taken = u[:columns]
+                    subtract(numbers, rule[1], p, signal)
+                    taken = planes[2 * n_ranges * columns :]
                     if not same:
+                        choose(taken, n_ranges, which, np.float32(0), scratch[2])
                         taken = scratch[2]
-                        choose(u, n_ranges, which, np.float32(0), taken)
                     first = tile * rows * columns + here
                     note_use(taken, use[first : first + columns])
         begin = end
