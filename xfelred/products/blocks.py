@@ -9,6 +9,7 @@ from typing import Any
 import dask
 import dask.array
 import numpy as np
+from numpy.typing import NDArray
 
 from xfelred.lazy.dask_seam import slices_from_chunks
 from xfelred.lazy.scheduler import client, n_threads, shares_memory
@@ -57,7 +58,7 @@ def store_chunks(
     return tuple(chunk)
 
 
-def hdf5_storage(array: Any, limit_bytes: int) -> dict[str, Any]:
+def hdf5_storage(array: NDArray[Any], limit_bytes: int) -> dict[str, Any]:
     """Return how an HDF5 file stores an array: its chunks and filters.
 
     Whole numbers, above all masks and counts, shrink a lot. The last digits of

@@ -68,7 +68,7 @@ class Pixels:
     window: tuple[Selector, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    fill_value: Any
+    fill_value: object
     n_inner: int = 0
 
 
@@ -222,13 +222,12 @@ def pixel_dims(n: int) -> tuple[str, ...]:
     return names.get(n, tuple(f"dim_{i}" for i in range(n)))
 
 
-def takes_one(roi: Any, shape: tuple[int, ...]) -> bool:
+def takes_one(roi: object, shape: tuple[int, ...]) -> bool:
     """Return whether an integer in `roi` drops the first axis."""
     return isinstance(next(iter(roi_items(roi, shape)), None), (int, np.integer))
 
 
 def coordinates(axes: FrameAxes) -> dict[str, Any]:
-    """Return the coordinates before those of the pixels."""
     found = {**axes.coords, MODULE: axes.modules}
     found[AVAILABLE] = ((axes.leading[0], MODULE), axes.here)
     if axes.recorded is not None:
@@ -246,7 +245,6 @@ def pixel_numbers(
 
 
 def kept(bad: Node, chunks: Mapping[str, tuple[int, ...]]) -> tuple[Any, ...]:
-    """Return bad pixels as a coordinate."""
     if isinstance(bad, Const):
         attrs = {UNITS: "1", LONG_NAME: "bad pixels, 0 is good"}
         return bad.dims, bad.array, attrs
@@ -286,7 +284,7 @@ def described(
     return record(array, "frames", **params)
 
 
-def module_positions(modules: Any, numbers: list[int], name: str) -> list[int]:
+def module_positions(modules: object, numbers: list[int], name: str) -> list[int]:
     """Return the positions, in order, of modules chosen by number; None: all.
 
     Raises

@@ -72,7 +72,6 @@ def is_damaged(path: str) -> bool:
 
 
 def say(left_out: Sequence[LeftOut]) -> None:
-    """Warn of files that are left out."""
     if left_out:
         names = listing(name_of(f) for f in left_out)
         warn(

@@ -24,6 +24,5 @@ def locked(path: str, error: Exception) -> BrokenFileError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of a message in brackets."""
     lines = str(error).splitlines()
     return f"[{lines[0]}]" if lines else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,13 +39,13 @@ class XtdfDetector(Detector):
     def get_array(
         self,
         key: str,
-        pulses: Any = np.s_[:],
+        pulses: object = np.s_[:],
         unstack_pulses: bool = True,
         *,
-        fill_value: Any = None,
+        fill_value: object = None,
         subtrain_index: str = "pulseId",
-        roi: Any = (),
-        astype: Any = None,
+        roi: object = (),
+        astype: object = None,
     ) -> xr.DataArray:
         """Read one key of all modules.
 
@@ -99,8 +98,8 @@ class XtdfDetector(Detector):
         self,
         key: str,
         subtrain_index: str = "pulseId",
-        fill_value: Any = None,
-        astype: Any = None,
+        fill_value: object = None,
+        astype: object = None,
     ) -> xr.DataArray:
         """Return one key of all modules as a lazy array.
 
@@ -120,7 +119,7 @@ class XtdfDetector(Detector):
 
     @entry
     def trains(
-        self, pulses: Any = np.s_[:], require_all: bool = True
+        self, pulses: object = np.s_[:], require_all: bool = True
     ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
         """Yield (train ID, {key: array}) for every train.
 
@@ -136,7 +135,7 @@ class XtdfDetector(Detector):
 
     @entry
     def write_frames(
-        self, filename: str | os.PathLike[str], trains: Any, pulses: Any
+        self, filename: str | os.PathLike[str], trains: object, pulses: object
     ) -> None:
         """Write chosen frames to a new run file; see `frame_writer.write_frames`."""
         frame_writer.write_frames(self, filename, trains, pulses)
@@ -264,7 +263,12 @@ class JUNGFRAU(Detector):
 
     @entry
     def get_array(
-        self, key: str, *, fill_value: Any = None, roi: Any = (), astype: Any = None
+        self,
+        key: str,
+        *,
+        fill_value: object = None,
+        roi: object = (),
+        astype: object = None,
     ) -> xr.DataArray:
         """Read the data of one key.
 
@@ -289,7 +293,7 @@ class JUNGFRAU(Detector):
 
     @entry
     def get_dask_array(
-        self, key: str, fill_value: Any = None, astype: Any = None
+        self, key: str, fill_value: object = None, astype: object = None
     ) -> xr.DataArray:
         """Return the data of one key as a lazy array (module, train, cell, ...)."""
         check_one_entry(self)
