@@ -8,11 +8,11 @@ from typing import Any
 
 import dask
 import dask.array
-import dask.system
 import numpy as np
-from dask.array.core import slices_from_chunks
+from numpy.typing import NDArray
 
-from xfelred.lazy.scheduler import client, shares_memory
+from xfelred.lazy.dask_seam import slices_from_chunks
+from xfelred.lazy.scheduler import client, n_threads, shares_memory
 
 Region = tuple[slice, ...]
 LazyArrays = Mapping[str, dask.array.Array]
@@ -58,7 +58,7 @@ def store_chunks(
     return tuple(chunk)
 
 
-def hdf5_storage(array: Any, limit_bytes: int) -> dict[str, Any]:
+def hdf5_storage(array: NDArray[Any], limit_bytes: int) -> dict[str, Any]:
     """Return how an HDF5 file stores an array: its chunks and filters.
 
     Whole numbers, above all masks and counts, shrink a lot. The last digits of
@@ -152,11 +152,8 @@ def batches(
 def busy_blocks() -> int:
     """Return how many blocks keep all threads of the scheduler busy for a while."""
     workers = client()
-    if workers is not None:
-        n_threads = sum(workers.nthreads().values())
-    else:
-        n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
-    return max(16, BLOCKS_PER_THREAD * n_threads)
+    threads = sum(workers.nthreads().values()) if workers else n_threads()
+    return max(16, BLOCKS_PER_THREAD * threads)
 
 
 def compute_batch(
