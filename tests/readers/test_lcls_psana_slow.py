@@ -104,7 +104,7 @@ def test_one_of_several_values_may_be_named(monkeypatch):
     )
     run = types.SimpleNamespace(
         ids=IDS, run_id="r", scan_names=[], epics_names=["pair"], methods={},
-        shot_labels=dict,
+        coordinates_of=dict,
     )  # fmt: skip
     found = scalars.scalars(run, ["epics/pair[2]"])
     assert list(found) == ["epics/pair[2]"]

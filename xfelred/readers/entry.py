@@ -131,15 +131,7 @@ def entry_positions(roi: object, shape: tuple[int, ...]) -> list[Any]:
 
 
 def checked_fill(fill_value: object, dtype: np.dtype[Any]) -> Any:
-    """Return a fill value of a dtype: NaN for floats and 0 for others by default.
-
-    Raises
-    ------
-    ValueError
-        If it is NaN and the dtype has none.
-    OverflowError
-        If it is out of range.
-    """
+    """Return a fill value of a dtype: NaN for floats and 0 for others by default."""
     if fill_value is None:
         return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
     if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):

@@ -20,7 +20,7 @@ from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
-from xfelred.readers.left_out import is_locked, locked
+from xfelred.readers.left_out import is_locked, told
 from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
 from xfelred.readers.sacla.open import READER as SACLA
@@ -113,13 +113,7 @@ def open_run(
 
 
 def named_source(source: object, proposal: object, run: Any) -> Any:
-    """Return what to open, named as source or as proposal.
-
-    Raises
-    ------
-    RunNameError
-        If it is named twice or not at all, or a proposal comes without a run.
-    """
+    """Return what to open, named as source or as proposal."""
     if proposal is None and source is not None:
         return source
     if proposal is None or source is not None or run is None:
@@ -167,21 +161,13 @@ def recognised(source: object, known: dict[str, Reader]) -> Reader:
 
 
 def unreadable(paths: list[str]) -> str:
-    """Say why a file cannot be opened.
-
-    Raises
-    ------
-    BrokenFileError
-        If another process is writing it, or this user may not read it: it may well be
-        a run.
-    """
+    """Say why a file cannot be opened."""
     for path in paths:
         try:
             open_group(path, "/")
         except BrokenFileError as error:
-            if is_locked(error):
-                raise locked(path, error) from error
-            if isinstance(error, NoAccessError):
-                raise
+            # These may well be a run.
+            if is_locked(error) or isinstance(error, NoAccessError):
+                raise told(path, error) from error
             return f" {error}."
     return ""

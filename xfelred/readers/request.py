@@ -72,13 +72,6 @@ class FramesRequest:
             Of the detector, for messages.
         gaps : bool
             Whether an element of the result was not recorded.
-
-        Raises
-        ------
-        InconsistentDataError
-            If they are no numbers of up to 64 bits.
-        ValueError, OverflowError
-            If the fill value does not fit the dtype.
         """
         if stored.kind not in "biuf" or stored.itemsize > LARGEST:
             raise InconsistentDataError(

@@ -102,17 +102,6 @@ def select_train_ids(
         Those of which a labelled selection is expected to know, by default all.
 
     Names such as ``"tag_12"`` are IDs, with or without ``by_id``.
-
-    Raises
-    ------
-    IndexError
-        If a position is out of range.
-    ShotNameError
-        If an ID is no integer, and no name of a shot.
-    ValueError
-        If a boolean array has another length.
-    InconsistentDataError
-        If a labelled selection knows none of the trains.
     """
     if isinstance(selection, ById) or has_names(selection):
         return select_ids(train_ids, getattr(selection, "value", selection))
@@ -174,13 +163,7 @@ def entries_of(several: Iterable[Any]) -> list[Any]:
 
 
 def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
-    """Return (source glob, key glob) of what a user selects.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is neither a glob, nor a list of globs or of pairs of globs.
-    """
+    """Return (source glob, key glob) of what a user selects."""
     listed = [sources] if isinstance(sources, str) else sources
     pairs = []
     if isinstance(listed, Iterable) and not isinstance(listed, (bytes, Mapping)):

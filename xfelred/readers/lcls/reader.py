@@ -10,7 +10,7 @@ from xfelred.readers.base import Reader
 from xfelred.readers.lcls_calibsuite.open import READER as CALIBRATION_SUITE
 from xfelred.readers.lcls_psana.open import READER as PSANA
 from xfelred.readers.lcls_smalldata.open import READER as SMALL_DATA
-from xfelred.readers.left_out import is_locked, locked
+from xfelred.readers.left_out import told
 from xfelred.readers.paths import candidates
 
 # One line for each kind of LCLS data; the first that knows a source opens it.
@@ -63,7 +63,7 @@ def check_readable(paths: list[str]) -> None:
         try:
             open_group(path, "/")
         except BrokenFileError as error:
-            raise locked(path, error) if is_locked(error) else error from error
+            raise told(path, error) from error
 
 
 READER = Reader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,8 @@ from xfelred.lazy import (
 )
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.names import (
-    DATA_KIND,
     EVENT,
     FAST,
-    FINGERPRINT,
     LONG_NAME,
     MODULE,
     PIXEL_DIMS,
@@ -38,15 +37,11 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.entry import entry_window
-from xfelred.readers.frames import module_positions
+from xfelred.readers.frames import frame_attrs, module_positions
 from xfelred.readers.lcls_calibsuite.run_data import RunData
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.shot_frames import (
-    STORED_APART,
-    ShotImages,
-    places,
-)
+from xfelred.readers.shot_frames import STORED_APART, ShotImages
 
 
 def images_of(run: RunData, name: str) -> ShotImages:
@@ -176,22 +171,13 @@ def step_frames(
         planned(node, block_chunks(node, parse_bytes(request.chunk_size))),
         dims=node.dims, coords=coords, name=request.key,
     )  # fmt: skip
-    labels = run.labels_of(images.name, request.key)
-    out.attrs = {
-        UNITS: "adu",
-        LONG_NAME: f"{images.name} {request.key}",
-        "facility": labels.facility,
-        "detector": images.name,
-        "run": labels.run_id,
-        DATA_KIND: labels.data_kind,
-        **places(images.modules),
-        FINGERPRINT: labels.fingerprint,
-        **request.stored(images.dtype, node.dtype),
-    }
+    texts = run.texts_of(images.name, request.key)
+    texts = replace(texts, n_modules=images.n_modules, attrs={})
+    out.attrs = frame_attrs(texts, images.name, request, images.dtype, node.dtype)
     return record(
         out, "frames", detector=images.name, layout="step", astype=str(plan.dtype),
         fill_value=request.fill_value, modules=[images.modules[i] for i in positions],
-        roi=str(request.roi), run=labels.run_id,
+        roi=str(request.roi), run=run.run_id,
     )  # fmt: skip
 
 

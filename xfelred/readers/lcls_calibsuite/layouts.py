@@ -73,13 +73,7 @@ def piece_of(data: Dataset | Group) -> Piece:
 
 
 def piece_of_events(group: Group) -> Piece:
-    """Return the values of one step whose events are datasets of their own.
-
-    Raises
-    ------
-    InconsistentDataError
-        If they have different shapes, or an event is there twice.
-    """
+    """Return the values of one step whose events are datasets of their own."""
     events = dict(datasets(group))
     # Events that cannot be read count: the others keep their numbers.
     numbered = [(int(m[1]), k) for k in group if (m := EVENT_NAME.fullmatch(k))]
@@ -99,13 +93,7 @@ def piece_of_events(group: Group) -> Piece:
 
 
 def add(found: Found, name: str, step: int, piece: Piece) -> None:
-    """Note the values of a step.
-
-    Raises
-    ------
-    InconsistentDataError
-        If it has some already, as ``step1`` and ``1``.
-    """
+    """Note the values of a step."""
     pieces = found.setdefault(name, {})
     if step in pieces:
         raise InconsistentDataError(
@@ -121,11 +109,6 @@ def nested_arrays(file: Group) -> tuple[Found, set[int], dict[str, Dataset]]:
     Layouts: ``detectorData/step0/epixM``, ``detectorData/epixM/step0``,
     ``detectorData/step0`` and these without ``detectorData``, each with a dataset for
     a step or for each of its events. Arrays of all steps are not cut up yet.
-
-    Raises
-    ------
-    InconsistentDataError
-        If something beside the steps has another name.
     """
     found: Found = {}
     steps: set[int] = set()
@@ -211,13 +194,7 @@ def is_group(file: Group, name: str) -> bool:
 def ancillary_values(
     file: Group,
 ) -> tuple[Found, dict[str, Any], dict[str, Dataset]]:
-    """Return values of steps below ``ancillaryData``, its header fields, its arrays.
-
-    Raises
-    ------
-    InconsistentDataError
-        If something there is none of these.
-    """
+    """Return values of steps below ``ancillaryData``, its header fields, its arrays."""
     header = file.attrs
     header |= values(file, lambda _, data: not data.shape)
     group = file.group(ANCILLARY)
@@ -295,13 +272,7 @@ def plain(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def flat_arrays(file: Group) -> tuple[Found, list[int]]:
-    """Return arrays with an axis of steps, cut into steps, and the step numbers.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the frames have not the five axes, or the steps are not told apart.
-    """
+    """Return arrays with an axis of steps, cut into steps, and the step numbers."""
     frames = file.dataset(FRAMES)
     if frames is None or frames.ndim != IMAGE_AXES + 1:
         shape = () if frames is None else frames.shape

@@ -149,7 +149,7 @@ class Run(RunData):
                 values = np.where(values == MISSING, np.nan, values.astype(np.float64))
             dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
             found[name] = (dims, values, {UNITS: "1", LONG_NAME: name})
-        coords = {TRAIN: self.ids, **self.shot_coords()}
+        coords = {TRAIN: self.ids, **self.coordinates_of()}
         coords = {k: v for k, v in coords.items() if k not in found}
         out = xr.Dataset(found, coords)
         out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "running event number"}

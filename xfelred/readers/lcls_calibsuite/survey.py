@@ -34,7 +34,8 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     sources_of,
     step_number,
 )
-from xfelred.readers.left_out import is_locked, locked
+from xfelred.readers.left_out import told
+from xfelred.readers.paths import file_at
 
 N_EVENTS = "nEvents"
 FLAT_AXES = 3  # of frames that cannot be anything else
@@ -63,20 +64,12 @@ def holds_images(name: str, found: object) -> bool:
 
 
 def read_contents(path: str) -> Contents:
-    """Return what a file holds.
-
-    Raises
-    ------
-    BrokenFileError
-        If it cannot be opened.
-    InconsistentDataError
-        If its parts contradict each other.
-    """
+    """Return what a file holds."""
     try:
         with open_file(path) as file:
             return contents_of(file, path)
     except BrokenFileError as error:
-        raise (locked(path, error) if is_locked(error) else error) from error
+        raise told(path, error) from error
 
 
 def contents_of(file: Group, path: str) -> Contents:
@@ -109,10 +102,10 @@ def contents_of(file: Group, path: str) -> Contents:
                 ancillary[name] = pieces
     series = {k: fitted(v, ordered, n_events) for k, v in series.items()}
     check_series(path, ordered, n_events, series)
-    found = os.stat(path)
+    _, *size_and_time = file_at(path).token()
     return Contents(
         path=path,
-        identity=(os.path.basename(path), found.st_size, found.st_mtime_ns),
+        identity=(os.path.basename(path), *size_and_time),
         flat=flat,
         steps=ordered,
         n_events=n_events,
@@ -227,13 +220,7 @@ def check_images(path: str, detectors: Found, arrays: Found) -> None:
 def event_counts(
     path: str, steps: NDArray[np.int64], detectors: Found, series: Found
 ) -> NDArray[np.int64]:
-    """Return the number of events of each step, the same for all detectors.
-
-    Raises
-    ------
-    InconsistentDataError
-        If detectors differ.
-    """
+    """Return the number of events of each step, the same for all detectors."""
     counts = np.zeros(len(steps), np.int64)
     for i, step in enumerate(steps.tolist()):
         found = {n: p[step].shape[0] for n, p in detectors.items() if step in p}

@@ -82,11 +82,6 @@ def parse(source: Any, run: Any = None, *, offline: bool = False) -> Address:
         Number of the run, if the string has none.
     offline : bool, optional
         Ask no service of the facility.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown or repeated key, no experiment, or a run that is no number.
     """
     text = os.fspath(source)
     if text.endswith(SUFFIX) and "=" not in text:

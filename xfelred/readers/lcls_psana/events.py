@@ -42,11 +42,6 @@ def values(
 
     The copy matters: psana2 returns views of its buffers, some of them the same at
     every event. The caller holds `LOCK` until the last value.
-
-    Raises
-    ------
-    BrokenFileError
-        If psana2 fails at an event.
     """
     opened = filtered(address, ids) if in_chunks and len(ids) else session(address)
     for t, event in zip(ids, opened.events(ids), strict=True):

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import NoDataError, PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TIME, TRAIN, UNITS
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.lcls_psana.address import Address
 from xfelred.readers.lcls_psana.events import IN_CHUNKS, Name, ReadEvents, values
 from xfelred.readers.lcls_psana.session import LOCK
 from xfelred.readers.lcls_psana.survey import Stream, Survey
 from xfelred.readers.lcls_times import lcls2_time
-from xfelred.readers.shot_frames import Labels, ShotImages, of_psana_key
+from xfelred.readers.paths import fingerprint
+from xfelred.readers.shot_frames import ShotImages, of_psana_key
 from xfelred.readers.shot_run import ShotRun
 
 TRIED = 16  # events that are asked for a first image
@@ -194,13 +195,16 @@ class RunData(ShotRun):
             str(self.survey.files), chunk=(1, *shape), reader=ReadEvents(shape, fill),
         )  # fmt: skip
 
-    def labels_of(self, detector: str, key: str) -> Labels:
+    def texts_of(self, detector: str, key: str) -> FrameTexts:
         """Return what frames of a detector say about themselves."""
-        return Labels(
-            self.facility, self.run_id, str(tokenize(self.survey.files))[:16],
-            units="adu", train="timestamp", shots=self.shot_labels(),
-            attrs={"experiment": self.survey.exp}, data_kind=of_psana_key(key),
-        )  # fmt: skip
+        return FrameTexts(
+            self.facility,
+            self.run_id,
+            fingerprint(self.survey.files),
+            data_kind=of_psana_key(key),
+            attrs={"experiment": self.survey.exp},
+            long_names={TRAIN: "timestamp"},
+        )
 
     def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
         """Return bytes of a value, and of all images of a detector; for `plan`."""
@@ -232,7 +236,7 @@ class RunData(ShotRun):
         names = self.scan_names
         return STEP_VALUE if STEP_VALUE in names else next(iter(names), None)
 
-    def shot_labels(self) -> dict[str, xr.Variable]:
+    def coordinates_of(self, detector: str = "") -> dict[str, xr.Variable]:
         """Return time, step and step value of the selected events."""
         out = {TIME: lcls2_time(self.ids)}
         at = self.step_numbers()

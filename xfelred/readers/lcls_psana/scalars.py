@@ -63,7 +63,7 @@ def scalars(
     found = {k: v for k, v in found.items() if k not in extra}
     out = xr.Dataset(
         {k: labelled(k, v) for k, v in found.items()},
-        coords={TRAIN: run.ids, **run.shot_labels()},
+        coords={TRAIN: run.ids, **run.coordinates_of()},
     )
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "timestamp"}
     return record(out, "scalars", keys=list(found))
@@ -75,13 +75,7 @@ def known(run: RunData, name: str, slow: Collection[str]) -> bool:
 
 
 def element(name: str, values: NDArray[Any], at: tuple[int, ...]) -> NDArray[Any]:
-    """Return one of the values of every event.
-
-    Raises
-    ------
-    PropertyNameError
-        If there is no such position.
-    """
+    """Return one of the values of every event."""
     shape = values.shape[1:]
     if len(at) != len(shape) or any(i >= n for i, n in zip(at, shape, strict=True)):
         raise PropertyNameError(
@@ -128,13 +122,7 @@ def at_events(run: RunData, per_step: NDArray[Any]) -> NDArray[Any]:
 
 
 def measured(run: RunData, name: Name) -> NDArray[Any]:
-    """Return what a method gives at the selected events, NaN where it gives nothing.
-
-    Raises
-    ------
-    PropertyNameError
-        If it gives no numbers, or not the same number of them at every event.
-    """
+    """Return what a method gives at the selected events, NaN where it gives nothing."""
     here = run.events_with(name.detector)
     got = run.values(name, here)
     shapes = {v.shape for v in got if v is not None}
@@ -171,11 +159,6 @@ def slow_values(
         Variable of psana2 by the name of the result.
     by_glob : collection of str
         Results that nobody named: left out, with a warning, if they are no arrays.
-
-    Raises
-    ------
-    PropertyNameError
-        If the values of one are not of one kind and shape.
     """
     found = read_slow(run, names) if names else {}
     out, odd = {}, []
@@ -225,11 +208,6 @@ def column_of(key: str, at: dict[int, NDArray[Any]], n: int) -> NDArray[Any]:
     """Return values as an array (event, ...): numbers, or texts as objects.
 
     Events without a value have NaN, or an empty text.
-
-    Raises
-    ------
-    PropertyNameError
-        If they are of different kinds or shapes, or neither numbers nor texts.
     """
     shapes = {v.shape for v in at.values()}
     kinds = {"t" if v.dtype.kind in "US" else v.dtype.kind for v in at.values()}

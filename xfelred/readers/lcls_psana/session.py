@@ -72,13 +72,7 @@ class asking:  # noqa: N801 - reads as a statement
 
 
 def psana() -> Any:
-    """Return the module psana2.
-
-    Raises
-    ------
-    MissingExtraError
-        If it cannot be imported, or is the psana of LCLS-I.
-    """
+    """Return the module psana2."""
     os.environ.setdefault("PS_PARALLEL", "none")
     try:
         with warnings.catch_warnings():  # those of its dependencies
@@ -131,13 +125,7 @@ def without_log_book() -> type[Any]:
 
 
 def first_run(source: Any, address: Address) -> Any:
-    """Return the run of a data source.
-
-    Raises
-    ------
-    BrokenFileError
-        If there is none, or psana2 cannot begin it.
-    """
+    """Return the run of a data source."""
     with asking(address, "begin the run"):
         run = next(iter(source.runs()), None)
     if run is None:

@@ -97,13 +97,7 @@ class Survey:
 
 
 def survey(address: Address) -> Survey:
-    """Read the small files of a run, or the file itself if there is but one.
-
-    Raises
-    ------
-    BrokenFileError
-        If psana2 cannot read a file, or there is none.
-    """
+    """Read the small files of a run, or the file itself if there is but one."""
     with LOCK:
         if address.files:
             exp, number, stream = read_stream(address)

@@ -130,13 +130,7 @@ def flavour_in(path: str) -> Flavour:
 
 
 def read_ids(path: str, column: str) -> Ids:
-    """Return the ID of every row; 0 where the writer had none.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the column does not hold one whole number per row.
-    """
+    """Return the ID of every row; 0 where the writer had none."""
     values = flat(read_column(path, column))
     if values.dtype.kind not in "iu":
         raise InconsistentDataError(
@@ -159,13 +153,7 @@ def flat(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_column(path: str, name: str) -> NDArray[Any]:
-    """Return a whole dataset.
-
-    Raises
-    ------
-    BrokenFileError
-        If it cannot be read, also because a part that it joins is missing.
-    """
+    """Return a whole dataset."""
     return np.asarray(open_dataset(path, name)[()])
 
 
@@ -176,11 +164,6 @@ def read_events(
 
     Rows of parallel writers are not in the order of time. An ID that comes again keeps
     its first row; one warning counts such rows.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the fiducials are not as many as the IDs.
     """
     found = [read_ids(path, column) for path in paths]
     n_rows = tuple(map(len, found))

@@ -15,7 +15,6 @@ from xfelred.errors import (
 )
 from xfelred.hdf5 import Dataset, Group, open_file
 from xfelred.readers.base import Reader
-from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
     Flavour,
@@ -27,8 +26,8 @@ from xfelred.readers.lcls_smalldata.ids import (
 )
 from xfelred.readers.lcls_smalldata.run import Run
 from xfelred.readers.lcls_smalldata.run_data import PART, run_id
-from xfelred.readers.left_out import is_damaged, is_locked, locked, readable
-from xfelred.readers.paths import candidates
+from xfelred.readers.left_out import is_damaged, readable, told
+from xfelred.readers.paths import candidates, file_at
 
 NUMBER = re.compile(r"[Rr]un_?0*(\d+)")
 # What the calibration suite writes; it has timestamps too.
@@ -115,18 +114,12 @@ def open_source(
 
 
 def part_at(path: str) -> tuple[str, Flavour]:
-    """Return a file and how it names its events, which it was asked for.
-
-    Raises
-    ------
-    BrokenFileError
-        If it is damaged, or another process is writing it.
-    """
+    """Return a file and how it names its events, which it was asked for."""
     try:
         flavour = flavour_in(path)
         read_column(path, flavour.column)
     except BrokenFileError as error:
-        raise (locked(path, error) if is_locked(error) else error) from error
+        raise told(path, error) from error
     return path, flavour
 
 
@@ -160,11 +153,6 @@ def ordered_parts(paths: list[str]) -> list[str]:
     """Return files in the order of their parts.
 
     A file that joins its parts stands for them. Damaged files are the last.
-
-    Raises
-    ------
-    MultiRunError
-        If they are not parts of one run.
     """
     known = [p for p in paths if len(paths) == 1 or recognises(p)] or paths
     # What cannot be opened may be a part of the run: it is named.

@@ -23,7 +23,6 @@ from xfelred.readers.lcls_smalldata.columns import (
     DAMAGE,
     INTG,
     Column,
-    SmallDataFile,
     check_rows,
     list_columns,
 )
@@ -31,6 +30,7 @@ from xfelred.readers.lcls_smalldata.ids import MISSING, Events, Flavour, Ids, fl
 from xfelred.readers.lcls_smalldata.rows import EventReader
 from xfelred.readers.lcls_times import event_time
 from xfelred.readers.left_out import LeftOut
+from xfelred.readers.paths import StoredFile
 from xfelred.readers.selection import glob_pairs
 from xfelred.readers.shot_run import ShotRun
 
@@ -45,7 +45,7 @@ class RunData(ShotRun):
 
     Attributes
     ----------
-    files : tuple of SmallDataFile
+    files : tuple of StoredFile
         One, or the parts of the run.
     flavour : Flavour
         How the files name their events.
@@ -61,7 +61,7 @@ class RunData(ShotRun):
         Parts that could not be used.
     """
 
-    files: tuple[SmallDataFile, ...]
+    files: tuple[StoredFile, ...]
     flavour: Flavour
     events: Events
     slow: Events | None
@@ -83,7 +83,7 @@ class RunData(ShotRun):
     def columns(self) -> dict[str, Column]:
         """Every selected dataset by name."""
         if "columns" not in self.memo:
-            found = list_columns(self.files)
+            found = list_columns([f.path for f in self.files])
             check_rows(found, self.flavour, self.events.n_rows, self.files[0].path)
             self.memo["columns"] = found
         everything: dict[str, Column] = self.memo["columns"]

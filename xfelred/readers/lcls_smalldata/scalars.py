@@ -75,13 +75,7 @@ def scalars(
 def name_and_position(
     name: str, known: dict[str, Column]
 ) -> tuple[str, tuple[int, ...]]:
-    """Return the column of a name, and the position in it if the name has one.
-
-    Raises
-    ------
-    PropertyNameError
-        If the column has no such position.
-    """
+    """Return the column of a name, and the position in it if the name has one."""
     base, position = split_element(name)
     if name in known or base not in known:
         return name, ()
@@ -113,13 +107,7 @@ def apart(column: Column) -> bool:
 def chosen_names(
     run: RunData, asked: list[str], stream: str, missing_keys: str
 ) -> list[str]:
-    """Return the columns that names and globs choose, each once.
-
-    Raises
-    ------
-    PropertyNameError
-        If there is none of a name.
-    """
+    """Return the columns that names and globs choose, each once."""
     known = run.per_event(stream)
     found: dict[str, None] = {}
     for key in asked:
