@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -12,11 +13,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
     NotPossibleError,
     OutOfRangeError,
+    PropertyNameError,
     listing,
     shown,
     warn,
@@ -202,6 +205,20 @@ def listed_names(keys: Any) -> list[str]:
             f"keys of a source are names, a glob or None for all, not {shown(keys)}"
         )
     return found
+
+
+def check_position(
+    name: str,
+    position: tuple[int, ...],
+    shape: tuple[int, ...],
+    error: type[Exception] = PropertyNameError,
+) -> None:
+    """Raise an error if values of a shape per event have no such position."""
+    if len(position) != len(shape) or any(map(operator.ge, position, shape)):
+        raise error(
+            f"{name!r} asks for position {listing(position)}, but"
+            f" {split_element(name)[0]!r} has shape {shape} per event"
+        )
 
 
 def has_names(selection: object) -> bool:

@@ -25,6 +25,11 @@ from xfelred.readers.shot_run import ShotRun
 KEY, VALUE = "frames", "value"
 
 
+def plain_number(text: str) -> dict[str, str]:
+    """Return the attributes of what has no unit."""
+    return {UNITS: "1", LONG_NAME: text}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class RunData(ShotRun):
     """Data of one file for the selected events; nothing but shapes has been read.
@@ -69,10 +74,7 @@ class RunData(ShotRun):
         """Names of the detectors and of the values."""
         return list(self.names)
 
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Always ``("event",)``."""
-        return ("event",)
+    streams = ("event",)
 
     @entry
     def keys(self, source: str) -> list[str]:
@@ -101,8 +103,8 @@ class RunData(ShotRun):
     def value_attrs(self) -> dict[str, str]:
         """Unit and long name of the value of a step."""
         name = self.contents.value_name or ""
-        text = name if name not in ("", STEP_VALUE) else "value of the step"
-        return {UNITS: "1", LONG_NAME: text}
+        known = name not in ("", STEP_VALUE)
+        return plain_number(name if known else "value of the step")
 
     def texts_of(self, detector: str, key: str) -> FrameTexts:
         """Return what frames say about themselves."""
@@ -118,16 +120,12 @@ class RunData(ShotRun):
         """Return the coordinates ``step``, ``event``, ``step_value`` on train."""
         events, each = self.events, self.step_values
         each = each[events.position] if len(each) else self.ids * np.nan
-        one = {UNITS: "1"}
-        return {
-            STEP: xr.Variable(
-                TRAIN, events.step, one | {LONG_NAME: "number of the step"}
-            ),
-            EVENT: xr.Variable(
-                TRAIN, events.event, one | {LONG_NAME: "number within the step"}
-            ),
-            STEP_VALUE: xr.Variable(TRAIN, each, self.value_attrs),
-        }
+        found = (
+            (STEP, events.step, plain_number("number of the step")),
+            (EVENT, events.event, plain_number("number within the step")),
+            (STEP_VALUE, each, self.value_attrs),
+        )
+        return {k: xr.Variable(TRAIN, v, attrs) for k, v, attrs in found}
 
     # -- selecting -------------------------------------------------------------------
 
@@ -154,7 +152,7 @@ class RunData(ShotRun):
             )
         return replace(self, names=names)
 
-    def select_steps(self, steps: Any) -> Self:
+    def select_steps(self, steps: object) -> Self:
         """Return the run for some of its steps.
 
         Parameters
@@ -162,7 +160,7 @@ class RunData(ShotRun):
         steps : int, slice, list, bool array, ``by_id[...]`` or ``by_index[...]``
             Positions among the steps, or their numbers with ``by_id``.
         """
-        value = steps.value if isinstance(steps, (ById, ByIndex)) else steps
+        value: Any = steps.value if isinstance(steps, (ById, ByIndex)) else steps
         if isinstance(steps, ById):
             keep = matches(self.step_numbers, value)
         else:

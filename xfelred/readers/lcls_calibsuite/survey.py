@@ -26,7 +26,6 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     ancillary_values,
     cut_up,
     flat_arrays,
-    is_group,
     is_of_events,
     nested_arrays,
     piece_of,
@@ -48,7 +47,7 @@ def recognises(path: str) -> bool:
             frames = file.dataset(FRAMES)
             if frames is not None and frames.ndim >= FLAT_AXES:
                 return True
-            if DETECTORS in file or is_group(file, ANCILLARY):
+            if DETECTORS in file or file.group(ANCILLARY) is not None:
                 return True
             return any(holds_images(name, child) for name, child in file.children())
     except OSError:
@@ -64,7 +63,6 @@ def holds_images(name: str, found: object) -> bool:
 
 
 def read_contents(path: str) -> Contents:
-    """Return what a file holds."""
     try:
         with open_file(path) as file:
             return contents_of(file, path)
@@ -73,9 +71,8 @@ def read_contents(path: str) -> Contents:
 
 
 def contents_of(file: Group, path: str) -> Contents:
-    flat = file.dataset(FRAMES) is not None
     ancillary, header, more = ancillary_values(file)
-    if flat:
+    if file.dataset(FRAMES) is not None:
         arrays, numbers = flat_arrays(file)
         steps = set(numbers)
     else:
@@ -102,11 +99,10 @@ def contents_of(file: Group, path: str) -> Contents:
                 ancillary[name] = pieces
     series = {k: fitted(v, ordered, n_events) for k, v in series.items()}
     check_series(path, ordered, n_events, series)
-    _, *size_and_time = file_at(path).token()
+    found = file_at(path)
     return Contents(
         path=path,
-        identity=(os.path.basename(path), *size_and_time),
-        flat=flat,
+        identity=(os.path.basename(path), found.size, found.mtime),
         steps=ordered,
         n_events=n_events,
         detectors=detectors,
@@ -123,13 +119,7 @@ def images_of_all_steps(
     steps: set[int],
     header: dict[str, object],
 ) -> set[int]:
-    """Move frames with an axis of steps, or of a single one, to the other frames.
-
-    Returns
-    -------
-    set of int
-        Their steps.
-    """
+    """Move frames of all steps, or of a single one, to the others; return the steps."""
     found: set[int] = set()
     for name, data in list(whole.items()):
         if data.ndim not in (IMAGE_AXES, IMAGE_AXES + 1):

@@ -60,7 +60,7 @@ class Column:
 
     @property
     def owner(self) -> str:
-        """The detector that it belongs to: the name but for its last part."""
+        """The detector that it belongs to."""
         return self.name.rpartition("/")[0]
 
     @property

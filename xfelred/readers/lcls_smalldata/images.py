@@ -50,7 +50,6 @@ def default_key(run: RunData, name: str) -> str:
 
 
 def images_of(run: RunData, name: str, key: str) -> ShotImages:
-    """Return where the images of a detector are."""
     column = image_column(run, name, key)
     stream = stream_of(name)
     events = run.stream_events(stream).at(run.stream_ids(stream))

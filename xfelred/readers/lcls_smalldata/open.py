@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from xfelred.errors import (
     ArgumentError,
@@ -65,14 +64,16 @@ def is_small_data(file: Group) -> bool:
 
 
 def has_rows(group: Group, n: int) -> bool:
-    """Return whether a group has a dataset of `n` rows."""
     return any(
         isinstance(d, Dataset) and d.shape[:1] == (n,) for _, d in group.children()
     )
 
 
 def open_source(
-    source: Any, run: Any = None, data: Any = "default", include: str = "*"
+    source: object,
+    run: int | str | None = None,
+    data: object = "default",
+    include: str = "*",
 ) -> Run:
     """Open a run; see `xfelred.open_run`.
 
@@ -114,7 +115,7 @@ def open_source(
 
 
 def part_at(path: str) -> tuple[str, Flavour]:
-    """Return a file and how it names its events, which it was asked for."""
+    """Return a file and how it names its events; both can be read."""
     try:
         flavour = flavour_in(path)
         read_column(path, flavour.column)
@@ -124,7 +125,6 @@ def part_at(path: str) -> tuple[str, Flavour]:
 
 
 def is_lost(path: str) -> bool:
-    """Return whether the IDs of a file cannot be read."""
     try:
         part_at(path)
     except BrokenFileError:
@@ -132,8 +132,8 @@ def is_lost(path: str) -> bool:
     return False
 
 
-def check_run(run: Any, name: str) -> None:
-    """Raise ValueError if a run is asked for that is not the one of a file."""
+def check_run(run: int | str | None, name: str) -> None:
+    """Raise ArgumentError if a run is asked for that is not the one of a file."""
     number = NUMBER.search(name)
     same = number is not None and str(run).lower().lstrip("run0") == number[1]
     if run is not None and not same:
