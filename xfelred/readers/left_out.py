@@ -16,7 +16,7 @@ from xfelred.hdf5 import Unreadable, open_file
 
 Found = TypeVar("Found")
 LEFT_OUT = "left_out"  # attribute of what was read from the other files
-THREADS = 16
+THREADS = 16  # files are opened at once: a distant disk answers each of them late
 LOOKED_AT = 1000  # datasets of a file that nobody recognises
 # HDF5's words where a lock is held, and where the writer has marked the file.
 WORDS = ("unable to lock file", "already open for")

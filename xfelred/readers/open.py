@@ -17,11 +17,10 @@ from xfelred.errors import (
     shown,
 )
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.base import Reader
+from xfelred.readers.base import Reader, first_that_knows
 from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
 from xfelred.readers.left_out import is_locked, told
-from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
 from xfelred.readers.sacla.open import READER as SACLA
 
@@ -40,8 +39,8 @@ def readers() -> dict[str, Reader]:
 
 def open_run(
     source: object = None,
-    run: Any = None,
-    data: Any = "default",
+    run: int | str | None = None,
+    data: str | list[str] = "default",
     include: str = "*",
     *,
     proposal: object = None,
@@ -112,7 +111,7 @@ def open_run(
     return reader.opened(source, run, data, include, options)
 
 
-def named_source(source: object, proposal: object, run: Any) -> Any:
+def named_source(source: object, proposal: object, run: object) -> object:
     """Return what to open, named as source or as proposal."""
     if proposal is None and source is not None:
         return source
@@ -142,15 +141,12 @@ def are_files(source: object) -> bool:
 
 def recognised(source: object, known: dict[str, Reader]) -> Reader:
     """Return the reader for a source, found by looking into files."""
+    # An open collection of EXtra-data.
     if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
         return EUXFEL
-    for reader in known.values():
-        if reader.claims(source):
-            return reader
-    paths = candidates(source)
-    for reader in known.values():
-        if any(reader.recognises(p) for p in paths):
-            return reader
+    reader, paths = first_that_knows(source, known.values())
+    if reader is not None:
+        return reader
     reason = unreadable(paths)
     looked = "; ".join(f"{r.facility}: {r.looks_for}" for r in known.values())
     raise UnknownFormatError(
