@@ -68,7 +68,6 @@ def bad_pixels(
 
 
 def inside(sections: Sections, region: BadRegion, panel: Panel) -> NDArray[np.bool_]:
-    """Return which pixels (slow, fast) of a panel lie in a region."""
     if region.on_data:
         second = np.arange(*panel.slow, dtype=np.float64)[:, None]
         first = np.arange(*panel.fast, dtype=np.float64)[None, :]

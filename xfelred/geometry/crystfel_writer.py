@@ -113,7 +113,6 @@ def check_panels(geometry: PixelPlaces) -> None:
 
 
 def header(geometry: PixelPlaces, data: str, adu_per_ev: float | None) -> list[str]:
-    """Return the lines for all panels."""
     several = geometry.known_shape[0] > 1
     lines = [
         "; written by xfelred",

@@ -159,7 +159,6 @@ class Panel:
 
 
 def vector(values: Iterable[float]) -> Vector:
-    """Return three numbers as a tuple of float."""
     x, y, z = (float(v) for v in values)
     return x, y, z
 

@@ -258,7 +258,6 @@ def number_of(file: PoniFile, key: str) -> float:
 def detector_config(
     path: str | Path, values: dict[str, tuple[str, int]]
 ) -> dict[str, object]:
-    """Return the detector's options."""
     text, line = values.get("detector_config", ("{}", 0))
     try:
         config = json.loads(text)

@@ -342,7 +342,6 @@ def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def shown(labels: tuple[int, ...]) -> str:
-    """Return the first labels for a message."""
     return f"[{listing(labels, 4)}]"
 
 

@@ -165,7 +165,7 @@ class ModuleFrames:
         self.detector.key_table(self.detector.spec.mask)
         return mask_node(self.detector, sources(node)[0].plan, node.dims)
 
-    def texts(self) -> FrameTexts:
+    def texts(self, dtype: np.dtype[Any]) -> FrameTexts:
         """Return what the array says about itself."""
         detector, request = self.detector, self.request
         chosen: Any = getattr(request.pulses, "value", request.pulses)

@@ -29,7 +29,6 @@ def kinds(data: RunData) -> dict[str, str]:
 
 
 def names_in(data: RunData, kind: str) -> list[str]:
-    """Return the names of the detectors of one kind, sorted."""
     matches = (SOURCES[kind].match(s) for s in data.entries)
     return sorted({m[0] for m in matches if m})
 
@@ -41,7 +40,6 @@ def sources_of(data: RunData, kind: str, name: str) -> dict[str, tuple[int, bool
 
 
 def only_name(data: RunData, kind: str) -> str:
-    """Return the name of the only detector of a kind."""
     names = names_in(data, kind)
     if not names:
         raise no_source(data, kind, None)
@@ -160,7 +158,6 @@ def is_raw(data: RunData, source: str, spec: Sources) -> bool:
 
 
 def raw_header(header: Header, spec: Sources) -> bool:
-    """Return whether pixels stored like this are raw."""
     if spec.raw_ndim is not None:
         return len(header.shape) + 1 == spec.raw_ndim
     return header.dtype.kind in "iu"

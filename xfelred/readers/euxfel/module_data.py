@@ -387,5 +387,4 @@ class ModuleData(ByTrain):
 
 
 def group_of(key: str) -> str:
-    """Return the index group of a key."""
     return key.partition(".")[0]

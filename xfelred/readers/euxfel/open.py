@@ -134,7 +134,6 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
 
 
 def say_no_aliases(aliases: object) -> None:
-    """Warn that names given to sources are not known here."""
     warn(
         f"aliases={aliases!r} is left out: aliases of sources are not supported. Name"
         " sources and keys as in the files"
@@ -148,7 +147,6 @@ def H5File(path: str | os.PathLike[str], *, inc_suspect_trains: bool = True) -> 
 
 
 def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
-    """Open a list of files as one run."""
     missing = [p for p in paths if not os.path.exists(p)]
     if missing or not paths:
         raise MissingFileError(

@@ -62,7 +62,6 @@ def trains_with_data(run: RunData, require_all: bool, warn_fraction: float) -> T
 
 
 def key_list(run: RunData) -> list[KeyData]:
-    """Return the data of every selected key of every source."""
     return [
         source.key_data(key)
         for _, source in sorted(run.entries.items())

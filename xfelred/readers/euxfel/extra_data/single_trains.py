@@ -46,7 +46,6 @@ def complete_trains(detector: Modules, require_all: bool) -> Modules:
 
 
 def common_keys(detector: ModuleData) -> list[str]:
-    """Return the keys of all sources, sorted."""
     keys: set[str] = set()
     for source in detector.source_to_modno:
         keys |= detector.data.entries[source].keys()
