@@ -35,8 +35,6 @@ class Angles:
 def angles_of(geometry: Geometry) -> Angles:
     """Return the angles of every pixel.
 
-    Notes
-    -----
     With v from the sample to the pixel: two_theta = atan2(hypot(v_x, v_y), v_z),
     phi = atan2(v_y, v_x), q = 4 pi / wavelength sin(two_theta / 2). Polarization factor
     of a beam polarized along x: (1 + cos^2 two_theta - cos(2 phi) sin^2 two_theta) / 2.
@@ -78,8 +76,6 @@ def momentum(two_theta: Floats, wavelength: float) -> Floats:
 def solid_angle(geometry: Geometry, v: Floats) -> Floats:
     """Return the solid angle of every pixel relative to one at normal incidence.
 
-    Notes
-    -----
     A pixel of area A whose sensor plane passes the sample at the distance d covers
     A d / r^3. The reference is a pixel of the first panel's area at the distance of the
     geometry, or without one at the median distance of the panels. For a flat detector

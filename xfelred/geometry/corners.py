@@ -46,10 +46,7 @@ def remember(geometry: Geometry) -> str:
 def recalled(coord: xr.DataArray) -> Geometry:
     """Return the geometry that a coordinate was made from.
 
-    Raises
-    ------
-    MissingConstantError
-        If it was not made in this process, or long ago.
+    Raises MissingConstantError if it was not made in this process, or long ago.
     """
     found = LAST.get(str(coord.attrs.get(GEOMETRY)))
     if found is None:
@@ -65,15 +62,9 @@ def corner_angles(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return radial coordinate and azimuth of the corners.
 
-    Parameters
-    ----------
-    geometry : Geometry
-    radial : {"q", "two_theta"}
-
-    Returns
-    -------
-    radius, phi : float64 (corner, module, slow_scan, fast_scan)
-        1/angstrom or rad; rad. Corners in the order of the outline; NaN: no pixel.
+    radial: {"q", "two_theta"}.
+    Returns radius, phi: float64 (corner, module, slow_scan, fast_scan); 1/angstrom or
+        rad; rad. Corners in the order of the outline; NaN: no pixel.
     """
     if not geometry.lattice:
         raise MissingConstantError(NO_CORNERS)

@@ -18,26 +18,16 @@ TRUTH = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class BadRegion:
-    """A rectangle of bad pixels, limits inclusive.
+    """A rectangle of bad pixels, limits inclusive."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the file.
-    on_data : bool
-        True: limits in data coordinates (fs, ss); False: in the laboratory (x, y),
-        in pixels.
-    first, second : (min, max)
-        Limits along fs or x, and along ss or y.
-    panels : frozenset of str
-        Panels that the region is confined to.
-    """
-
-    name: str
+    name: str  # name in the file
+    # true: limits in data coordinates (fs, ss); False: in the laboratory (x, y), in
+    # pixels
     on_data: bool
+    # first and second: (min, max); limits along fs or x, and along ss or y
     first: tuple[float, float]
     second: tuple[float, float]
-    panels: frozenset[str]
+    panels: frozenset[str]  # panels that the region is confined to
 
 
 def bad_pixels(

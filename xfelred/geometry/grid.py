@@ -17,26 +17,16 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Grid:
-    """An image that holds every pixel of a geometry.
+    """An image that holds every pixel of a geometry."""
 
-    Attributes
-    ----------
-    shape : (y, x)
-    pitch : (y, x)
-        Size of an image pixel in metres.
-    origin : (y, x)
-        Pixel whose lower corner is x = y = 0; may lie outside the image.
-    target : int (module, slow_scan, fast_scan)
-        Flat index in the image of every pixel, -1 where there is none.
-    error : float
-        Largest distance between a pixel and its place, in image pixels.
-    """
-
-    shape: tuple[int, int]
-    pitch: tuple[float, float]
+    shape: tuple[int, int]  # (y, x)
+    pitch: tuple[float, float]  # (y, x); size of an image pixel in metres
+    # (y, x); pixel whose lower corner is x = y = 0; may lie outside the image
     origin: tuple[int, int]
+    # int (module, slow_scan, fast_scan); flat index in the image of every pixel, -1
+    # where there is none
     target: NDArray[np.int32]
-    error: float
+    error: float  # largest distance between a pixel and its place, in image pixels
 
     @property
     def y(self) -> NDArray[np.float64]:

@@ -139,17 +139,10 @@ def corners_of(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return radial coordinate and azimuth of the corners of the pixels of an array.
 
-    Parameters
-    ----------
-    da : DataArray
-        Located in this process.
-    radial : {"q", "two_theta"}
-    dims : tuple of str
-        The pixel dims, in the order that is wanted.
-
-    Returns
-    -------
-    radius, phi : float64 (corner, *dims)
+    da: located in this process.
+    radial: {"q", "two_theta"}.
+    dims: the pixel dims, in the order that is wanted.
+    Returns radius, phi: float64 (corner, *dims).
     """
     geometry = recalled(da[TWO_THETA])
     try:

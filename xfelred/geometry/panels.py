@@ -176,15 +176,8 @@ def panel_positions(panels: Sequence[Panel], shape: Shape) -> NDArray[np.float64
 def find_panels(positions: NDArray[np.floating]) -> tuple[Panel, ...]:
     """Find the flat regular pieces in pixel positions.
 
-    Parameters
-    ----------
-    positions : float (3, module, slow, fast), m
-        Pixel centres.
-
-    Returns
-    -------
-    tuple of Panel
-        Empty if any module is not made of rectangles on a regular lattice.
+    positions: float (3, module, slow, fast), m; pixel centres.
+    Returns empty if any module is not made of rectangles on a regular lattice.
     """
     panels: list[Panel] = []
     for module in range(positions.shape[1]):

@@ -32,10 +32,8 @@ def numbers_of(values: Any) -> tuple[int, ...] | None:
 def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
     """Return positions as one array (3, module, slow, fast).
 
-    Raises
-    ------
-    GeometryMismatchError
-        If one is no numbers, is NaN everywhere, or they do not fit each other.
+    Raises GeometryMismatchError if one is no numbers, is NaN everywhere, or they do not
+        fit each other.
     """
     arrays = []
     for name, values in (("x", x), ("y", y), ("z", z)):
@@ -84,17 +82,11 @@ def tilted(
 ) -> tuple[NDArray[np.float64], Vector]:
     """Return positions from the sample, and the normal of a tilted detector.
 
-    Parameters
-    ----------
-    xyz : float (3, module, slow, fast), m
-        psana coordinates.
-    centre : (x, y), m
-    distance : float, m
-        Of the mean z.
-    tilt : (tx, ty), rad
+    xyz: float (3, module, slow, fast), m; psana coordinates.
+    centre: (x, y), m.
+    distance: float, m; of the mean z.
+    tilt: (tx, ty), rad.
 
-    Notes
-    -----
     smalldata_tools' azimuthal binning: pixels lie at d = distance + mean(z) - z; the
     beam points along (-sin ty cos tx, -sin tx, cos ty cos tx) and hits the plane of the
     pixel at (xc + d tan ty, yc - d tan tx) as seen from the sample.

@@ -25,35 +25,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Plane:
-    """Pixels projected from the sample on a plane at right angles to the beam.
+    """Pixels projected from the sample on a plane at right angles to the beam."""
 
-    Attributes
-    ----------
-    x, y : float64 (module, row, column), pixels
-        From the beam; NaN: no pixel, or at 90 degrees and beyond.
-    step : float
-        Size of a pixel / distance.
-    wavelength : float or None
-        In angstrom.
-    centre : (x, y), pixels, or None
-        Where the beam hits, if the pixels are a lattice of squares in the plane.
-    signs : (x, y)
-        -1 where columns run against x, or rows against y.
-    """
-
+    # x and y: float64 (module, row, column), pixels; from the beam; NaN: no pixel, or
+    # at 90 degrees and beyond
     x: Floats
     y: Floats
-    step: float
-    wavelength: float | None
+    step: float  # size of a pixel / distance
+    wavelength: float | None  # in angstrom
+    # (x, y), pixels; where the beam hits, if the pixels are a lattice of squares in the
+    # plane
     centre: tuple[float, float] | None
-    signs: tuple[int, int]
+    signs: tuple[int, int]  # (x, y); -1 where columns run against x, or rows against y
 
 
 def plane_of(da: xr.DataArray) -> Plane:
     """Return the projected pixels of an array that has been located.
 
-    Notes
-    -----
     x = tan(two_theta) cos(phi) / step, y = tan(two_theta) sin(phi) / step; `step` is
     the median size of the projected pixels. Two-theta of a ring is constant in it,
     whatever the tilt of the modules.

@@ -270,12 +270,8 @@ def checked_shape(
 def integrator_of(file: PoniFile) -> Integrator:
     """Return pyFAI's geometry of a PONI file.
 
-    Raises
-    ------
-    MissingExtraError
-        If pyFAI is not installed.
-    InconsistentDataError
-        If it does not know the detector, or a file that belongs to it is not there.
+    Raises MissingExtraError if pyFAI is not installed; InconsistentDataError if it does
+        not know the detector, or a file that belongs to it is not there.
     """
     try:
         with quiet():

@@ -30,32 +30,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Axis:
-    """The radial coordinate of every pixel.
+    """The radial coordinate of every pixel."""
 
-    Attributes
-    ----------
-    name : str
-        Of the coordinate, and of the dim of bins.
-    dims : tuple of str
-        Pixel dims.
-    values : float64 (pixel dims)
-    half : float64 (pixel dims), or None
-        Half widths, if pixels are split evenly over the range that they cover.
-    corners : (radius, phi), float64 (corner, pixel dims), or None
-        If pixels are split by area.
-    full_range : (lowest, highest)
-        Over the whole geometry.
-    attrs : dict
-        Units and long name.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    values: Floats
+    name: str  # of the coordinate, and of the dim of bins
+    dims: tuple[str, ...]  # pixel dims
+    values: Floats  # float64 (pixel dims)
+    # float64 (pixel dims); half widths, if pixels are split evenly over the range that
+    # they cover
     half: Floats | None
+    # (radius, phi), float64 (corner, pixel dims); if pixels are split by area
     corners: tuple[Floats, Floats] | None
-    full_range: tuple[float, float]
-    attrs: dict[str, Any]
+    full_range: tuple[float, float]  # (lowest, highest); over the whole geometry
+    attrs: dict[str, Any]  # units and long name
 
 
 def radial_axis(da: xr.DataArray, name: str, split: str) -> Axis:
@@ -102,13 +88,8 @@ def pixel_coord(da: xr.DataArray, name: str) -> xr.DataArray:
 def radial_edges(axis: Axis, bins: Bins, limits: tuple[float, float] | None) -> Floats:
     """Return the bin edges along the radial axis.
 
-    Parameters
-    ----------
-    axis : Axis
-    bins : int or sequence of float
-        Number of equal bins over `limits`, or edges.
-    limits : (lowest, highest) or None
-        By default all pixels of the geometry.
+    bins: number of equal bins over `limits`, or edges.
+    limits: (lowest, highest) or None; by default all pixels of the geometry.
     """
     if not isinstance(bins, (int, np.integer)):
         if limits is not None:
@@ -167,8 +148,6 @@ def correction(
 ) -> Floats:
     """Return solid angle times polarization factor, float64 (pixel dims).
 
-    Notes
-    -----
     Polarization factor for the degree P along x (pyFAI's sign):
     (1 + cos^2 two_theta) / 2 - P cos(2 phi) sin^2 two_theta / 2. It is found from the
     coordinate for P = 1 and the mean over phi.
@@ -196,16 +175,10 @@ def bin_maps(
 ) -> list[NDArray[Any]]:
     """Return the maps that the kernel `integrate_azimuthally` takes, on pixel dims.
 
-    Parameters
-    ----------
-    da : DataArray
-        With the coordinate `phi`, if there are `phi_edges`.
-    axis : Axis
-        Pixels are split if it has half widths.
-    edges, phi_edges : float64
-        Of the bins.
-    good : bool (pixel dims)
-        False: the pixel belongs to no bin.
+    da: with the coordinate `phi`, if there are `phi_edges`.
+    axis: pixels are split if it has half widths.
+    edges, phi_edges: float64; of the bins.
+    good: bool (pixel dims); false: the pixel belongs to no bin.
     """
     shape = axis.values.shape
     values, good = axis.values.ravel(), (good & np.isfinite(axis.values)).ravel()

@@ -82,19 +82,13 @@ def listed(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return frames one after the other, in a dtype that numba knows, and bad pixels.
 
-    Parameters
-    ----------
-    frames : real (..., [module,] slow_scan, fast_scan)
-    masks : sequence of bool or integer (..., [module,] slow_scan, fast_scan)
-        Non-zero is bad; axes may have length 1.
-    n_core : int
-        Number of pixel axes, 2 or 3.
-
-    Returns
-    -------
-    frames : real (frame, module, slow_scan, fast_scan)
-    bad : bool (frame or 1, module, slow_scan, fast_scan)
-        One for all frames unless a mask differs between them.
+    frames: real (..., [module,] slow_scan, fast_scan).
+    masks: bool or integer (..., [module,] slow_scan, fast_scan); non-zero is bad; axes
+        may have length 1.
+    n_core: number of pixel axes, 2 or 3.
+    Returns frames: real (frame, module, slow_scan, fast_scan); bad: bool (frame or 1,
+        module, slow_scan, fast_scan); one for all frames unless a mask differs between
+        them.
     """
     lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
     whole = (1,) * (3 - n_core) + core

@@ -37,21 +37,12 @@ def labelled(
 ) -> xr.DataArray:
     """Return an array with the dims that its shape tells, a labelled one as it is.
 
-    Parameters
-    ----------
-    given : DataArray or array
-        A plain array is one for the pixels of all modules, or for these of each module,
-        as ``np.load("mask.npy")`` gives it; its modules are those of `da`, in order.
-    da : DataArray
-    name : str, optional
-        What to call the array in errors.
-    dims : sequence of str, optional
-        Dims of the pixels, the two of one module last; by default those of `da`.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If it has another shape.
+    given: a plain array is one for the pixels of all modules, or for these of each
+        module, as ``np.load("mask.npy")`` gives it; its modules are those of `da`, in
+        order.
+    name: what to call the array in errors.
+    dims: dims of the pixels, the two of one module last; by default those of `da`.
+    Raises GeometryMismatchError if it has another shape.
     """
     if isinstance(given, xr.DataArray):
         return given
@@ -100,28 +91,15 @@ def checked_bad_pixels(
 def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
     """Return a companion at the labels of the data, without coordinates.
 
-    Parameters
-    ----------
-    companion : DataArray or array
-        Of a plain array the shape tells the dims, see `labelled`. Dims among those of
-        `da`. Where both have labels for a dim, such as module numbers, it is looked up
-        by them. It may also have a dim of which one element of `da` was selected, as in
-        ``da.sel(module=3)``: it takes that one then. Modules that are stacked along
-        ``slow_scan``, without labels, are taken apart; a single one, without a label,
-        serves data without modules.
-    da : DataArray
-    name : str, optional
-        What to call the companion in errors.
-
-    Returns
-    -------
-    DataArray
-        Dims among those of `da`, with the same lengths.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If a dim, a label or a length does not fit.
+    companion: of a plain array the shape tells the dims, see `labelled`. Dims among
+        those of `da`. Where both have labels for a dim, such as module numbers, it is
+        looked up by them. It may also have a dim of which one element of `da` was
+        selected, as in ``da.sel(module=3)``: it takes that one then. Modules that are
+        stacked along ``slow_scan``, without labels, are taken apart; a single one,
+        without a label, serves data without modules.
+    name: what to call the companion in errors.
+    Returns dims among those of `da`, with the same lengths.
+    Raises GeometryMismatchError if a dim, a label or a length does not fit.
     """
     companion = taken_apart(labelled(companion, da, name), da, name)
     extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
@@ -166,10 +144,8 @@ def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.Data
 
     Files of geometry and masks may hold all modules as one, along ``slow_scan``.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If the data's modules are not in ascending order: the stack has no numbers.
+    Raises GeometryMismatchError if the data's modules are not in ascending order: the
+        stack has no numbers.
     """
     one = companion.sizes.get(MODULE, 1) == 1 and MODULE not in companion.coords
     if one and MODULE in companion.dims and MODULE not in {*da.dims, *da.coords}:
@@ -221,12 +197,8 @@ def on_pixels(
 def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return numbers of pixels, frames or both at the labels of the data.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If they do not fit.
-    InconsistentDataError
-        If frames of the data have IDs and `values` none.
+    Raises GeometryMismatchError if they do not fit; InconsistentDataError if frames of
+        the data have IDs and `values` none.
     """
     found = labelled(values, da, name)
     for d in found.dims:

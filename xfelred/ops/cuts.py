@@ -44,20 +44,12 @@ GRAMMAR = (
 
 @dataclass(frozen=True)
 class Cut:
-    """A condition on one per-shot value.
-
-    Attributes
-    ----------
-    name : str
-    tests : tuple of (operator, number)
-        All of them must hold; a value that is not finite never passes.
-    text : str
-        For people.
-    """
+    """A condition on one per-shot value."""
 
     name: str
+    # (operator, number); all of them must hold; a value that is not finite never passes
     tests: tuple[tuple[str, float], ...]
-    text: str
+    text: str  # for people
 
     def passes(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which values pass."""
@@ -82,14 +74,8 @@ class Cut:
 def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
     """Return cuts from texts and (name, low, high).
 
-    Parameters
-    ----------
-    cuts : str, sequence of str, or of (name, low, high)
-
-    Raises
-    ------
-    ConfigError
-        For anything that is not in the grammar.
+    cuts: str, str, or of (name, low, high).
+    Raises ConfigError for anything that is not in the grammar.
     """
     if isinstance(cuts, (str, Cut)) or is_triple(cuts):
         cuts = [cuts]

@@ -104,25 +104,12 @@ def clipped(
 ) -> NDArray[np.floating[Any]]:
     """Return frames with NaN in place of the outliers of every ring.
 
-    Parameters
-    ----------
-    frames : number (frame, pixel)
-        Not modified.
-    gain, norms, entries
-        As `azimuthal.Block`.
-    n_bins : int
-    threshold : float
-        In standard deviations of signal / norm in the bin.
-    repeats : int
-        Passes at most; it ends when nothing is left to drop.
+    frames: number (frame, pixel); not modified.
+    gain, norms, entries: as `azimuthal.Block`.
+    threshold: in standard deviations of signal / norm in the bin.
+    repeats: passes at most; it ends when nothing is left to drop.
+    Returns float (frame, pixel); float32 where `frames` is float32, else float64.
 
-    Returns
-    -------
-    float (frame, pixel)
-        float32 where `frames` is float32, else float64.
-
-    Notes
-    -----
     A pixel that is split over bins is judged in the one that holds most of it.
     """
     kept = np.float32 if frames.dtype == np.float32 else np.float64

@@ -26,7 +26,6 @@ def cos_psi(
         Lengths of the vectors; broadcast with `lag`.
     lag : float64, rad
         Difference of their azimuths.
-    wavelength : float, angstrom
 
     Returns
     -------

@@ -32,35 +32,22 @@ Sums = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Rings:
-    """What is the same for all blocks of an integration.
+    """What is the same for all blocks of an integration."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the bins: ([phi,] q).
-    mean : bool
-        Average signal / factor (True), or divide sum by sum (False).
-    errors : {"", "poisson", "azimuthal", "given"}
-        Error model; adds sigma to the result. "given": the last map is the variance.
-    n_masks : int
-        Number of masks behind the maps.
-    dummy, delta_dummy : float
-        Value of pixels without data, and how far from it they may be; NaN: none.
-    clip : float
-        Leave out pixels farther than so many standard deviations from the mean of
-        their bin; 0: none.
-    clip_repeats : int
-        Passes of that at most.
-    """
-
-    shape: tuple[int, ...]
-    mean: bool = False
+    shape: tuple[int, ...]  # of the bins: ([phi,] q)
+    mean: bool = False  # average signal / factor (True), or divide sum by sum (False)
+    # {"", "poisson", "azimuthal", "given"}; error model; adds sigma to the result.
+    # "given": the last map is the variance.
     errors: str = ""
-    n_masks: int = 0
+    n_masks: int = 0  # number of masks behind the maps
+    # dummy and delta_dummy: value of pixels without data, and how far from it they may
+    # be; NaN: none
     dummy: float = np.nan
     delta_dummy: float = 0.0
+    # leave out pixels farther than so many standard deviations from the mean of their
+    # bin; 0: none
     clip: float = 0.0
-    clip_repeats: int = 5
+    clip_repeats: int = 5  # passes of that at most
 
     @property
     def n_bins(self) -> int:
@@ -205,7 +192,6 @@ def integrate_azimuthally(
         variance of the pixels, of the same form.
     n_core : int
         Number of pixel axes.
-    rings : Rings
 
     Returns
     -------
@@ -283,8 +269,6 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
 
     NaN where the bin has one pixel, which has no spread.
 
-    Notes
-    -----
     With residuals e = S - I n, norms n and norm = sum c n, and var proportional to u,
     the expectation of sum c^2 e^2 is sum c^2 var times
     1 - 2 sum(c^3 n u) / (norm sum(c^2 u)) + sum((c n)^2) / norm^2, by which it is

@@ -34,51 +34,31 @@ WORD = 0xFFFF  # the largest raw word
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the kernel does, and what comes with the frames.
-
-    Attributes
-    ----------
-    rule : Rule
-    companions : tuple of str
-        Of "table" (see `calibration_table`), "entry" (position in the table),
-        "gain_index" (a code for every pixel), "gain_plane" (the voltage that tells the
-        gain stage), "bad_pixels" (non-zero: bad), "noise", and any that begin with
-        "missing" (non-zero: not recorded).
-    planes : int
-        Of the data along `data_gain`: 2 if they hold signal and gain voltage, else 1.
-    stages : tuple of stages
-        Of the common mode.
-    bad_value : float
-        What bad pixels become.
-    unknown_factor : float
-        What pixels without a gain range are multiplied by; they have no pedestal.
-    """
+    """What the kernel does, and what comes with the frames."""
 
     rule: Rule
+    # of "table" (see `calibration_table`), "entry" (position in the table),
+    # "gain_index" (a code for every pixel), "gain_plane" (the voltage that tells the
+    # gain stage), "bad_pixels" (non-zero: bad), "noise", and any that begin with
+    # "missing" (non-zero: not recorded)
     companions: tuple[str, ...]
+    # of the data along `data_gain`: 2 if they hold signal and gain voltage, else 1
     planes: int = 1
-    stages: tuple[Stage, ...] = ()
-    bad_value: float = float("nan")
+    stages: tuple[Stage, ...] = ()  # of the common mode
+    bad_value: float = float("nan")  # what bad pixels become
+    # what pixels without a gain range are multiplied by; they have no pedestal
     unknown_factor: float = 0.0
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Where the modules of all frames lie in flat memory.
+    """Where the modules of all frames lie in flat memory."""
 
-    Attributes
-    ----------
-    places : int64 (tile, 5)
-        First element in the result, the data, the gain array and the table, and the
-        gain range if it holds for all of the tile. Sorted by the table.
-    index : tuple of int (tile,)
-        Position on the frame axes.
-    missing : bool (tile,)
-    """
-
+    # int64 (tile, 5); first element in the result, the data, the gain array and the
+    # table, and the gain range if it holds for all of the tile. Sorted by the table.
     places: NDArray[np.int64]
-    index: tuple[NDArray[np.intp], ...]
-    missing: NDArray[np.bool_]
+    index: tuple[NDArray[np.intp], ...]  # int (tile,); position on the frame axes
+    missing: NDArray[np.bool_]  # bool (tile,)
 
 
 def calibrate(
@@ -92,7 +72,6 @@ def calibrate(
         Not modified.
     *companions : broadcast against `raw`
         As `calibration` names them.
-    calibration : Calibration
 
     Returns
     -------

@@ -31,23 +31,18 @@ def calibrate_rows(
 ) -> None:
     """Calibrate tiles, one module of one frame each, in flat memory.
 
-    Parameters
-    ----------
-    data : (raw, gain, table)
-        uint16 or float (n,), adu; what tells the gain range, as the rule says, else
-        anything; float32 (n,), see `calibration.table`.
-    sizes : (lines, pixels of a line, gain ranges, planes, elements from line to line)
-    tiles : int64 (tile, 5)
-        First element in `out`, `raw`, `gain` and `table`. Neighbours with the same
-        constants are done together.
-    rules : (rule, codes, values)
-        Mode, bits of the signal or 0, shift and bits of the code; int32 (256,), the
-        gain range of every code, or -1; value of bad pixels and factor of pixels
-        without a gain range.
-    phase : FULL, SUBTRACT or MULTIPLY
-    out : float32 (n,)
-    use : uint8 (tile * rows * columns,)
-        SUBTRACT: filled with 1 where a pixel takes part in the common mode.
+    data: (raw, gain, table); uint16 or float (n,), adu; what tells the gain range, as
+        the rule says, else anything; float32 (n,), see `calibration.table`.
+    sizes: (lines, pixels of a line, gain ranges, planes, elements from line to line).
+    tiles: int64 (tile, 5); first element in `out`, `raw`, `gain` and `table`.
+        Neighbours with the same constants are done together.
+    rules: (rule, codes, values); mode, bits of the signal or 0, shift and bits of the
+        code; int32 (256,), the gain range of every code, or -1; value of bad pixels and
+        factor of pixels without a gain range.
+    phase: FULL, SUBTRACT or MULTIPLY.
+    out: float32 (n,).
+    use: uint8 (tile * rows * columns,); SUBTRACT: filled with 1 where a pixel takes
+        part in the common mode.
     """
     raw, gain, table = data
     rule, codes, values = rules

@@ -19,18 +19,12 @@ OFFSET, NOISE, EVAL_ERROR, NO_DATA, ZERO_NOISE = 1, 2, 4, 8, 1 << 14
 def outliers(values: NDArray[Any], n_sigma: float) -> NDArray[np.bool_]:
     """Return where values lie further than `n_sigma` robust sigma from the median.
 
-    Parameters
-    ----------
-    values : float (..., slow_scan, fast_scan)
-        Every module of every frame has a median of its own; NaN is left out.
-    n_sigma : float
-        Limit in units of ``1.4826 * median(|x - median|)``. Where that is 0 (at least
-        half of the values are equal) nothing is an outlier but what differs from the
-        median by more than `n_sigma` times the standard deviation.
-
-    Returns
-    -------
-    bool (..., slow_scan, fast_scan)
+    values: float (..., slow_scan, fast_scan); every module of every frame has a median
+        of its own; NaN is left out.
+    n_sigma: limit in units of ``1.4826 * median(|x - median|)``. Where that is 0 (at
+        least half of the values are equal) nothing is an outlier but what differs from
+        the median by more than `n_sigma` times the standard deviation.
+    Returns bool (..., slow_scan, fast_scan).
     """
     if not values.size:
         return np.zeros(values.shape, bool)
@@ -62,7 +56,6 @@ def split_by_range(
     raw : integer (..., slow_scan, fast_scan)
     *codes : integer, broadcast against `raw`, optional
         What tells the gain range, as codes of the rule; by default its bits.
-    rule : Rule
     ranges : tuple of int
         Which ranges.
 

@@ -181,7 +181,6 @@ def fit_gaussian(
         Position of each along the axes of `shape`; negative: none.
     shape : tuple of int
         Of the results; () for one fit of all values.
-    n_bins : int
     limits : (low, high), optional
         Range of the histograms; by default from the lowest value to the highest.
     min_values : int

@@ -16,26 +16,14 @@ PAIR_ENERGY = 3.65
 
 @dataclass(frozen=True)
 class Placement:
-    """How one module is mounted, in the words of ``detector_info``.
+    """How one module is mounted, in the words of ``detector_info``."""
 
-    Attributes
-    ----------
-    coordinate : (x, y)
-        Of the first pixel, in metres.
-    angle : float
-        Rotation of the module, degrees.
-    pixel : (slow, fast)
-        Pixel size in metres.
-    stage_direction : float
-        Direction in which the stage moves the module, degrees.
-    stage_shift : float
-        How far, in metres: weight times position of the manipulator.
-    """
-
-    coordinate: tuple[float, float]
-    angle: float
-    pixel: tuple[float, float]
+    coordinate: tuple[float, float]  # (x, y); of the first pixel, in metres
+    angle: float  # rotation of the module, degrees
+    pixel: tuple[float, float]  # (slow, fast); pixel size in metres
+    # direction in which the stage moves the module, degrees
     stage_direction: float = 0.0
+    # how far, in metres: weight times position of the manipulator
     stage_shift: float = 0.0
 
 
@@ -43,10 +31,6 @@ def module_vectors(
     placement: Placement,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the first pixel of a module and its steps (slow, fast).
-
-    Parameters
-    ----------
-    placement : Placement
 
     Returns
     -------

@@ -54,8 +54,6 @@ def pack(
         "local_gain", "gain_mask" (multiply), "bad_pixels" (non-zero: bad), "use"
         (non-zero: may take part in a common mode) and "thresholds" (between ranges; the
         last is not used).
-    names : tuple of str
-    n_ranges : int
     used_ranges : tuple of int
         Gain ranges that take part in a common mode; () without one.
     per_photon : float
@@ -141,18 +139,11 @@ def flat_table(
 ) -> tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Return a table as the compiled function takes it.
 
-    Parameters
-    ----------
-    table : record (..., 1 or slow_scan, 1)
-    shape : (rows, columns)
-
-    Returns
-    -------
-    floats : float32 (n,)
-    lines : (lines, pixels of a line)
-    sizes : (planes, elements from line to line)
-    steps : (elements from record to record, elements from entry to entry)
-        The first is 0 if records are rows.
+    table: record (..., 1 or slow_scan, 1).
+    shape: (rows, columns).
+    Returns floats: float32 (n,); lines: (lines, pixels of a line); sizes: (planes,
+        elements from line to line); steps: (elements from record to record, elements
+        from entry to entry); the first is 0 if records are rows.
     """
     inside = table.dtype["constants"].shape
     floats = np.ascontiguousarray(table).reshape(-1)["constants"].reshape(-1)

@@ -31,29 +31,19 @@ def subtract_groups(
 ) -> None:
     """Subtract from every group of pixels its median or mean, in place.
 
-    Parameters
-    ----------
-    image : float32 or float64 (slow_scan, fast_scan)
-        C-contiguous.
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part in an estimate; (0, 0): all do.
-    shape : (height, width, stride)
-        A group has `height` rows and `width` columns, `stride` apart; groups tile the
-        image. They are counted row by row, and first those that begin in column 0, then
-        those that begin in column 1, and so on.
-    least : int
-        Smallest number of pixels in an estimate that is applied.
-    limit : float
-        Largest absolute offset that is applied, inclusive.
-    low, high : float
-        Only values in this range, inclusive, take part; NaN never does.
-    mean : bool
-        Mean instead of median.
-    only_used : bool
-        Subtract only from pixels of `use`.
-    offsets, counts : float64 (group,)
-        Filled with what was subtracted, NaN where nothing was, and with the numbers of
-        pixels in the estimates.
+    image: float32 or float64 (slow_scan, fast_scan); C-contiguous.
+    use: uint8 (slow_scan, fast_scan), or (0, 0); non-zero where a pixel may take part
+        in an estimate; (0, 0): all do.
+    shape: (height, width, stride); a group has `height` rows and `width` columns,
+        `stride` apart; groups tile the image. They are counted row by row, and first
+        those that begin in column 0, then those that begin in column 1, and so on.
+    least: smallest number of pixels in an estimate that is applied.
+    limit: largest absolute offset that is applied, inclusive.
+    low, high: only values in this range, inclusive, take part; NaN never does.
+    mean: mean instead of median.
+    only_used: subtract only from pixels of `use`.
+    offsets, counts: float64 (group,); filled with what was subtracted, NaN where
+        nothing was, and with the numbers of pixels in the estimates.
     """
     height, width, stride = shape
     single = width == 1 and stride == 1

@@ -20,21 +20,15 @@ def without_photons(
 ) -> NDArray[np.uint8]:
     """Return the used pixels without photons, their neighbours and far values.
 
-    Parameters
-    ----------
-    image : float (slow_scan, fast_scan)
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part; (0, 0): everywhere.
-    limits : float (slow_scan, fast_scan)
-        A pixel above holds a photon; `inclusive`: also one that is equal.
-    inclusive, neighbours : bool
-        `neighbours`: those up, down, left and right of a photon are taken out too.
-    reach : float
-        Absolute values above are taken out.
-
-    Returns
-    -------
-    uint8 (slow_scan, fast_scan)
+    image: float (slow_scan, fast_scan).
+    use: uint8 (slow_scan, fast_scan), or (0, 0); non-zero where a pixel may take part;
+        (0, 0): everywhere.
+    limits: float (slow_scan, fast_scan); a pixel above holds a photon; `inclusive`:
+        also one that is equal.
+    inclusive, neighbours: `neighbours`: those up, down, left and right of a photon are
+        taken out too.
+    reach: absolute values above are taken out.
+    Returns uint8 (slow_scan, fast_scan).
     """
     n_rows, n_columns = image.shape
     out = np.empty(image.shape, np.uint8)

@@ -23,20 +23,13 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Frame:
-    """One segment of one frame while it is corrected.
+    """One segment of one frame while it is corrected."""
 
-    Attributes
-    ----------
-    image : float (slow_scan, fast_scan)
-        Changed by the stages.
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part; (0, 0): everywhere.
-    noise : float (slow_scan, fast_scan), or None
-        Standard deviation of every pixel without signal.
-    """
-
-    image: Image
+    image: Image  # float (slow_scan, fast_scan); changed by the stages
+    # uint8 (slow_scan, fast_scan), or (0, 0); non-zero where a pixel may take part; (0,
+    # 0): everywhere
     use: NDArray[np.uint8]
+    # float (slow_scan, fast_scan); standard deviation of every pixel without signal
     noise: NDArray[np.floating[Any]] | None = None
 
 
@@ -56,23 +49,12 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class Groups:
-    """Medians or means of a grid of groups; see `group_offsets.subtract_groups`.
+    """Medians or means of a grid of groups; see `group_offsets.subtract_groups`."""
 
-    Attributes
-    ----------
-    name : str
-        Of the kind of group.
-    shape : (height, width, stride)
-    least : int
-        Fewest pixels in an estimate.
-    limit, low, high : float
-        Of the offset, inclusive; of the values that take part.
-    mean, only_used : bool
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    least: int = 1
+    name: str  # of the kind of group
+    shape: tuple[int, int, int]  # (height, width, stride)
+    least: int = 1  # fewest pixels in an estimate
+    # limit, low, high: of the offset, inclusive; of the values that take part
     limit: float = np.finfo(np.float64).max
     low: float = -np.inf
     high: float = np.inf
@@ -94,24 +76,14 @@ class Groups:
 
 @dataclass(frozen=True)
 class WithoutPhotons:
-    """Takes pixels with signal out of all later estimates; corrects nothing itself.
+    """Takes pixels with signal out of all later estimates; corrects nothing itself."""
 
-    Attributes
-    ----------
-    threshold : float
-        A pixel from here on, in units of the noise if `per_noise`, holds a photon;
-        else one above.
-    per_noise : bool
-    neighbours : bool
-        Take out the 4 neighbours of photons as well.
-    reach : float
-        Take out absolute values above.
-    """
-
+    # a pixel from here on, in units of the noise if `per_noise`, holds a photon; else
+    # one above
     threshold: float
     per_noise: bool = False
-    neighbours: bool = False
-    reach: float = np.inf
+    neighbours: bool = False  # take out the 4 neighbours of photons as well
+    reach: float = np.inf  # take out absolute values above
     name: str = "without_photons"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
@@ -132,20 +104,12 @@ class WithoutPhotons:
 
 @dataclass(frozen=True)
 class Offset:
-    """Median of one rectangle, subtracted from the whole segment.
-
-    Attributes
-    ----------
-    name : str
-    rows, columns : (first, end)
-    apply : bool
-        False: the offset is only noted.
-    """
+    """Median of one rectangle, subtracted from the whole segment."""
 
     name: str
-    rows: tuple[int, int]
+    rows: tuple[int, int]  # rows and columns: (first, end)
     columns: tuple[int, int]
-    apply: bool = True
+    apply: bool = True  # false: the offset is only noted
 
     def n_groups(self, shape: tuple[int, int]) -> int:
         """Return 1."""
@@ -166,22 +130,12 @@ class Offset:
 
 @dataclass(frozen=True)
 class ZeroPeak:
-    """Position of the peak without photons; see `zero_peak.peak_of`.
+    """Position of the peak without photons; see `zero_peak.peak_of`."""
 
-    Attributes
-    ----------
-    max_offset, max_sigma : float
-        Beyond these the peak is not believed.
-    threshold : float
-        Counts that a bin of the peak must exceed; 0 or less: 100.
-    unbonded : bool
-        Use the unbonded pixels where there is no peak.
-    """
-
-    max_offset: float
+    max_offset: float  # max_offset and max_sigma: beyond these the peak is not believed
     max_sigma: float
-    threshold: float
-    unbonded: bool = False
+    threshold: float  # counts that a bin of the peak must exceed; 0 or less: 100
+    unbonded: bool = False  # use the unbonded pixels where there is no peak
     name: str = "zero_peak"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
@@ -203,15 +157,9 @@ class ZeroPeak:
 
 @dataclass(frozen=True)
 class Unbonded:
-    """Mean of the pixels of a CsPad sensor that have no bond.
+    """Mean of the pixels of a CsPad sensor that have no bond."""
 
-    Attributes
-    ----------
-    max_offset : float
-        Largest absolute offset, inclusive.
-    """
-
-    max_offset: float
+    max_offset: float  # largest absolute offset, inclusive
     name: str = "unbonded"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
@@ -237,24 +185,12 @@ class Unbonded:
 
 @dataclass(frozen=True)
 class Runs:
-    """Offsets of consecutive pixels, in the order of memory; see `zero_peak.runs`.
+    """Offsets of consecutive pixels, in the order of memory; see `zero_peak.runs`."""
 
-    Attributes
-    ----------
-    length : int
-        Pixels in a run; the last may be shorter.
-    threshold : float
-        Only values below take part.
-    max_offset : float
-        Largest absolute offset, inclusive.
-    mean : bool
-        Mean; else the lower median of the values without their fractions.
-    """
-
-    length: int
-    threshold: float
-    max_offset: float
-    mean: bool
+    length: int  # pixels in a run; the last may be shorter
+    threshold: float  # only values below take part
+    max_offset: float  # largest absolute offset, inclusive
+    mean: bool  # mean; else the lower median of the values without their fractions
     name: str = "run"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
@@ -271,21 +207,13 @@ class Runs:
 
 @dataclass(frozen=True)
 class Correction:
-    """What a kernel does, and what comes with the frames.
-
-    Attributes
-    ----------
-    stages : tuple of stages
-    companions : tuple of str
-        What each companion is: "bad_pixels" (non-zero: bad), "use" (non-zero: may take
-        part), "gain_range", or "noise".
-    gain_ranges : tuple of int
-        The gain ranges that take part.
-    """
+    """What a kernel does, and what comes with the frames."""
 
     stages: tuple[Stage, ...]
+    # what each companion is: "bad_pixels" (non-zero: bad), "use" (non-zero: may take
+    # part), "gain_range", or "noise"
     companions: tuple[str, ...] = ()
-    gain_ranges: tuple[int, ...] = ()
+    gain_ranges: tuple[int, ...] = ()  # the gain ranges that take part
 
 
 def subtract_common_mode(
@@ -301,7 +229,6 @@ def subtract_common_mode(
     images : real (..., slow_scan, fast_scan)
         Not modified.
     *companions : real, broadcast against `images`
-    correction : Correction
     dtype_name : str
         Of the result: float32 or float64.
 

@@ -23,23 +23,12 @@ def peak_of(
 ) -> tuple[float, float, int]:
     """Return (position, standard deviation, pixels) of the first peak from below.
 
-    Parameters
-    ----------
-    image : float (slow_scan, fast_scan)
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part; (0, 0): everywhere.
-    threshold : float
-        Counts that the highest bin must exceed.
+    image: float (slow_scan, fast_scan).
+    use: uint8 (slow_scan, fast_scan), or (0, 0); non-zero where a pixel may take part;
+        (0, 0): everywhere.
+    threshold: counts that the highest bin must exceed.
+    Returns position, sigma: NaN without a peak; n: pixels in the histogram.
 
-    Returns
-    -------
-    position, sigma : float
-        NaN without a peak.
-    n : int
-        Pixels in the histogram.
-
-    Notes
-    -----
     The highest bin before the counts fall to half of it; its width at half maximum
     gives a first standard deviation. Twice, mean and standard deviation are those of
     the bins no farther than two standard deviations from the highest.
@@ -100,22 +89,15 @@ def subtract_runs(
 ) -> None:
     """Subtract from consecutive pixels their mean or median, in place.
 
-    Parameters
-    ----------
-    pixels : float (pixel,)
-    use : uint8 (pixel,), or (0,)
-        Non-zero where a pixel may take part; (0,): everywhere.
-    length : int
-        Pixels in a run; the last may be shorter.
-    threshold : float
-        Only values below take part.
-    max_offset : float
-        Largest absolute offset that is subtracted.
-    mean : bool
-        Mean; else the lower median of the values without their fractions.
-    offsets, counts : float64 (run,)
-        Filled with what was subtracted, NaN where nothing was, and with the numbers of
-        pixels in the estimates.
+    pixels: float (pixel,).
+    use: uint8 (pixel,), or (0,); non-zero where a pixel may take part; (0,):
+        everywhere.
+    length: pixels in a run; the last may be shorter.
+    threshold: only values below take part.
+    max_offset: largest absolute offset that is subtracted.
+    mean: mean; else the lower median of the values without their fractions.
+    offsets, counts: float64 (run,); filled with what was subtracted, NaN where nothing
+        was, and with the numbers of pixels in the estimates.
     """
     keys, floats = key_buffers(length, np.dtype(np.float64))
     tests = (threshold, max_offset, mean)

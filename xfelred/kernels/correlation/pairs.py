@@ -102,15 +102,9 @@ def spectra(
 ) -> NDArray[Any]:
     """Return the Fourier transforms of rings, complex (item, ring, frequency).
 
-    Parameters
-    ----------
-    items : Items
-    marks : Marks
-        Of these items and of the rings to transform; filled.
-    start : int
-        The first of these rings.
-    raw : bool
-        Keep the mean; the result is double precision then.
+    marks: of these items and of the rings to transform; filled.
+    start: the first of these rings.
+    raw: keep the mean; the result is double precision then.
     """
     values = scipy.fft.rfft(centred(items, marks, start), axis=-1)
     if raw:

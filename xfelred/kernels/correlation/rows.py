@@ -21,18 +21,12 @@ TILE = 1 << 17  # values of one batch of rows, which stays in the cache of one c
 
 @dataclass(frozen=True)
 class Items:
-    """Shots, or differences of shots.
+    """Shots, or differences of shots."""
 
-    Attributes
-    ----------
-    frames : any real dtype (frame, ring, azimuth)
-        Polar images.
-    first, second : int (item,)
-        Which frames: the item is ``frames[first] - frames[second]``, in float64, so
-        that unsigned numbers do not wrap. Without `second` it is ``frames[first]``.
-    """
-
-    frames: Array
+    frames: Array  # any real dtype (frame, ring, azimuth); polar images
+    # first and second: int (item,); which frames: the item is ``frames[first] -
+    # frames[second]``, in float64, so that unsigned numbers do not wrap. Without
+    # `second` it is ``frames[first]``.
     first: NDArray[np.intp]
     second: NDArray[np.intp] | None = None
 
@@ -93,20 +87,11 @@ def native(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Marks:
-    """What is known of rings and their masks; arrays (item, ring).
+    """What is known of rings and their masks; arrays (item, ring)."""
 
-    Attributes
-    ----------
-    n_good : int64
-        Number of good azimuths.
-    level : float64
-        Sum over the good azimuths.
-    tag : uint64
-        The same for the same mask, 0 where every azimuth is good.
-    """
-
-    n_good: NDArray[np.int64]
-    level: NDArray[np.float64]
+    n_good: NDArray[np.int64]  # int64; number of good azimuths
+    level: NDArray[np.float64]  # float64; sum over the good azimuths
+    # uint64; the same for the same mask, 0 where every azimuth is good
     tag: NDArray[np.uint64]
 
     def at(self, items: slice, rings: slice = slice(None)) -> Marks:
@@ -184,10 +169,7 @@ def load(
 ) -> Any:
     """Copy ring ``at[1]`` of item ``at[0]`` to `line`.
 
-    Returns
-    -------
-    count, sum, tag
-        Of the good elements; the others are NaN.
+    Returns of the good elements; the others are NaN.
     """
     i, r = at
     if second is None:
@@ -212,16 +194,10 @@ def centre_rows(
 ) -> None:
     """Write items without the means of their rings, from ring `start` on.
 
-    Parameters
-    ----------
-    frames, first, second
-        See `Items`.
-    start : int
-        First ring.
-    out : float (item, ring, azimuth)
-        Where the result goes.
-    n_good, level, tag : (item, ring)
-        Where the marks go.
+    frames, first, second: see `Items`.
+    start: first ring.
+    out: float (item, ring, azimuth); where the result goes.
+    n_good, level, tag: (item, ring); where the marks go.
     """
     line = np.empty(frames.shape[2])
     for i in range(out.shape[0]):

@@ -51,12 +51,8 @@ class PixelFinder:
 
         The first pixel may lie outside its module, where the cell does so in part.
 
-        Returns
-        -------
-        first : int64 (3, ...)
-            Module, row and column; module -1: there is no pixel in reach.
-        inside : float64 (..., 2)
-            Along columns and rows, 0 to 1.
+        Returns first: int64 (3, ...); module, row and column; module -1: there is no
+            pixel in reach; inside: float64 (..., 2); along columns and rows, 0 to 1.
         """
         nearest = self.nearest(x, y)
         at = np.maximum(nearest, 0)

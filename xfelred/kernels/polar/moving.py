@@ -52,7 +52,6 @@ def remap_polar_moving(
         Of the photons, if `step` is not 0; unless it is positive the frame gives NaN.
     *masks, n_core, min_weight
         As for `kernels.polar.remap_polar`.
-    n_phi : int
     method : {"nearest", "linear", "area"}
     step : float
         Pixel size / distance; 0: the radii are those of all frames.

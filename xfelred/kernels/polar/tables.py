@@ -87,7 +87,6 @@ def area_table(
     Parameters
     ----------
     radii : float64 (radius,), pixels
-    n_phi : int
     find : callable
         Flat index of the pixel at positions (x, y) from the centre, -1: none.
     good : bool (pixel), or None

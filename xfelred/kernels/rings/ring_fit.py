@@ -30,21 +30,11 @@ LEAST_COVERAGE = 0.1  # of the circle
 
 @dataclass(frozen=True)
 class RingOptions:
-    """How to fit.
+    """How to fit."""
 
-    Attributes
-    ----------
-    ring_width : float, pixels
-        Width of the window in which the ring is looked for.
-    n_sectors : int
-        Parts of the circle; fewer where the ring is small.
-    ellipse : bool
-        Let the radius vary as A cos(2 (phi - phi0)).
-    """
-
-    ring_width: float = 20.0
-    n_sectors: int = 72
-    ellipse: bool = False
+    ring_width: float = 20.0  # width of the window in which the ring is looked for
+    n_sectors: int = 72  # parts of the circle; fewer where the ring is small
+    ellipse: bool = False  # let the radius vary as A cos(2 (phi - phi0))
 
 
 def fit_ring(
@@ -62,7 +52,6 @@ def fit_ring(
         False, or NaN in `image`: left out.
     guess : (x, y, r), pixels
         Off by no more than half of the ring width.
-    options : RingOptions
 
     Notes
     -----
@@ -153,7 +142,6 @@ def fit_rings(
         Number of core axes.
     guess : (x, y, r), pixels, or None
         None: every image is searched.
-    options : RingOptions
 
     Returns
     -------

@@ -24,26 +24,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RingPixels:
-    """Pixels of a ring-shaped window, ordered by sector, then by radius.
+    """Pixels of a ring-shaped window, ordered by sector, then by radius."""
 
-    Attributes
-    ----------
-    value : float64 (pixel,)
-    offset : float64 (pixel,), pixels
-        Distance from the middle of the window.
-    angle : float64 (pixel,), rad
-        atan2(row, column) as seen from the centre of the window.
-    start : int64 (sector + 1,)
-        Where the pixels of each sector begin.
-    centre : (x, y, r)
-        Of the window.
-    """
-
-    value: Floats
-    offset: Floats
+    value: Floats  # float64 (pixel,)
+    offset: Floats  # float64 (pixel,), pixels; distance from the middle of the window
+    # float64 (pixel,), rad; atan2(row, column) as seen from the centre of the window
     angle: Floats
+    # int64 (sector + 1,); where the pixels of each sector begin
     start: NDArray[np.int64]
-    centre: tuple[float, float, float]
+    centre: tuple[float, float, float]  # (x, y, r); of the window
 
     @property
     def n_sectors(self) -> int:
@@ -60,18 +49,12 @@ def ring_pixels(
 ) -> RingPixels:
     """Return the good pixels within `half` of a circle.
 
-    Parameters
-    ----------
-    image : number (row, column)
-    good : bool (row, column)
-    ring : (x, y, r), pixels
-    half : float, pixels
-        Half width of the window.
-    n_sectors : int
-        Equal parts of the full circle.
+    image: number (row, column).
+    good: bool (row, column).
+    ring: (x, y, r), pixels.
+    half: half width of the window.
+    n_sectors: equal parts of the full circle.
 
-    Notes
-    -----
     A pixel is compared with the median of its group: those of its sector at its radius,
     to within a pixel. It is left out where it is further from it than 6 standard
     deviations of all pixels at this radius (found by repeated clipping). More than

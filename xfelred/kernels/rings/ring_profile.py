@@ -22,23 +22,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ProfileFit:
-    """A ring whose profile has been fitted.
+    """A ring whose profile has been fitted."""
 
-    Attributes
-    ----------
-    params : float64 (4 or 6,), pixels
-        x, y, r, width and, of an ellipse, the parts of r along cos(2 phi), sin(2 phi).
-    covariance : float64 (4 or 6, 4 or 6)
-    rms : float
-        Of the distances of sectors from the circle, pixels.
-    used : bool (sector,)
-        In which sectors the ring was found.
-    """
-
+    # float64 (4 or 6,), pixels; x, y, r, width and, of an ellipse, the parts of r along
+    # cos(2 phi), sin(2 phi)
     params: Floats
-    covariance: Floats
-    rms: float
-    used: NDArray[np.bool_]
+    covariance: Floats  # float64 (4 or 6, 4 or 6)
+    rms: float  # of the distances of sectors from the circle, pixels
+    used: NDArray[np.bool_]  # bool (sector,); in which sectors the ring was found
 
 
 def fit_profile(
@@ -46,18 +37,10 @@ def fit_profile(
 ) -> ProfileFit | None:
     """Fit the profile of a ring, or return None if there is none.
 
-    Parameters
-    ----------
-    pixels : RingPixels
-        Around the first `params`.
-    params : float64 (4 or 6,)
-        Where to begin.
-    half : float, pixels
-        Half width of the window.
-    n_steps : int
+    pixels: around the first `params`.
+    params: float64 (4 or 6,); where to begin.
+    half: half width of the window.
 
-    Notes
-    -----
     Sector k holds a_k exp(-(rho - R)^2 / (2 w^2)) + b_k + c_k (rho - R), with rho the
     distance from (x, y), and R = r or r + A cos(2 (phi - phi0)). a_k, b_k, c_k are
     eliminated sector by sector (variable projection, Golub and Pereyra,

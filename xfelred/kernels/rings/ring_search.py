@@ -19,16 +19,10 @@ def search_ring(
 ) -> tuple[float, float, float]:
     """Return the circle (x, y, r) on which most sectors have a peak.
 
-    Parameters
-    ----------
-    pixels : RingPixels
-    half : float, pixels
-        Half width of their window.
-    reach, step : float, pixels
-        Trial circles differ from that of the window by up to `reach` in x, y and r.
+    half: half width of their window.
+    reach, step: trial circles differ from that of the window by up to `reach` in x, y
+        and r.
 
-    Notes
-    -----
     Every sector votes with its radial profile, less the mean of what lies 4 to 6 pixels
     inside and outside, which a slope does not change. A vote counts at most as much as
     that of an ordinary good sector, so that hot areas do not outvote the rest.

@@ -146,10 +146,7 @@ def reference_of(
 ) -> xr.DataArray:
     """Return the gain that all modules are brought to, a single number.
 
-    Raises
-    ------
-    MissingConstantError
-        If it is not positive.
+    Raises MissingConstantError if it is not positive.
     """
     if reference is not None or (given is None and REFERENCE_GAIN in da.coords):
         found = reference if reference is not None else da[REFERENCE_GAIN]
@@ -180,12 +177,9 @@ def companion(
 ) -> xr.DataArray:
     """Return a gain or an energy, in memory, on dims and labels of the frames.
 
-    Raises
-    ------
-    MissingConstantError
-        If it is neither given nor a coordinate, or nowhere a positive number.
-    ValueError
-        If it has dims or labels that the frames lack, or dims of pixels.
+    Raises MissingConstantError if it is neither given nor a coordinate, or nowhere a
+        positive number; ValueError if it has dims or labels that the frames lack, or
+        dims of pixels.
     """
     if given is None and coordinate not in da.coords:
         raise MissingConstantError(

@@ -38,21 +38,10 @@ def stages_for(
 ) -> tuple[Stage, ...]:
     """Return the stages of a common mode.
 
-    Parameters
-    ----------
-    common_mode : int, sequence, mapping or None
-        Number, cmpars, or arguments of `ops.subtract_common_mode`.
-    detector : Detector
-    da : DataArray
-    masked : bool
-        Some pixels may be bad or of another gain range.
-
-    Raises
-    ------
-    ValueError
-        If there is no such common mode.
-    GeometryMismatchError
-        If the pixels are not those of whole segments.
+    common_mode: number, cmpars, or arguments of `ops.subtract_common_mode`.
+    masked: some pixels may be bad or of another gain range.
+    Raises ValueError if there is no such common mode; GeometryMismatchError if the
+        pixels are not those of whole segments.
     """
     if common_mode is None or common_mode is False:
         return ()

@@ -51,12 +51,8 @@ def chosen_constants(
 
     Bad pixels that the caller gives take the place of those of the constants.
 
-    Raises
-    ------
-    MissingConstantError
-        If there is no pedestal.
-    ValueError
-        If `constants` is no dataset, or what they hold contradicts itself.
+    Raises MissingConstantError if there is no pedestal; ValueError if `constants` is no
+        dataset, or what they hold contradicts itself.
     """
     if not isinstance(constants, (xr.Dataset, Mapping)):
         raise ArgumentError(
@@ -212,10 +208,7 @@ def bad_pixels_apart(
 def noise_of(found: dict[str, xr.DataArray], common_mode: Any) -> xr.DataArray:
     """Return the noise of every pixel in its highest gain.
 
-    Raises
-    ------
-    MissingConstantError
-        If there is none, or it differs from frame to frame.
+    Raises MissingConstantError if there is none, or it differs from frame to frame.
     """
     noise = found.get(NOISE)
     if noise is None:

@@ -46,20 +46,12 @@ def in_ranges(
 ) -> xr.DataArray:
     """Return the signal of raw frames in every gain range, NaN in the others.
 
-    Parameters
-    ----------
-    da : DataArray, integer (..., slow_scan, fast_scan), adu
-    kind : str
-        Of the detector.
-    gain_index : DataArray, integer, optional
-        In place of the gain bits.
-    ranges : sequence of int, optional
-        By default all that the detector has.
-
-    Returns
-    -------
-    DataArray, float32 (..., gain_range, slow_scan, fast_scan), adu
-        The frames themselves if the detector does not switch.
+    da: integer (..., slow_scan, fast_scan), adu.
+    kind: of the detector.
+    gain_index: in place of the gain bits.
+    ranges: by default all that the detector has.
+    Returns float32 (..., gain_range, slow_scan, fast_scan), adu; the frames themselves
+        if the detector does not switch.
     """
     detector = kind_of(kind)
     gain, rule = detector.gain, detector.gain.rule
@@ -131,10 +123,7 @@ def checked_ranges(darks: Mapping[Any, Any], kind: str | None) -> int:
 def joined(found: dict[int, xr.Dataset], n_ranges: int) -> xr.Dataset:
     """Return constants of all gain ranges; of those without dark frames all are bad.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If the runs have different modules, cells or pixels.
+    Raises GeometryMismatchError if the runs have different modules, cells or pixels.
     """
     first = next(iter(found.values()))
     parts = []
@@ -169,8 +158,6 @@ def nothing_in(one: xr.DataArray) -> xr.DataArray:
 def with_thresholds(constants: xr.Dataset) -> xr.Dataset:
     """Return constants of an AGIPD: pedestals of the signal, thresholds of the voltage.
 
-    Notes
-    -----
     A threshold lies half way between the mean gain voltages of two neighbouring ranges
     in their dark runs.
     """

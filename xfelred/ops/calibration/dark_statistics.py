@@ -193,10 +193,7 @@ def by_what(
 ) -> tuple[xr.DataArray, tuple[str, ...], str | None]:
     """Return (frames, dims to keep, coordinate to group by).
 
-    Raises
-    ------
-    ValueError
-        If a name is neither, or there are two coordinates.
+    Raises ValueError if a name is neither, or there are two coordinates.
     """
     frame_dims = [str(d) for d in da.dims if d not in STAY]
     if CELL in wanted and CELL not in da.coords:

@@ -45,15 +45,8 @@ class GainSwitch:
 def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
     """Return where a detector holds its gain.
 
-    Parameters
-    ----------
-    detector : str, int or GainSwitch
-        A name in any spelling; or the lowest flag itself, a power of two.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the number is no power of two.
+    detector: a name in any spelling; or the lowest flag itself, a power of two.
+    Raises ValueError if the name is unknown, or the number is no power of two.
     """
     if isinstance(detector, GainSwitch):
         return detector

@@ -123,10 +123,7 @@ def check_switching(da: xr.DataArray, kind: str) -> None:
 def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return bits of the configuration, labelled as the pixels of the data.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If the shape or labels do not fit.
+    Raises GeometryMismatchError if the shape or labels do not fit.
     """
     if not isinstance(given, xr.DataArray):
         values = np.asarray(given)

@@ -26,16 +26,10 @@ LARGEST = (1 << 31) - 1  # bytes; numpy has no larger records
 
 @dataclass(frozen=True)
 class Packed:
-    """Constants as the kernel takes them.
+    """Constants as the kernel takes them."""
 
-    Attributes
-    ----------
-    table : DataArray of records ([module]), or (slow_scan,)
-    entry : DataArray of int, optional
-        Position in the table for frames with constants of their own.
-    """
-
-    table: xr.DataArray
+    table: xr.DataArray  # of records ([module]), or (slow_scan,)
+    # position in the table for frames with constants of their own
     entry: xr.DataArray | None
 
 

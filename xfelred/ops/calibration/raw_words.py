@@ -22,16 +22,10 @@ def raw_words(da: xr.DataArray) -> tuple[xr.DataArray, list[xr.DataArray]]:
     Frames with gaps are floating, so that a gap is NaN. Where nothing was done to them
     the files are read as integers in the first place; else they are turned back.
 
-    Parameters
-    ----------
-    da : DataArray, real (...)
-
-    Returns
-    -------
-    words : DataArray, integer (...)
-        `da` itself, unless it is floating and was integer in the files. 0 in gaps.
-    gaps : list of DataArray, bool
-        Non-zero where nothing was recorded; dims among those of `da`.
+    da: real (...).
+    Returns words: integer (...); `da` itself, unless it is floating and was integer in
+        the files. 0 in gaps; gaps: non-zero where nothing was recorded; dims among
+        those of `da`.
     """
     if da.dtype.kind != "f" or STORED_DTYPE not in da.attrs:
         return da, unrecorded(da)

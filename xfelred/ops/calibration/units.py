@@ -25,10 +25,8 @@ OTHER = {GAIN: GAIN_FACTOR, GAIN_FACTOR: GAIN}
 def signal_unit(constants: Any, usual: Gain) -> str:
     """Return the unit of adu divided by the gain, or times the gain factor.
 
-    Raises
-    ------
-    InconsistentDataError
-        If the unit says that a gain multiplies, or a factor divides.
+    Raises InconsistentDataError if the unit says that a gain multiplies, or a factor
+        divides.
     """
     constants = dict(constants)  # without coordinates: a dim may be called gain
     name = next((n for n in PATTERNS if n in constants), None)

@@ -34,19 +34,10 @@ UNLIMITED = float(np.finfo(np.float64).max)
 def stages_of(cmpars: Pars, segment: Segment, masked: bool) -> tuple[Stage, ...]:
     """Return what the parameters of an algorithm stand for.
 
-    Parameters
-    ----------
-    cmpars : tuple
-        Algorithm and its parameters; () is nothing.
-    segment : Segment
-    masked : bool
-        Some pixels are known to be bad, or of another gain range.
-
-    Raises
-    ------
-    ValueError
-        If parameters are missing, superfluous or out of range, or the algorithm does
-        not belong to the segment.
+    cmpars: algorithm and its parameters; () is nothing.
+    masked: some pixels are known to be bad, or of another gain range.
+    Raises ValueError if parameters are missing, superfluous or out of range, or the
+        algorithm does not belong to the segment.
     """
     if cmpars[:1] == ("banks",):
         plain = (*segment.groups("bank"), 1)
@@ -165,10 +156,7 @@ def dark_region(
 ) -> Offset:
     """Return the median of a rectangle without light.
 
-    Raises
-    ------
-    ValueError
-        If the rectangle is not two ranges inside the segment.
+    Raises ValueError if the rectangle is not two ranges inside the segment.
     """
     try:
         (r0, r1), (c0, c1) = ((int(a), int(b)) for a, b in region)
@@ -187,8 +175,6 @@ def dark_region(
 def smallest_number(size: int, fraction: float) -> int:
     """Return how many pixels of a group must be left, at least one.
 
-    Notes
-    -----
     Excluded ones may not be more than (1 - fraction) * size.
     """
     return max(size - math.floor((1 - float(fraction)) * size), 1)

@@ -168,12 +168,8 @@ def companions_of(
 ) -> dict[str, xr.DataArray]:
     """Return the arrays that go with the frames, at their labels.
 
-    Raises
-    ------
-    ValueError
-        If one does not hold bools or integers, where it has to.
-    GeometryMismatchError
-        If one does not fit.
+    Raises ValueError if one does not hold bools or integers, where it has to;
+        GeometryMismatchError if one does not fit.
     """
     out = {}
     for name, one in given.items():

@@ -180,19 +180,11 @@ def all_pairs(
 
 @dataclass(frozen=True)
 class PairCorrelation:
-    """Mean correlation of differences, as a reduction over pairs of different shots.
+    """Mean correlation of differences, as a reduction over pairs of different shots."""
 
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    errors : str
-        "jackknife": the last column of the pairs is the number of their group.
-    """
-
-    lead: int | None
+    lead: int | None  # the ring that leads
     normalization: str
+    # "jackknife": the last column of the pairs is the number of their group
     errors: str
 
     def partial(

@@ -22,22 +22,14 @@ from xfelred.pairs.shots import SHOT_DIMS, ids_of
 
 @dataclass(frozen=True)
 class Found:
-    """The pairs that were found.
+    """The pairs that were found."""
 
-    Attributes
-    ----------
-    positions : int64 (pair, 2)
-        Of both frames, row-major along the frame dims.
-    train, pulse : (pair, 2)
-        Their IDs; pulse is None where pulses have none.
-    n_dropped : int
-        Pairs of which a frame is absent.
-    """
-
+    # int64 (pair, 2); of both frames, row-major along the frame dims
     positions: NDArray[np.int64]
+    # train and pulse: (pair, 2); their IDs; pulse is None where pulses have none
     train: NDArray[Any]
     pulse: NDArray[Any] | None
-    n_dropped: int
+    n_dropped: int  # pairs of which a frame is absent
 
     def coords(self) -> dict[str, Any]:
         """Return the IDs as coordinates on ``(pair, member)``."""
@@ -53,10 +45,7 @@ class Found:
 def shots_only(polar: xr.DataArray) -> xr.DataArray:
     """Return polar maps whose other dims are shots, which come first.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If there are no shots, or there is another dim.
+    Raises GeometryMismatchError if there are no shots, or there is another dim.
     """
     other = [d for d in polar.dims if d not in (*SHOT_DIMS, RADIUS, PHI)]
     long = [d for d in other if polar.sizes[d] != 1]
@@ -78,21 +67,13 @@ def shots_only(polar: xr.DataArray) -> xr.DataArray:
 def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
     """Return the positions of pairs of shots.
 
-    Parameters
-    ----------
-    pairs : DataArray (pair, member), or list of 2-tuples
-        Train IDs, see `xfelred.pairs`. Without pulse IDs, a pair of trains stands for
-        the pairs of their pulses with the same ID.
-    polar : DataArray
-        From `shots_only`.
-
-    Raises
-    ------
-    ValueError
-        If `pairs` does not hold pairs of whole numbers, there are two frames of one
-        ID, or a shot is paired with itself.
-    SelectionEmptyError
-        If no pair is left.
+    pairs: DataArray (pair, member), or list of 2-tuples; train IDs, see
+        `xfelred.pairs`. Without pulse IDs, a pair of trains stands for the pairs of
+        their pulses with the same ID.
+    polar: from `shots_only`.
+    Raises ValueError if `pairs` does not hold pairs of whole numbers, there are two
+        frames of one ID, or a shot is paired with itself; SelectionEmptyError if no
+        pair is left.
     """
     labelled = from_list(pairs)
     template = polar.isel({RADIUS: 0, PHI: 0}, drop=True)

@@ -26,12 +26,8 @@ TOLERANCE = 1e-2  # of a step: float32 azimuths are as good as that
 def checked_polar(polar: xr.DataArray) -> xr.DataArray:
     """Return a polar map with whole rings, in the order (..., radius, phi).
 
-    Raises
-    ------
-    GeometryMismatchError
-        If it is no polar map, or its azimuths do not go evenly round the circle.
-    ValueError
-        If it does not hold real numbers.
+    Raises GeometryMismatchError if it is no polar map, or its azimuths do not go evenly
+        round the circle; ValueError if it does not hold real numbers.
     """
     check_polar(polar)
     if polar.dtype.kind not in "iufb":
@@ -147,16 +143,9 @@ def lead_coords(polar: xr.DataArray, lead: int) -> dict[Any, Any]:
 
 @dataclass(frozen=True)
 class RingCorrelation:
-    """Mean correlation of shots, as a reduction over shots and azimuths.
+    """Mean correlation of shots, as a reduction over shots and azimuths."""
 
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    """
-
-    lead: int | None
+    lead: int | None  # the ring that leads
     normalization: str
 
     def partial(

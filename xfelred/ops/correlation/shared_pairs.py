@@ -25,15 +25,10 @@ def share_shots(positions: NDArray[np.int64]) -> bool:
 def in_blocks(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return pairs with the blocks of their shots, and how often each is in the list.
 
-    Parameters
-    ----------
-    positions : int64 (pair, 2)
-
-    Returns
-    -------
-    int64 (pair, 5)
-        Positions of both; their blocks, of equal numbers of the shots that there are,
-        in their order; number of the pair in the list, either way round.
+    positions: int64 (pair, 2).
+    Returns int64 (pair, 5); positions of both; their blocks, of equal numbers of the
+        shots that there are, in their order; number of the pair in the list, either way
+        round.
     """
     shots, number = np.unique(positions, return_inverse=True)
     number = number.reshape(-1, 2)
@@ -52,20 +47,11 @@ def in_blocks(positions: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class SharedPairs:
-    """Mean correlation of differences of pairs that share shots.
+    """Mean correlation of differences of pairs that share shots."""
 
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    errors : str
-        "jackknife": also of the standard deviations in "variance".
-    """
-
-    lead: int | None
+    lead: int | None  # the ring that leads
     normalization: str
-    errors: str
+    errors: str  # "jackknife": also of the standard deviations in "variance"
 
     def partial(
         self,

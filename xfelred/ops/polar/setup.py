@@ -45,18 +45,12 @@ Number = float | xr.DataArray
 
 @dataclass(frozen=True)
 class Rings:
-    """The axes of a polar map.
+    """The axes of a polar map."""
 
-    Attributes
-    ----------
-    radii : float64 (radius,), pixels
-    n_phi : int
-    q, two_theta : float64 (radius,), or None
-        1/angstrom, and rad; None where the geometry is not known.
-    """
-
-    radii: Floats
+    radii: Floats  # float64 (radius,), pixels
     n_phi: int
+    # q and two_theta: float64 (radius,); 1/angstrom, and rad; None where the geometry
+    # is not known
     q: Floats | None = None
     two_theta: Floats | None = None
 
@@ -80,29 +74,16 @@ def core_dims(da: xr.DataArray) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a polar map is made from, besides the frames.
+    """What a polar map is made from, besides the frames."""
 
-    Attributes
-    ----------
-    dims : tuple of str
-        Of the pixels.
-    rings : Rings
-    centre : (x, y) in pixels, or None
-        Numbers, or arrays on frame dims; None: pixels are found by their positions.
-    plane : Plane or None
-        Where the geometry is known.
-    energy : DataArray on frame dims, or None
-        In eV, if it differs from shot to shot.
-    geometry_axes : bool
-        Azimuths are those of the geometry, not of columns and rows.
-    """
-
-    dims: tuple[str, ...]
+    dims: tuple[str, ...]  # of the pixels
     rings: Rings
+    # (x, y) in pixels; numbers, or arrays on frame dims; None: pixels are found by
+    # their positions
     centre: tuple[Any, Any] | None
-    plane: Plane | None
-    energy: xr.DataArray | None
-    geometry_axes: bool
+    plane: Plane | None  # where the geometry is known
+    energy: xr.DataArray | None  # on frame dims; in eV, if it differs from shot to shot
+    geometry_axes: bool  # azimuths are those of the geometry, not of columns and rows
 
     @property
     def signs(self) -> tuple[int, int]:
@@ -258,12 +239,9 @@ def rings_of(
 ) -> Rings:
     """Return the axes for a range of radii in pixels or of q.
 
-    Raises
-    ------
-    ValueError
-        If the range is empty, or reaches a scattering angle of 90 degrees.
-    MissingConstantError
-        If a range of q is given and the geometry or photon energy is not.
+    Raises ValueError if the range is empty, or reaches a scattering angle of 90
+        degrees; MissingConstantError if a range of q is given and the geometry or
+        photon energy is not.
     """
     low, high = (float(v) for v in limits)
     if not 0 <= low < high < np.inf:

@@ -17,16 +17,10 @@ from xfelred.ops.polar.setup import core_dims
 
 @dataclass(frozen=True)
 class Image:
-    """One image in memory.
+    """One image in memory."""
 
-    Attributes
-    ----------
-    values : number (row, column)
-    good : bool (row, column)
-    """
-
-    values: NDArray[Any]
-    good: NDArray[np.bool_]
+    values: NDArray[Any]  # number (row, column)
+    good: NDArray[np.bool_]  # bool (row, column)
 
     @property
     def size(self) -> str:

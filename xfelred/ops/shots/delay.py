@@ -199,10 +199,7 @@ def encoder_factors(ds: xr.Dataset) -> Mapping[str, float]:
 def found_correction(ds: xr.Dataset) -> str:
     """Return the column of the time tool that is used.
 
-    Raises
-    ------
-    ConfigError
-        If there is none.
+    Raises ConfigError if there is none.
     """
     there = [name for name in CORRECTIONS if name in ds]
     if not there:

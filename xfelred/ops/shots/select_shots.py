@@ -139,10 +139,7 @@ def everything(ds: xr.Dataset, columns: Sequence[xr.DataArray]) -> xr.DataArray:
 def per_shot(ds: xr.Dataset, name: str) -> xr.DataArray:
     """Return a value per shot, summed over other axes unless the name tells which.
 
-    Raises
-    ------
-    PropertyNameError
-        If it is not there, or is not numbers per shot.
+    Raises PropertyNameError if it is not there, or is not numbers per shot.
     """
     found = shot_value(ds, name)
     others = [d for d in found.dims if d not in SHOT_DIMS]
