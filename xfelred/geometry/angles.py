@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.outlines.corner_spread import corner_spread
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Angles:
     solid_angle: Floats
     polarization: Floats
     q: Floats | None
-    two_theta_half_width: Floats | None
-    phi_half_width: Floats | None
-    q_half_width: Floats | None
+    two_theta_half_width: Array | None
+    phi_half_width: Array | None
+    q_half_width: Array | None
 
 
 def angles_of(geometry: Geometry) -> Angles:
@@ -103,7 +101,7 @@ def solid_angle(geometry: Geometry, v: Floats) -> Floats:
 
 def half_widths(
     geometry: Geometry, two_theta: Floats, phi: Floats
-) -> tuple[Floats | None, Floats | None, Floats | None]:
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return the largest centre-to-corner differences of (two_theta, phi, q)."""
     panels = geometry.lattice
     if not panels:

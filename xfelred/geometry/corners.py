@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.angles import directions, momentum
 from xfelred.geometry.core import Geometry
+from xfelred.kernels.arrays import Floats
 from xfelred.names import Q
 
 GEOMETRY = "geometry"
@@ -57,9 +57,7 @@ def recalled(coord: xr.DataArray) -> Geometry:
     return found
 
 
-def corner_angles(
-    geometry: Geometry, radial: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def corner_angles(geometry: Geometry, radial: str) -> tuple[Floats, Floats]:
     """Return radial coordinate and azimuth of the corners.
 
     radial: {"q", "two_theta"}.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError, listing
 from xfelred.geometry.crystfel_bad import bad_pixels
@@ -30,6 +29,7 @@ from xfelred.geometry.crystfel_lines import (
 from xfelred.geometry.energy import wavelength_to_energy
 from xfelred.geometry.panels import Panel, Shape, vector
 from xfelred.geometry.plausible import DISTANCE, ENERGY, PIXEL_SIZE, checked
+from xfelred.kernels.arrays import Bools
 from xfelred.small_files import read_text
 
 AXES = ("slow", "fast")
@@ -55,7 +55,7 @@ class CrystfelFile:
     groups: Mapping[str, tuple[str, ...]]
     collections: Mapping[str, tuple[str, ...]]
     # bool (module, slow, fast); pixels that the file calls bad, or that are in no panel
-    bad: NDArray[np.bool_]
+    bad: Bools
     values: Mapping[str, str]  # first value of every other parameter, as text
 
 
@@ -261,9 +261,7 @@ def check_axes(sections: Sections, name: str, entries: Mapping[str, Entry]) -> N
         )
 
 
-def module_layers(
-    sections: Sections,
-) -> tuple[tuple[int, ...] | None, dict[str, int]]:
+def module_layers(sections: Sections) -> tuple[tuple[int, ...] | None, dict[str, int]]:
     """Return module numbers (None if unnamed) and the module position of each panel.
 
     Modules are told apart by the one data dimension that has a fixed index which

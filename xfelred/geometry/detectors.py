@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.detectors import CATALOGUE, Detector, told_by
 from xfelred.detectors.description import Layout
 from xfelred.detectors.euxfel import JUNGFRAU, JUNGFRAU_LAYOUT
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.geometry.panels import Panel, vector
+from xfelred.kernels.arrays import Floats
 
 Pair = tuple[float, float]
 # Signs of (slow, fast) steps of quadrants 1 to 4.
@@ -116,7 +116,7 @@ class Tiles:
         )
 
 
-def vector2(values: NDArray[np.float64]) -> Pair:
+def vector2(values: Floats) -> Pair:
     """Return two numbers as a tuple of float."""
     return float(values[0]), float(values[1])
 

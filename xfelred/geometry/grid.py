@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xfelred.errors import GeometryMismatchError
 from xfelred.geometry.core import Geometry
 from xfelred.geometry.panels import Panel
+from xfelred.kernels.arrays import Floats, Ints
 
 # Single pixels that lie half way must all go the same way, whatever their last bits.
 DECIMALS = 6
@@ -29,17 +30,17 @@ class Grid:
     error: float  # largest distance between a pixel and its place, in image pixels
 
     @property
-    def y(self) -> NDArray[np.float64]:
+    def y(self) -> Floats:
         """Centres of the rows in metres."""
         return centres(self.shape[0], self.origin[0], self.pitch[0])
 
     @property
-    def x(self) -> NDArray[np.float64]:
+    def x(self) -> Floats:
         """Centres of the columns in metres."""
         return centres(self.shape[1], self.origin[1], self.pitch[1])
 
 
-def centres(n: int, origin: int, pitch: float) -> NDArray[np.float64]:
+def centres(n: int, origin: int, pitch: float) -> Floats:
     """Return the centres of `n` image pixels in metres."""
     return np.asarray((np.arange(n) - origin + 0.5) * pitch, dtype=np.float64)
 
@@ -98,9 +99,7 @@ def image_pitch(geometry: Geometry) -> tuple[float, float]:
     return min(found), min(found)
 
 
-def panel_places(
-    panel: Panel, pitch: tuple[float, float]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def panel_places(panel: Panel, pitch: tuple[float, float]) -> tuple[Ints, Ints]:
     """Return the rows and columns of the pixels of a panel."""
     steps = [
         (round(step[1] / pitch[0]), round(step[0] / pitch[1]))
@@ -122,7 +121,7 @@ def panel_places(
     return places[0], places[1]
 
 
-def nearest(position: NDArray[np.floating], size: float) -> NDArray[np.int64]:
+def nearest(position: NDArray[np.floating], size: float) -> Ints:
     """Return the image pixel that holds each position, halves upwards."""
     return np.floor(np.round(position / size, DECIMALS)).astype(np.int64)
 

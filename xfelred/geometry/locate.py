@@ -17,6 +17,7 @@ from xfelred.geometry.core import Geometry
 from xfelred.geometry.corners import GEOMETRY, corner_angles, recalled, remember
 from xfelred.geometry.given import as_geometry
 from xfelred.geometry.pixel_places import size
+from xfelred.kernels.arrays import Array
 from xfelred.names import (
     FAST,
     LONG_NAME,
@@ -102,7 +103,7 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     )
 
 
-def by_name(angles: Angles) -> dict[str, NDArray[Any]]:
+def by_name(angles: Angles) -> dict[str, Array]:
     """Return the arrays that there are under the names of their coordinates."""
     arrays = {
         Q: angles.q,
@@ -122,7 +123,7 @@ def by_name(angles: Angles) -> dict[str, NDArray[Any]]:
     }
 
 
-def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def described(name: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
     """Return the attributes of a coordinate; radial ones get their full range."""
     units, long_name = DESCRIBED[name]
     attrs: dict[str, Any] = {UNITS: units, LONG_NAME: long_name}
@@ -136,7 +137,7 @@ def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 def corners_of(
     da: xr.DataArray, radial: str, dims: tuple[str, ...]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[Array, Array]:
     """Return radial coordinate and azimuth of the corners of the pixels of an array.
 
     da: located in this process.

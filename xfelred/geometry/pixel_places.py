@@ -18,6 +18,7 @@ from xfelred.geometry.energy import HC
 from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
 from xfelred.geometry.pixels import as_numbers, cut, selected
 from xfelred.geometry.poni import Poni
+from xfelred.kernels.arrays import Bools
 from xfelred.names import BAD_PIXELS, MODULE, PIXEL_DIMS
 
 POSITION_AXES = "as in the positions that were given; z along the beam"
@@ -41,7 +42,7 @@ class PixelPlaces:
     placed: bool = True
     normal: Vector | None = None
     incidence: NDArray[np.floating] | None = None
-    bad: NDArray[np.bool_] | None = None
+    bad: Bools | None = None
     handedness: str = POSITION_AXES
     phi_convention: str = PHI_CONVENTION
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import GeometryMismatchError
 from xfelred.geometry.panels import Panel, Vector, vector
+from xfelred.kernels.arrays import Floats
 from xfelred.names import MODULE, PIXEL_DIMS
 
 Values = ArrayLike | xr.DataArray
@@ -79,7 +80,7 @@ def tilted(
     centre: tuple[float, float],
     distance: float,
     tilt: tuple[float, float],
-) -> tuple[NDArray[np.float64], Vector]:
+) -> tuple[Floats, Vector]:
     """Return positions from the sample, and the normal of a tilted detector.
 
     xyz: float (3, module, slow, fast), m; psana coordinates.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import MissingConstantError
@@ -15,12 +15,11 @@ from xfelred.geometry.core import Geometry
 from xfelred.geometry.locate import fit, pixel_index
 from xfelred.geometry.plausible import DISTANCE, PIXEL_SIZE, WAVELENGTH, checked
 from xfelred.geometry.rings import pixel_coord
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.polar import grid as polar_grid
 from xfelred.names import MODULE, PHI, PIXEL_DIMS, TWO_THETA, Q
 
 REGULAR = 1e-4  # pixels by which a flat detector may miss a lattice of squares
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

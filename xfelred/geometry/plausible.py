@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import UnitsError, warn
 from xfelred.geometry.panels import Panel
+from xfelred.kernels.arrays import Floats
 
 Range = tuple[float, float]
 
@@ -142,7 +143,7 @@ def check_apart(
     what, unit: what was placed, and the unit of its positions, for the message.
     usual: how far they may spread before there is a warning.
     """
-    corners: dict[int, list[NDArray[np.float64]]] = {}
+    corners: dict[int, list[Floats]] = {}
     for panel in panels:
         corners.setdefault(group_of(panel.module), []).append(outline(panel))
     boxes = {
@@ -171,7 +172,7 @@ def check_apart(
         warn(message)
 
 
-def outline(panel: Panel) -> NDArray[np.float64]:
+def outline(panel: Panel) -> Floats:
     """Return the corners of a panel, float64 (4, 2), m."""
     n_slow, n_fast = panel.shape
     corner, slow, fast = (

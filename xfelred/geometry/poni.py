@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.detectors.dectris import Family, family_of
 from xfelred.errors import InconsistentDataError, listing, warn
@@ -28,6 +27,7 @@ from xfelred.geometry.plausible import (
     WAVELENGTH_M,
     checked,
 )
+from xfelred.kernels.arrays import Bools, Floats
 from xfelred.small_files import read_text
 
 NEWEST = 3  # version of the format
@@ -79,7 +79,7 @@ class Poni:
     # where the gaps between modules are, if the detector has any
     family: Family | None = None
 
-    def bad(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    def bad(self, shape: tuple[int, int]) -> Bools | None:
         """Return the pixels in gaps, bool (1, slow, fast); None if there are none."""
         return None if self.family is None else self.family.gaps(shape)[None]
 
@@ -106,7 +106,7 @@ class Poni:
         )
 
 
-def rotation(rot1: float, rot2: float, rot3: float) -> NDArray[np.float64]:
+def rotation(rot1: float, rot2: float, rot3: float) -> Floats:
     """Return the matrix that turns (x, y, z) of the detector to the laboratory."""
     c1, c2, c3 = math.cos(rot1), math.cos(rot2), math.cos(rot3)
     s1, s2, s3 = math.sin(rot1), math.sin(rot2), math.sin(rot3)

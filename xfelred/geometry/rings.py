@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, MissingConstantError, warn
 from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH, corners_of
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.outlines import polygons, splitting
 from xfelred.names import (
     LONG_NAME,
@@ -25,7 +26,6 @@ from xfelred.names import (
 
 TURN = 2 * np.pi
 Bins = int | Sequence[float] | NDArray[np.floating[Any]]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,8 @@ def correction(
 
 
 def bin_maps(
-    da: xr.DataArray,
-    axis: Axis,
-    edges: Floats,
-    phi_edges: Floats | None,
-    good: NDArray[np.bool_],
-) -> list[NDArray[Any]]:
+    da: xr.DataArray, axis: Axis, edges: Floats, phi_edges: Floats | None, good: Bools
+) -> list[Array]:
     """Return the maps that the kernel `integrate_azimuthally` takes, on pixel dims.
 
     da: with the coordinate `phi`, if there are `phi_edges`.
@@ -209,10 +205,7 @@ def bin_maps(
 
 
 def polygon_entries(
-    corners: tuple[Floats, Floats],
-    edges: Floats,
-    phi_edges: Floats | None,
-    good: NDArray[np.bool_],
+    corners: tuple[Floats, Floats], edges: Floats, phi_edges: Floats | None, good: Bools
 ) -> splitting.Entries:
     """Return bins and shares of pixels that are split by area."""
     radius, phi = (c.reshape(len(c), -1) for c in corners)

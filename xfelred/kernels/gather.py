@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numba import njit, types
-from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 # The C library's, found by its name in the process, so that the loop can be cached.
 pread = types.ExternalFunction(
@@ -14,9 +13,7 @@ pread = types.ExternalFunction(
 
 
 @njit(nogil=True, cache=True)
-def read_ranges(
-    file: int, start: NDArray[Any], size: int, memory: int, at: NDArray[Any]
-) -> int:
+def read_ranges(file: int, start: Array, size: int, memory: int, at: Array) -> int:
     """Read pieces of a file to their places in memory.
 
     Parameters

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import read_only, usual
+from xfelred.kernels.arrays import Array, Bools, Floats, read_only, usual
 
 
-def divided(frames: NDArray[Any], value: NDArray[Any]) -> NDArray[np.float64]:
+def divided(frames: Array, value: Array) -> Floats:
     """Return frames divided by a value each; NaN where that is 0 or NaN.
 
     Parameters
@@ -28,24 +26,24 @@ def divided(frames: NDArray[Any], value: NDArray[Any]) -> NDArray[np.float64]:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         by = np.where(value != 0, value.astype(np.float64), np.nan)
-        out: NDArray[np.float64] = frames / by
+        out: Floats = frames / by
     return out
 
 
-def below(frames: NDArray[Any], *masks: NDArray[Any], cut: float) -> NDArray[np.bool_]:
+def below(frames: Array, *masks: Array, cut: float) -> Bools:
     """Return which pixels are below a cut and in none of the masks, bool (...)."""
-    out: NDArray[np.bool_] = frames < cut
+    out: Bools = frames < cut
     for mask in masks:
         out &= mask == 0
     return out
 
 
 def minus_region(
-    frames: NDArray[Any],
-    *masks: NDArray[Any],
+    frames: Array,
+    *masks: Array,
     cut: float,
     bounds: tuple[tuple[int, int], tuple[int, int]],
-) -> NDArray[Any]:
+) -> Array:
     """Subtract from every module the median of some of its pixels.
 
     Parameters
@@ -66,20 +64,18 @@ def minus_region(
         that takes part is unchanged.
     """
     wide = frames.dtype.itemsize > (2 if frames.dtype.kind in "iu" else 4)
-    out: NDArray[Any] = frames.astype(np.float64 if wide else np.float32)
+    out: Array = frames.astype(np.float64 if wide else np.float32)
     good = below(frames, *masks, cut=cut)
     rows, columns = (slice(*b) for b in bounds)
     cut_out, use = out[..., rows, columns], good[..., rows, columns]
     for i in np.ndindex(out.shape[:-2]):
-        values: NDArray[Any] = cut_out[i][use[i]]
+        values: Array = cut_out[i][use[i]]
         if values.size:
             out[i] = out[i] - out.dtype.type(np.median(values))
     return out
 
 
-def listed(
-    frames: NDArray[Any], masks: Sequence[NDArray[Any]], n_core: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def listed(frames: Array, masks: Sequence[Array], n_core: int) -> tuple[Array, Bools]:
     """Return frames one after the other, in a dtype that numba knows, and bad pixels.
 
     frames: real (..., [module,] slow_scan, fast_scan).

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
@@ -18,6 +17,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -254,12 +254,12 @@ def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
     return record(out, "normalize", da, divisor, by=str(divisor.name))
 
 
-def divided(x: NDArray[Any], by: NDArray[np.float64]) -> NDArray[Any]:
+def divided(x: Array, by: Floats) -> Array:
     """Return values divided by one number per shot."""
     kind = np.result_type(x.dtype, np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(by != 0, 1.0 / by, np.nan).astype(kind)
-    out: NDArray[Any] = x * factor
+    out: Array = x * factor
     return out
 
 

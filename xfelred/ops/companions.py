@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing, warn
 from xfelred.geometry.locate import check_ascending
+from xfelred.kernels.arrays import Array
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
@@ -171,9 +172,7 @@ def picked(da: xr.DataArray, dim: Any) -> bool:
     return dim not in da.dims and dim in da.coords and da[dim].ndim == 0
 
 
-def check_labels(
-    companion: xr.DataArray, dim: Any, wanted: np.ndarray[Any, Any], name: str
-) -> None:
+def check_labels(companion: xr.DataArray, dim: Any, wanted: Array, name: str) -> None:
     """Raise GeometryMismatchError unless a companion has each label once."""
     index = companion.indexes[dim]
     absent = [label for label in wanted.tolist() if label not in index]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.column_names import ELEMENT
 from xfelred.errors import ConfigError
+from xfelred.kernels.arrays import Array, Bools
 
 LONGEST = 1000  # characters of a cut: matching one takes a time with their square
 LARGEST_NUMBER = 2**64  # no integer of a file is larger
@@ -51,9 +51,9 @@ class Cut:
     tests: tuple[tuple[str, float], ...]
     text: str  # for people
 
-    def passes(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+    def passes(self, values: Array) -> Bools:
         """Return which values pass."""
-        good: NDArray[np.bool_] = np.isfinite(values)
+        good: Bools = np.isfinite(values)
         with np.errstate(invalid="ignore"):
             for name, limit in self.tests:
                 good = good & OPERATORS[name](values, limit)

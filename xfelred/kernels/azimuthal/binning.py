@@ -11,7 +11,7 @@ from numba import njit
 
 from xfelred.kernels.arrays import Array
 
-LANES = 8
+LANES = 8  # float64 in a line of the cache
 FEW = 3  # so many frames are faster one by one than as eight
 
 

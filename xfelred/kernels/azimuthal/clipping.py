@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 
 @njit(nogil=True, cache=True)
@@ -55,12 +55,7 @@ def ring_moments(
 
 @njit(nogil=True, cache=True)
 def drop_far(
-    frame: Array,
-    gain: Array,
-    norms: Array,
-    bins: Array,
-    mean: Array,
-    far: Array,
+    frame: Array, gain: Array, norms: Array, bins: Array, mean: Array, far: Array
 ) -> int:
     """Set pixels farther than `far` from the mean of their bin to NaN; count them."""
     n = 0
@@ -95,8 +90,8 @@ def clip_frames(
 
 def clipped(
     frames: Array,
-    gain: NDArray[np.float64] | None,
-    norms: NDArray[np.float64],
+    gain: Floats | None,
+    norms: Floats,
     entries: tuple[Array, ...],
     n_bins: int,
     threshold: float,

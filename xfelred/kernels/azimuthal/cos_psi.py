@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 ROUNDING = 1e-12  # of cosines
 
 
-def cos_psi(
-    q1: NDArray[np.float64],
-    q2: NDArray[np.float64],
-    lag: NDArray[np.float64],
-    wavelength: float,
-) -> NDArray[np.float64]:
+def cos_psi(q1: Floats, q2: Floats, lag: Floats, wavelength: float) -> Floats:
     """Return the cosine of the angle between two scattering vectors.
 
     Parameters
@@ -45,11 +39,7 @@ def cos_psi(
 
 @njit(nogil=True, cache=True)
 def interpolate_rows(
-    values: Array,
-    axis: Array,
-    grid: Array,
-    least: bool,
-    out: Array,
+    values: Array, axis: Array, grid: Array, least: bool, out: Array
 ) -> None:
     """Interpolate rows (item, ring, lag) at `grid`; axes (ring, lag) decrease.
 
@@ -86,11 +76,7 @@ def interpolate_rows(
 
 
 def to_grid(
-    values: Array,
-    axis: NDArray[np.float64],
-    *,
-    grid: tuple[float, ...],
-    half: int,
+    values: Array, axis: Floats, *, grid: tuple[float, ...], half: int
 ) -> Array:
     """Return correlations on an even axis.
 
@@ -121,9 +107,7 @@ def to_grid(
     return out.reshape(*values.shape[:-1], len(grid))
 
 
-def asymmetry(
-    values: Array, *, grid: tuple[float, ...], limit: float
-) -> NDArray[np.float64]:
+def asymmetry(values: Array, *, grid: tuple[float, ...], limit: float) -> Floats:
     """Return the odd part of the power of rows (..., grid); the grid is symmetric.
 
     Points with an absolute value above `limit`, or without a partner, do not count.
@@ -137,7 +121,7 @@ def asymmetry(
 
 def parities(
     values: Array, grid: tuple[float, ...], limit: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return the odd and even parts of rows; NaN beyond `limit`."""
     x = values.astype(np.float64)
     x = np.where(np.abs(np.array(grid)) <= limit, x, np.nan)
@@ -152,7 +136,7 @@ def friedel_weights(
     limit: float,
     ridge: float,
     positive: bool,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return weights of shots that make their mean most symmetric.
 
     Parameters
@@ -193,7 +177,7 @@ def friedel_weights(
     return weights
 
 
-def positive_weights(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def positive_weights(gram: Floats) -> Floats:
     """Return weights, none below 0, of the least ``w G w`` for their sum."""
     root = np.linalg.cholesky(gram).T
     scale = float(np.sqrt(np.trace(gram)))

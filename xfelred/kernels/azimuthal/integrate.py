@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import read_only, usual
+from xfelred.kernels.arrays import Array, Floats, read_only, usual
 from xfelred.kernels.azimuthal.binning import (
     add_frames,
     add_split_frames,
@@ -25,13 +25,12 @@ EMPTY = 1e-9
 # Part of the variance that is left of the spread of a bin with more than one pixel.
 LEAST_SPREAD = 1e-6
 
-Floats = NDArray[np.float64]
-Entries = tuple[NDArray[Any], ...]  # (bins,) or (start, bins, shares)
+Entries = tuple[Array, ...]  # (bins,) or (start, bins, shares)
 Sums = dict[str, Floats]
 
 
 @dataclass(frozen=True)
-class Rings:
+class Integration:
     """What is the same for all blocks of an integration."""
 
     shape: tuple[int, ...]  # of the bins: ([phi,] q)
@@ -51,7 +50,6 @@ class Rings:
 
     @property
     def n_bins(self) -> int:
-        """Number of bins."""
         return int(np.prod(self.shape))
 
 
@@ -59,7 +57,7 @@ class Rings:
 class Block:
     """Frames (frame, pixel) and what every pixel adds, ready for the compiled loops."""
 
-    frames: NDArray[Any]
+    frames: Array
     gain: Floats | None
     norms: Floats
     entries: Entries
@@ -67,11 +65,11 @@ class Block:
 
 
 def prepared(
-    block: NDArray[Any],
+    block: Array,
     factor: NDArray[np.floating[Any]],
-    maps: tuple[NDArray[Any], ...],
+    maps: tuple[Array, ...],
     n_core: int,
-    rings: Rings,
+    rings: Integration,
 ) -> Block:
     """Return a block of frames without its masked pixels."""
     variance = None
@@ -106,11 +104,11 @@ def prepared(
 
 
 def ring_sums(
-    block: NDArray[Any],
+    block: Array,
     factor: NDArray[np.floating[Any]],
-    *maps: NDArray[Any],
+    *maps: Array,
     n_core: int,
-    rings: Rings,
+    rings: Integration,
 ) -> Sums:
     """Return the sums over some pixels of every frame, which add up to those over all.
 
@@ -129,14 +127,13 @@ def ring_sums(
     return lead_shape(block_sums(ready, rings), block, n_core)
 
 
-def lead_shape(sums: Sums, block: NDArray[Any], n_core: int) -> Sums:
+def lead_shape(sums: Sums, block: Array, n_core: int) -> Sums:
     """Return sums (frame, bin) with the frame axes of a block."""
     lead = block.shape[:-n_core]
     return {name: v.reshape(*lead, v.shape[-1]) for name, v in sums.items()}
 
 
-def block_sums(block: Block, rings: Rings) -> Sums:
-    """Return the sums of a block (frame, bin)."""
+def block_sums(block: Block, rings: Integration) -> Sums:
     signal, count, norm = bin_sums(block, rings.n_bins)
     sums = {"signal": signal, "count": count, "norm": norm}
     if rings.errors == "given":
@@ -149,7 +146,7 @@ def block_sums(block: Block, rings: Rings) -> Sums:
     return sums
 
 
-def averages(sums: Sums, rings: Rings) -> Sums:
+def averages(sums: Sums, rings: Integration) -> Sums:
     """Return intensity, count, norm and, with an error model, sigma (..., *shape)."""
     count, norm = sums["count"].copy(), sums["norm"].copy()
     empty = count < EMPTY
@@ -170,11 +167,11 @@ def averages(sums: Sums, rings: Rings) -> Sums:
 
 
 def integrate_azimuthally(
-    block: NDArray[Any],
+    block: Array,
     factor: NDArray[np.floating[Any]],
-    *maps: NDArray[Any],
+    *maps: Array,
     n_core: int,
-    rings: Rings,
+    rings: Integration,
 ) -> Floats:
     """Integrate every frame of a block.
 
@@ -210,14 +207,12 @@ def integrate_azimuthally(
     """
     ready = prepared(block, factor, maps, n_core, rings)
     if rings.clip:
-        frames = clipped(
-            ready.frames, ready.gain, ready.norms, ready.entries, rings.n_bins,
-            rings.clip, rings.clip_repeats,
-        )  # fmt: skip
-        ready = replace(ready, frames=frames)
+        how = (rings.n_bins, rings.clip, rings.clip_repeats)
+        kept = clipped(ready.frames, ready.gain, ready.norms, ready.entries, *how)
+        ready = replace(ready, frames=kept)
     sums = block_sums(ready, rings)
     if rings.errors == "azimuthal":
-        flat = Rings((rings.n_bins,), rings.mean)
+        flat = Integration((rings.n_bins,), rings.mean)
         intensity = averages(sums, flat)["intensity"]
         sums["variance"] = unbiased_spread(ready, intensity, sums["norm"])
     found = averages(lead_shape(sums, block, n_core), rings)
@@ -226,11 +221,9 @@ def integrate_azimuthally(
 
 
 def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
-    """Return signal, count and norm, float64 (frame, bin).
-
-    Count and norm are summed once for all pixels; what NaN pixels would have added to
-    them is subtracted, frame by frame.
-    """
+    """Return signal, count and norm, float64 (frame, bin)."""
+    # Count and norm are summed once for all pixels; what NaN pixels would have added to
+    # them is subtracted, frame by frame.
     frames, norms = usual(block.frames), read_only(block.norms)
     gain = None if block.gain is None else read_only(block.gain)
     n_frames = len(frames)
@@ -249,7 +242,7 @@ def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
 
 
 def squared_sums(
-    block: Block, variance: NDArray[Any] | None, n_bins: int
+    block: Block, variance: Array | None, n_bins: int
 ) -> tuple[Floats, Floats]:
     """Return sum c^2 var, and the same for var = 1, float64 (frame, bin).
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Ints
 
 # What tells the gain range of a pixel: nothing, bits of its number, a code in another
 # array, that of the whole tile, or the thresholds that a voltage exceeds.
@@ -23,7 +23,7 @@ FULL, SUBTRACT, MULTIPLY = range(3)
 def calibrate_rows(
     data: tuple[Array, Array, NDArray[np.float32]],
     sizes: tuple[int, int, int, int, int],
-    tiles: NDArray[np.int64],
+    tiles: Ints,
     rules: tuple[tuple[int, int, int, int], NDArray[np.int32], tuple[float, float]],
     phase: int,
     out: NDArray[np.float32],
@@ -49,8 +49,7 @@ def calibrate_rows(
     rows, columns, n_ranges, n_planes, row_step = sizes
     adu_bits = rule[1]
     bad_value, unknown = np.float32(values[0]), np.float32(values[1])
-    which = np.zeros(columns, np.int32)
-    scratch = np.empty((3, columns), np.float32)
+    which, scratch = np.zeros(columns, np.int32), np.empty((3, columns), np.float32)
     n_tiles, begin = tiles.shape[0], 0
     while begin < n_tiles:
         end = begin + 1
@@ -60,16 +59,16 @@ def calibrate_rows(
             at = tiles[begin, 3] + row * row_step
             planes = table[at : at + n_planes * columns]
             level, scale = planes, planes[n_ranges * columns :]
+            flags = planes[2 * n_ranges * columns :]
+            cuts = planes[(n_planes - n_ranges + 1) * columns :]
             for tile in range(begin, end):
                 here = row * columns
                 first = tiles[tile, 1] + here
                 numbers = raw[first : first + columns]
                 # One range for all of the tile has one code.
                 first = tiles[tile, 2] + (0 if rule[0] == FIXED else here)
-                same = ranges_of_row(
-                    rule, codes, numbers, gain[first : first + columns],
-                    planes[(n_planes - n_ranges + 1) * columns :], which,
-                )  # fmt: skip
+                told = gain[first : first + columns]
+                same = ranges_of_row(rule, codes, numbers, told, cuts, which)
                 p, f = level[:columns], scale[:columns]
                 if not same:
                     p, f = scratch[0], scratch[1]
@@ -83,13 +82,10 @@ def calibrate_rows(
                     multiply(signal, f, bad_value)
                 else:
                     subtract(numbers, adu_bits, p, signal)
-                    u = planes[2 * n_ranges * columns :]
-                    taken = u[:columns]
-                    if not same:
-                        taken = scratch[2]
-                        choose(u, n_ranges, which, np.float32(0), taken)
                     first = tile * rows * columns + here
-                    note_use(taken, use[first : first + columns])
+                    taken = flags[:columns] if same else scratch[2]
+                    some = use[first : first + columns]
+                    note_use(flags, n_ranges, which, taken, some, same)
         begin = end
 
 
@@ -145,8 +141,20 @@ def multiply(
 
 
 @njit(nogil=True, cache=True)
-def note_use(taken: NDArray[np.float32], use: NDArray[np.uint8]) -> None:
-    """Note which pixels of one row take part in a common mode."""
+def note_use(
+    flags: NDArray[np.float32],
+    n_ranges: int,
+    which: NDArray[np.int32],
+    taken: NDArray[np.float32],
+    use: NDArray[np.uint8],
+    same: bool,
+) -> None:
+    """Note which pixels of one row take part in a common mode.
+
+    `taken` is that of range 0, or unless they are all the `same` filled first.
+    """
+    if not same:
+        choose(flags, n_ranges, which, np.float32(0), taken)
     for i in range(use.size):
         use[i] = np.uint8(taken[i] > 0)
 
@@ -225,9 +233,7 @@ def ranges_of_codes(
 
 @njit(nogil=True, cache=True)
 def ranges_of_cuts(
-    voltage: Array,
-    cuts: NDArray[np.float32],
-    which: NDArray[np.int32],
+    voltage: Array, cuts: NDArray[np.float32], which: NDArray[np.int32]
 ) -> bool:
     """Count the thresholds that one row exceeds; tell whether none does any."""
     found = np.int32(0)

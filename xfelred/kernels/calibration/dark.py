@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.calibration.gain_index import index_of_bits
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
+from xfelred.kernels.calibration.gain_bits import index_of_bits
 from xfelred.kernels.calibration.rule import Rule
 
 # Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SIGMA = 1.482602218505602
 
+# Bits of `masks.names`, those of the European XFEL.
 OFFSET, NOISE, EVAL_ERROR, NO_DATA, ZERO_NOISE = 1, 2, 4, 8, 1 << 14
 
 
-def outliers(values: NDArray[Any], n_sigma: float) -> NDArray[np.bool_]:
+def outliers(values: Array, n_sigma: float) -> Bools:
     """Return where values lie further than `n_sigma` robust sigma from the median.
 
     values: float (..., slow_scan, fast_scan); every module of every frame has a median
@@ -41,13 +41,8 @@ def outliers(values: NDArray[Any], n_sigma: float) -> NDArray[np.bool_]:
         return ((distance > n_sigma * sigma) & known).reshape(values.shape)
 
 
-def signal_bits(raw: NDArray[Any], *, bits: int) -> NDArray[Any]:
-    """Return integers (...) without their gain bits."""
-    return raw & raw.dtype.type(bits)
-
-
 def split_by_range(
-    raw: NDArray[Any], *codes: NDArray[Any], rule: Rule, ranges: tuple[int, ...]
+    raw: Array, *codes: Array, rule: Rule, ranges: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Return the signal of every gain range apart, without the gain bits.
 
@@ -77,8 +72,8 @@ def split_by_range(
 
 
 def outside(
-    values: NDArray[np.float64], n_sigma: float, limits: tuple[float, float] | None
-) -> NDArray[np.bool_]:
+    values: Floats, n_sigma: float, limits: tuple[float, float] | None
+) -> Bools:
     """Return where values are outliers, or outside of fixed limits."""
     bad = outliers(values, n_sigma)
     if limits is not None:
@@ -88,9 +83,9 @@ def outside(
 
 
 def dark_flags(
-    pedestal: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    n_frames: NDArray[np.int64],
+    pedestal: Floats,
+    noise: Floats,
+    n_frames: Ints,
     *,
     offset_sigma: float,
     noise_sigma: float,

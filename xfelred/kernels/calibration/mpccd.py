@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 PAIR_ENERGY = 3.65
 """Energy in eV that makes one electron-hole pair in silicon."""
@@ -27,9 +26,7 @@ class Placement:
     stage_shift: float = 0.0
 
 
-def module_vectors(
-    placement: Placement,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def module_vectors(placement: Placement) -> tuple[Floats, Floats, Floats]:
     """Return the first pixel of a module and its steps (slow, fast).
 
     Returns
@@ -60,7 +57,7 @@ def module_vectors(
 
 
 @njit(nogil=True, cache=True)
-def multiply(images: Array, factor: NDArray[np.float64], out: Array) -> None:
+def multiply(images: Array, factor: Floats, out: Array) -> None:
     """Write ``images[i] * factor[i]`` to `out`; rows of pixels, one factor a row."""
     for i in range(images.shape[0]):
         f = factor[i]
@@ -69,10 +66,7 @@ def multiply(images: Array, factor: NDArray[np.float64], out: Array) -> None:
 
 
 def scaled(
-    images: Array,
-    *factors: Array,
-    dtype_name: str,
-    divide: bool = False,
+    images: Array, *factors: Array, dtype_name: str, divide: bool = False
 ) -> Array:
     """Return images times the product of some factors.
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from xfelred.kernels.arrays import Array
+
+Constants = NDArray[np.float32]
 LINE = 1024  # pixels that are done at once, at most; short rows are put together
 
 
@@ -36,14 +38,14 @@ def record_shape(
 
 
 def pack(
-    pedestal: NDArray[Any],
-    *others: NDArray[Any],
+    pedestal: Array,
+    *others: Array,
     names: tuple[str, ...],
     n_ranges: int,
     used_ranges: tuple[int, ...],
     per_photon: float,
     by_row: bool,
-) -> NDArray[Any]:
+) -> Array:
     """Return constants as a table.
 
     Parameters
@@ -68,21 +70,15 @@ def pack(
     """
     given = dict(zip(names, others, strict=True))
     cut = n_ranges - 1 if "thresholds" in given else 0
-    shape = np.broadcast_shapes(
-        pedestal.shape,
-        *(v.shape for v in others),
-        (n_ranges, 1, 1),
-    )
+    arrays = (pedestal, *others)
+    shape = np.broadcast_shapes(*(v.shape for v in arrays), (n_ranges, 1, 1))
     modules = shape[:-4]
     entries, _, rows, columns = shape[-4:]
     n_planes = n_ranges * (3 if used_ranges else 2) + cut
-    lines = (rows, columns)
-    if not by_row:
-        lines = lines_of(lines)
+    lines = (rows, columns) if by_row else lines_of((rows, columns))
     table = np.empty((*modules, entries, lines[0], n_planes, lines[1]), np.float32)
 
-    def put(first: int, n: int, values: NDArray[Any]) -> None:
-        """Fill planes."""
+    def put(first: int, n: int, values: Array) -> None:
         whole = np.broadcast_to(values, (*modules, entries, n, rows, columns))
         # With the planes in the place of gain ranges, as constants have them.
         planes = np.moveaxis(table, -2, -3)
@@ -108,9 +104,9 @@ def pack(
     return records(table, by_row=by_row)
 
 
-def factor(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
+def factor(given: dict[str, Array]) -> Array:
     """Return what a signal is multiplied by."""
-    out: NDArray[Any] = np.ones((1, 1, 1, 1))
+    out: Array = np.ones((1, 1, 1, 1))
     if "gain" in given:
         gain = given["gain"].astype(np.float64)
         with np.errstate(divide="ignore"):
@@ -123,7 +119,7 @@ def factor(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
     return out
 
 
-def records(table: Floats, *, by_row: bool) -> NDArray[Any]:
+def records(table: Constants, *, by_row: bool) -> Array:
     inside = table.shape[1:] if by_row else table.shape[-4:]
     lead = table.shape[: table.ndim - len(inside)]
     kind = record_type(inside)
@@ -135,8 +131,8 @@ def record_type(inside: tuple[int, ...]) -> np.dtype[Any]:
 
 
 def flat_table(
-    table: NDArray[Any], shape: tuple[int, int]
-) -> tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int]]:
+    table: Array, shape: tuple[int, int]
+) -> tuple[Constants, tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Return a table as the compiled function takes it.
 
     table: record (..., 1 or slow_scan, 1).
@@ -153,6 +149,9 @@ def flat_table(
         return floats, shape, (planes, entries * step), (0, step)
     entries, lines, planes, pixels = inside
     step = planes * pixels
-    return floats, (lines, pixels), (planes, step), (
-        entries * lines * step, lines * step
-    )  # fmt: skip
+    return (
+        floats,
+        (lines, pixels),
+        (planes, step),
+        (entries * lines * step, lines * step),
+    )

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 
 def without_ghosts(
-    images: NDArray[np.floating[Any]],
-    previous: NDArray[Any],
-    p0: NDArray[Any],
-    p1: NDArray[Any],
+    images: NDArray[np.floating[Any]], previous: Array, p0: Array, p1: Array
 ) -> NDArray[np.floating[Any]]:
     """Return ``images - (p0 + p1 * previous)`` in the precision of the images.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array, Floats
 
 NORMAL = 0.6745  # median absolute deviation of a normal distribution of width 1
 MEAN_NORMAL = 0.797885  # mean absolute deviation of the same, sqrt(2 / pi)
 
 
-def modified_z(values: NDArray[Any]) -> NDArray[np.float64]:
+def modified_z(values: Array) -> Floats:
     """Return ``0.6745 (x - median) / MAD`` along the last axis.
 
     Parameters
@@ -51,7 +50,7 @@ def modified_z(values: NDArray[Any]) -> NDArray[np.float64]:
     return out
 
 
-def strongest(values: NDArray[Any], *, skip: int) -> NDArray[Any]:
+def strongest(values: Array, *, skip: int) -> Array:
     """Return the largest magnitude of correlations (..., lag), away from lag 0.
 
     Parameters
@@ -74,7 +73,7 @@ def strongest(values: NDArray[Any], *, skip: int) -> NDArray[Any]:
     return np.where(np.isneginf(out), np.nan, out)
 
 
-def ring_features(frames: NDArray[Any]) -> NDArray[np.float64]:
+def ring_features(frames: Array) -> Floats:
     """Return mean, position of the brightest ring, and profile of polar maps.
 
     Parameters
@@ -100,7 +99,7 @@ def ring_features(frames: NDArray[Any]) -> NDArray[np.float64]:
     return out
 
 
-def peak_position(profile: NDArray[np.float64]) -> NDArray[np.float64]:
+def peak_position(profile: Floats) -> Floats:
     """Return where rows (..., n) are largest, between their elements; NaN if nowhere.
 
     A parabola through the largest element and its neighbours has its top there.
@@ -120,8 +119,6 @@ def peak_position(profile: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(middle), np.nan, at + shift)
 
 
-def at_positions(
-    positions: NDArray[np.float64], *, table: tuple[float, ...]
-) -> NDArray[np.float64]:
+def at_positions(positions: Floats, *, table: tuple[float, ...]) -> Floats:
     """Return the values of a table at positions between its elements; NaN for NaN."""
     return np.interp(positions, np.arange(len(table)), np.asarray(table))

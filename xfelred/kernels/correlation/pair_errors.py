@@ -18,10 +18,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.kernels.correlation.rows import Items
 
-Sums = dict[str, NDArray[Any]]
+Sums = dict[str, Array]
 MOMENTS = ("nn", "nd", "dd")
 # Part of the variance of independent pairs below which an estimate is but noise.
 LEAST = 0.5
@@ -59,7 +60,7 @@ def pair_moments(
 
 def products_and_counts(
     sums: Sums, lead: int | None, *, raw: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return N and D of some pairs from their sums, float64 (ring, lag)."""
     n_lags = sums["pairs"].shape[-1]
     spectrum = sums["power" if lead is None else "cross"]
@@ -74,7 +75,7 @@ def shared_error(
     crossing: Sums,
     lead: int | None,
     normalization: str,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the standard error of a mean over pairs that share shots.
 
     Parameters
@@ -126,7 +127,7 @@ def left_out_error(
     crossing: Sums,
     lead: int | None,
     normalization: str,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the error with that of the standard deviations, by leaving out blocks.
 
     As `shared_error`, times the ratio of what leaving out one block at a time changes

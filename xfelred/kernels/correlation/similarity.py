@@ -9,7 +9,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from xfelred.errors import NotPossibleError
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 EXACT = 200  # shots up to which the smallest sum of distances is found for certain
 TOLERANCE = 1e-12  # relative gain below which an exchange is not worth it
@@ -39,7 +39,7 @@ def nearest_free(table: Array, out: Array) -> int:
     return found
 
 
-def greedy(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def greedy(table: Floats) -> NDArray[np.intp]:
     """Pair each row, in order, with the nearest that is still free.
 
     Parameters
@@ -55,7 +55,7 @@ def greedy(table: NDArray[np.float64]) -> NDArray[np.intp]:
     return out[: nearest_free(np.ascontiguousarray(table), out)]
 
 
-def minimum(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def minimum(table: Floats) -> NDArray[np.intp]:
     """Pair rows so that the sum of distances is as small as possible.
 
     Parameters
@@ -86,7 +86,7 @@ def minimum(table: NDArray[np.float64]) -> NDArray[np.intp]:
     return found[np.argsort(found[:, 0])]
 
 
-def along_line(x: NDArray[np.float64]) -> NDArray[np.intp]:
+def along_line(x: Floats) -> NDArray[np.intp]:
     """Return the best pairs of numbers: neighbours; an odd one out costs least."""
     order = np.argsort(x, kind="stable")
     if len(x) % 2:
@@ -99,7 +99,7 @@ def along_line(x: NDArray[np.float64]) -> NDArray[np.intp]:
     return order.reshape(-1, 2)
 
 
-def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def by_programming(table: Floats) -> NDArray[np.intp]:
     """Return the pairs with the smallest sum of distances, exactly."""
     n = len(table)
     i, j = np.triu_indices(n, 1)
@@ -113,9 +113,12 @@ def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
         constraints.append(LinearConstraint(np.ones((1, len(i))), n // 2, n // 2))
     unit = max(float(cost.max()), np.finfo(float).tiny)
     found = milp(
-        cost / unit, integrality=np.ones(len(i)), bounds=Bounds(0, 1),
-        constraints=constraints, options={"mip_rel_gap": 0.0},
-    )  # fmt: skip
+        cost / unit,
+        integrality=np.ones(len(i)),
+        bounds=Bounds(0, 1),
+        constraints=constraints,
+        options={"mip_rel_gap": 0.0},
+    )
     if found.x is None:
         raise NotPossibleError(f"no pairs of {n} shots were found: {found.message}")
     chosen = found.x > 0.5
@@ -151,7 +154,7 @@ def exchange(table: Array, pairs: Array) -> None:
                         pairs[p, 1], pairs[q, 0], pairs[q, 1] = d, b, c
 
 
-def by_exchange(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def by_exchange(table: Floats) -> NDArray[np.intp]:
     """Return greedy pairs, improved by exchanges."""
     table = np.ascontiguousarray(table)
     # Rows in the order of the widest feature start with partners nearby.

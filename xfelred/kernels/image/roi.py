@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.per_frame import listed
 
 SUM, MEAN, MAX, COM_SLOW, COM_FAST, N_SATURATED = range(6)
 N_QUANTITIES = 6
 
 
-def limited(
-    frames: NDArray[Any], *, low: float | None, high: float | None
-) -> NDArray[Any]:
+def limited(frames: Array, *, low: float | None, high: float | None) -> Array:
     """Return pixels with 0 where they are below `low` or above `high`.
 
     Parameters
@@ -34,12 +30,7 @@ def limited(
 
 @njit(nogil=True, cache=True)
 def add_region(
-    frame: NDArray[Any],
-    bad: NDArray[np.bool_],
-    low: float,
-    high: float,
-    saturation: float,
-    out: NDArray[np.float64],
+    frame: Array, bad: Bools, low: float, high: float, saturation: float, out: Floats
 ) -> None:
     """Reduce one frame (module, slow_scan, fast_scan) to its quantities."""
     total, at_slow, at_fast = 0.0, 0.0, 0.0
@@ -73,13 +64,13 @@ def add_region(
 
 @njit(nogil=True, cache=True)
 def add_regions(
-    frames: NDArray[Any],
-    bad: NDArray[np.bool_],
+    frames: Array,
+    bad: Bools,
     bad_step: int,
     low: float,
     high: float,
     saturation: float,
-    out: NDArray[np.float64],
+    out: Floats,
 ) -> None:
     """Reduce every frame; `bad_step` is 0 if all have the same bad pixels."""
     for i in range(len(frames)):
@@ -87,13 +78,13 @@ def add_regions(
 
 
 def roi(
-    frames: NDArray[Any],
-    *masks: NDArray[Any],
+    frames: Array,
+    *masks: Array,
     n_core: int,
     low: float,
     high: float,
     saturation: float,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the quantities of every frame.
 
     Parameters

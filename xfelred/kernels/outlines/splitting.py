@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Entries = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
+
+Entries = tuple[Ints, Ints, Floats]
 
 
 def packed_entries(
-    start: NDArray[np.int64], bins: NDArray[np.integer[Any]], shares: Floats
-) -> list[NDArray[Any]]:
+    start: Ints, bins: NDArray[np.integer[Any]], shares: Floats
+) -> list[Array]:
     """Cut lists of (bin, share) into arrays with one number per pixel.
 
     Parameters
@@ -41,7 +42,7 @@ def packed_entries(
     ]
 
 
-def unpacked_entries(maps: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+def unpacked_entries(maps: list[Array]) -> tuple[Array, ...]:
     """Return ``(bins,)``, or ``(start, bins, shares)`` put together again."""
     if len(maps) == 1:
         return (maps[0],)
@@ -53,8 +54,8 @@ def unpacked_entries(maps: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
 
 
 def split_entries(
-    low: Floats, high: Floats, edges: Floats, good: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    low: Floats, high: Floats, edges: Floats, good: Bools
+) -> tuple[Ints, Ints, Floats]:
     """Share intervals out over bins in proportion to the overlap.
 
     Parameters
@@ -90,7 +91,7 @@ def split_entries(
 
 
 def wrapped_entries(
-    centre: Floats, half: Floats, edges: Floats, good: NDArray[np.bool_]
+    centre: Floats, half: Floats, edges: Floats, good: Bools
 ) -> Entries:
     """Share angles out over bins that go round a circle.
 

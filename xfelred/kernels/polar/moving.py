@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.polar.grid import TURN, q_to_radius, sample_directions
 from xfelred.kernels.polar.remap import (
     ALL_CORNERS,
@@ -88,9 +88,7 @@ def remap_polar_moving(
     return out.reshape(*lead, *out.shape[1:])
 
 
-def radii_of_shots(
-    q: NDArray[np.float64], wavelengths: NDArray[np.float64], step: float
-) -> NDArray[np.float64]:
+def radii_of_shots(q: Floats, wavelengths: Floats, step: float) -> Floats:
     """Return the radii (frame, q) at which shots have the same q."""
     usable = np.where(wavelengths > 0, wavelengths, np.nan)
     return q_to_radius(q, step, usable[:, None])
@@ -123,10 +121,10 @@ def sample_frames(
                 elif method == 1:
                     out[i, k, j] = between(image, x, y, hidden, min_weight)
                 else:
+                    place, direction = (x, y), (radius, cosine[j], sine[j])
                     out[i, k, j] = cell_mean(
-                        image, (x, y), (radius, cosine[j], sine[j]), cosine.size,
-                        hidden, min_weight,
-                    )  # fmt: skip
+                        image, place, direction, cosine.size, hidden, min_weight
+                    )
 
 
 @njit(nogil=True, cache=True)
@@ -149,6 +147,7 @@ def between(
     left, top = int(np.floor(x)), int(np.floor(y))
     if not (-1 <= left < columns and -1 <= top < rows):
         return np.nan
+    # Bits 0 and 1: the upper two pixels, left and right; bits 2 and 3: the lower two.
     corners = ALL_CORNERS
     if left < 0:
         corners &= 10
@@ -158,10 +157,10 @@ def between(
         corners &= 12
     if top + 1 >= rows:
         corners &= 3
+    first = top * columns + left
     return good_mean(
-        image.ravel(), columns, top * columns + left, x - left, y - top, corners,
-        hidden, min_weight,
-    )  # fmt: skip
+        image.ravel(), columns, first, x - left, y - top, corners, hidden, min_weight
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -182,7 +181,7 @@ def cell_mean(
     total, n = 0.0, 0
     edge = np.sqrt(inner)
     for a in range(POINTS):
-        # Rings of equal area, as in `polar_grid.cell_positions`.
+        # Rings of equal area, as in `grid.cell_positions`.
         further = np.sqrt(inner + (a + 1) / POINTS * (outer - inner))
         out = (edge + further) / 2 - radius
         edge = further

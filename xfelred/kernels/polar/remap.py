@@ -13,11 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, read_only, usual
+from xfelred.kernels.arrays import Array, Bools, read_only, usual
 
 INDEX, FRACTION, CORNERS = "index", "fraction", "corners"
 START, WEIGHT = "start", "weight"
-ALL_CORNERS = 15
+ALL_CORNERS = 15  # a bit each
 
 Table = Array
 
@@ -91,16 +91,15 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def flat_frames(block: Array, n_core: int) -> Array:
-    """Return frames (frame, pixel) of a dtype that the compiled loops know."""
     pixels = int(np.prod(block.shape[block.ndim - n_core :], dtype=np.int64))
     return usual(block.reshape(-1, pixels))
 
 
 def joined_masks(
     masks: tuple[Array, ...], shape: tuple[int, ...], n_core: int
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Return one mask (1 or frame, pixel); (0, 0) if nothing is bad."""
-    found: NDArray[np.bool_] | None = None
+    found: Bools | None = None
     for mask in masks:
         bad = mask != 0
         if bad.any():

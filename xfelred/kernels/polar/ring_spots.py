@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.correlation.outliers import MEAN_NORMAL, NORMAL
 
 ROUNDS = 5  # fits without the spots of the fit before
@@ -20,7 +20,7 @@ def find_ring_spots(
     threshold: float,
     n_harmonics: int,
     grow: int,
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Flag the spots of every ring.
 
     Parameters
@@ -64,7 +64,7 @@ def find_ring_spots(
     return out.reshape(block.shape)
 
 
-def harmonics(n_phi: int, n_harmonics: int) -> NDArray[np.float64]:
+def harmonics(n_phi: int, n_harmonics: int) -> Floats:
     """Return cosines and sines of the azimuths, (phi, 1 + 2 n)."""
     phi = 2 * np.pi * np.arange(n_phi)[:, None] / n_phi
     order = np.arange(1, n_harmonics + 1)
@@ -72,12 +72,7 @@ def harmonics(n_phi: int, n_harmonics: int) -> NDArray[np.float64]:
     return np.hstack([ones, np.cos(phi * order), np.sin(phi * order)])
 
 
-def spots_of(
-    row: NDArray[np.float64],
-    good: NDArray[np.bool_],
-    basis: NDArray[np.float64],
-    threshold: float,
-) -> NDArray[np.bool_] | None:
+def spots_of(row: Floats, good: Bools, basis: Floats, threshold: float) -> Bools | None:
     """Return which samples of a ring are spots; None if it has too few."""
     if good.sum() < 2 * basis.shape[1]:
         return None
@@ -97,12 +92,7 @@ def spots_of(
     return spots
 
 
-def modified_z(
-    values: NDArray[np.float64],
-    good: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    size: float,
-) -> NDArray[np.float64]:
+def modified_z(values: Floats, good: Bools, kept: Bools, size: float) -> Floats:
     """Return the modified z score with respect to the samples that are kept.
 
     Differences of less than a part in 1e9 of `size` are rounding.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.polar.remap import joined_masks
 from xfelred.kernels.rings.find_centre import find_centre
 from xfelred.kernels.rings.ring_pixels import count_pixels, ring_pixels, window
@@ -38,10 +37,7 @@ class RingOptions:
 
 
 def fit_ring(
-    image: NDArray[Any],
-    good: NDArray[np.bool_],
-    guess: tuple[float, float, float],
-    options: RingOptions,
+    image: Array, good: Bools, guess: tuple[float, float, float], options: RingOptions
 ) -> ProfileFit | None:
     """Fit a circle, or an ellipse, to a ring of one image; None if there is no ring.
 
@@ -96,10 +92,7 @@ def believable(fit: ProfileFit) -> bool:
 
 
 def window_pixels(
-    image: NDArray[Any],
-    good: NDArray[np.bool_],
-    guess: tuple[float, float, float],
-    options: RingOptions,
+    image: Array, good: Bools, guess: tuple[float, float, float], options: RingOptions
 ) -> int:
     """Return the number of good pixels in the window around the guess."""
     half = options.ring_width / 2
@@ -114,7 +107,7 @@ def sectors(radius: float, options: RingOptions) -> int:
     return max(FEWEST_SECTORS, min(options.n_sectors, fitting))
 
 
-def largest_gap(used: NDArray[np.bool_]) -> float:
+def largest_gap(used: Bools) -> float:
     """Return the largest angle, rad, between neighbouring sectors that are used."""
     at = np.flatnonzero(used)
     if not at.size:
@@ -124,12 +117,12 @@ def largest_gap(used: NDArray[np.bool_]) -> float:
 
 
 def fit_rings(
-    block: NDArray[Any],
-    *masks: NDArray[Any],
+    block: Array,
+    *masks: Array,
     n_core: int,
     guess: tuple[float, float, float] | None,
     options: RingOptions,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Fit a ring in every image of a block.
 
     Parameters

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, read_only, usual
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints, read_only, usual
 
 TURN = 2 * np.pi
 HOT = 6.0  # standard deviations from the median of the neighbours
@@ -18,8 +16,6 @@ RARE = 0.01  # part of the pixels at a radius that may be hot or dead; more is s
 SPIKE = 20.0  # so many times the usual distance from its neighbours is no signal
 MOST = 3  # of them that count in a sector at a radius
 USUAL = 0.8  # part of the pixels at a radius that are no farther than the usual
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,18 +27,17 @@ class RingPixels:
     # float64 (pixel,), rad; atan2(row, column) as seen from the centre of the window
     angle: Floats
     # int64 (sector + 1,); where the pixels of each sector begin
-    start: NDArray[np.int64]
+    start: Ints
     centre: tuple[float, float, float]  # (x, y, r); of the window
 
     @property
     def n_sectors(self) -> int:
-        """Number of sectors."""
         return len(self.start) - 1
 
 
 def ring_pixels(
     image: Array,
-    good: NDArray[np.bool_],
+    good: Bools,
     ring: tuple[float, float, float],
     half: float,
     n_sectors: int,
@@ -65,7 +60,6 @@ def ring_pixels(
     """
     # As floats: an integer would be compiled for, too.
     x, y, r, half = map(float, (*ring, half))
-    n_bins = max(1, int(np.ceil(2 * half)))
     limits = window(image.shape, ring, half)
     good = read_only(good)
     count = count_pixels(good, limits, x, y, r, half)
@@ -73,21 +67,21 @@ def ring_pixels(
     image = usual(image)
     collect_pixels(image, good, limits, (x, y, r), half, value, offset, angle)
     sector = np.minimum((angle + np.pi) / TURN * n_sectors, n_sectors - 1)
-    radial = np.clip(
-        ((offset + half) / (2 * half) * n_bins).astype(np.int64), 0, n_bins - 1
-    )
+    radial, n_bins = radial_bins(offset, half)
     group = sector.astype(np.int64) * n_bins + radial
     order = np.argsort(group, kind="stable")
-    value, offset, angle, group = (
-        value[order],
-        offset[order],
-        angle[order],
-        group[order],
-    )
+    value, offset, angle, group = (a[order] for a in (value, offset, angle, group))
     kept = ordinary(value, group, n_bins)
-    value, offset, angle, group = value[kept], offset[kept], angle[kept], group[kept]
+    value, offset, angle, group = (a[kept] for a in (value, offset, angle, group))
     start = np.searchsorted(group, np.arange(n_sectors + 1) * n_bins)
     return RingPixels(value, offset, angle, start.astype(np.int64), ring)
+
+
+def radial_bins(offset: Floats, half: float) -> tuple[Ints, int]:
+    """Return the bins, a pixel wide, of distances from -half to half; their number."""
+    n_bins = max(1, int(np.ceil(2 * half)))
+    at = ((offset + half) / (2 * half) * n_bins).astype(np.int64)
+    return np.clip(at, 0, n_bins - 1), n_bins
 
 
 def window(
@@ -141,7 +135,7 @@ def collect_pixels(
                 n += 1
 
 
-def ordinary(value: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.bool_]:
+def ordinary(value: Floats, group: Ints, n_bins: int) -> Bools:
     """Return which pixels are near the median of their group; groups are in order."""
     if not value.size:
         return np.zeros(0, dtype=bool)
@@ -154,7 +148,7 @@ def ordinary(value: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np
     return ordinary_too
 
 
-def spikes(off: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.bool_]:
+def spikes(off: Floats, group: Ints, n_bins: int) -> Bools:
     """Return which pixels are far beyond all others, at every radius alike."""
     size, radial = np.abs(off), group % n_bins
     usual = usual_distance(size, radial, n_bins)
@@ -169,7 +163,7 @@ def spikes(off: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.boo
     return np.asarray(far & ~signal[radial])
 
 
-def usual_distance(size: Floats, radial: NDArray[np.int64], n_bins: int) -> float:
+def usual_distance(size: Floats, radial: Ints, n_bins: int) -> float:
     """Return what most pixels differ from their neighbours, where this is largest.
 
     Where most do not differ at all, as with sparse photons: what the others do.
@@ -183,9 +177,7 @@ def usual_distance(size: Floats, radial: NDArray[np.int64], n_bins: int) -> floa
     return largest
 
 
-def within_limits(
-    off: Floats, radial: NDArray[np.int64], n_bins: int
-) -> NDArray[np.bool_]:
+def within_limits(off: Floats, radial: Ints, n_bins: int) -> Bools:
     """Return which pixels are near the median of their group, by repeated clipping."""
     order = np.argsort(radial, kind="stable")
     starts = np.searchsorted(radial[order], np.arange(n_bins + 1))
@@ -196,7 +188,7 @@ def within_limits(
 
 
 @njit(nogil=True, cache=True)
-def group_medians(value: Array, edges: Array) -> Any:
+def group_medians(value: Array, edges: Array) -> Floats:
     out = np.empty(value.size)
     for g in range(edges.size - 1):
         part = value[edges[g] : edges[g + 1]]
@@ -209,7 +201,7 @@ def clipping_limit(off: Array) -> float:
     """Return beyond which distance from 0 values are not ordinary."""
     limit = np.inf
     spread, _ = spread_within(off, limit)
-    for _ in range(20):
+    for _ in range(20):  # it converges in a few; values that alternate must not hang
         tighter = HOT * spread
         inner, n = spread_within(off, tighter)
         if off.size - n > max(RARE * off.size, 3.0) or inner == 0:
@@ -222,7 +214,7 @@ def clipping_limit(off: Array) -> float:
 
 
 @njit(nogil=True, cache=True)
-def spread_within(off: Array, limit: float) -> Any:
+def spread_within(off: Array, limit: float) -> tuple[float, int]:
     """Return the root mean square, and number, of values up to a limit."""
     total, n = 0.0, 0
     for v in off:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 from xfelred.kernels.rings.ring_pixels import RingPixels
 
 N_CIRCLE, N_ELLIPSE = 4, 6  # x, y, r, width; and two of the second harmonic
@@ -16,8 +15,6 @@ N_LINEAR = 3  # height, background and its slope: of every sector
 SIGNIFICANT = 3.0  # standard deviations that the height of a sector must have
 FAR = 3.0  # pixels from the circle at which a sector belongs to something else
 HUBER = 4.0  # standard deviations beyond which a pixel counts less
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class ProfileFit:
     params: Floats
     covariance: Floats  # float64 (4 or 6, 4 or 6)
     rms: float  # of the distances of sectors from the circle, pixels
-    used: NDArray[np.bool_]  # bool (sector,); in which sectors the ring was found
+    used: Bools  # bool (sector,); in which sectors the ring was found
 
 
 def fit_profile(
@@ -64,6 +61,7 @@ def fit_profile(
         step, covariance = gauss_newton(sums, trust)
         if step is None or covariance is None:
             return fitted
+        # Farther than a width the profile is no longer like its tangent.
         most = max(params[3], 0.5)
         step = np.clip(step, -most, most)
         params[:] += step
@@ -93,7 +91,7 @@ class SectorSums:
     error: Floats
     noise: Floats
     residual: Floats
-    used: NDArray[np.bool_]
+    used: Bools
 
 
 def sector_sums(
@@ -129,6 +127,7 @@ def trusted(sums: SectorSums) -> Floats:
     """Return the weight of every sector: 0 for those that hold something else."""
     shift, variance = sums.shift[sums.used], sums.error[sums.used] ** 2
     middle = np.median(shift)
+    # Standard deviation of a normal distribution, from its median absolute deviation.
     scatter = 1.4826 * np.median(np.abs(shift - middle))
     excess = max(0.0, scatter**2 - float(np.median(variance)))
     out = np.zeros(len(sums.used))
@@ -150,6 +149,7 @@ def gauss_newton(
     if not (size > 0).all():
         return None, None
     scaled = normal / np.outer(size, size)
+    # A short arc: centre and radius change together, and nothing tells them apart.
     if np.linalg.cond(scaled) > 1e8:
         return None, None
     covariance = np.linalg.inv(scaled) / np.outer(size, size)
@@ -157,11 +157,7 @@ def gauss_newton(
 
 
 def reweigh(
-    value: Floats,
-    residual: Floats,
-    start: NDArray[np.int64],
-    noise: Floats,
-    weight: Floats,
+    value: Floats, residual: Floats, start: Ints, noise: Floats, weight: Floats
 ) -> None:
     """Let pixels far from the model count less (Huber), in place."""
     scale = np.repeat(noise, np.diff(start))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.azimuthal import integrate as azimuthal
 from xfelred.lazy import State, map_frames, reduce_frames
 from xfelred.names import (
@@ -141,7 +142,7 @@ def integrate_azimuthally(
     sizes: dict[str, int] = {unit: len(edges) - 1}
     if phi_edges is not None:
         sizes = {PHI: len(phi_edges) - 1, **sizes}
-    setup = azimuthal.Rings(
+    setup = azimuthal.Integration(
         tuple(sizes.values()),
         mean=normalization == "mean",
         errors=errors or "" if known is None else "given",
@@ -187,12 +188,12 @@ def integrate_azimuthally(
 class RingSums:
     """Sums over rings as a reduction over pixels and modules."""
 
-    setup: azimuthal.Rings
+    setup: azimuthal.Integration
 
     def partial(
         self,
         state: State | None,
-        blocks: Sequence[NDArray[Any]],
+        blocks: Sequence[Array],
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
@@ -213,7 +214,7 @@ class RingSums:
             out = {name: out[name] + other[name] for name in out}
         return out
 
-    def finish(self, state: State, result: str) -> NDArray[Any]:
+    def finish(self, state: State, result: str) -> Array:
         """Return one quantity."""
         return azimuthal.averages(state, self.setup)[result]
 
@@ -223,7 +224,7 @@ def module_by_module(
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
     sizes: dict[str, int],
-    setup: azimuthal.Rings,
+    setup: azimuthal.Integration,
 ) -> dict[str, xr.DataArray]:
     """Return quantities of which sums over parts of the pixels can be added."""
     names = quantities(setup)
@@ -238,7 +239,7 @@ def whole_at_once(
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
     sizes: dict[str, int],
-    setup: azimuthal.Rings,
+    setup: azimuthal.Integration,
 ) -> dict[str, xr.DataArray]:
     """Return quantities for which a kernel needs all pixels of a frame."""
     names = quantities(setup)
@@ -255,7 +256,7 @@ def whole_at_once(
     return {name: packed.isel({QUANTITY: i}) for i, name in enumerate(names)}
 
 
-def quantities(setup: azimuthal.Rings) -> tuple[str, ...]:
+def quantities(setup: azimuthal.Integration) -> tuple[str, ...]:
     """Return the names of the results."""
     return ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, shown
-from xfelred.kernels.azimuthal.integrate import Rings
+from xfelred.kernels.azimuthal.integrate import Integration
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
 from xfelred.ops.azimuthal.integrate_azimuthally import described, module_by_module
 from xfelred.ops.companions import on_pixels, unrecorded
@@ -75,7 +75,7 @@ def radial_profile(
     shape = tuple(da.sizes[d] for d in dims)
     maps = [np.ones(shape), bins.reshape(shape)]
     companions = [*(xr.DataArray(m, dims=dims) for m in maps), *masks]
-    setup = Rings((n,), mean=True, n_masks=len(masks))
+    setup = Integration((n,), mean=True, n_masks=len(masks))
     found = module_by_module(da, companions, dims, {RADIUS: n}, setup)
     result = described(found, da, whole_counts=True)[["intensity", "count"]]
     attrs = {UNITS: "pixel", LONG_NAME: "distance from the centre"}

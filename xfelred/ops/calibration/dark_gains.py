@@ -15,7 +15,8 @@ from xfelred.errors import (
     MissingConstantError,
     listing,
 )
-from xfelred.kernels.calibration.dark import signal_bits, split_by_range
+from xfelred.kernels.calibration.dark import split_by_range
+from xfelred.kernels.calibration.gain_bits import signal_bits
 from xfelred.kernels.calibration.rule import Rule
 from xfelred.lazy import map_frames
 from xfelred.names import (

@@ -109,7 +109,7 @@ def strip_gain_bits(
         Lazy, dtype of `da`: ``raw & (flag - 1)``.
     """
     cut, words, gaps = checked(da, detector)
-    out = map_frames(kernel.values, words, name="strip_gain_bits", cut=cut)
+    out = map_frames(kernel.signal_bits, words, name="strip_gain_bits", bits=cut - 1)
     out = with_gaps(out, da, gaps)
     out.attrs = {**da.attrs, UNITS: "adu", LONG_NAME: "raw values without gain bits"}
     return record(out, "strip_gain_bits", da, cut=cut)

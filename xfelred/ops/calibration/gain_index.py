@@ -10,7 +10,8 @@ import xarray as xr
 from xfelred.detectors import CATALOGUE
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
-from xfelred.kernels.calibration.gain_index import (
+from xfelred.kernels.arrays import Array
+from xfelred.kernels.calibration.gain_bits import (
     NO_RANGE,
     epix10ka_index,
     index_of_bits,
@@ -29,8 +30,8 @@ def gain_index(
     da: xr.DataArray,
     *,
     kind: str,
-    config: xr.DataArray | np.ndarray[Any, Any] | None = None,
-    trbit: xr.DataArray | np.ndarray[Any, Any] | int | None = None,
+    config: xr.DataArray | Array | None = None,
+    trbit: xr.DataArray | Array | int | None = None,
 ) -> xr.DataArray:
     """Return the gain range of every pixel of raw frames.
 
@@ -144,9 +145,7 @@ def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
     return matching(given, da, name)
 
 
-def per_asic(
-    values: np.ndarray[Any, Any], shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
+def per_asic(values: Array, shape: tuple[int, ...]) -> Array:
     """Return one number for each ASIC as one for each pixel."""
     rows, columns = shape[0] // 2, shape[1] // 2
     return values.repeat(rows, axis=-2).repeat(columns, axis=-1)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xfelred.detectors.description import Detector, Gain
 from xfelred.errors import ArgumentError, MissingConstantError
-from xfelred.kernels.calibration.gain_index import CONTROL_WORDS, NO_RANGE
+from xfelred.kernels.calibration.gain_bits import CONTROL_WORDS, NO_RANGE
 from xfelred.kernels.calibration.rule import Rule
 from xfelred.names import DATA_GAIN, GAIN, GAIN_RANGE
 from xfelred.ops.calibration.constants import CONFIG, NOISE, THRESHOLDS, TRBIT

@@ -15,6 +15,7 @@ from xfelred.errors import (
     MissingConstantError,
     listing,
 )
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.calibration.table import pack, record_shape, record_type
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, GAIN_RANGE, MODULE, PIXEL_DIMS, RECORDED, SLOW
@@ -117,9 +118,7 @@ def padded(thresholds: xr.DataArray, n_ranges: int) -> xr.DataArray:
     )
 
 
-def of_entries(
-    one: xr.DataArray, dim: Hashable, used: np.ndarray[Any, Any]
-) -> xr.DataArray:
+def of_entries(one: xr.DataArray, dim: Hashable, used: Array) -> xr.DataArray:
     """Return the constants of the entries that frames use."""
     if len(used) != one.sizes[dim] or (np.diff(used) != 1).any():
         one = one.isel({dim: used})
@@ -142,7 +141,7 @@ def own_dim(found: dict[str, xr.DataArray]) -> Hashable | None:
 
 def entries(
     found: dict[str, xr.DataArray], dim: Hashable, da: xr.DataArray
-) -> tuple[xr.DataArray, np.ndarray[Any, Any]]:
+) -> tuple[xr.DataArray, Array]:
     """Return the number of the constants of every frame, and which constants are used.
 
     Frames are looked up by their label, such as the number of the memory cell.

@@ -14,7 +14,7 @@ from xfelred.errors import ArgumentError, listing
 from xfelred.kernels.common_mode.segments import (
     Groups,
     Offset,
-    Runs,
+    PixelRuns,
     Stage,
     Unbonded,
     WithoutPhotons,
@@ -91,7 +91,7 @@ def runs(
     threshold, limit, length = pars
     # As psana: shorter runs are not believed.
     n = int(length) if length >= 100 else 128
-    return (Runs(n, float(threshold), float(limit), algorithm == 2),)
+    return (PixelRuns(n, float(threshold), float(limit), algorithm == 2),)
 
 
 def median_per_region(

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.kernels.correlation import rows
 from xfelred.kernels.reductions import moments
@@ -190,7 +191,7 @@ class PairCorrelation:
     def partial(
         self,
         state: State | None,
-        blocks: Sequence[NDArray[Any]],
+        blocks: Sequence[Array],
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
@@ -230,7 +231,7 @@ class PairCorrelation:
             out |= {f"{name}/{k}": v for k, v in merged.items()}
         return out
 
-    def finish(self, state: State, result: str) -> NDArray[Any]:
+    def finish(self, state: State, result: str) -> Array:
         """Return one quantity."""
         groups = grouped(state)
         spread = groups.pop("spread", {})
@@ -244,11 +245,11 @@ class PairCorrelation:
         divisor = correlation.scale(sums, self.lead, self.normalization)
         return moments.result(spread, "sem", 1) / np.abs(divisor)[:, None]
 
-    def mean(self, sums: State) -> NDArray[np.float64]:
+    def mean(self, sums: State) -> Floats:
         """Return the correlation of all pairs in some sums."""
         return correlation.mean_correlation(sums, self.lead, self.normalization)
 
-    def jackknife(self, sums: State, groups: list[State]) -> NDArray[np.float64]:
+    def jackknife(self, sums: State, groups: list[State]) -> Floats:
         """Return the standard error from leaving out one group at a time."""
         n = len(groups)
         if n < 2:

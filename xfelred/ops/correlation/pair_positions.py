@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.errors import (
     ArgumentError,
@@ -15,6 +14,7 @@ from xfelred.errors import (
     SelectionEmptyError,
     listing,
 )
+from xfelred.kernels.arrays import Array, Ints
 from xfelred.names import FRAME, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
 from xfelred.pairs import from_list
 from xfelred.pairs.shots import SHOT_DIMS, ids_of
@@ -25,10 +25,10 @@ class Found:
     """The pairs that were found."""
 
     # int64 (pair, 2); of both frames, row-major along the frame dims
-    positions: NDArray[np.int64]
+    positions: Ints
     # train and pulse: (pair, 2); their IDs; pulse is None where pulses have none
-    train: NDArray[Any]
-    pulse: NDArray[Any] | None
+    train: Array
+    pulse: Array | None
     n_dropped: int  # pairs of which a frame is absent
 
     def coords(self) -> dict[str, Any]:
@@ -105,9 +105,7 @@ def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
     return Found(found, wanted[there], ids, int((~there).sum()))
 
 
-def with_pulses(
-    pairs: xr.DataArray, pulse: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def with_pulses(pairs: xr.DataArray, pulse: Array) -> tuple[Array, Array]:
     """Return train and pulse IDs (pair, 2); all pulses where pairs name none."""
     if PULSE in pairs.coords:
         return pairs.values, pairs.coords[PULSE].values
@@ -117,9 +115,7 @@ def with_pulses(
     return trains, np.stack([pulses, pulses], axis=1)
 
 
-def coded(
-    have: list[NDArray[Any]], asked: list[NDArray[Any]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def coded(have: list[Array], asked: list[Array]) -> tuple[Ints, Ints]:
     """Return one number for each combination of IDs; -1 for one that is not there."""
     keys = np.zeros(have[0].shape, np.int64)
     wanted = np.zeros(asked[0].shape, np.int64)
@@ -132,7 +128,7 @@ def coded(
     return keys, wanted
 
 
-def looked_up(keys: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+def looked_up(keys: Ints, asked: Ints) -> Ints:
     """Return where keys are, -1 if nowhere; ValueError if one is there twice."""
     known, first, many = np.unique(keys, return_index=True, return_counts=True)
     if (many > 1).any():
@@ -146,6 +142,6 @@ def looked_up(keys: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.i
     return np.where(known[at] == asked, first[at], -1)
 
 
-def span(ids: NDArray[Any]) -> str:
+def span(ids: Array) -> str:
     """Return the range of IDs in words."""
     return f"{ids.min()} to {ids.max()}" if len(ids) else "none"

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.kernels.correlation import rows
 from xfelred.lazy import State, map_frames
@@ -38,7 +39,7 @@ def checked_polar(polar: xr.DataArray) -> xr.DataArray:
     return out if out.chunks is None else out.chunk({RADIUS: -1, PHI: -1})
 
 
-def check_circle(phi: NDArray[Any]) -> None:
+def check_circle(phi: Array) -> None:
     """Raise GeometryMismatchError unless azimuths are even and go all the way round."""
     if len(phi) < 2 or phi.dtype.kind not in "iuf":
         return
@@ -151,7 +152,7 @@ class RingCorrelation:
     def partial(
         self,
         state: State | None,
-        blocks: Sequence[NDArray[Any]],
+        blocks: Sequence[Array],
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
@@ -172,7 +173,7 @@ class RingCorrelation:
             out = correlation.add_sums(out, other)
         return out
 
-    def finish(self, state: State, result: str) -> NDArray[Any]:
+    def finish(self, state: State, result: str) -> Array:
         """Return one quantity."""
         if result == "n_pairs":
             return state["pairs"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Ints
 from xfelred.kernels.correlation import pair_errors, rows
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.lazy import State
@@ -17,12 +16,12 @@ BLOCKS = 40  # of shots: the error is known to 1 / sqrt(2 BLOCKS), 11 %
 TOTAL, CROSSING = "total", "crossing"
 
 
-def share_shots(positions: NDArray[np.int64]) -> bool:
+def share_shots(positions: Ints) -> bool:
     """Tell whether a shot is in several pairs."""
     return bool((np.unique(positions, return_counts=True)[1] > 1).any())
 
 
-def in_blocks(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+def in_blocks(positions: Ints) -> Ints:
     """Return pairs with the blocks of their shots, and how often each is in the list.
 
     positions: int64 (pair, 2).
@@ -56,7 +55,7 @@ class SharedPairs:
     def partial(
         self,
         state: State | None,
-        blocks: Sequence[NDArray[Any]],
+        blocks: Sequence[Array],
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
@@ -94,7 +93,7 @@ class SharedPairs:
                 out[name] = out[name] + value if name in out else value
         return out
 
-    def finish(self, state: State, result: str) -> NDArray[Any]:
+    def finish(self, state: State, result: str) -> Array:
         """Return one quantity."""
         parts: dict[str, State] = {}
         for name, value in state.items():
@@ -112,7 +111,7 @@ class SharedPairs:
         return error(total, blocks, crossing, self.lead, self.normalization)
 
 
-def cells_of(pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def cells_of(pairs: Ints) -> list[Ints]:
     """Return the pairs of each two blocks."""
     low, high = np.sort(pairs[:, 2:4], axis=1).T
     order = np.lexsort((high, low))

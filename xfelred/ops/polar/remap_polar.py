@@ -13,6 +13,7 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import Geometry
 from xfelred.geometry.energy import HC
+from xfelred.kernels.arrays import Array, Bools
 from xfelred.kernels.polar import moving as polar_moving
 from xfelred.kernels.polar import remap as polar
 from xfelred.kernels.polar import tables as polar_tables
@@ -138,9 +139,7 @@ def remap_polar(
 
 
 def split_masks(
-    da: xr.DataArray,
-    dims: tuple[str, ...],
-    bad_pixels: xr.DataArray | ArrayLike | None,
+    da: xr.DataArray, dims: tuple[str, ...], bad_pixels: xr.DataArray | ArrayLike | None
 ) -> tuple[xr.DataArray | None, list[xr.DataArray]]:
     """Return (good pixels that all frames share, masks that are not known yet)."""
     masks = unrecorded(da)
@@ -187,7 +186,7 @@ def sample_alike(
 def image_table(
     setup: Setup,
     shape: tuple[int, int],
-    good: NDArray[np.bool_] | None,
+    good: Bools | None,
     method: str,
     dtype: np.dtype[Any],
 ) -> polar.Table:
@@ -196,7 +195,7 @@ def image_table(
     centre_x, centre_y = setup.centre
     sign_x, sign_y = setup.signs
 
-    def find(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.int32]:
+    def find(x: Array, y: Array) -> NDArray[np.int32]:
         return polar_tables.nearest_index(
             centre_x + sign_x * x, centre_y + sign_y * y, shape
         )
@@ -212,10 +211,7 @@ def image_table(
 
 
 def module_table(
-    setup: Setup,
-    good: NDArray[np.bool_] | None,
-    method: str,
-    dtype: np.dtype[Any],
+    setup: Setup, good: Bools | None, method: str, dtype: np.dtype[Any]
 ) -> polar.Table:
     """Return the table for modules whose pixels are found by their positions."""
     if setup.plane is None:

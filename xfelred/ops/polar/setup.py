@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.entries import must_hold
 from xfelred.errors import (
@@ -21,6 +20,7 @@ from xfelred.geometry import Geometry, energy_to_wavelength
 from xfelred.geometry.energy import usual_energy
 from xfelred.geometry.given import as_geometry
 from xfelred.geometry.plane import Plane, known_wavelength, plane_of, plane_of_geometry
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.polar import grid as polar_grid
 from xfelred.names import (
     FAST,
@@ -39,7 +39,6 @@ from xfelred.ops.companions import matching
 
 CHI, LOKI = "chi", "loki"
 
-Floats = NDArray[np.float64]
 Number = float | xr.DataArray
 
 
@@ -232,10 +231,7 @@ def unpacked(centre: Any) -> tuple[Any, ...]:
 
 
 def rings_of(
-    limits: tuple[float, float],
-    unit: str,
-    n_phi: int | None,
-    plane: Plane | None,
+    limits: tuple[float, float], unit: str, n_phi: int | None, plane: Plane | None
 ) -> Rings:
     """Return the axes for a range of radii in pixels or of q.
 

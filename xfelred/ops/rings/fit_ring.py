@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NoDataError
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.rings import ring_fit
 from xfelred.kernels.rings.find_centre import find_centre as search
 from xfelred.kernels.rings.ring_fit import RingOptions, largest_gap
@@ -64,7 +65,7 @@ class RingFit:
     x: float
     y: float
     r: float
-    covariance: NDArray[np.float64]
+    covariance: Floats
     rms: float
     coverage: float
     gap: float

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
+from xfelred.kernels.arrays import Array, Bools
 from xfelred.names import FAST, FRAME, MODULE, SLOW, TRAIN
 from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.polar.setup import core_dims
@@ -19,8 +19,8 @@ from xfelred.ops.polar.setup import core_dims
 class Image:
     """One image in memory."""
 
-    values: NDArray[Any]  # number (row, column)
-    good: NDArray[np.bool_]  # bool (row, column)
+    values: Array  # number (row, column)
+    good: Bools  # bool (row, column)
 
     @property
     def size(self) -> str:
