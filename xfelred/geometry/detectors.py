@@ -129,11 +129,14 @@ def agipd_module(tiles: Tiles, module: int, quad: Pair, gaps: Pair) -> list[Pane
     y = quad[1] - module % 4 * (tiles.width * pitch + gaps[1])
     return [
         tiles.panel(
-            module, (tile, 0), (quad[0] + slow * tile * step, y), (slow * pitch, 0),
+            module,
+            (tile, 0),
+            (quad[0] + slow * tile * step, y),
+            (slow * pitch, 0),
             (0, fast * pitch),
         )
         for tile in range(tiles.rows)
-    ]  # fmt: skip
+    ]
 
 
 def lpd_module(tiles: Tiles, module: int, quad: Pair, gaps: Pair) -> list[Panel]:
@@ -170,11 +173,14 @@ def dssc_module(tiles: Tiles, module: int, quad: Pair, gaps: Pair) -> list[Panel
     y += slow * (module % 4) * (height + gaps[1])
     return [
         tiles.panel(
-            module, (0, tile), (x + fast * tile * (width + gaps[0]), y),
-            (0, slow * slow_pitch), (fast * fast_pitch, 0),
+            module,
+            (0, tile),
+            (x + fast * tile * (width + gaps[0]), y),
+            (0, slow * slow_pitch),
+            (fast * fast_pitch, 0),
         )
         for tile in range(tiles.columns)
-    ]  # fmt: skip
+    ]
 
 
 def agipd500k2g_panels(

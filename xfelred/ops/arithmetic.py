@@ -309,9 +309,13 @@ def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
         raise ArgumentError("nothing to put together: the list is empty")
     try:
         out: Any = xr.concat(
-            list(parts), dim, join="exact", combine_attrs="override",
-            coords="minimal", compat="override",
-        )  # fmt: skip
+            list(parts),
+            dim,
+            join="exact",
+            combine_attrs="override",
+            coords="minimal",
+            compat="override",
+        )
     except ValueError as error:
         raise InconsistentDataError(f"the parts do not fit: {error}") from error
     if dim in out.indexes:

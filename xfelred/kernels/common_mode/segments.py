@@ -89,7 +89,7 @@ class Groups:
 class WithoutPhotons:
     """Takes pixels with signal out of all later estimates; corrects nothing itself."""
 
-    # a pixel above holds a photon; with `per_noise`, in units of the noise, from here on
+    # a pixel above holds a photon; `per_noise`: one from here on, in units of its noise
     threshold: float
     per_noise: bool = False
     neighbours: bool = False  # take out the 4 neighbours of photons as well

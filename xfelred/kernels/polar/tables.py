@@ -99,7 +99,7 @@ def area_table(
         used = found >= 0
         if good is not None:
             used &= good[found]
-        # Two indices in one number: `unique` of rows is many times slower.
+        # Both indices in one number, so that `unique` compares numbers, not rows.
         both = cell[used].astype(np.int64) << 32 | found[used]
         both, counts = np.unique(both, return_counts=True)
         cells.append(both >> 32)

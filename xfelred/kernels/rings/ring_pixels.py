@@ -70,11 +70,11 @@ def ring_pixels(
     radial, n_bins = radial_bins(offset, half)
     group = sector.astype(np.int64) * n_bins + radial
     order = np.argsort(group, kind="stable")
-    value, offset, angle, group = (a[order] for a in (value, offset, angle, group))
-    kept = ordinary(value, group, n_bins)
-    value, offset, angle, group = (a[kept] for a in (value, offset, angle, group))
-    start = np.searchsorted(group, np.arange(n_sectors + 1) * n_bins)
-    return RingPixels(value, offset, angle, start.astype(np.int64), ring)
+    kept = order[ordinary(value[order], group[order], n_bins)]
+    start = np.searchsorted(group[kept], np.arange(n_sectors + 1) * n_bins)
+    return RingPixels(
+        value[kept], offset[kept], angle[kept], start.astype(np.int64), ring
+    )
 
 
 def radial_bins(offset: Floats, half: float) -> tuple[Ints, int]:
@@ -201,7 +201,7 @@ def clipping_limit(off: Array) -> float:
     """Return beyond which distance from 0 values are not ordinary."""
     limit = np.inf
     spread, _ = spread_within(off, limit)
-    for _ in range(20):  # it converges in a few; values that alternate must not hang
+    for _ in range(20):
         tighter = HOT * spread
         inner, n = spread_within(off, tighter)
         if off.size - n > max(RARE * off.size, 3.0) or inner == 0:

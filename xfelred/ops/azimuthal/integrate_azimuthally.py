@@ -229,9 +229,13 @@ def module_by_module(
     """Return quantities of which sums over parts of the pixels can be added."""
     names = quantities(setup)
     return reduce_frames(
-        RingSums(setup), da, *companions, dims=dims,
-        results=dict.fromkeys(names, np.float64), new_dims=sizes,
-    )  # fmt: skip
+        RingSums(setup),
+        da,
+        *companions,
+        dims=dims,
+        results=dict.fromkeys(names, np.float64),
+        new_dims=sizes,
+    )
 
 
 def whole_at_once(

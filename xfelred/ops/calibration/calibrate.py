@@ -167,21 +167,36 @@ def calibrate(
         companions[f"missing_{i}"] = gone
     planes = 2 if DATA_GAIN in da.dims else 1
     out = map_frames(
-        kernel.calibrate, words, *companions.values(), dtype=np.float32,
+        kernel.calibrate,
+        words,
+        *companions.values(),
+        dtype=np.float32,
         name="calibrate",
         core_dims=(*([DATA_GAIN] if planes == 2 else []), SLOW, FAST),
         out_core={SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]} if planes == 2 else None,
         calibration=Calibration(
-            rule, tuple(companions), planes, stages, float(bad_value),
+            rule,
+            tuple(companions),
+            planes,
+            stages,
+            float(bad_value),
             float(bad_gain_code == "one"),
         ),
-    )  # fmt: skip
+    )
     return finished(
-        out, da, constants, gain, kind=name, common_mode=common_mode,
-        bad_pixels=bad_pixels, bad_value=bad_value, gain_index=gain_index,
-        gain_plane=gain_plane, bad_gain_code=bad_gain_code,
+        out,
+        da,
+        constants,
+        gain,
+        kind=name,
+        common_mode=common_mode,
+        bad_pixels=bad_pixels,
+        bad_value=bad_value,
+        gain_index=gain_index,
+        gain_plane=gain_plane,
+        bad_gain_code=bad_gain_code,
         adu_per_photon=adu_per_photon,
-    )  # fmt: skip
+    )
 
 
 def check_data(da: xr.DataArray, detector: Detector) -> None:

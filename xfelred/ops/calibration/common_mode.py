@@ -25,9 +25,13 @@ from xfelred.ops.common_mode.subtract_common_mode_lcls import (
 from xfelred.ops.lcls_common_modes import cmpars_of
 
 DEFAULTS: dict[str, Any] = {
-    "groups": ("bank", "row", "column"), "segment": None, "estimator": "median",
-    "max_correction": None, "min_pixels": 10, "apply_to": "good",
-}  # fmt: skip
+    "groups": ("bank", "row", "column"),
+    "segment": None,
+    "estimator": "median",
+    "max_correction": None,
+    "min_pixels": 10,
+    "apply_to": "good",
+}
 
 
 def stages_for(
@@ -86,7 +90,12 @@ def stages_of_groups(
     kinds = (groups,) if isinstance(groups, str) else tuple(groups)
     return tuple(
         group_stage(
-            kind, found, use["min_pixels"] if masked else None, use["max_correction"],
-            mean=use["estimator"] == "mean", only_used=use["apply_to"] == "good",
-        ) for kind in kinds
-    )  # fmt: skip
+            kind,
+            found,
+            use["min_pixels"] if masked else None,
+            use["max_correction"],
+            mean=use["estimator"] == "mean",
+            only_used=use["apply_to"] == "good",
+        )
+        for kind in kinds
+    )

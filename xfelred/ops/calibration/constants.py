@@ -38,8 +38,16 @@ PEDESTAL, OFFSET = "pedestal", "offset"
 LOCAL_GAIN, GAIN_MASK = "local_gain", "gain_mask"
 THRESHOLDS, NOISE = "thresholds", "noise"
 CONFIG, TRBIT = "config", "trbit"
-TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, LOCAL_GAIN, GAIN_MASK, BAD_PIXELS,
-         THRESHOLDS)  # fmt: skip
+TABLE = (
+    PEDESTAL,
+    OFFSET,
+    GAIN,
+    GAIN_FACTOR,
+    LOCAL_GAIN,
+    GAIN_MASK,
+    BAD_PIXELS,
+    THRESHOLDS,
+)
 # What constants hold beside: where pixels are, and how the constants were made.
 NO_PART = ("x", "y", "z", "ix", "iy", "bad_in_mask", "n_frames")
 
@@ -146,8 +154,9 @@ def check_ranges(found: dict[str, xr.DataArray], n_ranges: int, kind: str) -> No
                 f"{name} has {n} gain ranges, but {kind} does not switch its gain;"
                 f" select one: constants.isel({GAIN_RANGE}=0)"
             )
-        if n_ranges > 1 and n not in ({n_ranges} if name == PEDESTAL else
-                                      {n_ranges, None}):  # fmt: skip
+        if n_ranges > 1 and n not in (
+            {n_ranges} if name == PEDESTAL else {n_ranges, None}
+        ):
             raise MissingConstantError(
                 f"{name} has dims {dict(one.sizes)}; {kind} needs {n_ranges} gain"
                 f" ranges along {GAIN_RANGE!r}"

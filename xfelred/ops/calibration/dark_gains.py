@@ -76,10 +76,15 @@ def in_ranges(
     chosen = tuple(range(rule.n_ranges) if ranges is None else ranges)
     words, gaps = raw_words(da)
     out = map_frames(
-        split_by_range, words, *companions, core_dims=(SLOW, FAST), dtype=np.float32,
+        split_by_range,
+        words,
+        *companions,
+        core_dims=(SLOW, FAST),
+        dtype=np.float32,
         out_core={GAIN_RANGE: len(chosen), SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]},
-        rule=rule, ranges=chosen,
-    )  # fmt: skip
+        rule=rule,
+        ranges=chosen,
+    )
     out = with_gaps(out, da, gaps)
     pixels = {d: da.coords[d] for d in (SLOW, FAST) if d in da.coords}
     return out.assign_coords({GAIN_RANGE: list(chosen), **pixels})
@@ -170,6 +175,7 @@ def with_thresholds(constants: xr.Dataset) -> xr.Dataset:
     cut = (low.drop_vars(GAIN_RANGE) + high.drop_vars(GAIN_RANGE)) / 2
     cut = cut.rename({GAIN_RANGE: THRESHOLD})
     cut.attrs = {
-        UNITS: "adu", LONG_NAME: "gain voltage between two neighbouring gain ranges"
-    }  # fmt: skip
+        UNITS: "adu",
+        LONG_NAME: "gain voltage between two neighbouring gain ranges",
+    }
     return signal.assign({THRESHOLDS: cut})

@@ -103,11 +103,14 @@ def dark_statistics(
         If the runs of a dict differ in modules, pixels or cells.
     """
     options: dict[str, Any] = {
-        "by": by, "noise_sigma": float(noise_sigma), "noise_limits": noise_limits,
+        "by": by,
+        "noise_sigma": float(noise_sigma),
+        "noise_limits": noise_limits,
         "offset_sigma": float(noise_sigma if offset_sigma is None else offset_sigma),
-        "offset_limits": offset_limits, "min_frames": int(min_frames),
+        "offset_limits": offset_limits,
+        "min_frames": int(min_frames),
         "bad_pixels": bad_pixels,
-    }  # fmt: skip
+    }
     check_limits(noise_limits=noise_limits, offset_limits=offset_limits)
     warn_unless_dark(list(da.values()) if isinstance(da, Mapping) else [da])
     if isinstance(da, Mapping):
@@ -159,20 +162,31 @@ def of_all(
         raise ArgumentError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
     dims = [str(d) for d in da.dims if d not in (*STAY, *kept)]
     found = statistics(
-        da, dims, which=("mean", "std", "count"), bad_pixels=bad_pixels, ddof=1,
+        da,
+        dims,
+        which=("mean", "std", "count"),
+        bad_pixels=bad_pixels,
+        ddof=1,
         by=grouped,
-    )  # fmt: skip
+    )
     out = xr.Dataset(
         {"pedestal": found["mean"], "noise": found["std"], "n_frames": found["count"]}
     )
     out["bad_pixels"] = map_frames(
-        dark_flags, out["pedestal"], out["noise"], out["n_frames"],
-        core_dims=(SLOW, FAST), dtype=np.uint32, **limits,
-    )  # fmt: skip
+        dark_flags,
+        out["pedestal"],
+        out["noise"],
+        out["n_frames"],
+        core_dims=(SLOW, FAST),
+        dtype=np.uint32,
+        **limits,
+    )
     what = {
-        "pedestal": "mean of dark frames", "noise": "standard deviation of dark frames",
-        "n_frames": "number of dark frames", "bad_pixels": "bad-pixel bits, 0 is good",
-    }  # fmt: skip
+        "pedestal": "mean of dark frames",
+        "noise": "standard deviation of dark frames",
+        "n_frames": "number of dark frames",
+        "bad_pixels": "bad-pixel bits, 0 is good",
+    }
     unit = str(da.attrs.get(UNITS, "adu"))
     for name, text in what.items():
         one = name in ("n_frames", "bad_pixels")

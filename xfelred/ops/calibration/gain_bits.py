@@ -180,9 +180,13 @@ def bit_slices(
     if BIT in da.dims:
         raise ArgumentError(f"the array has a dim {BIT!r} already")
     single = map_frames(
-        kernel.bits, words, name="bit_slices", out_core={BIT: n_bits}, dtype=np.uint8,
+        kernel.bits,
+        words,
+        name="bit_slices",
+        out_core={BIT: n_bits},
+        dtype=np.uint8,
         n_bits=n_bits,
-    )  # fmt: skip
+    )
     bad = gaps[0] if gaps and da.dtype.kind == "f" else None
     sums = statistics(single, dim, which=("sum",), by=by, bad_pixels=bad)
     out = sums["sum"].rename("bit_slices")

@@ -89,14 +89,23 @@ def gain_index(
         if trbit is not None:
             companions.append(on_pixels(trbit, da, "trbit"))
         out = map_frames(
-            epix10ka_index, words, *companions, core_dims=(SLOW, FAST), dtype=np.uint8,
+            epix10ka_index,
+            words,
+            *companions,
+            core_dims=(SLOW, FAST),
+            dtype=np.uint8,
             name="gain_index",
-        )  # fmt: skip
+        )
     elif found.gain.tells == "bits":
         out = map_frames(
-            index_of_bits, words, dtype=np.uint8, name="gain_index", shift=rule.shift,
-            code_bits=rule.code_bits, codes=rule.codes,
-        )  # fmt: skip
+            index_of_bits,
+            words,
+            dtype=np.uint8,
+            name="gain_index",
+            shift=rule.shift,
+            code_bits=rule.code_bits,
+            codes=rule.codes,
+        )
     else:
         switching = dict.fromkeys(
             d.kind for d in CATALOGUE.values() if d.gain.rule.shift

@@ -48,8 +48,10 @@ def packed(
     dim, entry = own_dim(found), None
     if dim is not None:
         entry, used = entries(found, dim, da)
-        found = {k: v if dim not in v.dims else of_entries(v, dim, used)
-                 for k, v in found.items()}  # fmt: skip
+        found = {
+            k: v if dim not in v.dims else of_entries(v, dim, used)
+            for k, v in found.items()
+        }
     by_row = MODULE not in da.dims
     core = (ENTRY, GAIN_RANGE, SLOW, FAST)
     dims = core if by_row else (MODULE, *core)
@@ -73,12 +75,16 @@ def packed(
             f" in {n_ranges} gain ranges take more than 2 GiB for one module; calibrate"
             f" fewer {dim} at a time"
         )
-    ordered = {k: v.transpose(*(d for d in dims if d in v.dims))
-               for k, v in arrays.items()}  # fmt: skip
+    ordered = {
+        k: v.transpose(*(d for d in dims if d in v.dims)) for k, v in arrays.items()
+    }
     options: dict[str, Any] = {
-        "names": tuple(k for k in ordered if k != PEDESTAL), "n_ranges": n_ranges,
-        "used_ranges": used_ranges, "per_photon": float(per_photon), "by_row": by_row,
-    }  # fmt: skip
+        "names": tuple(k for k in ordered if k != PEDESTAL),
+        "n_ranges": n_ranges,
+        "used_ranges": used_ranges,
+        "per_photon": float(per_photon),
+        "by_row": by_row,
+    }
     return Packed(table_of(ordered, dims, inside, options), entry)
 
 
@@ -94,15 +100,23 @@ def table_of(
     if all(one.chunks is None for one in arrays.values()):
         blocks = [
             one.expand_dims([d for d in dims if d not in one.dims])
-            .transpose(*dims).values for one in (level, *others)
-        ]  # fmt: skip
+            .transpose(*dims)
+            .values
+            for one in (level, *others)
+        ]
         return xr.DataArray(pack(*blocks, **options), dims=lead)
     core = tuple(d for d in dims if d != MODULE)
     rows = {SLOW: level.sizes[SLOW]} if options["by_row"] else {}
     return map_frames(
-        pack, level, *others, core_dims=core, out_core=rows, name="pack_constants",
-        dtype=record_type(inside), **options,
-    )  # fmt: skip
+        pack,
+        level,
+        *others,
+        core_dims=core,
+        out_core=rows,
+        name="pack_constants",
+        dtype=record_type(inside),
+        **options,
+    )
 
 
 def padded(thresholds: xr.DataArray, n_ranges: int) -> xr.DataArray:
@@ -146,9 +160,7 @@ def entries(
 
     Frames are looked up by their label, such as the number of the memory cell.
     """
-    index = next(
-        (v.indexes[dim] for v in found.values() if dim in v.indexes), None
-    )  # fmt: skip
+    index = next((v.indexes[dim] for v in found.values() if dim in v.indexes), None)
     label = da.coords.get(dim)
     if index is None:
         raise MissingConstantError(

@@ -46,10 +46,17 @@ def stages_of(cmpars: Pars, segment: Segment, masked: bool) -> tuple[Stage, ...]
     if algorithm is None:
         return ()
     makers: dict[Any, Any] = {
-        0: group_medians, 1: peak, 2: runs, 3: runs, 4: median_per_region,
-        5: unbonded, 6: without_neighbours, 7: group_medians, 8: group_medians,
+        0: group_medians,
+        1: peak,
+        2: runs,
+        3: runs,
+        4: median_per_region,
+        5: unbonded,
+        6: without_neighbours,
+        7: group_medians,
+        8: group_medians,
         "uxi": even_and_odd,
-    }  # fmt: skip
+    }
     stages: tuple[Stage, ...] = makers[algorithm](algorithm, pars, segment, masked)
     return stages
 
@@ -66,10 +73,13 @@ def group_medians(
         more = kind != "bank"
         stages.append(
             Groups(
-                kind, (*segment.groups(kind), 1), limit=highest, only_used=True,
+                kind,
+                (*segment.groups(kind), 1),
+                limit=highest,
+                only_used=True,
                 least=max(int(least) + more, 1) if masked else 1,
             )
-        )  # fmt: skip
+        )
     return tuple(stages)
 
 
@@ -101,11 +111,15 @@ def median_per_region(
     bits, half_range, limit = pars
     return tuple(
         Groups(
-            kind, (*segment.groups(kind), 1), MIN_PIXELS_4,
-            float(limit) if limit else UNLIMITED, -float(half_range), float(half_range),
+            kind,
+            (*segment.groups(kind), 1),
+            MIN_PIXELS_4,
+            float(limit) if limit else UNLIMITED,
+            -float(half_range),
+            float(half_range),
         )
         for kind in chosen(bits, BITS_4, "bits")
-    )  # fmt: skip
+    )
 
 
 def unbonded(

@@ -126,10 +126,15 @@ def subtract_common_mode(
     selected = bad_pixels is not None or use is not None
     stages = tuple(
         group_stage(
-            kind, found, min_pixels if selected else None, max_correction,
-            mean=estimator == "mean", only_used=apply_to == "good",
-        ) for kind in kinds
-    )  # fmt: skip
+            kind,
+            found,
+            min_pixels if selected else None,
+            max_correction,
+            mean=estimator == "mean",
+            only_used=apply_to == "good",
+        )
+        for kind in kinds
+    )
     companions = companions_of(da, {"bad_pixels": bad_pixels, "use": use})
     params: dict[str, Any] = {
         "groups": kinds,
@@ -198,12 +203,18 @@ def corrected(
     dtype = np.dtype(np.result_type(da.dtype, np.float32))
     correction = Correction(stages, tuple(companions), gain_ranges)
     arguments: dict[str, Any] = {
-        "core_dims": (SLOW, FAST), "correction": correction, "dtype_name": dtype.name
-    }  # fmt: skip
+        "core_dims": (SLOW, FAST),
+        "correction": correction,
+        "dtype_name": dtype.name,
+    }
     out = map_frames(
-        common_mode.subtract_common_mode, da, *companions.values(), dtype=dtype,
-        name=op, **arguments,
-    )  # fmt: skip
+        common_mode.subtract_common_mode,
+        da,
+        *companions.values(),
+        dtype=dtype,
+        name=op,
+        **arguments,
+    )
     out.attrs.setdefault(UNITS, "adu")
     out.attrs.setdefault(LONG_NAME, "signal")
     if not full:
@@ -211,13 +222,19 @@ def corrected(
     shape = (da.sizes[SLOW], da.sizes[FAST])
     kinds = np.repeat([s.name for s in stages], [s.n_groups(shape) for s in stages])
     found = map_frames(
-        common_mode.common_mode_offsets, da, *companions.values(), dtype=np.float64,
-        out_core={QUANTITY: 2, GROUP: len(kinds)}, name=f"{op}_offsets", **arguments,
-    )  # fmt: skip
+        common_mode.common_mode_offsets,
+        da,
+        *companions.values(),
+        dtype=np.float64,
+        out_core={QUANTITY: 2, GROUP: len(kinds)},
+        name=f"{op}_offsets",
+        **arguments,
+    )
     offset, n_used = found.isel({QUANTITY: 0}), found.isel({QUANTITY: 1})
     offset.attrs = {
-        UNITS: out.attrs[UNITS], LONG_NAME: "offset that was subtracted from the group"
-    }  # fmt: skip
+        UNITS: out.attrs[UNITS],
+        LONG_NAME: "offset that was subtracted from the group",
+    }
     n_used = n_used.astype(np.int64)
     n_used.attrs = {UNITS: "1", LONG_NAME: "number of pixels in the estimate"}
     result = xr.Dataset(

@@ -147,14 +147,25 @@ def subtract_common_mode_lcls(
     given: dict[str, Mask | None] = {"bad_pixels": bad_pixels, "gain_range": gain_range}
     companions = companions_of(da, {**given, "noise": noise if per_noise else None})
     params = {
-        **given, "number": number, "detector": detector, "noise": noise, "lcls2": lcls2,
-        "cmpars": None if cmpars is None else pars, "dark_roi": dark_roi,
-        "ghost": ghost, "previous": previous,
-    }  # fmt: skip
+        **given,
+        "number": number,
+        "detector": detector,
+        "noise": noise,
+        "lcls2": lcls2,
+        "cmpars": None if cmpars is None else pars,
+        "dark_roi": dark_roi,
+        "ghost": ghost,
+        "previous": previous,
+    }
     out = corrected(
-        da, stages, companions, "subtract_common_mode_lcls", params, full=full,
+        da,
+        stages,
+        companions,
+        "subtract_common_mode_lcls",
+        params,
+        full=full,
         gain_ranges=ranges,
-    )  # fmt: skip
+    )
     if not wants_ghost(found, number, ghost):
         return out
     before = shifted(da) if previous is None else previous

@@ -106,6 +106,11 @@ def correlate_angular(
         )
     result = described(found, polar, normalization, lead, "rings")
     return record(
-        result, "correlate_angular", polar, with_ring=lead, bad_pixels=bad_pixels,
-        normalization=normalization, reduce=reduce,
-    )  # fmt: skip
+        result,
+        "correlate_angular",
+        polar,
+        with_ring=lead,
+        bad_pixels=bad_pixels,
+        normalization=normalization,
+        reduce=reduce,
+    )

@@ -121,10 +121,16 @@ def difference_correlation(
     if reduce is None:
         result = result.assign_coords(found.coords())
     return record(
-        result, "difference_correlation", polar, pairs=np.asarray(found.train),
-        bad_pixels=bad_pixels, normalization=normalization, reduce=reduce,
-        errors=errors, with_ring=lead,
-    )  # fmt: skip
+        result,
+        "difference_correlation",
+        polar,
+        pairs=np.asarray(found.train),
+        bad_pixels=bad_pixels,
+        normalization=normalization,
+        reduce=reduce,
+        errors=errors,
+        with_ring=lead,
+    )
 
 
 def frame_dims(array: xr.DataArray) -> tuple[str, ...]:
@@ -163,9 +169,11 @@ def all_pairs(
     positions = found.positions
     kinds = {"correlation": np.float64, "n_pairs": np.int64, "sem": np.float64}
     dims: dict[str, Any] = {
-        "frame_dims": frame_dims(array), "kept": (RADIUS,), "results": kinds,
+        "frame_dims": frame_dims(array),
+        "kept": (RADIUS,),
+        "results": kinds,
         "new_dims": {LAG: array.sizes[PHI]},
-    }  # fmt: skip
+    }
     if share_shots(positions):
         shared = SharedPairs(lead, normalization, errors or "")
         return reduce_pairs(shared, array, in_blocks(positions), **dims)

@@ -92,9 +92,13 @@ def inter_correlation(
     )
     result = described(found, polar, normalization, lead, "rings of different shots")
     return record(
-        result, "inter_correlation", polar, with_ring=lead, bad_pixels=bad_pixels,
+        result,
+        "inter_correlation",
+        polar,
+        with_ring=lead,
+        bad_pixels=bad_pixels,
         normalization=normalization,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

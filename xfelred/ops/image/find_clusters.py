@@ -91,20 +91,31 @@ def find_clusters(
     if bad_pixels is not None:
         masks.append(on_pixels(bad_pixels, da, dims))
     packed = map_frames(
-        kernel.find_clusters, da.astype(np.uint8) if da.dtype == bool else da, *masks,
+        kernel.find_clusters,
+        da.astype(np.uint8) if da.dtype == bool else da,
+        *masks,
         core_dims=dims,
         out_core={QUANTITY: kernel.N_QUANTITIES, CLUSTER: int(max_clusters)},
-        dtype=np.float64, n_core=len(dims), seed=float(seed),
-        neighbour=float(neighbour), numbers=numbers(da), max_clusters=int(max_clusters),
-    )  # fmt: skip
+        dtype=np.float64,
+        n_core=len(dims),
+        seed=float(seed),
+        neighbour=float(neighbour),
+        numbers=numbers(da),
+        max_clusters=int(max_clusters),
+    )
     # The coordinate would have the name of a variable.
     packed = packed.drop_vars(MODULE, errors="ignore")
     out = described(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
     out.attrs = dict(da.attrs)
     return record(
-        out, "find_clusters", da, seed=seed, neighbour=neighbour,
-        max_clusters=max_clusters, bad_pixels=bad_pixels,
-    )  # fmt: skip
+        out,
+        "find_clusters",
+        da,
+        seed=seed,
+        neighbour=neighbour,
+        max_clusters=max_clusters,
+        bad_pixels=bad_pixels,
+    )
 
 
 def numbers(da: xr.DataArray) -> tuple[int, ...]:

@@ -92,12 +92,17 @@ def roi(
     cut = da.isel(region)
     masks = [m.isel({d: s for d, s in region.items() if d in m.dims}) for m in masks]
     packed = map_frames(
-        kernel.roi, cut.astype(np.uint8) if da.dtype == bool else cut, *masks,
-        core_dims=dims, out_core={QUANTITY: kernel.N_QUANTITIES}, dtype=np.float64,
-        n_core=len(dims), low=-np.inf if low is None else low,
+        kernel.roi,
+        cut.astype(np.uint8) if da.dtype == bool else cut,
+        *masks,
+        core_dims=dims,
+        out_core={QUANTITY: kernel.N_QUANTITIES},
+        dtype=np.float64,
+        n_core=len(dims),
+        low=-np.inf if low is None else low,
         high=np.inf if high is None else high,
         saturation=np.inf if saturation is None else float(saturation),
-    )  # fmt: skip
+    )
     out = described(packed, da, saturation is not None)
     for gone in masks[: len(gaps)]:
         # Without any module there is no frame, which is not one with nothing on it.
@@ -111,9 +116,15 @@ def roi(
         out["area"] = area.rename("area")
     chosen = [[s.start, s.stop] for s in region.values()]
     return record(
-        out, "roi", da, bounds=chosen, write_area=write_area, threshold=[low, high],
-        bad_pixels=bad_pixels, saturation=saturation,
-    )  # fmt: skip
+        out,
+        "roi",
+        da,
+        bounds=chosen,
+        write_area=write_area,
+        threshold=[low, high],
+        bad_pixels=bad_pixels,
+        saturation=saturation,
+    )
 
 
 def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
@@ -185,8 +196,12 @@ def described(packed: xr.DataArray, da: xr.DataArray, saturated: bool) -> xr.Dat
         value.attrs = {UNITS: units, LONG_NAME: text}
         return value
 
-    com = one(slice(kernel.COM_SLOW, kernel.COM_FAST + 1), np.float64, "pixel",
-              "centre of the region, positions inside it")  # fmt: skip
+    com = one(
+        slice(kernel.COM_SLOW, kernel.COM_FAST + 1),
+        np.float64,
+        "pixel",
+        "centre of the region, positions inside it",
+    )
     com = com.rename({QUANTITY: COM_AXIS}).assign_coords({COM_AXIS: [SLOW, FAST]})
     total = sum_dtype(da.dtype)
     found = {

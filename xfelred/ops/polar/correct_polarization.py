@@ -120,9 +120,11 @@ def scattering_angles(polar: xr.DataArray, energy: float | None) -> np.ndarray:
         return np.asarray(2 * np.arcsin(sine))
     if TWO_THETA in polar.coords:
         return np.asarray(polar[TWO_THETA].values, dtype=np.float64)
-    advice = "give wavelength= or energy= too" if Q in polar.coords else (
-        "remap with geometry=, or on an array from geometry.locate"
-    )  # fmt: skip
+    advice = (
+        "give wavelength= or energy= too"
+        if Q in polar.coords
+        else ("remap with geometry=, or on an array from geometry.locate")
+    )
     raise MissingConstantError(
         f"the scattering angles of the rings are not known; {advice}"
     )

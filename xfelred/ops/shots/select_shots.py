@@ -116,8 +116,13 @@ def cut_flow(ds: xr.Dataset, cuts: Sequence[Cut]) -> tuple[xr.DataArray, CutFlow
         LOG.info(
             "getFilter: Cut %f < %s < %f passes %d events of %d, total passes up to"
             " now: %d",
-            low, cut.name, high, alone, total, rows[-1][2],
-        )  # fmt: skip
+            low,
+            cut.name,
+            high,
+            alone,
+            total,
+            rows[-1][2],
+        )
     selected = selected.rename("selected")
     selected.attrs = {UNITS: "1", LONG_NAME: "shot passes all cuts"}
     return selected, CutFlow(total, rows)
