@@ -148,7 +148,6 @@ def make_panel(
     module: int,
     clen: float | None,
 ) -> Panel:
-    """Return one panel in metres, or raise for what is missing or malformed."""
     last = max((e.line for e in entries.values()), default=0)
     missing = [key for key in NEEDED if key not in entries]
     if missing:

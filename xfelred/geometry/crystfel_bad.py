@@ -20,7 +20,7 @@ class BadRegion:
     """A rectangle of bad pixels, limits inclusive."""
 
     name: str  # name in the file
-    # true: limits in data coordinates (fs, ss); False: in the laboratory (x, y), in
+    # True: limits in data coordinates (fs, ss); False: in the laboratory (x, y), in
     # pixels
     on_data: bool
     # first and second: (min, max); limits along fs or x, and along ss or y
@@ -66,7 +66,6 @@ def inside(sections: Sections, region: BadRegion, panel: Panel) -> Bools:
 
 
 def between(values: Array, limits: tuple[float, float]) -> Bools:
-    """Return where `values` lie within `limits`, inclusive."""
     return (values >= limits[0]) & (values <= limits[1])
 
 

@@ -94,7 +94,6 @@ def to_crystfel(
 
 
 def check_panels(geometry: PixelPlaces) -> None:
-    """Raise unless CrystFEL can describe a geometry."""
     if not geometry.placed or geometry.distance is None:
         raise MissingConstantError(
             "the geometry does not know how far the detector is from the sample; give"
@@ -113,7 +112,6 @@ def check_panels(geometry: PixelPlaces) -> None:
 
 
 def header(geometry: PixelPlaces, data: str, adu_per_ev: float | None) -> list[str]:
-    """Return the lines for all panels."""
     several = geometry.known_shape[0] > 1
     lines = [
         "; written by xfelred",

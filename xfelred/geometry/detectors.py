@@ -117,7 +117,6 @@ class Tiles:
 
 
 def vector2(values: Floats) -> Pair:
-    """Return two numbers as a tuple of float."""
     return float(values[0]), float(values[1])
 
 

@@ -100,7 +100,6 @@ def image_pitch(geometry: Geometry) -> tuple[float, float]:
 
 
 def panel_places(panel: Panel, pitch: tuple[float, float]) -> tuple[Ints, Ints]:
-    """Return the rows and columns of the pixels of a panel."""
     steps = [
         (round(step[1] / pitch[0]), round(step[0] / pitch[1]))
         for step in (panel.slow_step, panel.fast_step)

@@ -104,7 +104,6 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
 
 
 def by_name(angles: Angles) -> dict[str, Array]:
-    """Return the arrays that there are under the names of their coordinates."""
     arrays = {
         Q: angles.q,
         PHI: angles.phi,
@@ -250,7 +249,6 @@ def module_index(da: xr.DataArray, geometry: Geometry) -> NDArray[np.intp]:
 
 
 def mismatch(da: xr.DataArray, geometry: Geometry, why: str) -> GeometryMismatchError:
-    """Return the error for modules that do not fit."""
     count = da.sizes.get(MODULE, 1)
     labels = da[MODULE].values.tolist() if MODULE in da.coords else range(count)
     numbers = f" ({numbered(geometry.modules)})" if geometry.modules else ""

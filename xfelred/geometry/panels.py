@@ -160,7 +160,6 @@ class Panel:
 
 
 def vector(values: Iterable[float]) -> Vector:
-    """Return three numbers as a tuple of float."""
     x, y, z = (float(v) for v in values)
     return x, y, z
 
@@ -199,7 +198,6 @@ def module_panels(xyz: Floats, module: int) -> list[Panel]:
 
 
 def lattice_panels(xyz: Floats, module: int, stagger: float) -> list[Panel]:
-    """Return the panels of one module if its rows are staggered by `stagger`."""
     fast_step = np.median(np.diff(xyz, axis=2), axis=(1, 2))
     straight = xyz.copy()
     straight[:, 1::2] -= stagger * fast_step[:, None, None]

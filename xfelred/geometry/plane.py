@@ -84,7 +84,6 @@ def module_coord(da: xr.DataArray, name: str) -> Floats:
 
 
 def median_step(axis: int, x: Floats, y: Floats) -> float:
-    """Return the median distance between neighbours along an axis."""
     return float(np.nanmedian(np.hypot(np.diff(x, axis=axis), np.diff(y, axis=axis))))
 
 
@@ -207,7 +206,6 @@ def check_placed(geometry: Geometry) -> None:
 
 
 def known_wavelength(plane: Plane) -> float:
-    """Return the wavelength, or raise the error that says how to give it."""
     if plane.wavelength is None:
         raise MissingConstantError(
             "the geometry has no photon energy, so that rings have no q: give it"

@@ -31,7 +31,6 @@ class Quantity:
     slips: tuple[tuple[str, float], ...]
 
     def text(self, value: float) -> str:
-        """Return a number with its unit, in digits that people read."""
         return f"{value:.6g} {self.unit}"
 
 

@@ -195,7 +195,6 @@ def read_lines(path: str | Path) -> PoniFile:
 
 
 def plane_of(file: PoniFile) -> Poni:
-    """Return the flat detector of equal pixels that a PONI file describes."""
     return Poni(
         distance=checked(number_of(file, "distance"), "Distance", DISTANCE, file.path),
         poni=(place_of(file, "poni1"), place_of(file, "poni2")),
@@ -233,7 +232,6 @@ def number_of(file: PoniFile, key: str) -> float:
 def detector_config(
     path: str | Path, values: dict[str, tuple[str, int]]
 ) -> dict[str, object]:
-    """Return the detector's options."""
     text, line = values.get("detector_config", ("{}", 0))
     try:
         config = json.loads(text)

@@ -322,7 +322,6 @@ def integrator_of(file: PoniFile) -> Integrator:
 
 
 def options_of(detector: type) -> set[str]:
-    """Return the options that a detector of pyFAI takes, in lower case."""
     named = {n.lower() for n in inspect.signature(detector).parameters}
     # What files repeat of any detector, also where it follows from the others.
     return named | {"binning", "pixel1", "pixel2", "max_shape", "orientation"}

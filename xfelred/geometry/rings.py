@@ -134,7 +134,6 @@ def azimuth_edges(bins: Bins) -> Floats:
 
 
 def checked_edges(name: str, edges: Bins) -> Floats:
-    """Return bin edges as an array, or raise ValueError."""
     out = np.asarray(edges, dtype=np.float64)
     if out.ndim != 1 or len(out) < 2 or not (np.diff(out) > 0).all():
         raise ArgumentError(
@@ -174,7 +173,7 @@ def bin_maps(
     da: with the coordinate `phi`, if there are `phi_edges`.
     axis: pixels are split if it has half widths.
     edges, phi_edges: float64; of the bins.
-    good: bool (pixel dims); false: the pixel belongs to no bin.
+    good: bool (pixel dims); False: the pixel belongs to no bin.
     """
     shape = axis.values.shape
     values, good = axis.values.ravel(), (good & np.isfinite(axis.values)).ravel()
@@ -207,7 +206,6 @@ def bin_maps(
 def polygon_entries(
     corners: tuple[Floats, Floats], edges: Floats, phi_edges: Floats | None, good: Bools
 ) -> splitting.Entries:
-    """Return bins and shares of pixels that are split by area."""
     radius, phi = (c.reshape(len(c), -1) for c in corners)
     sectors = None
     if phi_edges is not None:

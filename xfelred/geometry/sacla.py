@@ -129,7 +129,6 @@ def sacla(
 
 
 def placed(known: xr.Dataset) -> bool:
-    """Tell whether the file says where each module is."""
     if known.attrs["detector_kind"] == "assembled":
         return False
     if COORDINATE not in known or ROTATION not in known:

@@ -16,24 +16,14 @@ pread = types.ExternalFunction(
 def read_ranges(file: int, start: Array, size: int, memory: int, at: Array) -> int:
     """Read pieces of a file to their places in memory.
 
-    Parameters
-    ----------
-    file : int
-        Descriptor.
-    start : int64 (piece,)
-        Where each piece begins in the file.
-    size : int
-        Bytes of every piece.
-    memory : int
-        Address that `at` counts from.
-    at : int64 (piece,)
-        Where each piece goes. Neighbours on both sides are read by one call.
-
-    Returns
-    -------
-    int
-        Number of pieces that are complete; the next one failed or met the end of the
-        file, and the caller finds out which.
+    file: descriptor.
+    start: int64 (piece,); where each piece begins in the file.
+    size: bytes of every piece.
+    memory: address that `at` counts from.
+    at: int64 (piece,); where each piece goes. Neighbours on both sides are read by one
+        call.
+    Returns number of pieces that are complete; the next one failed or met the end of
+        the file, and the caller finds out which.
     """
     i, n = 0, len(start)
     while i < n:

@@ -13,16 +13,9 @@ from xfelred.kernels.arrays import Array, Bools, Floats, read_only, usual
 def divided(frames: Array, value: Array) -> Floats:
     """Return frames divided by a value each; NaN where that is 0 or NaN.
 
-    Parameters
-    ----------
-    frames : real (...)
-        Not modified.
-    value : real (...)
-        Broadcasts against `frames`.
-
-    Returns
-    -------
-    float64 (...)
+    frames: real (...); not modified.
+    value: real (...); broadcasts against `frames`.
+    Returns float64 (...).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         by = np.where(value != 0, value.astype(np.float64), np.nan)
@@ -46,22 +39,12 @@ def minus_region(
 ) -> Array:
     """Subtract from every module the median of some of its pixels.
 
-    Parameters
-    ----------
-    frames : real (..., slow_scan, fast_scan)
-        Not modified.
-    *masks : bool or integer (..., slow_scan, fast_scan)
-        Non-zero: takes no part.
-    cut : float
-        Only pixels below this take part.
-    bounds : ((low, high), (low, high))
-        Positions of the pixels that may take part.
-
-    Returns
-    -------
-    float (..., slow_scan, fast_scan)
-        float64 of float64 and long integers, else float32. A module without a pixel
-        that takes part is unchanged.
+    frames: real (..., slow_scan, fast_scan); not modified.
+    *masks: bool or integer (..., slow_scan, fast_scan); non-zero: takes no part.
+    cut: only pixels below this take part.
+    bounds: ((low, high), (low, high)); positions of the pixels that may take part.
+    Returns float (..., slow_scan, fast_scan); float64 of float64 and long integers,
+        else float32. A module without a pixel that takes part is unchanged.
     """
     wide = frames.dtype.itemsize > (2 if frames.dtype.kind in "iu" else 4)
     out: Array = frames.astype(np.float64 if wide else np.float32)

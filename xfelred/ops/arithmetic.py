@@ -84,7 +84,6 @@ def ratio(a: Labelled, b: Labelled) -> Labelled:
 
 
 def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
-    """Return the difference or the ratio of two arrays or Datasets."""
     if isinstance(a, xr.DataArray) and isinstance(b, xr.DataArray):
         a, b = aligned(a, b)
         out = labelled(op, value_of(op, a, b), a, b)
@@ -126,7 +125,6 @@ def aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArra
 
 
 def value_of(op: str, a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
-    """Return the difference or the ratio."""
     if op == "ratio":
         return a / b.where(b != 0)
     units = [str(v.attrs.get(UNITS, "")) for v in (a, b)]
@@ -143,7 +141,6 @@ def value_of(op: str, a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
 def labelled(
     op: str, value: xr.DataArray, a: xr.DataArray, b: xr.DataArray
 ) -> xr.DataArray:
-    """Return a result with its name, unit and long name."""
     out = value.rename(a.name)
     out.attrs = {UNITS: "1", **a.attrs}
     ua, ub = (str(v.attrs.get(UNITS, "1")) for v in (a, b))
@@ -195,7 +192,6 @@ def propagated(
     sigma_a: xr.DataArray,
     sigma_b: xr.DataArray,
 ) -> xr.DataArray:
-    """Return the error of a difference or a ratio of independent values."""
     sigma_a, sigma_b = (
         s.drop_vars([c for c in s.coords if c not in s.dims])
         for s in (sigma_a, sigma_b)
@@ -255,7 +251,6 @@ def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
 
 
 def divided(x: Array, by: Floats) -> Array:
-    """Return values divided by one number per shot."""
     kind = np.result_type(x.dtype, np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(by != 0, 1.0 / by, np.nan).astype(kind)
@@ -264,7 +259,6 @@ def divided(x: Array, by: Floats) -> Array:
 
 
 def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
-    """Return the means of a cube divided by the mean of one of its variables."""
     name = f"{by}".replace("/", "__")
     if name + MEAN not in ds:
         name = name.removesuffix(SUM).removesuffix(MEAN)

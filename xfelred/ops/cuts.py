@@ -52,7 +52,6 @@ class Cut:
     text: str  # for people
 
     def passes(self, values: Array) -> Bools:
-        """Return which values pass."""
         good: Bools = np.isfinite(values)
         with np.errstate(invalid="ignore"):
             for name, limit in self.tests:
@@ -172,7 +171,6 @@ def read_text(text: str, shown: str) -> Cut:
 
 
 def check_length(text: str) -> None:
-    """Raise ConfigError for a cut that is too long to be one."""
     if len(text) > LONGEST:
         raise ConfigError(
             f"the cut that begins with {text[:40]!r} has {len(text)} characters; a cut"
@@ -194,7 +192,6 @@ def number(given: Any) -> float | int:
 
 
 def too_large() -> ConfigError:
-    """Return the error for a limit that no value can reach."""
     return ConfigError(
         "a limit of a cut is beyond 1.8e308, where numbers end; write inf, or leave the"
         " limit out"
@@ -202,5 +199,4 @@ def too_large() -> ConfigError:
 
 
 def plain(name: str) -> str:
-    """Return a name without backquotes."""
     return name.strip("`")

@@ -14,20 +14,10 @@ ROUNDING = 1e-12  # of cosines
 def cos_psi(q1: Floats, q2: Floats, lag: Floats, wavelength: float) -> Floats:
     """Return the cosine of the angle between two scattering vectors.
 
-    Parameters
-    ----------
-    q1, q2 : float64, 1/angstrom
-        Lengths of the vectors; broadcast with `lag`.
-    lag : float64, rad
-        Difference of their azimuths.
+    q1, q2: float64, 1/angstrom; lengths of the vectors; broadcast with `lag`.
+    lag: float64, rad; difference of their azimuths.
+    Returns float64; NaN where a q is beyond ``4 pi / wavelength``.
 
-    Returns
-    -------
-    float64
-        NaN where a q is beyond ``4 pi / wavelength``.
-
-    Notes
-    -----
     Both vectors end on the Ewald sphere, so that they lean out of the plane of the
     detector by theta = asin(q wavelength / 4 pi):
     cos psi = cos(lag) cos(theta_1) cos(theta_2) + sin(theta_1) sin(theta_2).
@@ -80,21 +70,12 @@ def to_grid(
 ) -> Array:
     """Return correlations on an even axis.
 
-    Parameters
-    ----------
-    values : float or int (..., ring, lag)
-    axis : float64 (..., ring, lag)
-        Cosines; the same for all leading positions.
-    grid : tuple of float
-        Increasing.
-    half : int
-        Only so many lags, from 0 to pi, are used: there the axis decreases.
-
-    Returns
-    -------
-    float or int (..., ring, grid)
-        Linear between neighbours, for ints the smaller of the two; outside of the axis
-        NaN, or 0 for ints.
+    values: float or int (..., ring, lag).
+    axis: float64 (..., ring, lag); cosines; the same for all leading positions.
+    grid: increasing.
+    half: only so many lags, from 0 to pi, are used: there the axis decreases.
+    Returns float or int (..., ring, grid); linear between neighbours, for ints the
+        smaller of the two; outside of the axis NaN, or 0 for ints.
     """
     axis = axis[..., :half]
     counts = values.dtype.kind in "iu"
@@ -139,23 +120,13 @@ def friedel_weights(
 ) -> Floats:
     """Return weights of shots that make their mean most symmetric.
 
-    Parameters
-    ----------
-    values : float (shot, ring, grid)
-    grid, limit
-        See `asymmetry`.
-    ridge : float
-        Part of the mean diagonal that is added to it, so that weights do not run away.
-    positive : bool
-        No weight below 0.
+    values: float (shot, ring, grid).
+    grid, limit: see `asymmetry`.
+    ridge: part of the mean diagonal that is added to it, so that weights do not run
+        away.
+    positive: no weight below 0.
+    Returns float64 (shot,); sum 1. Shots without a finite value have weight 0.
 
-    Returns
-    -------
-    float64 (shot,)
-        Sum 1. Shots without a finite value have weight 0.
-
-    Notes
-    -----
     With the odd parts O (shot, point), w minimises w G w, G = O O^T + ridge, under
     sum w = 1: w ~ G^-1 1. With positive weights the same quadratic problem is solved by
     non-negative least squares (Lawson & Hanson 1974, doi:10.1137/1.9781611971217).

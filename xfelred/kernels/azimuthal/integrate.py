@@ -112,16 +112,11 @@ def ring_sums(
 ) -> Sums:
     """Return the sums over some pixels of every frame, which add up to those over all.
 
-    Parameters
-    ----------
-    block, factor, *maps, n_core, rings
-        As for `integrate_azimuthally`; error model "poisson", "given" or none.
-
-    Returns
-    -------
-    dict of float64 (..., bin)
-        ``signal``, ``count``, ``norm`` and, with an error model, ``variance``; for
-        "poisson" also ``unit``: the variance if every pixel held one count.
+    block, factor, *maps, n_core, rings: as for `integrate_azimuthally`; error model
+        "poisson", "given" or none.
+    Returns dict of float64 (..., bin); ``signal``, ``count``, ``norm`` and, with an
+        error model, ``variance``; for "poisson" also ``unit``: the variance if every
+        pixel held one count.
     """
     ready = prepared(block, factor, maps, n_core, rings)
     return lead_shape(block_sums(ready, rings), block, n_core)
@@ -175,29 +170,20 @@ def integrate_azimuthally(
 ) -> Floats:
     """Integrate every frame of a block.
 
-    Parameters
-    ----------
-    block : number (..., pixel axes)
-        Frames. NaN pixels are left out, frame by frame, of signal, count and norm.
-    factor : float (1, ..., pixel axes)
-        Solid angle times polarization: what a pixel adds to the norm.
-    *maps : (1, ..., pixel axes)
-        One array: int32, the flat bin of each pixel, negative outside all bins. Or the
-        arrays of `splitting.packed_entries`, for pixels split over bins. Then masks:
-        arrays that are non-zero where a pixel is left out; they may vary with the frame
-        and have length 1 along any axis. Last, for the error model "given", float: the
-        variance of the pixels, of the same form.
-    n_core : int
-        Number of pixel axes.
+    block: number (..., pixel axes); frames. NaN pixels are left out, frame by frame, of
+        signal, count and norm.
+    factor: float (1, ..., pixel axes); solid angle times polarization: what a pixel
+        adds to the norm.
+    *maps: (1, ..., pixel axes); one array: int32, the flat bin of each pixel, negative
+        outside all bins. Or the arrays of `splitting.packed_entries`, for pixels split
+        over bins. Then masks: arrays that are non-zero where a pixel is left out; they
+        may vary with the frame and have length 1 along any axis. Last, for the error
+        model "given", float: the variance of the pixels, of the same form.
+    n_core: number of pixel axes.
+    Returns float64 (..., quantity, [phi,] q); intensity, count, norm and, with an error
+        model, sigma: the standard error of the intensity. Empty bins: intensity and
+        sigma NaN, count and norm 0.
 
-    Returns
-    -------
-    float64 (..., quantity, [phi,] q)
-        intensity, count, norm and, with an error model, sigma: the standard error of
-        the intensity. Empty bins: intensity and sigma NaN, count and norm 0.
-
-    Notes
-    -----
     With shares c of a pixel in a bin (0 or 1 without splitting), signal S and factor N:
     I = sum c S / sum c N, or with `mean` I = sum c (S / N) / sum c. sigma =
     sqrt(sum c^2 var) / norm, with var of S, or with `mean` of S / N. given: as given.

@@ -66,17 +66,10 @@ def calibrate(
 ) -> NDArray[np.float32]:
     """Return the signal of raw frames.
 
-    Parameters
-    ----------
-    raw : real (..., [data_gain,] slow_scan, fast_scan), adu
-        Not modified.
-    *companions : broadcast against `raw`
-        As `calibration` names them.
-
-    Returns
-    -------
-    float32 (..., slow_scan, fast_scan)
-        NaN where a frame is missing, and where a number of the data is.
+    raw: real (..., [data_gain,] slow_scan, fast_scan), adu; not modified.
+    *companions: broadcast against `raw`; as `calibration` names them.
+    Returns float32 (..., slow_scan, fast_scan); NaN where a frame is missing, and where
+        a number of the data is.
     """
     given = dict(zip(calibration.companions, companions, strict=True))
     if calibration.planes == 2:
@@ -218,7 +211,6 @@ def tiles_of(
     gain_step: Ints | None,
     steps: tuple[int, int],
 ) -> Tiles:
-    """Return where every module of every frame lies."""
     size = shape[0] * shape[1]
     n = int(np.prod(lead))
     number = np.arange(n, dtype=np.int64)

@@ -119,7 +119,6 @@ def subtract(
     level: NDArray[np.float32],
     signal: NDArray[np.float32],
 ) -> None:
-    """Take the pedestals off one row."""
     if adu_bits:
         bits = np.int32(adu_bits)
         for i in range(signal.size):

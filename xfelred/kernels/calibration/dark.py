@@ -46,18 +46,12 @@ def split_by_range(
 ) -> NDArray[np.float32]:
     """Return the signal of every gain range apart, without the gain bits.
 
-    Parameters
-    ----------
-    raw : integer (..., slow_scan, fast_scan)
-    *codes : integer, broadcast against `raw`, optional
-        What tells the gain range, as codes of the rule; by default its bits.
-    ranges : tuple of int
-        Which ranges.
-
-    Returns
-    -------
-    float32 (..., range, slow_scan, fast_scan)
-        NaN where a pixel is not in the range.
+    raw: integer (..., slow_scan, fast_scan).
+    *codes: integer, broadcast against `raw`; what tells the gain range, as codes of the
+        rule; by default its bits.
+    ranges: which ranges.
+    Returns float32 (..., range, slow_scan, fast_scan); NaN where a pixel is not in the
+        range.
     """
     if codes:
         shift, bits, values = 0, 0xFF, codes[0]
@@ -74,7 +68,6 @@ def split_by_range(
 def outside(
     values: Floats, n_sigma: float, limits: tuple[float, float] | None
 ) -> Bools:
-    """Return where values are outliers, or outside of fixed limits."""
     bad = outliers(values, n_sigma)
     if limits is not None:
         # NaN is neither; it has a bit of its own.
@@ -95,21 +88,15 @@ def dark_flags(
 ) -> NDArray[np.uint32]:
     """Return the bad-pixel bits of dark statistics.
 
-    Parameters
-    ----------
-    pedestal, noise : float64 (..., slow_scan, fast_scan), adu
-    n_frames : int64 (..., slow_scan, fast_scan)
-    offset_sigma, noise_sigma : float
-        Limits for pedestal and noise, in robust sigma of their module.
-    min_frames : int
-        Pixels with fewer frames have no dark data.
-    offset_limits, noise_limits : (lowest, highest), optional, adu
-        Pedestals and noise outside are bad, too.
-
-    Returns
-    -------
-    uint32 (..., slow_scan, fast_scan)
-        Bits 0 (pedestal), 1 (noise), 2 (not finite), 3 (no data) and 14 (noise 0).
+    pedestal, noise: float64 (..., slow_scan, fast_scan), adu.
+    n_frames: int64 (..., slow_scan, fast_scan).
+    offset_sigma, noise_sigma: limits for pedestal and noise, in robust sigma of their
+        module.
+    min_frames: pixels with fewer frames have no dark data.
+    offset_limits, noise_limits: (lowest, highest), adu; pedestals and noise outside are
+        bad, too.
+    Returns uint32 (..., slow_scan, fast_scan); bits 0 (pedestal), 1 (noise), 2 (not
+        finite), 3 (no data) and 14 (noise 0).
     """
     enough = n_frames >= min_frames
     flags = np.where(enough, 0, NO_DATA).astype(np.uint32)

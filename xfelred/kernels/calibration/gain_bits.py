@@ -45,7 +45,6 @@ def bits(raw: Array, *, n_bits: int) -> NDArray[np.uint8]:
 
 
 def index_table() -> NDArray[np.uint8]:
-    """Return the gain index of every control word of six bits."""
     words = np.arange(64)
     table = np.full(64, NO_RANGE, np.uint8)
     for mask, value, index in CONTROL_WORDS:
@@ -56,17 +55,11 @@ def index_table() -> NDArray[np.uint8]:
 def epix10ka_index(raw: Array, config: Array, *trbit: Array) -> NDArray[np.uint8]:
     """Return the gain indices 0 to 6 of an epix10ka; 255 where there is none.
 
-    Parameters
-    ----------
-    raw : integer (..., slow_scan, fast_scan)
-        Bit 14 is the gain bit.
-    config : integer (..., slow_scan, fast_scan)
-        Configuration of the pixels: bits 2 and 3, and the trbit in bit 4 unless it is
-        given.
-    *trbit : integer, broadcast against `config`, optional
+    raw: integer (..., slow_scan, fast_scan); bit 14 is the gain bit.
+    config: integer (..., slow_scan, fast_scan); configuration of the pixels: bits 2 and
+        3, and the trbit in bit 4 unless it is given.
+    *trbit: integer, broadcast against `config`.
 
-    Notes
-    -----
     The control word is ``config | trbit << 4 | gain bit << 5``.
     """
     word = config.astype(np.int64) & 28
@@ -80,13 +73,9 @@ def index_of_bits(
 ) -> NDArray[np.uint8]:
     """Return the gain ranges that bits of a number tell; 255 where there is none.
 
-    Parameters
-    ----------
-    raw : integer (...)
-    shift, code_bits : int
-        The code is ``raw >> shift & code_bits``.
-    codes : tuple of int
-        The code of each range.
+    raw: integer (...).
+    shift, code_bits: the code is ``raw >> shift & code_bits``.
+    codes: the code of each range.
     """
     table = np.full(code_bits + 1, NO_RANGE, np.uint8)
     for gain_range, code in enumerate(codes):

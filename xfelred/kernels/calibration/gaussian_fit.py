@@ -158,22 +158,14 @@ def fit_gaussian(
 ) -> dict[str, Array]:
     """Fit the energies of every pixel.
 
-    Parameters
-    ----------
-    energy : float64 (value,)
-    *pixel : float64 (value,)
-        Position of each along the axes of `shape`; negative: none.
-    shape : tuple of int
-        Of the results; () for one fit of all values.
-    limits : (low, high), optional
-        Range of the histograms; by default from the lowest value to the highest.
-    min_values : int
-        Pixels with fewer values are not fitted.
-
-    Returns
-    -------
-    dict
-        ``amplitude``, ``position``, ``width`` float64, and ``count`` int64.
+    energy: float64 (value,).
+    *pixel: float64 (value,); position of each along the axes of `shape`; negative:
+        none.
+    shape: of the results; () for one fit of all values.
+    limits: (low, high); range of the histograms; by default from the lowest value to
+        the highest.
+    min_values: pixels with fewer values are not fitted.
+    Returns ``amplitude``, ``position``, ``width`` float64, and ``count`` int64.
     """
     at = np.zeros(len(energy), np.int64)
     good = np.ones(len(energy), bool)

@@ -29,13 +29,9 @@ class Placement:
 def module_vectors(placement: Placement) -> tuple[Floats, Floats, Floats]:
     """Return the first pixel of a module and its steps (slow, fast).
 
-    Returns
-    -------
-    first, slow_step, fast_step : float64 (2,), m
-        x to the left looking along the beam, y up, from the nominal beam axis.
+    Returns first, slow_step, fast_step: float64 (2,), m; x to the left looking along
+        the beam, y up, from the nominal beam axis.
 
-    Notes
-    -----
     With the coordinate (x, y), moved along the stage first, the angle a and the pixel
     size p, pixel (s, f) lies at::
 
@@ -70,21 +66,12 @@ def scaled(
 ) -> Array:
     """Return images times the product of some factors.
 
-    Parameters
-    ----------
-    images : any real dtype (..., slow_scan, fast_scan)
-        Not modified.
-    *factors : float (...)
-        With the same axes; those of the pixels have length 1.
-    dtype_name : str
-        Of the result.
-    divide : bool, optional
-        The last factor divides instead.
-
-    Returns
-    -------
-    float (..., slow_scan, fast_scan)
-        NaN where a factor is NaN or not positive.
+    images: any real dtype (..., slow_scan, fast_scan); not modified.
+    *factors: float (...); with the same axes; those of the pixels have length 1.
+    dtype_name: of the result.
+    divide: the last factor divides instead.
+    Returns float (..., slow_scan, fast_scan); NaN where a factor is NaN or not
+        positive.
     """
     lead, pixels = images.shape[:-2], images.shape[-2:]
     factor = np.ones(lead)

@@ -48,25 +48,16 @@ def pack(
 ) -> Array:
     """Return constants as a table.
 
-    Parameters
-    ----------
-    pedestal : real ([module,] entry, gain_range, slow_scan, fast_scan), adu
-    *others : broadcast against `pedestal`
-        As `names` say: "offset", "gain" (divides; 0: factor 0), "gain_factor",
-        "local_gain", "gain_mask" (multiply), "bad_pixels" (non-zero: bad), "use"
-        (non-zero: may take part in a common mode) and "thresholds" (between ranges; the
-        last is not used).
-    used_ranges : tuple of int
-        Gain ranges that take part in a common mode; () without one.
-    per_photon : float
-        Divides the signal.
-    by_row : bool
-        One record for each row.
-
-    Returns
-    -------
-    record ([module]), or (slow_scan,) if `by_row`
-        A bad pixel, or one without finite constants, has the factor NaN.
+    pedestal: real ([module,] entry, gain_range, slow_scan, fast_scan), adu.
+    *others: broadcast against `pedestal`; as `names` say: "offset", "gain" (divides; 0:
+        factor 0), "gain_factor", "local_gain", "gain_mask" (multiply), "bad_pixels"
+        (non-zero: bad), "use" (non-zero: may take part in a common mode) and
+        "thresholds" (between ranges; the last is not used).
+    used_ranges: gain ranges that take part in a common mode; () without one.
+    per_photon: divides the signal.
+    by_row: one record for each row.
+    Returns record ([module]), or (slow_scan,) if `by_row`; a bad pixel, or one without
+        finite constants, has the factor NaN.
     """
     given = dict(zip(names, others, strict=True))
     cut = n_ranges - 1 if "thresholds" in given else 0

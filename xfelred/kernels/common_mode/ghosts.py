@@ -15,11 +15,8 @@ def without_ghosts(
 ) -> NDArray[np.floating[Any]]:
     """Return ``images - (p0 + p1 * previous)`` in the precision of the images.
 
-    Parameters
-    ----------
-    images : float (..., slow_scan, fast_scan)
-    previous, p0, p1 : real, broadcast against `images`
-        NaN of `previous` counts as 0.
+    images: float (..., slow_scan, fast_scan).
+    previous, p0, p1: real, broadcast against `images`; NaN of `previous` counts as 0.
     """
     dtype = images.dtype
     ghosts = np.nan_to_num(previous.astype(dtype), posinf=np.inf, neginf=-np.inf)

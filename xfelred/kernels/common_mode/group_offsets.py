@@ -100,7 +100,6 @@ def lower(
     offset: np.floating[Any],
     only_used: bool,
 ) -> None:
-    """Subtract an offset from a group, in place."""
     top, height, left, width, stride = place
     first, step = np.uint64(left), np.uint64(stride)
     for r in range(top, top + height):

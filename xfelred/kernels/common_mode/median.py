@@ -55,7 +55,6 @@ def median(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 @njit(nogil=True, cache=True)
 def medians_of_rows(flat: Array, keys: Array, floats: Array, out: Array) -> None:
-    """Fill `out` with the median of every row."""
     n = flat.shape[1]
     for i in range(flat.shape[0]):
         floats[:n] = flat[i]

@@ -117,7 +117,7 @@ class Offset:
     name: str
     rows: tuple[int, int]  # rows and columns: (first, end)
     columns: tuple[int, int]
-    apply: bool = True  # false: the offset is only noted
+    apply: bool = True  # False: the offset is only noted
 
     def n_groups(self, shape: tuple[int, int]) -> int:
         return 1
@@ -229,17 +229,10 @@ def subtract_common_mode(
 ) -> Image:
     """Return images without their common mode.
 
-    Parameters
-    ----------
-    images : real (..., slow_scan, fast_scan)
-        Not modified.
-    *companions : real, broadcast against `images`
-    dtype_name : str
-        Of the result: float32 or float64.
-
-    Returns
-    -------
-    float (..., slow_scan, fast_scan)
+    images: real (..., slow_scan, fast_scan); not modified.
+    *companions: real, broadcast against `images`.
+    dtype_name: of the result: float32 or float64.
+    Returns float (..., slow_scan, fast_scan).
     """
     out = np.array(images, dtype_name, order="C")
     for _, frame in frames(out, companions, correction):
@@ -257,11 +250,8 @@ def common_mode_offsets(
 ) -> Floats:
     """Return what `subtract_common_mode` subtracts from each group.
 
-    Returns
-    -------
-    float64 (..., 2, group)
-        Offsets, NaN where none was subtracted, and numbers of pixels in the estimates;
-        the groups of all stages one after the other.
+    Returns float64 (..., 2, group); offsets, NaN where none was subtracted, and numbers
+        of pixels in the estimates; the groups of all stages one after the other.
     """
     work = np.array(images, dtype_name, order="C")
     sizes = [stage.n_groups(images.shape[-2:]) for stage in correction.stages]

@@ -13,20 +13,11 @@ MEAN_NORMAL = 0.797885  # mean absolute deviation of the same, sqrt(2 / pi)
 def modified_z(values: Array) -> Floats:
     """Return ``0.6745 (x - median) / MAD`` along the last axis.
 
-    Parameters
-    ----------
-    values : any real dtype (..., n)
-        NaN and infinite values are left out.
+    values: any real dtype (..., n); NaN and infinite values are left out.
+    Returns float64 (..., n); NaN where the value is not finite. Where more than half of
+        the values are equal, so that the median absolute deviation (MAD) is 0, it is
+        0.7979 (x - median) over the mean absolute deviation; where all are equal, 0.
 
-    Returns
-    -------
-    float64 (..., n)
-        NaN where the value is not finite. Where more than half of the values are equal,
-        so that the median absolute deviation (MAD) is 0, it is 0.7979 (x - median) over
-        the mean absolute deviation; where all are equal, 0.
-
-    Notes
-    -----
     Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers, ASQC Quality Press.
     """
     x = values.astype(np.float64)
@@ -53,17 +44,9 @@ def modified_z(values: Array) -> Floats:
 def strongest(values: Array, *, skip: int) -> Array:
     """Return the largest magnitude of correlations (..., lag), away from lag 0.
 
-    Parameters
-    ----------
-    values : float (..., lag)
-        NaN is left out.
-    skip : int
-        Lags closer to 0 than this, on either side, are left out.
-
-    Returns
-    -------
-    float (...)
-        NaN if nothing is left.
+    values: float (..., lag); NaN is left out.
+    skip: lags closer to 0 than this, on either side, are left out.
+    Returns float (...); NaN if nothing is left.
     """
     n = values.shape[-1]
     x = np.abs(values[..., skip : n - skip + 1])
@@ -76,15 +59,8 @@ def strongest(values: Array, *, skip: int) -> Array:
 def ring_features(frames: Array) -> Floats:
     """Return mean, position of the brightest ring, and profile of polar maps.
 
-    Parameters
-    ----------
-    frames : any real dtype (..., ring, azimuth)
-        NaN and infinite samples are bad.
-
-    Returns
-    -------
-    float64 (..., 2 + ring)
-        NaN where there is no good sample.
+    frames: any real dtype (..., ring, azimuth); NaN and infinite samples are bad.
+    Returns float64 (..., 2 + ring); NaN where there is no good sample.
     """
     good = np.isfinite(frames)
     n = good.sum(axis=-1)

@@ -33,16 +33,10 @@ def pair_moments(
 ) -> Sums:
     """Return the sums of N N, N D and D D over pairs, float64 (ring, lag).
 
-    Parameters
-    ----------
-    items : Items
-        Differences of shots.
-    weight : int (item,)
-        How often each of them is in the list.
-    lead : int, optional
-        The ring that leads.
-    raw : bool
-        Products with the means of rings; D is then 1 for a ring with any product.
+    items: differences of shots.
+    weight: int (item,); how often each of them is in the list.
+    lead: the ring that leads.
+    raw: products with the means of rings; D is then 1 for a ring with any product.
     """
     shape = items.shape[1:]
     sums = {name: np.zeros(shape) for name in MOMENTS}
@@ -78,24 +72,13 @@ def shared_error(
 ) -> Floats:
     """Return the standard error of a mean over pairs that share shots.
 
-    Parameters
-    ----------
-    total : dict
-        `correlation.ring_sums` of all pairs.
-    blocks : list of dict
-        Those of the pairs with a shot in each block; a pair across two is in both.
-    crossing : dict
-        `pair_moments` of the pairs across two blocks.
-    lead, normalization
-        As in `correlation.mean_correlation`; standard deviations count as exact.
+    total: `correlation.ring_sums` of all pairs.
+    blocks: those of the pairs with a shot in each block; a pair across two is in both.
+    crossing: `pair_moments` of the pairs across two blocks.
+    lead, normalization: as in `correlation.mean_correlation`; standard deviations count
+        as exact.
+    Returns float64 (ring, lag); NaN where there are too few pairs to tell.
 
-    Returns
-    -------
-    float64 (ring, lag)
-        NaN where there are too few pairs to tell.
-
-    Notes
-    -----
     variance = (sum S^2 - sum d^2) / (f D^2), with the last sum over crossing pairs.
     d counts from the mean of the same pairs, of which
     f = 1 - sum (D_block / D)^2 + sum (D_pair / D)^2 is left.

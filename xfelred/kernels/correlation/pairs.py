@@ -28,25 +28,15 @@ def ring_sums(
 ) -> Sums:
     """Return the sums over items that mean correlations are made of.
 
-    Parameters
-    ----------
-    items : Items
-        Shots, or differences of shots.
-    lead : int, optional
-        The ring that leads; without it every ring is correlated with itself.
-    raw : bool
-        Keep the means of rings.
-    values : bool
-        Without it only masks are counted.
-
-    Returns
-    -------
-    dict
-        `power` float64 (ring, frequency), `cross` complex128 if a ring leads; `pairs`
-        int64 (ring, lag); `good`, `level` and `items` (ring,): number of good
-        azimuths, their sum, and the number of items with any. Transforms of float32
-        and of small integers are in single precision, which without the mean is exact
-        to 1e-7 of the largest correlation.
+    items: shots, or differences of shots.
+    lead: the ring that leads; without it every ring is correlated with itself.
+    raw: keep the means of rings.
+    values: without it only masks are counted.
+    Returns `power` float64 (ring, frequency), `cross` complex128 if a ring leads;
+        `pairs` int64 (ring, lag); `good`, `level` and `items` (ring,): number of good
+        azimuths, their sum, and the number of items with any. Transforms of float32 and
+        of small integers are in single precision, which without the mean is exact to
+        1e-7 of the largest correlation.
     """
     sums = empty_sums(*items.shape[1:], cross=lead is not None)
     marks = rows.blank_marks(items)
@@ -81,14 +71,12 @@ def empty_sums(n_rings: int, n_phi: int, *, cross: bool) -> Sums:
 
 
 def add_power(power: Floats, items: Items, marks: Marks, *, raw: bool) -> None:
-    """Add the power spectra of all rings of all items."""
     for which, ring in rows.batches(items.shape, whole_items=False):
         part, mark = items.part(which), marks.at(which, ring)
         rows.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
 
 
 def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -> None:
-    """Add the cross spectra of one ring with all rings of all items."""
     for which, _ in rows.batches(items.shape, whole_items=True):
         values = spectra(items.part(which), marks.at(which), raw=raw)
         leader = np.ascontiguousarray(values[:, lead])
@@ -131,7 +119,6 @@ def masked_spectra(
 
 
 def add_sums(total: Sums, more: Sums) -> Sums:
-    """Return the sums over the items of both."""
     return {name: total[name] + more[name] for name in total}
 
 
@@ -258,17 +245,11 @@ def inter_sums(sums: Sums, lead: int | None) -> Sums:
 def correlations(frames: Array, *, lead: int | None, normalization: str) -> Array:
     """Return the correlation and the pair counts of every shot.
 
-    Parameters
-    ----------
-    frames : any real dtype (..., ring, azimuth)
-    lead : int, optional
-        The ring that leads.
-    normalization : {"none", "pairs", "variance", "mean"}
-
-    Returns
-    -------
-    float32 for float32 and small integers, else float64 (..., 2, ring, lag)
-        Correlation, NaN where no pair is good; number of good pairs.
+    frames: any real dtype (..., ring, azimuth).
+    lead: the ring that leads.
+    normalization: {"none", "pairs", "variance", "mean"}.
+    Returns float32 for float32 and small integers, else float64 (..., 2, ring, lag);
+        correlation, NaN where no pair is good; number of good pairs.
     """
     items = rows.all_items(frames)
     return filled(items, lead, normalization).reshape(

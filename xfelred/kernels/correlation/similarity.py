@@ -42,14 +42,8 @@ def nearest_free(table: Array, out: Array) -> int:
 def greedy(table: Floats) -> NDArray[np.intp]:
     """Pair each row, in order, with the nearest that is still free.
 
-    Parameters
-    ----------
-    table : float64 (row, feature)
-
-    Returns
-    -------
-    int (pair, 2)
-        Row numbers; an odd row is left out.
+    table: float64 (row, feature).
+    Returns int (pair, 2); row numbers; an odd row is left out.
     """
     out = np.empty((len(table) // 2, 2), np.intp)
     return out[: nearest_free(np.ascontiguousarray(table), out)]
@@ -58,17 +52,10 @@ def greedy(table: Floats) -> NDArray[np.intp]:
 def minimum(table: Floats) -> NDArray[np.intp]:
     """Pair rows so that the sum of distances is as small as possible.
 
-    Parameters
-    ----------
-    table : float64 (row, feature)
+    table: float64 (row, feature).
+    Returns int (pair, 2); row numbers; an odd row, the one that is best left out, is in
+        no pair.
 
-    Returns
-    -------
-    int (pair, 2)
-        Row numbers; an odd row, the one that is best left out, is in no pair.
-
-    Notes
-    -----
     One feature: neighbours in sorted order, which is the minimum. Several features, up
     to `EXACT` rows: integer programming (HiGHS, doi:10.1007/s12532-017-0130-5). More
     rows: greedy pairs, closest first, improved by exchanges between two pairs until
@@ -127,7 +114,6 @@ def by_programming(table: Floats) -> NDArray[np.intp]:
 
 @njit(nogil=True, cache=True)
 def far(table: Array, i: int, j: int) -> float:
-    """Return the distance of two rows."""
     square = 0.0
     for f in range(table.shape[1]):
         square += (table[i, f] - table[j, f]) ** 2
@@ -155,7 +141,6 @@ def exchange(table: Array, pairs: Array) -> None:
 
 
 def by_exchange(table: Floats) -> NDArray[np.intp]:
-    """Return greedy pairs, improved by exchanges."""
     table = np.ascontiguousarray(table)
     # Rows in the order of the widest feature start with partners nearby.
     order = np.argsort(table[:, int(np.argmax(np.ptp(table, axis=0)))], kind="stable")

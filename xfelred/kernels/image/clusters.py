@@ -113,26 +113,18 @@ def find_clusters(
 ) -> Floats:
     """Return the clusters of every frame.
 
-    Parameters
-    ----------
-    frames : real (..., [module,] slow_scan, fast_scan), adu
-        Not modified. NaN counts as a bad pixel.
-    *masks : bool or integer (..., [module,] slow_scan, fast_scan)
-        Non-zero is bad; axes may have length 1.
-    n_core : int
-        Number of pixel axes, 2 or 3.
-    seed, neighbour : float, adu
-        Least value of a seed; a neighbour above this belongs to its cluster.
-    numbers : tuple of int
-        Of the modules.
-    max_clusters : int
-        Length of the last axis.
-
-    Returns
-    -------
-    float64 (..., quantity, cluster)
-        `PADDING` behind the last cluster. The row `COUNT` has in its first column the
-        number of clusters that were found, which may be more than there is room for.
+    frames: real (..., [module,] slow_scan, fast_scan), adu; not modified. NaN counts as
+        a bad pixel.
+    *masks: bool or integer (..., [module,] slow_scan, fast_scan); non-zero is bad; axes
+        may have length 1.
+    n_core: number of pixel axes, 2 or 3.
+    seed, neighbour: float, adu; least value of a seed; a neighbour above this belongs
+        to its cluster.
+    numbers: of the modules.
+    max_clusters: length of the last axis.
+    Returns float64 (..., quantity, cluster); `PADDING` behind the last cluster. The row
+        `COUNT` has in its first column the number of clusters that were found, which
+        may be more than there is room for.
     """
     lead = frames.shape[: frames.ndim - n_core]
     flat, bad = listed(frames, masks, n_core)

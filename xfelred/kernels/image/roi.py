@@ -15,10 +15,7 @@ N_QUANTITIES = 6
 def limited(frames: Array, *, low: float | None, high: float | None) -> Array:
     """Return pixels with 0 where they are below `low` or above `high`.
 
-    Parameters
-    ----------
-    frames : real (...)
-        Not modified. NaN stays.
+    frames: real (...); not modified. NaN stays.
     """
     out = frames.copy()
     if low is not None:
@@ -87,24 +84,16 @@ def roi(
 ) -> Floats:
     """Return the quantities of every frame.
 
-    Parameters
-    ----------
-    frames : real (..., [module,] slow_scan, fast_scan)
-        Cut to the region; not modified. NaN counts as a bad pixel.
-    *masks : bool or integer (..., [module,] slow_scan, fast_scan)
-        Non-zero is bad; axes may have length 1.
-    n_core : int
-        Number of pixel axes, 2 or 3.
-    low, high : float
-        Values below or above become 0.
-    saturation : float
-        Pixels not below this, before that, are counted.
-
-    Returns
-    -------
-    float64 (..., quantity)
-        Sum; mean over all pixels, bad ones as 0; maximum; centre along slow_scan and
-        fast_scan as positions in the region; number of saturated pixels.
+    frames: real (..., [module,] slow_scan, fast_scan); cut to the region; not modified.
+        NaN counts as a bad pixel.
+    *masks: bool or integer (..., [module,] slow_scan, fast_scan); non-zero is bad; axes
+        may have length 1.
+    n_core: number of pixel axes, 2 or 3.
+    low, high: values below or above become 0.
+    saturation: pixels not below this, before that, are counted.
+    Returns float64 (..., quantity); sum; mean over all pixels, bad ones as 0; maximum;
+        centre along slow_scan and fast_scan as positions in the region; number of
+        saturated pixels.
     """
     lead = frames.shape[: frames.ndim - n_core]
     flat, bad = listed(frames, masks, n_core)

@@ -85,7 +85,6 @@ def outline(radius: Array, phi: Array, p: int, polygon: Array) -> int:
 
 @njit(nogil=True, cache=True)
 def limits(polygon: Array, n: int, axis: int) -> tuple[float, float]:
-    """Return the lowest and the highest coordinate of a polygon."""
     low = high = polygon[0, axis]
     for c in range(1, n):
         low, high = min(low, polygon[c, axis]), max(high, polygon[c, axis])
@@ -172,27 +171,15 @@ def polygon_entries(
 ) -> Entries:
     """Share pixels out over bins in proportion to the area that lies in them.
 
-    Parameters
-    ----------
-    radius, phi : float64 (corner, pixel)
-        Radial coordinate and azimuth (rad) of the corners, in the order of the outline.
-    edges : float64 (bin + 1)
-        Increasing.
-    sectors : float64 (sector + 1) or None
-        Edges in azimuth, over at most one turn.
-    good : bool (pixel)
-        False: no entries.
+    radius, phi: float64 (corner, pixel); radial coordinate and azimuth (rad) of the
+        corners, in the order of the outline.
+    edges: float64 (bin + 1); increasing.
+    sectors: float64 (sector + 1) or None; edges in azimuth, over at most one turn.
+    good: bool (pixel); False: no entries.
+    Returns start: int (pixel + 1); bins: int (entry); flat: sector * number of bins +
+        bin; shares: float64 (entry); the entries of one pixel add up to 1 if it lies
+        within the edges.
 
-    Returns
-    -------
-    start : int (pixel + 1)
-    bins : int (entry)
-        Flat: sector * number of bins + bin.
-    shares : float64 (entry)
-        The entries of one pixel add up to 1 if it lies within the edges.
-
-    Notes
-    -----
     The edges of a pixel count as straight lines on the (radius, azimuth) plane, as in
     pyFAI's "full" splitting.
     """

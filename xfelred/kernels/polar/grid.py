@@ -18,8 +18,6 @@ STEEPEST = np.sin(np.pi / 4) * (1 - 1e-12)  # q wavelength / 4 pi below 90 degre
 def radius_to_q(radius: ArrayLike, step: float, wavelength: float) -> Floats:
     """Return q in 1/angstrom at radii on a flat detector at right angles to the beam.
 
-    Notes
-    -----
     q = 4 pi / wavelength sin(two_theta / 2) with two_theta = atan(radius step).
 
     >>> float(radius_to_q(759.7755, 50e-6 / 0.053, 1.44).round(3))
@@ -32,8 +30,6 @@ def radius_to_q(radius: ArrayLike, step: float, wavelength: float) -> Floats:
 def q_to_radius(q: ArrayLike, step: float, wavelength: ArrayLike) -> Floats:
     """Return the radius in pixels at which a flat detector sees q, NaN if it does not.
 
-    Notes
-    -----
     radius = tan(2 asin(q wavelength / 4 pi)) / step, for scattering angles below 90
     degrees.
     """

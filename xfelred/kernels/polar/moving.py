@@ -40,27 +40,18 @@ def remap_polar_moving(
 ) -> NDArray[np.floating[Any]]:
     """Resample every frame of a block around a centre of its own.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Flat images; the last two axes are rows and columns.
-    axis : record (1, ...)
-        ``radius`` (pixels) and, if `step` is not 0, ``q`` (1/angstrom) of the rings.
-    centre_x, centre_y : float (..., 1), pixels
-        Where the beam hits. NaN: the frame gives NaN.
-    wavelength : float (..., 1), angstrom
-        Of the photons, if `step` is not 0; unless it is positive the frame gives NaN.
-    *masks, n_core, min_weight
-        As for `kernels.polar.remap_polar`.
-    method : {"nearest", "linear", "area"}
-    step : float
-        Pixel size / distance; 0: the radii are those of all frames.
-    signs : (x, y)
-        -1 where columns or rows run against x or y.
-
-    Returns
-    -------
-    float32 or float64 (..., radius, phi)
+    block: number (..., core axes); flat images; the last two axes are rows and columns.
+    axis: record (1, ...); ``radius`` (pixels) and, if `step` is not 0, ``q``
+        (1/angstrom) of the rings.
+    centre_x, centre_y: float (..., 1), pixels; where the beam hits. NaN: the frame
+        gives NaN.
+    wavelength: float (..., 1), angstrom; of the photons, if `step` is not 0; unless it
+        is positive the frame gives NaN.
+    *masks, n_core, min_weight: as for `kernels.polar.remap_polar`.
+    method: {"nearest", "linear", "area"}.
+    step: pixel size / distance; 0: the radii are those of all frames.
+    signs: (x, y); -1 where columns or rows run against x or y.
+    Returns float32 or float64 (..., radius, phi).
     """
     lead = block.shape[: block.ndim - n_core]
     frames = flat_frames(block, n_core)

@@ -23,7 +23,6 @@ Table = Array
 
 
 def record_of(**fields: Array) -> Table:
-    """Return arrays as one record without axes."""
     kinds = [(name, a.dtype, a.shape) for name, a in fields.items()]
     out = np.zeros((), dtype=np.dtype(kinds, align=True))
     for name, values in fields.items():
@@ -46,25 +45,17 @@ def remap_polar(
 ) -> NDArray[np.floating[Any]]:
     """Resample every frame of a block.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Frames; not modified.
-    table : record (1, ...)
-        Of `nearest_table` (field index), `linear_table` (index, fraction, corners) or
-        `area_table` (start, index, weight); `index` counts the pixels of a frame.
-    *masks : bool or integer (..., core axes), each axis of length 1 or as in `block`
-        Non-zero: left out, besides what the table leaves out.
-    n_core : int
-        Number of core axes.
-    shape : (radius, phi)
-    min_weight : float, 0 to 1
-        A sample of which good pixels make up less is NaN.
-
-    Returns
-    -------
-    float32 or float64 (..., radius, phi)
-        float64 for float64 frames. NaN where there is no good pixel.
+    block: number (..., core axes); frames; not modified.
+    table: record (1, ...); of `nearest_table` (field index), `linear_table` (index,
+        fraction, corners) or `area_table` (start, index, weight); `index` counts the
+        pixels of a frame.
+    *masks: bool or integer (..., core axes), each axis of length 1 or as in `block`;
+        non-zero: left out, besides what the table leaves out.
+    n_core: number of core axes.
+    shape: (radius, phi).
+    min_weight: a sample of which good pixels make up less is NaN.
+    Returns float32 or float64 (..., radius, phi); float64 for float64 frames. NaN where
+        there is no good pixel.
     """
     lead = block.shape[: block.ndim - n_core]
     frames = flat_frames(block, n_core)

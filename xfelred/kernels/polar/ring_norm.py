@@ -19,21 +19,14 @@ def normalize_rings(
 ) -> NDArray[np.floating[Any]]:
     """Normalize every ring of a block, or every shot.
 
-    Parameters
-    ----------
-    block : number (..., radius, phi)
-        Polar maps; not modified. NaN: bad.
-    *masks : bool or integer (..., radius, phi), each axis of length 1 or as in `block`
-        Non-zero: bad.
-    how : {"mean", "subtract", "contrast", "zscore", "shot"}
-    eps : float
-        A mean, or standard deviation, below this part of the root mean square counts
+    block: number (..., radius, phi); polar maps; not modified. NaN: bad.
+    *masks: bool or integer (..., radius, phi), each axis of length 1 or as in `block`;
+        non-zero: bad.
+    how: {"mean", "subtract", "contrast", "zscore", "shot"}.
+    eps: a mean, or standard deviation, below this part of the root mean square counts
         as 0.
-
-    Returns
-    -------
-    float32, float64 for float64 (..., radius, phi)
-        NaN where bad, and where a value is infinite. Sums are float64.
+    Returns float32, float64 for float64 (..., radius, phi); NaN where bad, and where a
+        value is infinite. Sums are float64.
     """
     out = np.array(block, dtype=result_dtype(block.dtype), order="C")
     for bad in masks:
@@ -77,16 +70,9 @@ def scale_rows(rows: Array, how: int, eps: float) -> None:
 def divided(block: Array, factor: Floats) -> NDArray[np.floating[Any]]:
     """Divide polar maps by a factor.
 
-    Parameters
-    ----------
-    block : number (..., radius, phi)
-        Not modified.
-    factor : float64 (1, ..., radius, phi)
-        NaN where it is not above 0.
-
-    Returns
-    -------
-    float32, float64 for float64 (..., radius, phi)
+    block: number (..., radius, phi); not modified.
+    factor: float64 (1, ..., radius, phi); NaN where it is not above 0.
+    Returns float32, float64 for float64 (..., radius, phi).
     """
     safe = np.where(factor > 0, factor, np.nan)
     return np.asarray(block / safe, dtype=result_dtype(block.dtype))

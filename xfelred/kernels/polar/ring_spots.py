@@ -23,26 +23,14 @@ def find_ring_spots(
 ) -> Bools:
     """Flag the spots of every ring.
 
-    Parameters
-    ----------
-    block : number (..., radius, phi)
-        Polar maps; NaN: bad.
-    *masks : bool or integer (..., radius, phi), each axis of length 1 or as in `block`
-        Non-zero: bad.
-    threshold : float
-        On the modified z score.
-    n_harmonics : int
-        Of the smooth part.
-    grow : int
-        Samples on either side of a spot that are flagged as well, around the circle.
+    block: number (..., radius, phi); polar maps; NaN: bad.
+    *masks: bool or integer (..., radius, phi), each axis of length 1 or as in `block`;
+        non-zero: bad.
+    threshold: on the modified z score.
+    n_harmonics: of the smooth part.
+    grow: samples on either side of a spot that are flagged as well, around the circle.
+    Returns bool (..., radius, phi); True: a spot, or bad before.
 
-    Returns
-    -------
-    bool (..., radius, phi)
-        True: a spot, or bad before.
-
-    Notes
-    -----
     Smooth part: least squares of a Fourier series up to `n_harmonics`, repeated without
     what was flagged. Modified z score: 0.6745 (v - median) / MAD (Iglewicz and
     Hoaglin); where the MAD is 0, the mean of |v - median| with the factor 0.7979.

@@ -36,12 +36,8 @@ def nearest_index(x: Floats, y: Floats, shape: tuple[int, int]) -> NDArray[np.in
 def nearest_table(index: NDArray[np.int32], good: Bools | None) -> Table:
     """Return the table of single pixels, those of bad ones left out.
 
-    Parameters
-    ----------
-    index : int32 (radius, phi)
-        Flat index, -1: none.
-    good : bool (pixel), or None
-        False: never used.
+    index: int32 (radius, phi); flat index, -1: none.
+    good: bool (pixel); False: never used.
     """
     if good is not None:
         index = np.where((index >= 0) & good[index], index, -1).astype(np.int32)
@@ -81,15 +77,11 @@ def area_table(
 ) -> Table:
     """Return the table of the pixels that the cell of each sample overlaps.
 
-    Parameters
-    ----------
-    radii : float64 (radius,), pixels
-    find : callable
-        Flat index of the pixel at positions (x, y) from the centre, -1: none.
-    good : bool (pixel), or None
-        False: never used.
-    spacing : float, pixels
-        Between points that fill a cell; the share of a pixel is that of its points.
+    radii: float64 (radius,), pixels.
+    find: flat index of the pixel at positions (x, y) from the centre, -1: none.
+    good: bool (pixel); False: never used.
+    spacing: between points that fill a cell; the share of a pixel is that of its
+        points.
     """
     cells, pixels, shares = [], [], []
     for i, radius in enumerate(radii.tolist()):

@@ -24,21 +24,12 @@ Found = tuple[float, float, float, float]
 def find_centre(image: Array, good: Bools) -> Found:
     """Return (x, y, r, contrast) of the rings of one image.
 
-    Parameters
-    ----------
-    image : number (row, column)
-    good : bool (row, column)
-        False, or NaN in `image`: left out.
+    image: number (row, column).
+    good: bool (row, column); false, or NaN in `image`: left out.
+    Returns centre and radius of the clearest ring in pixels, to a few pixels;
+        `contrast` is the part of the variance that rings explain, 0 to 1. All NaN if
+        there are no structures.
 
-    Returns
-    -------
-    tuple of float
-        Centre and radius of the clearest ring in pixels, to a few pixels; `contrast`
-        is the part of the variance that rings explain, 0 to 1. All NaN if there are no
-        structures.
-
-    Notes
-    -----
     The centre about which the radial profile explains most of the variance, once broad
     structure is subtracted. Trial centres: every pixel of a much reduced image and of
     a margin of half its size; the best point of inversion (masked normalized
@@ -135,7 +126,6 @@ def add_squares(
     total: Array,
     count: Array,
 ) -> None:
-    """Add up the good pixels, and their number, in squares."""
     for i in range(image.shape[0]):
         row = i // factor
         for j in range(image.shape[1]):
@@ -249,7 +239,6 @@ def clearest_ring(image: Reduced, x: float, y: float) -> float:
 
 @njit(nogil=True, cache=True)
 def score_all(value: Array, weight: Array, x: Array, y: Array, scores: Array) -> None:
-    """Fill in the score of every trial centre."""
     for i in range(y.size):
         for j in range(x.size):
             scores[i, j] = explained(value, weight, float(x[j]), float(y[i]))

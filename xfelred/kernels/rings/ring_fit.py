@@ -41,16 +41,10 @@ def fit_ring(
 ) -> ProfileFit | None:
     """Fit a circle, or an ellipse, to a ring of one image; None if there is no ring.
 
-    Parameters
-    ----------
-    image : number (row, column)
-    good : bool (row, column)
-        False, or NaN in `image`: left out.
-    guess : (x, y, r), pixels
-        Off by no more than half of the ring width.
+    image: number (row, column).
+    good: bool (row, column); false, or NaN in `image`: left out.
+    guess: (x, y, r), pixels; off by no more than half of the ring width.
 
-    Notes
-    -----
     Circles near the guess are tried on a lattice of a pixel, then of half a pixel;
     the best one is refined by least squares of the profile while the window is
     centred again and narrowed to 5 widths of the ring, not below 5 pixels.
@@ -85,7 +79,6 @@ def fit_ring(
 
 
 def believable(fit: ProfileFit) -> bool:
-    """Tell whether a fit is that of a ring, not of noise."""
     errors = np.sqrt(np.diag(fit.covariance))
     enough = fit.used.sum() >= max(4, LEAST_COVERAGE * fit.used.size)
     return bool(enough and errors[2] < fit.params[3] and np.isfinite(errors).all())
@@ -94,7 +87,6 @@ def believable(fit: ProfileFit) -> bool:
 def window_pixels(
     image: Array, good: Bools, guess: tuple[float, float, float], options: RingOptions
 ) -> int:
-    """Return the number of good pixels in the window around the guess."""
     half = options.ring_width / 2
     if image.dtype.kind == "f":
         good = good & np.isfinite(image)
@@ -125,22 +117,13 @@ def fit_rings(
 ) -> Floats:
     """Fit a ring in every image of a block.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Flat images; the last two axes are rows and columns.
-    *masks : bool or integer (..., core axes), each axis of length 1 or as in `block`
-        Non-zero: left out.
-    n_core : int
-        Number of core axes.
-    guess : (x, y, r), pixels, or None
-        None: every image is searched.
-
-    Returns
-    -------
-    float64 (..., 8)
-        x, y, r, rms, the errors of x, y and r (pixels), and coverage. NaN, and
-        coverage 0, where there is no ring.
+    block: number (..., core axes); flat images; the last two axes are rows and columns.
+    *masks: bool or integer (..., core axes), each axis of length 1 or as in `block`;
+        non-zero: left out.
+    n_core: number of core axes.
+    guess: (x, y, r), pixels; None: every image is searched.
+    Returns float64 (..., 8); x, y, r, rms, the errors of x, y and r (pixels), and
+        coverage. NaN, and coverage 0, where there is no ring.
     """
     lead, shape = block.shape[: block.ndim - n_core], block.shape[-2:]
     images = block.reshape(-1, *shape)

@@ -99,7 +99,6 @@ def window(
 def count_pixels(
     good: Array, limits: Array, x: float, y: float, r: float, half: float
 ) -> int:
-    """Return the number of good pixels within `half` of a circle."""
     inner, outer = max(r - half, 0.0) ** 2, (r + half) ** 2
     n = 0
     for row in range(limits[0], limits[1]):

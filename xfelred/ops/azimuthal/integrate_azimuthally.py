@@ -197,7 +197,6 @@ class RingSums:
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
-        """Add some pixels of some frames."""
         frame_axes = tuple(i for i in range(blocks[0].ndim) if i not in axes)
         ordered = [b.transpose((*frame_axes, *axes)) for b in blocks]
         sums = azimuthal.ring_sums(*ordered, n_core=len(axes), rings=self.setup)
@@ -208,14 +207,12 @@ class RingSums:
         return state
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
         out = dict(states[0])
         for other in states[1:]:
             out = {name: out[name] + other[name] for name in out}
         return out
 
     def finish(self, state: State, result: str) -> Array:
-        """Return one quantity."""
         return azimuthal.averages(state, self.setup)[result]
 
 
@@ -261,7 +258,6 @@ def whole_at_once(
 
 
 def quantities(setup: azimuthal.Integration) -> tuple[str, ...]:
-    """Return the names of the results."""
     return ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
 
 
@@ -291,7 +287,6 @@ def pixel_variance(
 def check_clipping(
     sigma_clip: float | None, max_iterations: int, delta_dummy: float
 ) -> None:
-    """Raise ValueError for a threshold that leaves nothing."""
     if sigma_clip is not None and not sigma_clip > 0:
         raise ArgumentError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
     if max_iterations < 1:
@@ -303,7 +298,6 @@ def check_clipping(
 def described(
     found: dict[str, xr.DataArray], da: xr.DataArray, whole_counts: bool
 ) -> xr.Dataset:
-    """Return the results as variables with units and long names."""
     units = str(da.attrs.get(UNITS, "1"))
     labels = {
         "intensity": (units, "intensity averaged over the bin"),

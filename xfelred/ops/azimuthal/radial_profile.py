@@ -91,7 +91,6 @@ def radial_profile(
 
 
 def fixed_centre(centre: Any) -> tuple[float, float]:
-    """Return (x, y) as numbers, or raise ValueError."""
     found = unpacked(centre)
     if len(found) not in (2, 3) or any(np.ndim(v) for v in found[:2]):
         raise ArgumentError(

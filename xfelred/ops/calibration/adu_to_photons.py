@@ -207,7 +207,6 @@ def companion(
 
 
 def on_labels(da: xr.DataArray, given: xr.DataArray, name: str) -> xr.DataArray:
-    """Return a companion with the labels of the frames, in their order."""
     for d in given.dims:
         if d not in da.dims:
             raise ArgumentError(

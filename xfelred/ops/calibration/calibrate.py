@@ -200,7 +200,6 @@ def calibrate(
 
 
 def check_data(da: xr.DataArray, detector: Detector) -> None:
-    """Raise ValueError unless the data are raw frames of the kind."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
         raise ArgumentError(
@@ -235,7 +234,6 @@ def check_data(da: xr.DataArray, detector: Detector) -> None:
 
 
 def checked(adu_per_photon: float) -> float:
-    """Return the signal of one photon; ValueError unless it is positive."""
     if not 0 < adu_per_photon < np.inf:
         raise ArgumentError(f"adu_per_photon={adu_per_photon}; wanted more than 0")
     return float(adu_per_photon)
@@ -244,7 +242,6 @@ def checked(adu_per_photon: float) -> float:
 def finished(
     out: xr.DataArray, da: xr.DataArray, constants: Any, gain: Gain, **params: Any
 ) -> xr.DataArray:
-    """Return the signal with its coordinates, unit and history."""
     lost = {k: c for k, c in da.coords.items() if k not in out.coords}
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))

@@ -72,7 +72,6 @@ def stages_for(
 def stages_of_groups(
     given: Mapping[str, Any], detector: Detector, da: xr.DataArray, masked: bool
 ) -> tuple[Stage, ...]:
-    """Return the stages of arguments of `ops.subtract_common_mode`."""
     for key in given:
         if key not in DEFAULTS:
             raise ArgumentError(

@@ -133,7 +133,6 @@ def say_what_is_not_used(found: Mapping[str, Any]) -> None:
 
 
 def check_detector(constants: Any, da: xr.DataArray) -> None:
-    """Raise GeometryMismatchError if the constants are those of another detector."""
     theirs = getattr(constants, "attrs", {}).get("detector")
     ours = da.attrs.get("detector")
     if theirs and ours and theirs != ours:
@@ -144,7 +143,6 @@ def check_detector(constants: Any, da: xr.DataArray) -> None:
 
 
 def check_ranges(found: dict[str, xr.DataArray], n_ranges: int, kind: str) -> None:
-    """Raise unless all constants have the gain ranges of the detector, or none."""
     for name, one in found.items():
         if name in (CONFIG, TRBIT, NOISE, THRESHOLDS):
             continue

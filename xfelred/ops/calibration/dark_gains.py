@@ -105,7 +105,6 @@ def of_one_range(
 
 
 def without_gain_bits(da: xr.DataArray, rule: Rule) -> xr.DataArray:
-    """Return the signal of raw frames."""
     if not rule.adu_bits or not has_words(da):
         return da
     words, gaps = raw_words(da)
@@ -155,7 +154,6 @@ def joined(found: dict[int, xr.Dataset], n_ranges: int) -> xr.Dataset:
 
 
 def nothing_in(one: xr.DataArray) -> xr.DataArray:
-    """Return what a constant is without dark frames."""
     if one.name == BAD_PIXELS:
         return xr.full_like(one, NO_DARK_DATA)
     return xr.full_like(one, np.nan if one.dtype.kind == "f" else 0)

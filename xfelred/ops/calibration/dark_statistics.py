@@ -134,7 +134,6 @@ def dark_statistics(
 
 
 def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
-    """Say what is known about frames that dark frames would not have."""
     for da in runs:
         kind = da.attrs.get(DATA_KIND, "raw")
         if kind != "raw":
@@ -196,7 +195,6 @@ def of_all(
 
 
 def check_limits(**limits: Limits | None) -> None:
-    """Raise ValueError for limits that are not (lowest, highest)."""
     for name, given in limits.items():
         if given is not None and not (len(given) == 2 and given[0] < given[1]):
             raise ArgumentError(f"{name}={given}; wanted (lowest, highest), or None")

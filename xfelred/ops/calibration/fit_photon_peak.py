@@ -121,7 +121,6 @@ def fit_photon_peak(
 def of_pixels(
     clusters: xr.Dataset, shape: Any, modules: tuple[int, ...] | None
 ) -> list[xr.DataArray]:
-    """Return energies and the positions of their pixels."""
     missing = [n for n in NEEDED if n not in clusters]
     if missing:
         raise ArgumentError(

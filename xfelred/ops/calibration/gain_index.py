@@ -155,6 +155,5 @@ def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
 
 
 def per_asic(values: Array, shape: tuple[int, ...]) -> Array:
-    """Return one number for each ASIC as one for each pixel."""
     rows, columns = shape[0] // 2, shape[1] // 2
     return values.repeat(rows, axis=-2).repeat(columns, axis=-1)

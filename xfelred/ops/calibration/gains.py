@@ -65,7 +65,6 @@ def stages_stored(da: xr.DataArray, gain: Gain) -> xr.DataArray | None:
 def checked_index(
     gain_index: Any, da: xr.DataArray, detector: Detector
 ) -> xr.DataArray:
-    """Return gain ranges at the labels of the frames."""
     if not detector.gain.switches:
         raise ArgumentError(
             f"gain_index: {detector.kind} does not switch its gain; leave it out"

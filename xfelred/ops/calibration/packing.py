@@ -133,7 +133,6 @@ def padded(thresholds: xr.DataArray, n_ranges: int) -> xr.DataArray:
 
 
 def of_entries(one: xr.DataArray, dim: Hashable, used: Array) -> xr.DataArray:
-    """Return the constants of the entries that frames use."""
     if len(used) != one.sizes[dim] or (np.diff(used) != 1).any():
         one = one.isel({dim: used})
     return one.drop_vars([dim], errors="ignore").rename({dim: ENTRY})

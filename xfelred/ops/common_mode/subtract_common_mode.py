@@ -199,7 +199,6 @@ def corrected(
     gain_ranges: tuple[int, ...] = (),
     full: bool = False,
 ) -> xr.DataArray | xr.Dataset:
-    """Return corrected frames, and their offsets if `full`."""
     dtype = np.dtype(np.result_type(da.dtype, np.float32))
     correction = Correction(stages, tuple(companions), gain_ranges)
     arguments: dict[str, Any] = {
@@ -246,7 +245,6 @@ def corrected(
 
 
 def check_pixels(da: xr.DataArray, segment: Segment) -> None:
-    """Raise unless the data are numbers on the pixels of a segment."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
         raise ArgumentError(
@@ -266,7 +264,6 @@ def check_pixels(da: xr.DataArray, segment: Segment) -> None:
 
 
 def check_limits(max_correction: float | None, min_pixels: int) -> None:
-    """Raise ValueError for limits that let nothing pass or make no sense."""
     if max_correction is not None and not max_correction > 0:
         raise ArgumentError(
             f"max_correction={max_correction}; wanted more than 0, or None"

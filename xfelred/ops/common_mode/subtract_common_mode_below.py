@@ -119,7 +119,6 @@ def companions(da: xr.DataArray, masks: Sequence[Mask | None]) -> list[xr.DataAr
 def taking_part(
     da: xr.DataArray, cut: float, masks: Sequence[Mask | None]
 ) -> xr.DataArray:
-    """Return which pixels take part, bool (...)."""
     return map_frames(
         below, da, *companions(da, masks), name="below", dtype=bool, cut=float(cut)
     )

@@ -182,7 +182,6 @@ def all_stages(
     dark_roi: Region | None,
     masked: bool,
 ) -> tuple[Stage, ...]:
-    """Return all that is subtracted, in order."""
     has_dark = detector.modes is not None and detector.modes.dark_region
     if dark_roi is not None and not has_dark:
         raise ArgumentError(f"dark_roi is for uxi and icarus, not for {detector.kind}")

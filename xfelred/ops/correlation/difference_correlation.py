@@ -140,7 +140,6 @@ def frame_dims(array: xr.DataArray) -> tuple[str, ...]:
 def each_pair(
     array: xr.DataArray, found: Found, lead: int | None, normalization: str
 ) -> dict[str, xr.DataArray]:
-    """Return correlation and counts of every pair, in the order of the list."""
     packed = map_pairs(
         correlation.difference_correlations,
         array,
@@ -162,7 +161,6 @@ def all_pairs(
     normalization: str,
     errors: str | None,
 ) -> dict[str, xr.DataArray]:
-    """Return the mean over pairs, counts and errors."""
     if normalization == "variance":
         # Variances that count as exact would make the error 1.2 to 1.4 times too large.
         errors = "jackknife"
@@ -203,7 +201,6 @@ class PairCorrelation:
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
-        """Return the sums over some pairs, one set for every group."""
         frames, pairs = blocks
         frames = frames.reshape(-1, *frames.shape[-2:])
         out: State = {} if state is None else state
@@ -220,7 +217,6 @@ class PairCorrelation:
         return out
 
     def spread(self, items: rows.Items) -> State:
-        """Return the running moments of the correlations of single pairs."""
         how = "none" if self.normalization == "none" else "pairs"
         state: State | None = None
         for _, one_each, _ in correlation.item_correlations(items, self.lead, how):
@@ -228,7 +224,6 @@ class PairCorrelation:
         return state or {}
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up the sums of every group in their order."""
         parts: dict[str, list[State]] = {}
         for state in states:
             for name, one in grouped(state).items():
@@ -240,7 +235,6 @@ class PairCorrelation:
         return out
 
     def finish(self, state: State, result: str) -> Array:
-        """Return one quantity."""
         groups = grouped(state)
         spread = groups.pop("spread", {})
         sums = total(list(groups.values()))
@@ -254,7 +248,6 @@ class PairCorrelation:
         return moments.result(spread, "sem", 1) / np.abs(divisor)[:, None]
 
     def mean(self, sums: State) -> Floats:
-        """Return the correlation of all pairs in some sums."""
         return correlation.mean_correlation(sums, self.lead, self.normalization)
 
     def jackknife(self, sums: State, groups: list[State]) -> Floats:
@@ -274,7 +267,6 @@ class PairCorrelation:
 
 
 def grouped(state: State) -> dict[str, State]:
-    """Return the sums of every group by its name."""
     groups: dict[str, State] = {}
     for name, value in state.items():
         group, _, key = name.partition("/")
@@ -283,7 +275,6 @@ def grouped(state: State) -> dict[str, State]:
 
 
 def total(states: Sequence[State]) -> State:
-    """Return the sums of several states."""
     out = states[0]
     for other in states[1:]:
         out = correlation.add_sums(out, other)

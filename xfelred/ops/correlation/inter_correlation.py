@@ -115,7 +115,6 @@ class BetweenShots:
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
-        """Add some shots."""
         raw = self.normalization == "none"
         items = rows.all_items(blocks[0])
         sums = correlation.ring_sums(items, self.lead, raw=raw)
@@ -123,11 +122,9 @@ class BetweenShots:
         return sums if state is None else correlation.add_sums(state, sums)
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
         return RingCorrelation(self.lead, self.normalization).combine(states)
 
     def finish(self, state: State, result: str) -> NDArray[np.generic]:
-        """Return one quantity."""
         sums = correlation.inter_sums(state, self.lead)
         if result == "n_pairs":
             return sums["pairs"]

@@ -207,7 +207,6 @@ def shot_features(
 
 
 def only_dim(da: xr.DataArray, dim: str | None) -> str:
-    """Return the dim to work along."""
     if dim is None and da.ndim == 1:
         return str(da.dims[0])
     if dim is None or dim not in da.dims:
@@ -221,7 +220,6 @@ def only_dim(da: xr.DataArray, dim: str | None) -> str:
 def flagged(
     out: xr.DataArray, parent: xr.DataArray | xr.Dataset, op: str, **params: object
 ) -> xr.DataArray:
-    """Return flags with name, attributes and history."""
     out = out.rename("outlier")
     out.attrs = {UNITS: "1", LONG_NAME: "outlier"}
     return record(out, op, parent, **params)

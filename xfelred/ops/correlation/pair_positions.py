@@ -143,5 +143,4 @@ def looked_up(keys: Ints, asked: Ints) -> Ints:
 
 
 def span(ids: Array) -> str:
-    """Return the range of IDs in words."""
     return f"{ids.min()} to {ids.max()}" if len(ids) else "none"

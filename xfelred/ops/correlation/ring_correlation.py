@@ -105,7 +105,6 @@ def described(
     lead: int | None,
     what: str,
 ) -> xr.Dataset:
-    """Return results with units, long names and the coordinates of rings and lags."""
     old = str(polar.attrs.get(UNITS, "1"))
     normalised = normalization in ("variance", "mean") or old == "1"
     units = "1" if normalised else f"({old})**2"
@@ -131,7 +130,6 @@ def ring_coords(polar: xr.DataArray, dims: Any) -> dict[Any, Any]:
 
 
 def lead_coords(polar: xr.DataArray, lead: int) -> dict[Any, Any]:
-    """Return what is known of the leading ring as scalar coordinates."""
     out = {}
     for name in (RADIUS, Q):
         if name in polar.coords and polar[name].dims == (RADIUS,):
@@ -156,7 +154,6 @@ class RingCorrelation:
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
-        """Add some shots."""
         items = rows.all_items(blocks[0])
         sums = correlation.ring_sums(
             items,
@@ -167,14 +164,12 @@ class RingCorrelation:
         return sums if state is None else correlation.add_sums(state, sums)
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
         out = states[0]
         for other in states[1:]:
             out = correlation.add_sums(out, other)
         return out
 
     def finish(self, state: State, result: str) -> Array:
-        """Return one quantity."""
         if result == "n_pairs":
             return state["pairs"]
         return correlation.mean_correlation(state, self.lead, self.normalization)

@@ -17,7 +17,6 @@ TOTAL, CROSSING = "total", "crossing"
 
 
 def share_shots(positions: Ints) -> bool:
-    """Tell whether a shot is in several pairs."""
     return bool((np.unique(positions, return_counts=True)[1] > 1).any())
 
 
@@ -59,7 +58,6 @@ class SharedPairs:
         axes: tuple[int, ...],
         needs: frozenset[str],
     ) -> State:
-        """Return the sums over some pairs, for each block and for all."""
         frames, pairs = blocks
         frames = frames.reshape(-1, *frames.shape[-2:])
         raw = self.normalization == "none"
@@ -86,7 +84,6 @@ class SharedPairs:
         return out
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up the sums of every block in their order."""
         out = dict(states[0])
         for other in states[1:]:
             for name, value in other.items():
@@ -94,7 +91,6 @@ class SharedPairs:
         return out
 
     def finish(self, state: State, result: str) -> Array:
-        """Return one quantity."""
         parts: dict[str, State] = {}
         for name, value in state.items():
             part, _, key = name.partition("/")

@@ -149,7 +149,6 @@ def unassemble(
 
 
 def axes(grid: Grid) -> dict[str, xr.Variable]:
-    """Return the coordinates of an image in metres."""
     return {
         name: xr.Variable(
             name, values, {UNITS: "m", LONG_NAME: f"position along {name}"}

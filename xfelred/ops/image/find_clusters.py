@@ -126,7 +126,6 @@ def numbers(da: xr.DataArray) -> tuple[int, ...]:
 
 
 def described(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
-    """Return the rows of the kernel's result as variables."""
     count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0}).astype(np.int64)
     labels = {
         "energy": (unit, "sum of the pixels of a cluster"),

@@ -172,7 +172,6 @@ def window(
 
 
 def bound(pair: Any) -> tuple[int | None, int | None]:
-    """Return a bound as two integers or None."""
     values = list(pair) if np.ndim(pair) == 1 else []
     if len(values) != 2 or not all(v is None or float(v).is_integer() for v in values):
         raise ArgumentError(
@@ -187,7 +186,6 @@ def unit_of(da: xr.DataArray) -> str:
 
 
 def described(packed: xr.DataArray, da: xr.DataArray, saturated: bool) -> xr.Dataset:
-    """Return the quantities as variables with units and long names."""
     unit = unit_of(da)
 
     def one(i: int | slice, dtype: Any, units: str, text: str) -> xr.DataArray:

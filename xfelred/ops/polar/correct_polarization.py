@@ -108,7 +108,6 @@ def out_of_plane_part(polarization: float | None, out_of_plane: float | None) ->
 
 
 def scattering_angles(polar: xr.DataArray, energy: float | None) -> np.ndarray:
-    """Return two-theta of the rings in rad."""
     if energy is not None and Q in polar.coords:
         sine = polar[Q].values.astype(np.float64) * energy_to_wavelength(energy)
         sine /= 4 * np.pi

@@ -55,7 +55,6 @@ class Rings:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of radii and azimuths."""
         return len(self.radii), self.n_phi
 
 
@@ -92,7 +91,6 @@ class Setup:
 
     @property
     def moving(self) -> bool:
-        """Whether the samples differ from shot to shot."""
         arrays = (self.energy, *(self.centre or ()))
         return any(isinstance(a, xr.DataArray) for a in arrays)
 
@@ -153,7 +151,6 @@ def on_frames(value: Any, da: xr.DataArray, dims: tuple[str, ...], name: str) ->
 
 
 def with_energy(plane: Plane, energy: Number | None) -> Plane:
-    """Return the plane with the wavelength that rings refer to."""
     if energy is None:
         return plane
     if not isinstance(energy, xr.DataArray):
@@ -209,7 +206,6 @@ def centre_of(
 
 
 def checked_centre(value: Any) -> Number:
-    """Return one coordinate of a centre, or raise ValueError."""
     if isinstance(value, xr.DataArray):
         return value
     try:
@@ -264,7 +260,6 @@ def rings_of(
 
 
 def pixels_of_q(limits: tuple[float, float], plane: Plane) -> tuple[float, float]:
-    """Return a range of q as radii in pixels."""
     wavelength = known_wavelength(plane)
     low, high = polar_grid.q_to_radius(np.array(limits), plane.step, wavelength)
     if not np.isfinite(high):
@@ -278,7 +273,6 @@ def pixels_of_q(limits: tuple[float, float], plane: Plane) -> tuple[float, float
 
 
 def ring_coords(setup: Setup, convention: str) -> dict[str, Any]:
-    """Return the coordinates of a polar map."""
     rings, loki = setup.rings, convention == LOKI
     phi = polar_grid.azimuths(rings.n_phi) - (0.0 if loki else np.pi)
     axes = "of the geometry" if setup.geometry_axes else "along columns, y along rows"

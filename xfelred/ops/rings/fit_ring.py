@@ -187,7 +187,6 @@ def fit_ring(
 def fit_one(
     image: Image, guess: tuple[float, float, float] | None, options: RingOptions
 ) -> RingFit:
-    """Return the ring of one image, or raise NoDataError."""
     if guess is None:
         x, y, r, _ = search(image.values, image.good)
         if not np.isfinite(r):
@@ -227,7 +226,6 @@ def fit_one(
 
 
 def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
-    """Return the options, or raise ValueError."""
     if not 4 <= ring_width < np.inf:
         raise ArgumentError(f"ring_width={ring_width}; wanted 4 pixels or more")
     if n_sectors != int(n_sectors) or n_sectors < 8:
@@ -236,7 +234,6 @@ def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
 
 
 def checked_guess(guess: Any) -> tuple[float, float, float] | None:
-    """Return the guess as three numbers, or raise ValueError."""
     if guess is None:
         return None
     numbers = [float(v) for v in guess]

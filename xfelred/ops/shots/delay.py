@@ -103,7 +103,6 @@ def delay(
 
 
 def columns_of(source: Any, nominal: Any, correction: str) -> xr.Dataset:
-    """Return the columns that a delay may need."""
     if isinstance(source, xr.Dataset):
         return source
     if isinstance(source, xr.DataArray) or not hasattr(source, "scalars"):
@@ -119,7 +118,6 @@ def columns_of(source: Any, nominal: Any, correction: str) -> xr.Dataset:
 
 
 def nominal_name(nominal: str | Sequence[str]) -> str:
-    """Return the column that is asked for."""
     return nominal if isinstance(nominal, str) else str(nominal[0])
 
 

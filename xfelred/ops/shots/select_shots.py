@@ -158,7 +158,6 @@ def per_shot(ds: xr.Dataset, name: str) -> xr.DataArray:
 def empty_selection(
     ds: xr.Dataset, cuts: Sequence[Cut], flow: CutFlow
 ) -> SelectionEmptyError:
-    """Return the error that shows which cut removes everything."""
     where = f" of {ds.attrs['run']}" if "run" in ds.attrs else ""
     lines = [
         f"no shot{where} passes the {len(cuts)} cuts ({flow.total} shots before).",
