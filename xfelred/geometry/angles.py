@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
+from xfelred.geometry.pixel_places import check_placed
 from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.outlines.corner_spread import corner_spread
 
@@ -37,11 +37,7 @@ def angles_of(geometry: Geometry) -> Angles:
     phi = atan2(v_y, v_x), q = 4 pi / wavelength sin(two_theta / 2). Polarization factor
     of a beam polarized along x: (1 + cos^2 two_theta - cos(2 phi) sin^2 two_theta) / 2.
     """
-    if not geometry.placed:
-        raise MissingConstantError(
-            "the geometry does not know how far the detector is from the sample; give"
-            " distance=<metres> where it is made"
-        )
+    check_placed(geometry)
     v = geometry.centres.astype(np.float64)
     two_theta, phi = directions(v)
     cos2 = np.cos(two_theta) ** 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import xarray as xr
 
@@ -14,7 +13,7 @@ from xfelred.geometry.core import Geometry
 HANDEDNESS = "detector coordinates, as in the positions of the pixels"
 
 
-def as_geometry(given: Any, *, placed: bool) -> Geometry:
+def as_geometry(given: object, *, placed: bool) -> Geometry:
     """Return the geometry of positions such as ``run.constants(detector)`` has.
 
     given: of positions ``x``, ``y`` and perhaps ``z`` of the pixels, m, in coordinates

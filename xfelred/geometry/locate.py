@@ -84,7 +84,7 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     angles = angles_of(fitted)
     arrays = by_name(angles)
     coords = {
-        name: xr.Variable(dims, values[index], described(name, arrays))
+        name: xr.Variable(dims, values[index], coord_attrs(name, arrays))
         for name, values in arrays.items()
     }
     coords[TWO_THETA].attrs[GEOMETRY] = remember(fitted)
@@ -122,7 +122,7 @@ def by_name(angles: Angles) -> dict[str, Array]:
     }
 
 
-def described(name: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
+def coord_attrs(name: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
     """Return the attributes of a coordinate; radial ones get their full range."""
     units, long_name = DESCRIBED[name]
     attrs: dict[str, Any] = {UNITS: units, LONG_NAME: long_name}

@@ -242,3 +242,12 @@ def size(shape: Shape) -> str:
     """Return text such as ``16 modules of 512x128``."""
     modules = "1 module" if shape[0] == 1 else f"{shape[0]} modules"
     return f"{modules} of {shape[1]}x{shape[2]}"
+
+
+def check_placed(geometry: PixelPlaces) -> None:
+    """Raise MissingConstantError unless the distance from the sample is known."""
+    if not geometry.placed:
+        raise MissingConstantError(
+            "the geometry does not know how far the detector is from the sample; give"
+            " distance=<metres> where it is made"
+        )

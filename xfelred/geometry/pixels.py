@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,7 +22,7 @@ def as_numbers(modules: Iterable[int] | None) -> tuple[int, ...] | None:
     return None if modules is None else tuple(int(m) for m in np.asarray(list(modules)))
 
 
-def numbers_of(values: Any) -> tuple[int, ...] | None:
+def numbers_of(values: object) -> tuple[int, ...] | None:
     """Return the `module` coordinate of an array, if it has one."""
     if isinstance(values, xr.DataArray) and MODULE in values.coords:
         return as_numbers(np.atleast_1d(values[MODULE].values))
@@ -59,7 +58,7 @@ def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
     ).astype(dtype)
 
 
-def check_positions(name: str, values: Any) -> None:
+def check_positions(name: str, values: Values) -> None:
     """Raise GeometryMismatchError unless there are positions along an axis."""
     array = np.asarray(np.nan if isinstance(values, xr.Dataset) else values)
     if array.dtype.kind not in "iuf" or isinstance(values, xr.Dataset):

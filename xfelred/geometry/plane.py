@@ -13,6 +13,7 @@ from xfelred.entries import entry
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
 from xfelred.geometry.locate import fit, pixel_index
+from xfelred.geometry.pixel_places import check_placed
 from xfelred.geometry.plausible import DISTANCE, PIXEL_SIZE, WAVELENGTH, checked
 from xfelred.geometry.rings import pixel_coord
 from xfelred.kernels.arrays import Floats
@@ -194,15 +195,6 @@ def checked_setup(
         size / checked(distance, "distance", DISTANCE),
         checked(wavelength, "wavelength", WAVELENGTH),
     )
-
-
-def check_placed(geometry: Geometry) -> None:
-    """Raise MissingConstantError unless the distance from the sample is known."""
-    if not geometry.placed:
-        raise MissingConstantError(
-            "the geometry does not know how far the detector is from the sample; give"
-            " distance=<metres> where it is made"
-        )
 
 
 def known_wavelength(plane: Plane) -> float:

@@ -154,15 +154,6 @@ class PoniFile:
         return set(pixel_size(self)) == {found.pixel}  # else it is binned
 
 
-def read_poni(path: str | Path) -> Poni:
-    """Read the PONI file of a flat detector of equal pixels.
-
-    Raises InconsistentDataError if a line or a value cannot be understood, or the pixel
-        size is not in the file; names the file and the line.
-    """
-    return plane_of(read_lines(path))
-
-
 def read_lines(path: str | Path) -> PoniFile:
     """Read a PONI file; a warning names lines that are not understood."""
     values: dict[str, tuple[str, int]] = {}

@@ -86,7 +86,7 @@ def ratio(a: Labelled, b: Labelled) -> Labelled:
 def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
     if isinstance(a, xr.DataArray) and isinstance(b, xr.DataArray):
         a, b = aligned(a, b)
-        out = labelled(op, value_of(op, a, b), a, b)
+        out = named(op, value_of(op, a, b), a, b)
         return record(out, op, a, b)
     if not (isinstance(a, xr.Dataset) and isinstance(b, xr.Dataset)):
         raise ArgumentTypeError(f"{op} takes two DataArrays or two Datasets")
@@ -100,7 +100,7 @@ def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
     for name in names:
         left, right = aligned(a[name], b[name])
         value = value_of(op, left, right)
-        found[name] = labelled(op, value, left, right)
+        found[name] = named(op, value, left, right)
         one, two = error_of(a, name), error_of(b, name)
         if one is not None and two is not None:
             unit = found[name].attrs[UNITS]
@@ -138,7 +138,7 @@ def value_of(op: str, a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
     return a.astype(wide) - b.astype(wide)
 
 
-def labelled(
+def named(
     op: str, value: xr.DataArray, a: xr.DataArray, b: xr.DataArray
 ) -> xr.DataArray:
     out = value.rename(a.name)
@@ -157,6 +157,7 @@ def value_names(ds: xr.Dataset) -> list[str]:
     means = [n for n in names if n.endswith(MEAN)]
     if means:
         return means
+    # What curves and correlations hold beside their values.
     helpers = {*ERRORS.values(), "count", "norm", "n_pairs", "n_shots"}
     return [n for n in names if n not in helpers]
 
@@ -174,6 +175,7 @@ def error_of(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     stem = name.removesuffix(MEAN)
     if name.endswith(MEAN) and stem + VAR in ds and stem + COUNT in ds:
         var, n = ds[stem + VAR], ds[stem + COUNT]
+        # Sum of squares over n (n - 1), whatever was subtracted from n before.
         free = n - 1
         sample = var * (n - int(var.attrs.get("ddof", 0)))
         return root(sample / (free * n).where(free > 0))
@@ -259,6 +261,7 @@ def divided(x: Array, by: Floats) -> Array:
 
 
 def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
+    # Scalars have a slash in their names, variables of cubes two underscores.
     name = f"{by}".replace("/", "__")
     if name + MEAN not in ds:
         name = name.removesuffix(SUM).removesuffix(MEAN)
@@ -302,6 +305,7 @@ def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
     if not parts:
         raise ArgumentError("nothing to put together: the list is empty")
     try:
+        # Attributes of the first part; `record` joins the histories.
         out: Any = xr.concat(
             list(parts),
             dim,

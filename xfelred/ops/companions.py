@@ -30,8 +30,8 @@ from xfelred.shots import SHOT_DIMS, recorded_marks, same_frames, without_ids
 Mask = xr.DataArray | ArrayLike
 
 
-def labelled(
-    given: Any,
+def with_dims(
+    given: Mask,
     da: xr.DataArray,
     name: str = BAD_PIXELS,
     dims: Sequence[Hashable] | None = None,
@@ -47,12 +47,14 @@ def labelled(
     """
     if isinstance(given, xr.DataArray):
         return given
-    values = given if hasattr(given, "__array__") else np.asarray(given)
+    # A lazy array stays lazy.
+    values: Any = given if hasattr(given, "__array__") else np.asarray(given)
     shape = tuple(values.shape)
     if not shape and values.dtype.kind in "biufc":
         return xr.DataArray(values)
     known = pixel_dims(da) if dims is None else tuple(dims)
     sizes = tuple(da.sizes[d] for d in known)
+    # One module, with its axis.
     if shape == (1, *sizes[-2:]) and MODULE not in known:
         values, shape = values[0], shape[1:]
     stack = (prod(sizes[:-1]), sizes[-1]) if MODULE in known else sizes
@@ -74,13 +76,13 @@ def pixel_dims(da: xr.DataArray) -> tuple[Hashable, ...]:
 
 
 def checked_bad_pixels(
-    bad_pixels: Any, da: xr.DataArray, dims: Sequence[Hashable] | None = None
+    bad_pixels: Mask, da: xr.DataArray, dims: Sequence[Hashable] | None = None
 ) -> xr.DataArray:
     """Return labelled bad pixels; ValueError unless they are bool or integer.
 
-    Plain arrays get their dims as of `labelled`.
+    Plain arrays get their dims as of `with_dims`.
     """
-    out = labelled(bad_pixels, da, dims=dims)
+    out = with_dims(bad_pixels, da, dims=dims)
     if out.dtype.kind not in "biu":
         raise ArgumentError(
             f"bad_pixels must be bool or integer bits, not {out.dtype}; for a"
@@ -89,10 +91,10 @@ def checked_bad_pixels(
     return out
 
 
-def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
+def matching(companion: Mask, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
     """Return a companion at the labels of the data, without coordinates.
 
-    companion: of a plain array the shape tells the dims, see `labelled`. Dims among
+    companion: of a plain array the shape tells the dims, see `with_dims`. Dims among
         those of `da`. Where both have labels for a dim, such as module numbers, it is
         looked up by them. It may also have a dim of which one element of `da` was
         selected, as in ``da.sel(module=3)``: it takes that one then. Modules that are
@@ -102,19 +104,19 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
     Returns dims among those of `da`, with the same lengths.
     Raises GeometryMismatchError if a dim, a label or a length does not fit.
     """
-    companion = taken_apart(labelled(companion, da, name), da, name)
-    extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
+    out = taken_apart(with_dims(companion, da, name), da, name)
+    extra = [d for d in out.dims if d not in da.dims and not picked(da, d)]
     if extra:
         raise GeometryMismatchError(
-            f"{name} has dims {listing(companion.dims)}, the data {listing(da.dims)};"
+            f"{name} has dims {listing(out.dims)}, the data {listing(da.dims)};"
             f" remove {listing(extra)}"
         )
     indexers: dict[Any, Any] = {}
-    for d in companion.dims:
-        if d not in companion.indexes:
+    for d in out.dims:
+        if d not in out.indexes:
             if d not in da.dims:
                 raise GeometryMismatchError(
-                    f"{name} has no labels for its {companion.sizes[d]} {d}, of which"
+                    f"{name} has no labels for its {out.sizes[d]} {d}, of which"
                     f" {da[d].values} is in the data; give it the coordinate {d!r}"
                 )
             if d in SHOT_DIMS and d in da.indexes:
@@ -123,14 +125,15 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
                     f" data. Give it the coordinate {d!r}"
                 )
             if d == FRAME and TRAIN in da.coords:
-                companion = same_frames(companion, da, name)
+                out = same_frames(out, da, name)
             continue
         if picked(da, d) or d in da.indexes:
             wanted = da[d].values
-            check_labels(companion, d, np.atleast_1d(wanted), name)
-            if not np.array_equal(companion.indexes[d], wanted):
+            check_labels(out, d, np.atleast_1d(wanted), name)
+            if not np.array_equal(out.indexes[d], wanted):
                 indexers[d] = wanted
-    out = companion.sel(indexers) if indexers else companion
+    # Where the labels agree nothing is looked up: a lazy companion keeps its chunks.
+    out = out.sel(indexers) if indexers else out
     wrong = [d for d, n in out.sizes.items() if n != da.sizes[d]]
     if wrong:
         raise GeometryMismatchError(
@@ -143,8 +146,6 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
 def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return a companion with the modules of the data, if they are stacked in it.
 
-    Files of geometry and masks may hold all modules as one, along ``slow_scan``.
-
     Raises GeometryMismatchError if the data's modules are not in ascending order: the
         stack has no numbers.
     """
@@ -153,6 +154,7 @@ def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.Data
         return companion.isel({MODULE: 0})
     if not {MODULE, SLOW} <= set(da.dims) or SLOW not in companion.dims:
         return companion
+    # Files of geometry and masks may hold all modules as one, along slow_scan.
     n_modules, n_slow = da.sizes[MODULE], da.sizes[SLOW]
     stacked = n_modules > 1 and companion.sizes[SLOW] == n_modules * n_slow
     if not one or not stacked or SLOW in companion.coords:
@@ -167,12 +169,14 @@ def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.Data
     )
 
 
-def picked(da: xr.DataArray, dim: Any) -> bool:
+def picked(da: xr.DataArray, dim: Hashable) -> bool:
     """Tell whether one element of a dim was selected and its label is still there."""
     return dim not in da.dims and dim in da.coords and da[dim].ndim == 0
 
 
-def check_labels(companion: xr.DataArray, dim: Any, wanted: Array, name: str) -> None:
+def check_labels(
+    companion: xr.DataArray, dim: Hashable, wanted: Array, name: str
+) -> None:
     """Raise GeometryMismatchError unless a companion has each label once."""
     index = companion.indexes[dim]
     absent = [label for label in wanted.tolist() if label not in index]
@@ -189,7 +193,7 @@ def on_pixels(
     bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: Sequence[Hashable]
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    given = matching(labelled(bad_pixels, da, dims=dims), da)
+    given = matching(with_dims(bad_pixels, da, dims=dims), da)
     return checked_bad_pixels(given, da, dims)
 
 
@@ -199,7 +203,7 @@ def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
     Raises GeometryMismatchError if they do not fit; InconsistentDataError if frames of
         the data have IDs and `values` none.
     """
-    found = labelled(values, da, name)
+    found = with_dims(values, da, name)
     for d in found.dims:
         if d in SHOT_DIMS and d in da.indexes and d not in found.indexes:
             raise without_ids(name, str(d))

@@ -7,7 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from xfelred.kernels.arrays import Array, Bools
 
 LONGEST = 1000  # characters of a cut: matching one takes a time with their square
 LARGEST_NUMBER = 2**64  # no integer of a file is larger
+# One pattern for each form of a cut; the first that matches is taken.
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 NAME = rf"`[^`]+`|[^\s`<>=!(){{}}\[\]'\",;]+(?:{ELEMENT})?"
 COMPARISON = r"<=|>=|==|!=|<|>"
@@ -70,7 +71,7 @@ class Cut:
         return low, high
 
 
-def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
+def parse_cuts(cuts: object) -> tuple[Cut, ...]:
     """Return cuts from texts and (name, low, high).
 
     cuts: str, str, or of (name, low, high).
@@ -83,7 +84,7 @@ def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
     return tuple(parse_cut(cut) for cut in cuts)
 
 
-def parse_cut(cut: Any) -> Cut:
+def parse_cut(cut: object) -> Cut:
     if isinstance(cut, Cut):
         return cut
     if isinstance(cut, str):
@@ -93,15 +94,15 @@ def parse_cut(cut: Any) -> Cut:
     raise ConfigError(f"cannot read the cut {told(cut)}; it must be {GRAMMAR}")
 
 
-def told(cut: Any) -> str:
-    """Return what is no cut, for a message; Python refuses to print some integers."""
+def told(cut: object) -> str:
+    """Return what is no cut, for a message."""
     try:
         return repr(cut)
-    except ValueError:
+    except ValueError:  # Python refuses to print long integers
         return f"a {type(cut).__name__} with an integer beyond 4300 digits"
 
 
-def is_triple(cut: Any) -> bool:
+def is_triple(cut: object) -> TypeGuard[tuple[str, float | None, float | None]]:
     """Return whether something is (name, low, high)."""
     return (
         isinstance(cut, Sequence)
@@ -112,7 +113,7 @@ def is_triple(cut: Any) -> bool:
     )
 
 
-def is_limit(value: Any) -> bool:
+def is_limit(value: object) -> bool:
     """Return whether a value is a number or None, which stands for no limit."""
     return value is None or (
         isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
@@ -157,16 +158,16 @@ def read_text(text: str, shown: str) -> Cut:
         empty = low > high if first[0] == "<" else low < high
         if empty:
             raise ConfigError(f"{shown!r} lets nothing pass: {left} and {right}")
-        return Cut(plain(name), tests, shown)
+        return Cut(unquoted(name), tests, shown)
     if found := COMPARE.fullmatch(text):
         name, sign, value = found.groups()
-        return Cut(plain(name), ((sign, number(value)),), shown)
+        return Cut(unquoted(name), ((sign, number(value)),), shown)
     if found := REVERSED.fullmatch(text):
         value, sign, name = found.groups()
-        return Cut(plain(name), ((MIRROR[sign], number(value)),), shown)
+        return Cut(unquoted(name), ((MIRROR[sign], number(value)),), shown)
     if found := FLAG.fullmatch(text):
         negated, name = found.groups()
-        return Cut(plain(name), (("==" if negated else "!=", 0.0),), shown)
+        return Cut(unquoted(name), (("==" if negated else "!=", 0.0),), shown)
     raise ConfigError(f"cannot read the cut {text!r}; it must be {GRAMMAR}")
 
 
@@ -178,14 +179,14 @@ def check_length(text: str) -> None:
         )
 
 
-def number(given: Any) -> float | int:
-    """Return a number; a whole one as an integer where a float loses digits."""
+def number(given: float | str) -> float | int:
     try:
         value = float(given)
     except OverflowError:
         raise too_large() from None
     if math.isinf(value) and isinstance(given, str) and "inf" not in given:
         raise too_large()
+    # From here on a float leaves out whole numbers, such as IDs.
     if 2**53 <= abs(value) < LARGEST_NUMBER and WHOLE.fullmatch(str(given)):
         return int(given)
     return value
@@ -198,5 +199,5 @@ def too_large() -> ConfigError:
     )
 
 
-def plain(name: str) -> str:
+def unquoted(name: str) -> str:
     return name.strip("`")

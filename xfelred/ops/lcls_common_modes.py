@@ -58,6 +58,7 @@ def cmpars_of(detector: Detector, number: int | None, *, lcls2: bool = False) ->
         )
     numbers = {**modes.numbers, **(modes.lcls2 if lcls2 else {})}
     chosen = modes.default if number is None else number
+    # The hundreds only say that ghosts are subtracted, too.
     if chosen > 100 and modes.ghosts:
         chosen %= 100
     if chosen not in numbers:

@@ -83,9 +83,8 @@ def calibrate_rows(
                 else:
                     subtract(numbers, adu_bits, p, signal)
                     first = tile * rows * columns + here
-                    taken = flags[:columns] if same else scratch[2]
                     some = use[first : first + columns]
-                    note_use(flags, n_ranges, which, taken, some, same)
+                    note_use(flags, n_ranges, which, same, scratch[2], some)
         begin = end
 
 
@@ -144,15 +143,14 @@ def note_use(
     flags: NDArray[np.float32],
     n_ranges: int,
     which: NDArray[np.int32],
-    taken: NDArray[np.float32],
-    use: NDArray[np.uint8],
     same: bool,
+    scratch: NDArray[np.float32],
+    use: NDArray[np.uint8],
 ) -> None:
-    """Note which pixels of one row take part in a common mode.
-
-    `taken` is that of range 0, or unless they are all the `same` filled first.
-    """
+    """Note which pixels of one row take part in a common mode."""
+    taken = flags[: use.size]
     if not same:
+        taken = scratch
         choose(flags, n_ranges, which, np.float32(0), taken)
     for i in range(use.size):
         use[i] = np.uint8(taken[i] > 0)

@@ -113,7 +113,7 @@ def by_programming(table: Floats) -> NDArray[np.intp]:
 
 
 @njit(nogil=True, cache=True)
-def far(table: Array, i: int, j: int) -> float:
+def distance(table: Array, i: int, j: int) -> float:
     square = 0.0
     for f in range(table.shape[1]):
         square += (table[i, f] - table[j, f]) ** 2
@@ -129,9 +129,9 @@ def exchange(table: Array, pairs: Array) -> None:
         for p in range(pairs.shape[0]):
             for q in range(p + 1, pairs.shape[0]):
                 a, b, c, d = pairs[p, 0], pairs[p, 1], pairs[q, 0], pairs[q, 1]
-                now = far(table, a, b) + far(table, c, d)
-                one = far(table, a, c) + far(table, b, d)
-                two = far(table, a, d) + far(table, b, c)
+                now = distance(table, a, b) + distance(table, c, d)
+                one = distance(table, a, c) + distance(table, b, d)
+                two = distance(table, a, d) + distance(table, b, c)
                 if min(one, two) < now * (1.0 - TOLERANCE):
                     improved = True
                     if one <= two:

@@ -135,6 +135,7 @@ def integrate_azimuthally(
     good, masks = factor > 0, unrecorded(da)
     if bad is not None and bad.chunks is None and set(bad.dims) <= set(axis.dims):
         pixels = xr.DataArray(good, dims=axis.dims)
+        # In no bin for any frame, which costs nothing when frames are integrated.
         good &= (bad.broadcast_like(pixels).transpose(*axis.dims) == 0).values
     elif bad is not None:
         masks.append(bad)
@@ -158,7 +159,7 @@ def integrate_azimuthally(
     whole_frames = errors == "azimuthal" or split != "no" or sigma_clip is not None
     integrate = whole_at_once if whole_frames else module_by_module
     found = integrate(da, companions, axis.dims, sizes, setup)
-    result = described(found, da, whole_counts=split == "no")
+    result = curves(found, da, whole_counts=split == "no")
     result = result.assign_coords(rings.edge_coords(axis, edges, phi_edges))
     return record(
         result,
@@ -295,7 +296,7 @@ def check_clipping(
         raise ArgumentError(f"delta_dummy={delta_dummy}; wanted 0 or more")
 
 
-def described(
+def curves(
     found: dict[str, xr.DataArray], da: xr.DataArray, whole_counts: bool
 ) -> xr.Dataset:
     units = str(da.attrs.get(UNITS, "1"))

@@ -69,7 +69,7 @@ def adu_to_photons(
     """
     gains = companion(da, gain, ABSOLUTE_GAIN, "gain")
     energies = companion(da, energy, PHOTON_ENERGY, "energy")
-    usual_energy(energies)
+    usual_energy(energies)  # refuses what no photon has, such as keV
     out = map_frames(
         scaled,
         da,
@@ -154,18 +154,18 @@ def reference_of(
     # Of those given, not only of those that the frames have.
     every = given if isinstance(given, xr.DataArray) else gains
     every = every.reset_coords(drop=True)
+    # One gain for each module: that of the first shot, where shots differ.
     every = every.isel({d: 0 for d in every.dims if d != MODULE})
     if MODULE in every.dims:
         good = every > 0
+        # The first positive one, without a look at values that may be lazy.
         every = every.where(good & (good.cumsum(MODULE) == 1)).sum(MODULE)
     return every.where(every > 0).drop_vars(list(every.coords))
 
 
 def recorded(da: xr.DataArray) -> list[xr.DataArray]:
-    """Return factors 1 and 0 for what was recorded and what was not, if that is known.
-
-    Missing integers are 0 in the frames, which says nothing once they are photons.
-    """
+    """Return factors 1 and 0 for what was recorded and what was not, if known."""
+    # Missing integers are 0 in the frames, which says nothing once they are photons.
     if AVAILABLE not in da.coords:
         return []
     found = da[AVAILABLE].variable.to_base_variable()

@@ -143,6 +143,7 @@ def calibrate(
     check_data(da, detector)
     check_detector(constants, da)
     n_ranges = gain.rule.n_ranges
+    # What holds for all frames is packed with the constants, the rest goes with them.
     inside, apart = bad_pixels_apart(constants, bad_pixels, da, n_ranges)
     found = chosen_constants(constants, inside, da, n_ranges)
     check_ranges(found, n_ranges, name)
@@ -214,6 +215,7 @@ def check_data(da: xr.DataArray, detector: Detector) -> None:
         )
     if detector.gain.switches:
         check_switching(da, detector.kind)
+    # Such as jungfrau_euxfel: the same detector, whose files are of another kind.
     here = CATALOGUE.get(f"{detector.kind}_{da.attrs.get('facility')}")
     if here is not None and here.gain.tells == "codes":
         raise ArgumentError(
@@ -240,8 +242,13 @@ def checked(adu_per_photon: float) -> float:
 
 
 def finished(
-    out: xr.DataArray, da: xr.DataArray, constants: Any, gain: Gain, **params: Any
+    out: xr.DataArray,
+    da: xr.DataArray,
+    constants: xr.Dataset,
+    gain: Gain,
+    **params: object,
 ) -> xr.DataArray:
+    # Those on core dims, which the kernel may have changed; but none on its planes.
     lost = {k: c for k, c in da.coords.items() if k not in out.coords}
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))

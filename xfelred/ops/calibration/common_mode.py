@@ -51,6 +51,7 @@ def stages_for(
         return ()
     if isinstance(common_mode, Mapping):
         return stages_of_groups(common_mode, detector, da, masked)
+    # True is an int, too: it would be number 1.
     if common_mode is True or not isinstance(
         common_mode, (int, np.integer, list, tuple)
     ):
@@ -65,6 +66,7 @@ def stages_for(
     if not isinstance(common_mode, int):
         return all_stages(detector, None, tuple(common_mode), segment, None, masked)
     pars = cmpars_of(detector, common_mode)
+    # Refuses those above 100: there is no frame before in a calibration.
     wants_ghost(detector, common_mode, None)
     return all_stages(detector, common_mode, pars, segment, None, masked)
 

@@ -36,7 +36,7 @@ from xfelred.ops.calibration.raw_words import has_words, raw_words, with_gaps
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.companions import matching
 
-NO_DARK_DATA = 1 << 3
+NO_DARK_DATA = 1 << 3  # of `masks.names`
 
 
 def in_ranges(
@@ -91,7 +91,7 @@ def in_ranges(
 
 
 def of_one_range(
-    da: xr.DataArray, gain_range: int, kind: str | None, gain_index: Any
+    da: xr.DataArray, gain_range: int, kind: str | None, gain_index: xr.DataArray | None
 ) -> xr.DataArray:
     """Return dark frames taken in one range; pixels that are in another are NaN."""
     if kind is None:
@@ -160,16 +160,13 @@ def nothing_in(one: xr.DataArray) -> xr.DataArray:
 
 
 def with_thresholds(constants: xr.Dataset) -> xr.Dataset:
-    """Return constants of an AGIPD: pedestals of the signal, thresholds of the voltage.
-
-    A threshold lies half way between the mean gain voltages of two neighbouring ranges
-    in their dark runs.
-    """
+    """Return constants of an AGIPD: pedestals of signals, thresholds of voltages."""
     signal = constants.isel({DATA_GAIN: 0}, drop=True)
     voltage = constants[PEDESTAL].isel({DATA_GAIN: 1}, drop=True)
     n = voltage.sizes[GAIN_RANGE]
     low = voltage.isel({GAIN_RANGE: slice(0, n - 1)})
     high = voltage.isel({GAIN_RANGE: slice(1, n)})
+    # Half way between the mean voltages of two neighbouring ranges in their dark runs.
     cut = (low.drop_vars(GAIN_RANGE) + high.drop_vars(GAIN_RANGE)) / 2
     cut = cut.rename({GAIN_RANGE: THRESHOLD})
     cut.attrs = {

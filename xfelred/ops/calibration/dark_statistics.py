@@ -34,9 +34,11 @@ from xfelred.ops.calibration.dark_gains import (
     of_one_range,
     with_thresholds,
 )
+from xfelred.ops.companions import Mask
 from xfelred.ops.reductions.statistics import statistics
 from xfelred.provenance import record
 
+# Dims over which frames are never averaged.
 STAY = (MODULE, GAIN, DATA_GAIN, GAIN_RANGE, SLOW, FAST)
 Limits = tuple[float, float]
 
@@ -152,7 +154,11 @@ def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
 
 
 def of_all(
-    da: xr.DataArray, *, by: str | Sequence[str] | None, bad_pixels: Any, **limits: Any
+    da: xr.DataArray,
+    *,
+    by: str | Sequence[str] | None,
+    bad_pixels: Mask | None,
+    **limits: Any,
 ) -> xr.Dataset:
     """Return the constants of dark frames, in one gain range or with a gain axis."""
     wanted = (by,) if isinstance(by, str) else tuple(by or ())
@@ -214,6 +220,7 @@ def by_what(
             " which the frames do not have; use by='pulse'"
         )
     if CELL in wanted and CELL not in da.dims and da[CELL].dims == (PULSE,):
+        # The same in every train: a dim that is kept needs no sorting into groups.
         da = da.swap_dims({PULSE: CELL})
         frame_dims = [str(d) for d in da.dims if d not in STAY]
     grouped = [d for d in wanted if d not in frame_dims]

@@ -119,7 +119,7 @@ def fit_photon_peak(
 
 
 def of_pixels(
-    clusters: xr.Dataset, shape: Any, modules: tuple[int, ...] | None
+    clusters: xr.Dataset, shape: tuple[int, ...] | None, modules: tuple[int, ...] | None
 ) -> list[xr.DataArray]:
     missing = [n for n in NEEDED if n not in clusters]
     if missing:
@@ -136,5 +136,7 @@ def of_pixels(
     )
     if modules is not None and tuple(modules) != tuple(np.arange(shape[0])):
         places = [(number == m) * (i + 1) for i, m in enumerate(modules)]
+        # A number that is not asked for becomes -1, as there is no such pixel.
         number = sum(places[1:], places[0]) - 1
+    # NaN behind the last cluster of a frame.
     return [energy, *(a.fillna(-1).astype(np.int64) for a in (number, row, column))]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -21,7 +19,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.ops.calibration.raw_words import has_words, raw_words
 from xfelred.ops.calibration_kinds import kind_of
-from xfelred.ops.companions import matching
+from xfelred.ops.companions import Mask, matching
 from xfelred.provenance import record
 
 
@@ -130,7 +128,7 @@ def check_switching(da: xr.DataArray, kind: str) -> None:
         )
 
 
-def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
+def on_pixels(given: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return bits of the configuration, labelled as the pixels of the data.
 
     Raises GeometryMismatchError if the shape or labels do not fit.
@@ -141,6 +139,7 @@ def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
         shape = tuple(da.sizes[d] for d in dims)
         if values.shape == shape[:1] and len(dims) == 3:
             return xr.DataArray(values, dims=MODULE)
+        # Of four ASICs, unless the module has no more pixels.
         if values.shape[-2:] == (2, 2) != shape[-2:]:
             values = per_asic(values, shape[-2:])
         if values.ndim and values.shape not in {shape, shape[-2:]}:

@@ -41,10 +41,7 @@ def packed(
     used_ranges: tuple[int, ...],
     per_photon: float,
 ) -> Packed:
-    """Return constants, on the pixels of the frames, as a table.
-
-    Constants in memory are packed now, lazy ones when frames are calibrated.
-    """
+    """Return constants, on the pixels of the frames, as a table."""
     dim, entry = own_dim(found), None
     if dim is not None:
         entry, used = entries(found, dim, da)
@@ -133,6 +130,7 @@ def padded(thresholds: xr.DataArray, n_ranges: int) -> xr.DataArray:
 
 
 def of_entries(one: xr.DataArray, dim: Hashable, used: Array) -> xr.DataArray:
+    # All in their order are no copy.
     if len(used) != one.sizes[dim] or (np.diff(used) != 1).any():
         one = one.isel({dim: used})
     return one.drop_vars([dim], errors="ignore").rename({dim: ENTRY})
@@ -155,12 +153,9 @@ def own_dim(found: dict[str, xr.DataArray]) -> Hashable | None:
 def entries(
     found: dict[str, xr.DataArray], dim: Hashable, da: xr.DataArray
 ) -> tuple[xr.DataArray, Array]:
-    """Return the number of the constants of every frame, and which constants are used.
-
-    Frames are looked up by their label, such as the number of the memory cell.
-    """
+    """Return the number of every frame's constants, and which constants are used."""
     index = next((v.indexes[dim] for v in found.values() if dim in v.indexes), None)
-    label = da.coords.get(dim)
+    label = da.coords.get(dim)  # such as the number of the memory cell
     if index is None:
         raise MissingConstantError(
             f"the constants have {listing([dim])} of their own, but no coordinate"
@@ -184,6 +179,7 @@ def entries(
             f"the constants have {dim} {listing(index, 20)}, not {listing(wanted)} of"
             " the frames"
         )
+    # Frames without a label were not recorded: any constants will do.
     used, position = np.unique(np.maximum(at, 0), return_inverse=True)
     number = position.reshape(label.shape).astype(np.int32)
     return xr.DataArray(number, dims=label.dims, name=ENTRY), used

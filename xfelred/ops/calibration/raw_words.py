@@ -19,9 +19,6 @@ def has_words(da: xr.DataArray) -> bool:
 def raw_words(da: xr.DataArray) -> tuple[xr.DataArray, list[xr.DataArray]]:
     """Return raw numbers as they were stored, and masks of what was not recorded.
 
-    Frames with gaps are floating, so that a gap is NaN. Where nothing was done to them
-    the files are read as integers in the first place; else they are turned back.
-
     da: real (...).
     Returns words: integer (...); `da` itself, unless it is floating and was integer in
         the files. 0 in gaps; gaps: non-zero where nothing was recorded; dims among
@@ -31,6 +28,8 @@ def raw_words(da: xr.DataArray) -> tuple[xr.DataArray, list[xr.DataArray]]:
         return da, unrecorded(da)
     dtype = np.dtype(da.attrs[STORED_DTYPE])
     attrs = {k: v for k, v in da.attrs.items() if k != STORED_DTYPE}
+    # Floating so that a gap is NaN. Where nothing was done to the frames since, they
+    # are read as integers in the first place; else they are turned back.
     node = da.data.node if isinstance(da.data, PlannedArray) else None
     node = None if node is None else stored_again(node, dtype)
     there = da.coords.get(AVAILABLE)

@@ -16,7 +16,7 @@ from xfelred.kernels.common_mode.segments import Correction, Groups
 from xfelred.lazy import map_frames
 from xfelred.masks import Segment, segment_of
 from xfelred.names import FAST, GROUP, LONG_NAME, QUANTITY, SLOW, UNITS
-from xfelred.ops.companions import Mask, checked_bad_pixels, labelled, matching
+from xfelred.ops.companions import Mask, checked_bad_pixels, matching, with_dims
 from xfelred.provenance import record
 
 # Groups of which more pixels than the minimum are wanted, not as many: lcls.md 1.1.
@@ -182,7 +182,7 @@ def companions_of(
             continue
         if name == "bad_pixels":
             one = checked_bad_pixels(one, da)
-        one = labelled(one, da, name)
+        one = with_dims(one, da, name)
         if name in ("use", "gain_range") and one.dtype.kind not in "biu":
             raise ArgumentError(f"{name} must be bool or integer, not {one.dtype}")
         out[name] = matching(one, da, name)

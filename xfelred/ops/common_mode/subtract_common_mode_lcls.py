@@ -245,4 +245,5 @@ def shifted(da: xr.DataArray) -> xr.DataArray:
             f"ghost: the data have dims {da.dims}, and none is {TRAIN!r} or {FRAME!r};"
             " pass previous="
         )
+    # Zeros before the first: of the ghost only p0 is left.
     return da.shift({dim: 1}, fill_value=0)

@@ -16,13 +16,11 @@ from xfelred.ops.correlation.ring_correlation import (
     QUANTITY,
     Normalization,
     RingCorrelation,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
 from xfelred.provenance import record
-
-NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 
 
 @entry(own=("with_ring",))
@@ -104,7 +102,7 @@ def correlate_angular(
             results={"correlation": np.float64, "n_pairs": np.int64},
             new_dims={LAG: n_phi},
         )
-    result = described(found, polar, normalization, lead, "rings")
+    result = correlation_dataset(found, polar, normalization, lead, "rings")
     return record(
         result,
         "correlate_angular",

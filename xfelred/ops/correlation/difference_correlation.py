@@ -18,10 +18,10 @@ from xfelred.kernels.correlation import rows
 from xfelred.kernels.reductions import moments
 from xfelred.lazy import State, map_pairs, reduce_pairs
 from xfelred.names import LAG, PHI, RADIUS
-from xfelred.ops.correlation.pair_positions import Found, find_pairs, shots_only
+from xfelred.ops.correlation.pair_positions import FoundPairs, find_pairs, shots_only
 from xfelred.ops.correlation.ring_correlation import (
     QUANTITY,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
@@ -116,7 +116,9 @@ def difference_correlation(
         out = each_pair(array, found, lead, normalization)
     else:
         out = all_pairs(array, found, lead, normalization, errors)
-    result = described(out, array, normalization, lead, "differences of shots")
+    result = correlation_dataset(
+        out, array, normalization, lead, "differences of shots"
+    )
     result.attrs |= {"n_used": len(found.positions), "n_dropped": found.n_dropped}
     if reduce is None:
         result = result.assign_coords(found.coords())
@@ -138,7 +140,7 @@ def frame_dims(array: xr.DataArray) -> tuple[str, ...]:
 
 
 def each_pair(
-    array: xr.DataArray, found: Found, lead: int | None, normalization: str
+    array: xr.DataArray, found: FoundPairs, lead: int | None, normalization: str
 ) -> dict[str, xr.DataArray]:
     packed = map_pairs(
         correlation.difference_correlations,
@@ -156,7 +158,7 @@ def each_pair(
 
 def all_pairs(
     array: xr.DataArray,
-    found: Found,
+    found: FoundPairs,
     lead: int | None,
     normalization: str,
     errors: str | None,

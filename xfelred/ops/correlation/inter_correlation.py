@@ -18,7 +18,7 @@ from xfelred.ops.correlation.correlate_angular import correlate_angular
 from xfelred.ops.correlation.ring_correlation import (
     Normalization,
     RingCorrelation,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
@@ -90,7 +90,9 @@ def inter_correlation(
         results={"correlation": np.float64, "n_pairs": np.int64},
         new_dims={LAG: array.sizes[PHI]},
     )
-    result = described(found, polar, normalization, lead, "rings of different shots")
+    result = correlation_dataset(
+        found, polar, normalization, lead, "rings of different shots"
+    )
     return record(
         result,
         "inter_correlation",

@@ -17,7 +17,6 @@ from xfelred.ops.correlation.ring_correlation import with_masks
 from xfelred.provenance import record
 
 THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
-SIDES = ("both", "high", "low")
 
 
 @entry
@@ -131,6 +130,7 @@ def flag_strong_correlations(
     along = only_dim(values.isel({RADIUS: 0, LAG: 0}, drop=True), None)
     if values.chunks is not None:
         values = values.chunk({LAG: -1})
+    # At lag 0 every ring is like itself.
     skip = max(1, int(np.ceil(window * values.sizes[LAG])))
     strength = map_frames(
         outliers.strongest, values, core_dims=(LAG,), out_core={}, skip=skip

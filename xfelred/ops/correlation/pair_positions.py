@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.errors import (
     ArgumentError,
@@ -21,7 +23,7 @@ from xfelred.pairs.shots import SHOT_DIMS, ids_of
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPairs:
     """The pairs that were found."""
 
     # int64 (pair, 2); of both frames, row-major along the frame dims
@@ -64,7 +66,9 @@ def shots_only(polar: xr.DataArray) -> xr.DataArray:
     return out.transpose(*shots, RADIUS, PHI)
 
 
-def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
+def find_pairs(
+    pairs: xr.DataArray | Sequence[Sequence[int]] | ArrayLike, polar: xr.DataArray
+) -> FoundPairs:
     """Return the positions of pairs of shots.
 
     pairs: DataArray (pair, member), or list of 2-tuples; train IDs, see
@@ -102,7 +106,7 @@ def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
             f" {wanted[there][own][0, 0]}; their difference is 0: remove them"
         )
     ids = None if asked_pulse is None else asked_pulse[there]
-    return Found(found, wanted[there], ids, int((~there).sum()))
+    return FoundPairs(found, wanted[there], ids, int((~there).sum()))
 
 
 def with_pulses(pairs: xr.DataArray, pulse: Array) -> tuple[Array, Array]:
@@ -123,6 +127,7 @@ def coded(have: list[Array], asked: list[Array]) -> tuple[Ints, Ints]:
         known, number = np.unique(ids, return_inverse=True)
         at = np.clip(np.searchsorted(known, ask), 0, max(len(known) - 1, 0))
         there = known[at] == ask if len(known) else np.zeros(ask.shape, bool)
+        # Position in a table with an axis for every kind of ID.
         keys = keys * len(known) + number.reshape(keys.shape)
         wanted = np.where((wanted >= 0) & there, wanted * len(known) + at, -1)
     return keys, wanted

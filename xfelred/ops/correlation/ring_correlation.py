@@ -1,8 +1,8 @@
-"""What the correlations of rings share: polar maps checked, results described."""
+"""What the correlations of rings share: polar maps checked, results with units."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,7 +98,7 @@ def lag_coord(n_phi: int) -> xr.Variable:
     return xr.Variable(LAG, lags, {UNITS: "rad", LONG_NAME: "difference of azimuth"})
 
 
-def described(
+def correlation_dataset(
     found: dict[str, xr.DataArray],
     polar: xr.DataArray,
     normalization: str,
@@ -124,7 +124,7 @@ def described(
     return out
 
 
-def ring_coords(polar: xr.DataArray, dims: Any) -> dict[Any, Any]:
+def ring_coords(polar: xr.DataArray, dims: Iterable[Hashable]) -> dict[Any, Any]:
     """Return the coordinates of a polar map that apply to a result, such as q."""
     return {k: c.variable for k, c in polar.coords.items() if set(c.dims) <= set(dims)}
 

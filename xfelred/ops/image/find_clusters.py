@@ -105,7 +105,7 @@ def find_clusters(
     )
     # The coordinate would have the name of a variable.
     packed = packed.drop_vars(MODULE, errors="ignore")
-    out = described(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
+    out = cluster_variables(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
     out.attrs = dict(da.attrs)
     return record(
         out,
@@ -125,7 +125,8 @@ def numbers(da: xr.DataArray) -> tuple[int, ...]:
     return tuple(int(m) for m in np.atleast_1d(da[MODULE].values))
 
 
-def described(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
+def cluster_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
+    # Every row has a place for each cluster; the count needs only the first.
     count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0}).astype(np.int64)
     labels = {
         "energy": (unit, "sum of the pixels of a cluster"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
@@ -103,7 +103,7 @@ def roi(
         high=np.inf if high is None else high,
         saturation=np.inf if saturation is None else float(saturation),
     )
-    out = described(packed, da, saturation is not None)
+    out = region_variables(packed, da, saturation is not None)
     for gone in masks[: len(gaps)]:
         # Without any module there is no frame, which is not one with nothing on it.
         none = gone.all([d for d in gone.dims if d in dims])
@@ -185,10 +185,12 @@ def unit_of(da: xr.DataArray) -> str:
     return str(da.attrs.get(UNITS, "adu"))
 
 
-def described(packed: xr.DataArray, da: xr.DataArray, saturated: bool) -> xr.Dataset:
+def region_variables(
+    packed: xr.DataArray, da: xr.DataArray, saturated: bool
+) -> xr.Dataset:
     unit = unit_of(da)
 
-    def one(i: int | slice, dtype: Any, units: str, text: str) -> xr.DataArray:
+    def one(i: int | slice, dtype: DTypeLike, units: str, text: str) -> xr.DataArray:
         value = packed.isel({QUANTITY: i})
         value = as_whole(value) if dtype == np.int64 else value.astype(dtype)
         value.attrs = {UNITS: units, LONG_NAME: text}

@@ -25,7 +25,6 @@ from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.polar.setup import Setup, ring_coords, setup_of
 from xfelred.provenance import record
 
-METHODS = ("nearest", "linear", "area")
 MODULE_SPACING = 1 / 4  # pixels between points of a cell where a search finds each
 
 
@@ -192,7 +191,7 @@ def image_table(
 ) -> polar.Table:
     if setup.centre is None:
         raise ArgumentError("a flat image needs a centre")
-    centre_x, centre_y = setup.centre
+    centre_x, centre_y = map(float, setup.centre)
     sign_x, sign_y = setup.signs
 
     def find(x: Array, y: Array) -> NDArray[np.int32]:
@@ -243,6 +242,7 @@ def follow_shots(
         axis[Q], step = rings.q, plane.step
     wavelength: Any = 0.0
     if setup.energy is not None:
+        # A shot without a photon energy becomes NaN.
         wavelength = HC / setup.energy.where(setup.energy > 0)
     shots = (*(setup.centre or ()), wavelength)
     if good is not None:

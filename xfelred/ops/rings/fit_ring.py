@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -208,8 +208,10 @@ def fit_one(
     tilt = None
     if options.ellipse:
         c, s = fit.params[4:]
+        # From the parts of the radius along cos(2 phi) and sin(2 phi).
         tilt = (float(np.hypot(c, s)), float(np.arctan2(s, c) / 2))
     x, y, r, width = fit.params[:4].tolist()
+    # Without the width, which is no part of the circle.
     kept = [0, 1, 2, 4, 5] if options.ellipse else [0, 1, 2]
     return RingFit(
         x,
@@ -233,7 +235,7 @@ def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
     return RingOptions(float(ring_width), int(n_sectors), shape == "ellipse")
 
 
-def checked_guess(guess: Any) -> tuple[float, float, float] | None:
+def checked_guess(guess: Guess) -> tuple[float, float, float] | None:
     if guess is None:
         return None
     numbers = [float(v) for v in guess]

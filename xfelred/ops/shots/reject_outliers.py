@@ -76,10 +76,12 @@ def reject_outliers(
 def near_median(values: Floats, label: Ints, n_sigma: float) -> Bools:
     out = np.zeros(values.shape, bool)
     order = np.argsort(label, kind="stable")
+    # Shots in no bin have the label -1.
     order = order[np.searchsorted(label[order], 0) :]
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
     for rows in np.split(order, starts[1:]) if len(order) else ():
         apart = np.abs(values[rows] - np.median(values[rows]))
         limit = n_sigma * SIGMA_PER_MAD * np.median(apart)
+        # More than half of the values are equal: nothing tells how far is far.
         out[rows] = (apart <= limit) | (limit == 0)
     return out

@@ -113,6 +113,7 @@ def cut_flow(ds: xr.Dataset, cuts: Sequence[Cut]) -> tuple[xr.DataArray, CutFlow
         selected = selected & good
         rows.append((cut.text, alone, int(selected.sum())))
         low, high = cut.limits
+        # In the words of smalldata_tools, whose users look for them.
         LOG.info(
             "getFilter: Cut %f < %s < %f passes %d events of %d, total passes up to"
             " now: %d",
