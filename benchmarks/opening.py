@@ -50,11 +50,14 @@ def main(sequences=25):
     n_files = len(list(directory.glob("*.h5")))
     read_indexes(directory)
     print(f"{n_files} files")
+    again = xf.open_run(directory)
+    again.frames()
     times = median_times(
         {
             "h5py: train IDs, sources and INDEX": lambda: read_indexes(directory),
             "open_run": lambda: xf.open_run(directory),
             "open_run and frames": lambda: xf.open_run(directory).frames(),
+            "frames again": again.frames,
         }
     )
     table(times, "h5py: train IDs, sources and INDEX")

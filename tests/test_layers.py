@@ -114,22 +114,12 @@ def all_imports(name):
     return list(imports(tree(name)))
 
 
-def own_imports(name, skip=()):
+def own_imports(name):
     """Yield the modules of the package that a module imports, but for its version."""
     for statement, imported in all_imports(name):
         own = imported.split(".")[0] == "xfelred" and not is_version(statement)
-        if own and statement.lineno not in skip:
+        if own:
             yield imported
-
-
-def typing_lines(name):
-    """Lines that only a type checker reads: `if TYPE_CHECKING:` at the top."""
-    return {
-        line
-        for node in tree(name).body
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for line in range(node.lineno, node.end_lineno + 1)
-    }
 
 
 def is_version(statement):
@@ -174,18 +164,9 @@ def test_imports_point_down():
     )
 
 
-def typed_apart(name):
-    return name.startswith(("xfelred.readers.sacla", "xfelred.readers.lcls_"))
-
-
 def test_imports_have_no_circle():
-    # Also not for a type checker alone; in these rooms they are still to be mended.
-    graph = {
-        name: {*own_imports(name, typing_lines(name) if typed_apart(name) else ())}
-        - {name}
-        for name in NAMES
-        if name != "xfelred"
-    }
+    # Also not for a type checker alone.
+    graph = {n: {*own_imports(n)} - {n} for n in NAMES if n != "xfelred"}
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 

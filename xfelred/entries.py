@@ -166,7 +166,7 @@ def check_call(wanted: Wanted, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             check(wanted.name, name, value, kind)
 
 
-def check(function: str, name: str, value: object, kind: Any) -> None:
+def check(function: str, name: str, value: object, kind: object) -> None:
     """Raise an error that says what came and what is wanted, unless it is that."""
     if fits(value, kind):
         return
@@ -193,7 +193,7 @@ def choices_of(kinds: list[Any]) -> list[Any]:
     return [*found, *none] if found and len(rest) == len(none) else []
 
 
-def members(kind: Any) -> list[Any]:
+def members(kind: object) -> list[Any]:
     """Return the kinds of which one is wanted."""
     if isinstance(kind, TypeVar):
         return list(kind.__constraints__) or [Any]
@@ -205,12 +205,12 @@ def members(kind: Any) -> list[Any]:
     return [kind]
 
 
-def literal(kind: Any) -> tuple[Any, ...]:
+def literal(kind: object) -> tuple[Any, ...]:
     """Return the values of a Literal, none of another kind."""
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
 
 
-def fits(value: Any, kind: Any) -> bool:
+def fits(value: object, kind: object) -> bool:
     """Tell whether a value is of the kind that an annotation says."""
     parts = [ArrayLike] if kind == ArrayLike else members(kind)
     if len(parts) > 1:
@@ -243,14 +243,14 @@ def same(value: object, choice: object) -> bool:
     return type(plain) is type(choice) and plain == choice
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Tell whether this is one real number; it may be an array without axes."""
     if isinstance(value, (np.generic, np.ndarray, xr.DataArray)):
         return value.shape == () and value.dtype.kind in "iuf"
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: object) -> bool:
     """Tell whether this is one integer."""
     if isinstance(value, (np.generic, np.ndarray, xr.DataArray)):
         return value.shape == () and value.dtype.kind in "iu"
@@ -275,7 +275,7 @@ def must_hold(function: str, name: str, ds: xr.Dataset, *variables: str) -> None
         )
 
 
-def is_array(value: Any) -> bool:
+def is_array(value: object) -> bool:
     """Tell whether numpy can make an array of numbers of this."""
     if isinstance(value, (xr.Dataset, str, bytes, abc.Mapping)) or value is None:
         return False
@@ -292,7 +292,7 @@ def is_array(value: Any) -> bool:
         return False
 
 
-def is_tuple(value: Any, inside: tuple[Any, ...]) -> bool:
+def is_tuple(value: object, inside: tuple[Any, ...]) -> bool:
     """Tell whether this holds entries of these kinds, in this order."""
     if len(inside) == 2 and inside[1] is Ellipsis:
         return is_several(value, inside[0])
@@ -304,7 +304,7 @@ def is_tuple(value: Any, inside: tuple[Any, ...]) -> bool:
     )
 
 
-def is_several(value: Any, inside: Any) -> bool:
+def is_several(value: object, inside: Any) -> bool:
     """Tell whether this can be iterated over, and holds what it should."""
     if isinstance(value, NOT_SEVERAL) or getattr(value, "shape", None) == ():
         return False
@@ -319,7 +319,7 @@ def is_several(value: Any, inside: Any) -> bool:
     return all(fits(one, inside) for one in value)
 
 
-def is_mapping(value: Any, inside: tuple[Any, ...]) -> bool:
+def is_mapping(value: object, inside: tuple[Any, ...]) -> bool:
     """Tell whether this is a mapping between such kinds, and no Dataset."""
     return (
         isinstance(value, abc.Mapping)
@@ -339,14 +339,14 @@ KINDS: dict[Any, Callable[[Any], bool]] = {
 }
 
 
-def said(kind: Any) -> str:
+def said(kind: object) -> str:
     """Return the words for what an annotation says."""
     words = dict.fromkeys(map(word, members(kind)))
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def word(kind: Any) -> str:
+def word(kind: object) -> str:
     """Return the words for one kind."""
     origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
     if kind == ArrayLike:
@@ -364,7 +364,7 @@ def word(kind: Any) -> str:
     return WORDS.get(origin, f"a {getattr(origin, '__name__', origin)}")
 
 
-def advice(value: object, kind: Any) -> str:
+def advice(value: object, kind: object) -> str:
     """Return what to do with a value of a kind that users bring by habit."""
     parts = members(kind)
     if isinstance(value, xr.Dataset) and xr.DataArray in parts:

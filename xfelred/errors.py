@@ -341,10 +341,12 @@ def shown(value: object) -> str:
 PLAIN = (str, bytes, bool, int, float, complex, slice, range, os.PathLike, type(None))
 
 
-def python_scalar(value: Any) -> Any:
+def python_scalar(value: object) -> Any:
     """Return a scalar of numpy as that of Python, and all else as it is."""
-    is_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", 1) == ()
-    return value.item() if is_numpy else value
+    # By name: this module, which everything imports, imports no numpy.
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return getattr(value, "item", lambda: value)()
+    return value
 
 
 def size_of(value: object) -> str:

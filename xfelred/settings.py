@@ -27,7 +27,7 @@ WORDS = {
 }
 
 
-def memory_guard(value: Any) -> bool | int:
+def memory_guard(value: object) -> bool | int:
     """Return True, False or a number of bytes."""
     value = python_scalar(value)
     if isinstance(value, str) and value.strip().lower() in WORDS:
@@ -47,7 +47,7 @@ def memory_guard(value: Any) -> bool | int:
     return size
 
 
-def progress(value: Any) -> bool | None:
+def progress(value: object) -> bool | None:
     """Return True, False, or None for the command alone."""
     if isinstance(value, str) and value.strip().lower() in WORDS:
         return WORDS[value.strip().lower()]
@@ -59,7 +59,7 @@ def progress(value: Any) -> bool | None:
     )
 
 
-def cache_directory(value: Any) -> str | None:
+def cache_directory(value: object) -> str | None:
     """Return a path, or None for no cache."""
     if value is None or value == "":
         return None
@@ -166,7 +166,7 @@ class Options:
             f".{did_you_mean(name, SETTINGS)}"
         )
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         # It would hide the setting, and change nothing.
         raise AttributeError(
             f"options.{name} = ... changes nothing; call"

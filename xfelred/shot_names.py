@@ -41,7 +41,7 @@ def shot_numbers(names: Any) -> NDArray[Any]:
     return np.array(found).reshape(given.shape)
 
 
-def number_of(name: Any) -> int:
+def number_of(name: object) -> int:
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     if isinstance(text, str):
         match = NAME.fullmatch(text.strip())

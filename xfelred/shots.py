@@ -145,7 +145,7 @@ def label_by_position(values: ArrayLike, frames: xr.DataArray) -> xr.DataArray:
     return record(out.assign_coords(ids), "label_by_position", dims=list(taken))
 
 
-def as_labelled(values: Any, name: str) -> xr.DataArray:
+def as_labelled(values: object, name: str) -> xr.DataArray:
     """Return values of shots as a DataArray that names its dims as ours.
 
     Parameters
@@ -183,7 +183,7 @@ def as_labelled(values: Any, name: str) -> xr.DataArray:
 
 
 def at_shots(
-    values: Any, data: xr.DataArray, name: str, *, own: bool = False
+    values: object, data: xr.DataArray, name: str, *, own: bool = False
 ) -> xr.DataArray:
     """Return values at the shots of an array.
 

@@ -52,14 +52,18 @@ class Finding:
         return printable(f"{head}\n    {text}")
 
 
-def fault(kind: str, text: str, **where: Any) -> Finding:
+def fault(
+    kind: str, text: str, *, file: str = "", object: str = "", count: int = 1
+) -> Finding:
     """Return a finding of data that are lost or wrong."""
-    return Finding(kind, FAULT, text, **where)
+    return Finding(kind, FAULT, text, file, object, count)
 
 
-def suspect(kind: str, text: str, **where: Any) -> Finding:
+def suspect(
+    kind: str, text: str, *, file: str = "", object: str = "", count: int = 1
+) -> Finding:
     """Return a finding that somebody should look at."""
-    return Finding(kind, WARNING, text, **where)
+    return Finding(kind, WARNING, text, file, object, count)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.checks.findings import LEFT_OUT, Finding, fault, suspect
 from xfelred.detectors.catalogue import BY_CLASS, SOURCES
@@ -20,6 +21,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.readers.open import open_run
+from xfelred.readers.protocol import Run
 
 MANY = 0.5  # of the values: so many bad pixels, or no number, are suspicious
 POSITIVE = ("noise", "pixel_size", "absolute_gain")
@@ -55,7 +57,7 @@ def said(make: Callable[[], Any], kind: str, name: str, found: list[Finding]) ->
     return made
 
 
-def detectors_of(run: Any) -> list[Finding]:
+def detectors_of(run: Run) -> list[Finding]:
     """Plan the frames of every detector, which compares the labels of its modules."""
     found: list[Finding] = []
     known = said(lambda: run.detectors, "inconsistent data", "", found) or {}
@@ -115,7 +117,7 @@ def suspicious(name: str, constants: xr.Dataset) -> list[Finding]:
     return found
 
 
-def what_is_odd(key: str, values: Any) -> str:
+def what_is_odd(key: str, values: NDArray[Any]) -> str:
     """Say what is suspicious about the values of a constant, if anything is."""
     if values.dtype.kind == "b":
         bad = float(values.mean())
@@ -133,7 +135,7 @@ def what_is_odd(key: str, values: Any) -> str:
     return ""
 
 
-def paths_of(run: Any) -> list[str]:
+def paths_of(run: Run) -> list[str]:
     files = getattr(run, "files", ())
     left = [one.file for one in getattr(run, "left_out", ())]
     return sorted({*(os.fspath(getattr(f, "path", f)) for f in files), *left})

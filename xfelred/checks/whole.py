@@ -20,6 +20,7 @@ from xfelred.checks.train_index import (
 from xfelred.errors import ArgumentError, did_you_mean
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.paths import candidates
+from xfelred.readers.protocol import Run
 
 INDEX = "INDEX/trainId"
 Pixels = Literal["sample", "all"]
@@ -90,9 +91,8 @@ def check(source: Any, run: Any = None, *, pixels: Pixels | None = None) -> Repo
     )
 
 
-def name_of(source: Any) -> str:
-    """Return a name for what was checked."""
-    if hasattr(source, "facility"):
+def name_of(source: object) -> str:
+    if isinstance(source, Run):
         return f"run {source.run_id}"
     return os.fspath(source) if isinstance(source, os.PathLike) else str(source)
 

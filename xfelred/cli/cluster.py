@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ import xfelred as xf
 from xfelred.cli.words import tell, tell_json
 from xfelred.errors import OutputExistsError
 from xfelred.small_files import read_bytes
+
+if TYPE_CHECKING:
+    from xfelred.cluster.client import OwningClient
 
 SCHEDULER_FILE = "xfelred-cluster.json"
 SECONDS_TO_ANSWER = 3.0
@@ -136,7 +139,7 @@ def answers(path: Path, address: str) -> bool:
         return True
 
 
-def describe(client: Any, path: Path, as_json: bool) -> None:
+def describe(client: OwningClient, path: Path, as_json: bool) -> None:
     """Print how to reach a cluster."""
     facts = {
         "address": client.scheduler.address,

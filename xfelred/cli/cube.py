@@ -17,6 +17,7 @@ from xfelred.cli.cluster import quiet_dask
 from xfelred.cli.progress import steps
 from xfelred.cli.words import tell, tell_json
 from xfelred.errors import ConfigError, SelectionEmptyError
+from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_estimate import CubeEstimate, estimate_cube
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.write_cube import CubeResult, write_cube
@@ -136,7 +137,7 @@ def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
 
 
 def one_cube(
-    run: Any,
+    run: Run,
     recipe: CubeRecipe,
     output: Path,
     name: str | None,

@@ -21,6 +21,7 @@ from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
 from xfelred.products.dark_report import bad_share, write_dark_report
 from xfelred.products.write import WRITERS
+from xfelred.readers.protocol import Run
 
 ANALOG = 0  # of `data_gain`: the signal; 1 is the voltage that tells the gain stage
 READ_BACK = {
@@ -32,7 +33,7 @@ MOST_CELLS = 1024  # no detector has as many memory cells
 MOST_BAD = 0.1  # of the pixels; most detectors in use have 0.1 to 3 %
 
 
-def parse_trains(_: Any, __: Any, text: str | None) -> slice:
+def parse_trains(_: object, __: object, text: str | None) -> slice:
     """Return the slice that ``A:B`` stands for; BadParameter if it is none."""
     if text is None:
         return slice(None)
@@ -48,7 +49,7 @@ def parse_trains(_: Any, __: Any, text: str | None) -> slice:
     return slice(*numbers)
 
 
-def parse_gain_runs(_: Any, __: Any, texts: tuple[str, ...]) -> dict[int, str]:
+def parse_gain_runs(_: object, __: object, texts: tuple[str, ...]) -> dict[int, str]:
     """Return {gain range: run}; BadParameter for what is not RANGE=RUN."""
     found: dict[int, str] = {}
     for text in texts:
@@ -246,7 +247,7 @@ def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> 
 
 
 def dark_frames(
-    opened: Any, run: str, trains: slice, options: dict[str, Any]
+    opened: Run, run: str, trains: slice, options: dict[str, Any]
 ) -> xr.DataArray:
     """Return the frames to use, lazily.
 
@@ -264,7 +265,7 @@ def dark_frames(
             f" selects none of the {len(opened.train_ids)} trains of {run}"
         )
     warn_if_lit(chosen, run)
-    more = {"parallel_gain": True} if options["parallel_gain"] else {}
+    more: dict[str, Any] = {"parallel_gain": True} if options["parallel_gain"] else {}
     try:
         frames: xr.DataArray = chosen.frames(
             options["detector"], options["key"], **more
@@ -290,7 +291,7 @@ def dark_frames(
     return frames
 
 
-def warn_if_lit(chosen: Any, run: str) -> None:
+def warn_if_lit(chosen: Run, run: str) -> None:
     """Say of how many shots the run itself tells that X-rays came."""
     try:
         lit = chosen.scalars([XRAY])[XRAY] == 1

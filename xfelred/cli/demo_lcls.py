@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +13,7 @@ from xfelred import geometry, ops, plot, synth
 from xfelred.cli.demo_session import new_directory, say
 from xfelred.cli.progress import progress
 from xfelred.names import LASER_ON, PULSE, TRAIN
+from xfelred.readers.protocol import Run
 
 DETECTOR = "jungfrau1M"
 SHAPE, BANKS = (2, 128, 256), 4
@@ -60,7 +60,7 @@ def lcls_demo(directory: Path, n_events: int, seed: int) -> list[Path]:
     return [file, figure, *cube_of(run, place, directory, panels)]
 
 
-def calibrate(run: Any) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+def calibrate(run: Run) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Return raw, calibrated and common-mode-corrected frames, lazy."""
     raw = run.frames(DETECTOR)
     signal = ops.calibrate(raw, run.constants(DETECTOR), kind="jungfrau")
@@ -106,7 +106,7 @@ def draw_frames(
 
 
 def cube_of(
-    run: Any, place: Path, directory: Path, panels: geometry.Geometry
+    run: Run, place: Path, directory: Path, panels: geometry.Geometry
 ) -> list[Path]:
     """Write the pump-probe cube and its report, and draw the difference."""
     recipe = place / "cube.yaml"

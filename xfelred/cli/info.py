@@ -14,6 +14,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.readers.open import open_run
+from xfelred.readers.protocol import Key, Run
 
 
 @click.command()
@@ -55,7 +56,7 @@ def opened_run(source: str, run: str | None) -> Any:
         raise click.BadParameter(str(error), param_hint="'--run'") from error
 
 
-def describe_run(run: Any) -> dict[str, Any]:
+def describe_run(run: Run) -> dict[str, Any]:
     """Return what a program wants to know about a run, as JSON types."""
     trains = [int(train) for train in run.train_ids]
     return {
@@ -70,7 +71,7 @@ def describe_run(run: Any) -> dict[str, Any]:
     }
 
 
-def describe_source(run: Any, source: str) -> dict[str, Any]:
+def describe_source(run: Run, source: str) -> dict[str, Any]:
     """Return the keys of a source, with the type and shape of their data."""
     sources = {str(name) for name in run.sources}
     if source not in sources:
@@ -82,7 +83,7 @@ def describe_source(run: Any, source: str) -> dict[str, Any]:
     return {"source": source, "keys": dict(sorted(keys.items()))}
 
 
-def describe_key(data: Any) -> dict[str, Any]:
+def describe_key(data: Key) -> dict[str, Any]:
     """Return type, shape and unit of the data of one key."""
     try:
         shape = [int(n) for n in data.shape]

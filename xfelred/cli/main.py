@@ -7,7 +7,6 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -75,7 +74,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else OK
 
 
-def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning about the data, without the line of code that found it."""
     tell(f"warning: {message}", err=True)
 

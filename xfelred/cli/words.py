@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
@@ -17,7 +16,7 @@ def tell(
     click.echo("\r" * again + printable(text), err=err, nl=nl)
 
 
-def tell_json(content: Any, indent: int | None = 2) -> None:
+def tell_json(content: object, indent: int | None = 2) -> None:
     """Print JSON for programs; a terminal may stand in their place."""
     # The only control character that JSON leaves as it is.
     click.echo(json.dumps(content, indent=indent).replace("\x7f", "\\u007f"))

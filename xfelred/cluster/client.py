@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import Any
 
 import distributed
+from distributed.deploy import Cluster
 
 from xfelred.errors import logger_of
 
@@ -26,17 +26,17 @@ class OwningClient(distributed.Client):  # type: ignore[misc]
         What to do after the client has closed, such as closing the cluster.
     """
 
-    def __init__(self, cluster: Any, at_close: ExitStack) -> None:
+    def __init__(self, cluster: Cluster, at_close: ExitStack) -> None:
         self.at_close = at_close
         super().__init__(cluster)
 
-    def close(self, *args: Any, **kwargs: Any) -> Any:
+    def close(self, *args: object, **kwargs: object) -> object:
         """Close the client, and then the cluster."""
         with self.at_close:
             return super().close(*args, **kwargs)
 
 
-def client_of(cluster: Any, at_close: ExitStack) -> OwningClient:
+def client_of(cluster: Cluster, at_close: ExitStack) -> OwningClient:
     """Return the client of a cluster just started, which it closes; also on failure."""
     at_close.callback(cluster.close)
     try:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from typing import Any
 
 HEARTBEAT = "during heartbeat"  # in what a worker logs when its scheduler is gone
 
 
-def dask_setup(worker: Any) -> None:
+def dask_setup(worker: object) -> None:
     """Leave Ctrl-C, and the end of the cluster, to the process that started the worker.
 
     A terminal sends it to all of them. The workers would end, and tell so at length,

@@ -236,7 +236,7 @@ def positions_of(
     return np.array([where[shot] for shot in wanted], np.intp)
 
 
-def in_memory(values: Any, name: str) -> Any:
+def in_memory(values: object, name: str) -> Any:
     """Return values; ValueError if they are lazy."""
     if isinstance(values, xr.DataArray) and values.chunks is not None:
         raise ArgumentError(

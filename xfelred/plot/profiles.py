@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -155,7 +155,7 @@ def value_label(value: xr.DataArray) -> str:
     return f"{str(value.name).replace('_', ' ')} {text}{unit}"
 
 
-def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: Any, label: str) -> None:
+def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: str, label: str) -> None:
     must_hold("plot.azimuthal", "ds", ds, "intensity")
     intensity = ds["intensity"]
     ax.plot(ds[axis], intensity, color=colour, lw=1.5, label=label)

@@ -11,6 +11,7 @@ import dask.array
 import dask.system
 import numpy as np
 from dask.array.core import slices_from_chunks
+from numpy.typing import NDArray
 
 from xfelred.lazy.scheduler import client, shares_memory
 
@@ -58,7 +59,7 @@ def store_chunks(
     return tuple(chunk)
 
 
-def hdf5_storage(array: Any, limit_bytes: int) -> dict[str, Any]:
+def hdf5_storage(array: NDArray[Any], limit_bytes: int) -> dict[str, Any]:
     """Return how an HDF5 file stores an array: its chunks and filters.
 
     Whole numbers, above all masks and counts, shrink a lot. The last digits of

@@ -33,7 +33,7 @@ DETECTORS, ANCILLARY = "detectorData", "ancillaryData"
 
 @entry
 def write_calibration_suite(
-    data: Any,
+    data: object,
     path: str | os.PathLike[str],
     *,
     script_type: str,

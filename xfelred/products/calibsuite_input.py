@@ -41,7 +41,7 @@ class Steps:
         return {step: int(a.shape[0]) for step, a in self.arrays.items()}
 
 
-def step_number(key: Any) -> int | None:
+def step_number(key: object) -> int | None:
     """Return the number of a step that is called ``3``, ``"3"`` or ``"step3"``."""
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         return int(key)
@@ -70,7 +70,7 @@ def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
     return found
 
 
-def steps_of(data: Any, name: str) -> Steps:
+def steps_of(data: object, name: str) -> Steps:
     """Return the frames of one detector by step."""
     if isinstance(data, xr.DataArray):
         if STEP in data.dims:
@@ -223,7 +223,7 @@ def check_parallel(detectors: dict[str, Steps]) -> Steps:
     return first
 
 
-def values_of(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
+def values_of(values: object, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
     """Return values of every event by step.
 
     Raises
@@ -248,7 +248,7 @@ def values_of(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
     return found
 
 
-def along_shots(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
+def along_shots(values: object, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
     """Return values on shots, or on (step, event), by step."""
     array = np.asarray(values)
     counts = frames.counts
@@ -268,7 +268,7 @@ def along_shots(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]
 
 
 def ancillary_of(
-    data: Any, ancillary: Mapping[str, Any] | None, frames: Steps
+    data: object, ancillary: Mapping[str, Any] | None, frames: Steps
 ) -> dict[str, dict[int, Any]]:
     """Return values of steps, or of events by step, by name."""
     if ancillary is not None:
@@ -285,7 +285,7 @@ def ancillary_of(
     return {STEP_VALUE: single if len(single) == len(by_step) else by_step}
 
 
-def one_ancillary(values: Any, name: str, frames: Steps) -> dict[int, Any]:
+def one_ancillary(values: object, name: str, frames: Steps) -> dict[int, Any]:
     """Return one value, or one for each event, of every step.
 
     Raises
@@ -306,7 +306,7 @@ def one_ancillary(values: Any, name: str, frames: Steps) -> dict[int, Any]:
     return dict(sorted(found.items()))
 
 
-def by_step_number(values: Any, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
+def by_step_number(values: object, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
     """Return ancillary values by step, unchecked."""
     counts = frames.counts
     if isinstance(values, Mapping):

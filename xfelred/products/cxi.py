@@ -133,7 +133,7 @@ class Placed:
     def __init__(self, target: Any, at: NDArray[np.int64]) -> None:
         self.target, self.at = target, at
 
-    def __setitem__(self, where: tuple[slice, ...], values: Any) -> None:
+    def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None:
         *lead, module, slow, fast = where
         for i, place in enumerate(self.at[module].tolist()):
             self.target[(*lead, place, slow, fast)] = values[..., i, :, :]

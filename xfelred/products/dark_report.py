@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -26,6 +26,9 @@ from xfelred.products.report_page import inline_png, render_page
 from xfelred.products.report_pictures import mosaic, span
 from xfelred.provenance import history_of
 from xfelred.small_files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
@@ -274,7 +277,7 @@ def averaged(one: xr.DataArray, others: Sequence[str]) -> xr.DataArray:
     return one.isel(steps).astype(np.float64).mean(dims)
 
 
-def histogram(axes: Any, image: NDArray[np.float64], label: str) -> None:
+def histogram(axes: Axes, image: NDArray[np.float64], label: str) -> None:
     """Draw how values are distributed; what lies far outside is in the last bins."""
     low, high = span(image)
     margin = 0.5 * (high - low)
@@ -291,7 +294,7 @@ def histogram(axes: Any, image: NDArray[np.float64], label: str) -> None:
     axes.set_ylabel("pixels")
 
 
-def shares(axes: Any, labels: Sequence[object], share: NDArray[np.float64]) -> None:
+def shares(axes: Axes, labels: Sequence[object], share: NDArray[np.float64]) -> None:
     """Draw the share of bad pixels of every module."""
     axes.bar(np.arange(len(labels)), share, color="#7a3b69")
     axes.set_xticks(np.arange(len(labels)), [str(n) for n in labels], fontsize=8)

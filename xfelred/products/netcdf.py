@@ -70,7 +70,7 @@ def without_booleans(attrs: dict[Any, Any]) -> dict[Any, Any]:
     return {key: as_number(value) for key, value in attrs.items()}
 
 
-def as_number(value: Any) -> Any:
+def as_number(value: object) -> Any:
     """Return an attribute, or 0 and 1 for the booleans in it."""
     if isinstance(value, bool):
         return int(value)

@@ -136,7 +136,7 @@ def encoded(variable: xr.Variable) -> tuple[Any, dict[str, str]]:
     return data, {UNITS: "1"}
 
 
-def attribute(value: Any) -> Any:
+def attribute(value: object) -> Any:
     """Return an attribute as HDF5 holds it: lists of text need a type of their own."""
     if isinstance(value, list) and value and isinstance(value[0], str):
         return np.array(value, dtype=object)

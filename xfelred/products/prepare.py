@@ -155,7 +155,7 @@ def storable(text: str) -> str:
     return NOT_STORABLE.sub(lambda m: ascii(m[0])[1:-1], text)
 
 
-def plain(owner: str, key: object, value: Any) -> Any:
+def plain(owner: str, key: object, value: object) -> Any:
     """Return `value` as str, int, float, bool or a list; structure becomes JSON."""
     if isinstance(value, np.generic):
         value = value.item()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jinja2
 
 from xfelred.errors import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE = """
 body { font: 15px/1.45 sans-serif; color: #222; max-width: 70em; margin: 2em auto;
@@ -60,7 +63,7 @@ PARTS = """
 """
 
 
-def render_page(content: str, *, title: str, **values: Any) -> str:
+def render_page(content: str, *, title: str, **values: object) -> str:
     """Return a page of HTML that needs nothing but itself.
 
     Parameters
@@ -90,7 +93,7 @@ def render_page(content: str, *, title: str, **values: Any) -> str:
     return printable(page)
 
 
-def inline_png(figure: Any) -> str:
+def inline_png(figure: Figure) -> str:
     """Return a figure of matplotlib as a PNG in base64."""
     memory = io.BytesIO()
     figure.savefig(memory, format="png")

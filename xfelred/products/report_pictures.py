@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from xfelred.names import FAST, MODULE, SLOW, UNITS
 from xfelred.products.report_page import inline_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +33,7 @@ def new_figure(height: float = 2.9, width: float = WIDTH) -> Any:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def finished(figure: Any, title: str, alt: str, words: str = "") -> dict[str, str]:
+def finished(figure: Figure, title: str, alt: str, words: str = "") -> dict[str, str]:
     return {"title": title, "alt": alt, "words": words, "png": inline_png(figure)}
 
 
@@ -47,7 +51,7 @@ def shown_state(name: str) -> str:
     return "all shots" if name == "all" else f"laser {name}"
 
 
-def label(axes: Any, x: object = "", y: object = "") -> None:
+def label(axes: Axes, x: object = "", y: object = "") -> None:
     """Label both axes; names of a run are no formulas, whatever $ they have."""
     axes.set_xlabel(drawable(x), parse_math=False)
     axes.set_ylabel(drawable(y), parse_math=False)

@@ -92,7 +92,7 @@ class CheckedTarget:
     def __init__(self, target: Any, check: Callable[[], None]) -> None:
         self.target, self.check = target, check
 
-    def __setitem__(self, where: Any, values: Any) -> None:
+    def __setitem__(self, where: Any, values: object) -> None:
         self.check()
         self.target[where] = values
         self.check()

@@ -11,7 +11,7 @@ from xfelred.errors import ArgumentTypeError, listing
 from xfelred.readers.protocol import Run
 
 
-def claims_nothing(source: Any) -> bool:
+def claims_nothing(source: object) -> bool:
     """Return False: sources of this reader are files."""
     return False
 
@@ -45,7 +45,7 @@ class Reader:
     claims: Callable[[Any], bool] = claims_nothing
 
     def opened(
-        self, source: Any, run: Any, data: Any, include: str, options: dict[str, Any]
+        self, source: object, run: Any, data: Any, include: str, options: dict[str, Any]
     ) -> Run:
         """Open a run.
 

@@ -28,7 +28,7 @@ class ByTrain:
         found: list[int] = self.ids.tolist()
         return found
 
-    def select_trains(self, trains: Any) -> Self:
+    def select_trains(self, trains: object) -> Self:
         """Return the same for a selection of its trains.
 
         Parameters

@@ -21,7 +21,6 @@ from xfelred.names import (
 
 
 def describe(array: xr.DataArray) -> None:
-    """Give every coordinate its unit and a long name."""
     names = {
         TRAIN: "train ID",
         PULSE: "pulse ID",

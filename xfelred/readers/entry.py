@@ -22,7 +22,7 @@ NOT_REAL = (complex, np.complexfloating, np.flexible, np.datetime64, np.timedelt
 
 
 def entry_window(
-    roi: Any, shape: tuple[int, ...]
+    roi: object, shape: tuple[int, ...]
 ) -> tuple[tuple[Selector, ...], tuple[int, ...], tuple[int, ...]]:
     """Return slices for every axis of an entry, their lengths, and dropped axes.
 
@@ -74,7 +74,7 @@ def as_dtype(asked: Any, stored: np.dtype[Any]) -> np.dtype[Any]:
     return found
 
 
-def roi_tuple(roi: Any) -> tuple[Any, ...]:
+def roi_tuple(roi: object) -> tuple[Any, ...]:
     """Return the items of `roi`, which may stand in ``by_index[...]``."""
     if isinstance(roi, ById):
         raise ArgumentTypeError(
@@ -84,7 +84,7 @@ def roi_tuple(roi: Any) -> tuple[Any, ...]:
     return roi if isinstance(roi, tuple) else (roi,)
 
 
-def roi_items(roi: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def roi_items(roi: object, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """Return what `roi` takes of each axis, whole axes where it says nothing."""
     items = roi_tuple(roi)
     if any(item is Ellipsis for item in items):
@@ -98,7 +98,7 @@ def roi_items(roi: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     return (*items, *(slice(None),) * (len(shape) - len(items)))
 
 
-def listed(item: Any, n: int) -> Selector:
+def listed(item: object, n: int) -> Selector:
     """Return a selector for a list or array of positions, or of booleans."""
     known = isinstance(item, (list, np.ndarray)) and np.ndim(item) == 1
     found = normalized(item, n) if known else None
@@ -117,7 +117,7 @@ def cut(values: NDArray[Any], window: tuple[Selector, ...]) -> NDArray[Any]:
     return values
 
 
-def entry_positions(roi: Any, shape: tuple[int, ...]) -> list[Any]:
+def entry_positions(roi: object, shape: tuple[int, ...]) -> list[Any]:
     """Return the positions that `roi` takes along every axis of an entry.
 
     Returns
@@ -130,7 +130,7 @@ def entry_positions(roi: Any, shape: tuple[int, ...]) -> list[Any]:
     return [int(f[0]) if i + 1 in dropped else f for i, f in enumerate(found)]
 
 
-def checked_fill(fill_value: Any, dtype: np.dtype[Any]) -> Any:
+def checked_fill(fill_value: object, dtype: np.dtype[Any]) -> Any:
     """Return a fill value of a dtype: NaN for floats and 0 for others by default.
 
     Raises

@@ -20,10 +20,10 @@ from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.left_out import is_locked, locked
 from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
-from xfelred.readers.sacla.reader import READER as SACLA
+from xfelred.readers.sacla.open import READER as SACLA
 
 GROUP = "xfelred.readers"
 BUILT_IN = (EUXFEL, SACLA, LCLS)
@@ -39,12 +39,12 @@ def readers() -> dict[str, Reader]:
 
 
 def open_run(
-    source: Any = None,
+    source: object = None,
     run: Any = None,
     data: Any = "default",
     include: str = "*",
     *,
-    proposal: Any = None,
+    proposal: object = None,
     facility: str | None = None,
     **options: Any,
 ) -> Run:
@@ -112,7 +112,7 @@ def open_run(
     return reader.opened(source, run, data, include, options)
 
 
-def named_source(source: Any, proposal: Any, run: Any) -> Any:
+def named_source(source: object, proposal: object, run: Any) -> Any:
     """Return what to open, named as source or as proposal.
 
     Raises
@@ -133,11 +133,11 @@ def named_source(source: Any, proposal: Any, run: Any) -> Any:
     return proposal
 
 
-def is_file(source: Any) -> bool:
+def is_file(source: object) -> bool:
     return isinstance(source, (str, os.PathLike)) and os.path.isfile(source)
 
 
-def are_files(source: Any) -> bool:
+def are_files(source: object) -> bool:
     """Return whether a source is a list of files, or a glob that finds some."""
     if isinstance(source, (list, tuple)):
         return any(is_file(path) for path in source)
@@ -146,7 +146,7 @@ def are_files(source: Any) -> bool:
     return any(is_file(path) for path in glob(os.fspath(source)))
 
 
-def recognised(source: Any, known: dict[str, Reader]) -> Reader:
+def recognised(source: object, known: dict[str, Reader]) -> Reader:
     """Return the reader for a source, found by looking into files."""
     if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
         return EUXFEL

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from glob import glob
-from typing import Any
 
 from xfelred.entries import check
 from xfelred.errors import MissingFileError, NoAccessError
 
 
-def candidates(source: Any) -> list[str]:
+def candidates(source: object) -> list[str]:
     """Return the files to look into.
 
     Raises

@@ -64,7 +64,7 @@ class Detector(Protocol):
     def train_ids(self) -> list[int]:
         """Sorted IDs of the trains."""
 
-    def select_trains(self, trains: Any) -> Self:
+    def select_trains(self, trains: object) -> Self:
         """Return the detector for some of its trains; see `Run.select_trains`."""
 
     def split_trains(
@@ -111,13 +111,13 @@ class Run(Protocol):
     def keys(self, source: str) -> list[str]:
         """Return the keys of a source, sorted."""
 
-    def __getitem__(self, item: Any) -> Any:
+    def __getitem__(self, item: object) -> Any:
         """Return ``run[source, key]``, ``run[name]``, or the run of some trains."""
 
     def __contains__(self, item: object) -> bool:
         """Tell whether there is a source, or a pair of source and key."""
 
-    def select_trains(self, trains: Any) -> Self:
+    def select_trains(self, trains: object) -> Self:
         """Return the run for a selection of its trains.
 
         Parameters
@@ -148,12 +148,12 @@ class Run(Protocol):
         detector: str | None = None,
         key: str | None = None,
         *,
-        pulses: Any = ...,
+        pulses: object = ...,
         layout: Layout = "train",
-        modules: Any = None,
-        roi: Any = (),
-        fill_value: Any = None,
-        astype: Any = None,
+        modules: object = None,
+        roi: object = (),
+        fill_value: object = None,
+        astype: object = None,
         bad_pixels: BadPixels = "apply",
         chunk_size: str | float = "128MiB",
         missing: Missing = "fill",
@@ -173,7 +173,7 @@ class Run(Protocol):
     ) -> Estimate:
         """Return what computing some lazy results will read and need."""
 
-    def info(self, details_for_sources: Any = ()) -> None:
+    def info(self, details_for_sources: object = ()) -> None:
         """Print what the run holds."""
 
     def __enter__(self) -> Self: ...

@@ -33,12 +33,12 @@ class FramesRequest:
     called = "frames"  # by users
 
     key: str = ""
-    pulses: Any = field(default_factory=lambda: slice(None))
+    pulses: object = field(default_factory=lambda: slice(None))
     layout: Literal["train", "frame"] = "train"
-    modules: Any = None
-    roi: Any = ()
-    fill_value: Any = None
-    astype: Any = None
+    modules: object = None
+    roi: object = ()
+    fill_value: object = None
+    astype: object = None
     bad_pixels: Literal["apply", "keep"] | None = "apply"
     chunk_size: str | float = "128MiB"
     missing: Literal["fill", "drop", "raise"] = "fill"

@@ -52,7 +52,7 @@ class ByIndex:
         return f"by_index[{as_written(self.value)}]"
 
 
-def as_written(index: Any) -> str:
+def as_written(index: object) -> str:
     """Return what stands between the brackets of an index, ``:5, 3:12``."""
     if isinstance(index, tuple) and index:
         return ", ".join(map(as_written, index)) + "," * (len(index) == 1)
@@ -65,7 +65,7 @@ def as_written(index: Any) -> str:
 class MakeById:
     """``by_id[10000:10010]`` or ``by_id[[10000, 10003]]`` selects by ID."""
 
-    def __getitem__(self, value: Any) -> ById:
+    def __getitem__(self, value: object) -> ById:
         return ById(value)
 
     def __repr__(self) -> str:
@@ -75,7 +75,7 @@ class MakeById:
 class MakeByIndex:
     """``by_index[:5]`` or ``by_index[[0, 3]]`` selects by position."""
 
-    def __getitem__(self, value: Any) -> ByIndex:
+    def __getitem__(self, value: object) -> ByIndex:
         return ByIndex(value)
 
     def __repr__(self) -> str:
@@ -86,7 +86,9 @@ by_id = MakeById()
 by_index = MakeByIndex()
 
 
-def select_train_ids(train_ids: IDs, selection: Any, needed: IDs | None = None) -> IDs:
+def select_train_ids(
+    train_ids: IDs, selection: object, needed: IDs | None = None
+) -> IDs:
     """Return the selected train IDs, sorted.
 
     Parameters
@@ -155,7 +157,7 @@ def checked_slice(selection: slice) -> slice:
     return selection
 
 
-def as_positions(selection: Any) -> NDArray[Any]:
+def as_positions(selection: object) -> NDArray[Any]:
     """Return what should be numbers as an array; of objects if it cannot be one."""
     try:
         return np.asarray(selection)
@@ -171,7 +173,7 @@ def entries_of(several: Iterable[Any]) -> list[Any]:
         return []
 
 
-def glob_pairs(sources: Any, key_glob: str) -> list[tuple[str, str]]:
+def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
     """Return (source glob, key glob) of what a user selects.
 
     Raises
@@ -219,7 +221,7 @@ def listed_names(keys: Any) -> list[str]:
     return found
 
 
-def has_names(selection: Any) -> bool:
+def has_names(selection: object) -> bool:
     """Tell whether trains are named by text, such as ``"tag_12"``."""
     if isinstance(selection, slice):
         selection = [v for v in (selection.start, selection.stop) if v is not None]
@@ -262,7 +264,7 @@ def select_labelled(
     return train_ids[np.isin(train_ids, known[selection.values])]
 
 
-def select_ids(train_ids: IDs, value: Any) -> IDs:
+def select_ids(train_ids: IDs, value: object) -> IDs:
     """Return the train IDs that an ID, a range or a list of IDs names."""
     if isinstance(value, slice):
         if value.step not in (None, 1):
@@ -287,7 +289,7 @@ def select_ids(train_ids: IDs, value: Any) -> IDs:
     return found
 
 
-def why_none(train_ids: IDs, value: Any) -> str:
+def why_none(train_ids: IDs, value: object) -> str:
     """Say where IDs lie of which none is there."""
     if not isinstance(value, slice):
         return "not found"
@@ -326,7 +328,7 @@ def check_split(**limits: int | None) -> None:
             raise ArgumentError(f"{name} must be at least 1, got {shown(value)}")
 
 
-def matches(numbers: NDArray[np.int64], value: Any) -> NDArray[np.bool_]:
+def matches(numbers: NDArray[np.int64], value: object) -> NDArray[np.bool_]:
     """Return which numbers are in a slice, list or single integer."""
     if isinstance(value, slice):
         return in_slice(numbers, value)

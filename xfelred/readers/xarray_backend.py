@@ -25,7 +25,7 @@ class XfelredBackend(BackendEntrypoint):
 
     def open_dataset(
         self,
-        filename_or_obj: Any,
+        filename_or_obj: object,
         *,
         drop_variables: str | Iterable[str] | None = None,
         detector: str | None = None,
@@ -58,7 +58,7 @@ class XfelredBackend(BackendEntrypoint):
             } or dict(variable.sizes)
         return out.drop_vars(drop_variables) if drop_variables is not None else out
 
-    def guess_can_open(self, filename_or_obj: Any) -> bool:
+    def guess_can_open(self, filename_or_obj: object) -> bool:
         """Return whether a file is recognised; directories are left to ``engine=``."""
         if not isinstance(filename_or_obj, (str, os.PathLike)):
             return False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xfelred.detectors import told_by
 from xfelred.errors import ArgumentError
 from xfelred.ops.calibration_kinds import kind_of
@@ -11,7 +9,7 @@ from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.recipes.models import CommonModeSpec, DetectorSpec
 
 
-def lcls_kind(name: str, mode: Any) -> str:
+def lcls_kind(name: str, mode: object) -> str:
     """Return the kind of detector that a name tells.
 
     Raises

@@ -35,6 +35,7 @@ from xfelred.names import (
 )
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
+from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_detectors import constants_of, detector_frames
 from xfelred.recipes.cube_outputs import assembled, processed
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
@@ -60,7 +61,7 @@ class CubePlan:
         Corrected frames of every detector, lazy.
     """
 
-    run: Any
+    run: Run
     recipe: CubeRecipe
     shots: CubeShots
     compat: bool
@@ -231,7 +232,7 @@ def first_shots(labels: Labels, where: xr.DataArray, limit: int) -> xr.DataArray
 
 
 def cube_plan(
-    run: Any,
+    run: Run,
     recipe: Any,
     *,
     filter: str | None = None,
@@ -299,7 +300,7 @@ def check_pixels_alike(recipe: CubeRecipe, frames: Mapping[str, xr.DataArray]) -
 
 @entry
 def make_cube(
-    run: Any,
+    run: Run,
     recipe: Any,
     *,
     filter: str | None = None,

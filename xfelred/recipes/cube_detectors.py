@@ -18,6 +18,7 @@ from xfelred.names import BAD_PIXELS, GAIN, GAIN_FACTOR, GAIN_RANGE
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
+from xfelred.readers.protocol import Run
 from xfelred.recipes.common_modes import lcls_kind
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.models import CommonModeSpec, DetectorSpec, ThresholdSpec
@@ -26,7 +27,7 @@ NOISE = "noise"
 
 
 def detector_frames(
-    run: Any, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+    run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
     """Return the corrected frames of a detector; nothing is read but constants.
 
@@ -56,7 +57,7 @@ def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
 
 
 def raw_frames(
-    run: Any, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+    run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
     """Return the frames before any correction."""
     spec = recipe.model.detectors[name]
@@ -78,7 +79,7 @@ def raw_frames(
 
 def corrected(
     frames: xr.DataArray,
-    run: Any,
+    run: Run,
     name: str,
     recipe: CubeRecipe,
     *,
@@ -136,7 +137,7 @@ def calibrated(
     )
 
 
-def constants_of(run: Any, name: str) -> xr.Dataset:
+def constants_of(run: Run, name: str) -> xr.Dataset:
     """Return the constants of a detector, empty if the run has none."""
     try:
         found: xr.Dataset = run.constants(name)

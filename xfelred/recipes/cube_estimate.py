@@ -12,6 +12,7 @@ from typing import Any
 import xarray as xr
 
 from xfelred.lazy.estimate import PROCESS
+from xfelred.readers.protocol import Run
 from xfelred.recipes.cube import cube_plan
 from xfelred.recipes.cube_blocks import (
     ROW_BYTES,
@@ -56,7 +57,7 @@ class CubeEstimate:
 
 
 def estimate_cube(
-    run: Any,
+    run: Run,
     recipe: Any,
     out: str | os.PathLike[str],
     *,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from xfelred.errors import XfelredError, did_you_mean, listing, warn
 from xfelred.names import CELL, LONG_NAME, PULSE, RECORDED, TRAIN
 from xfelred.ops.cuts import parse_cut
+from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.models import PulseSpec
 from xfelred.recipes.units import DELAY
@@ -32,7 +33,7 @@ HOW = (
 
 
 def labelled_pulses(
-    run: Any, recipe: CubeRecipe, ds: xr.Dataset, frames: Sequence[xr.DataArray]
+    run: Run, recipe: CubeRecipe, ds: xr.Dataset, frames: Sequence[xr.DataArray]
 ) -> xr.Dataset:
     """Return scalars of which those per pulse have the pulse IDs of a detector.
 
@@ -103,7 +104,7 @@ def spec_of(recipe: CubeRecipe, name: str) -> PulseSpec | None:
 
 
 def vector_of(
-    run: Any, recipe: CubeRecipe, name: str, values: xr.DataArray
+    run: Run, recipe: CubeRecipe, name: str, values: xr.DataArray
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Return the values without padding, and how many each train has.
 
@@ -134,7 +135,7 @@ def vector_of(
 
 
 def numbers_of(
-    run: Any, recipe: CubeRecipe, name: str, spec: PulseSpec, values: xr.DataArray
+    run: Run, recipe: CubeRecipe, name: str, spec: PulseSpec, values: xr.DataArray
 ) -> NDArray[np.int64]:
     """Return how many values of each train are pulses; 0 where it is not known."""
     if not isinstance(spec.n, str):

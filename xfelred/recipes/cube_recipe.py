@@ -238,7 +238,7 @@ def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
     return parsed.error(key, f"{text[:1].lower()}{text[1:]}{shown}")
 
 
-def real_path(path: list[str], values: Any, *, absent: bool) -> list[str]:
+def real_path(path: list[str], values: object, *, absent: bool) -> list[str]:
     """Return the keys of a path that are in the values; an absent one if last.
 
     Checking a choice of several types puts their names into the path.

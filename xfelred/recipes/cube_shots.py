@@ -18,6 +18,7 @@ from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.ops.reductions.bins import Bins
 from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.select_shots import CutFlow, cut_flow, empty_selection
+from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_pulses import labelled_pulses
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.units import DELAY
@@ -88,7 +89,7 @@ def flow_entry(filter_name: str, state: str, flow: CutFlow) -> dict[str, Any]:
 
 
 def cube_shots(
-    run: Any,
+    run: Run,
     recipe: CubeRecipe,
     filter_name: str | None = None,
     frames: Sequence[xr.DataArray] = (),
@@ -156,7 +157,7 @@ def state_cut(laser_variable: str, state: bool | None) -> tuple[Cut, ...]:
 
 
 def warn_of_absent_states(
-    run: Any, laser_variable: str, flows: dict[str, CutFlow]
+    run: Run, laser_variable: str, flows: dict[str, CutFlow]
 ) -> None:
     """Warn if the run has no shot at all of a laser state."""
     for state, flow in flows.items():
@@ -168,7 +169,7 @@ def warn_of_absent_states(
 
 
 def nothing_passes(
-    run: Any,
+    run: Run,
     ds: xr.Dataset,
     filter_name: str,
     rows: dict[str, tuple[Cut, ...]],
@@ -186,7 +187,7 @@ def nothing_passes(
     return error
 
 
-def needed_scalars(run: Any, recipe: CubeRecipe, filter_name: str) -> xr.Dataset:
+def needed_scalars(run: Run, recipe: CubeRecipe, filter_name: str) -> xr.Dataset:
     """Return all values that the recipe names, by the names that it uses."""
     model = recipe.model
     wanted: dict[str, str] = {}  # name: key of the recipe
@@ -205,13 +206,13 @@ def needed_scalars(run: Any, recipe: CubeRecipe, filter_name: str) -> xr.Dataset
     parts += [p for d in model.detectors for p in damage_of(run, recipe, d)]
     ds = joined(run, parts)
     axes = {spec.variable or axis for axis, spec in model.bins.items()}
-    slow = {p.attrs[STREAM] for p in parts if STREAM in p.attrs and axes & {*p}}
-    for stream in slow:  # its readouts are the shots
-        ds = ds.isel({TRAIN: np.isin(ds[TRAIN].values, run.stream_ids(stream))})
+    for part in parts:
+        if STREAM in part.attrs and axes & {*part}:  # its readouts are the shots
+            ds = ds.isel({TRAIN: np.isin(ds[TRAIN].values, part[TRAIN].values)})
     return ds if delay_key is None else with_delay(run, recipe, ds)
 
 
-def with_delay(run: Any, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
+def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
     """Return values with the delay, and the nominal one where shots go by it.
 
     The time tool sees nothing without the laser: shots without it have the delay of the
@@ -240,7 +241,7 @@ def with_delay(run: Any, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def one_scalar(run: Any, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
+def one_scalar(run: Run, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
     """Return one value; ConfigError with the key of the recipe if it is not there."""
     base, position = split_element(name)
     try:
@@ -258,7 +259,7 @@ def one_scalar(run: Any, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
     return found[[known]].rename({known: name} if known != name else {})
 
 
-def read_scalar(run: Any, name: str) -> xr.Dataset:
+def read_scalar(run: Run, name: str) -> xr.Dataset:
     """Return values by name, of shots or else of the readouts of slow detectors.
 
     The latter have ``attrs["stream"]``; their names may begin with it or not.
@@ -280,7 +281,7 @@ def read_scalar(run: Any, name: str) -> xr.Dataset:
     raise reasons[0]
 
 
-def damage_of(run: Any, recipe: CubeRecipe, detector: str) -> list[xr.Dataset]:
+def damage_of(run: Run, recipe: CubeRecipe, detector: str) -> list[xr.Dataset]:
     """Return whether data of a detector are present, where the run tells."""
     if not recipe.model.require_detectors:
         return []
@@ -290,7 +291,7 @@ def damage_of(run: Any, recipe: CubeRecipe, detector: str) -> list[xr.Dataset]:
         return []
 
 
-def joined(run: Any, parts: list[xr.Dataset]) -> xr.Dataset:
+def joined(run: Run, parts: list[xr.Dataset]) -> xr.Dataset:
     """Return values of several reads on the union of their shots."""
     ids = np.asarray(run.train_ids)
     if not parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,7 @@ from xfelred.recipes.units import default_unit, number_of, wrong_value
 
 Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
+Range = tuple[int | None, int | None]
 MODES = {True: "on", False: "off"}
 EVERY_FILTER = "all"  # what the command line calls all of them
 # How the peer treats bad pixels; a recipe that says otherwise is followed.
@@ -31,7 +33,7 @@ GROUPS = ("bank", "row", "column", "full_row", "full_column", "all")
 FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
-def no_boolean(value: Any) -> Any:
+def no_boolean(value: object) -> Any:
     """Refuse True and False, which pydantic takes for 1 and 0."""
     if isinstance(value, bool):
         raise ArgumentError(f"must be a number, not {str(value).lower()}")
@@ -49,7 +51,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def laser_mode(value: Any) -> Any:
+def laser_mode(value: object) -> Any:
     """Return "on" and "off" for the booleans that YAML makes of these words."""
     return MODES.get(value, value) if isinstance(value, bool) else value
 
@@ -190,14 +192,14 @@ class RoiSpec(Strict):
     function: Literal["roi"]
     name: str = "roi"
     on: Literal["sum", "mean"] = "sum"
-    bounds: list[tuple[int | None, int | None]] | None = None
+    bounds: list[Range] | None = None
     write_area: bool = False
     threshold: float | tuple[float | None, float | None] | None = None
     saturation: float | None = None
 
     @field_validator("bounds")
     @classmethod
-    def two_or_three(cls, value: Any) -> Any:
+    def two_or_three(cls, value: Sequence[Range] | None) -> Sequence[Range] | None:
         """Refuse bounds of other than 2 or 3 axes, and those without pixels."""
         if value is not None and len(value) not in (2, 3):
             raise ArgumentError(f"bounds are of 2 or 3 axes, not {len(value)}")
@@ -300,7 +302,7 @@ class PulseSpec(Strict):
         return list(range(start, start + n * step, step))
 
 
-def listed_pulses(value: Any) -> Any:
+def listed_pulses(value: object) -> Any:
     """Return a list of pulse IDs as what it stands for."""
     return {"ids": value} if isinstance(value, list) else value
 
@@ -344,7 +346,7 @@ class CubeModel(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def defaults_of_the_peer(cls, values: Any) -> Any:
+    def defaults_of_the_peer(cls, values: Mapping[str, object]) -> object:
         """Fill in what smalldata_tools does with bad pixels, if compat asks for it."""
         output = values.get("output") if isinstance(values, dict) else None
         if not isinstance(output, dict) or output.get("compat") is not True:

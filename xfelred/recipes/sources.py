@@ -13,12 +13,13 @@ from dask.base import tokenize
 
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.nodes import sources
+from xfelred.readers.protocol import Run
 
 # (file name, size, mtime_ns), or (name, 0, token) for an array without files.
 Source = tuple[str, int, int | str]
 
 
-def all_sources(run: Any, frames: Mapping[str, xr.DataArray]) -> list[Source]:
+def all_sources(run: Run, frames: Mapping[str, xr.DataArray]) -> list[Source]:
     """Return the files of a run and of frames, sorted by name."""
     paths = set(run_paths(run))
     arrays: list[Source] = []
@@ -35,7 +36,7 @@ def all_sources(run: Any, frames: Mapping[str, xr.DataArray]) -> list[Source]:
     return sorted([*found, *arrays], key=str)
 
 
-def run_paths(run: Any) -> Iterator[str]:
+def run_paths(run: Run) -> Iterator[str]:
     """Yield the paths of the files of a run, of whatever facility."""
     survey = getattr(run, "survey", None)
     files = getattr(run, "files", None) or getattr(survey, "files", None) or ()

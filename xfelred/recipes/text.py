@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -112,7 +112,7 @@ def plain_values(parsed: Parsed) -> dict[str, Any]:
 
 
 def plain(
-    values: Any, parsed: Parsed, key: str, depth: int, counter: Iterator[int]
+    values: object, parsed: Parsed, key: str, depth: int, counter: Iterator[int]
 ) -> Any:
     if next(counter) > MOST_VALUES:
         raise parsed.error("", f"has more than {MOST_VALUES} values")
@@ -235,7 +235,7 @@ class YamlReader:
     name: str
     counter: Iterator[int]
 
-    def error(self, event: Any, text: str, key: str = "") -> ConfigError:
+    def error(self, event: yaml.Event, text: str, key: str = "") -> ConfigError:
         """Return the error for what is at an event."""
         line = line_of(event)
         where = f"{self.name} line {line}" + (f", {key}" if key else "")
@@ -253,7 +253,7 @@ class YamlReader:
             raise self.error(event, "a second document begins; a recipe is one")
         return value
 
-    def value(self, event: Any, key: str, depth: int) -> Any:
+    def value(self, event: yaml.Event, key: str, depth: int) -> Any:
         """Return the value that begins with an event."""
         self.refuse_link(event)
         if depth > DEEPEST:
@@ -264,23 +264,24 @@ class YamlReader:
             return dict(self.entries(key, depth))
         if isinstance(event, yaml.SequenceStartEvent):
             return list(self.items(key, depth))
-        return self.scalar(event)
+        return self.scalar(cast(yaml.ScalarEvent, event))
 
-    def refuse_link(self, event: Any) -> None:
+    def refuse_link(self, event: yaml.Event) -> None:
         """Raise ConfigError for an anchor, an alias or a tag."""
         what = ""
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent):
-            what = f"the alias *{event.anchor}"
-        elif event.anchor:
-            what = f"the anchor &{event.anchor}"
-        elif event.tag:
-            what = f"the tag {event.tag.replace(CORE, '!!')}"
+            what = f"the alias *{anchor}"
+        elif anchor:
+            what = f"the anchor &{anchor}"
+        elif tag:
+            what = f"the tag {tag.replace(CORE, '!!')}"
         if what:
             raise self.error(
                 event, f"{what} is not allowed in a recipe; write the value itself"
             )
 
-    def scalar(self, event: Any) -> Any:
+    def scalar(self, event: yaml.ScalarEvent) -> Any:
         """Return a text, number, boolean or null."""
         tag = RULES.resolve(  # type: ignore[no-untyped-call]
             yaml.ScalarNode, event.value, event.implicit
@@ -326,7 +327,6 @@ class YamlReader:
             yield text, self.value(next(self.events), below, depth + 1)
 
 
-def line_of(event: Any) -> int:
+def line_of(event: yaml.Event) -> int:
     """Return the line of an event, counted from 1."""
-    line: int = event.start_mark.line
-    return line + 1
+    return event.start_mark.line + 1 if event.start_mark else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from xfelred.errors import ArgumentError
 
@@ -34,7 +33,7 @@ def wrong_value(key: str | tuple[str, ...], text: str) -> KeyedValueError:
     return KeyedValueError(text, (key,) if isinstance(key, str) else key)
 
 
-def number_of(value: Any, unit: str | None) -> float:
+def number_of(value: object, unit: str | None) -> float:
     """Return a number in the default unit.
 
     Parameters

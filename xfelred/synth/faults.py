@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from xfelred.errors import ArgumentError, MissingFileError
 
@@ -134,7 +134,7 @@ def shift_label(path: PathLike, name: str, entry: int, shift: int) -> None:
         labels[entry] = labels[entry] + np.array(shift, dtype=labels.dtype)
 
 
-def change_dtype(path: PathLike, name: str, dtype: Any) -> None:
+def change_dtype(path: PathLike, name: str, dtype: DTypeLike) -> None:
     """Store a dataset with another dtype, as a module on other software would."""
     with h5py.File(path, "r+") as h5:
         values, chunks = h5[name][...], h5[name].chunks

@@ -15,12 +15,12 @@ from xfelred.readers.euxfel.run import Run
 from xfelred.readers.euxfel.run_data import entries_of
 
 
-def is_collection(source: Any) -> bool:
+def is_collection(source: object) -> bool:
     """Return whether something is a run, or a part of one, of another program."""
     return hasattr(source, "files") and not isinstance(source, (str, os.PathLike))
 
 
-def from_collection(source: Any, inc_suspect_trains: bool | None = None) -> Run:
+def from_collection(source: object, inc_suspect_trains: bool | None = None) -> Run:
     """Return the same sources, keys and trains of the same files.
 
     Parameters

@@ -53,7 +53,6 @@ class LaidOut:
 
 
 def laid_out(detector: ModuleData, request: FramesRequest) -> LaidOut:
-    """Return the axes of what was asked for."""
     positions = detector.positions
     here = detector.key_table(request.key).count[:, positions] > 0
     numbers = [detector.modules[i] for i in positions]
@@ -128,7 +127,6 @@ def flat_pulse_axes(
     numbers: list[int],
     here: NDArray[np.bool_],
 ) -> LaidOut:
-    """Return the axis of single frames."""
     train, at = labels.expanded
     coords: dict[str, Any] = {
         TRAIN: (FRAME, detector.ids[train]),
@@ -234,8 +232,7 @@ def check_one_entry(detector: ModuleData) -> None:
         )
 
 
-def chosen_cells(cells: NDArray[np.int64], n: int, pulses: Any) -> NDArray[np.int64]:
-    """Return the positions of the selected memory cells."""
+def chosen_cells(cells: NDArray[np.int64], n: int, pulses: object) -> NDArray[np.int64]:
     if isinstance(pulses, ById):
         numbers = cells[0] if len(cells) else np.arange(n)
         if (cells != numbers).any():

@@ -11,11 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
-from xfelred.lazy import Patterns
+from xfelred.hdf5.rows import read_entries, read_rows
+from xfelred.lazy import Patterns, ReadPlan, Rows, load
+from xfelred.lazy.indexing import Selector
+from xfelred.readers.euxfel.identify import PULSE_KEYS
+from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
+from xfelred.readers.frames import Pixels
 from xfelred.readers.selection import ById, ByIndex, matches
 
 N_GAINS = 3
+FEW_RUNS, FEW_ROWS = 4, 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +78,7 @@ class FrameLabels:
             self.cell[chosen], self.gain[chosen],
         )  # fmt: skip
 
-    def select(self, pulses: Any) -> FrameLabels:
+    def select(self, pulses: object) -> FrameLabels:
         """Return the labels of some pulses of each train; see `chosen_pulses`."""
         return self.keep(chosen_pulses(self, pulses))
 
@@ -118,22 +125,28 @@ def read_labels(detector: ModuleData) -> FrameLabels:
         If modules that have a frame disagree on it.
     """
     counts = detector.counts
-    pulse = agreed(detector, "image.pulseId", counts)
-    cell = agreed(detector, "image.cellId", counts)
-    per_train = counts // (N_GAINS if detector.parallel_gain else 1)
+    labels = [Agreement(detector, key, counts) for key in PULSE_KEYS]
+    others = set(range(len(detector.modules))) - set(detector.positions)
+    for m in (*detector.positions, *sorted(others)):
+        for one in labels:
+            one.add(m)
+    for one in labels:
+        one.check()
+    pulse, cell = (one.values for one in labels)
+    per_train = counts // stages(detector)
     end = np.cumsum(counts)
     start = end - counts
     kinds: dict[tuple[bytes, bytes], int] = {}
     pattern = np.zeros(len(counts), np.int64)
     pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
     for t, (i, n) in enumerate(zip(start.tolist(), per_train.tolist(), strict=True)):
-        one = (pulse[i : i + n], cell[i : i + n])
-        key = (one[0].tobytes(), one[1].tobytes())
+        piece = (pulse[i : i + n], cell[i : i + n])
+        key = (piece[0].tobytes(), piece[1].tobytes())
         if key not in kinds:
             kinds[key] = len(kinds)
-            pieces.append(one)
+            pieces.append(piece)
         pattern[t] = kinds[key]
-    return assembled(pattern, pieces, N_GAINS if detector.parallel_gain else 1)
+    return assembled(pattern, pieces, stages(detector))
 
 
 def assembled(
@@ -158,35 +171,85 @@ def assembled(
     )
 
 
-def agreed(
-    detector: ModuleData, key: str, counts: NDArray[np.int64]
-) -> NDArray[np.uint64]:
-    """Return a label of every frame, the same in all modules that have the frame.
+class Agreement:
+    """A label of every frame, the same in all modules that have the frame."""
 
-    Modules that are not read speak only for frames which those that are read lack.
+    def __init__(
+        self, detector: ModuleData, key: str, counts: NDArray[np.int64]
+    ) -> None:
+        n = int(counts.sum())
+        self.detector, self.key, self.counts = detector, key, counts
+        self.values, self.known = np.zeros(n, np.uint64), np.zeros(n, bool)
+        self.frame_of = FrameNumbers(counts, stages(detector))
+        self.plan = plain_plan(detector, key, counts)
+
+    def add(self, m: int) -> None:
+        """Take what one module says.
+
+        One that is not read speaks only for frames which those that are read lack.
+        """
+        is_read = m in self.detector.positions
+        if not is_read and self.known.all():
+            return
+        recorded = recorded_trains(self.detector, self.key, m)
+        here = np.repeat(recorded > 0, self.counts)
+        if not is_read:
+            here &= ~self.known
+        if is_read and self.plan is not None:
+            found = load(self.plan.narrow_modules([m]))[here, 0]
+        else:
+            found = module_labels(self.detector, self.key, m, here)
+        odd = (found != self.values[here]) & self.known[here]
+        if (odd & self.frame_of.meant[here]).any():
+            raise disagreement(self.detector, self.key, self.counts, self.frame_of)
+        self.values[here], self.known[here] = found, True
+
+    def check(self) -> None:
+        """Raise InconsistentDataError where no module told anything."""
+        if not self.known.all():
+            raise InconsistentDataError(
+                f"no module of {self.detector.detector_name} has {self.key} for"
+                f" {int((~self.known).sum())} of {len(self.known)} frames"
+            )
+
+
+def stages(detector: ModuleData) -> int:
+    return N_GAINS if detector.parallel_gain else 1
+
+
+def plain_plan(
+    detector: ModuleData, key: str, counts: NDArray[np.int64]
+) -> ReadPlan | None:
+    """Return the plan of a label of all modules, None if some have no plain numbers."""
+    headers = [h for h in detector.key_headers(key).values() if h is not None]
+    if any(h.dtype.kind != "u" or h.shape not in ((), (1,)) for h in headers):
+        return None
+    layout = EntryLayout(*counted_patterns(counts), flat=True)
+    pixels = Pixels((), (), np.dtype(np.uint64), np.uint64(0))
+    if not headers:
+        return None
+    return replace(module_plan(detector, key, layout, pixels), read_rows=read_labels_of)
+
+
+def read_labels_of(
+    path: str,
+    dataset: str,
+    rows: Rows,
+    entry: tuple[Selector, ...],
+    out: NDArray[Any],
+) -> None:
+    """Read rows of numbers; see `xfelred.lazy.RowReader`.
+
+    To know how a dataset is stored costs more than reading one of this size once.
     """
-    n = int(counts.sum())
-    values, known = np.zeros(n, np.uint64), np.zeros(n, bool)
-    frame_of = FrameNumbers(counts, N_GAINS if detector.parallel_gain else 1)
-    modules = list(detector.modno_to_source)
-    others = [m for m in range(len(modules)) if m not in detector.positions]
-    for m in (*detector.positions, *others):
-        if m in others and known.all():
-            break
-        here = np.repeat(recorded_trains(detector, key, m) > 0, counts)
-        if m in others:
-            here &= ~known
-        found = module_labels(detector, key, m, here)
-        meant = frame_of.meant[here]
-        if ((found != values[here]) & known[here] & meant).any():
-            raise disagreement(detector, key, counts, frame_of)
-        values[here], known[here] = found, True
-    if not known.all():
-        raise InconsistentDataError(
-            f"no module of {detector.detector_name} has {key} for"
-            f" {int((~known).sum())} of {n} frames"
-        )
-    return values
+    if len(rows.start) > FEW_RUNS or rows.count.sum() > FEW_ROWS:
+        read_rows(path, dataset, rows, entry, out)
+        return
+    runs = zip(
+        rows.start.tolist(), rows.count.tolist(), rows.place.tolist(), strict=True
+    )
+    for start, n, place in runs:
+        out[place : place + n] = read_entries(path, dataset, start, n).reshape(n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,11 +342,10 @@ def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def shown(labels: tuple[int, ...]) -> str:
-    """Return the first labels for a message."""
     return f"[{listing(labels, 4)}]"
 
 
-def chosen_pulses(labels: FrameLabels, pulses: Any) -> NDArray[np.bool_]:
+def chosen_pulses(labels: FrameLabels, pulses: object) -> NDArray[np.bool_]:
     """Return which elements of the arrays of `labels` a selection takes.
 
     Parameters

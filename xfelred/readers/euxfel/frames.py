@@ -78,7 +78,10 @@ def complete(detector: ModuleData, request: FramesRequest) -> ModuleData:
             f"no train of {detector.detector_name} has data of all {len(positions)}"
             " modules; use missing='fill' or fewer modules"
         )
-    return detector.with_ids(detector.ids[whole])
+    group = request.key.partition(".")[0]
+    return detector.kept(
+        ("whole trains", group), lambda: detector.with_ids(detector.ids[whole])
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +165,10 @@ class ModuleFrames:
         self.detector.key_table(self.detector.spec.mask)
         return mask_node(self.detector, sources(node)[0].plan, node.dims)
 
-    def texts(self) -> FrameTexts:
+    def texts(self, dtype: np.dtype[Any]) -> FrameTexts:
         """Return what the array says about itself."""
         detector, request = self.detector, self.request
-        chosen = getattr(request.pulses, "value", request.pulses)
+        chosen: Any = getattr(request.pulses, "value", request.pulses)
         by = "position" if chosen is request.pulses else type(request.pulses).__name__
         values = np.asarray(chosen).tolist() if np.ndim(chosen) else chosen
         cells = "position among the memory cells of a train"

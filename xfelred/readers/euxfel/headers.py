@@ -79,7 +79,6 @@ def common(found: Mapping[str, Header], what: str, *, one_axis: bool = True) -> 
 
 
 def described(one: Header) -> str:
-    """Return dtype and shape of an entry for a message."""
     dtype = "text" if one.dtype == object else one.dtype
     return f"{dtype} {one.shape}"
 

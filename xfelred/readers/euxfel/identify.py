@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from xfelred.detectors.catalogue import SOURCES
 from xfelred.detectors.description import Sources
 from xfelred.errors import (
@@ -13,8 +15,11 @@ from xfelred.errors import (
     listing,
     warn,
 )
-from xfelred.readers.euxfel.headers import Header
+from xfelred.readers.euxfel.headers import Header, header
 from xfelred.readers.euxfel.run_data import RunData
+
+PULSE_KEYS = ("image.pulseId", "image.cellId")
+CELL_KEYS = ("data.memoryCell",)
 
 
 def kinds(data: RunData) -> dict[str, str]:
@@ -24,7 +29,6 @@ def kinds(data: RunData) -> dict[str, str]:
 
 
 def names_in(data: RunData, kind: str) -> list[str]:
-    """Return the names of the detectors of one kind, sorted."""
     matches = (SOURCES[kind].match(s) for s in data.entries)
     return sorted({m[0] for m in matches if m})
 
@@ -36,7 +40,6 @@ def sources_of(data: RunData, kind: str, name: str) -> dict[str, tuple[int, bool
 
 
 def only_name(data: RunData, kind: str) -> str:
-    """Return the name of the only detector of a kind."""
     names = names_in(data, kind)
     if not names:
         raise no_source(data, kind, None)
@@ -108,6 +111,7 @@ def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool
     found: dict[str, bool] = {}
     damaged = None
     for source in sources:
+        look_up(data, source, spec)
         try:
             found[source] = is_raw(data, source, spec)
         except BrokenFileError as error:  # told when its frames are read
@@ -115,6 +119,25 @@ def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool
     if damaged is not None and not found:
         raise damaged
     return found
+
+
+def look_up(data: RunData, source: str, spec: Sources) -> None:
+    """Look up what is asked of each file of a module next, while it is open.
+
+    Key by key instead of file by file, each file of a large run would be opened anew
+    for each of them. What cannot be read is told where it is needed.
+    """
+    entry, group = data.entries[source], spec.data.partition(".")[0]
+    keys = (spec.data, spec.mask, *(CELL_KEYS if spec.inner else PULSE_KEYS))
+    names = [f"INSTRUMENT/{source}/{key.replace('.', '/')}" for key in keys]
+    with suppress(BrokenFileError):
+        entry.all_keys()
+    for file in entry.files:
+        with suppress(BrokenFileError):
+            for name in names:
+                header(file, name)
+            if group in file.groups.get(source, ()):
+                file.index(source, group)
 
 
 def is_raw(data: RunData, source: str, spec: Sources) -> bool:
@@ -135,7 +158,6 @@ def is_raw(data: RunData, source: str, spec: Sources) -> bool:
 
 
 def raw_header(header: Header, spec: Sources) -> bool:
-    """Return whether pixels stored like this are raw."""
     if spec.raw_ndim is not None:
         return len(header.shape) + 1 == spec.raw_ndim
     return header.dtype.kind in "iu"

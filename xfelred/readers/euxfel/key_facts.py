@@ -173,7 +173,7 @@ class KeyFacts(SourceFiles):
         prefix = as_text(attrs.get("metricPrefixSymbol", ""))
         return ("μ" if prefix == "u" else prefix) + as_text(symbol)
 
-    def plan(self, roi: Any = ()) -> tuple[ReadPlan, tuple[int, ...]]:
+    def plan(self, roi: object = ()) -> tuple[ReadPlan, tuple[int, ...]]:
         """Return the plan (entry, 1, ...) of the data, and which axes `roi` drops."""
         window, shape, dropped = entry_window(roi, self.entry_shape)
         where = self.location
@@ -200,7 +200,7 @@ class KeyFacts(SourceFiles):
         )
         return plan, dropped
 
-    def read(self, roi: Any = ()) -> NDArray[Any]:
+    def read(self, roi: object = ()) -> NDArray[Any]:
         """Read the data; text comes as an object array of str."""
         plan, dropped = self.plan(roi)
         found = load(plan).squeeze((1, *(i + 1 for i in dropped)))

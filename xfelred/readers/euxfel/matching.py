@@ -17,7 +17,7 @@ Sources = Mapping[str, SourceData]
 Chosen = dict[str, frozenset[str] | None]  # None: all keys of the source
 
 
-def chosen(sources: Sources, what: Any, key_glob: str = "*") -> Chosen:
+def chosen(sources: Sources, what: object, key_glob: str = "*") -> Chosen:
     """Return the selected sources and their keys.
 
     Parameters

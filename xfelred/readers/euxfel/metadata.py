@@ -37,7 +37,7 @@ def run_metadata(files: tuple[FileIndex, ...]) -> dict[str, Any]:
     return found
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Return a number as Python has it, whatever HDF5 stores."""
     return value.item() if isinstance(value, np.generic) else value
 

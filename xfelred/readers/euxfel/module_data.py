@@ -24,6 +24,7 @@ from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.headers import Header, Stored, common, header, say_absent
 from xfelred.readers.euxfel.identify import (
     choose_sources,
+    look_up,
     no_source,
     only_name,
     sources_of,
@@ -124,6 +125,8 @@ class ModuleData(ByTrain):
                     f"{self.detector_name} has no module of {sorted(wanted)}; it has"
                     f" {listing(self.all_numbers, 20)}"
                 )
+        for source in numbers:
+            look_up(data, source, self.spec)
         shift = 0 if first_modno is None else first_modno - self.spec.first_number
         ordered = sorted(numbers.items(), key=lambda item: item[1])
         self.source_to_modno = {s: n - shift for s, n in ordered}
@@ -164,9 +167,9 @@ class ModuleData(ByTrain):
             self.check()
             return self
         tables = {k: v for k, v in self.memo.items() if k[0] == "table"}
-        out = self.but(positions=positions, memo=tables)
-        out.check()
-        return out
+        some = self.but(positions=positions, memo=tables)
+        some.check()
+        return self.kept(("reading", str(positions)), lambda: some)
 
     def only(self, positions: list[int]) -> Self:
         """Return the detector without the modules at other positions."""
@@ -384,5 +387,4 @@ class ModuleData(ByTrain):
 
 
 def group_of(key: str) -> str:
-    """Return the index group of a key."""
     return key.partition(".")[0]

@@ -94,7 +94,7 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
     *,
     inc_suspect_trains: bool = True,
     parallelize: bool = True,
-    aliases: Any = None,
+    aliases: object = None,
 ) -> Run:
     """Open all files of a run directory.
 
@@ -133,8 +133,7 @@ def RunDirectory(  # noqa: N802  (the name that scripts of the facility use)
     return make_run(files, inc_suspect_trains, left_out)
 
 
-def say_no_aliases(aliases: Any) -> None:
-    """Warn that names given to sources are not known here."""
+def say_no_aliases(aliases: object) -> None:
     warn(
         f"aliases={aliases!r} is left out: aliases of sources are not supported. Name"
         " sources and keys as in the files"
@@ -148,7 +147,6 @@ def H5File(path: str | os.PathLike[str], *, inc_suspect_trains: bool = True) -> 
 
 
 def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
-    """Open a list of files as one run."""
     missing = [p for p in paths if not os.path.exists(p)]
     if missing or not paths:
         raise MissingFileError(
@@ -159,7 +157,7 @@ def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
 
 
 def open_proposal_run(
-    proposal: Any,
+    proposal: object,
     run: Any,
     data: Any = "default",
     include: str = "*",
@@ -167,7 +165,7 @@ def open_proposal_run(
     *,
     inc_suspect_trains: bool = True,
     parallelize: bool = True,
-    aliases: Any = None,
+    aliases: object = None,
 ) -> Run:
     """Open a run by proposal and run number.
 
@@ -234,7 +232,7 @@ def prefer(old: Run, new: Run) -> Run:
     return replace(both, single=one_run(both.all_files))
 
 
-def find_proposal(proposal: Any) -> Path:
+def find_proposal(proposal: object) -> Path:
     text = os.fspath(proposal) if isinstance(proposal, os.PathLike) else str(proposal)
     if os.sep in text:
         if not os.path.isdir(text):

@@ -51,7 +51,7 @@ class Run(RunNames, EveryRun):
         """Return the keys of a source, sorted; control keys without ``.value``."""
         return sorted(self.source(source).keys(inc_timestamps=False))
 
-    def __getitem__(self, item: Any) -> Any:
+    def __getitem__(self, item: object) -> Any:
         """Return ``run[source]``, ``run[source, key]`` or ``run[trains]``."""
         if isinstance(item, str):
             return self.source(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -49,6 +49,10 @@ class RunData(ByTrain):
         Names of sources, present and old ones, that were selected; None: all.
     left_out : tuple of (file, reason)
         Files that could not be used.
+    memo : dict
+        What was found out about detectors.
+    parent : RunData or None
+        The run with more trains of which something is kept.
     """
 
     entries: dict[str, SourceData]
@@ -59,9 +63,20 @@ class RunData(ByTrain):
     default: bool = False
     shown: frozenset[str] | None = None
     left_out: tuple[LeftOut, ...] = ()
-    memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    parent: RunData | None = field(default=None, repr=False)
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is read again where it is needed: labels of every frame."""
+        stored = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**stored, "memo": {}, "parent": None}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what identifies the data, whatever was looked up in them so far."""
+        parts = [(s, e.selected_keys, e.ids) for s, e in sorted(self.entries.items())]
+        return type(self).__name__, [f.token() for f in self.all_files], parts
+
+    @cached_property
     def run_id(self) -> str:
         """Proposal and run, such as ``p700000 r0102``; empty if unknown."""
         if not self.single:
@@ -155,7 +170,9 @@ class RunData(ByTrain):
             s: e.with_ids(ids if e.ids is self.ids else e.ids[np.isin(e.ids, ids)])
             for s, e in self.entries.items()
         }
-        return replace(self, entries=entries, ids=ids, memo={})
+        # What is kept of all trains is cut to these; see `find_detector`.
+        parent = self if self.memo else self.parent
+        return replace(self, entries=entries, ids=ids, memo={}, parent=parent)
 
     def key_data(self, source: str, key: str) -> KeyData:
         """Return the data of one key of a source."""
@@ -182,7 +199,8 @@ class RunData(ByTrain):
             elif old is not None and keys is not None:
                 keys = keys | (old.selected_keys or frozenset())
             entries[present] = replace(self.entries[present], selected_keys=keys)
-        return replace(self, entries=entries, shown=frozenset(chosen), memo={})
+        shown = frozenset(chosen)
+        return replace(self, entries=entries, shown=shown, memo={}, parent=None)
 
 
 def no_source(name: str, sources: Iterable[str]) -> SourceNameError:

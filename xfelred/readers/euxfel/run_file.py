@@ -18,7 +18,6 @@ from xfelred.readers.selection import TrainIDs
 
 
 def stored_row(like: Group, key: str) -> Any:
-    """Return the row of a METADATA dataset as it is stored."""
     found = like.dataset(key)
     return [] if found is None else found[:]
 

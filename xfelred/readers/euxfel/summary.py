@@ -24,7 +24,6 @@ MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
-    """Return (what, value) lines that describe a run."""
     ids = run.ids
     out = [("facility", f"European XFEL, {len(run.all_files)} files")]
     if len(ids):
@@ -50,7 +49,6 @@ def facts(run: RunData) -> list[tuple[str, str]]:
 
 
 def detector_line(run: RunData, name: str, kind: str) -> str:
-    """Return one line on a detector: modules, frames, gaps."""
     counts = module_counts(run, name, kind)
     if counts is None:
         return f"{name} ({kind}), no data"
@@ -76,7 +74,6 @@ def text(run: RunData) -> str:
 
 
 def html(run: RunData) -> str:
-    """Return the description as a small table for notebooks."""
     return as_html(run.run_id, facts(run), "sources", run.sources)
 
 
@@ -130,7 +127,6 @@ def grouped_names(names: list[str], grouped: bool) -> list[tuple[str, list[str]]
 
 
 def train_text(run: RunData, train_id: int) -> str:
-    """Return which sources the files of a train hold."""
     ids = np.array([train_id], np.uint64)
     files = [f for f in run.files if np.isin(f.train_ids, ids).any()]
     lines = [f"Train [{train_id}] information", "Devices"]

@@ -62,7 +62,6 @@ def trains_with_data(run: RunData, require_all: bool, warn_fraction: float) -> T
 
 
 def key_list(run: RunData) -> list[KeyData]:
-    """Return the data of every selected key of every source."""
     return [
         source.key_data(key)
         for _, source in sorted(run.entries.items())
@@ -186,7 +185,7 @@ def scalars(
     return record(out, "scalars", keys=sorted(found), **as_params(run.left_out))
 
 
-def named_key(run: RunData, item: Any) -> KeyData:
+def named_key(run: RunData, item: object) -> KeyData:
     """Return the key that a pair or a text ``source.key`` names."""
     if not isinstance(item, str):
         if not isinstance(item, (tuple, list)) or len(item) != 2:

@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xfelred.synth.euxfel.config import DA01, RunConfig
 from xfelred.synth.euxfel.files import (
@@ -68,7 +68,11 @@ def counts_of(config: RunConfig, where: Sequence[int]) -> list[int]:
 
 
 def write_property(
-    h5: h5py.File, path: str, values: Array, unit: Sequence[str] = (), dtype: Any = None
+    h5: h5py.File,
+    path: str,
+    values: Array,
+    unit: Sequence[str] = (),
+    dtype: DTypeLike | None = None,
 ) -> None:
     """Write a control property: its value per train, and the first one in RUN."""
     stamps = START_NS + np.arange(len(values), dtype=np.uint64) * TRAIN_PERIOD_NS

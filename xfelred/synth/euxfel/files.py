@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from xfelred.synth.euxfel.config import RunConfig
 
@@ -47,7 +47,7 @@ class Rows:
         ]
         return np.concatenate([np.zeros(0, np.int64), *ranges]).astype(np.int64)
 
-    def spread(self, values: Any, fill: Any) -> Array:
+    def spread(self, values: ArrayLike, fill: object) -> Array:
         """Return `values` of the used entries with `fill` in all others."""
         values = np.asarray(values)
         out = np.full((self.total, *values.shape[1:]), fill, dtype=values.dtype)

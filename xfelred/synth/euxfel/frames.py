@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xfelred.synth.euxfel.config import Compression
 
@@ -31,7 +31,7 @@ def create_pixels(
     shape: tuple[int, ...],
     frame_shape: tuple[int, ...],
     *,
-    dtype: Any,
+    dtype: DTypeLike,
     compression: Compression,
     chunked: bool,
 ) -> h5py.Dataset:

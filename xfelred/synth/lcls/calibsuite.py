@@ -207,7 +207,9 @@ def write_nested(file: h5py.File, truth: SuiteTruth) -> None:
             file[place] = np.full(n, value) if i in config.per_event else value
 
 
-def write_array(file: h5py.File, place: str, values: Any, config: SuiteConfig) -> None:
+def write_array(
+    file: h5py.File, place: str, values: NDArray[Any], config: SuiteConfig
+) -> None:
     """Write an array, in chunks of one event if that is asked for."""
     if config.chunks and values.ndim > 2 and len(values):
         shape = (1, *values.shape[1:])

@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import OutputExistsError
 from xfelred.small_files import writing
@@ -168,7 +168,7 @@ def write_constants(out: h5py.File, truth: SmallDataTruth) -> None:
     put(out, config, f"{where}/pixelsize", np.array([PIXEL_UM * 1e-6]))
 
 
-def put(out: h5py.File, config: SmallDataConfig, name: str, values: Any) -> None:
+def put(out: h5py.File, config: SmallDataConfig, name: str, values: ArrayLike) -> None:
     """Write a dataset unless it is to be left out."""
     group = name.partition("/")[0]
     if name not in config.without and group not in config.without:

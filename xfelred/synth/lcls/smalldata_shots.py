@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
 from xfelred.synth.lcls.smalldata_config import MISSING, SmallDataConfig
@@ -105,7 +105,7 @@ def nominal_delay(config: SmallDataConfig, step: Array) -> Array:
     return np.full(len(step), delays[-1])
 
 
-def response(config: SmallDataConfig, delay: Any) -> Array:
+def response(config: SmallDataConfig, delay: ArrayLike) -> Array:
     """Return the response to the laser at some delays (ps), between 0 and 1.
 
     An error function of width `rise` times an exponential decay: the step response of

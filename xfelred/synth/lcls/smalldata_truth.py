@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from xfelred.synth.lcls.smalldata_config import SmallDataConfig
 from xfelred.synth.lcls.smalldata_pixels import Pixels
@@ -92,26 +92,26 @@ class SmallDataTruth:
         """All images as in the file (event, module, slow, fast), for small runs."""
         return self.images(np.arange(self.config.n_events))
 
-    def images(self, events: Any) -> Array:
+    def images(self, events: ArrayLike) -> Array:
         """Return images as in the file (event, module, slow, fast)."""
         return self.pixels.images(np.asarray(events))
 
-    def expected(self, events: Any) -> Array:
+    def expected(self, events: ArrayLike) -> Array:
         """Return images without noise, keV, float64 (event, module, slow, fast)."""
         return self.pixels.signal(np.asarray(events))
 
-    def common_mode(self, events: Any) -> Array:
+    def common_mode(self, events: ArrayLike) -> Array:
         """Return offsets of the rows of banks, adu (event, module, slow, bank).
 
         Added to pixels in the first gain range.
         """
         return self.pixels.common_mode(np.asarray(events))
 
-    def response(self, delay: Any) -> Array:
+    def response(self, delay: ArrayLike) -> Array:
         """Return the response to the laser at some delays (ps), between 0 and 1."""
         return response(self.config, delay)
 
-    def difference(self, delay: Any) -> Array:
+    def difference(self, delay: ArrayLike) -> Array:
         """Return the change by the laser in a shot of mean intensity.
 
         Parameters

@@ -84,7 +84,6 @@ def write_virtual_cxi(
 
 
 def pulse_frames(detector: ModuleData) -> Frames:
-    """Return the frames of AGIPD, LPD or DSSC."""
     labels = frame_labels(detector)
     train, at = labels.expanded
     return Frames(detector.ids[train], labels.pulse[at], 1)
@@ -157,7 +156,6 @@ def add_pixels(
     frames: Frames,
     given: dict[str, Any],
 ) -> None:
-    """Add one virtual dataset of pixels and describe its axes."""
     dtype, shape = detector.stored_in(key)
     default = np.nan if dtype.kind == "f" else 0
     fill = given.get(name, GOOD_FILL.get(name, default))
@@ -192,7 +190,7 @@ def virtual(
     name: str,
     key: str,
     frames: Frames,
-    fill: Any,
+    fill: object,
     axes: str,
 ) -> None:
     """Create a virtual dataset (frame, module, ...) of a key."""

@@ -49,7 +49,7 @@ class Detector(ModuleData):
     def __contains__(self, key: object) -> bool:
         return all(key in self.data.entries[s] for s in self.source_to_modno)
 
-    def __getitem__(self, item: Any) -> Any:
+    def __getitem__(self, item: object) -> Any:
         """Return the data of a key, or the detector for a selection of trains."""
         if not isinstance(item, str):
             return self.select_trains(item)
@@ -87,7 +87,7 @@ class Detector(ModuleData):
         key: str | None = None,
         *,
         mask_bits: Any = None,
-        masked_value: Any = np.nan,
+        masked_value: object = np.nan,
     ) -> MultimodKeyData:
         """Return pixel data with `masked_value` at bad pixels.
 

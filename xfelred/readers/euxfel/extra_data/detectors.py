@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import SOURCES
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, InconsistentDataError
 from xfelred.names import CELL, FAST, MODULE, SLOW
@@ -40,13 +40,13 @@ class XtdfDetector(Detector):
     def get_array(
         self,
         key: str,
-        pulses: Any = np.s_[:],
+        pulses: object = np.s_[:],
         unstack_pulses: bool = True,
         *,
-        fill_value: Any = None,
+        fill_value: object = None,
         subtrain_index: str = "pulseId",
-        roi: Any = (),
-        astype: Any = None,
+        roi: object = (),
+        astype: object = None,
     ) -> xr.DataArray:
         """Read one key of all modules.
 
@@ -99,8 +99,8 @@ class XtdfDetector(Detector):
         self,
         key: str,
         subtrain_index: str = "pulseId",
-        fill_value: Any = None,
-        astype: Any = None,
+        fill_value: object = None,
+        astype: object = None,
     ) -> xr.DataArray:
         """Return one key of all modules as a lazy array.
 
@@ -120,7 +120,7 @@ class XtdfDetector(Detector):
 
     @entry
     def trains(
-        self, pulses: Any = np.s_[:], require_all: bool = True
+        self, pulses: object = np.s_[:], require_all: bool = True
     ) -> Iterator[tuple[int, dict[str, xr.DataArray]]]:
         """Yield (train ID, {key: array}) for every train.
 
@@ -136,7 +136,7 @@ class XtdfDetector(Detector):
 
     @entry
     def write_frames(
-        self, filename: str | os.PathLike[str], trains: Any, pulses: Any
+        self, filename: str | os.PathLike[str], trains: object, pulses: object
     ) -> None:
         """Write chosen frames to a new run file; see `frame_writer.write_frames`."""
         frame_writer.write_frames(self, filename, trains, pulses)
@@ -264,7 +264,12 @@ class JUNGFRAU(Detector):
 
     @entry
     def get_array(
-        self, key: str, *, fill_value: Any = None, roi: Any = (), astype: Any = None
+        self,
+        key: str,
+        *,
+        fill_value: object = None,
+        roi: object = (),
+        astype: object = None,
     ) -> xr.DataArray:
         """Read the data of one key.
 
@@ -289,7 +294,7 @@ class JUNGFRAU(Detector):
 
     @entry
     def get_dask_array(
-        self, key: str, fill_value: Any = None, astype: Any = None
+        self, key: str, fill_value: object = None, astype: object = None
     ) -> xr.DataArray:
         """Return the data of one key as a lazy array (module, train, cell, ...)."""
         check_one_entry(self)
@@ -322,14 +327,20 @@ class JUNGFRAU(Detector):
         return first_cells(self)
 
 
-CLASSES: tuple[type[Detector], ...] = (
-    AGIPD1M,
-    AGIPD500K,
-    DSSC1M,
-    LPD1M,
-    LPDSolo,
-    JUNGFRAU,
-)
+NAMED = (AGIPD1M, AGIPD500K, DSSC1M, LPD1M, LPDSolo, JUNGFRAU)
+
+
+def class_of(kind: str) -> type[Detector]:
+    """Return the class of a kind; one that no script names is made from its axes."""
+    found = {cls.kind: cls for cls in NAMED}.get(kind)
+    if found is not None:
+        return found
+    base = JUNGFRAU if SOURCES[kind].inner else XtdfDetector
+    made = type(kind, (base,), {"kind": kind, "__module__": __name__})
+    return globals().setdefault(kind, made)  # by this name it is unpickled
+
+
+CLASSES = tuple(map(class_of, SOURCES))
 
 
 def cell_dims(data: MultimodKeyData) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +58,7 @@ class FileNames:
         """Train IDs that are not suspect."""
         return self.train_ids[self.valid]
 
-    def has_train_ids(self, tids: Any, inc_suspect: bool = False) -> bool:
+    def has_train_ids(self, tids: object, inc_suspect: bool = False) -> bool:
         """Return whether the file holds any of some trains."""
         own = self.train_ids if inc_suspect else self.valid_train_ids
         return bool(np.isin(own, np.asarray(tids, np.uint64)).any())

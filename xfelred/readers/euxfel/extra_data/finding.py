@@ -96,19 +96,36 @@ def find_detector(
             " here:"
             f" {listing(sorted(found))}"
         )
-    cls: Any = found[name]
-    allowed = {"modules", "min_modules", "raw", *SOURCES[cls.kind].options}
+    what = (name, checked, *sorted(options.items()))
+    if "modules" in options:  # which may be anything that can be iterated over
+        return new_detector(run, found[name], name, checked=checked, **options)
+    if what not in run.memo:
+        known = None if run.parent is None else run.parent.memo.get(what)
+        some = None if known is None else known.with_ids(run.ids)
+        if some is None or not len(some.ids):
+            some = new_detector(run, found[name], name, checked=checked, **options)
+        run.memo[what] = some
+    kept: Detector = run.memo[what]
+    return kept
+
+
+def new_detector(
+    run: RunData, cls: type[Detector], name: str, **options: Any
+) -> Detector:
+    """Return a detector; raw data that nobody asked for are told once."""
+    allowed = {"checked", "modules", "min_modules", "raw", *SOURCES[cls.kind].options}
     for option in options:
         if option not in allowed:
             raise ArgumentTypeError(
-                f"{cls.kind} has no option {option!r}; it has {sorted(allowed)}"
+                f"{cls.kind} has no option {option!r}; it has"
+                f" {sorted(allowed - {'checked'})}"
             )
     if options.get("raw") is not None:
-        return cls(run, name, checked=checked, **options)
+        return cls(run, name, **options)
     # One notebook line must not warn about what it shows: frames say what they are.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = cls(run, name, checked=checked, **options)
+        found = cls(run, name, **options)
     if found.is_raw and run.default:
         say_only_raw(run, name)
     return found

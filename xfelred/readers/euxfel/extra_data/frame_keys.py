@@ -31,7 +31,7 @@ class FrameKeyData(MultimodKeyData):
     """One key with an entry for every frame (``image.*``)."""
 
     def __init__(
-        self, det: ModuleData, key: str, mask: Mask | None = None, pulses: Any = None
+        self, det: ModuleData, key: str, mask: Mask | None = None, pulses: object = None
     ) -> None:
         self.pulses = pulses
         super().__init__(det, key, mask)
@@ -40,7 +40,7 @@ class FrameKeyData(MultimodKeyData):
         """Return the same key and pulses of a detector with other trains."""
         return type(self)(det, self.key, self.mask, self.pulses)
 
-    def select_pulses(self, pulses: Any) -> Any:
+    def select_pulses(self, pulses: object) -> Any:
         """Return the key for some pulses of each train; replaces an earlier selection.
 
         Parameters
@@ -104,7 +104,7 @@ class FrameKeyData(MultimodKeyData):
         return out.assign_coords({MODULE: self.modules})
 
     def labelled(
-        self, data: Any, roi: Any = (), inner: str = "pulseId"
+        self, data: Any, roi: object = (), inner: str = "pulseId"
     ) -> xr.DataArray:
         """Return an array with labels."""
         _, _, dropped = entry_window(roi, self.entry_shape)
@@ -116,9 +116,9 @@ class FrameKeyData(MultimodKeyData):
     def xarray(
         self,
         *,
-        fill_value: Any = None,
-        roi: Any = (),
-        astype: Any = None,
+        fill_value: object = None,
+        roi: object = (),
+        astype: object = None,
         subtrain_index: str = "pulseId",
         unstack_pulses: bool = False,
     ) -> xr.DataArray:
@@ -144,7 +144,7 @@ class FrameKeyData(MultimodKeyData):
         return self.labelled(data, roi, subtrain_index)
 
     def unstacked(
-        self, fill_value: Any, roi: Any, astype: Any, inner: str
+        self, fill_value: object, roi: object, astype: object, inner: str
     ) -> xr.DataArray:
         """Read into (module, train[, gain], pulse, ...), NaN where not recorded."""
         labels = self.labels
@@ -200,8 +200,8 @@ class FrameKeyData(MultimodKeyData):
         *,
         labelled: bool = False,
         subtrain_index: str = "pulseId",
-        fill_value: Any = None,
-        astype: Any = None,
+        fill_value: object = None,
+        astype: object = None,
         frames_per_chunk: int | None = None,
     ) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""

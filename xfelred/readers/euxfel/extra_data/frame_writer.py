@@ -20,7 +20,10 @@ from xfelred.readers.euxfel.run_file import write_metadata
 
 
 def write_frames(
-    detector: ModuleData, filename: str | os.PathLike[str], trains: Any, pulses: Any
+    detector: ModuleData,
+    filename: str | os.PathLike[str],
+    trains: object,
+    pulses: object,
 ) -> None:
     """Write chosen frames of all modules to a new file in the facility's layout.
 

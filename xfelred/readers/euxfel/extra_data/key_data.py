@@ -36,7 +36,7 @@ class KeyData(KeyFacts):
             f" for {len(self.ids)} trains>"
         )
 
-    def __getitem__(self, trains: Any) -> KeyData:
+    def __getitem__(self, trains: object) -> KeyData:
         return self.select_trains(trains)
 
     @property
@@ -112,7 +112,9 @@ class KeyData(KeyFacts):
         return pd.DataFrame({"start": start, "stop": stop}, index=self.ids)
 
     @entry
-    def ndarray(self, roi: Any = (), out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def ndarray(
+        self, roi: object = (), out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Read the data.
 
         Parameters
@@ -152,7 +154,7 @@ class KeyData(KeyFacts):
     def xarray(
         self,
         extra_dims: list[str] | None = None,
-        roi: Any = (),
+        roi: object = (),
         name: str | None = None,
         extra_coords: Mapping[str, Any] | bool | None = None,
     ) -> xr.DataArray | xr.Dataset:
@@ -309,7 +311,7 @@ class KeyData(KeyFacts):
 
 def entry_axes(
     shape: tuple[int, ...],
-    roi: Any,
+    roi: object,
     names: Sequence[str] | None,
     coords: Mapping[str, Any] | bool | None,
 ) -> tuple[list[str], dict[str, Any]]:

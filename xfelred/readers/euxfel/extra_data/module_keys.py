@@ -109,7 +109,9 @@ class MultimodKeyData:
         return self.buffer_shape()
 
     @entry
-    def buffer_shape(self, module_gaps: bool = False, roi: Any = ()) -> tuple[int, ...]:
+    def buffer_shape(
+        self, module_gaps: bool = False, roi: object = ()
+    ) -> tuple[int, ...]:
         """Return the shape of an array for the data.
 
         Parameters
@@ -142,10 +144,10 @@ class MultimodKeyData:
         """Return the same data with bad pixels replaced when they are read."""
         return type(self)(self.det, self.key, mask)
 
-    def __getitem__(self, trains: Any) -> Any:
+    def __getitem__(self, trains: object) -> Any:
         return self.select_trains(trains)
 
-    def select_trains(self, trains: Any) -> Any:
+    def select_trains(self, trains: object) -> Any:
         """Return the key for a selection of trains."""
         return self.of(self.det.select_trains(trains))
 
@@ -185,7 +187,7 @@ class MultimodKeyData:
         return EntryLayout(pattern, patterns, flat=True)
 
     def plan(
-        self, roi: Any, fill_value: Any, astype: Any
+        self, roi: object, fill_value: object, astype: object
     ) -> tuple[ReadPlan, tuple[int, ...]]:
         """Return the plan (entry, module, ...) and the entry axes that `roi` drops."""
         window, shape, dropped = entry_window(roi, self.entry_shape)
@@ -232,10 +234,10 @@ class MultimodKeyData:
     def ndarray(
         self,
         *,
-        fill_value: Any = None,
+        fill_value: object = None,
         out: NDArray[Any] | None = None,
-        roi: Any = (),
-        astype: Any = None,
+        roi: object = (),
+        astype: object = None,
         module_gaps: bool = False,
         decompress_threads: int | None = None,
     ) -> NDArray[Any]:
@@ -286,7 +288,7 @@ class MultimodKeyData:
             self.read(plan, np.moveaxis(full, 0, 1), decompress_threads)
         return out
 
-    def node(self, fill_value: Any, astype: Any) -> Node:
+    def node(self, fill_value: object, astype: object) -> Node:
         """Return the recipe of the data, axes (entry, module, ...)."""
         plan, _ = self.plan((), fill_value, astype)
         data = Source(plan, self.plan_dims)
@@ -300,7 +302,9 @@ class MultimodKeyData:
         module, entry, *rest = self.dimensions
         return (entry, module, *rest)
 
-    def lazy(self, fill_value: Any, astype: Any, per_chunk: int | None = None) -> Any:
+    def lazy(
+        self, fill_value: object, astype: object, per_chunk: int | None = None
+    ) -> Any:
         """Return the data as a lazy array (module, entry, ...)."""
         node = self.node(fill_value, astype)
         row = int(np.prod(node.shape[1:], dtype=np.int64)) * node.dtype.itemsize
@@ -313,7 +317,7 @@ class MultimodKeyData:
         """Return the coordinates of the labelled array."""
         return {MODULE: self.modules, "trainId": self.train_id_coordinates()}
 
-    def labelled(self, data: Any, roi: Any = ()) -> xr.DataArray:
+    def labelled(self, data: Any, roi: object = ()) -> xr.DataArray:
         """Return an array with labels."""
         _, _, dropped = entry_window(roi, self.entry_shape)
         entry = [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
@@ -324,7 +328,7 @@ class MultimodKeyData:
 
     @entry
     def xarray(
-        self, *, fill_value: Any = None, roi: Any = (), astype: Any = None
+        self, *, fill_value: object = None, roi: object = (), astype: object = None
     ) -> xr.DataArray:
         """Read the data as a labelled array; see `ndarray`."""
         data = self.ndarray(fill_value=fill_value, roi=roi, astype=astype)
@@ -332,7 +336,11 @@ class MultimodKeyData:
 
     @entry
     def dask_array(
-        self, *, labelled: bool = False, fill_value: Any = None, astype: Any = None
+        self,
+        *,
+        labelled: bool = False,
+        fill_value: object = None,
+        astype: object = None,
     ) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
         data = self.lazy(fill_value, astype)

@@ -30,7 +30,7 @@ class RunNames(RunData):
     @entry
     def select(
         self,
-        sources: Any,
+        sources: object,
         key_glob: str = "*",
         require_all: bool = False,
         require_any: bool = False,
@@ -65,7 +65,7 @@ class RunNames(RunData):
         return run.with_ids(keep)
 
     @entry
-    def deselect(self, sources: Any, key_glob: str = "*") -> Self:
+    def deselect(self, sources: object, key_glob: str = "*") -> Self:
         """Return the run without some of its sources or keys; arguments of `select`."""
         removed = chosen(self.with_legacy(), sources, key_glob)
         # An old name alone does not remove the source that it stands for.
@@ -103,6 +103,7 @@ class RunNames(RunData):
             shown=shown,
             left_out=left_out,
             memo={},
+            parent=None,
         )
 
     def __or__(self, other: RunData) -> Self:
@@ -145,7 +146,7 @@ class RunNames(RunData):
     @entry
     def info(
         self,
-        details_for_sources: Any = (),
+        details_for_sources: object = (),
         with_aggregators: bool = False,
         *,
         counts: bool = False,
@@ -234,7 +235,7 @@ class RunNames(RunData):
 
     @entry
     def get_dataframe(
-        self, fields: Any = None, *, timestamps: bool = False
+        self, fields: object = None, *, timestamps: bool = False
     ) -> pd.DataFrame:
         """Read many one-dimensional keys into a table, joined by train ID."""
         return tables.dataframe(
@@ -254,8 +255,8 @@ class RunNames(RunData):
     @entry
     def trains(
         self,
-        devices: Any = None,
-        train_range: Any = None,
+        devices: object = None,
+        train_range: object = None,
         *,
         require_all: bool = False,
         flat_keys: bool = False,
@@ -284,7 +285,7 @@ class RunNames(RunData):
     def train_from_id(
         self,
         train_id: int,
-        devices: Any = None,
+        devices: object = None,
         *,
         flat_keys: bool = False,
         keep_dims: bool = False,
@@ -301,7 +302,7 @@ class RunNames(RunData):
 
     @entry
     def train_from_index(
-        self, train_index: int, devices: Any = None, **options: Any
+        self, train_index: int, devices: object = None, **options: Any
     ) -> tuple[int, dict[Any, Any]]:
         """Return (train ID, data) of the train at a position."""
         at = checked_position(int(train_index), len(self.ids))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -46,7 +46,6 @@ def complete_trains(detector: Modules, require_all: bool) -> Modules:
 
 
 def common_keys(detector: ModuleData) -> list[str]:
-    """Return the keys of all sources, sorted."""
     keys: set[str] = set()
     for source in detector.source_to_modno:
         keys |= detector.data.entries[source].keys()
@@ -62,7 +61,7 @@ def listed_modules(detector: ModuleData, key: str) -> list[int]:
 
 
 def frames_of_train(
-    one: ModuleData, key: str, here: list[int], pulses: Any
+    one: ModuleData, key: str, here: list[int], pulses: object
 ) -> xr.DataArray:
     """Read a per-pulse key of one train.
 

@@ -66,7 +66,7 @@ def reduced(data: NDArray[Any], reduce_by: str | Callable[..., Any] | None) -> A
     return getattr(np, reduce_by)(data, axis=0)
 
 
-def single_text(data: NDArray[Any], name: str, reduce_by: Any) -> str:
+def single_text(data: NDArray[Any], name: str, reduce_by: object) -> str:
     if reduce_by is not None:
         raise ArgumentTypeError("reduce_by has no meaning for text")
     found = sorted(set(data.ravel()))

@@ -39,7 +39,7 @@ class SourceData(SourceFacts):
     def __repr__(self) -> str:
         return f"<xfelred SourceData source={self.source!r} for {len(self.ids)} trains>"
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         """Return the data of a key, or the source for a selection of trains."""
         return self.key_data(key) if isinstance(key, str) else self.select_trains(key)
 
@@ -197,7 +197,7 @@ class SourceData(SourceFacts):
         """Return the source for the trains in which it has data."""
         return self.with_ids(self.ids[self.data_counts(False, index_group) > 0])
 
-    def select_keys(self, keys: Any) -> Self:
+    def select_keys(self, keys: object) -> Self:
         """Return the source with some of its keys.
 
         Parameters

@@ -38,7 +38,7 @@ class StackView:
     parts: dict[int, NDArray[Any]]
     n_modules: int
     axis: int
-    fill_value: Any
+    fill_value: object
 
     @property
     def one(self) -> NDArray[Any]:
@@ -131,7 +131,7 @@ def stack_detector_data(
     data: str,
     axis: int = -3,
     modules: int = 16,
-    fillvalue: Any = None,
+    fillvalue: object = None,
     real_array: bool = True,
     *,
     pattern: str = r"/DET/(\d+)CH",
@@ -193,7 +193,11 @@ def stack_detector_data(
 
 
 def stacked(
-    parts: dict[int, NDArray[Any]], axis: int, modules: int, fillvalue: Any, real: bool
+    parts: dict[int, NDArray[Any]],
+    axis: int,
+    modules: int,
+    fillvalue: object,
+    real: bool,
 ) -> Any:
     """Return the view, or the array, of checked modules."""
     one = next(iter(parts.values()))

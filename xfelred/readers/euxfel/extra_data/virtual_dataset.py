@@ -69,13 +69,11 @@ def temporary() -> str:
 
 
 def remove(path: str) -> None:
-    """Remove a file if it is still there."""
     with contextlib.suppress(OSError):
         os.remove(path)
 
 
 def write_key(key: KeyData, f: NewGroup) -> None:
-    """Write train index, metadata and the dataset."""
     place = f"{key.canonical_name}/{key.index_group}".rstrip("/")
     write_metadata(f, key.all_files, key.ids, key.single, [f"{key.section}/{place}"])
     start, stop = key.train_index_bounds(labelled=False)
