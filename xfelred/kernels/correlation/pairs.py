@@ -118,10 +118,6 @@ def masked_spectra(
         yield i, r, scipy.fft.rfft(items.rows(i, start + r), axis=-1)
 
 
-def add_sums(total: Sums, more: Sums) -> Sums:
-    return {name: total[name] + more[name] for name in total}
-
-
 def mean_correlation(sums: Sums, lead: int | None, normalization: str) -> Floats:
     """Return the correlation of all items together, float64 (ring, lag).
 
