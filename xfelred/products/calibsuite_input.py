@@ -85,12 +85,12 @@ def steps_of(data: object, name: str) -> Steps:
     )
 
 
-def one_step(array: object, name: str) -> Any:
-    if isinstance(array, xr.DataArray):
-        lead = [d for d in array.dims if d not in PIXEL_DIMS]
-        array = with_module(array.squeeze(lead[1:], drop=True), name).data
-    elif not isinstance(array, dask.array.Array):
-        array = np.asarray(array)
+def one_step(frames: object, name: str) -> Any:
+    if isinstance(frames, xr.DataArray):
+        lead = [d for d in frames.dims if d not in PIXEL_DIMS]
+        array = with_module(frames.squeeze(lead[1:], drop=True), name).data
+    else:
+        array = frames if isinstance(frames, dask.array.Array) else np.asarray(frames)
     if array.ndim != IMAGE_AXES or array.dtype.kind not in "biuf":
         raise ArgumentError(
             f"{name} has shape {array.shape} of {array.dtype}; wanted numbers (event,"

@@ -34,8 +34,16 @@ if TYPE_CHECKING:
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
-FACTS = ("detector", "detector_kind", "data_kind", "facility", "run", "run_id")
-FACTS += (FINGERPRINT, VERSION)
+FACTS = (
+    "detector",
+    "detector_kind",
+    "data_kind",
+    "facility",
+    "run",
+    "run_id",
+    FINGERPRINT,
+    VERSION,
+)
 
 CONTENT = """
 {{ parts.facts(facts) }}

@@ -217,8 +217,11 @@ def chunk_encoding(ds: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
             out[name] = {"chunks": store_chunks(v.shape, v.chunks, size, CHUNK_BYTES)}
             if v.dtype.kind in "biufc":
                 # Sums of frames: 8 times as fast as zarr's own choice, and as small.
-                shuffle = "shuffle" if size > 1 else "bitshuffle"
-                codec = BloscCodec(cname="lz4", clevel=1, shuffle=shuffle)
+                codec = BloscCodec(
+                    cname="lz4",
+                    clevel=1,
+                    shuffle="shuffle" if size > 1 else "bitshuffle",
+                )
                 out[name]["compressors"] = [codec]
     return out
 
