@@ -259,9 +259,7 @@ def follow_shots(
         dtype=polar.result_dtype(da.dtype),
         name="remap_polar",
         n_core=len(setup.dims),
-        n_phi=rings.n_phi,
-        method=method,
-        step=step,
-        signs=setup.signs,
-        min_weight=min_weight,
+        sampling=polar_moving.Sampling(
+            rings.n_phi, method, step, setup.signs, min_weight
+        ),
     )
