@@ -96,7 +96,7 @@ def write_polar(
         raise ArgumentError(
             f"polar data go to {', '.join(('.zarr', *NEXUS))}; got {path.name}"
         )
-    ds = named(polar, normalized, geometry)
+    ds = polar_dataset(polar, normalized, geometry)
     for more in (
         {} if ring is None else of_ring(ring),
         {} if geometry is None else of_geometry(geometry),
@@ -115,7 +115,7 @@ def write_polar(
     return write_whole(prepare(ds), path, writer, overwrite=overwrite)
 
 
-def named(
+def polar_dataset(
     polar: xr.DataArray, normalized: xr.DataArray | None, geometry: Geometry | None
 ) -> xr.Dataset:
     missing = [d for d in RINGS if d not in polar.dims]

@@ -19,8 +19,8 @@ from xfelred.products.report_pictures import (
     LEGEND,
     ORANGE,
     PALE,
+    as_picture,
     drawable,
-    finished,
     label,
     new_figure,
     shown_state,
@@ -137,7 +137,7 @@ def shot_histogram(
         axes.legend(**LEGEND)
     label(rows[-1], with_unit(name, scalars[name]), "shots")
     lines = [in_words(name, s, found[s.name]) for s in states]
-    made = finished(figure, name, "histogram of shots, with the limits of the cuts")
+    made = as_picture(figure, name, "histogram of shots, with the limits of the cuts")
     return {**made, "lines": lines}
 
 
@@ -237,4 +237,4 @@ def pixel_picture(one: PixelHistogram, name: str, unit: str) -> dict[str, str]:
         words += f"; {one.n_lost} values are missing (NaN)"
     axis = "value of a pixel" + (f" ({unit})" if unit not in ("", "1") else "")
     label(axes, axis, "pixels")
-    return finished(figure, f"Pixels of {name}", words, f"{words}.")
+    return as_picture(figure, f"Pixels of {name}", words, f"{words}.")

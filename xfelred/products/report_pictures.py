@@ -42,7 +42,7 @@ def new_figure(height: float = 2.9, width: float = WIDTH) -> Any:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def finished(figure: Figure, title: str, alt: str, words: str = "") -> dict[str, str]:
+def as_picture(figure: Figure, title: str, alt: str, words: str = "") -> dict[str, str]:
     return {"title": title, "alt": alt, "words": words, "png": inline_png(figure)}
 
 
@@ -130,7 +130,7 @@ def image_picture(
     bar.set_label(drawable("" if unit == "1" else unit), parse_math=False)
     known = values[np.isfinite(values)]
     alt = f"from {known.min():.4g} to {known.max():.4g}" if known.size else "no values"
-    return finished(figure, title, alt, title)
+    return as_picture(figure, title, alt, title)
 
 
 def steps_picture(
@@ -149,7 +149,7 @@ def steps_picture(
     if len(counts) > 1:
         axes.legend(**LEGEND)
     total = sum(int(v.sum()) for v in counts.values())
-    return finished(figure, title, f"{total} shots in {len(edges) - 1} bins", "")
+    return as_picture(figure, title, f"{total} shots in {len(edges) - 1} bins", "")
 
 
 def map_picture(
@@ -164,4 +164,4 @@ def map_picture(
     label(axes, *(with_unit(d, counts[d]) for d in (second, first)))
     figure.colorbar(drawn, ax=axes, label="shots").outline.set_visible(False)
     alt = f"{int(counts.sum())} shots in {counts.size} bins"
-    return finished(figure, title, alt, title)
+    return as_picture(figure, title, alt, title)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
+
+from numpy.typing import NDArray
 
 
 class Sink:
@@ -74,13 +76,19 @@ def checked_sink(path: Path) -> Iterator[Sink]:
         sink.check()
 
 
+class BlockTarget(Protocol):
+    """Such as a dataset of h5py."""
+
+    def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None: ...
+
+
 class CheckedTarget:
     """Where blocks go, as long as the disk takes them."""
 
-    def __init__(self, target: Any, check: Callable[[], None]) -> None:
+    def __init__(self, target: BlockTarget, check: Callable[[], None]) -> None:
         self.target, self.check = target, check
 
-    def __setitem__(self, where: Any, values: object) -> None:
+    def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None:
         self.check()
         self.target[where] = values
         self.check()

@@ -98,11 +98,11 @@ def corrected(
             frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
     if applied is not None and spec.calibrate is None:
         with at_key(recipe, f"{key}.bad_pixels"):
-            frames = floating(frames)
+            frames = as_floats(frames)
             frames = ops.apply_bad_pixels(frames, applied)
     if spec.threshold is not None and threshold:
         with at_key(recipe, f"{key}.threshold"):
-            frames = above(
+            frames = with_threshold(
                 frames, spec.threshold, constants, calibrated=spec.calibrate is not None
             )
     return frames
@@ -164,7 +164,7 @@ def without_common_mode(
     )
 
 
-def above(
+def with_threshold(
     frames: xr.DataArray,
     threshold: float | ThresholdSpec,
     constants: xr.Dataset,
@@ -205,7 +205,7 @@ def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
     return True
 
 
-def floating(frames: xr.DataArray) -> xr.DataArray:
+def as_floats(frames: xr.DataArray) -> xr.DataArray:
     if frames.dtype.kind == "f":
         return frames
     # To have NaN, without losing a number: float32 is exact up to 16 bits, float64 up

@@ -72,9 +72,9 @@ def begin(
 
 def make_directory(out: Path) -> None:
     with writing(out):
-        try:  # one above it may be a file
+        try:
             out.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
+        except (FileExistsError, NotADirectoryError) as error:  # also one above it
             raise OutputExistsError(
                 f"{out} cannot be the directory of the products: {error.filename} is no"
                 " directory; choose another one"

@@ -22,7 +22,7 @@ from xfelred.recipes.models import PulseSpec
 from xfelred.recipes.units import DELAY
 
 KEY = "pulse_values"
-DELAYS = (DELAY, f"nominal {DELAY}")  # both made of the column of the motor
+DELAYS = (DELAY, f"nominal {DELAY}")  # both made from the nominal column
 HOW = (
     "Say in the recipe which pulse each value is of: pulse_values: {{{name!r}: {{ids:"
     " [0, 4, 8]}}}}, or {{start: 0, step: 4, n: 3}}; or, if value i is that of the i-th"

@@ -315,6 +315,6 @@ def cuts_of(
         cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
-        # 1 where the data are whole, as smalldata_tools cuts it.
+        # It is 1 where the data of a shot are there.
         cuts += parse_cuts([(n, 0.5, 1.5) for n in names if n in ds])
     return cuts

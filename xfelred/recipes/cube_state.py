@@ -48,12 +48,10 @@ class BinSums:
     frames: Array  # int64 (n,): how many are in each bin
     # float64 or int64 (n, ...); NaN where one is in any frame, unless `count` tells.
     sum: Array | RowsOnDisk
-    squares: Array | RowsOnDisk | None = (
-        None  # float64 (n, ...), of deviations from the mean
-    )
-    count: Array | RowsOnDisk | None = (
-        None  # int64 (n, ...); None: `frames` of each element
-    )
+    # float64 (n, ...), of deviations from the mean.
+    squares: Array | RowsOnDisk | None = None
+    # int64 (n, ...); None: `frames` of each element.
+    count: Array | RowsOnDisk | None = None
 
     def row(self, at: int) -> OneBin:
         n = self.frames[at] if self.count is None else self.count[at]
