@@ -148,6 +148,7 @@ def split_masks(
     bad = on_pixels(bad_pixels, da, dims)
     if bad.chunks is not None or not set(bad.dims) <= set(dims):
         return None, [*masks, bad]
+    # Known now: the table of samples leaves them out, once for all frames.
     whole = xr.DataArray(np.zeros([da.sizes[d] for d in dims], bool), dims=dims)
     return (bad.broadcast_like(whole).transpose(*dims) == 0), masks
 
