@@ -106,7 +106,7 @@ KINDS = {
 # Corner of the first pixel of the first module of each quadrant, in pixels;
 # x grows to the left looking along the beam, y upwards.
 AGIPD1M_QUADRANTS = ((-525.0, 625.0), (-550.0, -10.0), (520.0, -160.0), (542.5, 475.0))
-AGIPD_TILE = 64
+AGIPD_TILE = 64  # rows; a module is made of 8 tiles
 AGIPD_TILE_GAP = 2
 AGIPD_MODULE_GAP = 29
 GRID_GAP = 10
@@ -118,9 +118,8 @@ def pixel_positions(kind: DetectorKind, distance_m: float) -> Array:
     Parameters
     ----------
     kind : DetectorKind
-        The family of the detector.
     distance_m : float
-        Distance of the flat detector from the sample, metre.
+        Of the flat detector from the sample.
 
     Returns
     -------
@@ -142,7 +141,7 @@ def pixel_positions(kind: DetectorKind, distance_m: float) -> Array:
 
 
 def agipd1m_plane() -> Array:
-    """Return x and y (pixels) of the AGIPD-1M pixels, (16, 512, 128, 2)."""
+    """Return x and y (pixels), float64 (16, 512, 128, 2)."""
     slow = np.arange(512)
     along = slow + AGIPD_TILE_GAP * (slow // AGIPD_TILE) + 0.5
     across = np.arange(128) + 0.5

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
 from xfelred.synth.euxfel.config import RunConfig
-from xfelred.synth.euxfel.layout import pixel_positions
+from xfelred.synth.euxfel.layout import Array, pixel_positions
 from xfelred.synth.euxfel.pixels import Renderer, ring_profile
-from xfelred.synth.euxfel.shots import Shots
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Truth:
         What was asked for.
     files : dict of module (or "DA01") to list of Path
         The sequence files.
-    shots : Shots
+    shots : DrawnTrains
         Pulses, laser and delay, in the order of the files.
     renderer : Renderer
         Makes the pixels.
@@ -43,7 +39,7 @@ class Truth:
     directory: Path
     config: RunConfig
     files: dict[int | str, list[Path]]
-    shots: Shots = field(repr=False)
+    shots: DrawnTrains = field(repr=False)
     renderer: Renderer = field(repr=False)
 
     @property

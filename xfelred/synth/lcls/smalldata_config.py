@@ -137,7 +137,6 @@ class SmallDataConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError where fields contradict each other."""
         check(self)
 
     @property
@@ -170,7 +169,6 @@ class SmallDataConfig:
 
 
 def check(config: SmallDataConfig) -> None:
-    """Raise ValueError where the fields of a configuration contradict each other."""
     problems = (
         (config.flavour not in ("LCLS1", "LCLS2"), f"flavour={config.flavour!r}"),
         (config.key not in ("calib", "raw", None), f"key={config.key!r}"),

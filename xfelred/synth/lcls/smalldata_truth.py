@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from xfelred.synth.lcls.smalldata_config import SmallDataConfig
+from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
 from xfelred.synth.lcls.smalldata_pixels import Pixels
-from xfelred.synth.lcls.smalldata_shots import Shots, response
-
-Array = NDArray[Any]
+from xfelred.synth.lcls.smalldata_shots import response
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +22,7 @@ class SmallDataTruth:
     path : Path
     config : SmallDataConfig
         What was asked for.
-    shots : Shots
+    shots : DrawnEvents
         Delay, laser, intensity and time tool of all events.
     pixels : Pixels
         Makes the images.
@@ -37,7 +34,7 @@ class SmallDataTruth:
 
     path: Path
     config: SmallDataConfig
-    shots: Shots = field(repr=False)
+    shots: DrawnEvents = field(repr=False)
     pixels: Pixels = field(repr=False)
     columns: dict[str, Array] = field(repr=False)
     tables: dict[str, Array] = field(repr=False)

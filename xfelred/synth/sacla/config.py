@@ -23,8 +23,6 @@ HC = 12398.419843320026  # eV angstrom
 
 @dataclass(frozen=True)
 class MountedModule:
-    """Where the facility's files say that a module of the octal sensor is."""
-
     x_um: float
     y_um: float
     angle_deg: float
@@ -169,7 +167,6 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError where fields contradict each other."""
         check(self)
 
     @property
@@ -230,12 +227,10 @@ class RunConfig:
 
 
 def check(config: RunConfig) -> None:
-    """Raise ValueError where the fields of a configuration contradict each other."""
-    named = {
-        *config.without_image, *config.without_event, *config.without_data,
-        *config.odd_shape, *config.bad_status, *config.energies, *config.duplicates,
-        *(shot for shot, _ in config.missing),
-    }  # fmt: skip
+    named = {shot for shot, _ in config.missing}.union(
+        *(config.without_image, config.without_event, config.without_data),
+        *(config.odd_shape, config.bad_status, config.energies, config.duplicates),
+    )
     unknown = sorted(s for s in named if not 0 <= s < config.n_shots)
     last = config.first_tag + config.tag_step * config.n_shots
     problems = (

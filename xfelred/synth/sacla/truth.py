@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
-from xfelred.synth.sacla.config import RunConfig
+from xfelred.synth.sacla.config import Array, RunConfig
 from xfelred.synth.sacla.pixels import Renderer, pixel_positions, ring_profile
-from xfelred.synth.sacla.shots import Shots, peak_angles
-
-Array = NDArray[Any]
+from xfelred.synth.sacla.shots import peak_angles
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +23,7 @@ class Truth:
         The file.
     config : RunConfig
         What was asked for.
-    shots : Shots
+    shots : DrawnShots
         Intensity, energy, laser and crystallites of all shots, in their order.
     renderer : Renderer
         Makes the images.
@@ -35,7 +31,7 @@ class Truth:
 
     path: Path
     config: RunConfig
-    shots: Shots = field(repr=False)
+    shots: DrawnShots = field(repr=False)
     renderer: Renderer = field(repr=False)
 
     @property
