@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5s
+from h5py import h5d, h5g, h5s
 
 from xfelred.errors import listing, warn
 from xfelred.hdf5.filters import make_readable
@@ -31,7 +31,9 @@ class Node:
 
     __slots__ = ("id", "links", "made", "name")
 
-    def __init__(self, found: Any, links: Links, name: str) -> None:
+    def __init__(
+        self, found: h5g.GroupID | h5d.DatasetID, links: Links, name: str
+    ) -> None:
         self.id = found
         self.links = links
         self.name = name
@@ -223,8 +225,7 @@ def is_all(selection: Selection) -> bool:
     )
 
 
-def as_text(value: Any) -> str:
-    """Return bytes or text as text."""
+def as_text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

@@ -33,40 +33,24 @@ SAID: set[tuple[str, str]] = set()  # datasets that were logged
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """An open dataset and how it is read.
-
-    Attributes
-    ----------
-    layout : Layout or None
-        How to read without HDF5; None: h5py must.
-    watched : tuple of Watched
-        Other files that hold the values.
-    """
+    """An open dataset and how it is read."""
 
     dataset: h5py.Dataset
     shape: tuple[int, ...]
-    layout: Layout | None
-    watched: tuple[Watched, ...]
+    layout: Layout | None  # how to read without HDF5; None: h5py must
+    watched: tuple[Watched, ...]  # other files that hold the values
 
 
 @dataclass(frozen=True, eq=False)
 class Handle:
-    """One open file.
-
-    Attributes
-    ----------
-    identity, found : Identity
-        By its path, and by its descriptor: some file systems tell them apart.
-    live : bool
-        Somebody writes to it now: what is on disk need not be what it holds.
-    """
+    """One open file."""
 
     path: str
-    identity: Identity
-    found: Identity
+    identity: Identity  # by its path
+    found: Identity  # by its descriptor: some file systems tell them apart
     raw: RawFile
     file: h5py.File
-    live: bool
+    live: bool  # somebody writes to it: what is on disk need not be what it holds
     links: Links
     lock: threading.Lock = field(default_factory=threading.Lock)
     objects: dict[str, Group | Dataset] = field(default_factory=dict)
@@ -224,7 +208,6 @@ class OpenFiles:
         return bool(dropped)
 
     def forget(self, path: str) -> None:
-        """Drop one file."""
         with self.lock:
             dropped = self.files.pop(path, None)
         del dropped
@@ -241,7 +224,6 @@ ALL: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
 
 
 def reset_all() -> None:
-    """Empty the caches of a child process."""
     for files in list(ALL):
         files.after_fork()
 

@@ -22,21 +22,14 @@ MAX_LINKS = 16  # that lead to one object, as in HDF5
 
 
 class Links:
-    """The links of one open file.
-
-    Attributes
-    ----------
-    path : str
-    file : h5py.File
-    plain : set of bytes
-        Names, from the root, that were looked at: hard links all the way.
-    """
+    """The links of one open file."""
 
     __slots__ = ("file", "path", "plain")
 
     def __init__(self, path: str, file: h5py.File) -> None:
         self.path = path
         self.file = file
+        # Names, from the root, that were looked at: hard links all the way.
         self.plain: set[bytes] = set()
 
     def opened(self, name: str) -> Opened | None:
@@ -127,15 +120,6 @@ def prefixes(name: str) -> Iterator[bytes]:
 
 
 def opened_beside(path: str, link: str, name: str) -> h5py.File:
-    """Open the file that an external link of another one names.
-
-    Raises
-    ------
-    MissingPartError
-        If it is not there.
-    BrokenFileError
-        If it cannot be opened.
-    """
     found = beside(path, name, "HDF5_EXT_PREFIX")
     if found is None:
         raise MissingPartError(
@@ -150,12 +134,8 @@ def beside(path: str, name: str, prefix: str) -> str | None:
     """Return where HDF5 finds a file that another one names; None if it does not.
 
     It looks at the place itself, then beside the file, and beside the real one if that
-    is reached by a link; for an absolute name that is gone, too.
-
-    Parameters
-    ----------
-    prefix : str
-        Environment variable with a directory to look into first.
+    is reached by a link; for an absolute name that is gone, too. The environment
+    variable `prefix` has a directory to look into first.
     """
     folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
     places = [os.path.join(folder, name) for folder in folders] + [name]

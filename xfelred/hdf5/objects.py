@@ -1,27 +1,28 @@
-"""Groups of HDF5 files and what is in them; every look at them is guarded."""
+"""Groups of HDF5 files and what is in them; every look at them is guarded.
+
+What is read again stays open in `handles`; `open_file` is for one look.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 from h5py import h5d, h5g, h5o
 
 from xfelred.errors import BrokenFileError, listing, warn
 from xfelred.hdf5.datasets import Dataset, Node
-from xfelred.hdf5.guard import broken, guarded
-from xfelred.hdf5.links import Links, link_kind
+from xfelred.hdf5.guard import broken, check_regular, guarded
+from xfelred.hdf5.links import Links, Opened, link_kind
 
 MAX_DEPTH = 64  # groups in groups
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Something in a group that cannot be opened."""
-
     error: BrokenFileError
 
 
@@ -86,7 +87,7 @@ class Group(Node):
         hard: list[bytes] = []
         others: list[bytes] = []
 
-        def visit(name: bytes, link: Any) -> None:
+        def visit(name: bytes, link: h5py.h5l.LinkInfo) -> None:
             (hard if link.type == h5py.h5l.TYPE_HARD else others).append(name)
 
         with guarded(self.path, self.name or "/"):
@@ -145,7 +146,6 @@ class Group(Node):
 
 
 def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
-    """Warn of what is left out because it cannot be opened or read."""
     if lost:
         warn(
             f"{len(lost)} objects in {group.name or 'the root'} of {group.path} cannot"
@@ -153,7 +153,7 @@ def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
         )
 
 
-def node(found: Any, links: Links, name: str) -> Group | Dataset:
+def node(found: Opened, links: Links, name: str) -> Group | Dataset:
     """Return a group or dataset that HDF5 has opened."""
     if isinstance(found, h5g.GroupID):
         return Group(found, links, name)
@@ -191,3 +191,24 @@ def walk(
             yield from walk(found, below, seen, depth + 1, dead_links)
         else:
             yield where + name, found
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[Group]:
+    """Give the root of a file, which is closed behind the block.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no file.
+    BrokenFileError
+        If it is no regular file, or HDF5 cannot open it.
+    """
+    check_regular(path)
+    with guarded(path):
+        file = h5py.File(path, "r")
+    try:
+        yield Group(file.id, Links(path, file), "")
+    finally:
+        with guarded(path):
+            file.close()

@@ -112,10 +112,7 @@ def end_of(selector: Selector) -> int:
 def still_valid(handle: Handle, target: Target) -> bool:
     """Tell whether what was read is what the file holds; else read it again.
 
-    Raises
-    ------
-    BrokenFileError
-        If it was cut off meanwhile: HDF5 gives zeros then.
+    A file that was cut off meanwhile is an error: HDF5 gives zeros then.
     """
     if handle.live:
         return True

@@ -33,24 +33,18 @@ Shape = tuple[int, ...]
 
 
 @dataclass(eq=False)
-class Plain:
-    """Images of one detector that lie in the file in one piece.
-
-    Attributes
-    ----------
-    shape, dtype
-        Of all of them.
-    start : dict of int to int
-        Tag and first byte.
-    """
+class PlainImages:
+    """Images of one detector that lie in the file in one piece."""
 
     shape: Shape
     dtype: np.dtype[Any]
     stored: h5t.TypeID
-    start: dict[int, int] = field(default_factory=dict)
+    start: dict[int, int] = field(default_factory=dict)  # tag and first byte
 
 
-PLAIN: weakref.WeakKeyDictionary[Handle, dict[str, Plain]] = weakref.WeakKeyDictionary()
+PLAIN: weakref.WeakKeyDictionary[Handle, dict[str, PlainImages]] = (
+    weakref.WeakKeyDictionary()
+)
 # Names of tags that are not written as usual, by group.
 ODD_NAMES: weakref.WeakKeyDictionary[Handle, dict[str, dict[int, str]]] = (
     weakref.WeakKeyDictionary()
@@ -66,13 +60,7 @@ def read_images(
 ) -> None:
     """Read images of some tags; see `xfelred.lazy.RowReader`.
 
-    Parameters
-    ----------
-    dataset : str
-        With ``*`` for the tag.
-    rows : Rows
-        Rows are tags.
-    entry : (slow, fast)
+    Rows are tags, `entry` is (slow, fast), and `dataset` has ``*`` for the tag.
 
     Raises
     ------
@@ -108,10 +96,14 @@ def read_image(
     start = None if known is None else known.start.get(tag)
     if known is not None and start is not None:
         name = dataset.replace("*", str(tag))
-        if whole(entry, known.shape) and out.dtype == known.dtype and straight(out):
+        if (
+            whole(entry, known.shape)
+            and out.dtype == known.dtype
+            and out.flags.c_contiguous
+        ):
             handle.raw.fill(byte_span(out), start, name)
             return True
-        layout = Layout(name, known.shape, known.dtype, 0, known.shape, start, (), None)
+        layout = Layout(name, known.shape, known.dtype, 0, known.shape, start)
         target = Target(Shaped(known.dtype), known.shape, layout, ())
     else:
         target = image_target(handle, dataset, tag)
@@ -127,11 +119,6 @@ class Shaped:
     dtype: np.dtype[Any]
 
 
-def straight(out: NDArray[Any]) -> bool:
-    """Tell whether bytes of an image can go into an array as they are."""
-    return out.flags.c_contiguous
-
-
 def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
     """Tell whether a window is the whole image."""
     return len(entry) == len(shape) and all(
@@ -142,8 +129,8 @@ def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
 
 def slow_rows(slow: Selector) -> Rows:
     if isinstance(slow, slice) and slow.step == 1:
-        one = np.array([slow.start]), np.array([slow.stop - slow.start]), np.zeros(1)
-        return Rows(one[0], one[1], one[2].astype(np.int64))
+        n = slow.stop - slow.start
+        return Rows(np.array([slow.start]), np.array([n]), np.zeros(1, np.int64))
     row = (
         np.arange(slow.start, slow.stop, slow.step) if isinstance(slow, slice) else slow
     )
@@ -220,20 +207,16 @@ def remember(
     """Keep the place of a plain image if it is like the others."""
     known = PLAIN.setdefault(handle, {})
     if dataset not in known:
-        known[dataset] = Plain(opened.shape, opened.dtype, opened.id.get_type())
+        known[dataset] = PlainImages(opened.shape, opened.dtype, opened.id.get_type())
     same = known[dataset]
     if opened.shape == same.shape and opened.dtype == same.dtype:
         same.start[tag] = start
 
 
-def plain_start(image: h5d.DatasetID, same: Plain, size: int, file_size: int) -> int:
-    """Return where an image lies if it is like others known to be plain, else -1.
-
-    Parameters
-    ----------
-    size : int
-        Bytes of an image.
-    """
+def plain_start(
+    image: h5d.DatasetID, same: PlainImages, size: int, file_size: int
+) -> int:
+    """Return where an image of `size` bytes lies if it is like plain ones, else -1."""
     # Undefined for all but contiguous datasets; external ones have none either.
     start = image.get_offset()
     plain = (

@@ -13,6 +13,7 @@ from xfelred.errors import TrainIDError
 from xfelred.synth.euxfel.config import RunConfig
 from xfelred.synth.euxfel.layout import Array, pixel_positions
 from xfelred.synth.euxfel.pixels import Renderer, ring_profile
+from xfelred.synth.euxfel.shots import DrawnTrains
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
 from xfelred.synth.lcls.smalldata_pixels import Pixels
-from xfelred.synth.lcls.smalldata_shots import response
+from xfelred.synth.lcls.smalldata_shots import DrawnEvents, response
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from xfelred.errors import TrainIDError
 from xfelred.synth.sacla.config import Array, RunConfig
 from xfelred.synth.sacla.pixels import Renderer, pixel_positions, ring_profile
-from xfelred.synth.sacla.shots import peak_angles
+from xfelred.synth.sacla.shots import DrawnShots, peak_angles
 
 
 @dataclass(frozen=True, eq=False)
