@@ -31,6 +31,7 @@ LAYERS = [
         }
     ],
     [{"kernels"}],
+    [{"reductions"}],
     [{"detectors"}],
     [{"lazy"}],
     [{"hdf5"}],
@@ -46,10 +47,24 @@ LAYERS = [
 NEVER = {("ops", "readers"), ("synth", "readers")}
 HDF5_PARTS = {"hdf5", "synth", "products"}
 NOT_IN_KERNELS = {"dask", "xarray", "h5py"}
+# Insides of libraries, which may change: the one module that stands on each.
+INSIDES = {
+    "dask._": "lazy.dask_seam",
+    "dask.array.core": "lazy.dask_seam",
+    "dask.blockwise": "lazy.dask_seam",
+    "dask.highlevelgraph": "lazy.dask_seam",
+    "dask.local": "lazy.scheduler",
+    "dask.threaded": "lazy.scheduler",
+    "distributed.comm": "cluster.running",
+    "numba.core": "none",
+    "xarray.core": "none",
+    "zarr.codecs": "products.zarr_store",
+    "zarr.core": "none",
+}
 # Optional packages, and the plotting library, are imported where they are used.
 INSIDE_FUNCTIONS = {
     "IPython", "dask_jobqueue", "extra_data", "extra_geom", "h5netcdf", "hdf5plugin",
-    "hvplot", "matplotlib", "panel", "psana", "pyFAI", "tifffile",
+    "matplotlib", "psana", "pyFAI", "tifffile",
 }  # fmt: skip
 MAX_LINES = 400
 MAX_STATEMENT_LINES = 40
@@ -114,22 +129,12 @@ def all_imports(name):
     return list(imports(tree(name)))
 
 
-def own_imports(name, skip=()):
+def own_imports(name):
     """Yield the modules of the package that a module imports, but for its version."""
     for statement, imported in all_imports(name):
         own = imported.split(".")[0] == "xfelred" and not is_version(statement)
-        if own and statement.lineno not in skip:
+        if own:
             yield imported
-
-
-def typing_lines(name):
-    """Lines that only a type checker reads: `if TYPE_CHECKING:` at the top."""
-    return {
-        line
-        for node in tree(name).body
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for line in range(node.lineno, node.end_lineno + 1)
-    }
 
 
 def is_version(statement):
@@ -174,18 +179,9 @@ def test_imports_point_down():
     )
 
 
-def typed_apart(name):
-    return name.startswith(("xfelred.readers.sacla", "xfelred.readers.lcls_"))
-
-
 def test_imports_have_no_circle():
-    # Also not for a type checker alone; in these rooms they are still to be mended.
-    graph = {
-        name: {*own_imports(name, typing_lines(name) if typed_apart(name) else ())}
-        - {name}
-        for name in NAMES
-        if name != "xfelred"
-    }
+    # Also not for a type checker alone.
+    graph = {n: {*own_imports(n)} - {n} for n in NAMES if n != "xfelred"}
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
@@ -193,11 +189,22 @@ def foreign(name):
     """Libraries that a part of the package must not use, and does."""
     used = {imported.split(".")[0] for _, imported in all_imports(name)}
     banned = set() if part(name) in HDF5_PARTS else {"h5py"}
-    return used & (banned | NOT_IN_KERNELS if part(name) == "kernels" else banned)
+    arrays_only = part(name) in ("kernels", "reductions")
+    return used & (banned | NOT_IN_KERNELS if arrays_only else banned)
 
 
 def test_each_layer_knows_only_its_libraries():
     none(f"{name} uses {foreign(name)}" for name in NAMES if foreign(name))
+
+
+def test_insides_of_a_library_are_known_to_one_module():
+    none(
+        f"{name} imports {imported}"
+        for name in NAMES
+        for _, imported in all_imports(name)
+        for inside, home in INSIDES.items()
+        if imported.startswith(inside) and name != f"xfelred.{home}"
+    )
 
 
 def test_imports_are_absolute():

@@ -6,7 +6,7 @@ import xarray as xr
 
 from xfelred import masks, ops
 from xfelred.detectors import CATALOGUE, find, told_by
-from xfelred.detectors.catalogue import BY_NAME
+from xfelred.detectors.catalogue import BY_NAME, SOURCES
 from xfelred.ops.calibration.gain_bits import gain_switch
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import completed, detector_of
@@ -48,7 +48,7 @@ def test_what_is_known_of_a_detector_fits_together(detector):
         assert rows % layout.tile[0] == columns % layout.tile[1] == 0
         assert n > 0
         assert min(detector.pitch) > 0
-    if detector.sources is not None:
+    if detector.sources is not None and detector.sources.kind in synth.KINDS:
         kind = synth.KINDS[detector.sources.kind]
         assert kind.module_shape == (rows, columns)
         assert kind.n_modules == (n or kind.n_modules)
@@ -59,6 +59,10 @@ def test_what_is_known_of_a_detector_fits_together(detector):
             found = detector.sources.match(source)
             assert found == (name, kind.first_module, corrected)
             assert find(source) is detector
+
+
+def test_sources_of_all_simulated_detectors_are_known():
+    assert {*synth.KINDS} <= {*SOURCES}
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,9 @@ import pytest
 import xarray as xr
 from dask._task_spec import Task
 from dask.blockwise import Blockwise
-from hypothesis import given
-from hypothesis import strategies as st
 
 from xfelred import ops
 from xfelred.lazy import ReadPlan, Source, one_each, planned
-from xfelred.lazy.boxes import as_blocks, blocks_in, boxes_of
 from xfelred.lazy.estimate import estimate
 from xfelred.lazy.reduce import StateLayer
 
@@ -204,13 +201,6 @@ def test_long_run_is_followed_without_making_its_tasks(monkeypatch):
     assert found.blocks <= found.tasks < 20_000
     chosen = frames.isel(train=slice(5, 90_000), pulse=slice(0, 200), module=[1, 9])
     assert estimate(chosen).bytes_to_read == 89_995 * 200 * 2 * 512 * 128 * 4
-
-
-@given(st.sets(st.tuples(*[st.integers(0, 3)] * 3), min_size=1))
-def test_boxes_hold_every_block_once(blocks):
-    found = [block for box in boxes_of(as_blocks(blocks)) for block in blocks_in(box)]
-    assert len(found) == len(set(found))
-    assert set(found) == blocks
 
 
 def test_more_threads_and_workers_take_less_time_and_more_memory():

@@ -10,15 +10,15 @@ import xarray as xr
 from memory_files import READ, make_plan, whole
 
 from xfelred.lazy import (
-    BinStatistics,
     PlannedArray,
     Source,
-    Statistics,
     map_frames,
     partition,
     planned,
     reduce_frames,
 )
+from xfelred.reductions.bins import BinStatistics
+from xfelred.reductions.moments import Statistics
 
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 TRAINS, PULSES, MODULES = 7, 5, 3
@@ -302,7 +302,7 @@ def test_a_mean_has_the_same_bits_whatever_is_asked_beside_it(pieces):
     lazy, _ = frames()
     results = [
         reduce_frames(
-            Statistics((), 0, False), lazy, dims=("train", "pulse"),
+            Statistics(0, False), lazy, dims=("train", "pulse"),
             results=dict.fromkeys(names, np.float64),
         )
         for names in (("mean",), ("mean", "std", "count"))

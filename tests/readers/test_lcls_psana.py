@@ -288,7 +288,7 @@ def test_wrong_names():
         run.frames("andorr")
     with pytest.raises(xf.PropertyNameError, match="has no 'raw'"):
         run.frames("andor", "raw")
-    with pytest.raises(TypeError, match="unknown option 'ofline'"):
+    with pytest.raises(TypeError, match=r"'ofline'.*options are"):
         xf.open_run(f"exp=xpptut15:run=14:dir={XTC2}", ofline=True)
     assert "hsd" in repr(run)
     assert "2, scan variables motor1, motor2" in repr(run)

@@ -141,7 +141,7 @@ def test_missing_and_require(octal):
     assert run.frames(modules=1, missing="drop").sizes["train"] == 8
     with pytest.raises(InconsistentDataError, match=r"3 images.*module 3.*166762148"):
         run.frames(missing="raise")
-    with pytest.raises(ValueError, match="require must be one of"):
+    with pytest.raises(ValueError, match=r"require.* must be one of"):
         run.frames(require="some")
     with pytest.raises(SelectionEmptyError, match="missing='fill'"):
         run.select_trains(4).frames(missing="drop")
@@ -182,7 +182,7 @@ def test_unknown_words_are_errors(assembled, octal):
         run.frames(key="detector_status")
     with pytest.raises(ValueError, match="layout='images' must be one of"):
         run.frames(layout="images")
-    with pytest.raises(TypeError, match="unexpected keyword"):
+    with pytest.raises(TypeError, match="no option mask"):
         run.frames(mask=3)
     with pytest.raises(SourceNameError, match=DETECTOR):
         run.frames("MPCCD-8-2-003")

@@ -12,11 +12,11 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import is_dask_collection
-from dask.core import flatten
 from dask.system import CPU_COUNT
 from dask.utils import format_bytes, format_time
 
 from xfelred.errors import ArgumentError, ArgumentTypeError
+from xfelred.lazy.dask_seam import HighLevelGraph, flatten
 from xfelred.lazy.needs import LayerWork, entries, layer_work
 from xfelred.lazy.source import ReadPlan
 
@@ -219,7 +219,7 @@ def all_work(lazy: list[Any]) -> list[LayerWork]:
     others = [x for x in lazy if not isinstance(x, da.Array)]
     keys = {key for x in others for key in flatten([x.__dask_keys__()])}
     graphs = [x.__dask_graph__() for x in lazy]
-    graph = graphs[0] if len(graphs) == 1 else da.core.HighLevelGraph.merge(*graphs)
+    graph = graphs[0] if len(graphs) == 1 else HighLevelGraph.merge(*graphs)
     return layer_work(graph, sorted(names), keys)
 
 

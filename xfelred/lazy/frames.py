@@ -11,16 +11,14 @@ from typing import Any, Protocol
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef
-from dask._task_spec import List as TaskList
 from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.blocks import chunks_of, in_blocks, node_of
 from xfelred.lazy.cursor import Cursor
+from xfelred.lazy.dask_seam import GraphNode, Task, TaskList, TaskRef
 from xfelred.lazy.nodes import (
-    Const,
     Node,
     aligned,
     evaluate,
@@ -30,7 +28,7 @@ from xfelred.lazy.nodes import (
     whole_dims,
 )
 from xfelred.lazy.partition import SUB_BLOCK, evenly
-from xfelred.lazy.parts import attach, compacted, detach
+from xfelred.lazy.parts import attach, packed
 
 HELD = 32 << 20  # bytes of frames that a task aims to hold
 
@@ -70,14 +68,7 @@ class RecipeFrames:
         outer, inner = np.divmod(wanted, max(prod(rest), 1))
         taken, row = np.unique(outer, return_inverse=True)
         node, _ = narrow(self.node, {first: selector(taken)}, named=False)
-        constants: list[Const] = []
-        skeleton = detach(compacted(node), constants)
-        tasks: dict[Any, GraphNode] = {}
-        refs = []
-        for constant in constants:
-            key = (f"{name}-constant", constant.token)
-            tasks[key] = DataNode(key, constant.array)
-            refs.append(TaskRef(key))
+        (skeleton,), refs, tasks = packed([node], name)
         at = row * max(prod(rest), 1) + inner
         return tasks, read_frames, [skeleton, self.frame_dims, at, *refs]
 

@@ -21,8 +21,8 @@ import numpy as np
 from dask.utils import format_bytes
 
 from xfelred.errors import TooLargeError
+from xfelred.lazy.dask_seam import as_kind
 from xfelred.lazy.free_memory import free_memory
-from xfelred.lazy.layers import LayerArray
 from xfelred.settings import setting
 
 ALWAYS_FITS = 16 << 20  # bytes; to look costs nothing beside the reading of more
@@ -116,13 +116,25 @@ class ArrayKind(type):
         return hash(da.Array)
 
 
-class GuardedArray(LayerArray, metaclass=ArrayKind):
+class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
     """A dask array that is not gathered where it does not fit in memory.
 
     What dask makes of it by arithmetic, selection and numpy's functions is one, too.
+    It adds up its chunks when it is asked for its shape: dask keeps a list of where
+    every chunk starts, 40 MB for a million trains, and that for every selection.
     """
 
     __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(map(sum, self.chunks))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.chunks)
 
     def __dask_postcompute__(self) -> Joining:
         """Return what joins the blocks."""
@@ -152,9 +164,7 @@ def guarded(found: Any) -> Any:
         return type(found)(guarded(one) for one in found)
     if type(found) is not da.Array:
         return found
-    return GuardedArray(
-        found.dask, found.name, found.chunks, dtype=found.dtype, meta=found._meta
-    )
+    return as_kind(GuardedArray, found)
 
 
 def passing_on(name: str) -> Callable[..., Any]:

@@ -11,38 +11,18 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.blockwise import BlockwiseDep, blockwise
-from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from xfelred.kernels.memory import page_backed
 from xfelred.lazy.cursor import Cursor, load
+from xfelred.lazy.dask_seam import BlockwiseDep, HighLevelGraph, blockwise
+from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.nodes import Const, Map, Node, Source, View, aligned, evaluate, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import attach, detach
 from xfelred.lazy.source import ReadPlan
 
 Chunks = Mapping[str, tuple[int, ...]]
-
-
-class LayerArray(da.Array):  # type: ignore[misc]
-    """A dask array that adds up its chunks when it is asked for its shape.
-
-    dask keeps a list of where every chunk starts: 40 MB for a million trains, and that
-    for every selection of them.
-    """
-
-    __slots__ = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of every axis."""
-        return tuple(map(sum, self.chunks))
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.chunks)
 
 
 def layered(node: Node, chunks: Chunks) -> da.Array:
@@ -102,7 +82,7 @@ def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     name = f"read-{dask.base.tokenize(blocks)}"
     layer = blockwise(load_block, name, index, blocks, index, numblocks={})
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[])
-    return LayerArray(graph, name, chunks, dtype=node.dtype)
+    return GuardedArray(graph, name, chunks, dtype=node.dtype)
 
 
 def load_block(plan: ReadPlan) -> NDArray[Any]:
@@ -168,7 +148,7 @@ def map_layer(node: Map, chunks: Chunks) -> da.Array:
         numblocks=numblocks, new_axes=dict.fromkeys(out_core, 1),
     )  # fmt: skip
     graph = HighLevelGraph.from_collections(name, layer, dependencies=arrays)
-    return LayerArray(graph, name, shape, dtype=node.dtype)
+    return GuardedArray(graph, name, shape, dtype=node.dtype)
 
 
 def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
@@ -10,41 +10,19 @@ from typing import Any, Protocol
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.cursor import Cursor
-from xfelred.lazy.nodes import Const, Node, aligned, evaluate, narrow, sizes
+from xfelred.lazy.dask_seam import GraphNode, Task, TaskRef
+from xfelred.lazy.nodes import Node, aligned, evaluate, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
-from xfelred.lazy.parts import attach, compacted, detach
+from xfelred.lazy.parts import attach, packed
+from xfelred.reductions.reduction import Reduction
 
-State = dict[str, NDArray[Any]]
 MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in one task
-
-
-class Reduction(Protocol):
-    """The three pieces of a reduction; frozen, picklable and small.
-
-    `needs` names the results that are wanted, so that a state holds no more than that.
-    """
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Return `state` with more blocks reduced along `axes`, or a first state."""
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Return one state for several; the order counts; inputs stay as they are."""
-
-    def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one result."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +31,14 @@ class Pieces:
 
     Attributes
     ----------
-    states : tuple of State
+    states : tuple
     places : tuple of tuple of slice
         Where the result of each state goes.
     shape : tuple of int
         Of the block, along the axes that stay.
     """
 
-    states: tuple[State, ...]
+    states: tuple[Any, ...]
     places: tuple[tuple[slice, ...], ...]
     shape: tuple[int, ...]
 
@@ -94,7 +72,7 @@ class LeafMaker(Protocol):
 class StreamMaker:
     """Make tasks that read, correct and reduce one region of a recipe."""
 
-    reduction: Reduction
+    reduction: Reduction[Any]
     nodes: tuple[Node, ...]
     chunks: dict[str, tuple[int, ...]]
     inside: dict[str, int]
@@ -112,24 +90,17 @@ class StreamMaker:
         )
         at |= dict(zip(self.kept, block, strict=True))
         region = {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
-        constants: list[Const] = []
-        skeletons = []
-        for node in self.nodes:
-            cut, _ = narrow(
-                node, {d: s for d, s in region.items() if d in node.dims}, named=False
-            )
-            skeletons.append(detach(compacted(cut), constants))
-        tasks: dict[Any, GraphNode] = {}
-        refs = []
-        for constant in constants:
-            name = (f"{self.name}-constant", constant.token)
-            tasks[name] = DataNode(name, constant.array)
-            refs.append(TaskRef(name))
-        tasks[key] = Task(
-            key, stream_partial, self.reduction, tuple(skeletons), self.inside,
-            self.kept, self.reduced, needs, *refs,
-        )  # fmt: skip
-        return tasks
+        cut = [cut_to(node, region) for node in self.nodes]
+        skeletons, refs, tasks = packed(cut, self.name)
+        rest = self.inside, self.kept, self.reduced, needs, *refs
+        task = Task(key, stream_partial, self.reduction, skeletons, *rest)
+        return {**tasks, key: task}
+
+
+def cut_to(node: Node, region: Mapping[str, slice]) -> Node:
+    """Return the part of a node in a region, which may be that of a larger array."""
+    own = {d: s for d, s in region.items() if d in node.dims}
+    return narrow(node, own, named=False)[0]
 
 
 def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
@@ -139,27 +110,24 @@ def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
 
 
 def stream_partial(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     nodes: tuple[Any, ...],
     inside: dict[str, int],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],
     needs: frozenset[str],
     *constants: NDArray[Any],
-) -> State | Pieces:
+) -> Any:
     """Reduce a whole recipe sub-block by sub-block through reused buffers."""
     nodes = tuple(attach(node, constants) for node in nodes)
     shape, dims = sizes(nodes[0]), nodes[0].dims
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     states = []
     for outer in regions(shape, inside, kept):
-        cut = [
-            narrow(n, {d: s for d, s in outer.items() if d in n.dims}, named=False)[0]
-            for n in nodes
-        ]
+        cut = [cut_to(node, outer) for node in nodes]
         ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
         cursors: dict[int, Cursor] = {}
-        state: State | None = None
+        state: Any = None
         for inner in regions(shape, inside, reduced):
             region = ranges | inner
             blocks = [
@@ -177,7 +145,7 @@ def stream_partial(
     return Pieces(tuple(states), places, tuple(shape[d] for d in kept))
 
 
-def combine(reduction: Reduction, states: Sequence[State | Pieces]) -> State | Pieces:
+def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
     """Return one state for several of the same block of the result."""
     whole = [s for s in states if not isinstance(s, Pieces)]
     if whole:
@@ -187,7 +155,7 @@ def combine(reduction: Reduction, states: Sequence[State | Pieces]) -> State | P
     return replace(pieces[0], states=tuple(reduction.combine(p) for p in parts))
 
 
-def finish(reduction: Reduction, state: State | Pieces, result: str) -> NDArray[Any]:
+def finish(reduction: Reduction[Any], state: Any, result: str) -> NDArray[Any]:
     if not isinstance(state, Pieces):
         return reduction.finish(state, result)
     found = (reduction.finish(s, result) for s in state.states)
@@ -195,7 +163,7 @@ def finish(reduction: Reduction, state: State | Pieces, result: str) -> NDArray[
 
 
 def stream_leaves(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     nodes: list[Node],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],
@@ -223,7 +191,7 @@ def stream_leaves(
 class BlockMaker:
     """Make tasks that reduce one block of ordinary dask arrays."""
 
-    reduction: Reduction
+    reduction: Reduction[Any]
     names: tuple[str, ...]
     arg_dims: tuple[tuple[str, ...], ...]
     numblocks: dict[str, int]
@@ -256,12 +224,12 @@ class BlockMaker:
 
 
 def block_partial(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     arg_dims: tuple[tuple[str, ...], ...],
     reduced: tuple[str, ...],
     needs: frozenset[str],
     *blocks: NDArray[Any],
-) -> State:
+) -> Any:
     dims = arg_dims[0]
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     args = [aligned(b, d, dims) for b, d in zip(blocks, arg_dims, strict=True)]
@@ -269,7 +237,7 @@ def block_partial(
 
 
 def block_leaves(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     arrays: list[xr.DataArray],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],

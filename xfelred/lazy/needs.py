@@ -1,49 +1,51 @@
 """What a graph will do, found out layer by layer without making its tasks.
 
-A graph is followed from its results down to the files. What is needed of a layer is
-kept as boxes of blocks (the product of block numbers along each axis), so that a layer
-of a million blocks costs no more than one of ten. Only layers that hold their tasks
-already are followed task by task.
+A graph is followed from its results down to the files. Mostly all of a layer is needed,
+and one of a million blocks costs no more than one of ten. Where some blocks are, or
+where layers hold their tasks already, these are followed one by one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from math import prod
+from itertools import product
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef
-from dask.blockwise import Blockwise, optimize_blockwise
-from dask.highlevelgraph import HighLevelGraph, Layer
+from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentTypeError
-from xfelred.lazy.boxes import (
-    Box,
-    as_blocks,
-    blocks_in,
-    boxes_of,
-    full_box,
-    positions,
-    size,
-    union,
+from xfelred.lazy.dask_seam import (
+    Blockwise,
+    HighLevelGraph,
+    Layer,
+    TaskRef,
+    calls,
+    known_keys,
+    optimize_blockwise,
 )
-from xfelred.lazy.footprint import block_bytes, memory_of, state_bytes, streamed_bytes
-from xfelred.lazy.indexing import Selector
-from xfelred.lazy.layers import PlanBlocks
+from xfelred.lazy.indexing import Selector, as_slice
+from xfelred.lazy.layers import PlanBlocks, load_block
 from xfelred.lazy.leaves import BlockMaker, StreamMaker
-from xfelred.lazy.nodes import Map, Source, View, sources
+from xfelred.lazy.nodes import Map, sources
+from xfelred.lazy.parts import plans_in
 from xfelred.lazy.reduce import FAN_IN, StateLayer
 from xfelred.lazy.source import ReadPlan
+
+VALUE = 8  # bytes of a sum or a count in a state
+PIECES = 16 << 20  # bytes in which a task that works piece by piece holds one source
+
+Block = tuple[int, ...]
 
 
 @dataclass
 class Need:
-    """The part of a layer that is needed: boxes of blocks, or keys of tasks."""
+    """The part of a layer that is needed: some keys, or all of it."""
 
-    boxes: list[Box] = field(default_factory=list)
     keys: set[Any] = field(default_factory=set)
     whole: bool = False
 
@@ -147,17 +149,8 @@ def merge(needs: dict[str, Need], owners: Owners, more: dict[str, Need]) -> None
         old = needs.setdefault(owner, Need())
         old.whole |= need.whole and owner == name
         old.keys |= need.keys
-        if owner == name and is_blocks(owners.layers[owner]):
-            old.boxes += need.boxes
-        else:
-            old.keys |= {(name, *b) for box in need.boxes for b in blocks_in(box)}
         if need.whole and owner != name:
             old.keys |= {k for k in owners.layers[owner] if prefix(k) == name}
-
-
-def is_blocks(layer: Layer) -> bool:
-    """Tell whether needs of a layer are kept as boxes."""
-    return isinstance(layer, Blockwise)
 
 
 def visit(graph: HighLevelGraph, name: str, need: Need, seen: set[Any]) -> Visit:
@@ -180,59 +173,89 @@ def visit(graph: HighLevelGraph, name: str, need: Need, seen: set[Any]) -> Visit
 
 
 def visit_blockwise(layer: Blockwise, need: Need) -> Visit:
-    everything = full_box(layer.dims[i] for i in layer.output_indices)
+    blocks: set[Block] | None = {k[1:] for k in need.keys}
     if need.whole:
-        boxes = [everything]
-        if layer.output_blocks:
-            boxes = boxes_of(as_blocks(layer.output_blocks))
-    else:
-        boxes = union([*need.boxes, *boxes_of(as_blocks(k[1:] for k in need.keys))])
+        blocks = set(layer.output_blocks) if layer.output_blocks else None
+    length = {i: layer.dims[i] for i in layer.output_indices}
     below: dict[str, Need] = {}
-    plans = []
+    plans: list[tuple[ReadPlan, int]] = []
     for name, index in layer.indices:
         if index is None:
             if isinstance(name, TaskRef):
                 below.setdefault(prefix(name.key), Need()).keys.add(name.key)
             continue
-        for box in boxes:
-            taken, times = argument_box(layer, box, index, layer.numblocks[name])
-            dep = layer.io_deps.get(name)
+        numblocks = dict(zip(index, layer.numblocks[name], strict=True))
+        dep = layer.io_deps.get(name)
+        if blocks is None and dep is None:
+            below.setdefault(name, Need()).whole = True
+        elif blocks is None and isinstance(dep, PlanBlocks):
+            # An argument without an axis of the result goes to every block along it.
+            along = {i for i, n in numblocks.items() if n > 1}
+            plans.append(
+                (dep.plan, prod(n for i, n in length.items() if i not in along))
+            )
+        elif blocks is not None:
+            taken = Counter(
+                block for b in blocks for block in argument_blocks(layer, numblocks, b)
+            )
             if dep is None:
-                below.setdefault(name, Need()).boxes.append(taken)
+                below.setdefault(name, Need()).keys |= {(name, *b) for b in taken}
             elif isinstance(dep, PlanBlocks):
-                plans.append((plan_of(dep, taken), times))
-    tasks = sum(map(size, boxes))
-    return LayerWork(
-        tasks, tasks * reads(plans), tuple(plans), block_bytes(layer)
-    ), below
+                plans += plans_of(dep, taken)
+    tasks = prod(length.values()) if blocks is None else len(blocks)
+    work = LayerWork(tasks, tasks * reads(plans), tuple(plans), block_bytes(layer))
+    return work, below
 
 
-def argument_box(
-    layer: Blockwise, box: Box, index: tuple[Any, ...], numblocks: tuple[int, ...]
-) -> tuple[Box, int]:
-    """Return the blocks of an argument that a box of blocks needs, and how often each.
+def argument_blocks(
+    layer: Blockwise, numblocks: dict[Any, int], block: Block
+) -> Iterator[Block]:
+    """Return the blocks of an argument that a block of the result needs."""
+    at = dict(zip(layer.output_indices, block, strict=True))
+    return product(
+        *(
+            (0,) if n == 1 else (at[i],) if i in at else range(n)
+            for i, n in numblocks.items()
+        )
+    )
 
-    An argument without an axis of the result goes to every block along it.
+
+def plans_of(dep: PlanBlocks, taken: Counter[Block]) -> list[tuple[ReadPlan, int]]:
+    """Return the plans of some blocks, and how often each is read."""
+    axes = [np.unique(axis) for axis in np.array(list(taken)).reshape(len(taken), -1).T]
+    often = set(taken.values())
+    if len(often) == 1 and prod(map(len, axes)) == len(taken):
+        return [(plan_of(dep, axes), often.pop())]
+    return [(dep[block], times) for block, times in taken.items()]
+
+
+def plan_of(dep: PlanBlocks, numbers: list[NDArray[np.integer[Any]]]) -> ReadPlan:
+    """Return the plan of the blocks of these numbers along every axis."""
+    index: list[Selector] = [slice(0, sum(c), 1) for c in dep.chunks]
+    for axis, some in zip(dep.axes, numbers, strict=True):
+        index[axis] = positions(dep.chunks[axis], some)
+    return dep.plan.narrow(tuple(index))
+
+
+def positions(chunks: tuple[int, ...], numbers: Iterable[int]) -> Selector:
+    """Return where the elements of some chunks of an axis lie."""
+    edges = np.concatenate([[0], np.cumsum(chunks)])
+    return as_slice(
+        np.concatenate([np.arange(edges[i], edges[i + 1]) for i in numbers])
+    )
+
+
+def block_bytes(layer: Blockwise) -> int:
+    """Return the memory in which one task of a layer reads; 0 if it reads nothing.
+
+    A map over recipes works piece by piece. Other layers hold what they read, and as
+    much again for the result of what is done next, where dask has joined them with it.
     """
-    axis = dict(zip(layer.output_indices, box, strict=True))
-    taken = []
-    along: set[Any] = set()
-    for i, n in zip(index, numblocks, strict=True):
-        if n == 1:
-            taken.append(np.zeros(1, np.int64))
-        elif i in axis:
-            taken.append(axis[i])
-            along.add(i)
-        else:
-            taken.append(np.arange(n))
-    return tuple(taken), prod(len(axis[i]) for i in axis if i not in along)
-
-
-def plan_of(blocks: PlanBlocks, box: Box) -> ReadPlan:
-    index: list[Selector] = [slice(0, sum(c), 1) for c in blocks.chunks]
-    for axis, numbers in zip(blocks.axes, box, strict=True):
-        index[axis] = positions(blocks.chunks[axis], numbers)
-    return blocks.plan.narrow(tuple(index))
+    blocks = [d for d in layer.io_deps.values() if isinstance(d, PlanBlocks)]
+    if any(isinstance(name, Map) for name, index in layer.indices if index is None):
+        return (len(blocks) + 1) * PIECES
+    read = sum(prod(map(max, b.chunks)) * b.plan.dtype.itemsize for b in blocks)
+    return read if layer.task.func is load_block else 2 * read
 
 
 # Layers of states of reductions.
@@ -246,61 +269,69 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
     if not wanted:
         return LayerWork(0), {}
     leaves = layer.leaves
-    boxes = boxes_of(as_blocks(wanted))
     n_leaves = len(wanted) * leaves.n_parts
-    tasks = n_leaves + len(wanted) * combining_tasks(layer)
-    state = state_bytes(leaves, max(map(len, wanted.values())))
+    tasks = n_leaves + len(wanted) * combining_tasks(leaves.n_parts)
+    # Besides what the results are made of, a state has a count and a pivot.
+    per_value = VALUE * (max(map(len, wanted.values())) + 2)
+    state = prod(map(max, leaves.kept_chunks)) * per_value
     held = state * min(leaves.n_parts, FAN_IN)
+    every = len(wanted) == prod(map(len, leaves.kept_chunks))
     make = leaves.make
     if isinstance(make, StreamMaker):
-        plans = tuple((p, 1) for box in boxes for p in streamed_plans(make, box))
+        plans = tuple((p, 1) for p in streamed_plans(make, wanted, every=every))
         reading = n_leaves * reads(plans)
         memory = 2 * state + streamed_bytes(make)
         return LayerWork(tasks, reading, plans, memory, held), {}
     if isinstance(make, BlockMaker):
-        below = {}
-        for name, dims in zip(make.names, make.arg_dims, strict=True):
-            below[name] = Need([block_argument(make, dims, box) for box in boxes])
+        below = {
+            name: Need(whole=True) if every else Need(block_arguments(make, i, wanted))
+            for i, name in enumerate(make.names)
+        }
         return LayerWork(tasks, task_bytes=2 * state, held_bytes=held), below
     raise ArgumentTypeError(f"nothing is known about the work of {type(make).__name__}")
 
 
-def combining_tasks(layer: StateLayer) -> int:
-    """Return how many tasks combine the parts of one block of the result."""
-
-    def leaf(
-        key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
-        return {key: DataNode(key, None)}
-
-    bare = StateLayer(
-        layer.name, layer.reduction, replace(layer.leaves, make=leaf), layer.results
-    )
-    tasks: dict[Any, GraphNode] = {}
-    block = (0,) * len(layer.leaves.kept_chunks)
-    bare.tree(tasks, block, frozenset())
-    return sum(isinstance(task, Task) for task in tasks.values())
+def streamed_bytes(make: StreamMaker) -> int:
+    """Return the memory in which one task reads and corrects its sub-blocks."""
+    total = 0
+    for source in (s for node in make.nodes for s in sources(node)):
+        lengths = zip(source.dims, source.shape, strict=True)
+        part = prod(min(make.inside.get(d, n), n) for d, n in lengths)
+        total += part * source.dtype.itemsize
+    return 3 * total
 
 
-def streamed_plans(make: StreamMaker, box: Box) -> Iterator[ReadPlan]:
-    """Yield what is read for a box of blocks of a streamed reduction."""
-    cut = {
-        d: positions(make.chunks[d], numbers)
-        for d, numbers in zip(make.kept, box, strict=True)
-    }
-    for node in make.nodes:
-        for source in sources(node):
-            yield source.plan.narrow(
-                tuple(
-                    cut.get(d, slice(0, n, 1))
-                    for d, n in zip(source.dims, source.shape, strict=True)
-                )
-            )
+def combining_tasks(n_states: int) -> int:
+    """Return how many tasks combine the states of one block of the result."""
+    tasks = 0
+    while n_states > 1:
+        n_states = ceil(n_states / FAN_IN)
+        tasks += n_states
+    return tasks
 
 
-def block_argument(make: BlockMaker, dims: tuple[str, ...], box: Box) -> Box:
-    kept = dict(zip(make.kept, box, strict=True))
-    return tuple(kept.get(d, np.arange(make.numblocks[d])) for d in dims)
+def streamed_plans(
+    make: StreamMaker, blocks: Iterable[Block], *, every: bool
+) -> Iterator[ReadPlan]:
+    """Yield what is read for some blocks of a streamed reduction."""
+    for block in [()] if every else blocks:
+        at = zip(make.kept, block, strict=not every)
+        region = {d: positions(make.chunks[d], [i]) for d, i in at}
+        for source in (s for node in make.nodes for s in sources(node)):
+            lengths = zip(source.dims, source.shape, strict=True)
+            index = tuple(region.get(d, slice(0, n, 1)) for d, n in lengths)
+            yield source.plan.narrow(index)
+
+
+def block_arguments(make: BlockMaker, i: int, blocks: Iterable[Block]) -> set[Any]:
+    """Return the keys of an argument that some blocks of a reduction need."""
+    keys = set()
+    for block in blocks:
+        at = dict(zip(make.kept, block, strict=True))
+        dims = make.arg_dims[i]
+        ranges = ((at[d],) if d in at else range(make.numblocks[d]) for d in dims)
+        keys |= {(make.names[i], *b) for b in product(*ranges)}
+    return keys
 
 
 # Layers that hold their tasks.
@@ -310,67 +341,20 @@ def visit_tasks(
     graph: HighLevelGraph, layer: Layer, name: str, need: Need, seen: set[Any]
 ) -> Visit:
     keys = set(need.keys)
-    keys |= {(name, *b) for box in need.boxes for b in blocks_in(box)}
     if need.whole:
         keys |= {k for k in layer.get_output_keys() if prefix(k) == name}
     culled, dependencies = layer.cull(keys, known_keys(graph, name))
     outside = {d for deps in dependencies.values() for d in deps if d not in culled}
-    tasks = [t for key, t in culled.items() if is_task(t) and key not in seen]
+    tasks = [t for key, t in culled.items() if calls(t) and key not in seen]
     seen |= set(culled)
     plans, reading = [], 0
     for task in tasks:
         read = list(plans_in(task))
         plans += [(plan, 1) for plan in read]
         reading += reads((plan, 1) for plan in read)
-    largest = max((memory_of(plan) for plan, _ in plans), default=0)
+    sizes = (prod(plan.shape) * plan.dtype.itemsize for plan, _ in plans)
+    largest = max(sizes, default=0)
     return LayerWork(len(tasks), reading, tuple(plans), largest), key_needs(outside)
-
-
-def known_keys(graph: HighLevelGraph, name: str) -> set[Any]:
-    """Return the keys that tasks of a layer may stand on; only old tasks need this."""
-    layer = graph.layers[name]
-    if not layer.has_legacy_tasks:
-        return set()
-    below = (graph.layers[d].get_output_keys() for d in graph.dependencies[name])
-    return set(layer).union(*below)
-
-
-def is_task(item: Any) -> bool:
-    """Tell whether an item of a graph calls a function; old ones are tuples."""
-    if isinstance(item, tuple):
-        return bool(item) and callable(item[0])
-    return isinstance(item, Task)
-
-
-def plans_in(item: Any) -> Iterator[ReadPlan]:
-    """Yield the plans among the arguments of a task, also of one that was fused."""
-    parts: Iterable[Any] = ()
-    match item:
-        case ReadPlan():
-            yield item
-        case Source():
-            parts = (item.plan,)
-        case View():
-            parts = (item.arg,)
-        case DataNode():
-            parts = (item.value,)
-        case Map() | Task():
-            parts = item.args if may_read(item) else ()
-        case dict():
-            parts = item.values()
-        case list() | tuple():
-            parts = item
-    for part in parts:
-        yield from plans_in(part)
-
-
-def may_read(item: Map | Task) -> bool:
-    """Tell whether to look for plans in a map or a task; to look into all is slow."""
-    if isinstance(item, Map):
-        return True
-    # The private modules of dask are those that wrap tasks into tasks.
-    module = getattr(item.func, "__module__", "") or ""
-    return module.startswith(("xfelred.", "dask._"))
 
 
 def reads(plans: Iterable[tuple[ReadPlan, int]]) -> bool:

@@ -16,11 +16,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask._task_spec import GraphNode, Task
 from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from numpy.typing import NDArray
 
+from xfelred.lazy.dask_seam import (
+    GraphNode,
+    HighLevelGraph,
+    MaterializedLayer,
+    Task,
+)
 from xfelred.lazy.frames import (
     HELD,
     BlockFrames,
@@ -30,9 +34,10 @@ from xfelred.lazy.frames import (
     frames_of_size,
 )
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.leaves import Leaves, Reduction, State
+from xfelred.lazy.leaves import Leaves
 from xfelred.lazy.partition import MAX_TASKS, TASK
 from xfelred.lazy.reduce import graph_of
+from xfelred.reductions.reduction import Reduction
 
 Pairs = NDArray[np.int64]  # (pair, 2 or more): positions of two frames, then anything
 PairKernel = Callable[..., NDArray[Any]]
@@ -79,7 +84,7 @@ def by_block(frames: Frames, pairs: Pairs) -> Pairs:
 class PairMaker:
     """Make the tasks that reduce the pairs of one part."""
 
-    reduction: Reduction
+    reduction: Reduction[Any]
     frames: Frames
     pairs: Pairs
     parts: tuple[slice, ...]
@@ -104,8 +109,12 @@ def renumbered(pairs: Pairs) -> tuple[NDArray[np.int64], Pairs]:
 
 
 def reduce_part(
-    reduction: Reduction, pairs: Pairs, needs: frozenset[str], read: Any, *args: Any
-) -> State:
+    reduction: Reduction[Any],
+    pairs: Pairs,
+    needs: frozenset[str],
+    read: Any,
+    *args: Any,
+) -> Any:
     """Get the frames of a part and reduce its pairs."""
     return reduction.partial(None, [read(*args), pairs], (0,), needs)
 
@@ -118,7 +127,7 @@ def map_part(
 
 
 def reduce_pairs(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     array: xr.DataArray,
     pairs: Pairs,
     *,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from xfelred.lazy.dask_seam import DataNode, GraphNode, Task, TaskRef, wraps_tasks
 from xfelred.lazy.nodes import Const, Map, Node, Source, View
 from xfelred.lazy.source import ReadPlan
 
@@ -20,45 +21,95 @@ class Slot:
     dims: tuple[str, ...]
 
 
-def detach(node: Any, parts: list[Any], kinds: tuple[type, ...] = (Const,)) -> Any:
-    """Return the recipe with leaves of some kinds taken out and appended to `parts`."""
+Skeleton = Node | Slot
+
+
+def with_leaves(node: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a recipe in which each source, constant or slot is another one."""
     match node:
         case View():
-            return replace(node, arg=detach(node.arg, parts, kinds))
+            return replace(node, arg=with_leaves(node.arg, change))
         case Map():
-            args = tuple(detach(a, parts, kinds) for a in node.args)
+            args = tuple(with_leaves(arg, change) for arg in node.args)
             return replace(node, args=args)
-        case Source() | Const() if isinstance(node, kinds):
-            parts.append(node)
-            return Slot(len(parts) - 1, node.dims)
         case _:
-            return node
+            return change(node)
 
 
-def attach(node: Any, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
+def detach(
+    node: Node, parts: list[Any], kinds: tuple[type, ...] = (Const,)
+) -> Skeleton:
+    """Return the recipe with leaves of some kinds taken out and appended to `parts`."""
+
+    def slot(leaf: Source | Const) -> Source | Const | Slot:
+        if not isinstance(leaf, kinds):
+            return leaf
+        parts.append(leaf)
+        return Slot(len(parts) - 1, leaf.dims)
+
+    return with_leaves(node, slot)
+
+
+def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
     """Return the recipe with arrays and plans put back."""
-    match node:
-        case Slot():
-            part = parts[node.number]
-            if isinstance(part, ReadPlan):
-                return Source(part, node.dims)
-            return Const(part, node.dims, "")
-        case View():
-            return replace(node, arg=attach(node.arg, parts))
-        case Map():
-            return replace(node, args=tuple(attach(a, parts) for a in node.args))
-        case _:
-            return node
+
+    def leaf(found: Source | Const | Slot) -> Source | Const:
+        if not isinstance(found, Slot):
+            return found
+        part = parts[found.number]
+        if isinstance(part, ReadPlan):
+            return Source(part, found.dims)
+        return Const(part, found.dims, "")
+
+    return with_leaves(node, leaf)
 
 
-def compacted(node: Node) -> Node:
-    """Return the recipe with plans that name only the files they read."""
-    match node:
+def compacted(leaf: Source | Const) -> Source | Const:
+    """Return a source whose plan names only the files it reads."""
+    return replace(leaf, plan=leaf.plan.compact()) if isinstance(leaf, Source) else leaf
+
+
+def packed(
+    nodes: Sequence[Node], name: str
+) -> tuple[tuple[Skeleton, ...], list[TaskRef], dict[Any, GraphNode]]:
+    """Return recipes as a task carries them, and what it needs beside them.
+
+    Constants, such as bad-pixel maps, get tasks of their own that all tasks of a name
+    share.
+    """
+    constants: list[Const] = []
+    some = [detach(with_leaves(node, compacted), constants) for node in nodes]
+    keys = [(f"{name}-constant", constant.token) for constant in constants]
+    pairs = zip(keys, constants, strict=True)
+    tasks = {key: DataNode(key, constant.array) for key, constant in pairs}
+    return tuple(some), [TaskRef(key) for key in keys], tasks
+
+
+def plans_in(item: Any) -> Iterator[ReadPlan]:
+    """Yield the plans among the arguments of a task, also of one that was fused."""
+    parts: Iterable[Any] = ()
+    match item:
+        case ReadPlan():
+            yield item
         case Source():
-            return replace(node, plan=node.plan.compact())
-        case Const():
-            return node
+            parts = (item.plan,)
         case View():
-            return replace(node, arg=compacted(node.arg))
-        case Map():
-            return replace(node, args=tuple(compacted(a) for a in node.args))
+            parts = (item.arg,)
+        case DataNode():
+            parts = (item.value,)
+        case Map() | Task():
+            parts = item.args if may_read(item) else ()
+        case dict():
+            parts = item.values()
+        case list() | tuple():
+            parts = item
+    for part in parts:
+        yield from plans_in(part)
+
+
+def may_read(item: Map | Task) -> bool:
+    """Tell whether to look for plans in a map or a task; to look into all is slow."""
+    if isinstance(item, Map):
+        return True
+    module = getattr(item.func, "__module__", None) or ""
+    return module.startswith("xfelred.") or wraps_tasks(item.func)

@@ -15,27 +15,34 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask._task_spec import Alias, GraphNode, Task, TaskRef
-from dask._task_spec import List as TaskList
-from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 
 from xfelred.lazy.blocks import node_of
+from xfelred.lazy.dask_seam import (
+    Alias,
+    GraphNode,
+    HighLevelGraph,
+    Layer,
+    MaterializedLayer,
+    Task,
+    TaskList,
+    TaskRef,
+)
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.leaves import (
     Leaves,
-    Reduction,
     block_leaves,
     combine,
     finish,
     stream_leaves,
 )
 from xfelred.lazy.nodes import Const
+from xfelred.reductions.reduction import Reduction
 
 FAN_IN = 8  # states that one task combines
 
 
 def reduce_frames(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     array: xr.DataArray,
     *companions: xr.DataArray,
     dims: Sequence[str],
@@ -89,7 +96,11 @@ class StateLayer(Layer):  # type: ignore[misc]
     """
 
     def __init__(
-        self, name: str, reduction: Reduction, leaves: Leaves, results: tuple[str, ...]
+        self,
+        name: str,
+        reduction: Reduction[Any],
+        leaves: Leaves,
+        results: tuple[str, ...],
     ) -> None:
         super().__init__()
         self.name, self.reduction = name, reduction
@@ -173,7 +184,7 @@ class StateLayer(Layer):  # type: ignore[misc]
 
 
 def graph_of(
-    reduction: Reduction,
+    reduction: Reduction[Any],
     leaves: Leaves,
     array: xr.DataArray,
     kept: tuple[str, ...],

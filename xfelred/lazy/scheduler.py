@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import dask.base
 import dask.config
 import dask.local
 import dask.threaded
+from dask.system import CPU_COUNT
 
 from xfelred.errors import SchedulerError
 
@@ -43,6 +45,11 @@ def threads_compute() -> bool:
     return current_scheduler() in (None, dask.threaded.get)
 
 
+def n_threads() -> int:
+    """Return how many threads of this process compute, if they do."""
+    return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
 def shares_memory() -> bool:
     """Tell whether what computes can write to arrays and files of this process."""
     return threads_compute() or current_scheduler() is dask.local.get_sync
@@ -52,6 +59,15 @@ def client() -> Any:
     """Return the client of the workers that compute; None where this process does."""
     found = getattr(current_scheduler(), "__self__", None)
     return found if hasattr(found, "nthreads") else None
+
+
+def this_machine() -> Any:
+    """Return settings of dask with which what needs a file open here is computed.
+
+    Workers do not see our files, and a file cannot go to a pool of processes.
+    """
+    here = shares_memory()
+    return nullcontext() if here else dask.config.set(scheduler="threads")
 
 
 def mend_after_fork() -> None:

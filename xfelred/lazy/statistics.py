@@ -1,70 +1,18 @@
-"""Running statistics as a reduction, and numpy's functions that stream through it."""
+"""Functions of numpy, and methods of xarray, that stream through a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from xfelred.kernels.reductions import moments
 from xfelred.lazy.array import STREAMED, PlannedArray
-from xfelred.lazy.leaves import State
 from xfelred.lazy.reduce import reduce_frames
+from xfelred.reductions.moments import Statistics
 
 EXACT = 4  # bytes; sums and extremes of wider integers may not fit float64
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Running moments; companions are masks, `bad` or `good`.
-
-    Attributes
-    ----------
-    senses : tuple of {"bad", "good"}
-        One for each mask.
-    ddof : int
-        Divisor of variances is ``count - ddof``.
-    integer : bool
-        Sums are whole numbers.
-    """
-
-    senses: tuple[Literal["bad", "good"], ...]
-    ddof: int
-    integer: bool
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Add a block, without its bad pixels, to a state."""
-        x, *masks = blocks
-        for sense, mask in zip(self.senses, masks, strict=True):
-            bad = mask != 0 if sense == "bad" else ~mask
-            if bad.any():
-                kind = np.result_type(x.dtype, np.float32)
-                x = np.where(bad, kind.type(np.nan), x)
-        return moments.accumulate(state, x, axes, needs)
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Put states together in their order."""
-        return moments.merge(states)
-
-    def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one statistic."""
-        value = moments.result(state, result, self.ddof)
-        if result == "sum" and self.integer:
-            return moments.whole_sums(value)
-        if result in ("min", "max") and self.integer:
-            return value.astype(np.float64, copy=False)
-        return value
 
 
 def streamed(name: str, array: PlannedArray, kwargs: dict[str, Any]) -> da.Array | None:
@@ -98,7 +46,7 @@ def streamed(name: str, array: PlannedArray, kwargs: dict[str, Any]) -> da.Array
             return None
     dims = [array.node.dims[i] for i in axes]
     dtype = getattr(np, name)(np.ones(1, array.dtype)).dtype
-    statistic = Statistics((), int(kwargs.get("ddof", 0)), not floating)
+    statistic = Statistics(int(kwargs.get("ddof", 0)), not floating)
     found = reduce_frames(
         statistic,
         xr.DataArray(array, dims=array.node.dims),

@@ -13,18 +13,16 @@ from numpy.typing import ArrayLike
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing, warn
 from xfelred.geometry.locate import check_ascending
 from xfelred.names import (
-    AVAILABLE,
     BAD_PIXELS,
     FAST,
     FRAME,
     MODULE,
     PIXEL_DIMS,
     PULSE,
-    RECORDED,
     SLOW,
     TRAIN,
 )
-from xfelred.shots import SHOT_DIMS, recorded_marks, same_frames, without_ids
+from xfelred.shots import SHOT_DIMS, same_frames, without_ids
 
 Mask = xr.DataArray | ArrayLike
 
@@ -211,7 +209,9 @@ def check_labels(
 
 
 def on_pixels(
-    bad_pixels: xr.DataArray | ArrayLike, da: xr.DataArray, dims: Sequence[Hashable]
+    bad_pixels: xr.DataArray | ArrayLike,
+    da: xr.DataArray,
+    dims: Sequence[Hashable] | None,
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
     given = matching(labelled(bad_pixels, da, dims=dims), da)
@@ -233,17 +233,3 @@ def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
         if d in SHOT_DIMS and d in da.indexes and d not in found.indexes:
             raise without_ids(name, str(d))
     return matching(found, da, name)
-
-
-def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
-    """Return masks of the frames that were not recorded, whatever their fill value."""
-    masks = []
-    known = [da.coords.get(AVAILABLE), da.coords.get(RECORDED), recorded_marks(da)]
-    for there in known:
-        if there is None or not set(there.dims) <= set(da.dims):
-            continue
-        if not there.values.all():
-            ids = {d: da[d].variable for d in there.dims if d in da.indexes}
-            gone = ~there.variable.astype(bool)
-            masks.append(xr.DataArray(gone, ids, name=BAD_PIXELS))
-    return masks

@@ -11,10 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
-import dask.system
 
 from xfelred.errors import ArgumentError, MissingFileError, OutputExistsError
-from xfelred.lazy.scheduler import threads_compute
+from xfelred.lazy.scheduler import n_threads, threads_compute
 
 # A directory with one of these is a zarr group, and may be replaced as a whole.
 ZARR_FILES = ("zarr.json", ".zgroup")
@@ -113,9 +112,15 @@ def publish(partial: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file is on the disk: a full network disk says so only now."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Wait until a file, or the names in a directory, are on the disk.
+
+    A full network disk says so only now.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:
@@ -136,6 +141,5 @@ def idle_threads_at_end() -> Iterator[None]:
     if not threads_compute() or dask.config.get("pool", None) is not None:
         yield
         return
-    n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
-    with ThreadPoolExecutor(n_threads) as pool, dask.config.set(pool=pool):
+    with ThreadPoolExecutor(n_threads()) as pool, dask.config.set(pool=pool):
         yield

@@ -8,12 +8,11 @@ from typing import Any
 
 import dask
 import dask.array
-import dask.system
 import numpy as np
-from dask.array.core import slices_from_chunks
 from numpy.typing import NDArray
 
-from xfelred.lazy.scheduler import client, shares_memory
+from xfelred.lazy.dask_seam import slices_from_chunks
+from xfelred.lazy.scheduler import client, n_threads, shares_memory
 
 Region = tuple[slice, ...]
 LazyArrays = Mapping[str, dask.array.Array]
@@ -153,11 +152,8 @@ def batches(
 def busy_blocks() -> int:
     """Return how many blocks keep all threads of the scheduler busy for a while."""
     workers = client()
-    if workers is not None:
-        n_threads = sum(workers.nthreads().values())
-    else:
-        n_threads = dask.config.get("num_workers", None) or dask.system.CPU_COUNT
-    return max(16, BLOCKS_PER_THREAD * n_threads)
+    threads = sum(workers.nthreads().values()) if workers else n_threads()
+    return max(16, BLOCKS_PER_THREAD * threads)
 
 
 def compute_batch(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-import dask
-import dask.local
-import dask.multiprocessing
-import dask.threaded
 import numpy as np
 import xarray as xr
 
 from xfelred.errors import ArgumentError, require_extra
-from xfelred.lazy.scheduler import current_scheduler
+from xfelred.lazy.scheduler import client, this_machine
 from xfelred.products.sink import Sink, checked_sink
 
 
@@ -34,18 +29,11 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
     for variable in ds.variables.values():
         variable.attrs = without_booleans(variable.attrs)
     options: Any = {"engine": "h5netcdf", "format": "NETCDF4"}
-    scheduler = current_scheduler()
-    local = (None, dask.threaded.get, dask.local.get_sync, dask.multiprocessing.get)
-    if scheduler not in local:
+    if client():
         # Workers elsewhere open the file themselves.
         ds.to_netcdf(path, **options)
         return
-    # The lock that xarray puts around the file cannot go to a pool of processes.
-    pool = scheduler is dask.multiprocessing.get
-    with (
-        checked_sink(path) as sink,
-        dask.config.set(scheduler="threads") if pool else nullcontext(),
-    ):
+    with checked_sink(path) as sink, this_machine():
         stop_on_error(ds, sink).to_netcdf(cast(Any, sink), **options)
 
 

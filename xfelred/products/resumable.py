@@ -19,6 +19,7 @@ from typing import Any
 
 from xfelred import __version__
 from xfelred.errors import InconsistentDataError, MissingFileError
+from xfelred.products.atomic import flush_to_disk
 from xfelred.small_files import opened, read_bytes
 
 SCHEMA_VERSION = 1
@@ -37,10 +38,9 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
     new = path.with_suffix(".new")
     with new_file(new) as file:
         file.write(b'{"checksum": "%s", ' % digest(body).encode() + body)
-        file.flush()
-        os.fsync(file.fileno())
+    flush_to_disk(new)
     os.replace(new, path)
-    flush_directory(path.parent)
+    flush_to_disk(path.parent)
 
 
 def new_file(path: Path) -> io.BufferedWriter:
@@ -108,12 +108,3 @@ def checksum_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except MissingFileError:
         raise damaged(path, "it is gone") from None
-
-
-def flush_directory(path: Path) -> None:
-    """Wait until the names in a directory are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import xarray as xr
@@ -44,11 +44,14 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.coordinates import describe
-from xfelred.readers.data_kind import DataKind
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window, roi_items
 from xfelred.readers.left_out import LeftOut, as_attrs, as_params
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.selection import as_positions
+
+# As recorded; corrected by the facility, before we read them; calibrated by
+# `xfelred.ops.calibrate`, or by psana when it made the file or the array.
+DataKind = Literal["raw", "corrected", "calibrated"]
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ class FrameSource(Protocol):
     def bad(self, node: Node, window: tuple[Selector, ...]) -> Node | None:
         """Return the bad pixels of what is read, None if they are unknown."""
 
-    def texts(self) -> FrameTexts:
-        """Return what the array says about itself."""
+    def texts(self, dtype: np.dtype[Any]) -> FrameTexts:
+        """Return what an array of a dtype says about itself."""
 
 
 def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
@@ -259,7 +262,7 @@ def described(
     dtype: np.dtype[Any],
 ) -> xr.DataArray:
     """Return the array with its attributes and its first line of history."""
-    texts = source.texts()
+    texts = source.texts(dtype)
     describe(array)
     for name, text in texts.long_names.items():
         array[name].attrs[LONG_NAME] = text

@@ -1,4 +1,7 @@
-"""Files of a run that cannot be used: each costs itself, and is named."""
+"""Files of a run that cannot be used: each costs itself, and is named.
+
+Others that another process has open for writing are told apart from damaged ones.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from xfelred.errors import BrokenFileError, MissingFileError, listing, one_line, warn
 from xfelred.hdf5 import Unreadable, open_file
-from xfelred.readers.locked import is_locked, locked
 
 Found = TypeVar("Found")
 LEFT_OUT = "left_out"  # attribute of what was read from the other files
 THREADS = 16
 LOOKED_AT = 1000  # datasets of a file that nobody recognises
+# HDF5's words where a lock is held, and where the writer has marked the file.
+WORDS = ("unable to lock file", "already open for")
 
 
 class LeftOut(NamedTuple):
@@ -103,3 +107,23 @@ def as_params(left_out: Iterable[LeftOut]) -> dict[str, Any]:
     """Return what a line of history says of files that are left out."""
     names = [name_of(f) for f in left_out]
     return {LEFT_OUT: names} if names else {}
+
+
+def is_locked(error: Exception) -> bool:
+    """Tell whether an error says that another process has a file open for writing."""
+    return any(words in str(error) for words in WORDS)
+
+
+def locked(path: str, error: Exception) -> BrokenFileError:
+    """Return the error for a file that another process has open for writing."""
+    return BrokenFileError(
+        f"{path} is open in another process, which is writing it or has not closed it"
+        " (HDF5: unable to lock the file, or marked as already open). Open the run"
+        " again when it is complete; if the writer has died, copy the file or clear"
+        f" its mark with h5clear -s. {first_line(error)}"
+    )
+
+
+def first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"[{lines[0]}]" if lines else ""

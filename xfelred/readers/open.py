@@ -20,10 +20,10 @@ from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.left_out import is_locked, locked
 from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
-from xfelred.readers.sacla.reader import READER as SACLA
+from xfelred.readers.sacla.open import READER as SACLA
 
 GROUP = "xfelred.readers"
 BUILT_IN = (EUXFEL, SACLA, LCLS)

@@ -8,46 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from xfelred.errors import (
-    ArgumentTypeError,
-    InconsistentDataError,
-    SelectionEmptyError,
-    shown,
-    warn,
-)
+from xfelred.errors import InconsistentDataError, SelectionEmptyError, warn
 from xfelred.hdf5.rows import read_rows
-from xfelred.kernels.image.masking import masked
 from xfelred.lazy import (
     Const,
-    Map,
     Node,
     ReadPlan,
     RowReader,
     Source,
     View,
-    block_chunks,
     one_each,
-    planned,
 )
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.names import (
-    AVAILABLE,
-    BAD_PIXELS,
     CELL,
-    DATA_KIND,
     FAST,
-    FINGERPRINT,
     FIRST_MODULE,
     FRAME,
-    LONG_NAME,
     MODULE,
     N_MODULES,
     N_PULSES,
@@ -55,15 +40,19 @@ from xfelred.names import (
     PULSE,
     SLOW,
     TRAIN,
-    UNITS,
 )
-from xfelred.provenance import record
-from xfelred.readers.coordinates import describe
-from xfelred.readers.data_kind import DataKind
-from xfelred.readers.entry import as_dtype, cut, entry_window
-from xfelred.readers.left_out import LeftOut, as_attrs, as_params
+from xfelred.readers.entry import cut
+from xfelred.readers.frames import (
+    DataKind,
+    FrameAxes,
+    FrameTexts,
+    Pixels,
+    build,
+    module_positions,
+)
+from xfelred.readers.left_out import LeftOut
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import ById, ByIndex, as_positions, matches
+from xfelred.readers.selection import ById, ByIndex, matches
 
 # The axis of a plan for modules in datasets of their own; here it has length 1.
 STORED_APART = "stored_apart"
@@ -80,16 +69,16 @@ class ShotImages:
     ids : int64 or uint64 (shot,)
         Train ID or the like of each shot: sorted, unique.
     targets : tuple of (path, dataset name)
-    target : int32 (shot,)
+    target : int32 (shot,), or (shot, module) where modules are stored apart
         Dataset of each shot, as a position in `targets`; -1: no image.
-    row : int64 (shot,)
+    row : int64, shaped like `target`
         Row of that dataset.
     shape : (slow, fast) or (module, slow, fast)
         Of a row.
     dtype : dtype
         In the files.
     modules : tuple of int
-        Number of each module; one number where rows have two axes.
+        Number of each module; one number for rows of two axes with all of a shot.
     token : str
         Identity of the files, such as paths, sizes and times.
     chunk : tuple of int, optional
@@ -134,9 +123,9 @@ class Labels:
     train : str
         Long name of the coordinate ``train``.
     shots : mapping of str to Variable
-        Coordinates along ``train``, one value for each shot of the images.
-    attrs : mapping
-        More attributes.
+        Coordinates along ``train`` first, one entry for each shot of the images.
+    attrs, coords, params : mapping
+        More attributes, other coordinates, more for the line of history.
     data_kind : {"raw", "corrected", "calibrated"}
     left_out : tuple of LeftOut
         Files that could not be used.
@@ -149,8 +138,15 @@ class Labels:
     train: str = "shot ID"
     shots: Mapping[str, xr.Variable] | None = None
     attrs: Mapping[str, Any] | None = None
+    coords: Mapping[str, xr.Variable] | None = None
+    params: Mapping[str, Any] | None = None
     data_kind: DataKind = "raw"
     left_out: tuple[LeftOut, ...] = ()
+
+
+def of_psana_key(key: str) -> DataKind:
+    """Return the kind of what psana names ``raw``, ``calib``, ``image``, ..."""
+    return "raw" if "raw" in key.lower().rpartition("/")[2] else "calibrated"
 
 
 def places(numbers: Sequence[int]) -> dict[str, int]:
@@ -188,80 +184,114 @@ def shot_frames(
     ValueError, OverflowError
         If the fill value does not fit the dtype.
     """
-    positions = module_positions(request.modules, images.modules, images.name)
     keep = complete(images, request)
-    images = images.of(keep)
     shots = {k: v[keep] for k, v in (labels.shots or {}).items()}
-    lead = (FRAME,) if request.layout == "frame" else (TRAIN, PULSE)
-    node = image_node(images, request, positions, lead)
-    bad = bad_pixels_of(images, request, positions)
-    chunks = block_chunks(node, parse_bytes(request.chunk_size))
-    asked = as_dtype(request.astype, images.dtype)
-    if bad is not None and request.bad_pixels == "apply" and asked.kind == "f":
-        node = without_bad(node, bad)
-    coords = coordinates(images, request, positions, lead)
-    coords |= {k: (lead[0], v.data, v.attrs) for k, v in shots.items()}
-    if bad is not None and request.bad_pixels == "keep":
-        attrs = {UNITS: "1", LONG_NAME: "bad pixels, 0 is good"}
-        coords[BAD_PIXELS] = (PIXEL_DIMS, bad, attrs)
-    array = xr.DataArray(
-        planned(node, chunks), dims=node.dims, coords=coords,
-        name=request.key.split("/")[-1],
-    )  # fmt: skip
-    describe(array)
-    array[TRAIN].attrs = {UNITS: "1", LONG_NAME: labels.train}
-    array.attrs = {
-        UNITS: labels.units,
-        LONG_NAME: f"{images.name} {request.key}",
-        "facility": labels.facility,
-        "detector": images.name,
-        "run": labels.run_id,
-        DATA_KIND: labels.data_kind,
-        **places(images.modules),
-        FINGERPRINT: labels.fingerprint,
-        **request.stored(images.dtype, node.dtype),
-        **(labels.attrs or {}),
-        **as_attrs(labels.left_out),
-    }
-    chosen = chosen_pulse(request.pulses)
-    if not chosen:
-        array = array.isel({lead[-1]: slice(0, 0)})
-    params = {
-        k: getattr(request, k)
-        for k in ("bad_pixels", "fill_value", "key", "layout", "missing")
-    }
-    return record(
-        array, "frames", **params, astype=str(node.dtype), detector=images.name,
-        modules=[images.modules[i] for i in positions], pulses=chosen,
-        roi=str(request.roi), run=labels.run_id, **as_params(labels.left_out),
-    )  # fmt: skip
+    return assembled(images.of(keep), request, replace(labels, shots=shots))
 
 
-def module_positions(modules: Any, numbers: tuple[int, ...], name: str) -> list[int]:
-    """Return the positions, in order, of modules chosen by number; None: all.
+def assembled(
+    images: ShotImages, request: FramesRequest, labels: Labels
+) -> xr.DataArray:
+    """Return the images of all given shots; see `shot_frames`."""
+    array = build(ShotFrames(images, request, labels), request)
+    if chosen_pulse(request.pulses):
+        return array
+    return array.isel({array.dims[array.dims.index(MODULE) - 1]: slice(0, 0)})
 
-    Raises
-    ------
-    SelectionEmptyError
-        If one is not there.
-    TypeError
-        If `modules` are no integers.
-    """
-    if modules is None:
-        return list(range(len(numbers)))
-    listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules
-    wanted = np.atleast_1d(as_positions(listed))
-    if (wanted.size and wanted.dtype.kind not in "iu") or wanted.ndim != 1:
-        raise ArgumentTypeError(
-            "modules takes module numbers, such as modules=[0, 3], not"
-            f" {shown(modules)}"
+
+@dataclass(frozen=True, eq=False)
+class ShotFrames:
+    """Frames of one pulse per shot; see `xfelred.readers.frames.FrameSource`."""
+
+    images: ShotImages
+    request: FramesRequest
+    labels: Labels
+
+    gaps_count = True
+    bad_widens = False  # integers are raw data
+
+    @property
+    def name(self) -> str:
+        """Of the detector."""
+        return self.images.name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels in the files."""
+        return self.images.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels of an image along slow_scan and fast_scan."""
+        return self.images.shape[-2:]
+
+    @cached_property
+    def positions(self) -> list[int]:
+        """Which modules are read."""
+        numbers = list(self.images.modules)
+        return module_positions(self.request.modules, numbers, self.name)
+
+    @cached_property
+    def axes(self) -> FrameAxes:
+        """The axes before the pixels."""
+        images, n = self.images, len(self.images.ids)
+        here = images.target >= 0
+        if here.ndim == 1:
+            here = np.repeat(here[:, None], len(images.modules), axis=1)
+        if self.request.layout == "frame":
+            leading: tuple[str, ...] = (FRAME,)
+            zeros = np.zeros(n, np.int64)
+            coords: dict[str, Any] = {PULSE: (FRAME, zeros), CELL: (FRAME, zeros)}
+        else:
+            leading = (TRAIN, PULSE)
+            n_pulses = here.any(axis=1).astype(np.int64)
+            coords = {PULSE: [0], N_PULSES: (TRAIN, n_pulses)}
+        coords[TRAIN] = (leading[0], images.ids)
+        for name, each in (self.labels.shots or {}).items():
+            coords[name] = ((leading[0], *each.dims[1:]), each.data, each.attrs)
+        coords |= self.labels.coords or {}
+        modules = [images.modules[i] for i in self.positions]
+        return FrameAxes(leading, coords, modules, here[:, self.positions])
+
+    def node(self, pixels: Pixels, dims: tuple[str, ...]) -> Node:
+        """Return the recipe (*leading, module, slow_scan, fast_scan)."""
+        flat = self.axes.leading == (FRAME,)
+        plan = image_plan(self.images, pixels, self.positions, flat=flat)
+        if len(self.images.shape) == 2:
+            return Source(plan, dims)
+        # All modules stand in one row: their axis is one inside a row.
+        stored = (*self.axes.leading, MODULE, STORED_APART, SLOW, FAST)
+        return View(Source(plan, stored), dims)
+
+    def bad(self, node: Node, window: tuple[Selector, ...]) -> Node | None:
+        """Return the bad pixels of what is read, None if they are unknown."""
+        if self.images.bad_misfit:
+            warn(self.images.bad_misfit)
+        if self.images.bad is None:
+            return None
+        bad = np.ascontiguousarray(cut(self.images.bad[self.positions], window))
+        return Const(bad, PIXEL_DIMS, tokenize(bad))
+
+    def texts(self, dtype: np.dtype[Any]) -> FrameTexts:
+        """Return what the array says about itself."""
+        labels = self.labels
+        history = {
+            "astype": str(dtype), "pulses": chosen_pulse(self.request.pulses),
+            "run": labels.run_id, **(labels.params or {}),
+        }  # fmt: skip
+        return FrameTexts(
+            labels.facility,
+            labels.run_id,
+            labels.fingerprint,
+            n_modules=int(max(self.images.modules, default=-1)) + 1,
+            first_module=0,
+            units=labels.units,
+            data_kind=labels.data_kind,
+            left_out=labels.left_out,
+            attrs=labels.attrs or {},
+            history=history,
+            long_names={TRAIN: labels.train},
         )
-    unknown = sorted({int(m) for m in wanted.tolist()} - set(numbers))
-    if unknown:
-        raise SelectionEmptyError(
-            f"{name} has no module {unknown}; it has {list(numbers)}"
-        )
-    return [i for i, m in enumerate(numbers) if m in wanted]
 
 
 def complete(images: ShotImages, request: FramesRequest) -> NDArray[np.int64]:
@@ -289,94 +319,38 @@ def chosen_pulse(pulses: Any) -> list[int]:
     return [0] if matches(np.zeros(1, np.int64), value)[0] else []
 
 
-def image_node(
-    images: ShotImages,
-    request: FramesRequest,
-    positions: list[int],
-    lead: tuple[str, ...],
-) -> Node:
-    """Return the recipe (*lead, module, slow_scan, fast_scan) of the images."""
-    window, lengths, _ = entry_window(request.roi, images.shape[-2:])
-    dtype, fill = request.pixels(
-        images.dtype, images.name, gaps=bool((images.target < 0).any())
-    )
+def image_plan(
+    images: ShotImages, pixels: Pixels, positions: list[int], *, flat: bool
+) -> ReadPlan:
+    """Return which rows of which datasets go where."""
     stacked = len(images.shape) > 2
-    entry: tuple[Selector, ...] = window
+    entry, lengths = pixels.window, pixels.shape
     if stacked:
-        entry = (as_slice(np.asarray(positions, np.int64)), *window)
+        entry = (as_slice(np.asarray(positions, np.int64)), *entry)
         lengths = (len(positions), *lengths)
-    flat = lead == (FRAME,)
-    target = images.target.astype(np.int32)[:, None]
-    plan = ReadPlan(
+    target, row = images.target.astype(np.int32), images.row.astype(np.int64)
+    if target.ndim == 1:
+        target, row = target[:, None], row[:, None]
+    if not stacked:
+        target, row = target[:, positions], row[:, positions]
+    return ReadPlan(
         read_rows=images.reader,
         targets=images.targets,
-        target=target if stacked or positions else target[:, :0],
-        first=images.row.astype(np.int64)[:, None],
+        target=target,
+        first=row,
         pattern=np.zeros(len(target), np.int64),
         patterns=one_each(1),
         slot_shape=() if flat else (1,),
         entry=entry,
         entry_shape=lengths,
         n_inner=int(stacked),
-        dtype=dtype,
-        fill_value=fill,
+        dtype=pixels.dtype,
+        fill_value=pixels.fill_value,
         flat=flat,
         token=tokenize(
             images.token, images.targets, images.ids, images.target, images.row, entry,
-            str(dtype), str(fill), flat,
+            str(pixels.dtype), str(pixels.fill_value), flat,
         ),
         ids=images.ids,
         chunk=images.chunk,
     )  # fmt: skip
-    if not stacked:
-        return Source(plan, (*lead, *PIXEL_DIMS))
-    # All modules stand in one row: their axis is one inside a row.
-    source = Source(plan, (*lead, MODULE, STORED_APART, SLOW, FAST))
-    return View(source, (*lead, *PIXEL_DIMS))
-
-
-def bad_pixels_of(
-    images: ShotImages, request: FramesRequest, positions: list[int]
-) -> NDArray[Any] | None:
-    """Return the bad pixels of what is read, None if they are unknown or unwanted."""
-    if request.bad_pixels is not None and images.bad_misfit:
-        warn(images.bad_misfit)
-    if images.bad is None or request.bad_pixels is None:
-        return None
-    window, _, _ = entry_window(request.roi, images.shape[-2:])
-    return np.ascontiguousarray(cut(images.bad[positions], window))
-
-
-def without_bad(node: Node, bad: NDArray[Any]) -> Node:
-    """Return the recipe with NaN for bad pixels."""
-    params = {"bits": None, "value": float("nan")}
-    const = Const(bad, PIXEL_DIMS, tokenize(bad))
-    args = (node, const)
-    return Map(masked, args, node.dims, (), (), node.dtype, "apply_bad_pixels", params)
-
-
-def coordinates(
-    images: ShotImages,
-    request: FramesRequest,
-    positions: list[int],
-    lead: tuple[str, ...],
-) -> dict[str, Any]:
-    n, shot = len(images.ids), lead[0]
-    here = images.target >= 0
-    coords: dict[str, Any] = {
-        TRAIN: (shot, images.ids),
-        MODULE: [images.modules[i] for i in positions],
-        AVAILABLE: ((shot, MODULE), np.repeat(here[:, None], len(positions), axis=1)),
-    }
-    if shot == FRAME:
-        zeros = np.zeros(n, np.int64)
-        coords |= {PULSE: (FRAME, zeros), CELL: (FRAME, zeros)}
-    else:
-        coords |= {PULSE: [0], N_PULSES: (shot, here.astype(np.int64))}
-    window, lengths, _ = entry_window(request.roi, images.shape[-2:])
-    for d, w, length, full in zip(
-        (SLOW, FAST), window, lengths, images.shape[-2:], strict=True
-    ):
-        if length < full:
-            coords[d] = np.arange(full)[w]
-    return coords

@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentTypeError,
+    PropertyNameError,
     SourceNameError,
     did_you_mean,
     listing,
@@ -21,31 +24,77 @@ from xfelred.errors import (
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.every_run import EveryRun
 from xfelred.readers.left_out import LeftOut
+from xfelred.readers.protocol import Detector
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import select_train_ids, split_evenly
-from xfelred.readers.shot_frames import ShotImages, shot_frames
+from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
 
 
 class ShotRun(EveryRun):
-    """Methods of a run, a frozen dataclass with the following.
+    """What runs of these facilities share; a facility fills in the first part."""
 
-    Fields or properties: ``ids`` (sorted int64 or uint64, one of each shot),
-    ``facility``, ``run_id``, ``sources``, ``detectors``. Methods: ``keys(source)``,
-    ``key_data(source, key)``, ``constants(detector)``, ``stored(path, dataset)`` for
-    `EveryRun`, ``default_key(detector)``, ``images_of(detector, key) -> ShotImages``,
-    ``labels_of(detector, key) -> Labels`` and ``facts()`` for the description.
-    """
-
+    facility: str
     left_out: tuple[LeftOut, ...] = ()
 
     @property
-    def train_ids(self: Any) -> list[int]:
+    def run_id(self) -> str:
+        """What the facility calls the run."""
+        raise NotImplementedError
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of everything that has keys."""
+        raise NotImplementedError
+
+    @property
+    def detectors(self) -> dict[str, str]:
+        """Names of the detectors and their kinds."""
+        raise NotImplementedError
+
+    def keys(self, source: str) -> list[str]:
+        """Return the keys of a source, sorted."""
+        raise NotImplementedError
+
+    def key_data(self, source: str, key: str) -> Any:
+        """Return one key of a source."""
+        raise NotImplementedError
+
+    def constants(self, detector: str | None = None) -> xr.Dataset:
+        """Return what is known about the pixels of a detector."""
+        raise NotImplementedError
+
+    def default_key(self, detector: str) -> str:
+        """Return which images of a detector are its frames."""
+        raise NotImplementedError
+
+    def images_of(self, detector: str, key: str) -> ShotImages:
+        """Return where the images of a detector are."""
+        raise NotImplementedError
+
+    def labels_of(self, detector: str, key: str) -> Labels:
+        """Return what frames of a detector say about themselves."""
+        raise NotImplementedError
+
+    def facts(self) -> Facts:
+        """Return (what, value) lines that describe the run."""
+        raise NotImplementedError
+
+    # -- selecting -------------------------------------------------------------------
+
+    @property
+    def train_ids(self) -> list[int]:
         """Sorted IDs of the shots; of LCLS numpy's uint64, as their frames have."""
         unsigned = self.ids.dtype.kind == "u"
         found: list[int] = list(self.ids) if unsigned else self.ids.tolist()
         return found
 
-    def __getitem__(self: Any, item: Any) -> Any:
+    def with_ids(self, ids: NDArray[Any]) -> Self:
+        """Return the run for some of its shots."""
+        if len(ids) == len(self.ids):
+            return self
+        other: Any = replace(self, ids=ids)  # type: ignore[type-var]
+        return other
+
+    def __getitem__(self, item: Any) -> Any:
         """Return ``run[source, key]``, ``run[detector]``, or the run of some shots."""
         if isinstance(item, str):
             return self.detector(item)
@@ -53,43 +102,16 @@ class ShotRun(EveryRun):
             return self.key_data(*item)
         return self.select_trains(item)
 
-    def __contains__(self: Any, item: object) -> bool:
+    def __contains__(self, item: object) -> bool:
         if isinstance(item, tuple) and len(item) == 2:
             return item[0] in self.sources and item[1] in self.keys(str(item[0]))
         return isinstance(item, str) and (
             item in self.sources or item in self.detectors
         )
 
-    __iter__ = None  # run[0] selects a shot, so a loop would be misleading
-
-    # -- selecting -------------------------------------------------------------------
-
-    def with_ids(self: Any, ids: Any) -> Any:
-        """Return the run for some of its shots."""
-        return self if len(ids) == len(self.ids) else replace(self, ids=ids)
-
-    def select_trains(self: Any, trains: Any) -> Any:
-        """Return the run for a selection of its shots.
-
-        Parameters
-        ----------
-        trains : slice, int, list, bool array, ``by_id[...]`` or ``by_index[...]``
-            Positions unless it is ``by_id`` or a boolean DataArray with a coordinate
-            ``train``.
-        """
-        return self.with_ids(select_train_ids(self.ids, trains))
-
-    @entry
-    def split_trains(
-        self: Any, parts: int | None = None, trains_per_part: int | None = None
-    ) -> Iterator[Any]:
-        """Yield the run in even pieces of its shots."""
-        for piece in split_evenly(len(self.ids), parts, trains_per_part):
-            yield self.with_ids(self.ids[piece])
-
     # -- frames ----------------------------------------------------------------------
 
-    def detector_named(self: Any, name: str | None) -> str:
+    def detector_named(self, name: str | None) -> str:
         """Return the name of a detector; without a name the run must have just one.
 
         Raises
@@ -111,24 +133,24 @@ class ShotRun(EveryRun):
         return name
 
     @entry
-    def detector(self: Any, name: str | None = None) -> Any:
+    def detector(self, name: str | None = None) -> Detector:
         """Return a detector; without a name the run must have just one."""
         return ShotDetector(self, self.detector_named(name))
 
     def frames_of(
-        self: Any, detector: str | None, request: FramesRequest, **options: Any
+        self, detector: str | None, request: FramesRequest, **options: Any
     ) -> xr.DataArray:
         """Return the frames that were asked for."""
         if options:
             raise ArgumentTypeError(f"frames has no option {listing(options)} here")
         name = self.detector_named(detector)
         key = request.key or self.default_key(name)
-        images: ShotImages = self.images_of(name, key)
-        return shot_frames(images, replace(request, key=key), self.labels_of(name, key))
+        labels = self.labels_of(name, key)
+        return shot_frames(self.images_of(name, key), replace(request, key=key), labels)
 
     # -- description -----------------------------------------------------------------
 
-    def no_source(self: Any, name: str) -> SourceNameError:
+    def no_source(self, name: str) -> SourceNameError:
         """Return the error for a source that is not there."""
         return SourceNameError(
             f"no source {name!r} in {self.run_id}.{did_you_mean(name, self.sources)}"
@@ -136,7 +158,7 @@ class ShotRun(EveryRun):
         )
 
     @entry
-    def info(self: Any, details_for_sources: Any = ()) -> None:
+    def info(self, details_for_sources: Any = ()) -> None:
         """Print what the run holds, with the keys of sources that match globs."""
         globs = details_for_sources
         globs = (globs,) if isinstance(globs, str) else tuple(globs)
@@ -147,11 +169,10 @@ class ShotRun(EveryRun):
                 lines += [f"      {key}" for key in self.keys(name)]
         print_lines(lines)
 
-    def __repr__(self: Any) -> str:
-        facts: Facts = self.facts()
-        return as_text(self.run_id, facts)
+    def __repr__(self) -> str:
+        return as_text(self.run_id, self.facts())
 
-    def _repr_html_(self: Any) -> str:
+    def _repr_html_(self) -> str:
         return as_html(self.run_id, self.facts(), "sources", self.sources)
 
 
@@ -165,7 +186,7 @@ class ShotDetector:
     detector_name : str
     """
 
-    data: Any
+    data: ShotRun
     detector_name: str
 
     @property
@@ -177,8 +198,7 @@ class ShotDetector:
     def images(self) -> ShotImages:
         """Where the usual images are."""
         name = self.detector_name
-        found: ShotImages = self.data.images_of(name, self.data.default_key(name))
-        return found
+        return self.data.images_of(name, self.data.default_key(name))
 
     @property
     def modules(self) -> list[int]:
@@ -194,8 +214,7 @@ class ShotDetector:
     @property
     def train_ids(self) -> list[int]:
         """Sorted IDs of the shots of the run."""
-        found: list[int] = self.data.train_ids
-        return found
+        return self.data.train_ids
 
     def select_trains(self, trains: Any) -> ShotDetector:
         """Return the detector for a selection of shots."""
@@ -211,14 +230,44 @@ class ShotDetector:
 
     @entry
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
-        """Return images as a lazy array; options are those of `Run.frames`."""
-        found: xr.DataArray = self.data.frames(self.detector_name, key, **options)
-        return found
+        """Return images as a lazy array; see `ShotRun.frames`."""
+        return self.data.frames(self.detector_name, key, **options)
 
     def constants(self) -> xr.Dataset:
         """Return what the run knows about the pixels."""
-        found: xr.Dataset = self.data.constants(self.detector_name)
-        return found
+        return self.data.constants(self.detector_name)
 
     def __repr__(self) -> str:
         return f"<Detector {self.detector_name!r} ({one_line(self.kind)})>"
+
+
+@dataclass(frozen=True, eq=False)
+class ShotKey:
+    """One key of one source of a run; nothing has been read.
+
+    Attributes
+    ----------
+    run : run
+    source, key : str
+    """
+
+    run: ShotRun
+    source: str
+    key: str
+
+    def __post_init__(self) -> None:
+        """Raise PropertyNameError if the source has no such key."""
+        known = self.run.keys(self.source)
+        if self.key not in known:
+            raise PropertyNameError(
+                f"{self.source} has no key {self.key!r}."
+                f"{did_you_mean(self.key, known)} There are: {listing(known, 12)}"
+            )
+
+    def xarray(self) -> xr.DataArray:
+        """Return the values with their labels."""
+        raise NotImplementedError
+
+    def ndarray(self) -> NDArray[Any]:
+        """Return the values as a numpy array."""
+        return np.asarray(self.xarray().data)

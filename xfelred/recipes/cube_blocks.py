@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import in_result
 from xfelred.kernels.memory import page_backed
-from xfelred.kernels.reductions.moments import sum_dtype, whole_sums
 from xfelred.lazy import reduce_frames, shares_memory
-from xfelred.lazy.binned import BinStatistics
 from xfelred.names import BIN, TRAIN
 from xfelred.ops.reductions.bin_frames import Options, n_frames, prepared, quantities_of
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.recipes.cube import RESULTS, CubePlan
 from xfelred.recipes.cube_state import BinSums, Rows
 from xfelred.recipes.manifest import Block
+from xfelred.reductions.bins import BinStatistics
+from xfelred.reductions.moments import sum_dtype, whole_sums
 from xfelred.shots import shot_dims
 
 SPREAD = ("var", "sem")

@@ -25,12 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingFileError, listing
-from xfelred.products.atomic import remove
+from xfelred.products.atomic import flush_to_disk, remove
 from xfelred.products.resumable import (
     SCHEMA_VERSION,
     checksum_of,
     damaged,
-    flush_directory,
     read_record,
     write_record,
 )
@@ -318,13 +317,11 @@ def published(new: Path, path: Path) -> Path:
         "files": files,
     }
     write_record(new / CHECKSUMS, content)
-    for file in new.iterdir():
-        with file.open("rb") as f:
-            os.fsync(f.fileno())
-    flush_directory(new)
+    for file in (*new.iterdir(), new):
+        flush_to_disk(file)
     remove(path)
     new.rename(path)
-    flush_directory(path.parent)
+    flush_to_disk(path.parent)
     return path
 
 

@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
+
+from pydantic import StrictInt, TypeAdapter
 
 from xfelred import __version__
-from xfelred.errors import ArgumentError, ArgumentTypeError, ConfigError
+from xfelred.errors import ConfigError
 from xfelred.products.resumable import (
     SCHEMA_VERSION,
     damaged,
@@ -20,7 +22,8 @@ from xfelred.products.resumable import (
 from xfelred.recipes.sources import Source, changes, fingerprint
 
 NAME = "manifest.json"
-PENDING, DONE = "pending", "done"
+PENDING: Final = "pending"
+DONE: Final = "done"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class Block:
         "done": what it contributes is safe on disk.
     """
 
-    id: int
-    trains: tuple[int, int]
-    n_trains: int
-    status: str = PENDING
+    id: StrictInt
+    trains: tuple[StrictInt, StrictInt]
+    n_trains: StrictInt
+    status: Literal["pending", "done"] = PENDING
 
     @property
     def done(self) -> bool:
@@ -65,7 +68,7 @@ class Job:
     recipe_sha256: str
     recipe: Mapping[str, Any]
     sources: list[Source]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,15 @@ class Manifest:
         write_record(path, self.to_dict())
 
 
+JOB = TypeAdapter(Job)
+BLOCKS = TypeAdapter(tuple[Block, ...])
+RESULTS: dict[str, TypeAdapter[Any]] = {
+    "computed": TypeAdapter(StrictInt),
+    "reused": TypeAdapter(StrictInt),
+    "products": TypeAdapter(list[str]),
+}
+
+
 def read_manifest(path: Path) -> Manifest:
     """Return the manifest in a file.
 
@@ -125,50 +137,18 @@ def read_manifest(path: Path) -> Manifest:
     """
     content = read_record(path, "manifest")
     try:
-        blocks = tuple(block_of(i, b) for i, b in enumerate(content["blocks"]))
-        job = Job(
-            str(content["recipe_sha256"]), dict(content["recipe"]),
-            [source_of(*s) for s in content["sources"]], dict(content["options"]),
-        )  # fmt: skip
-        result = result_of(content)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        blocks = BLOCKS.validate_python(content["blocks"])
+        result = {
+            k: kind.validate_python(content[k])
+            for k, kind in RESULTS.items()
+            if k in content
+        }
+        found = Manifest(JOB.validate_python(content), blocks, result)
+    except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, repr(error)) from error
-    return Manifest(job, blocks, result)
-
-
-def block_of(number: int, found: Any) -> Block:
-    """Return a block of a file; ValueError or the like if it is none."""
-    first, last = map(whole, found["trains"])
-    status = found["status"]
-    if whole(found["id"]) != number or status not in (PENDING, DONE):
-        raise ArgumentError(f"block {number} is {found!r}")
-    return Block(number, (first, last), whole(found["n_trains"]), status)
-
-
-def source_of(name: str, size: int, written: int | str) -> Source:
-    """Return a source of a file; TypeError if it is none."""
-    return (
-        str(name),
-        whole(size),
-        written if isinstance(written, str) else whole(written),
-    )
-
-
-def result_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a finished job has added, checked."""
-    out: dict[str, Any] = {
-        k: whole(content[k]) for k in ("computed", "reused") if k in content
-    }
-    if "products" in content:
-        out["products"] = [os.path.basename(name) for name in content["products"]]
-    return out
-
-
-def whole(value: Any) -> int:
-    """Return an integer; TypeError for anything else, such as 1e999."""
-    if type(value) is not int:
-        raise ArgumentTypeError(f"{value!r} is no whole number")
-    return value
+    if [b.id for b in blocks] != [*range(len(blocks))]:
+        raise damaged(path, "its blocks are not numbered in their order")
+    return found
 
 
 def check_same(path: Path, old: Manifest, new: Manifest) -> None:

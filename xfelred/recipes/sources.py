@@ -10,13 +10,14 @@ from typing import Any
 
 import xarray as xr
 from dask.base import tokenize
+from pydantic import StrictInt
 
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.nodes import sources
 from xfelred.readers.protocol import Run
 
 # (file name, size, mtime_ns), or (name, 0, token) for an array without files.
-Source = tuple[str, int, int | str]
+Source = tuple[str, StrictInt, StrictInt | str]
 
 
 def all_sources(run: Run, frames: Mapping[str, xr.DataArray]) -> list[Source]:

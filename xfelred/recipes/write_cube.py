@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import prod
@@ -16,7 +16,7 @@ import xarray as xr
 
 from xfelred.entries import entry
 from xfelred.errors import logger_of
-from xfelred.lazy.scheduler import client
+from xfelred.lazy.scheduler import client, this_machine
 from xfelred.products.atomic import remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
@@ -202,7 +202,7 @@ def computed_result(
         every = range(len(now.blocks))
         sums = cube_state.load(cube_state.merge(places.work, names, every), names)
     binned = {n: binned_dataset(d, sums.get(n)) for n, d in detectors.items()}
-    with local_scheduler():
+    with this_machine():
         paths = write_products(plan, binned, places.work, places.out, frames)
     n = len(now.blocks)
     result = {
@@ -255,10 +255,3 @@ def n_at_once() -> int:
     """Return how many groups of blocks are computed together: one for each worker."""
     workers = client()
     return max(1, len(workers.nthreads())) if workers else 1
-
-
-@contextmanager
-def local_scheduler() -> Iterator[None]:
-    """Compute in this process inside the block: workers do not see our files."""
-    with dask.config.set(scheduler="threads") if client() else nullcontext():
-        yield

@@ -142,11 +142,6 @@ def masked_spectra(
         yield i, r, scipy.fft.rfft(items.rows(i, start + r), axis=-1)
 
 
-def add_sums(total: Sums, more: Sums) -> Sums:
-    """Return the sums over the items of both."""
-    return {name: total[name] + more[name] for name in total}
-
-
 def mean_correlation(
     sums: Sums, lead: int | None, normalization: str
 ) -> NDArray[np.float64]:

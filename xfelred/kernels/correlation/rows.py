@@ -281,9 +281,3 @@ def batches(
     for i in range(0, n_items, items):
         for r in range(0, n_rings, rings):
             yield slice(i, min(i + items, n_items)), slice(r, min(r + rings, n_rings))
-
-
-def without_bad(frames: Array, bad: Array) -> Array:
-    """Return frames with NaN where `bad` is not 0; float32 where that is exact."""
-    kind = np.result_type(frames.dtype.newbyteorder("="), np.float32)
-    return np.where(bad != 0, kind.type(np.nan), frames.astype(kind, copy=False))

@@ -99,27 +99,22 @@ def as_words(images: Array, *, words: str) -> Array:
     return out
 
 
-def not_a_number(images: Array, *masks: Array, senses: tuple[str, ...]) -> Array:
-    """Return pixels with NaN where a mask says that they must not count.
+def not_a_number(images: Array, *bad: Array) -> Array:
+    """Return pixels with NaN where any mask is not 0.
 
     Parameters
     ----------
     images : real (...)
         Not modified.
-    *masks : bool or integer (...)
+    *bad : bool or integer (...)
         Broadcast against `images`.
-    senses : tuple of {"bad", "good"}
-        What non-zero means in each mask.
 
     Returns
     -------
     floating (...)
         float32, or float64 where that does not hold the values of `images`.
     """
-    kind = np.result_type(images.dtype.newbyteorder("="), np.float32)
-    out = images.astype(kind)
-    for sense, mask in zip(senses, masks, strict=True):
-        bad = mask != 0 if sense == "bad" else mask == 0
-        if bad.any():
-            out[np.broadcast_to(bad, out.shape)] = np.nan
+    out = images.astype(np.result_type(images.dtype.newbyteorder("="), np.float32))
+    for mask in bad:
+        np.copyto(out, np.nan, where=mask != 0)
     return out

@@ -6,7 +6,7 @@ loaded and stored once for all of them. Single numbers are added in their order.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -42,10 +42,44 @@ def sorted_by_bin(
     return out
 
 
+class Frames(NamedTuple):
+    """Frames that begin somewhere in a common memory.
+
+    Attributes
+    ----------
+    flat : real (n)
+        The memory, without gaps, so that kernels are vectorised.
+    start : int64 (r)
+        Where each frame begins.
+    """
+
+    flat: NDArray[Any]
+    start: NDArray[np.int64]
+
+
+class FramesOfBins(NamedTuple):
+    """Which frames go to which rows of the sums.
+
+    Attributes
+    ----------
+    order : int64
+        Frames, bin by bin.
+    number, row : int64 (n)
+        For each bin that occurs: how many frames, and its row in the sums.
+    before : int64 (n_rows)
+        Frames of earlier blocks in every row.
+    """
+
+    order: NDArray[np.int64]
+    number: NDArray[np.int64]
+    row: NDArray[np.int64]
+    before: NDArray[np.int64]
+
+
 @njit(nogil=True, cache=True)
 def add_numbers(
     x: Any, labels: Any, row: Any, count: Any, pivot: Any, s1: Any, s2: Any,
-    squares: bool, complete: bool,
+    complete: bool,
 ) -> None:  # fmt: skip
     """Add a few numbers of many shots one after the other.
 
@@ -57,8 +91,7 @@ def add_numbers(
         Row of every bin in the sums.
     count : int64 (n_rows, b)
     pivot, s1, s2 : float64 (n_rows, b)
-        Pivots and `s2` are used with `squares` only.
-    squares : bool
+        Without squares, `pivot` and `s2` are None and `s1` is the sum itself.
     complete : bool
         Do not leave out NaN.
     """
@@ -71,38 +104,32 @@ def add_numbers(
             if v != v and not complete:
                 continue
             count[k, j] += 1
-            if not squares:
+            if s2 is None:
                 s1[k, j] += v
-                continue
-            # Of a first value that is not finite the pivot stays 0.
-            if count[k, j] == 1 and np.isfinite(v):
-                pivot[k, j] = v
-            d = v - pivot[k, j]
-            s1[k, j] += d
-            s2[k, j] += d * d
+            else:
+                # Of a first value that is not finite the pivot stays 0.
+                if count[k, j] == 1 and np.isfinite(v):
+                    pivot[k, j] = v
+                d = v - pivot[k, j]
+                s1[k, j] += d
+                s2[k, j] += d * d
 
 
 @njit(nogil=True, cache=True)
-def add_sums(
-    flat: Any, start: Any, order: Any, number: Any, row: Any, lost: Any, s1: Any,
+def add_frames(
+    x: Frames, bins: FramesOfBins, lost: Any, pivot: Any, s1: Any, s2: Any,
     complete: bool, done: int,
 ) -> int:  # fmt: skip
     """Add frames to the sums of their bins; stop at NaN if nothing counts it.
 
     Parameters
     ----------
-    flat : any real dtype
-        Memory that holds all frames.
-    start : int64 (r)
-        Where in it each frame begins.
-    order : int64
-        Frames, bin by bin.
-    number, row : int64 (n)
-        For each bin that occurs: how many frames, and its row in the sums.
+    x, bins
     lost : int32 (n_rows, b) or (n_rows, 0)
         How many of the values of every pixel were NaN; updated.
-    s1 : float64 (n_rows, b)
-        Updated.
+    pivot, s1, s2 : float64 (n_rows, b)
+        Sums, and squares, of deviations from the pivot, all updated. Without squares,
+        `pivot` and `s2` are None and `s1` is the sum itself.
     complete : bool
         Do not leave out NaN.
     done : int
@@ -115,56 +142,71 @@ def add_sums(
     """
     n_b = s1.shape[1]
     counting = lost.shape[1] == n_b
-    sums = np.empty(TILE)
+    sums, squares = np.empty(TILE), np.empty(TILE)
     first, tile = 0, 0
-    for k in range(number.size):
-        rows = order[first : first + number[k]]
-        first += number[k]
+    for k in range(bins.number.size):
+        rows = bins.order[first : first + bins.number[k]]
+        first += bins.number[k]
+        at = bins.row[k]
         for lo in range(0, n_b, TILE):
             tile += 1
             if tile <= done:
                 continue
             hi = min(lo + TILE, n_b)
-            s = sums[: hi - lo]
-            if counting:
-                sum_some(flat, start, rows, lo, lost[row[k], lo:hi], s1[row[k], lo:hi])
-                continue
-            sum_all(flat, start, rows, lo, s)
+            s, q = sums[: hi - lo], squares[: hi - lo]
+            if s2 is None:
+                if counting:
+                    sum_some(x, rows, lo, lost[at, lo:hi], s1[at, lo:hi])
+                    continue
+                sum_all(x, rows, lo, s)
+            else:
+                p, before = pivot[at, lo:hi], bins.before[at]
+                if counting:
+                    square_some(
+                        x, rows, lo, before, lost[at, lo:hi], p, s1[at, lo:hi],
+                        s2[at, lo:hi],
+                    )  # fmt: skip
+                    continue
+                if before == 0:
+                    find_pivots(x, rows, lo, p)
+                square_all(x, rows, lo, p, s, q)
             if not complete and has_nan(s):
                 return tile - 1
-            add_to(s, s1[row[k], lo:hi])
+            add_to(s, s1[at, lo:hi])
+            if s2 is not None:
+                add_to(q, s2[at, lo:hi])
     return tile
 
 
 @njit(nogil=True, cache=True)
-def sum_all(flat: Any, start: Any, rows: Any, lo: int, s: Any) -> None:
+def sum_all(x: Frames, rows: Any, lo: int, s: Any) -> None:
     """Set the sums of a tile to those of some frames, four at a time."""
     n = s.size
     s[:] = 0.0
     full = rows.size - rows.size % 4
     for r in range(0, full, 4):
-        a, b = start[rows[r]] + lo, start[rows[r + 1]] + lo
-        c, d = start[rows[r + 2]] + lo, start[rows[r + 3]] + lo
-        xa, xb = flat[a : a + n], flat[b : b + n]
-        xc, xd = flat[c : c + n], flat[d : d + n]
+        a, b = x.start[rows[r]] + lo, x.start[rows[r + 1]] + lo
+        c, d = x.start[rows[r + 2]] + lo, x.start[rows[r + 3]] + lo
+        xa, xb = x.flat[a : a + n], x.flat[b : b + n]
+        xc, xd = x.flat[c : c + n], x.flat[d : d + n]
         for i in range(n):
             two = np.float64(xa[i]) + np.float64(xb[i])
             s[i] += two + (np.float64(xc[i]) + np.float64(xd[i]))
     for r in range(full, rows.size):
-        a = start[rows[r]] + lo
-        xa = flat[a : a + n]
+        a = x.start[rows[r]] + lo
+        xa = x.flat[a : a + n]
         for i in range(n):
             s[i] += np.float64(xa[i])
 
 
 @njit(nogil=True, cache=True)
-def sum_some(flat: Any, start: Any, rows: Any, lo: int, lost: Any, s: Any) -> None:
+def sum_some(x: Frames, rows: Any, lo: int, lost: Any, s: Any) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = s.size
     one, zero = np.int32(1), np.int32(0)
     for r in rows:
-        at = start[r] + lo
-        values = flat[at : at + n]
+        at = x.start[r] + lo
+        values = x.flat[at : at + n]
         for i in range(n):
             v = np.float64(values[i])
             good = v == v
@@ -173,88 +215,44 @@ def sum_some(flat: Any, start: Any, rows: Any, lo: int, lost: Any, s: Any) -> No
 
 
 @njit(nogil=True, cache=True)
-def add_squares(
-    flat: Any, start: Any, order: Any, number: Any, row: Any, before: Any, lost: Any,
-    pivot: Any, s1: Any, s2: Any, complete: bool, done: int,
-) -> int:  # fmt: skip
-    """Add frames to the sums, and squares, of deviations from a pivot in each bin.
-
-    Parameters as of `add_sums`, and
-
-    before : int64 (n_rows)
-        Frames of earlier blocks.
-    pivot, s1, s2 : float64 (n_rows, b)
-        The sums are updated, and the pivots of pixels without a value.
-    """
-    n_b = s1.shape[1]
-    counting = lost.shape[1] == n_b
-    sums, more = np.empty(TILE), np.empty(TILE)
-    first, tile = 0, 0
-    for k in range(number.size):
-        rows = order[first : first + number[k]]
-        first += number[k]
-        at = row[k]
-        for lo in range(0, n_b, TILE):
-            tile += 1
-            if tile <= done:
-                continue
-            hi = min(lo + TILE, n_b)
-            p, s, q = pivot[at, lo:hi], sums[: hi - lo], more[: hi - lo]
-            if counting:
-                square_some(flat, start, rows, lo, before[at], lost[at, lo:hi], p,
-                            s1[at, lo:hi], s2[at, lo:hi])  # fmt: skip
-                continue
-            if before[at] == 0:
-                find_pivots(flat, start, rows, lo, p)
-            square_all(flat, start, rows, lo, p, s, q)
-            if not complete and has_nan(s):
-                return tile - 1
-            add_to(s, s1[at, lo:hi])
-            add_to(q, s2[at, lo:hi])
-    return tile
-
-
-@njit(nogil=True, cache=True)
-def find_pivots(flat: Any, start: Any, rows: Any, lo: int, p: Any) -> None:
+def find_pivots(x: Frames, rows: Any, lo: int, p: Any) -> None:
     """Set the pivots of a tile to the first finite values of its pixels."""
-    at = start[rows[0]] + lo
-    values = flat[at : at + p.size]
+    at = x.start[rows[0]] + lo
+    values = x.flat[at : at + p.size]
     for i in range(p.size):
         p[i] = np.float64(values[i])
     for i in range(p.size):
         if not np.isfinite(p[i]):
-            p[i] = first_finite(flat, start, rows, lo + i)
+            p[i] = first_finite(x, rows, lo + i)
 
 
 @njit(nogil=True, cache=True)
-def first_finite(flat: Any, start: Any, rows: Any, i: int) -> float:
+def first_finite(x: Frames, rows: Any, i: int) -> float:
     """Return the first finite value of a pixel; 0 if there is none."""
     for r in rows:
-        v = np.float64(flat[start[r] + i])
+        v = np.float64(x.flat[x.start[r] + i])
         if np.isfinite(v):
             return v
     return 0.0
 
 
 @njit(nogil=True, cache=True)
-def square_all(
-    flat: Any, start: Any, rows: Any, lo: int, p: Any, s: Any, q: Any
-) -> None:
+def square_all(x: Frames, rows: Any, lo: int, p: Any, s: Any, q: Any) -> None:
     """Set the sums of a tile to those of some frames, two at a time."""
     n = p.size
     s[:] = 0.0
     q[:] = 0.0
     full = rows.size - rows.size % 2
     for r in range(0, full, 2):
-        a, b = start[rows[r]] + lo, start[rows[r + 1]] + lo
-        xa, xb = flat[a : a + n], flat[b : b + n]
+        a, b = x.start[rows[r]] + lo, x.start[rows[r + 1]] + lo
+        xa, xb = x.flat[a : a + n], x.flat[b : b + n]
         for i in range(n):
             da, db = np.float64(xa[i]) - p[i], np.float64(xb[i]) - p[i]
             s[i] += da + db
             q[i] += da * da + db * db
     if full < rows.size:
-        a = start[rows[full]] + lo
-        xa = flat[a : a + n]
+        a = x.start[rows[full]] + lo
+        xa = x.flat[a : a + n]
         for i in range(n):
             da = np.float64(xa[i]) - p[i]
             s[i] += da
@@ -263,18 +261,17 @@ def square_all(
 
 @njit(nogil=True, cache=True)
 def square_some(
-    flat: Any, start: Any, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any,
-    q: Any,
+    x: Frames, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any, q: Any
 ) -> None:  # fmt: skip
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = p.size
     one, zero = np.int32(1), np.int32(0)
     for i in range(n):
         if before == lost[i]:
-            p[i] = first_finite(flat, start, rows, lo + i)
+            p[i] = first_finite(x, rows, lo + i)
     for r in rows:
-        at = start[r] + lo
-        values = flat[at : at + n]
+        at = x.start[r] + lo
+        values = x.flat[at : at + n]
         for i in range(n):
             v = np.float64(values[i])
             good = v == v

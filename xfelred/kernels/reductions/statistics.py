@@ -37,7 +37,10 @@ def find_pivots(
 
 @njit(nogil=True, cache=True)
 def add_complete(
-    x: NDArray[Any], pivot: NDArray[np.float64], s1: NDArray[np.float64]
+    x: NDArray[Any],
+    pivot: NDArray[np.float64],
+    s1: NDArray[np.float64],
+    s2: Any,
 ) -> int:
     """Add pixels to their sums tile by tile, up to the first tile with a NaN in it.
 
@@ -45,76 +48,57 @@ def add_complete(
     ----------
     x : any real dtype (a, r, b)
         Pixels; not modified.
-    pivot, s1 : float64 (a, b)
-        Pivot and sum of ``x - pivot``; the sum is updated.
+    pivot, s1, s2 : float64 (a, b)
+        Pivot, sum and sum of squares of ``x - pivot``; the sums are updated. Without
+        `s2`, whose branches are not compiled then, `s1` gets the same bits.
 
     Returns
     -------
     int
         Number of tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
     """
-    n_r, n_b, done = x.shape[1], x.shape[2], 0
-    sums = np.empty(TILE)
+    n_b, done = x.shape[2], 0
+    sums, squares = np.empty(TILE), np.empty(TILE)
     for a in range(x.shape[0]):
         for lo in range(0, n_b, TILE):
             hi = min(lo + TILE, n_b)
-            p, s = pivot[a, lo:hi], sums[: hi - lo]
-            s[:] = 0.0
-            # Four rows at a time: a sum is loaded and stored once for four values.
-            for r in range(0, n_r - 3, 4):
-                x0, x1 = x[a, r, lo:hi], x[a, r + 1, lo:hi]
-                x2, x3 = x[a, r + 2, lo:hi], x[a, r + 3, lo:hi]
-                for i in range(hi - lo):
-                    d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
-                    d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
-                    s[i] += (d0 + d1) + (d2 + d3)
-            for r in range(n_r - n_r % 4, n_r):
-                row = x[a, r, lo:hi]
-                for i in range(hi - lo):
-                    s[i] += np.float64(row[i]) - p[i]
+            s, q = sums[: hi - lo], None if s2 is None else squares[: hi - lo]
+            sum_rows(x[a], lo, pivot[a, lo:hi], s, q)
             if has_nan(s):
                 return done
             add_to(s, s1[a, lo:hi])
+            if s2 is not None:
+                add_to(q, s2[a, lo:hi])
             done += 1
     return done
 
 
 @njit(nogil=True, cache=True)
-def add_complete_squares(
-    x: NDArray[Any],
-    pivot: NDArray[np.float64],
-    s1: NDArray[np.float64],
-    s2: NDArray[np.float64],
-) -> int:
-    """Do as `add_complete`, and add up the squares; s1 gets the same bits."""
-    n_r, n_b, done = x.shape[1], x.shape[2], 0
-    sums, squares = np.empty(TILE), np.empty(TILE)
-    for a in range(x.shape[0]):
-        for lo in range(0, n_b, TILE):
-            hi = min(lo + TILE, n_b)
-            p, s, q = pivot[a, lo:hi], sums[: hi - lo], squares[: hi - lo]
-            s[:] = 0.0
-            q[:] = 0.0
-            for r in range(0, n_r - 3, 4):
-                x0, x1 = x[a, r, lo:hi], x[a, r + 1, lo:hi]
-                x2, x3 = x[a, r + 2, lo:hi], x[a, r + 3, lo:hi]
-                for i in range(hi - lo):
-                    d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
-                    d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
-                    s[i] += (d0 + d1) + (d2 + d3)
-                    q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-            for r in range(n_r - n_r % 4, n_r):
-                row = x[a, r, lo:hi]
-                for i in range(hi - lo):
-                    d = np.float64(row[i]) - p[i]
-                    s[i] += d
-                    q[i] += d * d
-            if has_nan(s):
-                return done
-            add_to(s, s1[a, lo:hi])
-            add_to(q, s2[a, lo:hi])
-            done += 1
-    return done
+def sum_rows(x: Any, lo: int, p: Any, s: Any, q: Any) -> None:
+    """Set the sums of a tile to those of ``x - p``, and of their squares."""
+    n_r, n = x.shape[0], s.size
+    hi = lo + n
+    s[:] = 0.0
+    if q is not None:
+        q[:] = 0.0
+    # Four rows at a time: a sum is loaded and stored once for four values.
+    for r in range(0, n_r - 3, 4):
+        # Slices of whole rows are known to be contiguous, which vectorises.
+        x0, x1 = x[r, lo:hi], x[r + 1, lo:hi]
+        x2, x3 = x[r + 2, lo:hi], x[r + 3, lo:hi]
+        for i in range(n):
+            d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
+            d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
+            s[i] += (d0 + d1) + (d2 + d3)
+            if q is not None:
+                q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for r in range(n_r - n_r % 4, n_r):
+        row = x[r, lo:hi]
+        for i in range(n):
+            d = np.float64(row[i]) - p[i]
+            s[i] += d
+            if q is not None:
+                q[i] += d * d
 
 
 @njit(nogil=True, cache=True)
@@ -138,22 +122,15 @@ def add_moments(
     count: NDArray[np.integer[Any]],
     pivot: NDArray[np.float64],
     s1: NDArray[np.float64],
-    s2: NDArray[np.float64],
-    squares: bool,
+    s2: Any,
     first: int,
 ) -> None:
     """Add the pixels of many frames to their counts and sums; NaN is left out.
 
-    Parameters
-    ----------
-    x : any real dtype (a, r, b)
-        Pixels; not modified.
+    Parameters as of `add_complete`, and
+
     count : int32 or int64 (a, b)
         Number of values so far; updated.
-    pivot, s1, s2 : float64 (a, b)
-        Pivot, sum and sum of squares of ``x - pivot``; the sums are updated.
-    squares : bool
-        False leaves `s2` alone.
     first : int
         Number of tiles to skip, because `add_complete` has added them.
     """
@@ -166,25 +143,17 @@ def add_moments(
                 continue
             hi = min(lo + TILE, n_b)
             n, p, s = count[a, lo:hi], pivot[a, lo:hi], s1[a, lo:hi]
-            if squares:
-                q = s2[a, lo:hi]
-                for r in range(x.shape[1]):
-                    row = x[a, r, lo:hi]
-                    for i in range(hi - lo):
-                        v = np.float64(row[i])
-                        good = v == v
-                        d = v - p[i] if good else 0.0
-                        n[i] += one if good else zero
-                        s[i] += d
+            q: Any = None if s2 is None else s2[a, lo:hi]
+            for r in range(x.shape[1]):
+                row = x[a, r, lo:hi]
+                for i in range(hi - lo):
+                    v = np.float64(row[i])
+                    good = v == v
+                    d = v - p[i] if good else 0.0
+                    n[i] += one if good else zero
+                    s[i] += d
+                    if s2 is not None:
                         q[i] += d * d
-            else:
-                for r in range(x.shape[1]):
-                    row = x[a, r, lo:hi]
-                    for i in range(hi - lo):
-                        v = np.float64(row[i])
-                        good = v == v
-                        n[i] += one if good else zero
-                        s[i] += v - p[i] if good else 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -213,21 +182,3 @@ def add_extrema(
                     else:
                         low[a, b] = min(low[a, b], v)
                         high[a, b] = max(high[a, b], v)
-
-
-def combined(
-    n1: NDArray[Any], p1: NDArray[Any], s1: NDArray[Any], q1: NDArray[Any],
-    n2: NDArray[Any], p2: NDArray[Any], s2: NDArray[Any], q2: NDArray[Any],
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:  # fmt: skip
-    """Return pivot, s1 and s2 of two sets of values together.
-
-    The second set is moved to the pivot of the first: with ``d = p2 - p1`` its sums
-    become ``s + n d`` and ``q + 2 d s + n d**2``. An empty set takes the other's pivot.
-    """
-    pivot = np.where(n1 > 0, p1, p2)
-    shift = np.where(n2 > 0, p2 - pivot, 0.0)
-    return (
-        pivot,
-        s1 + (s2 + n2 * shift),
-        q1 + (q2 + shift * (2 * s2 + n2 * shift)),
-    )

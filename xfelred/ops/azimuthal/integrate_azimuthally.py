@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
 from xfelred.kernels.azimuthal import integrate as azimuthal
-from xfelred.lazy import State, map_frames, reduce_frames
+from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import (
     LONG_NAME,
     PHI,
     PIXEL_DIMS,
     UNITS,
 )
-from xfelred.ops.companions import on_frames, on_pixels, unrecorded
+from xfelred.ops.companions import on_frames, on_pixels
+from xfelred.ops.validity import unrecorded
 from xfelred.provenance import record
+from xfelred.reductions.ring_sums import RingSums
 
 QUANTITY = "quantity"
 
@@ -181,41 +181,6 @@ def integrate_azimuthally(
         sigma_clip=sigma_clip,
         max_iterations=max_iterations,
     )
-
-
-@dataclass(frozen=True)
-class RingSums:
-    """Sums over rings as a reduction over pixels and modules."""
-
-    setup: azimuthal.Rings
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Add some pixels of some frames."""
-        frame_axes = tuple(i for i in range(blocks[0].ndim) if i not in axes)
-        ordered = [b.transpose((*frame_axes, *axes)) for b in blocks]
-        sums = azimuthal.ring_sums(*ordered, n_core=len(axes), rings=self.setup)
-        if state is None:
-            return sums
-        for name, values in sums.items():
-            state[name] += values
-        return state
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
-        out = dict(states[0])
-        for other in states[1:]:
-            out = {name: out[name] + other[name] for name in out}
-        return out
-
-    def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one quantity."""
-        return azimuthal.averages(state, self.setup)[result]
 
 
 def module_by_module(

@@ -13,8 +13,8 @@ from xfelred.errors import ArgumentError, GeometryMismatchError, shown
 from xfelred.kernels.azimuthal.integrate import Rings
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
 from xfelred.ops.azimuthal.integrate_azimuthally import described, module_by_module
-from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.polar.setup import checked_centre, core_dims, unpacked
+from xfelred.ops.validity import masks_of
 from xfelred.provenance import record
 
 
@@ -69,9 +69,7 @@ def radial_profile(
     if n < 1:
         raise ArgumentError(f"n_radii={n}; wanted 1 or more")
     bins[bins >= n] = -1
-    masks = unrecorded(da)
-    if bad_pixels is not None:
-        masks.append(on_pixels(bad_pixels, da, dims))
+    masks = masks_of(da, bad_pixels, dims)
     shape = tuple(da.sizes[d] for d in dims)
     maps = [np.ones(shape), bins.reshape(shape)]
     companions = [*(xr.DataArray(m, dims=dims) for m in maps), *masks]

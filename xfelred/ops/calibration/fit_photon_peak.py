@@ -10,10 +10,11 @@ import xarray as xr
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.calibration.gaussian_fit import fit_gaussian
-from xfelred.lazy import Gathered, reduce_frames
+from xfelred.lazy import reduce_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.ops.reductions.profile import checked_range
 from xfelred.provenance import record
+from xfelred.reductions.gathered import Gathered
 
 NEEDED = ("energy", MODULE, "seed_row", "seed_col")
 RESULTS = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xfelred.kernels.image.masking import as_words, not_a_number
+from xfelred.kernels.image.masking import as_words
 from xfelred.lazy import PlannedArray, map_frames, planned, stored_again
 from xfelred.names import AVAILABLE, STORED_DTYPE
-from xfelred.ops.companions import unrecorded
+from xfelred.ops.validity import unrecorded, without
 
 
 def has_words(da: xr.DataArray) -> bool:
@@ -57,6 +57,4 @@ def with_gaps(
     """Return numbers made from the words of `da`, with its NaN if it is floating."""
     if da.dtype.kind != "f" or not gaps:
         return out
-    senses = ("bad",) * len(gaps)
-    kind = np.result_type(out.dtype, np.float32)
-    return map_frames(not_a_number, out, *gaps, senses=senses, dtype=kind)
+    return without(out, gaps)

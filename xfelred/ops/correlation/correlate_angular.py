@@ -15,12 +15,12 @@ from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.ring_correlation import (
     QUANTITY,
     Normalization,
-    RingCorrelation,
     described,
     ring_number,
     with_masks,
 )
 from xfelred.provenance import record
+from xfelred.reductions.correlations import RingCorrelation
 
 NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 

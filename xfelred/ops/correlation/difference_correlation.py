@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import rows
-from xfelred.kernels.reductions import moments
-from xfelred.lazy import State, map_pairs, reduce_pairs
+from xfelred.lazy import map_pairs, reduce_pairs
 from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.pair_positions import Found, find_pairs, shots_only
 from xfelred.ops.correlation.ring_correlation import (
@@ -24,11 +21,11 @@ from xfelred.ops.correlation.ring_correlation import (
     ring_number,
     with_masks,
 )
-from xfelred.ops.correlation.shared_pairs import SharedPairs, in_blocks, share_shots
 from xfelred.provenance import record
+from xfelred.reductions.correlations import PairCorrelation, SharedPairs
 
 GROUPS = 64  # of pairs that the jackknife leaves out, one at a time
-SPREAD = frozenset({"mean", "var"})
+BLOCKS = 40  # of shots: the error is known to 1 / sqrt(2 BLOCKS), 11 %
 
 
 @entry(own=("with_ring",))
@@ -178,112 +175,34 @@ def all_pairs(
     return reduce_pairs(independent, array, columns, **dims)
 
 
-@dataclass(frozen=True)
-class PairCorrelation:
-    """Mean correlation of differences, as a reduction over pairs of different shots.
+def share_shots(positions: NDArray[np.int64]) -> bool:
+    """Tell whether a shot is in several pairs."""
+    return bool((np.unique(positions, return_counts=True)[1] > 1).any())
 
-    Attributes
+
+def in_blocks(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return pairs with the blocks of their shots, and how often each is in the list.
+
+    Parameters
     ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    errors : str
-        "jackknife": the last column of the pairs is the number of their group.
+    positions : int64 (pair, 2)
+
+    Returns
+    -------
+    int64 (pair, 5)
+        Positions of both; their blocks, of equal numbers of the shots that there are,
+        in their order; number of the pair in the list, either way round.
     """
-
-    lead: int | None
-    normalization: str
-    errors: str
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Return the sums over some pairs, one set for every group."""
-        frames, pairs = blocks
-        frames = frames.reshape(-1, *frames.shape[-2:])
-        out: State = {} if state is None else state
-        values = bool(needs - {"n_pairs"})
-        for number in np.unique(pairs[:, 2]).tolist():
-            items = rows.differences(frames, pairs[pairs[:, 2] == number])
-            sums = correlation.ring_sums(
-                items, self.lead, raw=self.normalization == "none", values=values
-            )
-            out |= {f"{number}/{k}": v for k, v in sums.items()}
-        if "sem" in needs and not self.errors:
-            items = rows.differences(frames, pairs)
-            out |= {f"spread/{k}": v for k, v in self.spread(items).items()}
-        return out
-
-    def spread(self, items: rows.Items) -> State:
-        """Return the running moments of the correlations of single pairs."""
-        how = "none" if self.normalization == "none" else "pairs"
-        state: State | None = None
-        for _, one_each, _ in correlation.item_correlations(items, self.lead, how):
-            state = moments.accumulate(state, one_each, (0,), SPREAD)
-        return state or {}
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Add up the sums of every group in their order."""
-        parts: dict[str, list[State]] = {}
-        for state in states:
-            for name, one in grouped(state).items():
-                parts.setdefault(name, []).append(one)
-        out: State = {}
-        for name, several in sorted(parts.items()):
-            merged = moments.merge(several) if name == "spread" else total(several)
-            out |= {f"{name}/{k}": v for k, v in merged.items()}
-        return out
-
-    def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one quantity."""
-        groups = grouped(state)
-        spread = groups.pop("spread", {})
-        sums = total(list(groups.values()))
-        if result == "n_pairs":
-            return sums["pairs"]
-        if result == "correlation":
-            return self.mean(sums)
-        if self.errors:
-            return self.jackknife(sums, list(groups.values()))
-        divisor = correlation.scale(sums, self.lead, self.normalization)
-        return moments.result(spread, "sem", 1) / np.abs(divisor)[:, None]
-
-    def mean(self, sums: State) -> NDArray[np.float64]:
-        """Return the correlation of all pairs in some sums."""
-        return correlation.mean_correlation(sums, self.lead, self.normalization)
-
-    def jackknife(self, sums: State, groups: list[State]) -> NDArray[np.float64]:
-        """Return the standard error from leaving out one group at a time."""
-        n = len(groups)
-        if n < 2:
-            return np.full(sums["pairs"].shape, np.nan)
-        # In one pass, around the estimate from all groups.
-        middle = self.mean(sums)
-        first = np.zeros(middle.shape)
-        second = np.zeros(middle.shape)
-        for group in groups:
-            off = self.mean({k: v - group[k] for k, v in sums.items()}) - middle
-            first += off
-            second += off * off
-        return np.sqrt((n - 1) / n * np.maximum(second - first * first / n, 0.0))
-
-
-def grouped(state: State) -> dict[str, State]:
-    """Return the sums of every group by its name."""
-    groups: dict[str, State] = {}
-    for name, value in state.items():
-        group, _, key = name.partition("/")
-        groups.setdefault(group, {})[key] = value
-    return groups
-
-
-def total(states: Sequence[State]) -> State:
-    """Return the sums of several states."""
-    out = states[0]
-    for other in states[1:]:
-        out = correlation.add_sums(out, other)
-    return out
+    shots, number = np.unique(positions, return_inverse=True)
+    number = number.reshape(-1, 2)
+    blocks = number * min(len(shots), BLOCKS) // len(shots)
+    _, same, many = np.unique(
+        np.sort(number, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    columns = np.concatenate(
+        [positions, blocks, many[same.reshape(-1)][:, None]], axis=1
+    )
+    # Pairs of the same two blocks together, which need the same shots.
+    low, high = np.sort(blocks, axis=1).T
+    order = np.lexsort((positions[:, 1], positions[:, 0], high, low))
+    return np.asarray(columns[order], np.int64)

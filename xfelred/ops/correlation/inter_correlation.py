@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import rows
-from xfelred.lazy import State, reduce_frames
+from xfelred.lazy import reduce_frames
 from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.correlate_angular import correlate_angular
 from xfelred.ops.correlation.ring_correlation import (
     Normalization,
-    RingCorrelation,
     described,
     ring_number,
     with_masks,
 )
 from xfelred.provenance import record
+from xfelred.reductions.correlations import RingCorrelation
 
 
 @entry(own=("with_ring",))
@@ -84,7 +79,7 @@ def inter_correlation(
     array = with_masks(polar, bad_pixels)
     lead = ring_number(with_ring, array.sizes[RADIUS])
     found = reduce_frames(
-        BetweenShots(lead, normalization),
+        RingCorrelation(lead, normalization, different=True),
         array,
         dims=[str(d) for d in array.dims if d != RADIUS],
         results={"correlation": np.float64, "n_pairs": np.int64},
@@ -95,36 +90,3 @@ def inter_correlation(
         result, "inter_correlation", polar, with_ring=lead, bad_pixels=bad_pixels,
         normalization=normalization,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class BetweenShots:
-    """Mean correlation of different shots, as a reduction over shots and azimuths."""
-
-    lead: int | None
-    normalization: str
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[np.generic]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Add some shots."""
-        raw = self.normalization == "none"
-        items = rows.all_items(blocks[0])
-        sums = correlation.ring_sums(items, self.lead, raw=raw)
-        sums = correlation.add_images(sums, items, raw=raw)
-        return sums if state is None else correlation.add_sums(state, sums)
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
-        return RingCorrelation(self.lead, self.normalization).combine(states)
-
-    def finish(self, state: State, result: str) -> NDArray[np.generic]:
-        """Return one quantity."""
-        sums = correlation.inter_sums(state, self.lead)
-        if result == "n_pairs":
-            return sums["pairs"]
-        return correlation.mean_correlation(sums, self.lead, self.normalization)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +9,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import ArgumentError, GeometryMismatchError
-from xfelred.kernels.correlation import pairs as correlation
-from xfelred.kernels.correlation import rows
-from xfelred.lazy import State, map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
-from xfelred.ops.companions import unrecorded
 from xfelred.ops.polar.companions import check_polar, polar_masks
+from xfelred.ops.validity import unrecorded, without
 
 Normalization = Literal["none", "pairs", "variance", "mean"]
 QUANTITY = "quantity"
@@ -68,14 +63,8 @@ def with_masks(
     polar: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
 ) -> xr.DataArray:
     """Return a checked polar map with NaN in place of bad samples."""
-    array = checked_polar(polar)
     masks = [*polar_masks(bad_pixels, polar), *unrecorded(polar)]
-    for mask in masks:
-        kind = np.result_type(array.dtype, np.float32)
-        array = map_frames(
-            rows.without_bad, array, mask, dtype=kind, name="without_bad"
-        )
-    return array
+    return without(checked_polar(polar), masks)
 
 
 def ring_number(with_ring: int | None, n_rings: int) -> int | None:
@@ -143,48 +132,3 @@ def lead_coords(polar: xr.DataArray, lead: int) -> dict[Any, Any]:
             value.attrs = {**value.attrs, LONG_NAME: long_name}
             out[f"lead_{name}"] = value
     return out
-
-
-@dataclass(frozen=True)
-class RingCorrelation:
-    """Mean correlation of shots, as a reduction over shots and azimuths.
-
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    """
-
-    lead: int | None
-    normalization: str
-
-    def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> State:
-        """Add some shots."""
-        items = rows.all_items(blocks[0])
-        sums = correlation.ring_sums(
-            items,
-            self.lead,
-            raw=self.normalization == "none",
-            values="correlation" in needs,
-        )
-        return sums if state is None else correlation.add_sums(state, sums)
-
-    def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
-        out = states[0]
-        for other in states[1:]:
-            out = correlation.add_sums(out, other)
-        return out
-
-    def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one quantity."""
-        if result == "n_pairs":
-            return state["pairs"]
-        return correlation.mean_correlation(state, self.lead, self.normalization)

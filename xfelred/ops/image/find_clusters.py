@@ -13,7 +13,7 @@ from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.image import clusters as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
-from xfelred.ops.companions import on_pixels, unrecorded
+from xfelred.ops.validity import masks_of
 from xfelred.provenance import record
 
 CLUSTER = "cluster"
@@ -87,9 +87,7 @@ def find_clusters(
             raise ArgumentError(f"{name}={value}; wanted a number")
     if int(max_clusters) != max_clusters or max_clusters < 1:
         raise ArgumentError(f"max_clusters={max_clusters}; wanted 1 or more")
-    masks = unrecorded(da)
-    if bad_pixels is not None:
-        masks.append(on_pixels(bad_pixels, da, dims))
+    masks = masks_of(da, bad_pixels, dims)
     packed = map_frames(
         kernel.find_clusters, da.astype(np.uint8) if da.dtype == bool else da, *masks,
         core_dims=dims,

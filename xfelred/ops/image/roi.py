@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.image import roi as kernel
-from xfelred.kernels.reductions.moments import sum_dtype
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
-from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.reductions.statistics import as_whole
+from xfelred.ops.validity import masks_of, unrecorded
 from xfelred.provenance import record
+from xfelred.reductions.moments import sum_dtype
 
 COM_AXIS = "com_axis"
 Bounds = Sequence[Sequence[int | None]]
@@ -86,9 +86,7 @@ def roi(
     check("ops.roi", "bounds", bounds, Iterable | None)
     region = window(da, dims, bounds)
     gaps = unrecorded(da)
-    masks = list(gaps)
-    if bad_pixels is not None:
-        masks.append(on_pixels(bad_pixels, da, dims))
+    masks = masks_of(da, bad_pixels, dims)
     cut = da.isel(region)
     masks = [m.isel({d: s for d, s in region.items() if d in m.dims}) for m in masks]
     packed = map_frames(

@@ -20,8 +20,9 @@ from xfelred.kernels.polar.grid import sample_positions
 from xfelred.kernels.polar.modules import PixelFinder, module_linear_table
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, UNITS, Q
-from xfelred.ops.companions import on_pixels, unrecorded
+from xfelred.ops.companions import on_pixels
 from xfelred.ops.polar.setup import Setup, ring_coords, setup_of
+from xfelred.ops.validity import unrecorded
 from xfelred.provenance import record
 
 METHODS = ("nearest", "linear", "area")

@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.reductions.bin_moments import FEW, number_of_each
-from xfelred.kernels.reductions.moments import sum_dtype
-from xfelred.lazy import map_frames, reduce_frames
+from xfelred.lazy import reduce_frames
 from xfelred.lazy.array import PlannedArray
-from xfelred.lazy.binned import BinStatistics
-from xfelred.names import AVAILABLE, BIN, LONG_NAME, RECORDED, UNITS
+from xfelred.names import BIN, LONG_NAME, UNITS
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.ops.reductions.bins import Bins
 from xfelred.ops.reductions.statistics import as_whole
+from xfelred.ops.validity import numbers_of, recorded_shots
 from xfelred.provenance import record
-from xfelred.shots import recorded_marks, shot_dims
+from xfelred.reductions.bins import BinStatistics
+from xfelred.reductions.moments import sum_dtype
+from xfelred.shots import shot_dims
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")
 DEFAULT = ("sum", "count", "mean", "var", "sem")
@@ -195,8 +195,7 @@ def at_once(
 
 def prepared(array: xr.DataArray, labels: Labels) -> tuple[xr.DataArray, xr.DataArray]:
     """Return what is added up, and the bin of each of its shots."""
-    array, mine = without_unrecorded(array, labels.on(array))
-    array = array.astype(np.uint8) if array.dtype == bool else array
+    array, mine = recorded_shots(numbers_of(array), labels.on(array))
     return taken_only(array, mine)
 
 
@@ -263,37 +262,6 @@ def needed(options: Options) -> dict[str, Any]:
     if not options.skipna:
         wanted.pop("count", None)  # that of frames
     return wanted
-
-
-def without_unrecorded(
-    array: xr.DataArray, labels: xr.DataArray
-) -> tuple[xr.DataArray, xr.DataArray]:
-    """Leave out what was not recorded: whole shots by label, modules as NaN."""
-    here = array.coords.get(AVAILABLE)
-    if here is not None and not here.values.all():
-        shots = shot_dims(here)
-        others = [d for d in here.dims if d not in shots]
-        here = here.reset_coords(drop=True).drop_vars(
-            list(here.coords), errors="ignore"
-        )
-        some = here.any(others)
-        labels = labels.where(some, -1).astype(np.int64)
-        if not bool((here | ~some).all()):
-            kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
-            array = map_frames(missing_as_nan, array, here, dtype=kind)
-    for padding in (array.coords.get(RECORDED), recorded_marks(array)):
-        if padding is None or bool(padding.all()):
-            continue
-        labels = labels.where(xr.DataArray(padding.variable), -1).astype(np.int64)
-    order = [d for d in array.dims if d in labels.dims]
-    return array, labels.transpose(*order)
-
-
-def missing_as_nan(x: NDArray[Any], here: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return frames with NaN for modules that were not recorded."""
-    kind = np.result_type(x.dtype, np.float32)
-    out: NDArray[Any] = np.where(here, x, kind.type(np.nan))
-    return out
 
 
 def finished(

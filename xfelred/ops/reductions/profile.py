@@ -8,10 +8,11 @@ import xarray as xr
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.reductions.profile import profile as kernel
-from xfelred.lazy import Gathered, reduce_frames
+from xfelred.lazy import reduce_frames
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.reductions.grouping import coordinate
 from xfelred.provenance import record
+from xfelred.reductions.gathered import Gathered
 from xfelred.shots import at_shots
 
 BIN = "bin"

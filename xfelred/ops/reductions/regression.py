@@ -9,26 +9,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import ArgumentError
-from xfelred.kernels.image.masking import not_a_number
-from xfelred.lazy import Regression, map_frames, reduce_frames
+from xfelred.lazy import reduce_frames
 from xfelred.names import GROUP, PIXEL_DIMS
 from xfelred.ops.reductions.grouping import frame_dims, grouping
-from xfelred.ops.reductions.statistics import masks
+from xfelred.ops.validity import masks_of, numbers_of, without
+from xfelred.reductions.regression import Regression
 
 
 def good_pixels(
     da: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
 ) -> xr.DataArray:
     """Return frames with NaN where pixels are bad or were not recorded."""
-    if da.dtype.kind not in "iufb":
-        raise ArgumentError(f"frames of dtype {da.dtype} cannot be averaged")
-    array = da.astype(np.uint8) if da.dtype == bool else da
-    companions, senses = masks(da, bad_pixels)
-    if not companions:
-        return array
-    kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
-    return map_frames(not_a_number, array, *companions, senses=senses, dtype=kind)
+    return without(numbers_of(da), masks_of(da, bad_pixels))
 
 
 def against(

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
-from xfelred.kernels.image.masking import not_a_number
-from xfelred.kernels.reductions import moments
-from xfelred.lazy import BinStatistics, Statistics, map_frames, reduce_frames
+from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import GROUP, LONG_NAME, OF_DATA, TRAIN, UNITS
-from xfelred.ops.companions import checked_bad_pixels, matching, unrecorded
 from xfelred.ops.reductions.grouping import Grouping, grouping
+from xfelred.ops.validity import masks_of, numbers_of, without
 from xfelred.provenance import record
+from xfelred.reductions import moments
+from xfelred.reductions.bins import BinStatistics
 
 Statistic = Literal["mean", "std", "var", "sem", "count", "sum", "min", "max", "rms"]
 KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max", "rms")
@@ -84,9 +84,9 @@ def statistics(
     """
     dims = checked_dims(da, dim, which)
     groups = grouping(da, by, dims)
-    companions, senses = masks(da, bad_pixels)
+    companions = masks_of(da, bad_pixels)
     integer = moments.sum_dtype(da.dtype).kind == "i"
-    array = da.astype(np.uint8) if da.dtype == bool else da
+    array = numbers_of(da)
     single = np.result_type(array.dtype.newbyteorder("="), np.float32)
     extreme = single if array.dtype.kind == "f" else np.float64
     kinds: dict[str, Any] = {"count": np.int64, "min": extreme, "max": extreme}
@@ -97,7 +97,7 @@ def statistics(
         raise ArgumentError("rms has ddof 0; ask for std with ddof instead")
     wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
     if groups is None:
-        reduction = Statistics(senses, int(ddof), integer)
+        reduction = moments.Statistics(int(ddof), integer)
         if wide := "sum" in wanted and array.dtype == np.int64:
             del wanted["sum"]
         found = reduce_frames(reduction, array, *companions, dims=dims, results=wanted)
@@ -105,7 +105,7 @@ def statistics(
             found["sum"] = exact_sum(reduction, array, companions, dims)
     else:
         found = in_groups(
-            array, companions, senses, groups, dims=dims, results=wanted, ddof=int(ddof)
+            array, companions, groups, dims=dims, results=wanted, ddof=int(ddof)
         )
     found = {name: found[STD if name == "rms" else name] for name in results}
     out = xr.Dataset({name: labelled(v, name, da) for name, v in found.items()})
@@ -129,25 +129,9 @@ def checked_dims(
     return dims
 
 
-def masks(
-    da: xr.DataArray, bad_pixels: xr.DataArray | ArrayLike | None
-) -> tuple[list[xr.DataArray], tuple[Literal["bad", "good"], ...]]:
-    """Return the masks that apply to an array and the sense of each."""
-    companions: list[xr.DataArray] = []
-    senses: list[Literal["bad", "good"]] = []
-    if bad_pixels is not None:
-        companions.append(matching(checked_bad_pixels(bad_pixels, da), da))
-        senses.append("bad")
-    for gone in unrecorded(da):
-        companions.append(gone)
-        senses.append("bad")
-    return companions, tuple(senses)
-
-
 def in_groups(
     array: xr.DataArray,
     companions: list[xr.DataArray],
-    senses: tuple[Literal["bad", "good"], ...],
     groups: Grouping,
     *,
     dims: tuple[str, ...],
@@ -155,9 +139,7 @@ def in_groups(
     ddof: int,
 ) -> dict[str, xr.DataArray]:
     integer = moments.sum_dtype(array.dtype).kind == "i"
-    if companions:
-        kind = np.result_type(array.dtype.newbyteorder("="), np.float32)
-        array = map_frames(not_a_number, array, *companions, senses=senses, dtype=kind)
+    array = without(array, companions)
     found = reduce_frames(
         BinStatistics(groups.n, ddof), array, groups.labels, dims=dims,
         results={n: np.float64 if n == "sum" else k for n, k in results.items()},
@@ -169,7 +151,7 @@ def in_groups(
 
 
 def exact_sum(
-    reduction: Statistics,
+    reduction: moments.Statistics,
     array: xr.DataArray,
     companions: list[xr.DataArray],
     dims: tuple[str, ...],

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import GeometryMismatchError, listing
 from xfelred.names import FAST, FRAME, MODULE, SLOW, TRAIN
-from xfelred.ops.companions import on_pixels, unrecorded
 from xfelred.ops.polar.setup import core_dims
+from xfelred.ops.validity import masks_of
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ def image_or_stack(
             f"the image has {da.sizes[MODULE]} modules; select one, or"
             " put them together with ops.assemble"
         )
-    masks = unrecorded(da)
-    if bad_pixels is not None:
-        masks.append(on_pixels(bad_pixels, da, dims))
+    masks = masks_of(da, bad_pixels, dims)
     frame_dims = [d for d in da.dims if d not in dims]
     single = all(da.sizes[d] == 1 and d not in (TRAIN, FRAME) for d in frame_dims)
     if not single:

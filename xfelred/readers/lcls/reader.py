@@ -7,10 +7,10 @@ from typing import Any
 from xfelred.errors import BrokenFileError, UnknownFormatError
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.base import Reader
-from xfelred.readers.lcls_calibsuite.reader import READER as CALIBRATION_SUITE
-from xfelred.readers.lcls_psana.reader import READER as PSANA
-from xfelred.readers.lcls_smalldata.reader import READER as SMALL_DATA
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.lcls_calibsuite.open import READER as CALIBRATION_SUITE
+from xfelred.readers.lcls_psana.open import READER as PSANA
+from xfelred.readers.lcls_smalldata.open import READER as SMALL_DATA
+from xfelred.readers.left_out import is_locked, locked
 from xfelred.readers.paths import candidates
 
 # One line for each kind of LCLS data; the first that knows a source opens it.

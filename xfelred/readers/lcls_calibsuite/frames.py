@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -38,26 +38,23 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.entry import entry_window
-from xfelred.readers.lcls_calibsuite.events import events_of
-from xfelred.readers.lcls_calibsuite.values import N_EVENTS, value_attrs
+from xfelred.readers.frames import module_positions
+from xfelred.readers.lcls_calibsuite.run_data import RunData
+from xfelred.readers.lcls_calibsuite.values import N_EVENTS
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.shot_frames import (
     STORED_APART,
     ShotImages,
-    module_positions,
     places,
 )
 
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_calibsuite.run import Run
 
-
-def images_of(run: Run, name: str) -> ShotImages:
+def images_of(run: RunData, name: str) -> ShotImages:
     """Return which row of which dataset each event of a run is."""
     contents = run.contents
     pieces = contents.detectors[name]
     first = next(iter(pieces.values()))
-    events = events_of(contents, run.ids)
+    events = run.events
     # A step without frames has no dataset, but no events either.
     places = {step: i for i, step in enumerate(pieces)}
     in_steps = first.at is not None
@@ -95,12 +92,12 @@ def images_of(run: Run, name: str) -> ShotImages:
     )
 
 
-def images_of_events(run: Run, name: str) -> ShotImages:
+def images_of_events(run: RunData, name: str) -> ShotImages:
     """Return where the images are if each one is a dataset of its own."""
     contents = run.contents
     pieces = contents.detectors[name]
     first = next(iter(pieces.values()))
-    events = events_of(contents, run.ids)
+    events = run.events
     datasets = {
         (step, number): dataset
         for step, piece in pieces.items()
@@ -139,7 +136,9 @@ def read_single(
     out[rows.place] = values
 
 
-def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.DataArray:
+def step_frames(
+    run: RunData, images: ShotImages, request: FramesRequest
+) -> xr.DataArray:
     """Return frames as a lazy array (step, event, module, slow_scan, fast_scan).
 
     Steps with fewer events than others are padded with the fill value; ``n_events``
@@ -152,11 +151,11 @@ def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.Data
             " their step and event"
         )
     numbers = run.step_numbers
-    positions = module_positions(request.modules, images.modules, images.name)
+    positions = module_positions(request.modules, list(images.modules), images.name)
     plan = step_plan(run, images, request, positions)
     source = Source(plan, (STEP, EVENT, MODULE, STORED_APART, SLOW, FAST))
     node = View(source, (STEP, EVENT, *PIXEL_DIMS))
-    events = events_of(run.contents, run.ids)
+    events = run.events
     counts = np.array([(events.step == s).sum() for s in numbers.tolist()], np.int64)
     at = np.isin(run.contents.steps, numbers)
     slots = np.arange(plan.shape[1])
@@ -170,7 +169,7 @@ def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.Data
             one | {LONG_NAME: "module number"},
         ),
         N_EVENTS: (STEP, counts, one | {LONG_NAME: "events of the step"}),
-        STEP_VALUE: (STEP, run.step_values[at], value_attrs(run)),
+        STEP_VALUE: (STEP, run.step_values[at], run.value_attrs),
         RECORDED: ((STEP, EVENT), slots < counts[:, None], one | there),
     }  # fmt: skip
     out = xr.DataArray(
@@ -197,11 +196,11 @@ def step_frames(run: Run, images: ShotImages, request: FramesRequest) -> xr.Data
 
 
 def step_plan(
-    run: Run, images: ShotImages, request: FramesRequest, positions: list[int]
+    run: RunData, images: ShotImages, request: FramesRequest, positions: list[int]
 ) -> ReadPlan:
     """Return which rows of each step go where; the events of a step are its slots."""
     window, lengths, _ = entry_window(request.roi, images.shape[-2:])
-    events = events_of(run.contents, run.ids)
+    events = run.events
     target, ptr, offset, slot = [], [0], [], []
     for step in run.step_numbers.tolist():
         here = np.flatnonzero(events.step == step)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xfelred.errors import MultiRunError, listing
+from xfelred.readers.base import Reader
 from xfelred.readers.lcls_calibsuite.run import Run
 from xfelred.readers.lcls_calibsuite.survey import read_contents, recognises
 from xfelred.readers.paths import candidates
@@ -47,3 +48,12 @@ def open_source(
         step_numbers=contents.steps,
         names=(*contents.detectors, *contents.series),
     )
+
+
+READER = Reader(
+    facility="lcls",
+    looks_for="frames (step, event, module, row, column) or detectorData/step<N>/<name>"
+    " (LCLS calibration suite)",
+    recognises=recognises,
+    open=open_source,
+)

@@ -3,100 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from math import prod
-from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from dask.base import tokenize
-from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.entries import entry
 from xfelred.errors import (
+    ArgumentError,
+    ArgumentTypeError,
     MissingConstantError,
     PropertyNameError,
     SourceNameError,
+    did_you_mean,
     listing,
     shown,
 )
+from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
+from xfelred.provenance import record
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_calibsuite import frames as by_step
-from xfelred.readers.lcls_calibsuite import values
-from xfelred.readers.lcls_calibsuite.contents import Contents
-from xfelred.readers.lcls_calibsuite.events import events_of
+from xfelred.readers.lcls_calibsuite.run_data import KEY, RunData
+from xfelred.readers.lcls_calibsuite.values import (
+    MISSING,
+    N_EVENTS,
+    per_event,
+    per_step,
+)
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import ById, ByIndex, glob_pairs, matches
-from xfelred.readers.shot_frames import Labels, ShotImages, chosen_pulse
-from xfelred.readers.shot_run import ShotRun
-
-KEY, VALUE = "frames", "value"
+from xfelred.readers.selection import listed_keys
+from xfelred.readers.shot_frames import ShotImages, chosen_pulse
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Run(ShotRun):
+class Run(RunData):
     """Data of one file for the selected events; nothing but shapes has been read.
 
-    Attributes
-    ----------
-    contents : Contents
-        Of the whole file.
-    ids : int64 (event,)
-        Running numbers of the selected events, sorted.
-    step_numbers : int64 (step,)
-        Selected steps, sorted; also those without an event.
-    names : tuple of str
-        Selected sources.
+    Attributes are those of `RunData`.
     """
-
-    contents: Contents
-    ids: NDArray[np.int64]
-    step_numbers: NDArray[np.int64]
-    names: tuple[str, ...]
-
-    facility = "lcls"
-
-    @property
-    def run_id(self) -> str:
-        """Stem of the name of the file."""
-        return PurePath(self.contents.path).stem
-
-    @property
-    def detectors(self) -> dict[str, str]:
-        """Names of the detectors and their kind."""
-        known = self.contents.detectors
-        return {n: "calibration suite" for n in known if n in self.names}
-
-    @property
-    def series(self) -> list[str]:
-        """Names of the values per event or per step."""
-        return [n for n in self.contents.series if n in self.names]
-
-    @property
-    def sources(self) -> list[str]:
-        """Names of the detectors and of the values."""
-        return list(self.names)
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Always ``("event",)``."""
-        return ("event",)
-
-    @entry
-    def keys(self, source: str) -> list[str]:
-        """Return the keys of a source: "frames" of a detector, "value" of others.
-
-        Raises
-        ------
-        SourceNameError
-            If there is no such source.
-        """
-        if source not in self.names:
-            raise self.no_source(source)
-        return [KEY if source in self.contents.detectors else VALUE]
 
     @entry
     def key_data(self, source: str, key: str) -> xr.DataArray:
@@ -109,65 +57,7 @@ class Run(ShotRun):
             return self.frames(source)
         return self.scalars([source])[source]
 
-    # -- selecting -------------------------------------------------------------------
-
-    @entry
-    def select(self, sources: Any, key_glob: str = "*") -> Run:
-        """Return the run with the sources that a glob, or one of several, matches.
-
-        Raises
-        ------
-        SourceNameError
-            If nothing matches.
-        """
-        pairs = glob_pairs(sources, key_glob)
-        names = tuple(
-            n
-            for n in self.names
-            if any(
-                fnmatchcase(n, g) and any(fnmatchcase(k, key) for k in self.keys(n))
-                for g, key in pairs
-            )
-        )
-        if not names:
-            raise SourceNameError(
-                f"no source of {self.run_id} matches {shown(pairs)}; there are"
-                f" {listing(self.names)}"
-            )
-        return replace(self, names=names)
-
-    def select_steps(self, steps: Any) -> Run:
-        """Return the run for some of its steps.
-
-        Parameters
-        ----------
-        steps : int, slice, list, bool array, ``by_id[...]`` or ``by_index[...]``
-            Positions among the steps, or their numbers with ``by_id``.
-        """
-        from_ids = isinstance(steps, ById)
-        value = steps.value if isinstance(steps, (ById, ByIndex)) else steps
-        if from_ids:
-            keep = matches(self.step_numbers, value)
-        else:
-            listed = (
-                [value]
-                if np.ndim(value) == 0 and not isinstance(value, slice)
-                else (value)
-            )
-            keep = np.zeros(len(self.step_numbers), bool)
-            keep[listed] = True
-        numbers = self.step_numbers[keep]
-        events = events_of(self.contents, self.ids)
-        return replace(
-            self, ids=self.ids[np.isin(events.step, numbers)], step_numbers=numbers
-        )
-
     # -- steps and values ------------------------------------------------------------
-
-    @cached_property
-    def step_values(self) -> NDArray[Any]:
-        """Value of every step of the file."""
-        return values.step_values(self.contents)
 
     @property
     def steps(self) -> xr.Dataset:
@@ -178,7 +68,28 @@ class Run(ShotRun):
         they differ within a step their mean, NaN where there are none; and every other
         value that is one for a step.
         """
-        return values.steps(self)
+        contents = self.contents
+        chosen = np.isin(contents.steps, self.step_numbers)
+        n = np.bincount(self.events.position, minlength=len(contents.steps))
+        found: dict[str, Any] = {
+            N_EVENTS: (
+                STEP,
+                n.astype(np.int64),
+                {UNITS: "1", LONG_NAME: "events of the step"},
+            ),
+            STEP_VALUE: (STEP, self.step_values, self.value_attrs),
+        }
+        for name in self.series:
+            pieces = contents.series[name].values()
+            if name != contents.value_name and all(p.per_event for p in pieces):
+                continue
+            each = per_step(contents, name)
+            if each is not None and name not in found:
+                extra = [f"{name}_dim{i}" for i in range(each.ndim - 1)]
+                found[name] = ((STEP, *extra), each, {UNITS: "1", LONG_NAME: name})
+        out = xr.Dataset(found, coords={STEP: contents.steps}).isel({STEP: chosen})
+        out[STEP].attrs = {UNITS: "1", LONG_NAME: "number of the step"}
+        return record(out, "steps", run=self.run_id)
 
     @entry(own=("keys",))
     def scalars(
@@ -213,9 +124,36 @@ class Run(ShotRun):
         SourceNameError
             If a name is not there.
         """
-        return values.scalars(
-            self, keys, stream=stream, missing=missing, missing_keys=missing_keys
+        if stream != "event":
+            raise ArgumentError(
+                f"stream={stream!r}; {self.run_id} has the stream 'event' only"
+            )
+        names = named(
+            self, [keys] if isinstance(keys, str) else listed_keys(keys), missing_keys
         )
+        found = {}
+        for name in names:
+            base, position = (name, ()) if name in self.series else split_element(name)
+            values = per_event(self.contents, base, self.ids)
+            where: tuple[Any, ...] = (slice(None), *position)
+            if len(position) not in (0, values.ndim - 1) or any(
+                i >= n for i, n in zip(position, values.shape[1:], strict=False)
+            ):
+                raise SourceNameError(
+                    f"{name!r} asks for position {listing(position)}, but {base!r} of"
+                    f" {self.run_id} has shape {values.shape[1:]} per event"
+                )
+            values = values[where]
+            whole = values.dtype.kind == "i"
+            if missing == "nan" and whole and (values == MISSING).any():
+                values = np.where(values == MISSING, np.nan, values.astype(np.float64))
+            dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
+            found[name] = (dims, values, {UNITS: "1", LONG_NAME: name})
+        coords = {TRAIN: self.ids, **self.shot_coords()}
+        coords = {k: v for k, v in coords.items() if k not in found}
+        out = xr.Dataset(found, coords)
+        out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "running event number"}
+        return record(out, "scalars", keys=names, run=self.run_id)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -246,33 +184,14 @@ class Run(ShotRun):
             )
         return by_step.images_of(self, detector)
 
-    def labels_of(self, detector: str, key: str) -> Labels:
-        """Return what frames say about themselves."""
-        return Labels(
-            facility=self.facility,
-            run_id=self.run_id,
-            fingerprint=str(tokenize([self.contents.identity]))[:16],
-            train="running event number",
-            shots=values.shot_coords(self, self.ids),
-            attrs={"script_type": self.contents.kind} if self.contents.kind else None,
-        )
-
     @entry
     def frames(
         self,
         detector: str | None = None,
         key: str | None = None,
         *,
-        pulses: Any = np.s_[:],
         layout: Literal["train", "frame", "step", "list"] = "train",
-        modules: Any = None,
-        roi: Any = (),
-        fill_value: Any = None,
-        astype: Any = None,
-        bad_pixels: Literal["apply", "keep"] | None = "apply",
-        chunk_size: str | float = "128MiB",
-        missing: Literal["fill", "drop", "raise"] = "fill",
-        **more: Any,
+        **options: Any,
     ) -> Any:
         """Return frames as a lazy array; see `EveryRun.frames`.
 
@@ -282,25 +201,22 @@ class Run(ShotRun):
             Also "step": (step, event, module, slow_scan, fast_scan), padded with the
             fill value, with the coordinates ``n_events`` (step) and ``step_value``
             (step); "list": a list with one array (event, module, ...) for each step.
+        **options
+            As there.
 
         Returns
         -------
         DataArray, or list of DataArray
             With the coordinates ``step``, ``event`` and ``step_value`` on ``train``.
         """
-        options: dict[str, Any] = {
-            "pulses": pulses, "modules": modules, "roi": roi, "fill_value": fill_value,
-            "astype": astype, "bad_pixels": bad_pixels, "chunk_size": chunk_size,
-            "missing": missing,
-        }  # fmt: skip
         if layout != "step" and layout != "list":
-            return super().frames(detector, key, layout=layout, **options, **more)
+            return super().frames(detector, key, layout=layout, **options)
         name = self.detector_named(detector)
-        request = FramesRequest(key=key or KEY, layout="train", **options)
+        request = FramesRequest(key or KEY, **options)
         array = by_step.step_frames(self, self.images_of(name, request.key), request)
-        if not chosen_pulse(pulses):
+        if not chosen_pulse(request.pulses):
             array = array.isel(event=slice(0, 0)).assign_coords(
-                n_events=array[values.N_EVENTS] * 0
+                n_events=array[N_EVENTS] * 0
             )
         return by_step.step_list(array) if layout == "list" else array
 
@@ -322,7 +238,7 @@ class Run(ShotRun):
             ("facility", f"LCLS calibration suite, {contents.identity[0]}"),
             ("script", contents.kind or "not told"),
         ]
-        n = self.steps[values.N_EVENTS].values
+        n = self.steps[N_EVENTS].values
         low, high = n.min(initial=n.max(initial=0)), n.max(initial=0)
         each = f"{low}" if low == high else f"{low} to {high}"
         found.append(("steps", f"{len(n)} of {each} events, {len(self.ids)} in all"))
@@ -338,3 +254,21 @@ class Run(ShotRun):
         if self.series:
             found.append(("values", listing(self.series)))
         return found
+
+
+def named(run: RunData, keys: list[str], missing_keys: str) -> list[str]:
+    """Return the series that names and globs stand for, without repetition."""
+    out: list[str] = []
+    for key in keys:
+        if not isinstance(key, str):
+            raise ArgumentTypeError(f"scalars takes names of keys, not {shown(key)}")
+        hits = [n for n in run.series if n == key or fnmatchcase(n, key)]
+        if not hits and split_element(key)[0] in run.series:
+            hits = [key]
+        if not hits and missing_keys == "raise":
+            raise SourceNameError(
+                f"no values {key!r} in {run.run_id}.{did_you_mean(key, run.series)}"
+                f" There are: {listing(run.series)}"
+            )
+        out += [n for n in hits if n not in out]
+    return out

@@ -34,7 +34,7 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     sources_of,
     step_number,
 )
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.left_out import is_locked, locked
 
 N_EVENTS = "nEvents"
 FLAT_AXES = 3  # of frames that cannot be anything else

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.column_names import split_element
 from xfelred.errors import (
-    ArgumentError,
-    ArgumentTypeError,
     InconsistentDataError,
-    SourceNameError,
-    did_you_mean,
     listing,
-    shown,
 )
 from xfelred.hdf5.rows import open_dataset
-from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
-from xfelred.provenance import record
-from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces
-from xfelred.readers.lcls_calibsuite.events import events_of
-from xfelred.readers.selection import listed_keys
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_calibsuite.run import Run
+from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces, events_of
 
 MISSING = -99999  # what LCLS writes where an integer is missing
-CHOICES = {"missing": ("nan", "keep"), "missing_keys": ("raise", "ignore")}
 N_EVENTS = "n_events"
 NUMBERS = "biufc"
 
@@ -152,112 +135,3 @@ def step_values(contents: Contents) -> NDArray[Any]:
         if values is not None and values.ndim == 1 and values.dtype.kind in "iufb":
             return values
     return np.full(len(contents.steps), np.nan)
-
-
-def value_attrs(run: Run) -> dict[str, str]:
-    """Return unit and long name of the value of a step."""
-    name = run.contents.value_name or ""
-    text = name if name not in ("", STEP_VALUE) else "value of the step"
-    return {UNITS: "1", LONG_NAME: text}
-
-
-def steps(run: Run) -> xr.Dataset:
-    """Return what belongs to steps; see `Run.steps`."""
-    contents = run.contents
-    chosen = np.isin(contents.steps, run.step_numbers)
-    events = events_of(contents, run.ids)
-    n = np.bincount(events.position, minlength=len(contents.steps))
-    found: dict[str, Any] = {
-        N_EVENTS: (
-            STEP,
-            n.astype(np.int64),
-            {UNITS: "1", LONG_NAME: "events of the step"},
-        ),
-        STEP_VALUE: (STEP, run.step_values, value_attrs(run)),
-    }
-    for name in run.series:
-        pieces = contents.series[name].values()
-        if name != contents.value_name and all(p.per_event for p in pieces):
-            continue
-        values = per_step(contents, name)
-        if values is not None and name not in found:
-            extra = [f"{name}_dim{i}" for i in range(values.ndim - 1)]
-            found[name] = ((STEP, *extra), values, {UNITS: "1", LONG_NAME: name})
-    out = xr.Dataset(found, coords={STEP: contents.steps}).isel({STEP: chosen})
-    out[STEP].attrs = {UNITS: "1", LONG_NAME: "number of the step"}
-    return record(out, "steps", run=run.run_id)
-
-
-def shot_coords(run: Run, ids: NDArray[np.int64]) -> dict[str, xr.Variable]:
-    """Return the coordinates ``step``, ``event``, ``step_value`` on train."""
-    events = events_of(run.contents, ids)
-    values = run.step_values[events.position] if len(run.step_values) else ids * np.nan
-    one = {UNITS: "1"}
-    return {
-        STEP: xr.Variable(TRAIN, events.step, one | {LONG_NAME: "number of the step"}),
-        EVENT: xr.Variable(
-            TRAIN, events.event, one | {LONG_NAME: "number within the step"}
-        ),
-        STEP_VALUE: xr.Variable(TRAIN, values, value_attrs(run)),
-    }
-
-
-def scalars(
-    run: Run,
-    keys: str | Sequence[str],
-    *,
-    stream: str = "event",
-    missing: str = "nan",
-    missing_keys: str = "raise",
-) -> xr.Dataset:
-    """Return values per event; see `Run.scalars`."""
-    if stream != "event":
-        raise ArgumentError(
-            f"stream={stream!r}; {run.run_id} has the stream 'event' only"
-        )
-    for word, value in (("missing", missing), ("missing_keys", missing_keys)):
-        if value not in CHOICES[word]:
-            raise ArgumentError(f"{word}={value!r}; wanted one of {CHOICES[word]}")
-    names = named(
-        run, [keys] if isinstance(keys, str) else listed_keys(keys), missing_keys
-    )
-    found = {}
-    for name in names:
-        base, position = (name, ()) if name in run.series else split_element(name)
-        values = per_event(run.contents, base, run.ids)
-        where: tuple[Any, ...] = (slice(None), *position)
-        if len(position) not in (0, values.ndim - 1) or any(
-            i >= n for i, n in zip(position, values.shape[1:], strict=False)
-        ):
-            raise SourceNameError(
-                f"{name!r} asks for position {listing(position)}, but {base!r} of"
-                f" {run.run_id} has shape {values.shape[1:]} per event"
-            )
-        values = values[where]
-        if missing == "nan" and values.dtype.kind == "i" and (values == MISSING).any():
-            values = np.where(values == MISSING, np.nan, values.astype(np.float64))
-        dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
-        found[name] = (dims, values, {UNITS: "1", LONG_NAME: name})
-    coords = {TRAIN: run.ids, **shot_coords(run, run.ids)}
-    coords = {k: v for k, v in coords.items() if k not in found}
-    out = xr.Dataset(found, coords)
-    out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "running event number"}
-    return record(out, "scalars", keys=names, run=run.run_id)
-
-
-def named(run: Run, keys: list[str], missing_keys: str) -> list[str]:
-    """Return the series that names and globs stand for, without repetition."""
-    out: list[str] = []
-    for key in keys:
-        if not isinstance(key, str):
-            raise ArgumentTypeError(f"scalars takes names of keys, not {shown(key)}")
-        hits = [n for n in run.series if n == key or fnmatchcase(n, key)]
-        if not hits and split_element(key)[0] in run.series:
-            hits = [key]
-        if not hits and missing_keys == "raise":
-            raise SourceNameError(
-                f"no values {key!r} in {run.run_id}.{did_you_mean(key, run.series)}"
-                f" There are: {listing(run.series)}"
-            )
-        out += [n for n in hits if n not in out]
-    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from xfelred.errors import MissingConstantError
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.provenance import record
+from xfelred.readers.lcls_psana.run_data import RunData
 from xfelred.readers.lcls_psana.session import LOCK, asking, session
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_psana.run import Run
 
 GAIN_RANGE = "gain_range"
 PIXELS = (MODULE, SLOW, FAST)
@@ -30,7 +28,7 @@ TABLES = (
 COORDINATES = ("x", "y", "z")
 
 
-def constants(run: Run, detector: str) -> xr.Dataset:
+def constants(run: RunData, detector: str) -> xr.Dataset:
     """Return the constants of a detector; see `Run.constants`."""
     with LOCK:
         interface = session(run.address).interface(detector, "raw")

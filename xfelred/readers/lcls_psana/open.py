@@ -7,16 +7,23 @@ from typing import Any
 
 import xarray as xr
 
-from xfelred.errors import ArgumentTypeError, BrokenFileError, did_you_mean
-from xfelred.readers.lcls_psana.address import parse
+from xfelred.errors import BrokenFileError
+from xfelred.readers.base import Reader
+from xfelred.readers.lcls_psana.address import SUFFIX, is_address, parse
 from xfelred.readers.lcls_psana.run import Run
 from xfelred.readers.lcls_psana.session import psana
 from xfelred.readers.lcls_psana.survey import survey
 
-OPTIONS = ("offline", "constants")
 
-
-def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
+def open_source(
+    source: Any,
+    run: Any = None,
+    data: Any = None,
+    include: Any = None,
+    *,
+    offline: bool = False,
+    constants: Mapping[str, xr.Dataset] | None = None,
+) -> Run:
     """Open a run of xtc2 files; one pass over the small files finds its events.
 
     Parameters
@@ -25,9 +32,12 @@ def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
         See `xfelred.readers.lcls_psana.address.parse`.
     run : int, optional
         Number of the run, if the source does not name it.
-    **options
-        ``offline=True`` asks no service of the facility; ``constants={detector:
-        Dataset}`` gives constants, which `Run.constants` returns as they are.
+    data, include
+        Without meaning here.
+    offline : bool, optional
+        Ask no service of the facility.
+    constants : dict of str to Dataset, optional
+        Of detectors; `Run.constants` returns them as they are.
 
     Raises
     ------
@@ -37,19 +47,24 @@ def open_psana(source: Any, run: Any = None, **options: Any) -> Run:
         If psana2 cannot be imported.
     BrokenFileError
         If the files are not there or cannot be read.
-    TypeError
-        For an unknown option.
     """
-    for name in options:
-        if name not in OPTIONS:
-            raise ArgumentTypeError(
-                f"unknown option {name!r} for a psana2 run."
-                f"{did_you_mean(name, OPTIONS)} There are: {', '.join(OPTIONS)}"
-            )
-    given: Mapping[str, xr.Dataset] = options.get("constants") or {}
-    address = parse(source, run, offline=bool(options.get("offline", False)))
+    address = parse(source, run, offline=bool(offline))
     psana()  # without it nothing else needs mending first
     found = survey(address)
     if not len(found.ids):
         raise BrokenFileError(f"{address} holds no events")
-    return Run(address, found, found.ids, dict(given))
+    return Run(address, found, found.ids, dict(constants or {}))
+
+
+def recognises(path: str) -> bool:
+    """Return whether a file is one of psana2, by its name: it has no signature."""
+    return path.endswith(SUFFIX)
+
+
+READER = Reader(
+    facility="lcls",
+    looks_for="exp=NAME:run=NUMBER or *.xtc2 (psana2)",
+    recognises=recognises,
+    open=open_source,
+    claims=is_address,
+)

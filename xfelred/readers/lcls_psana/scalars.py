@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
-from xfelred.errors import ArgumentError, PropertyNameError, did_you_mean, listing, warn
+from xfelred.errors import PropertyNameError, did_you_mean, listing, warn
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_psana.events import Name
+from xfelred.readers.lcls_psana.run_data import RunData
 from xfelred.readers.lcls_psana.session import (
     LOCK,
     asking,
@@ -24,22 +25,14 @@ from xfelred.readers.lcls_psana.session import (
 )
 from xfelred.readers.lcls_psana.survey import small_files
 
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_psana.run import Run
-
 SCAN = "scan/"
 EPICS = "epics/"
-ON_MISSING = ("raise", "ignore")
 
 
 def scalars(
-    run: Run, keys: str | Sequence[str], missing_keys: str = "raise"
+    run: RunData, keys: str | Sequence[str], missing_keys: str = "raise"
 ) -> xr.Dataset:
     """Return values per event; see `Run.scalars`."""
-    if missing_keys not in ON_MISSING:
-        raise ArgumentError(
-            f"missing_keys must be one of {ON_MISSING}, not {missing_keys!r}"
-        )
     names = [keys] if isinstance(keys, str) else [str(k) for k in keys]
     slow = {n: (SCAN, n) for n in run.scan_names}
     slow |= {f"{SCAN}{n}": (SCAN, n) for n in run.scan_names}
@@ -76,7 +69,7 @@ def scalars(
     return record(out, "scalars", keys=list(found))
 
 
-def known(run: Run, name: str, slow: Collection[str]) -> bool:
+def known(run: RunData, name: str, slow: Collection[str]) -> bool:
     """Return whether a name, or a glob, stands for something in the run."""
     return is_method(run, name) or any(k == name or fnmatchcase(k, name) for k in slow)
 
@@ -99,7 +92,7 @@ def element(name: str, values: NDArray[Any], at: tuple[int, ...]) -> NDArray[Any
     return found
 
 
-def unknown(run: Run, name: str, known: Sequence[str]) -> PropertyNameError:
+def unknown(run: RunData, name: str, known: Sequence[str]) -> PropertyNameError:
     """Return the error for a name that the run does not have."""
     return PropertyNameError(
         f"no value {name!r} in {run.run_id}.{did_you_mean(name, known)} There are:"
@@ -108,7 +101,7 @@ def unknown(run: Run, name: str, known: Sequence[str]) -> PropertyNameError:
     )
 
 
-def is_method(run: Run, name: str) -> bool:
+def is_method(run: RunData, name: str) -> bool:
     """Return whether a name is ``detector/interface/method`` of the run."""
     parts = name.split("/")
     return len(parts) == 3 and parts[2] in run.methods.get((parts[0], parts[1]), ())
@@ -123,7 +116,7 @@ def labelled(key: str, values: NDArray[Any]) -> xr.Variable:
     return xr.Variable(dims, values, {UNITS: "1", LONG_NAME: key})
 
 
-def at_events(run: Run, per_step: NDArray[Any]) -> NDArray[Any]:
+def at_events(run: RunData, per_step: NDArray[Any]) -> NDArray[Any]:
     """Return values of steps at the selected events; before the first step NaN."""
     at = run.step_numbers()
     each = per_step[np.maximum(at, 0)]
@@ -134,7 +127,7 @@ def at_events(run: Run, per_step: NDArray[Any]) -> NDArray[Any]:
     return np.where(at >= 0, each.astype(float), np.nan)
 
 
-def measured(run: Run, name: Name) -> NDArray[Any]:
+def measured(run: RunData, name: Name) -> NDArray[Any]:
     """Return what a method gives at the selected events, NaN where it gives nothing.
 
     Raises
@@ -164,7 +157,7 @@ def measured(run: Run, name: Name) -> NDArray[Any]:
 
 
 def slow_values(
-    run: Run, names: dict[str, str], by_glob: Collection[str] = ()
+    run: RunData, names: dict[str, str], by_glob: Collection[str] = ()
 ) -> dict[str, NDArray[Any]]:
     """Return slow values at the selected events: the last one before each of them.
 
@@ -198,7 +191,7 @@ def slow_values(
     return out
 
 
-def read_slow(run: Run, names: dict[str, str]) -> dict[str, dict[int, Any]]:
+def read_slow(run: RunData, names: dict[str, str]) -> dict[str, dict[int, Any]]:
     """Return slow values as psana2 gives them, by the position of the event."""
     out: dict[str, dict[int, Any]] = {key: {} for key in names}
     single = run.address.files

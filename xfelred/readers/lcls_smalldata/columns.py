@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,26 @@ TABLE = re.compile(r"(^|/)(var|ragged)_")
 LENGTH = re.compile(r"(.*/var_[^/]*)_len")
 # Groups whose datasets do not have a row for every event.
 APART = (SUMS, CONSTANTS, "epics_archiver", INTG)
+IMAGE_KEYS = ("calib", "full_area", "full", "raw")
+# From the writers' documentation: ebeam and gas_detector as in the beam-line data,
+# times of the time tool in ps, motors of the laser stage (lxt) in seconds.
+UNITS_OF = {
+    "*/FLTPOS_PS": "ps",
+    "*/fltpos_ps": "ps",
+    "*/ttCorr": "ps",
+    "tt/FLTPOS": "pixel",
+    "tt/FLTPOSFWHM": "pixel",
+    "tt/fltpos": "pixel",
+    "tt/fltposfwhm": "pixel",
+    "scan/lxt*": "s",
+    "epics/lxt*": "s",
+    "ebeam/photon_energy": "eV",
+    "ebeam/L3_energy": "MeV",
+    "ebeam/charge": "nC",
+    "gas_detector/*": "mJ",
+    "phase_cav/fit_time_*": "ps",
+    "phase_cav/charge_*": "pC",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,11 @@ class Column:
     def source(self) -> str:
         """First part of the name."""
         return self.name.partition("/")[0]
+
+    @property
+    def owner(self) -> str:
+        """The detector that it belongs to: the name but for its last part."""
+        return self.name.rpartition("/")[0]
 
     @property
     def is_table(self) -> bool:
@@ -181,3 +207,9 @@ def is_event_like(name: str, shape: tuple[int, ...], flavour: Flavour) -> bool:
     """Return whether the name of a dataset says that it has one row per event."""
     apart = name.partition("/")[0] in APART or name in flavour.names
     return not (apart or TABLE.search(name)) and bool(shape)
+
+
+def units_of(column: str) -> str:
+    """Return the unit that the name of a column tells, 1 if none."""
+    name = column.removeprefix("intg/")
+    return next((u for g, u in UNITS_OF.items() if fnmatchcase(name, g)), "1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -27,9 +27,7 @@ from xfelred.names import (
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import CONSTANTS, INTG, SUMS
 from xfelred.readers.lcls_smalldata.ids import LCLS1, read_column
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import RunData
 
 # Name in the file, ours, factor, unit, long name.
 ARRAYS = (
@@ -51,7 +49,7 @@ SWITCHED = ("ped", "rms", "gain", "local_gain")
 FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 
 
-def constants(run: Run, detector: str) -> xr.Dataset:
+def constants(run: RunData, detector: str) -> xr.Dataset:
     """Return what ``UserDataCfg/<detector>`` says; see `Run.constants`."""
     prefix = f"{CONSTANTS}/{detector.removeprefix(f'{INTG}/')}/"
     stored = without_odd(detector, {
@@ -110,7 +108,9 @@ def without_odd(
     return {name: values for name, values in stored.items() if name not in odd}
 
 
-def gain_as_it_acts(run: Run, detector: str, found: dict[str, Any]) -> dict[str, Any]:
+def gain_as_it_acts(
+    run: RunData, detector: str, found: dict[str, Any]
+) -> dict[str, Any]:
     """Return constants whose gain has the name that tells whether it divides."""
     if GAIN not in found:
         return found
@@ -126,7 +126,7 @@ def gain_as_it_acts(run: Run, detector: str, found: dict[str, Any]) -> dict[str,
     return {**found, GAIN: (dims, values, attrs)}
 
 
-def multiplies(run: Run, detector: str, found: dict[str, Any]) -> bool:
+def multiplies(run: RunData, detector: str, found: dict[str, Any]) -> bool:
     """Return whether the signal is multiplied by the gain that the file holds.
 
     So it is of detectors of LCLS1 that do not switch their gain (`AreaDetector.calib`
@@ -155,7 +155,9 @@ def drop_misfits(found: dict[str, Any], detector: str) -> dict[str, Any]:
     return kept
 
 
-def missing(run: Run, detector: str, stored: dict[str, Any]) -> MissingConstantError:
+def missing(
+    run: RunData, detector: str, stored: dict[str, Any]
+) -> MissingConstantError:
     prefix = f"{CONSTANTS}/"
     inside = (n.split("/") for n in run.columns if n.startswith(prefix))
     others = sorted({parts[1] for parts in inside if len(parts) > 2})
@@ -170,7 +172,7 @@ def missing(run: Run, detector: str, stored: dict[str, Any]) -> MissingConstantE
     )
 
 
-def read_first(run: Run, name: str) -> NDArray[Any]:
+def read_first(run: RunData, name: str) -> NDArray[Any]:
     """Return a dataset of the first file that has it."""
     has = run.columns[name].rows
     path = next(f.path for f, n in zip(run.files, has, strict=True) if n >= 0)
@@ -211,7 +213,7 @@ def plain(value: NDArray[Any]) -> Any:
     return value.item() if value.ndim == 0 else value.tolist()
 
 
-def bad_pixels(run: Run, detector: str) -> NDArray[np.bool_] | None:
+def bad_pixels(run: RunData, detector: str) -> NDArray[np.bool_] | None:
     """Return the bad pixels (module, slow_scan, fast_scan) that the file knows."""
     for name in MASKS:
         column = run.columns.get(f"{CONSTANTS}/{detector}/{name}")
@@ -224,7 +226,7 @@ def bad_pixels(run: Run, detector: str) -> NDArray[np.bool_] | None:
     return None
 
 
-def sums(run: Run) -> xr.Dataset:
+def sums(run: RunData) -> xr.Dataset:
     """Return the sums over the whole run; see `Run.sums`."""
     found = {
         name.removeprefix(f"{SUMS}/"): read_first(run, name)

@@ -2,66 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import xarray as xr
 from dask.base import tokenize
-from numpy.typing import NDArray
 
-from xfelred.detectors import told_by
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
     SourceNotFound,
     did_you_mean,
     listing,
-    warn,
 )
-from xfelred.names import FIDUCIALS, LONG_NAME, TIME, TRAIN, UNITS
-from xfelred.readers.data_kind import of_psana_key
 from xfelred.readers.lcls_smalldata import constants
 from xfelred.readers.lcls_smalldata.columns import (
-    APART,
     CONSTANTS,
-    DAMAGE,
+    IMAGE_KEYS,
     INTG,
     Column,
 )
-from xfelred.readers.lcls_smalldata.ids import MISSING, flat
 from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
-from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
-from xfelred.readers.lcls_times import event_time
-from xfelred.readers.shot_frames import Labels, ShotImages
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import RunData, kind_of
+from xfelred.readers.shot_frames import Labels, ShotImages, of_psana_key
 
 IMAGE_AXES = (2, 3)
 DATA_PRESENT = (0.5, 1.5)  # of damage/<detector>, the limits of smalldata_tools
-
-
-def detectors(run: Run) -> dict[str, str]:
-    """Return names and kinds of the detectors: with images, or with pedestals."""
-    pedestal = re.compile(rf"{CONSTANTS}/([^/]+)/ped")
-    names = {owner(c) for c in run.columns.values() if may_be_image(run, c)}
-    known = {m[1] for m in map(pedestal.fullmatch, run.columns) if m}
-    # Constants of a slow detector do not say that it is one.
-    names |= {n for n in known if f"{INTG}/{n}" not in names}
-    return {name: kind_of(name) for name in sorted(names)}
-
-
-def kind_of(name: str) -> str:
-    """Return the kind of a detector, as far as its name tells."""
-    found = told_by(name)
-    return "image" if found is None else found.kind
-
-
-def owner(column: Column) -> str:
-    """Return the detector that a column belongs to."""
-    return column.name.rpartition("/")[0]
 
 
 def stream_of(name: str) -> str:
@@ -69,27 +35,7 @@ def stream_of(name: str) -> str:
     return INTG if name.startswith(f"{INTG}/") else "event"
 
 
-def may_be_image(run: Run, column: Column) -> bool:
-    """Return whether a column has two or three axes per event."""
-    inside = column.source == INTG and INTG in run.streams
-    if (column.source in APART and not inside) or column.is_table:
-        return False
-    if "/" not in column.name or column.dtype.kind not in "iuf":
-        return False
-    n_rows = run.stream_events(INTG if inside else "event").n_rows
-    return len(column.shape) - 1 in IMAGE_AXES and column.fits(n_rows)
-
-
-def image_keys(run: Run, name: str) -> list[str]:
-    """Return what a detector has with two or three axes per event."""
-    return [
-        c.name.removeprefix(f"{name}/")
-        for c in run.columns.values()
-        if c.name.startswith(f"{name}/") and may_be_image(run, c)
-    ]
-
-
-def default_key(run: Run, name: str) -> str:
+def default_key(run: RunData, name: str) -> str:
     """Return which images of a detector are its frames.
 
     Raises
@@ -97,7 +43,7 @@ def default_key(run: Run, name: str) -> str:
     SourceNotFound
         If it has none.
     """
-    here = image_keys(run, name)
+    here = run.image_keys(name)
     found = next((key for key in IMAGE_KEYS if key in here), None)
     if found is None:
         other = f" It has {listing(here)}, to be named with key=." if here else ""
@@ -110,7 +56,7 @@ def default_key(run: Run, name: str) -> str:
     return found
 
 
-def images_of(run: Run, name: str, key: str) -> ShotImages:
+def images_of(run: RunData, name: str, key: str) -> ShotImages:
     """Return where the images of a detector are.
 
     Raises
@@ -150,16 +96,16 @@ def images_of(run: Run, name: str, key: str) -> ShotImages:
     )
 
 
-def image_column(run: Run, name: str, key: str) -> Column:
+def image_column(run: RunData, name: str, key: str) -> Column:
     """Return the column of images; raise an error that says what there is instead."""
     column = run.columns.get(f"{name}/{key}")
     if column is None:
-        here = image_keys(run, name)
+        here = run.image_keys(name)
         raise PropertyNameError(
             f"{name} of {run.run_id} has no {key!r}.{did_you_mean(key, here)} Images:"
             f" {listing(here)}"
         )
-    if may_be_image(run, column):
+    if run.may_be_image(column):
         return column
     n_rows = run.stream_events(stream_of(name)).n_rows
     if not column.fits(n_rows):
@@ -174,7 +120,7 @@ def image_column(run: Run, name: str, key: str) -> Column:
 
 
 def matching_bad(
-    run: Run, name: str, key: str, shape: tuple[int, ...]
+    run: RunData, name: str, key: str, shape: tuple[int, ...]
 ) -> tuple[Any, str]:
     """Return the bad pixels if they are of the shape of images, and why not.
 
@@ -194,7 +140,7 @@ def matching_bad(
     )
 
 
-def labels_of(run: Run, name: str, key: str) -> Labels:
+def labels_of(run: RunData, name: str, key: str) -> Labels:
     """Return what frames say about themselves."""
     names = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in run.files]
     return Labels(
@@ -202,60 +148,8 @@ def labels_of(run: Run, name: str, key: str) -> Labels:
         run_id=run.run_id,
         fingerprint=str(tokenize(names))[:16],
         train=run.flavour.train,
-        shots=shot_coordinates(run, stream_of(name)),
+        shots=run.shot_coordinates(stream_of(name)),
         attrs={"detector_kind": kind_of(name)},
         data_kind=of_psana_key(key),
         left_out=run.left_out,
     )
-
-
-def shot_coordinates(run: Run, stream: str) -> dict[str, xr.Variable]:
-    """Return the time, and the fiducials, of the events of a stream."""
-    ids = run.stream_ids(stream)
-    found = {}
-    if run.flavour.epoch is not None:
-        found[TIME] = event_time(ids, run.flavour.epoch)
-    second = run.flavour.second
-    if stream == "event" and second is not None and second in run.columns:
-        attrs = {UNITS: "1", LONG_NAME: "fiducials of the event"}
-        values = flat(run.read(run.columns[second], "event"))
-        if values.ndim == 1 and values.dtype.kind in "iuf":
-            found[FIDUCIALS] = xr.Variable(TRAIN, values, attrs)
-        else:
-            warn(
-                f"{second} of {run.run_id} holds {values.dtype} {values.shape} instead"
-                " of one number per event: it is left out"
-            )
-    return found
-
-
-def absent(run: Run, source: str) -> Any:
-    """Return bool (event,) where ``damage/<source>`` does not say that data are there.
-
-    1 says so; 0, or nothing (NaN, -99999), does not.
-    """
-    column = run.columns.get(f"{DAMAGE}/{source}")
-    if column is None or column.shape[1:] not in ((), (1,)):
-        return None
-    if not column.fits(run.events.n_rows) or column.dtype.kind not in "biuf":
-        return None
-    values = flat(run.read(column, "event")).astype(float)
-    say_odd(run, column, values)
-    return ~((values > DATA_PRESENT[0]) & (values < DATA_PRESENT[1]))
-
-
-def say_odd(run: Run, column: Column, values: NDArray[np.float64]) -> None:
-    """Warn, once, if ``damage/<source>`` holds what no writer puts there."""
-    told = np.isin(values, (0, 1))
-    nothing = np.isnan(values) | (values == MISSING)
-    odd = ~(told | nothing)
-    if not odd.any() and (told.any() or not len(values)):
-        return
-    if not run.memo.setdefault(f"odd {column.name}", False):
-        run.memo[f"odd {column.name}"] = True
-        n = int(odd.sum()) or len(values)
-        warn(
-            f"{column.name} of {run.run_id} says of {n} of {len(values)} events neither"
-            " that their data are there (1) nor that they are not (0): they count as"
-            " lost (available is False)"
-        )

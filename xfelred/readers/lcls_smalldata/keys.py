@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from xfelred.errors import PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, UNITS
-from xfelred.readers.lcls_smalldata.columns import INTG, Column
+from xfelred.readers.lcls_smalldata.columns import INTG, Column, units_of
 from xfelred.readers.lcls_smalldata.constants import read_first
-from xfelred.readers.lcls_smalldata.units import units_of
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import RunData
+from xfelred.readers.lcls_smalldata.scalars import scalars
+from xfelred.readers.shot_run import ShotKey
 
 
 @dataclass(frozen=True, eq=False)
-class KeyData:
-    """One dataset of a file, for the selected events if it has one row for each.
+class KeyData(ShotKey):
+    """One dataset of a file, for the selected events if it has one row for each."""
 
-    Attributes
-    ----------
-    run : Run
-    source, key : str
-    """
-
-    run: Run
-    source: str
-    key: str
-
-    def __post_init__(self) -> None:
-        """Raise an error if the source has no such key."""
-        known = self.run.keys(self.source)
-        if self.key not in known:
-            raise PropertyNameError(
-                f"{self.source} has no key {self.key!r}."
-                f"{did_you_mean(self.key, known)} There are: {listing(known, 12)}"
-            )
+    run: RunData
 
     @property
     def column(self) -> Column:
@@ -80,12 +60,8 @@ class KeyData:
         stream, name = self.stream, self.column.name
         if stream is not None:
             name = name.removeprefix(f"{INTG}/") if stream == INTG else name
-            return self.run.scalars([name], stream=stream, missing="keep")[name]
+            return scalars(self.run, [name], stream, missing="keep")[name]
         values = read_first(self.run, name)
         attrs = {UNITS: self.units, LONG_NAME: name.replace("/", " ")}
         dims = [f"{self.key}_dim{i}" for i in range(values.ndim)]
         return xr.DataArray(values, dims=dims, name=name, attrs=attrs)
-
-    def ndarray(self) -> NDArray[Any]:
-        """Return the values as a numpy array."""
-        return np.asarray(self.xarray().data)

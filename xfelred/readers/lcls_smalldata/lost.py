@@ -11,7 +11,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,7 @@ from xfelred.lazy import Rows
 from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events, Ids, wrapped_code
 from xfelred.readers.lcls_smalldata.rows import read_sorted
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import RunData
 
 Bools = NDArray[np.bool_]
 PROBES = 3  # pixels: one tells nearly all images, the others those with bad pixels
@@ -38,7 +36,7 @@ NOT_PROBED, PRESENT, LOST = -1, 0, 1
 
 
 def lost_images(
-    run: Run, column: Column, stream: str, ids: Ids, *, told: bool
+    run: RunData, column: Column, stream: str, ids: Ids, *, told: bool
 ) -> Bools:
     """Return which images the writer lacked, bool (event,); said once for a column.
 
@@ -71,7 +69,7 @@ def lost_images(
     return states[at] == LOST
 
 
-def say_lost(run: Run, column: Column, lost: Bools) -> None:
+def say_lost(run: RunData, column: Column, lost: Bools) -> None:
     """Warn of lost images, once for every column."""
     n = int(lost.sum())
     if n and not run.memo.get(f"said {column.name}"):
@@ -83,7 +81,7 @@ def say_lost(run: Run, column: Column, lost: Bools) -> None:
         )
 
 
-def probed(run: Run, column: Column, events: Events, *, told: bool) -> Bools:
+def probed(run: RunData, column: Column, events: Events, *, told: bool) -> Bools:
     out = np.zeros(len(events.ids), bool)
     for i, file in enumerate(run.files):
         at = np.flatnonzero(events.file == i)

@@ -14,6 +14,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.hdf5 import Dataset, Group, open_file
+from xfelred.readers.base import Reader
 from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
@@ -25,11 +26,10 @@ from xfelred.readers.lcls_smalldata.ids import (
     root,
 )
 from xfelred.readers.lcls_smalldata.run import Run
-from xfelred.readers.left_out import is_damaged, readable
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.lcls_smalldata.run_data import PART, run_id
+from xfelred.readers.left_out import is_damaged, is_locked, locked, readable
 from xfelred.readers.paths import candidates
 
-PART = re.compile(r"(.+)_part\d+")
 NUMBER = re.compile(r"[Rr]un_?0*(\d+)")
 # What the calibration suite writes; it has timestamps too.
 SUITE = ("frames", "detectorData")
@@ -106,7 +106,6 @@ def open_source(
     events = read_events(paths, flavour.column, flavour.second)
     return Run(
         files=tuple(map(file_at, paths)),
-        run_id=run_id(paths[0]),
         flavour=flavour,
         events=events,
         slow=slow_events(paths),
@@ -189,8 +188,12 @@ def ordered_parts(paths: list[str]) -> list[str]:
     return sorted(known, key=lambda p: (len(stems[p]), stems[p])) + damaged
 
 
-def run_id(path: str) -> str:
-    """Return the name of the run: that of the file, without the number of a part."""
-    stem = Path(path).stem
-    part = PART.fullmatch(stem)
-    return part[1] if part else stem
+READER = Reader(
+    facility="lcls",
+    looks_for=(
+        "event_time with fiducials, EvtID/time with EvtID/fid, or timestamp (LCLS small"
+        " data)"
+    ),
+    recognises=recognises,
+    open=open_source,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
 from xfelred.errors import (
-    ArgumentError,
     InconsistentDataError,
     PropertyNameError,
     did_you_mean,
@@ -20,36 +19,35 @@ from xfelred.errors import (
 )
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
-from xfelred.readers.lcls_smalldata.columns import APART, DAMAGE, INTG, LENGTH, Column
+from xfelred.readers.lcls_smalldata.columns import (
+    APART,
+    DAMAGE,
+    IMAGE_KEYS,
+    INTG,
+    LENGTH,
+    Column,
+    units_of,
+)
 from xfelred.readers.lcls_smalldata.ids import MISSING, flat, wrapped_code
-from xfelred.readers.lcls_smalldata.units import units_of
+from xfelred.readers.lcls_smalldata.run_data import RunData
 from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.selection import listed_keys
 
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
-
 STREAMS = ("event", INTG)
-IMAGE_KEYS = ("calib", "full_area", "full", "raw")
 MANY = 16  # values of an event that are never by chance one and the same
 WHERE = {"Sums": "run.sums", "UserDataCfg": "run.constants(detector)"}
 
 
 def scalars(
-    run: Run,
+    run: RunData,
     keys: str | Iterable[str],
     stream: str,
-    missing: str,
-    missing_keys: str,
-    use_damage: bool,
+    missing: str = "nan",
+    missing_keys: str = "raise",
+    *,
+    use_damage: bool = False,
 ) -> xr.Dataset:
     """Return values per event; see `Run.scalars`."""
-    for name, value, choices in (
-        ("missing", missing, ("nan", "keep")),
-        ("missing_keys", missing_keys, ("raise", "ignore")),
-    ):
-        if value not in choices:
-            raise ArgumentError(f"{name} must be one of {choices}, not {value!r}")
     asked = [keys] if isinstance(keys, str) else [str(k) for k in listed_keys(keys)]
     known = run.per_event(stream)
     names = chosen_names(run, asked, stream, missing_keys)
@@ -101,35 +99,10 @@ def name_and_position(
     return base, position
 
 
-def event_coordinates(run: Run, stream: str = "event") -> dict[str, Any]:
+def event_coordinates(run: RunData, stream: str = "event") -> dict[str, Any]:
     """Return ``train`` and what else tells events, with units and long names."""
     train = (TRAIN, run.stream_ids(stream), {UNITS: "1", LONG_NAME: run.flavour.train})
     return {TRAIN: train, **run.shot_coordinates(stream)}
-
-
-def per_event(run: Run, stream: str) -> dict[str, Column]:
-    """Return the columns of a stream that have a row for every event, by name.
-
-    Raises
-    ------
-    ValueError
-        If there is no such stream.
-    """
-    if stream not in run.streams:
-        raise ArgumentError(
-            f"no stream {stream!r} in {run.run_id}; there are {listing(run.streams)}"
-        )
-    n_rows = run.stream_events(stream).n_rows
-    found = {}
-    for column in run.columns.values():
-        inside = column.source == INTG
-        if inside != (stream == INTG) or not column.fits(n_rows):
-            continue
-        name = column.name.removeprefix(f"{INTG}/") if inside else column.name
-        ids = {"timestamp"} if inside else run.flavour.names
-        if name not in ids and not column.is_table and (inside or not apart(column)):
-            found[name] = column
-    return found
 
 
 def apart(column: Column) -> bool:
@@ -138,7 +111,7 @@ def apart(column: Column) -> bool:
 
 
 def chosen_names(
-    run: Run, asked: list[str], stream: str, missing_keys: str
+    run: RunData, asked: list[str], stream: str, missing_keys: str
 ) -> list[str]:
     """Return the columns that names and globs choose, each once.
 
@@ -147,7 +120,7 @@ def chosen_names(
     PropertyNameError
         If there is none of a name.
     """
-    known = per_event(run, stream)
+    known = run.per_event(stream)
     found: dict[str, None] = {}
     for key in asked:
         here = [key] if name_and_position(key, known)[0] in known else []
@@ -167,13 +140,13 @@ def small(column: Column) -> bool:
     return not (is_image and column.name.rpartition("/")[2] in IMAGE_KEYS)
 
 
-def is_length(run: Run, key: str, stream: str) -> bool:
+def is_length(run: RunData, key: str, stream: str) -> bool:
     """Return whether a name is that of the numbers of entries of a table."""
     return stream == "event" and key in run.columns and bool(LENGTH.fullmatch(key))
 
 
 def no_column(
-    run: Run, key: str, stream: str, known: dict[str, Column]
+    run: RunData, key: str, stream: str, known: dict[str, Column]
 ) -> PropertyNameError | InconsistentDataError:
     """Return the error for a column that is not there, or is not per event."""
     column = run.columns.get(f"{INTG}/{key}" if stream == INTG else key)
@@ -231,7 +204,7 @@ def every_value(gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def without_absent(
-    run: Run, values: NDArray[Any], name: str, stream: str
+    run: RunData, values: NDArray[Any], name: str, stream: str
 ) -> NDArray[Any]:
     """Return values with NaN where the column ``damage`` says there were no data."""
     source = name.partition("/")[0]

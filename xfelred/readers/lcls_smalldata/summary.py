@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xfelred.readers.lcls_smalldata import images, tables
-from xfelred.readers.lcls_smalldata.columns import CONSTANTS, INTG, SUMS
-from xfelred.readers.lcls_smalldata.scalars import IMAGE_KEYS
+from xfelred.readers.lcls_smalldata.columns import CONSTANTS, IMAGE_KEYS, INTG, SUMS
+from xfelred.readers.lcls_smalldata.run_data import RunData
 from xfelred.readers.lcls_times import event_time
 from xfelred.readers.left_out import described
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
 
 LINES = 9  # of detectors
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: RunData) -> list[tuple[str, str]]:
     """Return (what, value) lines that describe a run."""
     size = sum(f.size for f in run.files) / 1e6
     parts = f", {len(run.files)} parts" if len(run.files) > 1 else ""
@@ -44,7 +40,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return out
 
 
-def event_line(run: Run) -> str:
+def event_line(run: RunData) -> str:
     """Return how many events there are, when, and how fast."""
     n = len(run.ids)
     if not n or run.flavour.epoch is None:
@@ -54,9 +50,9 @@ def event_line(run: Run) -> str:
     return f"{words}, {float((last - first) / np.timedelta64(1, 's')):.1f} s"
 
 
-def detector_line(run: Run, name: str, kind: str) -> str:
+def detector_line(run: RunData, name: str, kind: str) -> str:
     """Return one line on a detector: its images, and whether it has constants."""
-    keys = images.image_keys(run, name)
+    keys = run.image_keys(name)
     shown = [k for k in IMAGE_KEYS if k in keys]
     what = "no frames"
     if shown:
@@ -67,7 +63,7 @@ def detector_line(run: Run, name: str, kind: str) -> str:
     return f"{name} ({kind}): {what}{', constants' if has else ''}"
 
 
-def stored(run: Run, path: str, dataset: str) -> tuple[int, int] | None:
+def stored(run: RunData, path: str, dataset: str) -> tuple[int, int] | None:
     """Return the bytes of a value, and of all selected rows, of a dataset."""
     column = run.columns.get(dataset)
     if column is None or all(path != f.path for f in run.files):

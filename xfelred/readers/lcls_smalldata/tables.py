@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,14 +21,12 @@ from xfelred.names import ENTRY, LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import flat, read_column
-
-if TYPE_CHECKING:
-    from xfelred.readers.lcls_smalldata.run import Run
+from xfelred.readers.lcls_smalldata.run_data import RunData
 
 GAP = 4096  # entries that are read for nothing rather than started anew behind them
 
 
-def table(run: Run, name: str) -> xr.Dataset:
+def table(run: RunData, name: str) -> xr.Dataset:
     """Return the entries of a table; see `Run.table`."""
     name = name.strip("/")
     fields = [c for c in run.columns.values() if c.name.startswith(f"{name}/")]
@@ -54,7 +52,7 @@ def table(run: Run, name: str) -> xr.Dataset:
     return record(xr.Dataset(variables, coords), "table", name=name, run=run.run_id)
 
 
-def tables(run: Run) -> list[str]:
+def tables(run: RunData) -> list[str]:
     found = set()
     for name, column in run.columns.items():
         if column.is_table:
@@ -65,12 +63,12 @@ def tables(run: Run) -> list[str]:
     return sorted(found)
 
 
-def is_field(run: Run, name: str) -> bool:
+def is_field(run: RunData, name: str) -> bool:
     """Return whether a dataset is a field of a table with a column of lengths."""
     return f"{name.rpartition('/')[0]}_len" in run.columns
 
 
-def no_table(run: Run, name: str) -> PropertyNameError:
+def no_table(run: RunData, name: str) -> PropertyNameError:
     """Return the error for a table that is not there."""
     known = tables(run)
     return PropertyNameError(
@@ -80,7 +78,7 @@ def no_table(run: Run, name: str) -> PropertyNameError:
 
 
 def var_table(
-    run: Run, name: str, fields: list[Column]
+    run: RunData, name: str, fields: list[Column]
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """Return the fields of a ``var_*`` group, and the number of entries per event."""
     events = run.events.at(run.ids)
@@ -128,7 +126,7 @@ def read_entries(path: str, field: Column, rows: Rows, out: NDArray[Any]) -> Non
 
 
 def check_lengths(
-    run: Run, name: str, fields: list[Column], i: int, lengths: NDArray[np.int64]
+    run: RunData, name: str, fields: list[Column], i: int, lengths: NDArray[np.int64]
 ) -> None:
     """Raise InconsistentDataError if a table has fewer entries than its lengths say."""
     if len(lengths) != run.events.n_rows[i]:
@@ -146,7 +144,7 @@ def check_lengths(
 
 
 def ragged_table(
-    run: Run, column: Column
+    run: RunData, column: Column
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """Return the entries of a dataset of arrays of different lengths."""
     rows = run.read(column, "event")

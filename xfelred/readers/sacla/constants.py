@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,11 +10,12 @@ import xarray as xr
 from xfelred.names import ABSOLUTE_GAIN, LONG_NAME, MODULE, REFERENCE_GAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.sacla.files import number
-from xfelred.readers.sacla.frames import GAINS
+from xfelred.readers.sacla.images import ModuleImages
 
-if TYPE_CHECKING:
-    from xfelred.readers.sacla.detector import Detector
-
+GAINS = {
+    ABSOLUTE_GAIN: "absolute gain of the module",
+    REFERENCE_GAIN: "absolute gain of the first module of the detector",
+}
 # Key in detector_info, name in the Dataset, factor, unit, long name.
 SCALARS = (
     ("absolute_gain", ABSOLUTE_GAIN, 1.0, "electron/adu", "absolute gain"),
@@ -48,7 +49,7 @@ VECTORS = (
 )  # fmt: skip
 
 
-def module_constants(detector: Detector) -> xr.Dataset:
+def module_constants(detector: ModuleImages) -> xr.Dataset:
     """Return what ``detector_info`` says about each module.
 
     Returns

@@ -5,74 +5,67 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
+    ArgumentTypeError,
     InconsistentDataError,
+    PropertyNameError,
     SelectionEmptyError,
     listing,
+    must_be_one_of,
     one_line,
-    warn,
 )
-from xfelred.hdf5.shot_survey import FINE, ImageKind
-from xfelred.readers.sacla import constants, frames
-from xfelred.readers.sacla.detectors import DetectorSpec
-from xfelred.readers.sacla.files import TagGroup, Tags, number
-from xfelred.readers.sacla.survey import WORDS, Survey, image_kind, look_at, unseen
-from xfelred.readers.shot_frames import module_positions
+from xfelred.names import (
+    ABSOLUTE_GAIN,
+    BEAM,
+    DETECTOR_STATUS,
+    FIRST_MODULE,
+    IN_EVENT_TABLE,
+    LASER_ON,
+    LONG_NAME,
+    MODULE,
+    N_MODULES,
+    PHOTON_ENERGY,
+    PHOTON_ENERGY_OK,
+    REFERENCE_GAIN,
+    SHUTTER_KNOWN,
+    SHUTTER_OPEN,
+    TRAIN,
+    UNITS,
+)
+from xfelred.readers.request import FramesRequest
+from xfelred.readers.sacla.constants import GAINS, module_constants
+from xfelred.readers.sacla.files import IMAGE, Tags
+from xfelred.readers.sacla.images import ModuleImages
+from xfelred.readers.sacla.run_data import RunData
+from xfelred.readers.shot_frames import Labels, assembled
 
-if TYPE_CHECKING:
-    from xfelred.readers.sacla.run import Run
+LONG_NAMES = {
+    SHUTTER_OPEN: "the X-ray shutter was open: not a dark shot; False if unknown",
+    SHUTTER_KNOWN: "the run tells whether the shutter was open",
+    BEAM: "the accelerator delivered beam",
+    LASER_ON: "the pump laser was on",
+    PHOTON_ENERGY_OK: "the photon energy of the shot was measured",
+    DETECTOR_STATUS: "status of the image, 1 is good, -1 unknown",
+    IN_EVENT_TABLE: "the tag is in the event table",
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Detector:
+class Detector(ModuleImages):
     """Images of one detector for the tags of a run; nothing but names has been read.
 
-    Attributes
-    ----------
-    data : Run
-    spec : DetectorSpec
-    surveys : dict
-        What is known about the images of groups; shared by all selections.
-    whole : DetectorSpec, optional
-        All modules where `spec` has some of them.
+    Attributes are `data`, the run, and those of `ModuleImages`.
     """
 
-    data: Run
-    spec: DetectorSpec
-    surveys: dict[Any, Any] = field(repr=False)
-    whole: DetectorSpec | None = field(default=None, repr=False)
-
-    @property
-    def detector_name(self) -> str:
-        """Name of the detector."""
-        return self.spec.name
-
-    @property
-    def kind(self) -> str:
-        """One of "assembled", "octal", "dual", "single" and "image"."""
-        return self.spec.kind
-
-    @property
-    def modules(self) -> list[int]:
-        """Numbers of the modules."""
-        return list(self.spec.modules)
-
-    @property
-    def groups(self) -> tuple[TagGroup, ...]:
-        """Groups in the file, in the order of the modules."""
-        return self.spec.groups
-
-    @property
-    def all_groups(self) -> tuple[TagGroup, ...]:
-        """Groups of all modules, also of those that are not selected."""
-        return (self.whole or self.spec).groups
+    data: RunData = field(kw_only=True)
 
     @cached_property
     def ids(self) -> Tags:
@@ -80,62 +73,12 @@ class Detector:
 
         Modules that are not selected count too: the axis is the same for all.
         """
-        union = np.unique(np.concatenate([g.tags for g in self.all_groups]))
-        return self.data.ids[np.isin(self.data.ids, union)]
+        return self.data.ids[np.isin(self.data.ids, self.tags)]
 
     @property
     def train_ids(self) -> list[int]:
         """Tags of the run at which any module, selected or not, has an image."""
         return [int(t) for t in self.ids]
-
-    @property
-    def image_kind(self) -> ImageKind:
-        """Shape and dtype of the images."""
-        # Other modules may have images of another kind.
-        key = ("kind", *(g.path for g in self.groups))
-        if key not in self.surveys:
-            self.surveys[key] = image_kind(self.groups)
-        kind: ImageKind = self.surveys[key]
-        return kind
-
-    @property
-    def module_shape(self) -> tuple[int, int]:
-        """Pixels of one module along slow_scan and fast_scan."""
-        return self.image_kind.shape
-
-    @property
-    def gains(self) -> NDArray[np.float64]:
-        """Electrons per adu of each module; NaN where the file has none."""
-        return np.array([number(g.info.get("absolute_gain")) for g in self.groups])
-
-    @property
-    def reference_gain(self) -> float:
-        """Gain of the first module of the whole detector that has one, else NaN.
-
-        All modules are brought to it, also when the first is not selected.
-        """
-        gains = (number(g.info.get("absolute_gain")) for g in self.all_groups)
-        return next((g for g in gains if np.isfinite(g) and g > 0), float("nan"))
-
-    def with_modules(self, modules: Any) -> Detector:
-        """Return the detector with some of its modules.
-
-        Raises
-        ------
-        SelectionEmptyError
-            If it has none of them.
-        TypeError
-            If `modules` are no integers.
-        """
-        if modules is None:
-            return self
-        keep = module_positions(modules, self.spec.modules, self.detector_name)
-        spec = replace(
-            self.spec,
-            groups=tuple(self.groups[i] for i in keep),
-            modules=tuple(self.modules[i] for i in keep),
-        )
-        return replace(self, spec=spec, whole=self.whole or self.spec)
 
     def select_trains(self, trains: Any) -> Detector:
         """Return the detector for a selection of tags; see `Run.select_trains`."""
@@ -150,42 +93,6 @@ class Detector:
         pieces = self.data.with_ids(self.ids).split_trains(parts, trains_per_part)
         for run in pieces:
             yield replace(self, data=run)
-
-    def images(self, ids: Tags) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return (usable, ``detector_status`` or -1) of every tag and module.
-
-        Looks at every image that nobody has looked at yet, which takes about 0.1 ms.
-        """
-        shape = (len(ids), len(self.groups))
-        usable, status = np.zeros(shape, bool), np.full(shape, -1, np.int64)
-        kind = self.image_kind
-        wrong: list[str] = []
-        for m, group in enumerate(self.groups):
-            here = np.isin(ids, group.tags)
-            at = np.searchsorted(group.tags, ids[here])
-            seen_as = (group.path, kind.shape, kind.dtype.str)
-            survey: Survey = self.surveys.setdefault(seen_as, unseen(group))
-            look_at(group, survey, at, kind)
-            usable[here, m] = survey.fault[at] == FINE
-            status[here, m] = survey.status[at]
-            wrong += [
-                f"tag {group.tags[i]} of {group.name} ({WORDS[int(survey.fault[i])]})"
-                for i in at[survey.fault[at] != FINE].tolist()
-            ]
-        self.warn(wrong, kind)
-        return usable, status
-
-    def warn(self, wrong: list[str], kind: ImageKind) -> None:
-        """Say, once per file, which images cannot be used."""
-        said = self.surveys.setdefault("said", set())
-        new = [text for text in wrong if text not in said]
-        said.update(new)
-        if new:
-            warn(
-                f"{len(new)} images of {self.detector_name} are no {kind.dtype} images"
-                f" of shape {kind.shape} and count as not recorded:"
-                f" {listing(new, 5)}"
-            )
 
     def complete(self, ids: Tags, missing: str, require: str) -> Tags:
         """Return the tags that `missing` and `require` leave.
@@ -222,15 +129,102 @@ class Detector:
         return ids[keep]
 
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:
-        """Return images as a lazy array; see `xfelred.readers.sacla.frames.frames`."""
-        return frames.frames(self, key, **options)
+        """Return images as a lazy array (train, pulse, module, slow_scan, fast_scan).
+
+        Parameters
+        ----------
+        key : str, optional
+            Only ``detector_data``, the images.
+        **options
+            Those of `Run.frames`, and ``require``: tags with an image of "any" module,
+            the default, of "all" (as ``missing="drop"``), or those which the "event"
+            table knows too.
+
+        Returns
+        -------
+        DataArray
+            adu as in the file; no mask is known. Further coordinates on train:
+            ``shutter_open``, ``shutter_known``, ``beam``, ``laser_on`` (each where the
+            file tells, False where it is unknown of a shot), ``photon_energy`` (eV,
+            cleaned) with ``photon_energy_ok``, ``in_event_table``; ``detector_status``
+            (train[, module]), ``absolute_gain`` (module), and ``reference_gain`` (),
+            that of the first module of the whole detector.
+        """
+        own = {k: options.pop(k) for k in ("require",) if k in options}
+        return self.frames_of(FramesRequest(key or "", **options), **own)
+
+    def frames_of(
+        self, request: FramesRequest, *, require: str = "any", **options: Any
+    ) -> xr.DataArray:
+        """Return the images that were asked for; see `frames`."""
+        if options:
+            raise ArgumentTypeError(f"frames has no option {listing(options)} here")
+        must_be_one_of("frames: require", require, ("any", "all", "event"))
+        request = replace(request, key=request.key or IMAGE)
+        if request.key != IMAGE:
+            raise PropertyNameError(
+                f"{request.key!r} of {self.detector_name} are no images; the images"
+                f" are {IMAGE!r}, single values are in run.scalars"
+            )
+        chosen = self.with_modules(request.modules)
+        ids = chosen.complete(self.ids, request.missing, require)
+        usable, status = chosen.images(ids)
+        token = tokenize([file.token() for file in self.data.files])
+        labels = replace(chosen.labels(ids, status), params={"require": require})
+        return assembled(chosen.shot_images(ids, usable, token), request, labels)
+
+    def labels(self, ids: Tags, status: NDArray[np.int64]) -> Labels:
+        """Return what frames of some tags say about themselves."""
+        run = self.data
+        files = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in run.files]
+        numbers = (self.whole or self.spec).modules
+        shots = {k: shot_variable(k, v) for k, v in run.shots.of(ids).items()}
+        one_image = self.kind in ("assembled", "single", "image") and (
+            status.shape[1] == 1
+        )
+        shots[DETECTOR_STATUS] = shot_variable(
+            DETECTOR_STATUS, status[:, 0] if one_image else status
+        )
+        coords = {}
+        if np.isfinite(self.reference_gain):
+            for name, dims, value in (
+                (ABSOLUTE_GAIN, (MODULE,), self.gains),
+                (REFERENCE_GAIN, (), self.reference_gain),
+            ):
+                attrs = {UNITS: "electron/adu", LONG_NAME: GAINS[name]}
+                coords[name] = xr.Variable(dims, value, attrs)
+        return Labels(
+            facility=run.facility,
+            run_id=run.run_id,
+            fingerprint=str(tokenize(files))[:16],
+            train="tag number",
+            shots=shots,
+            coords=coords,
+            # Nothing in the file tells whether a dark image was taken off before.
+            data_kind="raw",
+            attrs={
+                "detector_kind": self.kind,
+                N_MODULES: int(max(numbers)) - int(min(numbers)) + 1,
+                FIRST_MODULE: int(min(numbers)),
+                "darks_from": run.shots.told_by,
+            },
+            left_out=run.left_out,
+        )
 
     def constants(self) -> xr.Dataset:
-        """Return what the file says about the modules; see `constants`."""
-        return constants.module_constants(self)
+        """Return what the file says about the modules; see `module_constants`."""
+        return module_constants(self)
 
     def __repr__(self) -> str:
         return (
             f"<Detector {self.detector_name!r} ({one_line(self.kind)}):"
             f" {len(self.modules)} modules, {len(self.ids)} tags>"
         )
+
+
+def shot_variable(name: str, values: NDArray[Any]) -> xr.Variable:
+    """Return a coordinate of shots, or of modules of shots, that only SACLA has."""
+    attrs = {UNITS: "1", LONG_NAME: LONG_NAMES.get(name, name)}
+    if name == PHOTON_ENERGY:
+        attrs = {UNITS: "eV", LONG_NAME: "photon energy of the shot"}
+    return xr.Variable((TRAIN, MODULE)[: values.ndim], values, attrs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from xfelred.detectors.sacla import FORMS, LAST_NUMBER, PARTS, SENSORS
 from xfelred.errors import SourceNameError, did_you_mean, listing
+from xfelred.hdf5.rows import open_group
 from xfelred.readers.sacla.files import TagGroup
 
 
@@ -99,3 +100,14 @@ def choose(
         f"no detector {name!r} in {run}.{did_you_mean(name, detectors)} There are:"
         f" {listing(detectors)}"
     )
+
+
+def image_keys(spec: DetectorSpec) -> list[str]:
+    """Return what the first tag of a detector has, sorted."""
+    for group in spec.groups:
+        if len(group.tags):
+            first = group.piece_of(group.tags[0])
+            name = f"{first.path}/{first.tag_name(group.tags[0])}"
+            here = open_group(first.file, name)
+            return sorted(here) if here is not None else []
+    return []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +55,6 @@ class EventTable:
         """Return some of the rows."""
         return replace(self, tags=self.tags[keep], rows=self.rows[keep])
 
-    def find(self, names: Iterable[str]) -> str | None:
-        """Return the first column that one of some names or globs stands for."""
-        return first_column(self.columns, names)
-
-    def find_one(self, names: Iterable[str]) -> str | None:
-        """Return the first column with one value per shot, else the first column."""
-        return first_with_one_each(self, names)
-
     def shape(self, column: str) -> tuple[int, ...]:
         """Return the shape of a column in the file, () if there is none."""
         here = open_group(self.path, self.group)
@@ -103,23 +95,13 @@ class EventTable:
             values = np.array(texts, object).reshape(values.shape)
         return values[self.rows]
 
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """Return the values of a column as float64; text that is no number is NaN."""
-        return numbers_of(self, column)
-
-    def one_each(self, column: str) -> NDArray[np.float64]:
-        """Return the values of a column that has one number per shot, float64 (n,).
-
-        Raises
-        ------
-        InconsistentDataError
-            If it has several, or none.
-        """
-        return one_each_of(self, column)
-
 
 class Table(Protocol):
     """What a table of events is asked for: that of a file, or of several."""
+
+    @property
+    def tags(self) -> Tags:
+        """Of the selected rows, sorted."""
 
     @property
     def path(self) -> str:
@@ -137,6 +119,9 @@ class Table(Protocol):
     def columns(self) -> tuple[str, ...]:
         """Paths below the group."""
 
+    def select(self, keep: NDArray[np.bool_]) -> Self:
+        """Return some of the rows."""
+
     def shape(self, column: str) -> tuple[int, ...]:
         """Return the shape of a column, () if there is none."""
 
@@ -147,12 +132,12 @@ class Table(Protocol):
         """Return the values of a column at the selected tags."""
 
 
-def first_column(columns: Sequence[str], names: Iterable[str]) -> str | None:
+def first_column(table: Table, names: Iterable[str]) -> str | None:
     """Return the first column that one of some names or globs stands for."""
     for name in names:
-        if name in columns:
+        if name in table.columns:
             return name
-        found = [c for c in columns if fnmatchcase(c, name)]
+        found = [c for c in table.columns if fnmatchcase(c, name)]
         if found:
             return found[0]
     return None
@@ -170,7 +155,7 @@ def first_with_one_each(table: Table, names: Iterable[str]) -> str | None:
             shape = table.shape(column)
             if shape[:1] == (table.length,) and prod(shape[1:]) == 1:
                 return column
-    return first_column(table.columns, names)
+    return first_column(table, names)
 
 
 def numbers_of(table: Table, column: str) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from xfelred.errors import BrokenFileError, InconsistentDataError
 from xfelred.hdf5 import Dataset, Group, as_text
 from xfelred.hdf5.objects import say_lost
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.locked import is_locked, locked
+from xfelred.readers.left_out import is_locked, locked
 
 Tags = NDArray[np.int64]
 

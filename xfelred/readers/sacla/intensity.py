@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.lazy import load
-from xfelred.readers.request import FramesRequest
-from xfelred.readers.sacla.files import IMAGE
-from xfelred.readers.sacla.frames import image_plan
+from xfelred.readers.entry import entry_window
+from xfelred.readers.frames import Pixels
+from xfelred.readers.sacla.images import ModuleImages
 from xfelred.readers.sacla.shots import Shots
-
-if TYPE_CHECKING:
-    from xfelred.readers.sacla.run import Run
+from xfelred.readers.shot_frames import image_plan
 
 EVERY = 16  # rows of which one is read
 BATCH = 64  # tags that are read at once
 
 
-def with_darks(run: Run, shots: Shots, below: float) -> Shots:
+def with_darks(images: ModuleImages, shots: Shots, below: float) -> Shots:
     """Return the shots with those dark whose mean intensity is below a limit.
 
     One row in sixteen of every image is read.
     """
-    detector = run.detector()
-    ids = np.unique(np.concatenate([g.tags for g in detector.groups]))
-    usable, _ = detector.images(ids)
-    request = FramesRequest(
-        IMAGE, slice(None), "frame", None, (slice(None, None, EVERY),), np.nan,
-        np.float64, None, "1MiB", "fill",
-    )  # fmt: skip
-    plan = image_plan(detector, request, ids, usable)
+    ids = images.tags
+    usable, _ = images.images(ids)
+    found = images.shot_images(ids, usable, "")
+    every = list(range(len(images.modules)))
+    window, lengths, _ = entry_window((slice(None, None, EVERY),), found.shape)
+    pixels = Pixels(window, lengths, np.dtype(np.float64), np.nan)
+    plan = image_plan(found, pixels, every, flat=True)
     means = np.concatenate(
         [
             mean_of(load(plan.narrow_flat(slice(i, min(i + BATCH, len(ids)), 1))))

@@ -21,6 +21,7 @@ from xfelred.errors import (
     warn,
 )
 from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
+from xfelred.readers.base import Reader
 from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.paths import check_access
 from xfelred.readers.sacla.detectors import find_detectors
@@ -251,3 +252,11 @@ def no_run(path: str) -> UnknownFormatError:
             " images alone use h5py: f['tag-<number>/data']"
         )
     return UnknownFormatError(f"{path} holds no group run_<number>")
+
+
+READER = Reader(
+    facility="sacla",
+    looks_for="run_<number> or tag-<number> (SACLA run files)",
+    recognises=recognises,
+    open=open_source,
+)

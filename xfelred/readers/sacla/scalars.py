@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.errors import (
     ArgumentTypeError,
+    BrokenFileError,
     MissingConstantError,
     PropertyNameError,
     did_you_mean,
     listing,
     shown,
 )
+from xfelred.hdf5.objects import say_lost
+from xfelred.hdf5.rows import open_group
 from xfelred.names import (
     BEAM,
     IN_EVENT_TABLE,
@@ -29,13 +33,11 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.readers.left_out import as_attrs, as_params
-from xfelred.readers.sacla.events import TAG_LIST
-from xfelred.readers.sacla.keys import tag_values
+from xfelred.readers.sacla.events import TAG_LIST, first_column, first_with_one_each
+from xfelred.readers.sacla.files import TagGroup, Tags
 from xfelred.readers.sacla.places import ALIASES, is_alias, known_places, units_of
-from xfelred.readers.selection import check_missing_keys, listed_keys
-
-if TYPE_CHECKING:
-    from xfelred.readers.sacla.run import Run
+from xfelred.readers.sacla.run_data import RunData
+from xfelred.readers.selection import listed_keys
 
 FLAGS = {
     "darks": "the X-ray shutter was closed",
@@ -44,14 +46,15 @@ FLAGS = {
 }
 
 
-def scalars(run: Run, keys: Sequence[str], missing_keys: str = "raise") -> xr.Dataset:
+def scalars(
+    run: RunData, keys: Sequence[str], missing_keys: str = "raise"
+) -> xr.Dataset:
     """Return values per shot; see `Run.scalars`."""
     if isinstance(keys, str):
         raise ArgumentTypeError(
             f"scalars takes a list of keys, not one text: [{shown(keys)}]"
         )
     keys = listed_keys(keys)
-    check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}
     for key in keys:
         try:
@@ -65,7 +68,7 @@ def scalars(run: Run, keys: Sequence[str], missing_keys: str = "raise") -> xr.Da
     return record(out, "scalars", keys=list(found), **as_params(run.left_out))
 
 
-def named(run: Run, key: str) -> list[str]:
+def named(run: RunData, key: str) -> list[str]:
     """Return the columns that a glob stands for; any other key as it is."""
     if not set(key) & set("*?[") or key in run.columns:
         return [key]
@@ -79,7 +82,7 @@ def named(run: Run, key: str) -> list[str]:
     return found
 
 
-def one(run: Run, name: str) -> xr.DataArray:
+def one(run: RunData, name: str) -> xr.DataArray:
     """Return the values that a path or an alias names."""
     group, _, key = name.partition("/")
     for spec in run.specs.values():
@@ -90,7 +93,7 @@ def one(run: Run, name: str) -> xr.DataArray:
     return event(run, column_of(run, name), name)
 
 
-def column_of(run: Run, name: str) -> str:
+def column_of(run: RunData, name: str) -> str:
     """Return the column of the event table that a name stands for.
 
     Raises
@@ -102,8 +105,8 @@ def column_of(run: Run, name: str) -> str:
         raise PropertyNameError(f"{TAG_LIST} is the coordinate {TRAIN!r} of all values")
     events, alias = run.events, is_alias(name)
     places = known_places(name)
-    find = events.find_one if alias and name not in events.columns else events.find
-    found = find(places)
+    one = alias and name not in events.columns
+    found = (first_with_one_each if one else first_column)(events, places)
     if found is not None and found in run.columns:
         return found
     if alias:
@@ -119,13 +122,13 @@ def column_of(run: Run, name: str) -> str:
     )
 
 
-def event(run: Run, column: str, name: str) -> xr.DataArray:
+def event(run: RunData, column: str, name: str) -> xr.DataArray:
     """Return one column of the event table at the selected tags, as in the file."""
     keep = np.isin(run.events.tags, run.event_ids)
     return labelled(run, run.events.select(keep).values(column), column, name)
 
 
-def labelled(run: Run, values: Any, column: str, name: str) -> xr.DataArray:
+def labelled(run: RunData, values: Any, column: str, name: str) -> xr.DataArray:
     """Return values on the tags of the event table."""
     extra = [f"{name}_{i}" for i in range(1, values.ndim)]
     attrs = {
@@ -137,7 +140,7 @@ def labelled(run: Run, values: Any, column: str, name: str) -> xr.DataArray:
     return xr.DataArray(values, coords, (TRAIN, *extra), name=name, attrs=attrs)
 
 
-def flags(run: Run, which: str) -> xr.DataArray:
+def flags(run: RunData, which: str) -> xr.DataArray:
     """Return which shots are dark, lit or pumped: bool (train,).
 
     Raises
@@ -162,7 +165,7 @@ def flags(run: Run, which: str) -> xr.DataArray:
     return xr.DataArray(values, {TRAIN: run.ids}, (TRAIN,), name=which, attrs=attrs)
 
 
-def missing(run: Run, name: str) -> str:
+def missing(run: RunData, name: str) -> str:
     """Say that a flag is not in the file, and what to do."""
     if name == LASER_ON:
         return (
@@ -176,3 +179,34 @@ def missing(run: Run, name: str) -> str:
         " head of the run are: open_run(path, dark_first=50), or tell them by their"
         " intensity: open_run(path, dark_below=1.0)"
     )
+
+
+def tag_values(group: TagGroup, key: str, ids: Tags) -> NDArray[np.float64]:
+    """Return a number that is stored with every image, NaN where there is none.
+
+    Raises
+    ------
+    BrokenFileError
+        If the file cannot be read.
+    """
+    out = np.full(len(ids), np.nan)
+    for piece in group.pieces:
+        fill_values(piece, key, ids, out)
+    return out
+
+
+def fill_values(group: TagGroup, key: str, ids: Tags, out: NDArray[np.float64]) -> None:
+    """Write the numbers of the tags of one file, in place."""
+    here = open_group(group.file, group.path)
+    if here is None:
+        return
+    lost = {}
+    for i in np.flatnonzero(np.isin(ids, group.tags)).tolist():
+        name = f"{group.tag_name(ids[i])}/{key}"
+        try:
+            found = here.dataset(name)
+            if found is not None and found.size == 1 and found.dtype.kind in "iuf":
+                out[i] = float(np.asarray(found[()]).ravel()[0])
+        except BrokenFileError as error:
+            lost[name] = error
+    say_lost(here, lost)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, PropertyNameError, listing, warn
-from xfelred.readers.sacla.events import (
-    EventTable,
-    first_column,
-    first_with_one_each,
-    numbers_of,
-    one_each_of,
-)
+from xfelred.readers.sacla.events import EventTable, Table
 from xfelred.readers.sacla.files import TagGroup, Tags
 
 
@@ -109,7 +103,7 @@ def join_values(found: Sequence[tuple[str, dict[str, Any]]], where: str) -> Any:
     return out
 
 
-def join_events(tables: Sequence[EventTable], duplicates: str) -> Any:
+def join_events(tables: Sequence[EventTable], duplicates: str) -> Table:
     """Return the event table of a run, of the tables of its files."""
     filled = [t for t in tables if len(t.tags)]
     if len(filled) < 2:
@@ -169,14 +163,6 @@ class EventTables:
     def select(self, keep: NDArray[np.bool_]) -> EventTables:
         """Return some of the rows."""
         return replace(self, tags=self.tags[keep])
-
-    def find(self, names: Iterable[str]) -> str | None:
-        """Return the first column that one of some names or globs stands for."""
-        return first_column(self.columns, names)
-
-    def find_one(self, names: Iterable[str]) -> str | None:
-        """Return the first column with one value per shot, else the first column."""
-        return first_with_one_each(self, names)
 
     def holders(self, column: str) -> list[EventTable]:
         """Return the tables that have a column."""
@@ -249,14 +235,6 @@ class EventTables:
             out[here[~known]] = values[~known]
             source[here[~known]] = number
         return out
-
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """Return the values of a column as float64; text that is no number is NaN."""
-        return numbers_of(self, column)
-
-    def one_each(self, column: str) -> NDArray[np.float64]:
-        """Return the values of a column that has one number per shot, float64 (n,)."""
-        return one_each_of(self, column)
 
 
 def differing(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.intp]:

@@ -19,7 +19,7 @@ from xfelred.names import (
     SHUTTER_KNOWN,
     SHUTTER_OPEN,
 )
-from xfelred.readers.sacla.events import EventTable
+from xfelred.readers.sacla.events import Table, first_with_one_each, one_each_of
 from xfelred.readers.sacla.files import Tags, number
 from xfelred.readers.sacla.places import known_places
 
@@ -133,7 +133,7 @@ class Shots:
 
 
 def read_shots(
-    events: EventTable, run: int, config: dict[str, Any], dark_first: int | None
+    events: Table, run: int, config: dict[str, Any], dark_first: int | None
 ) -> Shots:
     """Return the shots of a run from its whole event table.
 
@@ -166,13 +166,13 @@ def read_shots(
     )
 
 
-def flags(events: EventTable, name: str) -> NDArray[np.float64] | None:
+def flags(events: Table, name: str) -> NDArray[np.float64] | None:
     """Return a status of every shot, NaN where unknown; None if there is none."""
-    column = events.find_one(known_places(name))
-    return None if column is None else events.one_each(column)
+    column = first_with_one_each(events, known_places(name))
+    return None if column is None else one_each_of(events, column)
 
 
-def dark_shots(events: EventTable, run: int) -> tuple[Flags | None, Flags | None, str]:
+def dark_shots(events: Table, run: int) -> tuple[Flags | None, Flags | None, str]:
     """Return which shots are dark, for which it is known, and what tells it.
 
     None if nothing does.
@@ -195,11 +195,11 @@ def dark_shots(events: EventTable, run: int) -> tuple[Flags | None, Flags | None
     status = flags(events, "shutter_status")
     if status is None:
         return None, None, "nothing"
-    told_by = str(events.find_one(known_places("shutter_status")))
+    told_by = str(first_with_one_each(events, known_places("shutter_status")))
     return status == 0, np.isfinite(status), told_by
 
 
-def rule_for(events: EventTable, run: int) -> DarkRule | None:
+def rule_for(events: Table, run: int) -> DarkRule | None:
     """Return the rule for a run, None if the status of the shutter can be trusted."""
     named = Counter(int(m[1]) for c in events.columns if (m := BEAMLINE.search(c)))
     # Run numbers count up per beamline; a file may mention another one in passing.
@@ -220,17 +220,17 @@ def head(condition: Flags, known: Flags) -> Flags:
 
 
 def photon_energies(
-    events: EventTable, config: dict[str, Any]
+    events: Table, config: dict[str, Any]
 ) -> tuple[NDArray[np.float64], Flags, float]:
     """Return (energy of every shot, whether it was measured, the usual energy) in eV.
 
     The spectrometer gives NaN, 0 or less where it found none. These become the energy
     in the configuration of the run if that is plausible, else the median of the run.
     """
-    column = events.find_one(known_places(PHOTON_ENERGY))
+    column = first_with_one_each(events, known_places(PHOTON_ENERGY))
     found = np.full(len(events.tags), np.nan)
     if column is not None:
-        found = events.one_each(column)
+        found = one_each_of(events, column)
     ok = np.isfinite(found) & (found > 0)
     usual = number(config.get("photon_energy_in_eV"))
     low, high = PLAUSIBLE_EV

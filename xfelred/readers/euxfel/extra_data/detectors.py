@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.detectors.catalogue import SOURCES
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, InconsistentDataError
 from xfelred.names import CELL, FAST, MODULE, SLOW
@@ -326,14 +327,20 @@ class JUNGFRAU(Detector):
         return first_cells(self)
 
 
-CLASSES: tuple[type[Detector], ...] = (
-    AGIPD1M,
-    AGIPD500K,
-    DSSC1M,
-    LPD1M,
-    LPDSolo,
-    JUNGFRAU,
-)
+NAMED = (AGIPD1M, AGIPD500K, DSSC1M, LPD1M, LPDSolo, JUNGFRAU)
+
+
+def class_of(kind: str) -> type[Detector]:
+    """Return the class of a kind; one that no script names is made from its axes."""
+    found = {cls.kind: cls for cls in NAMED}.get(kind)
+    if found is not None:
+        return found
+    base = JUNGFRAU if SOURCES[kind].inner else XtdfDetector
+    made = type(kind, (base,), {"kind": kind, "__module__": __name__})
+    return globals().setdefault(kind, made)  # by this name it is unpickled
+
+
+CLASSES = tuple(map(class_of, SOURCES))
 
 
 def cell_dims(data: MultimodKeyData) -> list[str]:

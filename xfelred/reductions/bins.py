@@ -1,4 +1,4 @@
-"""Running statistics of the shots in every bin, as a reduction."""
+"""Running statistics of the frames in every bin."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
 from xfelred.kernels.memory import page_backed
-from xfelred.kernels.reductions import moments
 from xfelred.kernels.reductions.bin_moments import (
     FEW,
+    Frames,
+    FramesOfBins,
+    add_frames,
     add_numbers,
-    add_squares,
-    add_sums,
     number_of_each,
     sorted_by_bin,
 )
 from xfelred.kernels.reductions.statistics import TILE, add_extrema
-from xfelred.lazy.frame_rows import FrameRows, frame_rows
-from xfelred.lazy.leaves import State
+from xfelred.reductions import moments
+from xfelred.reductions.reduction import State, as_rows
 
 TOGETHER = 1 << 18  # elements of a state that are worked off at once
-NO_COLUMNS = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,22 @@ class BinStatistics:
     ) -> State:
         """Add a block to the states of the bins that its frames belong to."""
         x, labels = blocks
-        x = moments.native(x)
-        kept = tuple(i for i in range(x.ndim) if i not in axes)
-        shape = tuple(x.shape[i] for i in kept)
-        # Labels that lack a dim count for all of its positions.
-        shots = tuple(x.shape[i] if i in axes else 1 for i in range(x.ndim))
-        label = np.ascontiguousarray(np.broadcast_to(labels, shots).ravel())
+        moved, shape, (label,) = as_rows(moments.native(x), axes, labels)
         if label.size and label.max() >= self.n_bins:
             raise ArgumentError(
                 f"label {label.max()} of a frame is not below the number of bins,"
                 f" {self.n_bins}"
             )
         number = number_of_each(label, self.n_bins)[:-1]
-        present = np.flatnonzero(number)
-        state = with_bins(state, present, shape, x.dtype, needs, self.n_bins)
+        state = with_bins(
+            state, np.flatnonzero(number), shape, moved.dtype, needs, self.n_bins
+        )
         if x.size:
-            moved = x.transpose((*axes, *kept))
             if prod(shape) < FEW:
                 few = moved.reshape(label.size, prod(shape))
                 add_few(state, few, label, number, self.complete)
             else:
-                rows = frame_rows(moved, len(axes))
+                rows = in_one_memory(moved, len(axes))
                 add_many(state, rows, label, number, self.complete)
             if "low" in state:
                 add_extremes(state, moved.reshape(label.size, prod(shape)), label)
@@ -113,10 +108,7 @@ class BinStatistics:
                 out[name][k] = one[name][i]
         else:
             rows = [row_of(out, slice(k, k + 1)), row_of(one, slice(i, i + 1))]
-            plain = [r.pop("s1") for r in rows] if "pivot" not in names else []
-            merged = moments.merge(rows)  # moves them to one pivot
-            if plain:
-                merged["s1"] = plain[0] + plain[1]
+            merged = moments.both(*rows)
             for name in names:
                 out[name][k] = merged[name][0]
         out["frames"][k] += one["frames"][i]
@@ -136,7 +128,7 @@ class BinStatistics:
         kind = np.dtype(np.int64 if result == "count" else np.float64)
         if result in moments.EXTREMA:
             none = row_of(state, slice(0, 0))
-            kind = moments.result(none, result, self.ddof).dtype
+            kind = moments.statistic(none, result, self.ddof).dtype
         out = page_backed((self.n_bins, *shape), kind)
         if result != "count" and len(bins) < self.n_bins:
             empty = np.ones(self.n_bins, bool)
@@ -145,32 +137,19 @@ class BinStatistics:
         step = max(1, TOGETHER // max(prod(shape), 1))
         for first in range(0, len(bins), step):
             some = slice(first, min(first + step, len(bins)))
-            out[bins[some]] = self.of_rows(row_of(state, some), result)
+            rows = row_of(state, some)
+            found = moments.statistic(rows, result, self.ddof)
+            if result == "sum" and self.nothing != 0 and not rows["count"].all():
+                found = np.where(rows["count"] > 0, found, self.nothing)
+            out[bins[some]] = found
         return np.moveaxis(out, 0, -1)
-
-    def of_rows(self, rows: State, result: str) -> NDArray[Any]:
-        """Return one statistic of the rows of a state."""
-        n = rows["count"]
-        if "pivot" in rows or result not in moments.SUMS:
-            found = moments.result(rows, result, self.ddof)
-        elif result == "sum":
-            found = rows["s1"]
-        else:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found = rows["s1"] / n
-        if result == "sum" and self.nothing != 0 and not n.all():
-            found = np.where(n > 0, found, self.nothing)
-        return found
 
 
 def is_whole(state: State, n_bins: int) -> bool:
     """Tell whether the sums of a state are those of all bins in their order."""
-    simple = "pivot" not in state and "lost" not in state
-    return (
-        simple
-        and len(state["s1"]) == n_bins
-        and bool(np.array_equal(state["bins"], np.arange(n_bins)))
-    )
+    if "pivot" in state or "lost" in state or len(state["s1"]) != n_bins:
+        return False
+    return bool(np.array_equal(state["bins"], np.arange(n_bins)))
 
 
 def row_of(state: State, some: slice) -> State:
@@ -227,12 +206,10 @@ def rows_in(state: State, bins: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-def flat_rows(state: State, n: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a state with `n` pixels in a row; without what is absent."""
-    room = len(state["s1"])
+def flat_rows(state: State, n: int) -> State:
+    """Return the sums of a state with `n` pixels in a row."""
     names = ("pivot", "s1", "s2", "lost")
-    found = {k: state[k].reshape(room, n) for k in names if k in state}
-    return {"lost": np.empty((room, 0), np.int32), **found}
+    return {k: state[k].reshape(len(state["s1"]), n) for k in names if k in state}
 
 
 def add_few(
@@ -244,52 +221,63 @@ def add_few(
 ) -> None:
     if not complete:
         state.setdefault("lost", np.zeros(state["s1"].shape, np.int32))
-    there = np.flatnonzero(number)
+    there, n = np.flatnonzero(number), len(state["frames"])
     row = np.zeros(len(number), np.int64)
     row[there] = rows_in(state, there)
     flat = flat_rows(state, x.shape[1])
-    room = len(state["s1"])
-    before = np.zeros((room, 1), np.int64)
-    before[: len(state["frames"]), 0] = state["frames"]
-    count = np.broadcast_to(before, (room, x.shape[1])).copy()
+    count = np.zeros(flat["s1"].shape, np.int64)
+    count[:n] = state["frames"][:, None]
     if not complete:
         count -= flat["lost"]
-    add_numbers(
-        x, label, row, count, flat.get("pivot", flat["s1"]), flat["s1"],
-        flat.get("s2", flat["s1"]), "s2" in flat, complete,
-    )  # fmt: skip
+    sums = flat.get("pivot"), flat["s1"], flat.get("s2")
+    add_numbers(x, label, row, count, *sums, complete)
     state["frames"][row[there]] += number[there]
     if not complete:
-        n = len(state["frames"])
         flat["lost"][:n] = state["frames"][:, None] - count[:n]
 
 
 def add_many(
     state: State,
-    x: FrameRows,
+    x: Frames,
     label: NDArray[Any],
     number: NDArray[np.int64],
     complete: bool,
 ) -> None:
     """Add frames, bin by bin."""
     there = np.flatnonzero(number)
-    row, order = rows_in(state, there), sorted_by_bin(label, number)
-    each = number[there]
-    n_tiles, done = len(there) * -(-x.length // TILE), 0
+    row, each = rows_in(state, there), number[there]
+    bins = FramesOfBins(sorted_by_bin(label, number), each, row, state["frames"])
+    n_pixels = prod(state["s1"].shape[1:])
+    n_tiles, done = len(there) * -(-n_pixels // TILE), 0
     while True:
-        flat = flat_rows(state, x.length)
-        args = (x.flat, x.start, order, each, row)
-        if "s2" in flat:
-            done = add_squares(
-                *args, state["frames"], flat["lost"], flat["pivot"], flat["s1"],
-                flat["s2"], complete, done,
-            )  # fmt: skip
-        else:
-            done = add_sums(*args, flat["lost"], flat["s1"], complete, done)
+        flat = flat_rows(state, n_pixels)
+        lost = flat.get("lost", np.empty((len(flat["s1"]), 0), np.int32))
+        sums = flat.get("pivot"), flat["s1"], flat.get("s2")
+        done = add_frames(x, bins, lost, *sums, complete, done)
         if done == n_tiles:
             break
+        # The first NaN: from here on what is lost is counted.
         state["lost"] = page_backed(state["s1"].shape, np.int32)
     state["frames"][row] += each
+
+
+def in_one_memory(x: NDArray[Any], n_shot_dims: int) -> Frames:
+    """Return the frames of an array (shots..., pixels...) without copying them.
+
+    It is copied only if the pixels of a frame are not side by side.
+    """
+    shots, length = x.shape[:n_shot_dims], prod(x.shape[n_shot_dims:])
+    steps = x.strides[:n_shot_dims]
+    beside = x[(0,) * n_shot_dims].flags.c_contiguous
+    if not beside or any(s < 0 or s % x.itemsize for s in steps):
+        x = np.ascontiguousarray(x)
+        steps = x.strides[:n_shot_dims]
+    start = np.zeros(shots, np.int64)
+    for axis, (n, step) in enumerate(zip(shots, steps, strict=True)):
+        along = np.arange(n, dtype=np.int64) * (step // x.itemsize)
+        start += along.reshape(-1, *(1,) * (n_shot_dims - axis - 1))
+    flat = as_strided(x, (int(start.max()) + length,), (x.itemsize,), writeable=False)
+    return Frames(flat, start.ravel())
 
 
 def add_extremes(state: State, x: NDArray[Any], label: NDArray[Any]) -> None:

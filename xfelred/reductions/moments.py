@@ -1,8 +1,10 @@
-"""States of running statistics on blocks of any shape; see `kernels.statistics`."""
+"""Running mean, spread, sum and extremes of every pixel; see `kernels.statistics`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -10,24 +12,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import SumOverflowError
+from xfelred.kernels.image.masking import not_a_number
 from xfelred.kernels.memory import is_uniform, page_backed
 from xfelred.kernels.reductions.statistics import (
     TILE,
     add_complete,
-    add_complete_squares,
     add_counts,
     add_extrema,
     add_moments,
-    combined,
     find_pivots,
 )
+from xfelred.reductions.reduction import State
 
-State = dict[str, NDArray[Any]]
 LANES = 64  # columns into which a reduction along the last axis is folded
 
 SUMS = frozenset({"mean", "sum", "var", "std", "sem"})
 SQUARES = frozenset({"var", "std", "sem"})
 EXTREMA = frozenset({"min", "max"})
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of all frames; companions are masks, non-zero where bad.
+
+    Attributes
+    ----------
+    ddof : int
+        Divisor of variances is ``count - ddof``.
+    integer : bool
+        Sums are whole numbers.
+    """
+
+    ddof: int
+    integer: bool
+
+    def partial(
+        self,
+        state: State | None,
+        blocks: Sequence[NDArray[Any]],
+        axes: tuple[int, ...],
+        needs: frozenset[str],
+    ) -> State:
+        """Add a block, without its bad pixels, to a state."""
+        x, *bad = blocks
+        if any(b.any() for b in bad):
+            x = not_a_number(x, *bad)
+        return accumulate(state, x, axes, needs)
+
+    def combine(self, states: Sequence[State]) -> State:
+        """Put states together in their order."""
+        return merge(states)
+
+    def finish(self, state: State, result: str) -> NDArray[Any]:
+        """Return one statistic."""
+        value = statistic(state, result, self.ddof)
+        if result == "sum" and self.integer:
+            return whole_sums(value)
+        if result in ("min", "max") and self.integer:
+            return value.astype(np.float64, copy=False)
+        return value
 
 
 def canonical(
@@ -162,9 +205,7 @@ def add_all(x: NDArray[Any], at: State, n: int) -> int:
         return x.shape[0] * -(-x.shape[2] // TILE) if has_none else 0
     if n == 0:
         find_pivots(x, np.zeros(at["s1"].shape, np.int32), at["pivot"])
-    if "s2" not in at:
-        return int(add_complete(x, at["pivot"], at["s1"]))
-    return int(add_complete_squares(x, at["pivot"], at["s1"], at["s2"]))
+    return int(add_complete(x, at["pivot"], at["s1"], at.get("s2")))
 
 
 def add_some(x: NDArray[Any], at: State, count: NDArray[np.int32], first: int) -> None:
@@ -173,43 +214,44 @@ def add_some(x: NDArray[Any], at: State, count: NDArray[np.int32], first: int) -
         add_counts(x, count)
         return
     find_pivots(x, count, at["pivot"])
-    squares = "s2" in at
-    s2 = at["s2"] if squares else at["s1"]
-    add_moments(x, count, at["pivot"], at["s1"], s2, squares, first)
+    add_moments(x, count, at["pivot"], at["s1"], at.get("s2"), first)
 
 
 def merge(states: Sequence[State]) -> State:
     """Return the state of all frames together; the inputs stay as they are."""
-    out = dict(states[0])
-    for other in states[1:]:
-        n = (out["count"], other["count"])
-        if "s1" in out:
-            q = [s.get("s2", s["s1"]) for s in (out, other)]
-            out["pivot"], out["s1"], squares = combined(
-                n[0], out["pivot"], out["s1"], q[0],
-                n[1], other["pivot"], other["s1"], q[1],
-            )  # fmt: skip
-            if "s2" in out:
-                out["s2"] = squares
-        out["count"] = added(*n)
-        if "low" in out:
-            one, two = out["seen"], other["seen"]
-            low, high = (
-                np.minimum(out["low"], other["low"]),
-                np.maximum(out["high"], other["high"]),
-            )
-            out["low"] = np.where(
-                one & two, low, np.where(two, other["low"], out["low"])
-            )
-            out["high"] = np.where(
-                one & two, high, np.where(two, other["high"], out["high"])
-            )
-            out["seen"] = one | two
     # Sums of arrays without axes are scalars, which cannot be added to in place.
-    return {name: np.asarray(v) for name, v in out.items()}
+    return {k: np.asarray(v) for k, v in reduce(both, states).items()}
 
 
-def added(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.int64]:
+def both(one: State, two: State) -> State:
+    """Return the state of two sets of frames; without pivots sums are plain ones.
+
+    The second is moved to the pivot of the first: with ``d = p2 - p1`` its sums become
+    ``s + n d`` and ``q + 2 d s + n d**2``. An empty set takes the other's pivot.
+    """
+    n1, n2 = one["count"], two["count"]
+    out: State = {"count": sum_of_counts(n1, n2)}
+    if "pivot" in one:
+        out["pivot"] = np.where(n1 > 0, one["pivot"], two["pivot"])
+        d = np.where(n2 > 0, two["pivot"] - out["pivot"], 0.0)
+        out["s1"] = one["s1"] + (two["s1"] + n2 * d)
+        if "s2" in one:
+            moved = two["s2"] + d * (2 * two["s1"] + n2 * d)
+            out["s2"] = one["s2"] + moved
+    elif "s1" in one:
+        out["s1"] = one["s1"] + two["s1"]
+    if "low" in one:
+        seen = one["seen"], two["seen"]
+        for name, extreme in (("low", np.minimum), ("high", np.maximum)):
+            alone = np.where(seen[1], two[name], one[name])
+            out[name] = np.where(
+                seen[0] & seen[1], extreme(one[name], two[name]), alone
+            )
+        out["seen"] = seen[0] | seen[1]
+    return out
+
+
+def sum_of_counts(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.int64]:
     """Return the sum of two counts, as int64: 2**31 pixels pass in two seconds."""
     if is_uniform(one) and is_uniform(two):
         total = np.int64(one.flat[0]) + np.int64(two.flat[0])
@@ -243,7 +285,7 @@ def whole_sums(sums: NDArray[np.float64]) -> NDArray[np.int64]:
     return rounded.astype(np.int64)
 
 
-def result(state: State, name: str, ddof: int) -> NDArray[Any]:
+def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
     """Return one statistic of a state; NaN where there is nothing to tell."""
     n = state["count"]
     if name == "count":
@@ -252,6 +294,9 @@ def result(state: State, name: str, ddof: int) -> NDArray[Any]:
         value = state["low" if name == "min" else "high"]
         kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
         return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
+    if "pivot" not in state:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return state["s1"] if name == "sum" else state["s1"] / n
     out = page_backed(n.shape)
     if name == "sum":
         return np.add(state["pivot"] * n, state["s1"], out=out)

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from xfelred.kernels.reductions.moments import (
+from xfelred.reductions.moments import (
     accumulate,
     canonical,
     merge,
     native,
-    result,
+    statistic,
 )
 
 ALL = ("mean", "std", "var", "sem", "count", "sum", "min", "max")
@@ -60,7 +60,7 @@ def test_results_equal_numpy_for_any_axes(axes, dtype):
     x = sample(dtype)
     state = accumulate(None, x, axes, NEEDS)
     for name in ALL:
-        got = result(state, name, 0)
+        got = statistic(state, name, 0)
         want = expected(x, axes, name)
         assert got.shape == want.shape
         np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-6, err_msg=name)
@@ -72,14 +72,14 @@ def test_every_dtype_is_summed_as_double(dtype):
     state = accumulate(None, x, (0, 1), NEEDS)
     for name in ("mean", "std", "sum", "min"):
         np.testing.assert_allclose(
-            result(state, name, 0), expected(x, (0, 1), name), rtol=1e-9, atol=1e-6
+            statistic(state, name, 0), expected(x, (0, 1), name), rtol=1e-9, atol=1e-6
         )
 
 
 @pytest.mark.parametrize("ddof", [0, 1, 2])
 def test_degrees_of_freedom(ddof):
     x = sample()[:2, :1]
-    got = result(accumulate(None, x, (0, 1), NEEDS), "var", ddof)
+    got = statistic(accumulate(None, x, (0, 1), NEEDS), "var", ddof)
     np.testing.assert_allclose(
         got, expected(x, (0, 1), "var", ddof), rtol=1e-9, atol=1e-9
     )
@@ -92,7 +92,7 @@ def test_one_block_after_the_other_equals_all_at_once():
         state = accumulate(state, block, (0,), NEEDS)
     for name in ALL:
         np.testing.assert_allclose(
-            result(state, name, 0), expected(x, (0,), name), rtol=1e-9, atol=1e-6
+            statistic(state, name, 0), expected(x, (0,), name), rtol=1e-9, atol=1e-6
         )
 
 
@@ -105,7 +105,7 @@ def test_merged_states_equal_all_at_once_in_any_order(order):
     merged = merge(states)
     for name in ALL:
         np.testing.assert_allclose(
-            result(merged, name, 0), expected(x, (0, 1), name), rtol=1e-9, atol=1e-6
+            statistic(merged, name, 0), expected(x, (0, 1), name), rtol=1e-9, atol=1e-6
         )
     for state, copy in zip(states, copies, strict=True):
         for key, value in copy.items():
@@ -117,15 +117,15 @@ def test_counts_go_beyond_two_to_the_31():
     state = accumulate(None, np.ones((3, 2)), (0,), needs)
     state["count"] = np.full(2, 2**30, np.int32)
     both = merge([state, state])
-    assert (result(both, "count", 0) == 2**31).all()
-    assert (result(merge([both, both]), "count", 0) == 2**32).all()
+    assert (statistic(both, "count", 0) == 2**31).all()
+    assert (statistic(merge([both, both]), "count", 0) == 2**32).all()
     only = {"count": np.array([2**31 - 1], np.int32)}
     assert merge([only, only])["count"].tolist() == [2**32 - 2]
 
 
 def test_a_large_offset_costs_no_precision():
     x = np.float64(1e9) + np.arange(8.0).reshape(8, 1)
-    got = result(accumulate(None, x, (0,), NEEDS), "std", 0)
+    got = statistic(accumulate(None, x, (0,), NEEDS), "std", 0)
     np.testing.assert_allclose(got, np.arange(8.0).std(), rtol=1e-12)
 
 
@@ -133,7 +133,7 @@ def test_of_no_frames_there_is_nothing_to_tell():
     state = accumulate(None, np.zeros((0, 3), "f4"), (0,), NEEDS)
     for name in ALL:
         want = 0 if name in ("count", "sum") else np.nan
-        np.testing.assert_array_equal(result(state, name, 0), np.full(3, want))
+        np.testing.assert_array_equal(statistic(state, name, 0), np.full(3, want))
 
 
 def test_native_leaves_what_it_can():
@@ -159,6 +159,6 @@ def test_blocks_can_be_added_to_a_state_without_axes():
     for block in blocks:
         state = accumulate(state, block, (0,), needs)
     x = np.concatenate(blocks)
-    assert result(state, "count", 0) == 160
-    np.testing.assert_allclose(result(state, "mean", 0), np.nanmean(x), rtol=1e-12)
-    np.testing.assert_allclose(result(state, "std", 0), np.nanstd(x), rtol=1e-9)
+    assert statistic(state, "count", 0) == 160
+    np.testing.assert_allclose(statistic(state, "mean", 0), np.nanmean(x), rtol=1e-12)
+    np.testing.assert_allclose(statistic(state, "std", 0), np.nanstd(x), rtol=1e-9)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.lazy.leaves import State
+from xfelred.reductions.reduction import State
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""The insides of dask that this package stands on; only this file knows them.
+
+Checked with dask 2025.4.0 and 2026.8.0. What computes is in `xfelred.lazy.scheduler`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
+from dask._task_spec import List as TaskList
+from dask.array.core import slices_from_chunks
+from dask.blockwise import Blockwise, BlockwiseDep, blockwise, optimize_blockwise
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
+
+__all__ = [
+    "Alias",
+    "Blockwise",
+    "BlockwiseDep",
+    "DataNode",
+    "GraphNode",
+    "HighLevelGraph",
+    "Layer",
+    "MaterializedLayer",
+    "Task",
+    "TaskList",
+    "TaskRef",
+    "as_kind",
+    "blockwise",
+    "calls",
+    "flatten",
+    "known_keys",
+    "optimize_blockwise",
+    "slices_from_chunks",
+    "wraps_tasks",
+]
+
+
+def as_kind(kind: type[da.Array], array: da.Array) -> Any:
+    """Return a dask array as one of a class below it, of the same graph."""
+    return kind(
+        array.dask, array.name, array.chunks, dtype=array.dtype, meta=array._meta
+    )
+
+
+def calls(item: Any) -> bool:
+    """Tell whether an item of a graph calls a function; old ones are tuples."""
+    if isinstance(item, tuple):
+        return bool(item) and callable(item[0])
+    return isinstance(item, Task)
+
+
+def known_keys(graph: HighLevelGraph, name: str) -> set[Any]:
+    """Return the keys that tasks of a layer may stand on; only old tasks need this."""
+    layer = graph.layers[name]
+    # Before 2025.5 layers did not say so.
+    if not getattr(layer, "has_legacy_tasks", True):
+        return set()
+    below = (graph.layers[d].get_output_keys() for d in graph.dependencies[name])
+    return set(layer).union(*below)
+
+
+def wraps_tasks(function: Any) -> bool:
+    """Tell whether a function of dask computes tasks that are its arguments."""
+    return (getattr(function, "__module__", None) or "").startswith("dask._")

@@ -1,0 +1,62 @@
+"""What a reduction is, and what several of them need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = dict[str, NDArray[Any]]
+S = TypeVar("S")
+K = TypeVar("K", int, str)
+
+
+class Reduction(Protocol[S]):
+    """The three pieces of a reduction; frozen, picklable and small.
+
+    `needs` names the results that are wanted, so that a state holds no more than that.
+    """
+
+    def partial(
+        self,
+        state: S | None,
+        blocks: Sequence[NDArray[Any]],
+        axes: tuple[int, ...],
+        needs: frozenset[str],
+    ) -> S:
+        """Return `state` with more blocks reduced along `axes`, or a first state."""
+
+    def combine(self, states: Sequence[S]) -> S:
+        """Return one state for several; the order counts; inputs stay as they are."""
+
+    def finish(self, state: S, result: str) -> NDArray[Any]:
+        """Return one result."""
+
+
+def added(one: State, two: State) -> State:
+    """Return the sums of both, which have the same names."""
+    return {name: one[name] + two[name] for name in one}
+
+
+def by_group(states: Sequence[Mapping[K, S]], merge: Callable[[S, S], S]) -> dict[K, S]:
+    """Return the states of every group put together in their order."""
+    out: dict[K, S] = {}
+    for state in states:
+        for group, one in state.items():
+            out[group] = merge(out[group], one) if group in out else one
+    return out
+
+
+def as_rows(
+    x: NDArray[Any], axes: tuple[int, ...], *per_row: NDArray[Any]
+) -> tuple[NDArray[Any], tuple[int, ...], list[NDArray[Any]]]:
+    """Return (block with `axes` first, lengths of the others, values of every row).
+
+    Values that lack one of `axes` count for all of its positions.
+    """
+    kept = tuple(i for i in range(x.ndim) if i not in axes)
+    rows = tuple(x.shape[i] if i in axes else 1 for i in range(x.ndim))
+    flat = [np.ascontiguousarray(np.broadcast_to(v, rows).ravel()) for v in per_row]
+    return x.transpose((*axes, *kept)), tuple(x.shape[i] for i in kept), flat
