@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         with warnings.catch_warnings():
-            # They are about the data: nobody who runs a command has switched them off.
+            # They are about the data: shown whatever filters Python was started with.
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = show_warning
             # In its own mode click would exit with its own codes.
