@@ -72,12 +72,7 @@ def entry(*, own: tuple[str, ...]) -> Callable[[Thing], Thing]: ...
 def entry(thing: Any = None, /, *, own: tuple[str, ...] = ()) -> Any:
     """Check the arguments of a public function, or of a class, by its annotations.
 
-    Parameters
-    ----------
-    thing : function or class
-        A method gets the decorator below that of a class method.
-    own : tuple of str
-        Arguments that the function checks itself, as it can say more about them.
+    Those named in `own` the function checks itself, as it can say more about them.
     """
     if thing is None:
         return functools.partial(decorated, own=own)
@@ -291,7 +286,6 @@ def is_array(value: object) -> bool:
 
 
 def is_tuple(value: object, inside: tuple[Any, ...]) -> bool:
-    """Tell whether this holds entries of these kinds, in this order."""
     if len(inside) == 2 and inside[1] is Ellipsis:
         return is_several(value, inside[0])
     return (
@@ -303,7 +297,6 @@ def is_tuple(value: object, inside: tuple[Any, ...]) -> bool:
 
 
 def is_several(value: object, inside: Any) -> bool:
-    """Tell whether this can be iterated over, and holds what it should."""
     if isinstance(value, NOT_SEVERAL) or getattr(value, "shape", None) == ():
         return False
     if not isinstance(value, abc.Iterable):

@@ -45,7 +45,6 @@ class Finding:
     count: int = 1
 
     def line(self) -> str:
-        """Return it for a person."""
         where = ": ".join(filter(None, (os.path.basename(self.file), self.object)))
         text = shortened(self.text, MOST_TEXT)
         head = f"{self.severity:<8}{self.kind:<20} {where or '-'}"

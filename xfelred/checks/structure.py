@@ -72,7 +72,6 @@ def look_at_file(path: str) -> FileFacts:
 
 
 def header_of(item: Dataset | Unreadable) -> Header:
-    """Return the header of a dataset; raise the error of what cannot be opened."""
     if isinstance(item, Unreadable):
         raise item.error
     if item.elsewhere:

@@ -134,7 +134,6 @@ def trains(file: FileIndex, chosen: NDArray[Any]) -> str:
 
 
 def parsed(facts: FileFacts) -> FileIndex | Finding:
-    """Return the index of a file, or why there is none."""
     try:
         return read_file(facts.path)
     except BrokenFileError as error:

@@ -135,7 +135,6 @@ def one_cube(
 
 
 def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:
-    """Return what all cubes together take; they are made one after the other."""
     each = [p.to_dict() for p in plans]
     out: dict[str, Any] = {
         key: sum(e[key] for e in each)

@@ -33,7 +33,6 @@ MOST_BAD = 0.1  # of the pixels; most detectors in use have 0.1 to 3 %
 
 
 def parse_trains(_: object, __: object, text: str | None) -> slice:
-    """Return the slice that ``A:B`` stands for; BadParameter if it is none."""
     if text is None:
         return slice(None)
     parts = text.split(":")
@@ -49,7 +48,6 @@ def parse_trains(_: object, __: object, text: str | None) -> slice:
 
 
 def parse_gain_runs(_: object, __: object, texts: tuple[str, ...]) -> dict[int, str]:
-    """Return {gain range: run}; BadParameter for what is not RANGE=RUN."""
     found: dict[int, str] = {}
     for text in texts:
         number, _, path = text.partition("=")
@@ -217,7 +215,6 @@ def report(output: Path, detector: str | None, run: str) -> Path:
 
 
 def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> None:
-    """Raise UsageError for options that do not go together, before any work."""
     if output is None and not dry_run:
         raise click.UsageError(
             "say where to write: -o constants.zarr, or --dry-run to write nothing"

@@ -161,7 +161,6 @@ def show_geometry(frames: xr.DataArray, panels: geometry.Geometry) -> xr.DataArr
 
 
 def show_pulses(frames: xr.DataArray) -> xr.Dataset:
-    """Return how bright each pulse is on average, and how that varies."""
     brightness = ops.statistics(frames, PIXEL_DIMS, which=("mean",))["mean"]
     pulses = ops.statistics(brightness, TRAIN, which=("mean", "std", "sem", "count"))
     say("brightness = ops.statistics(frames, ['module', 'slow_scan', 'fast_scan'])")

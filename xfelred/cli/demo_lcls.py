@@ -67,7 +67,6 @@ def lcls_demo(directory: Path, n_events: int, seed: int) -> list[Path]:
 
 
 def calibrate(run: Run) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Return raw, calibrated and common-mode-corrected frames, lazy."""
     raw = run.frames(DETECTOR)
     signal = ops.calibrate(raw, run.constants(DETECTOR), kind="jungfrau")
     say("raw = run.frames('jungfrau1M')")

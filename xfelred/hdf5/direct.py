@@ -64,7 +64,6 @@ def read_direct(
 
 
 def straight(layout: Layout, out: NDArray[Any]) -> bool:
-    """Tell whether bytes of the file can go into an array as they are."""
     return out.flags.c_contiguous and out.dtype == layout.dtype
 
 
@@ -85,7 +84,6 @@ def rows_into(rows: Rows, out: NDArray[Any]) -> RowsInto:
 
 
 def expanded(start: NDArray[Any], count: NDArray[Any]) -> Ints:
-    """Return every row number of runs of rows."""
     if len(start) == 1:
         first, n = int(start[0]), int(count[0])
         return np.arange(first, first + n, dtype=np.int64)
@@ -212,8 +210,6 @@ def as_slice(place: Ints) -> slice | Ints:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk that is needed: its column and the positions of its rows."""
-
     column: Column
     rows: slice
     offset: int

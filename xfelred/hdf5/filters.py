@@ -45,8 +45,6 @@ FROM_HDF5PLUGIN = frozenset(
 
 @dataclass(frozen=True)
 class Stage:
-    """One filter."""
-
     # ``run(data, room, options)`` returns what the filter was given, in `room` (as long
     # as that) or elsewhere; raises ValueError.
     run: Undo
@@ -59,11 +57,6 @@ def decode(stages: tuple[Stage, ...], mask: int, data: Bytes, out: Bytes) -> Non
     """Undo filters; `out` has the length of what was given to the first.
 
     Bit i of `mask` is set where filter i was skipped for this chunk.
-
-    Raises
-    ------
-    DamagedChunkError
-        If the data are damaged.
     """
     active = [s for i, s in enumerate(stages) if not mask >> i & 1]
     for k in reversed(range(len(active))):
@@ -98,7 +91,6 @@ def inflate(data: Bytes, room: Bytes, options: Options) -> Bytes:
 
 
 def inflate_with_isal(data: Bytes, room: Bytes) -> Bytes:
-    """Undo deflate where libdeflate is not installed."""
     stream = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
     try:
         # One byte more, so that a stream that is too long is not taken for a whole.
@@ -228,7 +220,6 @@ def big_endian(data: Bytes, first: int, n: int) -> int:
 
 
 def check(done: int, expected: int, name: str) -> None:
-    """Raise ValueError if a decoder did not do as much as it should."""
     if done != expected:
         raise DamagedChunkError(f"{name} gives {done} instead of {expected}")
 
@@ -276,7 +267,6 @@ def stage_of(number: int, options: Options) -> Stage | None:
 
 
 def filters_of(properties: h5py.h5p.PropDCID) -> list[tuple[int, Options]]:
-    """Return number and options of the filters of a dataset."""
     found = (properties.get_filter(i) for i in range(properties.get_nfilters()))
     return [(number, tuple(values)) for number, _, values, _ in found]
 
@@ -293,13 +283,7 @@ def pipeline_of(filters: list[tuple[int, Options]]) -> tuple[Stage, ...] | None:
 
 
 def make_readable(dataset: h5py.Dataset) -> None:
-    """Load the filters that h5py needs to read a dataset.
-
-    Raises
-    ------
-    MissingExtraError, BrokenFileError
-        If nothing that is installed knows one of them.
-    """
+    """Load the filters that h5py needs to read a dataset."""
     for number, _ in filters_of(dataset.id.get_create_plist()):
         if h5py.h5z.filter_avail(number):
             continue

@@ -68,7 +68,6 @@ def broken(path: str, name: str, error: Exception | str) -> BrokenFileError:
 
 
 def reason(error: Exception | str) -> str:
-    """Return why HDF5 failed, in one line."""
     if isinstance(error, MemoryError):
         return "it wants more memory than there is"
     text = error.args[0] if isinstance(error, KeyError) and error.args else error

@@ -43,8 +43,6 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Handle:
-    """One open file."""
-
     path: str
     identity: Identity  # by its path
     found: Identity  # by its descriptor: some file systems tell them apart
@@ -57,7 +55,6 @@ class Handle:
     targets: dict[str, Target] = field(default_factory=dict)
 
     def get(self, name: str) -> Group | Dataset | None:
-        """Return the dataset or group that a name stands for, None for nothing."""
         found = self.objects.get(name)
         if found is None:
             full = name.strip("/")
@@ -106,7 +103,6 @@ class Handle:
 
 
 def dataset_in(handle: Handle, name: str) -> Dataset:
-    """Return a dataset of an open file; raise BrokenFileError if it has none."""
     found = handle.get(name)
     if found is None:
         raise BrokenFileError(
@@ -135,11 +131,9 @@ class OpenFiles:
         ALL.add(self)
 
     def dataset(self, path: str, name: str) -> Dataset:
-        """Return an open dataset; raise BrokenFileError if that is not possible."""
         return dataset_in(self.handle(path), name)
 
     def get(self, path: str, name: str) -> Group | Dataset | None:
-        """Return the dataset or group that a name stands for, None for nothing."""
         return self.handle(path).get(name)
 
     def target(self, path: str, name: str) -> tuple[Handle, Target]:
@@ -267,8 +261,7 @@ def open_written(path: str, error: OSError) -> h5py.File:
 def check_length(file: h5py.File, path: str, size: int) -> None:
     """Raise BrokenFileError if a file is shorter than HDF5 believes.
 
-    HDF5 shares what is open already: a file that was cut off since then would open
-    without complaint and read as zeros.
+    HDF5 shares what is open: one that was cut off since then would read as zeros.
     """
     believed = file.id.get_filesize()
     if believed > size:

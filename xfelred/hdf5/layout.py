@@ -36,17 +36,14 @@ class Layout:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row of a chunk in memory."""
         return prod(self.chunk[1:]) * self.dtype.itemsize
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Number of chunks along each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
 
     @property
     def per_row(self) -> int:
-        """Number of chunks side by side."""
         return prod(self.grid[1:])
 
 

@@ -22,8 +22,6 @@ MAX_LINKS = 16  # that lead to one object, as in HDF5
 
 
 class Links:
-    """The links of one open file."""
-
     __slots__ = ("file", "path", "plain")
 
     def __init__(self, path: str, file: h5py.File) -> None:
@@ -33,13 +31,7 @@ class Links:
         self.plain: set[bytes] = set()
 
     def opened(self, name: str) -> Opened | None:
-        """Open what a name, from the root, stands for; None for nothing.
-
-        Raises
-        ------
-        BrokenFileError
-            If there is something that cannot be opened.
-        """
+        """Open what a name, from the root, stands for; None for nothing."""
         if not self.there(name):
             return None
         with guarded(self.path, name or "/"):
@@ -48,11 +40,8 @@ class Links:
     def there(self, name: str, depth: int = 0) -> bool:
         """Tell whether a name, from the root, stands for something.
 
-        Raises
-        ------
-        BrokenFileError
-            If a link on the way leads nowhere, to a file that cannot be opened or in
-            a circle, or a group on the way is damaged.
+        BrokenFileError if a link on the way leads nowhere or in a circle, or a group on
+        the way is damaged.
         """
         if depth > MAX_LINKS:
             raise broken(self.path, name, "its links lead in a circle")
@@ -103,7 +92,6 @@ class Links:
 
 
 def link_kind(group: h5g.GroupID, name: bytes) -> int | None:
-    """Return of which kind a link is, None if there is none."""
     try:
         return int(group.links.get_info(name).type)
     except (KeyError, RuntimeError):

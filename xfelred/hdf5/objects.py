@@ -32,13 +32,7 @@ class Group(Node):
     __slots__ = ()
 
     def get(self, name: str) -> Group | Dataset | None:
-        """Return what a name stands for, None if there is no such name.
-
-        Raises
-        ------
-        BrokenFileError
-            If there is one, and it cannot be opened.
-        """
+        """Return what a name stands for, None if there is no such name."""
         full = f"{self.name}/{name}".strip("/")
         found = self.links.opened(full)
         return None if found is None else node(found, self.links, full)
@@ -59,12 +53,10 @@ class Group(Node):
             return bool(self.low.file.id == self.links.file.id)
 
     def dataset(self, name: str) -> Dataset | None:
-        """Return a dataset, None if the name stands for none."""
         found = self.get(name)
         return found if isinstance(found, Dataset) else None
 
     def group(self, name: str) -> Group | None:
-        """Return a group, None if the name stands for none."""
         found = self.get(name)
         return found if isinstance(found, Group) else None
 
@@ -78,7 +70,6 @@ class Group(Node):
         return iter(self.names())
 
     def names(self) -> list[str]:
-        """Return all names, in order."""
         hard, others = self.raw_names()
         return sorted(map(os.fsdecode, hard + others))
 
@@ -96,10 +87,7 @@ class Group(Node):
         return hard, others
 
     def all_names(self) -> list[bytes]:
-        """Return the names of everything below, however deep.
-
-        If something is damaged, those of datasets and of what cannot be opened.
-        """
+        """Return all names below; those of datasets alone if there is damage."""
         found: list[bytes] = []
         try:
             with guarded(self.path, self.name):
@@ -154,7 +142,6 @@ def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
 
 
 def node(found: Opened, links: Links, name: str) -> Group | Dataset:
-    """Return a group or dataset that HDF5 has opened."""
     if isinstance(found, h5g.GroupID):
         return Group(found, links, name)
     if isinstance(found, h5d.DatasetID):
@@ -195,15 +182,7 @@ def walk(
 
 @contextmanager
 def open_file(path: str) -> Iterator[Group]:
-    """Give the root of a file, which is closed behind the block.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no file.
-    BrokenFileError
-        If it is no regular file, or HDF5 cannot open it.
-    """
+    """Give the root of a file, which is closed behind the block."""
     check_regular(path)
     with guarded(path):
         file = h5py.File(path, "r")

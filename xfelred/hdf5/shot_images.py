@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 from h5py import h5d, h5t
-from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5.datasets import Dataset
@@ -24,8 +23,9 @@ from xfelred.hdf5.handles import Handle, Target
 from xfelred.hdf5.layout import Layout, layout_of
 from xfelred.hdf5.objects import Group, node
 from xfelred.hdf5.raw import byte_span
-from xfelred.hdf5.rows import OPEN_FILES, open_group, read_target
+from xfelred.hdf5.rows import OPEN_FILES, Entry, open_group, read_target
 from xfelred.hdf5.virtual import check_watched, watched_files
+from xfelred.kernels.arrays import Array
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 
@@ -51,23 +51,10 @@ ODD_NAMES: weakref.WeakKeyDictionary[Handle, dict[str, dict[int, str]]] = (
 )
 
 
-def read_images(
-    path: str,
-    dataset: str,
-    rows: Rows,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
-) -> None:
+def read_images(path: str, dataset: str, rows: Rows, entry: Entry, out: Array) -> None:
     """Read images of some tags; see `xfelred.lazy.RowReader`.
 
     Rows are tags, `entry` is (slow, fast), and `dataset` has ``*`` for the tag.
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be read, or an image is not there.
-    MissingExtraError
-        If the images are compressed with a filter that is not installed.
     """
     tags, places = expanded(rows.start, rows.count), expanded(rows.place, rows.count)
     for _ in range(2):
@@ -85,11 +72,7 @@ def read_images(
 
 
 def read_image(
-    handle: Handle,
-    dataset: str,
-    tag: int,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
+    handle: Handle, dataset: str, tag: int, entry: Entry, out: Array
 ) -> bool:
     """Read a window of one image; False if a file that it lies in changed meanwhile."""
     known = PLAIN.get(handle, {}).get(dataset)
@@ -119,8 +102,7 @@ class Shaped:
     dtype: np.dtype[Any]
 
 
-def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
-    """Tell whether a window is the whole image."""
+def whole(entry: Entry, shape: Shape) -> bool:
     return len(entry) == len(shape) and all(
         isinstance(e, slice) and (e.start, e.stop, e.step) == (0, n, 1)
         for e, n in zip(entry, shape, strict=True)
@@ -137,9 +119,7 @@ def slow_rows(slow: Selector) -> Rows:
     return Rows(row, np.ones(len(row), np.int64), np.arange(len(row)))
 
 
-def check_entry(
-    target: Target, path: str, name: str, entry: tuple[Selector, ...]
-) -> None:
+def check_entry(target: Target, path: str, name: str, entry: Entry) -> None:
     """Raise BrokenFileError if an image is smaller than others of its detector."""
     taken = [
         range(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in entry

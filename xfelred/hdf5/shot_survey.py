@@ -38,8 +38,6 @@ FAILED = "errno = "  # in what HDF5 says when the system could not read
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What the images of a detector have in common."""
-
     shape: tuple[int, int]  # slow, fast
     dtype: np.dtype[Any]  # that holds the numbers of all modules
     chunk: tuple[int, ...]  # shape of the pieces they are stored in; empty: in one
@@ -127,7 +125,6 @@ class Look:
         return FINE
 
     def dataset_in(self, shot: h5g.GroupID, name: str) -> h5d.DatasetID | None:
-        """Return a dataset of a shot, None if it has none of this name."""
         key = name.encode()
         if not shot.links.exists(key):
             return None

@@ -37,13 +37,7 @@ def check_watched(watched: tuple[Watched, ...]) -> bool:
 
 
 def watched_files(dataset: h5py.Dataset, file: h5py.File) -> tuple[Watched, ...]:
-    """Return the other files that a dataset needs.
-
-    Raises
-    ------
-    BrokenFileError
-        If one is missing, cannot be opened or is too short.
-    """
+    """Return the other files that a dataset needs; an error if one is gone or short."""
     found: dict[str, Identity] = {}
     own = dataset.file.filename
     if own != file.filename:  # behind an external link
@@ -140,7 +134,6 @@ def check_source(
 
 
 def source_path(virtual_file: str, name: str) -> str | None:
-    """Return where HDF5 finds a source file; None if it does not."""
     if name == ".":
         return virtual_file
     return beside(virtual_file, name, "HDF5_VDS_PREFIX")

@@ -36,8 +36,6 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Window:
-    """A window of the rows of a dataset."""
-
     whole: bool  # all of a row
     columns: tuple[Column, ...]
     pieces: tuple[Pieces, ...]  # one for each column

@@ -50,10 +50,7 @@ class AllottedRows:
 
 
 def allot_rows(counts: Sequence[int], gap: int = 0, tail: int = 0) -> AllottedRows:
-    """Return rows for trains with so many entries each.
-
-    There are `gap` unused rows before every train, and `tail` unused rows at the end.
-    """
+    """Return rows for trains with so many entries each, with unused ones between."""
     count = np.asarray(counts, dtype=np.int64)
     ends = np.cumsum(count + gap)
     total = int(ends[-1]) if ends.size else 0

@@ -15,8 +15,7 @@ Array = NDArray[Any]
 class DetectorKind:
     """What distinguishes one family of multi-module detectors from another.
 
-    Shapes and names as in the facility's "Data files" documentation and in the
-    files themselves.
+    As in the facility's "Data files" documentation and in the files themselves.
     """
 
     name: str

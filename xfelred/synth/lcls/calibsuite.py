@@ -88,24 +88,14 @@ class SuiteConfig:
 
 @dataclass(frozen=True)
 class SuiteTruth:
-    """What is in a simulated file.
-
-    Attributes
-    ----------
-    path : Path
-    config : SuiteConfig
-    frames : dict of str to list of uint16 (event, module, row, column)
-        By detector and step.
-    timestamps : list of float64 (event,)
-    flux : list of float64 (event, channel)
-        Of the secondary detector.
-    """
+    """What is in a simulated file."""
 
     path: Path
     config: SuiteConfig
+    # uint16 (event, module, row, column) of each detector and step.
     frames: dict[str, list[NDArray[np.uint16]]]
-    timestamps: list[NDArray[np.float64]]
-    flux: list[NDArray[np.float64]]
+    timestamps: list[NDArray[np.float64]]  # (event,)
+    flux: list[NDArray[np.float64]]  # (event, channel), of the secondary detector
 
 
 def write_suite(

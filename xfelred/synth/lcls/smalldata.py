@@ -103,7 +103,6 @@ class Sums:
         self.seen = np.zeros(truth.config.n_events, bool)
 
     def add(self, events: Array, images: Array) -> None:
-        """Add images of events that were not added yet."""
         new = ~self.seen[events] & self.truth.available[events]
         first = np.zeros(len(events), bool)
         first[np.unique(events, return_index=True)[1]] = True
@@ -165,7 +164,6 @@ def write_constants(out: h5py.File, truth: SmallDataTruth) -> None:
 
 
 def put(out: h5py.File, config: SmallDataConfig, name: str, values: ArrayLike) -> None:
-    """Write a dataset unless it is to be left out."""
     group = name.partition("/")[0]
     if name not in config.without and group not in config.without:
         out[name] = values

@@ -15,28 +15,14 @@ from xfelred.synth.lcls.smalldata_shots import DrawnEvents, response
 
 @dataclass(frozen=True, eq=False)
 class SmallDataTruth:
-    """What a simulated run holds, exactly; arrays (event,) are in the order of time.
-
-    Parameters
-    ----------
-    path : Path
-    config : SmallDataConfig
-        What was asked for.
-    shots : DrawnEvents
-        Delay, laser, intensity and time tool of all events.
-    pixels : Pixels
-        Makes the images.
-    columns : dict of str to array
-        Every column with one row per event.
-    tables : dict of str to array
-        Fields of the tables, entries in the order of time; see `shots.n_droplets`.
-    """
+    """What a simulated run holds, exactly; arrays (event,) are in the order of time."""
 
     path: Path
     config: SmallDataConfig
     shots: DrawnEvents = field(repr=False)
     pixels: Pixels = field(repr=False)
-    columns: dict[str, Array] = field(repr=False)
+    columns: dict[str, Array] = field(repr=False)  # with one row per event
+    # Fields of the tables, entries in the order of time; see `shots.n_droplets`.
     tables: dict[str, Array] = field(repr=False)
 
     @property

@@ -53,7 +53,6 @@ def pixel_positions(config: RunConfig, module: int) -> tuple[Array, Array]:
 
 
 def momentum(config: RunConfig, radius: Array) -> Array:
-    """Return q in 1/angstrom at distances from the beam in metres."""
     theta = np.arctan(radius / config.distance) / 2
     return np.asarray(4 * np.pi / config.wavelength * np.sin(theta))
 

@@ -15,23 +15,11 @@ from xfelred.synth.sacla.shots import DrawnShots, peak_angles
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a simulated run holds, exactly.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    config : RunConfig
-        What was asked for.
-    shots : DrawnShots
-        Intensity, energy, laser and crystallites of all shots, in their order.
-    renderer : Renderer
-        Makes the images.
-    """
+    """What a simulated run holds, exactly."""
 
     path: Path
     config: RunConfig
-    shots: DrawnShots = field(repr=False)
+    shots: DrawnShots = field(repr=False)  # in their order
     renderer: Renderer = field(repr=False)
 
     @property
