@@ -16,7 +16,8 @@ from xfelred.synth.euxfel.config import RunConfig
 from xfelred.synth.euxfel.layout import Array, pixel_positions
 from xfelred.synth.euxfel.shots import DrawnTrains
 
-HC_EV_ANGSTROM = 12398.419843320026  # h c
+# h c of CODATA 2018, written out: the oracle imports nothing.
+HC_EV_ANGSTROM = 12398.419843320026
 TAPE_LENGTH = 1 << 20  # places on the tape at which the noise of a frame may begin
 STAGE_FACTORS = np.array([1.0, 0.1, 0.01], dtype=np.float32)  # of the signal
 STAGE_STEP_ADU = 100.0  # each gain stage has a higher pedestal
