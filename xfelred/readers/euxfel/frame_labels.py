@@ -72,15 +72,29 @@ class FrameLabels:
 
     def keep(self, chosen: NDArray[np.bool_]) -> FrameLabels:
         """Return the labels of the chosen elements of the arrays."""
-        ptr = np.concatenate([[0], np.cumsum(chosen)])[self.ptr]
-        return FrameLabels(
-            self.pattern, ptr, self.offset[chosen], self.pulse[chosen],
-            self.cell[chosen], self.gain[chosen],
-        )  # fmt: skip
+        return replace(
+            self,
+            ptr=np.concatenate([[0], np.cumsum(chosen)])[self.ptr],
+            offset=self.offset[chosen],
+            pulse=self.pulse[chosen],
+            cell=self.cell[chosen],
+            gain=self.gain[chosen],
+        )
 
     def select(self, pulses: object) -> FrameLabels:
-        """Return the labels of some pulses of each train; see `chosen_pulses`."""
-        return self.keep(chosen_pulses(self, pulses))
+        """Return the labels of some pulses of each train.
+
+        By position in the train, in each of its gain stages, or with ``by_id`` by
+        pulse ID. What a train does not have is ignored.
+        """
+        if isinstance(pulses, ById):
+            return self.keep(matches(self.pulse.astype(np.int64), pulses.value))
+        value = pulses.value if isinstance(pulses, ByIndex) else pulses
+        sizes = np.diff(self.ptr)
+        inside = np.arange(len(self.offset)) - np.repeat(self.ptr[:-1], sizes)
+        if self.gain.any():
+            inside = inside % np.repeat(np.maximum(sizes // N_GAINS, 1), sizes)
+        return self.keep(matches(inside, value))
 
     def trains(self, keep: NDArray[np.bool_]) -> FrameLabels:
         """Return the labels of some trains."""
@@ -103,10 +117,8 @@ class FrameLabels:
             if len(np.unique(pairs)) < len(pairs):
                 raise InconsistentDataError(
                     f"{name}: a train has the same {label} for several frames, so"
-                    " frames"
-                    " cannot be told apart by it. If this is LPD parallel-gain data"
-                    " pass"
-                    " parallel_gain=True; else read without unstacking"
+                    " frames cannot be told apart by it. If this is LPD parallel-gain"
+                    " data pass parallel_gain=True; else read without unstacking"
                     " (unstack_pulses=False, layout='frame')"
                 )
 
@@ -117,13 +129,7 @@ def frame_labels(detector: ModuleData) -> FrameLabels:
 
 
 def read_labels(detector: ModuleData) -> FrameLabels:
-    """Read pulse IDs and memory cells of all modules and check that they agree.
-
-    Raises
-    ------
-    InconsistentDataError
-        If modules that have a frame disagree on it.
-    """
+    """Read pulse IDs and memory cells of all modules and check that they agree."""
     counts = detector.counts
     labels = [Agreement(detector, key, counts) for key in PULSE_KEYS]
     others = set(range(len(detector.modules))) - set(detector.positions)
@@ -191,8 +197,8 @@ class Agreement:
         is_read = m in self.detector.positions
         if not is_read and self.known.all():
             return
-        recorded = recorded_trains(self.detector, self.key, m)
-        here = np.repeat(recorded > 0, self.counts)
+        recorded = self.detector.key_table(self.key).count[:, m] > 0
+        here = np.repeat(recorded, self.counts)
         if not is_read:
             here &= ~self.known
         if is_read and self.plan is not None:
@@ -276,16 +282,11 @@ class FrameNumbers:
         return inside < np.repeat(self.counts // self.stages, self.counts)
 
 
-def recorded_trains(detector: ModuleData, key: str, m: int) -> NDArray[np.integer[Any]]:
-    """Return the entries of one module in each train, 0 where a file lacks the key."""
-    return detector.key_table(key).count[:, m]
-
-
 def module_labels(
     detector: ModuleData, key: str, m: int, here: NDArray[np.bool_]
 ) -> NDArray[np.uint64]:
     """Return the labels of one module at the frames `here`, in train order."""
-    source = list(detector.source_to_modno)[m]
+    source = detector.sources[m]
     trains = np.repeat(np.arange(len(detector.counts)), detector.counts)[here]
     ids = detector.ids[np.unique(trains)]
     data = detector.data.entries[source].key_data(key).with_ids(ids).in_train_order()
@@ -306,10 +307,10 @@ def disagreement(
 ) -> InconsistentDataError:
     """Return the error that names the modules which are alone with their labels."""
     n = int(counts.sum())
-    table = np.zeros((len(detector.positions), n), np.uint64)
-    have = np.zeros(table.shape, bool)
+    recorded = detector.key_table(key).count[:, detector.positions].T > 0
+    have = np.repeat(recorded, counts, axis=1)
+    table = np.zeros(have.shape, np.uint64)
     for i, m in enumerate(detector.positions):
-        have[i] = np.repeat(recorded_trains(detector, key, m) > 0, counts)
         table[i, have[i]] = module_labels(detector, key, m, have[i])
     have &= frame_of.meant
     first = have.argmax(axis=0)
@@ -317,7 +318,7 @@ def disagreement(
     at = int(((table != reference) & have).any(axis=0).argmax())
     train = frame_of.train[at]
     part = (frame_of.train == train) & frame_of.meant
-    numbers = [detector.modules[m] for m in detector.positions]
+    numbers = detector.numbers_read
     labels = {
         number: tuple(table[i, part].tolist())
         for i, number in enumerate(numbers)
@@ -343,48 +344,3 @@ def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 def shown(labels: tuple[int, ...]) -> str:
     return f"[{listing(labels, 4)}]"
-
-
-def chosen_pulses(labels: FrameLabels, pulses: object) -> NDArray[np.bool_]:
-    """Return which elements of the arrays of `labels` a selection takes.
-
-    Parameters
-    ----------
-    labels : FrameLabels
-    pulses : slice, int, sequence of int, ``by_id[...]`` or ``by_index[...]``
-        Positions in each train (in each gain stage), or pulse IDs. What a train does
-        not have is ignored.
-
-    Raises
-    ------
-    TypeError, ValueError, NotImplementedError
-        If the selection is not made of non-negative integers.
-    """
-    if isinstance(pulses, ById):
-        return matches(labels.pulse.astype(np.int64), pulses.value)
-    value = pulses.value if isinstance(pulses, ByIndex) else pulses
-    sizes = np.diff(labels.ptr)
-    inside = np.arange(len(labels.offset)) - np.repeat(labels.ptr[:-1], sizes)
-    if labels.gain.any():
-        inside = inside % np.repeat(np.maximum(sizes // N_GAINS, 1), sizes)
-    return matches(inside, value)
-
-
-def first_cells(detector: ModuleData) -> NDArray[np.uint8]:
-    """Return the memory cells of the first train; see `JUNGFRAU.cell_ids`."""
-    found: NDArray[np.uint8] | None = None
-    table = detector.table(detector.main_group)
-    for m, source in enumerate(detector.source_to_modno):
-        if table.count[0, m] == 0:
-            continue
-        key = detector.data.entries[source].key_data("data.memoryCell")
-        cells = key.with_ids(detector.ids[:1]).ndarray()[0]
-        if found is not None and not np.array_equal(found, cells):
-            raise InconsistentDataError(
-                f"modules of {detector.detector_name} disagree on the memory cells of"
-                f" train {detector.ids[0]}: {cells} and {found}"
-            )
-        found = cells
-    if found is None:
-        raise InconsistentDataError(f"{detector.detector_name} has no memory cells")
-    return found

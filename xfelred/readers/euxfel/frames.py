@@ -14,7 +14,7 @@ from xfelred.errors import ArgumentError, InconsistentDataError, SelectionEmptyE
 from xfelred.lazy import Node, Source
 from xfelred.lazy.indexing import Selector, length
 from xfelred.lazy.nodes import sources
-from xfelred.names import FRAME, PULSE, TRAIN
+from xfelred.names import PULSE, TRAIN
 from xfelred.provenance import jsonable
 from xfelred.readers.euxfel.frame_axes import LaidOut, laid_out, per_cell
 from xfelred.readers.euxfel.mask import mask_node
@@ -138,29 +138,16 @@ class ModuleFrames:
         """Return the recipe (*leading, module, *pixels)."""
         cells = self.laid.cells
         if cells is not None:
-            n = length(cells, self.detector.frames_per_entry)
-            pixels = replace(
-                pixels,
-                window=(cells, *pixels.window),
-                shape=(n, *pixels.shape),
-                n_inner=1,
-            )
-        layout = self.laid.layout
-        plan = module_plan(
-            self.detector, self.request.key, layout, pixels, self.detector.positions
-        )
-        return self.on_axes(Source(plan, self.plan_dims(dims)))
-
-    def plan_dims(self, dims: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the axes of a plan, in which memory cells stand apart from trains."""
-        flat_cells = self.laid.cells is not None and dims[0] == FRAME
-        return (TRAIN, PULSE, *dims[1:]) if flat_cells else dims
-
-    def on_axes(self, node: Node) -> Node:
-        """Return a recipe on the axes of frames."""
-        if self.laid.cells is None or self.request.layout == "train":
-            return node
-        return per_cell(node, self.detector.frames_per_entry)
+            window = (cells, *pixels.window)
+            shape = (length(cells, self.detector.frames_per_entry), *pixels.shape)
+            pixels = replace(pixels, window=window, shape=shape, n_inner=1)
+        which = self.detector.positions
+        key, layout = self.request.key, self.laid.layout
+        plan = module_plan(self.detector, key, layout, pixels, which)
+        if cells is None or self.request.layout == "train":
+            return Source(plan, dims)
+        apart = Source(plan, (TRAIN, PULSE, *dims[1:]))
+        return per_cell(apart, self.detector.frames_per_entry)
 
     def bad(self, node: Node, window: tuple[Selector, ...]) -> Node | None:
         """Return the bad-pixel bits; a warning names files without any."""

@@ -33,17 +33,9 @@ def make_run(
     inc_suspect_trains: bool = True,
     left_out: tuple[LeftOut, ...] = (),
 ) -> Run:
-    """Return the run that a set of files makes.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a source has the same train twice.
-    """
+    """Return the run that a set of files makes; errors as in `RunDirectory`."""
     ids = all_train_ids(files, inc_suspect_trains)
-    entries = {
-        s: e.with_ids(ids) for s, e in entries_of(files, inc_suspect_trains).items()
-    }
+    entries = entries_of(files, ids, inc_suspect_trains)
     check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
     return Run(
         entries, files, ids, one_run(files), inc_suspect_trains, left_out=left_out
@@ -55,13 +47,7 @@ def run_files(
     include: str = "*",
     file_filter: FileFilter | None = None,
 ) -> list[str]:
-    """Return the data files of a run directory.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the directory does not exist or holds no matching file.
-    """
+    """Return the data files of a run directory; FileNotFoundError if there is none."""
     root = Path(path)
     # Path.is_dir raises where a name is too long.
     if not os.path.isdir(root):
@@ -71,10 +57,8 @@ def run_files(
             f" {'a file' if os.path.exists(root) else 'not there'}"
         )
     check_access(str(root / include))
-    names = sorted(
-        f.name for f in root.iterdir()
-        if f.name.endswith(".h5") and f.name.lower() != OVERVIEW
-    )  # fmt: skip
+    names = sorted(n for n in os.listdir(root) if n.endswith(".h5"))
+    names = [n for n in names if n.lower() != OVERVIEW]
     matching = [str(root / n) for n in names if fnmatchcase(n, include)]
     if file_filter is not None:
         matching = list(file_filter(matching))
@@ -200,10 +184,10 @@ def open_proposal_run(
     absent: dict[str, FileNotFoundError] = {}
     for kind in kinds:
         try:
+            place = root / kind / name
             new = RunDirectory(
-                root / kind / name, include, file_filter,
-                inc_suspect_trains=inc_suspect_trains,
-            )  # fmt: skip
+                place, include, file_filter, inc_suspect_trains=inc_suspect_trains
+            )
         except FileNotFoundError as error:
             absent[kind] = error
             continue

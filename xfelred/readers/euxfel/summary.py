@@ -14,7 +14,7 @@ from xfelred.errors import InconsistentDataError, listing, one_line
 from xfelred.readers.description import as_html, as_text, print_lines
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.extra_data.source_data import SourceData
-from xfelred.readers.euxfel.headers import header
+from xfelred.readers.euxfel.headers import dataset_name, header
 from xfelred.readers.euxfel.identify import kinds, raw_header, sources_of
 from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.run_data import RunData
@@ -38,13 +38,8 @@ def facts(run: RunData) -> list[tuple[str, str]]:
     modules = {s for s in run.instrument_sources if "/DET/" in s or "/CORR/" in s}
     others = sorted(run.instrument_sources - modules - set(run.legacy_sources))
     out.append(("instrument", f"{len(others)} sources: {listing(others, 4)}"))
-    out.append(
-        (
-            "control",
-            f"{len(run.control_sources)} sources:"
-            f" {listing(sorted(run.control_sources), 4)}",
-        )
-    )
+    slow = run.control_sources
+    out.append(("control", f"{len(slow)} sources: {listing(sorted(slow), 4)}"))
     return out
 
 
@@ -56,9 +51,8 @@ def detector_line(run: RunData, name: str, kind: str) -> str:
     most = table.max(axis=0)
     recorded = most > 0
     per_train = np.unique(most[recorded])
-    frames = "/".join(str(n) for n in per_train[:3]) + (
-        "..." if len(per_train) > 3 else ""
-    )
+    more = "..." if len(per_train) > 3 else ""
+    frames = "/".join(str(n) for n in per_train[:3]) + more
     missing = int((table[:, recorded] == 0).sum())
     return (
         f"{name} ({kind}): {len(modules)} modules, {int(recorded.sum())} trains with"
@@ -194,9 +188,8 @@ def data_kind(run: RunData, name: str, kind: str) -> str:
         return "corrected"
     spec = SOURCES[kind]
     for source in found:
-        place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
         for file in run.entries[source].all_files:
-            one = header(file, place)
+            one = header(file, dataset_name(source, spec.data))
             if one is not None:
                 return "raw" if raw_header(one, spec) else "corrected"
     return "unknown"

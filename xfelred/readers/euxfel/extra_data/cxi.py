@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, BrokenFileError, DoesNotFitError
 from xfelred.hdf5 import (
-    File,
     NewGroup,
     SoftLink,
     VirtualLayout,
@@ -24,7 +22,7 @@ from xfelred.readers.euxfel.frame_labels import frame_labels
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.module_data import ModuleData
 from xfelred.readers.euxfel.module_table import ModuleTable
-from xfelred.small_files import writing
+from xfelred.readers.euxfel.run_file import FilePath, new_file
 
 AXES = "experiment_identifier:module_identifier"
 GOOD_FILL = {"gain": 0, "mask": 0xFFFFFFFF}
@@ -41,27 +39,10 @@ class Frames:
 
 def write_virtual_cxi(
     detector: ModuleData,
-    filename: str | os.PathLike[str],
+    filename: FilePath,
     fillvalues: dict[str, Any] | None = None,
 ) -> None:
-    """Write a CXI file that shows the data of all modules without copying them.
-
-    Parameters
-    ----------
-    detector : ModuleData
-    filename : path
-        Replaced if it exists; nothing is left there if writing fails.
-    fillvalues : dict, optional
-        Values for what was not recorded, for "data", "gain" or "mask". By default NaN
-        or 0 in data, 0 in gain and all bits in mask.
-
-    Raises
-    ------
-    ValueError
-        If `fillvalues` names something else.
-    OverflowError
-        If a value does not fit the dtype.
-    """
+    """Write a CXI file of virtual datasets; see `Detector.write_virtual_cxi`."""
     given = dict(fillvalues or {})
     main = detector.spec.data.partition(".")[2]
     if main != "data" and main in given:
@@ -72,15 +53,9 @@ def write_virtual_cxi(
             f"fillvalues has {sorted(unknown)}; it may have data, gain, mask"
         )
     frames = cell_frames(detector) if detector.spec.inner else pulse_frames(detector)
-    target = os.fspath(filename)
-    partial = f"{target}.partial"
-    try:
-        with writing(target), File(partial, "w", libver=("v110", "v110")) as f:
-            write_file(detector, f, frames, given)
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    # Virtual datasets came with HDF5 1.10; any program that has these reads the file.
+    with new_file(filename, libver=("v110", "v110")) as f:
+        write_file(detector, f, frames, given)
 
 
 def pulse_frames(detector: ModuleData) -> Frames:
@@ -196,21 +171,18 @@ def virtual(
     """Create a virtual dataset (frame, module, ...) of a key."""
     dtype, shape = detector.stored_in(key)
     per_row = bool(detector.spec.inner)
-    if name == "cellId":
-        pixels: tuple[int, ...] = ()
-    else:
-        pixels = shape[1:] if per_row else shape
+    pixels = () if name == "cellId" else shape[1:] if per_row else shape
     layout = VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
     table = detector.key_table(key)
+    places = table.places(key)
     counts = detector.counts
     start = (np.cumsum(counts) - counts) * frames.per_entry
     n_axes = 1 + len(pixels) + (1 if per_row else 0)
     for m, number in enumerate(detector.modules):
-        name_in_file = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
         for trains in stretches(table, m, counts):
-            path = table.targets[int(table.target[trains[0], m])][1].path
+            place = places[int(table.target[trains[0], m])]
             first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
-            part = rows_of(path, name_in_file, first, n, n_axes)
+            part = rows_of(place, first, n, n_axes)
             at = int(start[trains[0]])
             here = slice(at, at + n * frames.per_entry)
             layout[here, number - detector.first_number] = part
@@ -244,16 +216,12 @@ def add_unmasked(
             layout[here, number - detector.first_number] = zeros
 
 
-def rows_of(path: str, name: str, first: int, n: int, n_axes: int) -> Any:
-    """Return rows of a dataset to be shown elsewhere.
+def rows_of(place: tuple[str, str], first: int, n: int, n_axes: int) -> Any:
+    """Return rows of a dataset of a file to be shown elsewhere.
 
     A second axis that raw data have beyond `n_axes` is of length 1 and dropped.
-
-    Raises
-    ------
-    BrokenFileError
-        If it does not have them.
     """
+    path, name = place
     stored = open_dataset(path, name)
     if first + n > stored.shape[0]:
         raise BrokenFileError(

@@ -120,5 +120,21 @@ class Detector(ModuleData):
     def write_virtual_cxi(
         self, filename: str | os.PathLike[str], fillvalues: dict[str, Any] | None = None
     ) -> None:
-        """Write a CXI file with virtual datasets; see `cxi`."""
+        """Write a CXI file that shows the data of all modules without copying them.
+
+        Parameters
+        ----------
+        filename : path
+            Replaced if it exists; nothing is left there if writing fails.
+        fillvalues : dict, optional
+            Values for what was not recorded, for "data", "gain" or "mask". By default
+            NaN or 0 in data, 0 in gain and all bits in mask.
+
+        Raises
+        ------
+        ValueError
+            If `fillvalues` names something else.
+        OverflowError
+            If a value does not fit the dtype.
+        """
         cxi.write_virtual_cxi(self, filename, fillvalues)

@@ -59,8 +59,7 @@ class FrameKeyData(MultimodKeyData):
     def layout(self) -> EntryLayout:
         """Selected entries of each train, in order."""
         if self.pulses is None:
-            pattern, patterns = counted_patterns(self.det.counts)
-            return EntryLayout(pattern, patterns, flat=True)
+            return EntryLayout(*counted_patterns(self.det.counts), flat=True)
         return EntryLayout(self.labels.pattern, self.labels.flat(), flat=True)
 
     @cached_property

@@ -20,7 +20,7 @@ from xfelred.names import UNITS
 from xfelred.readers.entry import entry_positions
 from xfelred.readers.euxfel.extra_data.single_value import single_value
 from xfelred.readers.euxfel.key_facts import KeyFacts
-from xfelred.readers.euxfel.run_section import check_single, run_value
+from xfelred.readers.euxfel.metadata import check_single, run_value
 from xfelred.readers.selection import checked_position
 
 BLOCK = 128 << 20
@@ -85,8 +85,7 @@ class KeyData(KeyFacts):
 
     def train_id_coordinates(self) -> NDArray[np.uint64]:
         """Return the train ID of every entry."""
-        order = self.location.order
-        return np.repeat(self.ids[order], self.location.count[order])
+        return self.location.per_row(self.ids)
 
     @entry
     def data_counts(self, labelled: bool = True) -> Any:
@@ -217,20 +216,15 @@ class KeyData(KeyFacts):
     def dask_array(self, labelled: bool = False) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
         plan, _ = self.plan()
-        dims = (
-            "trainId",
-            "module",
-            *(f"dim_{i}" for i in range(len(self.entry_shape))),
-        )
-        node = Source(plan, dims)
+        inner = [f"dim_{i}" for i in range(len(self.entry_shape))]
+        node = Source(plan, ("trainId", "module", *inner))
         data = planned(node, block_chunks(node, BLOCK))[:, 0]
         if not labelled:
             return data
-        kept = [d for d in dims if d != "module"]
         name = f"{self.source}.{self.short_key}"
         coords = {"trainId": self.train_id_coordinates()}
         attrs = {UNITS: self.units} if self.units else {}
-        return xr.DataArray(data, dims=kept, coords=coords, name=name, attrs=attrs)
+        return xr.DataArray(data, coords, ["trainId", *inner], name=name, attrs=attrs)
 
     @entry
     def as_single_value(
