@@ -12,7 +12,7 @@ from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.correlate_angular import correlate_angular
 from xfelred.ops.correlation.ring_correlation import (
     Normalization,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
@@ -85,8 +85,14 @@ def inter_correlation(
         results={"correlation": np.float64, "n_pairs": np.int64},
         new_dims={LAG: array.sizes[PHI]},
     )
-    result = described(found, polar, normalization, lead, "rings of different shots")
+    result = correlation_dataset(
+        found, polar, normalization, lead, "rings of different shots"
+    )
     return record(
-        result, "inter_correlation", polar, with_ring=lead, bad_pixels=bad_pixels,
+        result,
+        "inter_correlation",
+        polar,
+        with_ring=lead,
+        bad_pixels=bad_pixels,
         normalization=normalization,
     )  # fmt: skip

@@ -74,9 +74,13 @@ def apply_bad_pixels(
         raise ArgumentError("bits= needs integer bits, but bad_pixels is bool")
     bad = matching(bad_pixels, da)
     out = map_frames(
-        masked, da, bad, name="apply_bad_pixels", bits=chosen, value=float(value)
-        if da.dtype.kind == "f" else value,
-    )  # fmt: skip
+        masked,
+        da,
+        bad,
+        name="apply_bad_pixels",
+        bits=chosen,
+        value=float(value) if da.dtype.kind == "f" else value,
+    )
     return record(
         out, "apply_bad_pixels", da, bad_pixels=bad_pixels, bits=chosen, value=value
     )

@@ -133,7 +133,6 @@ def remove_ring_spots(
 def check_options(
     polar: xr.DataArray, threshold: float, n_harmonics: int, grow: int
 ) -> None:
-    """Raise the error that says which option is out of range."""
     check_polar(polar)
     if not threshold > 0:
         raise ArgumentError(f"threshold={threshold}; wanted a number above 0")
