@@ -24,8 +24,8 @@ IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
 MOST_ROWS = 2**48
 MOST_STATUS = 1000  # of the old form, where it multiplies the count; 0 or 1 in practice
 IMPOSSIBLE = -1
-TIME_SERVER = "Karabo_TimerServer"
-AUXILIARY = ("REDUCTION", "ERRATA")
+TIME_SERVER = "Karabo_TimerServer"  # listed in 1.1; it has no data
+AUXILIARY = ("REDUCTION", "ERRATA")  # on how data were reduced, no data
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,7 @@ class FileIndex(FileNames):
 def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
     first = row_numbers(file.path, f"{name}/first")
+    # The oldest files have `last` and `status` instead.
     if find_dataset(file.path, f"{name}/count") is not None:
         count = row_numbers(file.path, f"{name}/count")
     else:
@@ -207,6 +208,7 @@ def identity_of(f: Group) -> tuple[int, int] | None:
 
 def source_names(f: Group, path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return control and instrument source names from METADATA."""
+    # The second is where format 0.5 has it.
     for name in ("METADATA/dataSources/dataSourceId", "METADATA/dataSourceId"):
         listed = f.dataset(name)
         if listed is not None:
@@ -222,7 +224,7 @@ def source_names(f: Group, path: str) -> tuple[frozenset[str], frozenset[str]]:
         if section == "CONTROL":
             control.add(device)
         elif section == "INSTRUMENT":
-            instrument.add(device.rpartition("/")[0])
+            instrument.add(device.rpartition("/")[0])  # without its index group
         elif section not in (TIME_SERVER, *AUXILIARY):
             raise BrokenFileError(f"{path} lists a source of unknown kind: {entry!r}")
     if not (control or instrument) and has_sources(f):
@@ -258,7 +260,7 @@ def validity(
 ) -> NDArray[np.bool_]:
     """Return False for suspect trains."""
     stored = f.dataset("INDEX/flag")
-    if stored is None:
+    if stored is None:  # format 0.5
         return guessed_validity(train_ids)
     if stored.ndim != 1 or len(stored) <= rows.max(initial=-1):
         raise BrokenFileError(

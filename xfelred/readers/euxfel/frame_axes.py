@@ -60,14 +60,14 @@ def pulse_axes(
     """Return the axes of AGIPD, LPD and DSSC data."""
     labels.check_unique(detector.detector_name, "pulseId")
     used = labels.used()
-    axis = np.unique(labels.pulse[used])
+    axis = np.unique(labels.pulse[used])  # not of kinds that no train is
     slot = np.searchsorted(axis, labels.pulse)
     slots: tuple[int, ...] = (len(axis),)
     coords: dict[str, Any] = {TRAIN: detector.ids, PULSE: axis}
     leading: tuple[str, ...] = (TRAIN, PULSE)
     recorded, coords[CELL] = pulses_and_cells(labels, slot, len(axis))
     if detector.parallel_gain:
-        slot = slot * N_GAINS + labels.gain
+        slot = slot * N_GAINS + labels.gain  # gain is the inner one of two axes
         slots, leading = (len(axis), N_GAINS), (TRAIN, PULSE, GAIN)
         coords[GAIN] = np.arange(N_GAINS, dtype=np.uint8)
     coords[N_PULSES] = (TRAIN, recorded.sum(axis=1))
@@ -125,6 +125,7 @@ def cell_axes(
     chosen = chosen_cells(cells, detector.frames_per_entry, request.pulses)
     picked = cells[:, chosen]
     layout = EntryLayout(np.zeros(len(ids), np.int64), one_each(1))
+    # One row a train: its memory cells are cut out of it by the window.
     selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
     if request.layout == "frame":
         train = np.repeat(np.arange(len(ids)), len(chosen))

@@ -21,8 +21,8 @@ from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
 from xfelred.readers.frames import Pixels
 from xfelred.readers.selection import ById, ByIndex, matches
 
-N_GAINS = 3
-FEW_RUNS, FEW_ROWS = 4, 1 << 16
+N_GAINS = 3  # stages of LPD in parallel-gain mode: high, medium, low
+FEW_RUNS, FEW_ROWS = 4, 1 << 16  # more rows are worth a look at how they are stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +133,14 @@ def read_labels(detector: ModuleData) -> FrameLabels:
     counts = detector.counts
     labels = [Agreement(detector, key, counts) for key in PULSE_KEYS]
     others = set(range(len(detector.modules))) - set(detector.positions)
+    # Those that are read first: others count only where these say nothing.
     for m in (*detector.positions, *sorted(others)):
         for one in labels:
             one.add(m)
     for one in labels:
         one.check()
     pulse, cell = (one.values for one in labels)
+    # Trains of one kind are kept once: a long run has thousands alike.
     per_train = counts // stages(detector)
     end = np.cumsum(counts)
     start = end - counts
@@ -178,7 +180,10 @@ def assembled(
 
 
 class Agreement:
-    """A label of every frame, the same in all modules that have the frame."""
+    """A label of every frame, the same in all modules that have the frame.
+
+    Beyond the first gain stage the labels of parallel-gain data are junk: not `meant`.
+    """
 
     def __init__(
         self, detector: ModuleData, key: str, counts: NDArray[np.int64]
@@ -186,7 +191,8 @@ class Agreement:
         n = int(counts.sum())
         self.detector, self.key, self.counts = detector, key, counts
         self.values, self.known = np.zeros(n, np.uint64), np.zeros(n, bool)
-        self.frame_of = FrameNumbers(counts, stages(detector))
+        inside = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.meant = inside < np.repeat(counts // stages(detector), counts)
         self.plan = plain_plan(detector, key, counts)
 
     def add(self, m: int) -> None:
@@ -206,8 +212,8 @@ class Agreement:
         else:
             found = module_labels(self.detector, self.key, m, here)
         odd = (found != self.values[here]) & self.known[here]
-        if (odd & self.frame_of.meant[here]).any():
-            raise disagreement(self.detector, self.key, self.counts, self.frame_of)
+        if (odd & self.meant[here]).any():
+            raise self.disagreement()
         self.values[here], self.known[here] = found, True
 
     def check(self) -> None:
@@ -217,6 +223,36 @@ class Agreement:
                 f"no module of {self.detector.detector_name} has {self.key} for"
                 f" {int((~self.known).sum())} of {len(self.known)} frames"
             )
+
+    def disagreement(self) -> InconsistentDataError:
+        """Return the error that names the modules which are alone with their labels."""
+        detector, key = self.detector, self.key
+        recorded = detector.key_table(key).count[:, detector.positions].T > 0
+        have = np.repeat(recorded, self.counts, axis=1)
+        table = np.zeros(have.shape, np.uint64)
+        for i, m in enumerate(detector.positions):
+            table[i, have[i]] = module_labels(detector, key, m, have[i])
+        have &= self.meant
+        reference = table[have.argmax(axis=0), np.arange(have.shape[1])]
+        at = int(((table != reference) & have).any(axis=0).argmax())
+        train_of = np.repeat(np.arange(len(self.counts)), self.counts)
+        part = (train_of == train_of[at]) & self.meant
+        numbers = detector.numbers_read
+        labels = {
+            number: tuple(table[i, part].tolist())
+            for i, number in enumerate(numbers)
+            if have[i, part].any()
+        }
+        right = usual(list(labels.values()))
+        odd = [number for number, own in labels.items() if own != right]
+        good = [number for number in numbers if number not in odd]
+        return InconsistentDataError(
+            f"inconsistent {key} in {detector.detector_name}: in train"
+            f" {detector.ids[train_of[at]]}"
+            f" {', '.join(f'module {m} has {shown(labels[m])}' for m in odd[:3])}, but"
+            f" {len(labels) - len(odd)} of {len(labels)} modules have {shown(right)}."
+            f" Read the others: modules={good}, or other trains"
+        )
 
 
 def stages(detector: ModuleData) -> int:
@@ -228,12 +264,11 @@ def plain_plan(
 ) -> ReadPlan | None:
     """Return the plan of a label of all modules, None if some have no plain numbers."""
     headers = [h for h in detector.key_headers(key).values() if h is not None]
-    if any(h.dtype.kind != "u" or h.shape not in ((), (1,)) for h in headers):
+    odd = (h.dtype.kind != "u" or h.shape not in ((), (1,)) for h in headers)
+    if not headers or any(odd):
         return None
     layout = EntryLayout(*counted_patterns(counts), flat=True)
     pixels = Pixels((), (), np.dtype(np.uint64), np.uint64(0))
-    if not headers:
-        return None
     return replace(module_plan(detector, key, layout, pixels), read_rows=read_labels_of)
 
 
@@ -258,30 +293,6 @@ def read_labels_of(
         out[place : place + n] = read_entries(path, dataset, start, n).reshape(n)
 
 
-@dataclass(frozen=True, eq=False)
-class FrameNumbers:
-    """Train and place within it of every frame, and whether its label means anything.
-
-    Beyond the first gain stage the labels of parallel-gain data are junk.
-    """
-
-    counts: NDArray[np.int64]
-    stages: int
-
-    @cached_property
-    def train(self) -> NDArray[np.int64]:
-        """Train position of every frame."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
-
-    @cached_property
-    def meant(self) -> NDArray[np.bool_]:
-        """Whether the label of a frame counts."""
-        inside = np.arange(int(self.counts.sum())) - np.repeat(
-            np.cumsum(self.counts) - self.counts, self.counts
-        )
-        return inside < np.repeat(self.counts // self.stages, self.counts)
-
-
 def module_labels(
     detector: ModuleData, key: str, m: int, here: NDArray[np.bool_]
 ) -> NDArray[np.uint64]:
@@ -297,43 +308,6 @@ def module_labels(
             f" modules={[n for i, n in enumerate(detector.modules) if i != m]}"
         )
     return (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
-
-
-def disagreement(
-    detector: ModuleData,
-    key: str,
-    counts: NDArray[np.int64],
-    frame_of: FrameNumbers,
-) -> InconsistentDataError:
-    """Return the error that names the modules which are alone with their labels."""
-    n = int(counts.sum())
-    recorded = detector.key_table(key).count[:, detector.positions].T > 0
-    have = np.repeat(recorded, counts, axis=1)
-    table = np.zeros(have.shape, np.uint64)
-    for i, m in enumerate(detector.positions):
-        table[i, have[i]] = module_labels(detector, key, m, have[i])
-    have &= frame_of.meant
-    first = have.argmax(axis=0)
-    reference = table[first, np.arange(n)]
-    at = int(((table != reference) & have).any(axis=0).argmax())
-    train = frame_of.train[at]
-    part = (frame_of.train == train) & frame_of.meant
-    numbers = detector.numbers_read
-    labels = {
-        number: tuple(table[i, part].tolist())
-        for i, number in enumerate(numbers)
-        if have[i, part].any()
-    }
-    right = usual(list(labels.values()))
-    odd = [number for number, own in labels.items() if own != right]
-    good = [number for number in numbers if number not in odd]
-    return InconsistentDataError(
-        f"inconsistent {key} in {detector.detector_name}: in train"
-        f" {detector.ids[train]}"
-        f" {', '.join(f'module {m} has {shown(labels[m])}' for m in odd[:3])}, but"
-        f" {len(labels) - len(odd)} of {len(labels)} modules have {shown(right)}. Read"
-        f" the others: modules={good}, or other trains"
-    )
 
 
 def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:

@@ -90,19 +90,17 @@ def complete(detector: ModuleData, request: FramesRequest) -> ModuleData:
 
 @dataclass(frozen=True, eq=False)
 class ModuleFrames:
-    """Frames of the modules that are read, for `xfelred.readers.frames.build`."""
+    """The `FrameSource` of the modules that are read."""
 
     detector: ModuleData
     request: FramesRequest
 
     @property
     def name(self) -> str:
-        """Of the detector."""
         return self.detector.detector_name
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels in the files."""
         return self.detector.stored_as(self.request.key)[0]
 
     @property
@@ -114,17 +112,15 @@ class ModuleFrames:
 
     @cached_property
     def laid(self) -> LaidOut:
-        """How trains and pulses become axes."""
         return laid_out(self.detector, self.request)
 
     @property
     def axes(self) -> FrameAxes:
-        """The axes before the pixels."""
         return self.laid.axes
 
     @property
     def gaps_count(self) -> bool:
-        """False for masks, which stay integers."""
+        # A mask stays integers: as floats it has no bits.
         return self.request.key != self.detector.spec.mask
 
     @property
@@ -135,7 +131,6 @@ class ModuleFrames:
         return self.request.key in pixels and self.detector.has_key(spec.mask)
 
     def node(self, pixels: Pixels, dims: tuple[str, ...]) -> Node:
-        """Return the recipe (*leading, module, *pixels)."""
         cells = self.laid.cells
         if cells is not None:
             window = (cells, *pixels.window)
@@ -150,14 +145,12 @@ class ModuleFrames:
         return per_cell(apart, self.detector.frames_per_entry)
 
     def bad(self, node: Node, window: tuple[Selector, ...]) -> Node | None:
-        """Return the bad-pixel bits; a warning names files without any."""
         if not self.bad_widens:
             return None
-        self.detector.key_table(self.detector.spec.mask)
+        self.detector.key_table(self.detector.spec.mask)  # tells of files without one
         return mask_node(self.detector, sources(node)[0].plan, node.dims)
 
     def texts(self, dtype: np.dtype[Any]) -> FrameTexts:
-        """Return what the array says about itself."""
         detector, request = self.detector, self.request
         chosen: Any = getattr(request.pulses, "value", request.pulses)
         by = "position" if chosen is request.pulses else type(request.pulses).__name__

@@ -38,6 +38,7 @@ def dataset_name(source: str, key: str) -> str:
 
 def header(file: FileIndex, name: str) -> Header | None:
     """Return the header of a dataset of one file, None if the file has none."""
+    # Kept with the file: of thousands of files every look costs an open.
     if name not in file.headers:
         found = find_dataset(file.path, name)
         file.headers[name] = None if found is None else header_of(found)

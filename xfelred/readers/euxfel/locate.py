@@ -93,8 +93,10 @@ def locate(files: tuple[FileIndex, ...], index: Index, train_ids: TrainIDs) -> L
         check_rows(file, index, file.train_ids[use[match]], rows)
         where[at[match]] = i
         first_row[at[match]], n_rows[at[match]] = rows
+        # Left-out trains break a stretch too: their rows lie in between.
         breaks = np.flatnonzero(np.diff(use[match]) > 1) + 1
         stretches += np.split(at[match], breaks)
+    # A file may hold trains out of order; its stretches are read as they stand.
     stretches.sort(key=lambda s: (int(s[0]), int(s[-1])))
     order = np.concatenate(stretches) if stretches else np.zeros(0, int)
     return Location(where, first_row, n_rows, order[n_rows[order] > 0])

@@ -50,6 +50,7 @@ def mask_node(detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> No
     key = detector.spec.mask
     dtype, planes = mask_planes(detector)
     lacking = [i for i, h in detector.key_headers(key).items() if h is None]
+    # Where a file has no mask, nothing is read and the bits stay 0.
     gone = np.isin(plan.target, lacking)
     bad = replace(
         plan,

@@ -41,10 +41,11 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
             if not fnmatchcase(name, source_glob):
                 continue
             keys = keys_of(source, key_glob)
-            if keys is not None and not keys:
+            if keys is not None and not keys:  # the name matches, but no key does
                 continue
             matched = True
             old = found.get(name, frozenset())
+            # None, all keys, takes in whatever another glob adds.
             found[name] = None if keys is None or old is None else old | keys
         if not matched:
             raise ArgumentError(

@@ -91,7 +91,7 @@ def recorded_times(files: Files, ids: TrainIDs) -> NDArray[np.datetime64]:
         stamps = np.zeros(max(len(stored), file.rows.max(initial=-1) + 1), np.uint64)
         stamps[: len(stored)] = stored[:]
         stamps = stamps[file.rows].astype("datetime64[ns]")
-        known = here & (stamps.astype(np.int64) > 0)
+        known = here & (stamps.astype(np.int64) > 0)  # 0 stands for no time
         times[at[known]] = stamps[known]
     return times
 
@@ -124,6 +124,7 @@ def run_value(files: Files, source: str, key: str) -> Any:
     """Return the value of a property in the first file that has it."""
     for group in run_groups(files, source):
         found = group.get(key.removesuffix(".value").replace(".", "/"))
+        # A property is a group of value and timestamp.
         found = found.get("value") if isinstance(found, Group) else found
         if isinstance(found, Dataset):
             return first_row(found)

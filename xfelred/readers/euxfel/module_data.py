@@ -130,6 +130,7 @@ class ModuleData(ByTrain):
                 )
         for source in numbers:
             look_up(data, source, self.spec)
+        # JUNGFRAU modules may be counted from another number than names have it.
         shift = 0 if first_modno is None else first_modno - self.spec.first_number
         ordered = sorted(numbers.items(), key=lambda item: item[1])
         self.source_to_modno = {s: n - shift for s, n in ordered}
@@ -149,7 +150,7 @@ class ModuleData(ByTrain):
         self.table(self.main_group).check_alike(self.detector_name, self.positions)
 
     def but(self, **changes: Any) -> Self:
-        """Return the same with other attributes."""
+        # Not through `__init__`, which looks for sources and trains anew.
         out = object.__new__(type(self))
         out.__dict__.update({**self.__dict__, **changes})
         return out
@@ -170,6 +171,7 @@ class ModuleData(ByTrain):
             self.check()
             return self
         tables = self.known("table")
+        # Labels are read again: they are those of the modules that are read.
         some = self.but(positions=positions, memo=tables)
         some.check()
         return self.kept(("reading", str(positions)), lambda: some)

@@ -42,7 +42,8 @@ def module_plan(
     rows = table.target[:, columns], table.first[:, columns]
     laid = layout.pattern, *vars(layout.patterns).values(), layout.slot_shape
     token = tokenize(files, targets, table.train_ids, *rows, *laid, layout.flat, pixels)
-    # Of the first module: rows, then the axes that are read of a row.
+    # Of the first module: rows, then the axes that are read of a row. It only guides
+    # how blocks are cut, so another module may be stored otherwise.
     chunk = detector.data.entries[detector.first_source].key_data(key).chunk
     n_axes = len(pixels.window)
     return ReadPlan(

@@ -14,7 +14,7 @@ from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.headers import dataset_name
 from xfelred.readers.euxfel.run_data import RunData
 
-IntTable = NDArray[np.signedinteger[Any]]
+IntTable = NDArray[np.signedinteger[Any]]  # of any width; see `module_table`
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,6 @@ class ModuleTable:
     count: IntTable
 
     def trains(self, keep: NDArray[np.bool_]) -> ModuleTable:
-        """Return the table of some of the trains."""
         return replace(
             self,
             train_ids=self.train_ids[keep],
@@ -50,7 +49,7 @@ class ModuleTable:
         )
 
     def modules(self, positions: list[int]) -> ModuleTable:
-        """Return the table of some of the modules."""
+        # Files of the others stay in the list, so that `target` need not change.
         new = {m: i for i, m in enumerate(positions)}
         return replace(
             self,

@@ -23,7 +23,7 @@ from xfelred.readers.euxfel.run_data import entries_of
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.paths import check_access
 
-DEFAULT_ROOT = "/gpfs/exfel/exp"
+DEFAULT_ROOT = "/gpfs/exfel/exp"  # on the computers of the facility
 FileFilter = Callable[[list[str]], Iterable[str]]
 OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
 
@@ -178,6 +178,7 @@ def open_proposal_run(
         say_no_aliases(aliases)
     root = find_proposal(proposal)
     name = run if isinstance(run, str) and run.startswith("r") else f"r{int(run):04d}"
+    # Later ones win.
     order = {"default": ["proc", "raw"], "all": ["raw", "proc"]}
     kinds = order.get(data, [data]) if isinstance(data, str) else list(data)
     opened: Run | None = None
@@ -188,7 +189,7 @@ def open_proposal_run(
             new = RunDirectory(
                 place, include, file_filter, inc_suspect_trains=inc_suspect_trains
             )
-        except FileNotFoundError as error:
+        except FileNotFoundError as error:  # told if it was asked for
             absent[kind] = error
             continue
         opened = new if opened is None else prefer(opened, new)

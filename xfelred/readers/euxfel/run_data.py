@@ -67,7 +67,7 @@ class RunData(ByTrain):
     parent: RunData | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is read again where it is needed: labels of every frame."""
+        # Labels of every frame make a pickle large; they are read again where needed.
         stored = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**stored, "memo": {}, "parent": None}
 

@@ -80,5 +80,6 @@ def write_metadata(
     if not np.isnat(times).any():
         f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)
     if not old:
+        # Valid is what at least one file regards as such.
         known = [np.isin(ids, file.train_ids[file.valid]) for file in files]
         f["INDEX/flag"] = np.any(known, axis=0).astype(np.int32)

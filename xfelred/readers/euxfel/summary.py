@@ -174,7 +174,7 @@ def module_counts(
     group = SOURCES[kind].data.partition(".")[0]
     try:
         table = module_table(run, tuple(numbers), group)
-    except OSError:
+    except OSError:  # damaged: that is told when frames are asked for
         return None
     if not table.count.size:
         return None

@@ -21,12 +21,12 @@ from xfelred.readers.by_train import ByTrain
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window
 from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.mask import Mask
-from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_data import ModuleData, group_of
 from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
 from xfelred.readers.frames import Pixels
 
-BLOCK = 128 << 20
-SUB_BLOCK = 16 << 20
+BLOCK = 128 << 20  # bytes of a block of a lazy array
+SUB_BLOCK = 16 << 20  # bytes that are masked at a time, as the mask needs memory too
 SIDE_BY_SIDE = 64 << 20  # bytes from which several threads read
 THREADS = min(4, os.cpu_count() or 1)
 
@@ -68,11 +68,6 @@ class MultimodKeyData(ByTrain):
         """Numbers of the modules."""
         return self.det.modules
 
-    @property
-    def group(self) -> str:
-        """Index group of the key."""
-        return self.key.partition(".")[0]
-
     @cached_property
     def counts(self) -> NDArray[Any]:
         """Entries of each train: one, whether recorded or not, for other keys."""
@@ -86,6 +81,11 @@ class MultimodKeyData(ByTrain):
     def dimensions(self) -> list[str]:
         """Names of the axes."""
         return [MODULE, "trainId", *(f"dim_{i}" for i in range(len(self.entry_shape)))]
+
+    def entry_dims(self, roi: object) -> list[str]:
+        """Return the names of the axes that `roi` leaves of an entry."""
+        _, _, dropped = entry_window(roi, self.entry_shape)
+        return [d for i, d in enumerate(self.dimensions[2:], 1) if i not in dropped]
 
     @property
     def ndim(self) -> int:
@@ -151,7 +151,7 @@ class MultimodKeyData(ByTrain):
 
     def data_availability(self, module_gaps: bool = False) -> NDArray[np.bool_]:
         """Return where data exist: bool (module, entry)."""
-        table = self.det.table(self.group)
+        table = self.det.table(group_of(self.key))
         train, _, _ = self.layout.patterns.expand(self.layout.pattern)
         here = (table.count > 0)[train].T
         if not module_gaps:
@@ -194,9 +194,7 @@ class MultimodKeyData(ByTrain):
         parts = [slice(m, m + 1, 1) for m in range(n)]
         with ThreadPoolExecutor(threads) as pool:
             jobs = [
-                pool.submit(
-                    self.read_modules, plan.narrow_modules(p), out[(*before, p)]
-                )
+                pool.submit(self.read_modules, plan.narrow_modules(p), out[*before, p])
                 for p in parts
             ]
             for job in jobs:
@@ -306,8 +304,7 @@ class MultimodKeyData(ByTrain):
 
     def labelled(self, data: Any, roi: object = ()) -> xr.DataArray:
         """Return an array with labels."""
-        _, _, dropped = entry_window(roi, self.entry_shape)
-        entry = [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
+        entry = self.entry_dims(roi)
         if self.dimensions[2:3] == ["dim_0"]:
             entry = [f"dim_{i}" for i in range(len(entry))]
         dims = [*self.dimensions[:2], *entry]

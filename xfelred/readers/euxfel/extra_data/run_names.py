@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from xfelred.entries import entry
-from xfelred.errors import MultiRunError, TrainIDError
+from xfelred.errors import MultiRunError
 from xfelred.hdf5 import NewDataset
 from xfelred.readers.description import print_lines
 from xfelred.readers.euxfel import summary, tables
+from xfelred.readers.euxfel.extra_data.key_data import check_train
 from xfelred.readers.euxfel.extra_data.missing_data import plot_missing_data
 from xfelred.readers.euxfel.extra_data.virtual_dataset import virtual_dataset
 from xfelred.readers.euxfel.matching import chosen, without
@@ -178,10 +179,7 @@ class RunNames(RunData):
         TrainIDError
             If it is not selected.
         """
-        if train_id < 0 or train_id not in self.ids:
-            raise TrainIDError(
-                f"train {train_id} is not among the {len(self.ids)} selected trains"
-            )
+        check_train(self.ids, train_id)
         print_lines(summary.train_text(self, train_id).split("\n"))
 
     @entry
@@ -308,11 +306,7 @@ class RunNames(RunData):
         keep_dims: bool = False,
     ) -> tuple[int, dict[Any, Any]]:
         """Return (train ID, data) of one train; TrainIDError if it is not selected."""
-        if train_id < 0 or train_id not in self.ids:
-            raise TrainIDError(
-                f"train {train_id} is not in this run of {len(self.ids)} trains"
-                + (f" ({self.ids[0]} to {self.ids[-1]})" if len(self.ids) else "")
-            )
+        check_train(self.ids, train_id)
         run = self if devices is None else self.select(devices)
         run = run.with_ids(np.array([train_id], np.uint64))
         return next(tables.trains(run, False, flat_keys, keep_dims))

@@ -181,8 +181,7 @@ def stack_detector_data(
         if found is None:
             raise ArgumentError(
                 f"source {source!r} is not a module of a detector (pattern"
-                f" {pattern!r});"
-                " select the detector's sources first"
+                f" {pattern!r}); select the detector's sources first"
             )
         if data not in values:
             continue
