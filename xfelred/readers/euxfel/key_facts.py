@@ -117,6 +117,7 @@ class KeyFacts(SourceFiles):
         found = open_dataset(path, self.hdf5_data_path)
         if not self.is_control:
             return found.attrs
+        # The unit of slow data stands at the property, above its value.
         above = open_group(path, self.hdf5_data_path.rpartition("/")[0])
         return found.attrs | (above.attrs if above is not None else {})
 
@@ -164,6 +165,7 @@ class KeyFacts(SourceFiles):
         if symbol is None:
             return None
         prefix = as_text(attrs.get("metricPrefixSymbol", ""))
+        # Karabo writes micro as u.
         return ("μ" if prefix == "u" else prefix) + as_text(symbol)
 
     def plan(self, roi: object = ()) -> tuple[ReadPlan, tuple[int, ...]]:

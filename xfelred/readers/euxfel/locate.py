@@ -16,7 +16,9 @@ from xfelred.readers.by_train import ByTrain
 from xfelred.readers.euxfel.files import FileIndex, IndexArrays
 from xfelred.readers.selection import TrainIDs
 
-MANY_ROWS = 2**22  # of the selected trains in one file
+# Of the selected trains in one file: a list of so many rows takes 32 MiB. Below, it is
+# not worth a look at all datasets of the group.
+MANY_ROWS = 2**22
 
 
 @dataclass(frozen=True)

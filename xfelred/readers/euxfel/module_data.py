@@ -149,7 +149,7 @@ class ModuleData(ByTrain):
         """Raise InconsistentDataError if modules differ in the frames of a train."""
         self.table(self.main_group).check_alike(self.detector_name, self.positions)
 
-    def but(self, **changes: Any) -> Self:
+    def but(self, **changes: object) -> Self:
         # Not through `__init__`, which looks for sources and trains anew.
         out = object.__new__(type(self))
         out.__dict__.update({**self.__dict__, **changes})

@@ -142,8 +142,8 @@ def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
 
 def open_proposal_run(
     proposal: object,
-    run: Any,
-    data: Any = "default",
+    run: int | str,
+    data: str | Sequence[str] = "default",
     include: str = "*",
     file_filter: FileFilter | None = None,
     *,
@@ -151,28 +151,11 @@ def open_proposal_run(
     parallelize: bool = True,
     aliases: object = None,
 ) -> Run:
-    """Open a run by proposal and run number.
+    """Open a run by proposal and run number; see `xfelred.open_run`, `RunDirectory`.
 
-    Parameters
-    ----------
-    proposal : int, str or path
-        2012, ``"2012"``, ``"p002012"`` or the directory of the proposal.
-    run : int or str
-        5, ``"5"`` or ``"r0005"``.
-    data : str or list of str, optional
-        "raw", "proc" or another subdirectory; "default": corrected and raw data, raw
-        ones for equal source names; "all": the same, corrected ones for equal names; a
-        list: the later ones for equal names. Of several kinds only one need be there;
-        a warning names what is missing, but not of "default".
-    include : str, optional
-        Glob of file names.
-    file_filter, inc_suspect_trains, parallelize, aliases
-        See `RunDirectory`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the proposal or the run is not there.
+    A proposal is 2012, ``"2012"``, ``"p002012"`` or its directory, a run 5, ``"5"`` or
+    ``"r0005"``. Of a list of kinds of data the later ones win. Only one kind need be
+    there; a warning names what is missing, but not of "default".
     """
     if aliases is not None:
         say_no_aliases(aliases)

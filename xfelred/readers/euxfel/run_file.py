@@ -25,12 +25,14 @@ FilePath = str | os.PathLike[str]
 
 
 @contextmanager
-def new_file(filename: FilePath, **options: Any) -> Iterator[File]:
+def new_file(
+    filename: FilePath, libver: tuple[str, str] | None = None
+) -> Iterator[File]:
     """Open a file that gets its name, and replaces what has it, when it is whole."""
     target = os.fspath(filename)
     partial = f"{target}.partial"
     try:
-        with writing(target), File(partial, "w", **options) as f:
+        with writing(target), File(partial, "w", libver=libver) as f:
             yield f
         os.replace(partial, target)
     finally:

@@ -77,7 +77,7 @@ class SourceFacts(SourceFiles):
                 continue
             if group is None:
                 continue
-            names = group.all_names()
+            names = group.all_names()  # cheap, datasets are not opened for it
             if known.issuperset(names):
                 continue
             known.update(names)

@@ -20,6 +20,7 @@ from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.run_data import RunData
 from xfelred.readers.left_out import described
 
+# Modules of a detector differ in the number only; they are shown as one.
 MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
 
 

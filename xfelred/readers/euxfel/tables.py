@@ -183,8 +183,9 @@ def named_key(run: RunData, item: object) -> KeyData:
                 f"scalars takes (source, key) or 'source.key', not {shown(item)}"
             )
         return run.key_data(*item)
+    # The longest first: a source may begin with the name of another.
     for name in sorted(run.all_sources, key=len, reverse=True):
-        for separator in (".", "/"):
+        for separator in (".", "/"):  # as in columns of `get_dataframe`
             if item.startswith(name + separator):
                 return run.key_data(name, item[len(name) + 1 :])
     if item in run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Detector(ModuleData):
         self,
         key: str | None = None,
         *,
-        mask_bits: Any = None,
+        mask_bits: int | Iterable[int] | None = None,
         masked_value: object = np.nan,
     ) -> MultimodKeyData:
         """Return pixel data with `masked_value` at bad pixels.

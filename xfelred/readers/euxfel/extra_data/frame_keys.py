@@ -24,7 +24,7 @@ from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
 from xfelred.readers.frames import Pixels
 from xfelred.readers.missing import EXACT
 
-STACKED = "train_pulse"
+STACKED = "train_pulse"  # as scripts for EXtra-data know the axis
 
 
 class FrameKeyData(MultimodKeyData):
@@ -93,7 +93,7 @@ class FrameKeyData(MultimodKeyData):
         return pd.MultiIndex.from_arrays(levels, names=list(names))
 
     def stacked(
-        self, data: Any, dims: list[str], inner: str, names: tuple[str, str]
+        self, data: object, dims: list[str], inner: str, names: tuple[str, str]
     ) -> xr.DataArray:
         """Return an array labelled by a multi-index along its second axis."""
         index = self.index(inner, names)
@@ -102,7 +102,7 @@ class FrameKeyData(MultimodKeyData):
         return out.assign_coords({MODULE: self.modules})
 
     def labelled(
-        self, data: Any, roi: object = (), inner: str = "pulseId"
+        self, data: object, roi: object = (), inner: str = "pulseId"
     ) -> xr.DataArray:
         """Return an array with labels."""
         dims = [*self.dimensions[:2], *self.entry_dims(roi)]
@@ -171,6 +171,7 @@ class FrameKeyData(MultimodKeyData):
         n_lead = 1 + len(slots)
         out = np.empty((plan.target.shape[1], *plan.lead_shape, *shape), kind)
         self.read(plan, np.moveaxis(out, 0, n_lead))
+        # Before NaN come in: of integers up to 32 bits float64 holds all.
         if gaps and dtype.kind in "iu" and dtype.itemsize > 4:
             warn_rounding(self.key, out)
         if gaps:

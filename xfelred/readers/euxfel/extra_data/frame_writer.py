@@ -112,6 +112,7 @@ def copy_rows(f: NewGroup, key: KeyData, paths: list[str], rows: NDArray[Any]) -
         maxshape=(None, *shape),
         **like.filters,
     )
+    # Row by row: the DAQ stores each frame as a chunk of its own.
     for i, (path, row) in enumerate(zip(paths, rows.tolist(), strict=True)):
         if path in key.headers:
             stored = open_dataset(path, name)

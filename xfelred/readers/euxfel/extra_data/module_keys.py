@@ -263,7 +263,7 @@ class MultimodKeyData(ByTrain):
         axes = range(1, len(plan.entry_shape) + 1)
         inner = (np.newaxis if i in dropped else slice(None) for i in axes)
         full = out[(slice(None), slice(None), *inner)]
-        if module_gaps:
+        if module_gaps:  # module by module, as those that are there have gaps between
             absent = sorted(set(range(len(out))) - set(self.positions))
             full[absent] = plan.fill_value
             for m, position in enumerate(self.positions):
@@ -302,7 +302,7 @@ class MultimodKeyData(ByTrain):
         """Return the coordinates of the labelled array."""
         return {MODULE: self.modules, "trainId": self.train_id_coordinates()}
 
-    def labelled(self, data: Any, roi: object = ()) -> xr.DataArray:
+    def labelled(self, data: object, roi: object = ()) -> xr.DataArray:
         """Return an array with labels."""
         entry = self.entry_dims(roi)
         if self.dimensions[2:3] == ["dim_0"]:

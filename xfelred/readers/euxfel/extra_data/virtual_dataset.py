@@ -52,6 +52,7 @@ def write_key(key: KeyData, f: NewGroup) -> None:
     name = key.hdf5_data_path
     layout = VirtualLayout(shape=key.shape, dtype=stored_dtype(key))
     for file, at, first, count in pieces(key):
+        # Absolute, so that it is found from wherever the new file is.
         path = os.path.realpath(key.all_files[file].path)
         stored = open_dataset(path, name)
         source = VirtualSource(path, name, shape=stored.shape, dtype=stored.dtype)
