@@ -53,7 +53,6 @@ def from_collection(source: object, inc_suspect_trains: bool | None = None) -> R
 
 
 def file_names(source: Any) -> list[str]:
-    """Return the files of a collection, each once."""
     return list(dict.fromkeys(os.fspath(f.filename) for f in source.files))
 
 

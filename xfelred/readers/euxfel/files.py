@@ -258,7 +258,6 @@ def index_groups(f: Group, source: str) -> tuple[str, ...]:
 def validity(
     f: Group, version: str, train_ids: NDArray[np.uint64], rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return False for suspect trains."""
     stored = f.dataset("INDEX/flag")
     if stored is None:  # format 0.5
         return guessed_validity(train_ids)

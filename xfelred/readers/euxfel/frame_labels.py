@@ -63,7 +63,6 @@ class FrameLabels:
 
     @property
     def n_frames(self) -> int:
-        """Number of frames of all trains."""
         return int(self.counts.sum())
 
     def flat(self) -> Patterns:
@@ -71,7 +70,6 @@ class FrameLabels:
         return Patterns(self.ptr, self.offset, np.zeros_like(self.offset))
 
     def keep(self, chosen: NDArray[np.bool_]) -> FrameLabels:
-        """Return the labels of the chosen elements of the arrays."""
         return replace(
             self,
             ptr=np.concatenate([[0], np.cumsum(chosen)])[self.ptr],
@@ -97,7 +95,6 @@ class FrameLabels:
         return self.keep(matches(inside, value))
 
     def trains(self, keep: NDArray[np.bool_]) -> FrameLabels:
-        """Return the labels of some trains."""
         return replace(self, pattern=self.pattern[keep])
 
     def used(self) -> NDArray[Any]:

@@ -52,7 +52,6 @@ def only_name(data: RunData, kind: str) -> str:
 
 
 def no_source(data: RunData, kind: str, name: str | None) -> SourceNameError:
-    """Return the error for a detector that is not there."""
     found = kinds(data)
     asked = f"no {kind} detector" if name is None else f"no detector {name!r} ({kind})"
     return SourceNameError(

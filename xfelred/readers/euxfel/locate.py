@@ -34,7 +34,6 @@ class Index:
 
     @property
     def name(self) -> str:
-        """Where it is in a file."""
         return f"INDEX/{self.source}/{self.group}".rstrip("/")
 
 
@@ -210,7 +209,6 @@ class SourceFiles(ByTrain):
     single: bool = True
 
     def with_ids(self, ids: TrainIDs) -> Self:
-        """Return the same for other trains."""
         return replace(self, ids=ids)
 
     @property

@@ -25,11 +25,9 @@ class Mask:
     value: Any
 
     def apply(self, images: NDArray[Any], bad: NDArray[Any]) -> NDArray[Any]:
-        """Return images with bad pixels replaced."""
         return masked(images, bad, bits=self.bits, value=self.value)
 
     def applied(self, data: Node, bad: Node) -> Map:
-        """Return the recipe of data with bad pixels replaced."""
         args, params = (data, bad), {"bits": self.bits, "value": self.value}
         name = "apply_bad_pixels"
         return Map(masked, args, data.dims, (), (), data.dtype, name, params)

@@ -188,7 +188,6 @@ class ModuleData(ByTrain):
         )
 
     def with_ids(self, ids: NDArray[np.uint64]) -> Self:
-        """Return the detector for some of its trains."""
         keep = np.isin(self.ids, ids)
         data = self.data.with_ids(ids)
         known = {k: v.trains(keep) for k, v in self.known("table", "labels").items()}

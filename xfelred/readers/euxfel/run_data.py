@@ -165,7 +165,6 @@ class RunData(ByTrain):
         return isinstance(item, str) and item in self.all_sources
 
     def with_ids(self, ids: TrainIDs) -> Self:
-        """Return the run for some of its trains."""
         entries = {
             # Most often all have the trains of the run, in one array.
             s: e.with_ids(ids if e.ids is self.ids else e.ids[np.isin(e.ids, ids)])
@@ -205,7 +204,6 @@ class RunData(ByTrain):
 
 
 def no_source(name: str, sources: Iterable[str]) -> SourceNameError:
-    """Return the error for a source that is not in the run."""
     known = sorted(sources)
     return SourceNameError(
         f"no source {name!r} in this run.{did_you_mean(name, known)}"

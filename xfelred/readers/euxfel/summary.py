@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.detectors.catalogue import SOURCES
 from xfelred.errors import InconsistentDataError, listing, one_line
@@ -45,21 +44,24 @@ def facts(run: RunData) -> list[tuple[str, str]]:
 
 
 def detector_line(run: RunData, name: str, kind: str) -> str:
-    counts = module_counts(run, name, kind)
-    if counts is None:
+    found = sources_of(run, kind, name)
+    sources = [s for s, (_, corrected) in found.items() if corrected] or list(found)
+    group = SOURCES[kind].data.partition(".")[0]
+    try:
+        count = module_table(run, tuple(sources), group).count
+    except OSError:  # damaged: that is told when frames are asked for
+        count = np.zeros((0, 0), int)
+    if not count.size:
         return f"{name} ({kind}), no data"
-    modules, table = counts
-    most = table.max(axis=0)
-    recorded = most > 0
-    per_train = np.unique(most[recorded])
+    most = count.max(axis=1)
+    per_train = np.unique(most[most > 0])
     more = "..." if len(per_train) > 3 else ""
     frames = "/".join(str(n) for n in per_train[:3]) + more
-    missing = int((table[:, recorded] == 0).sum())
+    missing = int((count[most > 0] == 0).sum())
+    gaps = f"{missing} gaps (module x train)" if missing else "no gaps"
     return (
-        f"{name} ({kind}): {len(modules)} modules, {int(recorded.sum())} trains with"
-        f" {frames or 0} frames"
-        + (f", {missing} gaps (module x train)" if missing else ", no gaps")
-        + f", {data_kind(run, name, kind)} data"
+        f"{name} ({kind}): {len(sources)} modules, {int((most > 0).sum())} trains with"
+        f" {frames or 0} frames, {gaps}, {data_kind(run, name, kind)} data"
     )
 
 
@@ -162,24 +164,6 @@ def detector_info(run: RunData, source: str) -> dict[str, Any]:
         "frames_per_train": most * inner,
         "total_frames": int(counts.sum()) * inner,
     }
-
-
-def module_counts(
-    run: RunData, name: str, kind: str
-) -> tuple[list[int], NDArray[np.int64]] | None:
-    """Return module numbers and entries (module, train), without checks."""
-    found = sources_of(run, kind, name)
-    numbers = {s: n for s, (n, c) in found.items() if c} or {
-        s: n for s, (n, _) in found.items()
-    }
-    group = SOURCES[kind].data.partition(".")[0]
-    try:
-        table = module_table(run, tuple(numbers), group)
-    except OSError:  # damaged: that is told when frames are asked for
-        return None
-    if not table.count.size:
-        return None
-    return sorted(numbers.values()), table.count.T
 
 
 def data_kind(run: RunData, name: str, kind: str) -> str:

@@ -255,7 +255,6 @@ class JUNGFRAU(Detector):
 
     @property
     def n_modules(self) -> int:
-        """Number of modules of the complete detector."""
         if self.modules_given is not None:
             return self.modules_given
         return max(self.all_numbers) - self.first_modno + 1

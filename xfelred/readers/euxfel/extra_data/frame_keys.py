@@ -69,7 +69,6 @@ class FrameKeyData(MultimodKeyData):
 
     @property
     def dimensions(self) -> list[str]:
-        """Names of the axes."""
         n = len(self.entry_shape)
         names = {3: [DATA_GAIN, SLOW, FAST], 2: [SLOW, FAST]}
         return [MODULE, STACKED, *names.get(n, [f"dim_{i}" for i in range(n)])]
@@ -104,7 +103,6 @@ class FrameKeyData(MultimodKeyData):
     def labelled(
         self, data: object, roi: object = (), inner: str = "pulseId"
     ) -> xr.DataArray:
-        """Return an array with labels."""
         dims = [*self.dimensions[:2], *self.entry_dims(roi)]
         return self.stacked(data, dims, inner, ("train", short_label(inner)))
 

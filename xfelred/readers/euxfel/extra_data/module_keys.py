@@ -135,7 +135,6 @@ class MultimodKeyData(ByTrain):
         return self.select_trains(trains)
 
     def with_ids(self, ids: NDArray[Any]) -> Any:
-        """Return the key for other trains."""
         return self.of(self.det.with_ids(ids))
 
     @entry
@@ -299,11 +298,9 @@ class MultimodKeyData(ByTrain):
         return planned(node, chunks).transpose(order)
 
     def coordinates(self) -> dict[str, Any]:
-        """Return the coordinates of the labelled array."""
         return {MODULE: self.modules, "trainId": self.train_id_coordinates()}
 
     def labelled(self, data: object, roi: object = ()) -> xr.DataArray:
-        """Return an array with labels."""
         entry = self.entry_dims(roi)
         if self.dimensions[2:3] == ["dim_0"]:
             entry = [f"dim_{i}" for i in range(len(entry))]
