@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,17 @@ METHODS = ("nearest", "linear", "area")
 POINTS = 8  # per pixel and axis, for "area"
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What is the same for all frames."""
+
+    n_phi: int
+    method: str  # one of METHODS
+    step: float  # pixel size / distance; 0: the radii are those of all frames
+    signs: tuple[int, int]  # of x and y: -1 where columns or rows run against them
+    min_weight: float  # as for `kernels.polar.remap.remap_polar`
+
+
 def remap_polar_moving(
     block: Array,
     axis: Table,
@@ -32,25 +44,18 @@ def remap_polar_moving(
     wavelength: Array,
     *masks: Array,
     n_core: int,
-    n_phi: int,
-    method: str,
-    step: float,
-    signs: tuple[int, int],
-    min_weight: float,
+    sampling: Sampling,
 ) -> NDArray[np.floating[Any]]:
     """Resample every frame of a block around a centre of its own.
 
     block: number (..., core axes); flat images; the last two axes are rows and columns.
-    axis: record (1, ...); ``radius`` (pixels) and, if `step` is not 0, ``q``
+    axis: record (1, ...); ``radius`` (pixels) and, if the step is not 0, ``q``
         (1/angstrom) of the rings.
     centre_x, centre_y: float (..., 1), pixels; where the beam hits. NaN: the frame
         gives NaN.
-    wavelength: float (..., 1), angstrom; of the photons, if `step` is not 0; unless it
-        is positive the frame gives NaN.
-    *masks, n_core, min_weight: as for `kernels.polar.remap_polar`.
-    method: {"nearest", "linear", "area"}.
-    step: pixel size / distance; 0: the radii are those of all frames.
-    signs: (x, y); -1 where columns or rows run against x or y.
+    wavelength: float (..., 1), angstrom; of the photons, if the step is not 0; unless
+        it is positive the frame gives NaN.
+    *masks, n_core: as for `kernels.polar.remap.remap_polar`.
     Returns float32 or float64 (..., radius, phi).
     """
     lead = block.shape[: block.ndim - n_core]
@@ -62,18 +67,19 @@ def remap_polar_moving(
     )
     fixed = field(axis, "radius")
     radii = np.broadcast_to(fixed, (len(frames), fixed.size))
-    if step:
-        radii = radii_of_shots(field(axis, "q"), wavelengths, step)
-    cosine, sine = sample_directions(n_phi)
-    out = np.empty((*radii.shape, n_phi), dtype=result_dtype(block.dtype))
+    if sampling.step:
+        radii = radii_of_shots(field(axis, "q"), wavelengths, sampling.step)
+    cosine, sine = sample_directions(sampling.n_phi)
+    signs = sampling.signs
+    out = np.empty((*radii.shape, sampling.n_phi), dtype=result_dtype(block.dtype))
     images = frames.reshape(-1, *block.shape[-2:])
     sample_frames(
         images,
         np.stack([x, y], axis=1),
         (np.ascontiguousarray(radii), cosine * signs[0], sine * signs[1]),
         bad,
-        METHODS.index(method),
-        min_weight,
+        METHODS.index(sampling.method),
+        sampling.min_weight,
         out,
     )
     return out.reshape(*lead, *out.shape[1:])

@@ -153,6 +153,7 @@ def integrate_azimuthally(
         clip_repeats=max_iterations,
     )
     companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
+    # The variance comes last, where the kernel looks for it.
     companions += [] if known is None else [known]
     # The maps of split pixels hold for all modules together.
     whole_frames = errors == "azimuthal" or split != "no" or sigma_clip is not None

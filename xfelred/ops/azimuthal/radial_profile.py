@@ -68,6 +68,7 @@ def radial_profile(
     n = int(bins.max(initial=-1)) + 1 if n_radii is None else int(n_radii)
     if n < 1:
         raise ArgumentError(f"n_radii={n}; wanted 1 or more")
+    # Outside all rings.
     bins[bins >= n] = -1
     masks = masks_of(da, bad_pixels, dims)
     shape = tuple(da.sizes[d] for d in dims)

@@ -64,6 +64,7 @@ def to_cos_psi(
         out = result.assign_coords({COS_PSI: axis})
         return record(out, "to_cos_psi", wavelength=float(wavelength), grid=None)
     points = grid_points(grid)
+    # Up to a lag of pi: from there on the cosines come back.
     half = result.sizes[LAG] // 2 + 1
     found = {
         name: on_grid(values, axis.isel({LAG: slice(half)}), points)
@@ -97,6 +98,7 @@ def cosines(result: xr.Dataset, wavelength: float) -> xr.DataArray:
         )
     wavelength = checked(wavelength, "wavelength", WAVELENGTH)
     q = result[Q].values.astype(np.float64)
+    # Without a ring that leads, each is correlated with itself.
     lead = result[LEAD_Q].values if LEAD_Q in result.coords else q[:, None]
     values = kernels.cos_psi(
         np.asarray(lead, np.float64), q[:, None], result[LAG].values, float(wavelength)

@@ -148,6 +148,7 @@ def calibrate(
     found = chosen_constants(constants, inside, da, n_ranges)
     check_ranges(found, n_ranges, name)
     per_photon = 1.0 if adu_per_photon is None else checked(adu_per_photon)
+    # Where pixels take no part, groups have a least number of those that do.
     masked = n_ranges > 1 or BAD_PIXELS in found or apart is not None
     stages = stages_for(common_mode, detector, da, masked)
     found = {k: on_pixels(v, da, k) for k, v in found.items()}
@@ -166,6 +167,7 @@ def calibrate(
     words, gaps = raw_words(da)
     for i, gone in enumerate(gaps):
         companions[f"missing_{i}"] = gone
+    # Signal and voltage of a pixel become one number.
     planes = 2 if DATA_GAIN in da.dims else 1
     out = map_frames(
         kernel.calibrate,

@@ -85,6 +85,7 @@ def stages_of_groups(
     must_be_one_of("apply_to", use["apply_to"], ("good", "all"))
     check_limits(use["max_correction"], use["min_pixels"])
     segment = use["segment"]
+    # A camera has no segment but its whole frame.
     found = segment_for(detector, da) if segment is None else segment_of(segment)
     check_pixels(da, found)
     groups = use["groups"]

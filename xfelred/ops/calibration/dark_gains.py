@@ -86,6 +86,7 @@ def in_ranges(
         ranges=chosen,
     )
     out = with_gaps(out, da, gaps)
+    # New dims of the kernel have no labels.
     pixels = {d: da.coords[d] for d in (SLOW, FAST) if d in da.coords}
     return out.assign_coords({GAIN_RANGE: list(chosen), **pixels})
 
@@ -97,6 +98,7 @@ def of_one_range(
     if kind is None:
         return da
     gain = kind_of(kind).gain
+    # Nothing in the frames tells the range: the whole run is taken for it.
     if gain.tells != "bits" and gain_index is None:
         return without_gain_bits(da, gain.rule)
     return in_ranges(da, kind, gain_index, (gain_range,)).isel(

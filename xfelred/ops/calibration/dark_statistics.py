@@ -128,6 +128,7 @@ def dark_statistics(
     else:
         frames = da if kind is None else in_ranges(da, kind, gain_index)
         out = of_all(frames, **options)
+        # As `ops.calibrate` takes constants.
         if GAIN_RANGE in out.dims:
             out = out.transpose(GAIN_RANGE, ...)
         parents = (da,)

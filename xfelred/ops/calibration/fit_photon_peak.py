@@ -79,6 +79,7 @@ def fit_photon_peak(
         raise ArgumentError(
             f"min_clusters={min_clusters}; three numbers need 3 or more"
         )
+    # One fit for all energies, or one for each pixel.
     whole = isinstance(clusters, xr.DataArray)
     if isinstance(clusters, xr.DataArray):
         arrays = [clusters]

@@ -132,6 +132,7 @@ def invert_negative_gain(
     """
     switch = gain_switch(detector)
     cut, words, gaps = checked(da, switch)
+    # One of the catalogue, which counts upwards.
     if switch.shape and not switch.negative:
         return record(da, "invert_negative_gain", da, cut=None)
     out = map_frames(kernel.upright, words, name="invert_negative_gain", cut=cut)
@@ -190,6 +191,7 @@ def bit_slices(
     bad = gaps[0] if gaps and da.dtype.kind == "f" else None
     sums = statistics(single, dim, which=("sum",), by=by, bad_pixels=bad)
     out = sums["sum"].rename("bit_slices")
+    # Groups of frames stay in front of the bits.
     lead = [d for d in out.dims[:1] if by is not None]
     out = out.transpose(*lead, BIT, ...).assign_coords({BIT: np.arange(n_bits)})
     out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "frames in which a bit is set"}

@@ -112,6 +112,7 @@ def gain_index(
             f"the numbers of {name} hold no gain bits; those of {', '.join(switching)}"
             " do"
         )
+    # The word 0 of a gap would stand for a gain range.
     for gap in gaps:
         out = map_frames(masked, out, gap, value=NO_RANGE)
     out.name = "gain_index"

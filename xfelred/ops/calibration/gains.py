@@ -55,6 +55,7 @@ def stages_stored(da: xr.DataArray, gain: Gain) -> xr.DataArray | None:
     """Return the range of frames of which all gain stages were stored, else None."""
     if gain.axis != GAIN:
         return None
+    # One stage was selected, or all of them are there in their order.
     if GAIN in da.coords:
         return da[GAIN].astype(np.uint8)
     if GAIN in da.dims:
@@ -130,6 +131,7 @@ def with_configuration(
     for mask, value, number in CONTROL_WORDS:
         index = index.where((word & mask) != value, number)
     known = index < gain.rule.n_ranges
+    # Without a gain, too, a pixel without a range has a factor of its own.
     rest.setdefault(GAIN, xr.ones_like(known, np.float64))
     out = {}
     for name, one in rest.items():

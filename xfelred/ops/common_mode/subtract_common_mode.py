@@ -123,6 +123,7 @@ def subtract_common_mode(
     kinds = (groups,) if isinstance(groups, str) else tuple(groups)
     if not kinds:
         raise ArgumentError("groups is empty; wanted one or more, such as ('row',)")
+    # Without masks no group is too small.
     selected = bad_pixels is not None or use is not None
     stages = tuple(
         group_stage(

@@ -145,6 +145,7 @@ def subtract_common_mode_lcls(
             " out pixels above 10 times their noise; pass noise= (adu, for every pixel)"
         )
     given: dict[str, Mask | None] = {"bad_pixels": bad_pixels, "gain_range": gain_range}
+    # The noise that no stage looks at need not fit.
     companions = companions_of(da, {**given, "noise": noise if per_noise else None})
     params = {
         **given,

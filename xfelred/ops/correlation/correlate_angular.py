@@ -98,6 +98,7 @@ def correlate_angular(
         found = reduce_frames(
             RingCorrelation(lead, normalization),
             array,
+            # Over phi as well, in whose place the lags come.
             dims=[str(d) for d in array.dims if d != RADIUS],
             results={"correlation": np.float64, "n_pairs": np.int64},
             new_dims={LAG: n_phi},

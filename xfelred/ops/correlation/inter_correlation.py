@@ -81,6 +81,7 @@ def inter_correlation(
     found = reduce_frames(
         RingCorrelation(lead, normalization, different=True),
         array,
+        # Over phi as well, in whose place the lags come.
         dims=[str(d) for d in array.dims if d != RADIUS],
         results={"correlation": np.float64, "n_pairs": np.int64},
         new_dims={LAG: array.sizes[PHI]},

@@ -178,6 +178,7 @@ def shot_features(
         dtype=np.float64,
         name="shot_features",
     )
+    # Between rings: in units of their numbers until the radius is looked up.
     position = packed.isel(feature=1)
     units = str(polar.attrs.get(UNITS, "1"))
     peak_attrs = {UNITS: "1", LONG_NAME: "position of the brightest ring"}

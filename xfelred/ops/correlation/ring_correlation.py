@@ -32,6 +32,7 @@ def checked_polar(polar: xr.DataArray) -> xr.DataArray:
     if PHI in polar.coords:
         check_circle(polar[PHI].values)
     out = polar.transpose(..., RADIUS, PHI)
+    # Rings are transformed whole, and all beside the one that leads.
     return out if out.chunks is None else out.chunk({RADIUS: -1, PHI: -1})
 
 

@@ -62,6 +62,7 @@ def apply_bad_pixels(
             f"bad pixels of integer data ({da.dtype}) cannot become {value}; pass"
             " value=0 or convert first: da.astype('float32')"
         )
+    # A value that does not fit would wrap around.
     if da.dtype.kind in "iu":
         limits = np.iinfo(da.dtype)
         if value != int(value) or not limits.min <= value <= limits.max:

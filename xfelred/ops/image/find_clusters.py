@@ -139,6 +139,7 @@ def cluster_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
         "n_clusters_all": ("1", "number of clusters in the frame"),
     }
     found: dict[str, xr.DataArray] = {}
+    # All rows of the kernel are float64.
     for name, (row, dtype) in VARIABLES.items():
         found[name] = packed.isel({QUANTITY: row}).astype(dtype)
     found["n_clusters"] = count.clip(max=room)

@@ -87,6 +87,7 @@ def roi(
     region = window(da, dims, bounds)
     gaps = unrecorded(da)
     masks = masks_of(da, bad_pixels, dims)
+    # Before anything is computed: the rest of the frames is not needed.
     cut = da.isel(region)
     masks = [m.isel({d: s for d, s in region.items() if d in m.dims}) for m in masks]
     packed = map_frames(

@@ -28,6 +28,7 @@ def polar_masks(
     """
     if bad_pixels is None:
         return []
+    # One mask for all maps, unless it is as large as these.
     whole = np.shape(bad_pixels) == polar.shape
     dims = polar.dims if whole else (RADIUS, PHI)
     return [on_pixels(bad_pixels, polar, dims)]

@@ -148,6 +148,7 @@ def split_masks(
     bad = on_pixels(bad_pixels, da, dims)
     if bad.chunks is not None or not set(bad.dims) <= set(dims):
         return None, [*masks, bad]
+    # Known now: the table of samples leaves them out, once for all frames.
     whole = xr.DataArray(np.zeros([da.sizes[d] for d in dims], bool), dims=dims)
     return (bad.broadcast_like(whole).transpose(*dims) == 0), masks
 
@@ -259,9 +260,7 @@ def follow_shots(
         dtype=polar.result_dtype(da.dtype),
         name="remap_polar",
         n_core=len(setup.dims),
-        n_phi=rings.n_phi,
-        method=method,
-        step=step,
-        signs=setup.signs,
-        min_weight=min_weight,
+        sampling=polar_moving.Sampling(
+            rings.n_phi, method, step, setup.signs, min_weight
+        ),
     )

@@ -107,6 +107,7 @@ def remove_ring_spots(
         bad_pixels=bad_pixels,
     )
     dtype = result_dtype(polar.dtype)
+    # NaN needs a float.
     values = polar if polar.dtype == dtype else polar.astype(dtype)
     out = map_frames(
         masked,

@@ -156,6 +156,7 @@ def fit_ring(
     found = image_or_stack(image, bad_pixels)
     if isinstance(found, Image):
         return fit_one(found, near, options)
+    # A stack is fitted frame by frame when it is computed.
     packed = map_frames(
         ring_fit.fit_rings,
         found.frames,

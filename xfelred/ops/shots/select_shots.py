@@ -164,6 +164,7 @@ def empty_selection(
         f"no shot{where} passes the {len(cuts)} cuts ({flow.total} shots before).",
         str(flow),
     ]
+    # The first cut after which nothing is left is to blame.
     left = flow.total
     for cut, (_, alone, cumulative) in zip(cuts, flow.rows, strict=True):
         if left and not cumulative:
