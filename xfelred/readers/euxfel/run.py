@@ -72,6 +72,7 @@ class Run(RunNames, EveryRun):
     def frames_of(
         self, detector: str | None, request: FramesRequest, **options: Any
     ) -> xr.DataArray:
+        """Return the frames that were asked for."""
         # Modules that are not asked for need not agree with those that are.
         options["checked"] = request.modules is None
         return frames(find_detector(self, detector, **options), request)

@@ -170,6 +170,7 @@ class SourceData(SourceFacts):
         return KeyData(key=key, **shared)
 
     def no_key(self, key: str) -> PropertyNameError:
+        """Return the error for a key that the source does not have."""
         known = self.keys(inc_timestamps=False)
         return PropertyNameError(
             f"source {self.source!r} has no key {key!r}."
