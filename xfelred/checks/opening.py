@@ -32,7 +32,9 @@ PER_PIXEL = 1000  # values, or more: one for every pixel
 KEV = (0.2, 60.0)  # photon energies of these machines, with their harmonics
 
 
-def opened(source: object, run: object = None) -> tuple[Run | None, list[Finding]]:
+def opened(
+    source: object, run: int | str | None = None
+) -> tuple[Run | None, list[Finding]]:
     """Open a run; return it, or None, and what the reader says about it."""
     found: list[Finding] = []
     made = said(lambda: open_run(source, run), "cannot be opened", "", found)

@@ -26,7 +26,7 @@ Pixels = Literal["sample", "all"]
 
 
 def check(
-    source: object, run: object = None, *, pixels: Pixels | None = None
+    source: object, run: int | str | None = None, *, pixels: Pixels | None = None
 ) -> Report:
     """Check a run of any facility; nothing but headers and indexes is read.
 
