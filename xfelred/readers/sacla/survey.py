@@ -22,7 +22,7 @@ from xfelred.hdf5.shot_survey import (
     UNSEEN,
     ImageKind,
     Look,
-    Shots,
+    ShotPlaces,
 )
 from xfelred.readers.sacla.files import IMAGE, STATUS, TagGroup
 
@@ -111,7 +111,7 @@ def look_at(
         mine = todo[np.isin(group.tags[todo], piece.tags)].tolist()
         if not mine:
             continue
-        shots = Shots(piece.path, IMAGE, STATUS, piece.dataset(), piece.own)
+        shots = ShotPlaces(piece.path, IMAGE, STATUS, piece.dataset(), piece.own)
         look = Look(OPEN_FILES.handle(piece.file), shots, kind)
         for i in mine:
             tag = int(group.tags[i])
