@@ -165,7 +165,7 @@ def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
         control=control,
         instrument=instrument,
         legacy=legacy_names(f, instrument),
-        groups={s: index_groups(f, s) for s in instrument},
+        groups={s: tuple(f.group(f"INDEX/{s}") or ()) for s in instrument},
         identity=identity_of(f),
     )
 
@@ -248,11 +248,6 @@ def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
         if target is not None:
             found[name] = target.removeprefix("/INSTRUMENT/")
     return found
-
-
-def index_groups(f: Group, source: str) -> tuple[str, ...]:
-    group = f.group(f"INDEX/{source}")
-    return () if group is None else tuple(group)
 
 
 def validity(

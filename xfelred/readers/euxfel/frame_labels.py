@@ -151,15 +151,8 @@ def read_labels(detector: ModuleData) -> FrameLabels:
             kinds[key] = len(kinds)
             pieces.append(piece)
         pattern[t] = kinds[key]
-    return assembled(pattern, pieces, stages(detector))
-
-
-def assembled(
-    pattern: NDArray[np.int64],
-    pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
-    n_gains: int,
-) -> FrameLabels:
-    """Return labels for distinct kinds of trains, gain stages one after the other."""
+    # The kinds one after the other, and in each of them the gain stages.
+    n_gains = stages(detector)
     lengths = np.array([n_gains * len(p) for p, _ in pieces], np.int64)
     ptr = np.concatenate([[0], np.cumsum(lengths)])
     empty = [np.zeros(0, np.uint64)]
