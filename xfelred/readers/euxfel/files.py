@@ -274,6 +274,7 @@ def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     or below the earlier one.
     """
     valid = np.ones(len(train_ids), bool)
+    # Steps are rare, so a search of all trains at each of them costs little.
     for i in np.flatnonzero(train_ids[:-1] >= train_ids[1:]):
         before = np.flatnonzero(train_ids[: i + 1] >= train_ids[i + 1])
         after = i + 1 + np.flatnonzero(train_ids[i + 1 :] <= train_ids[i])

@@ -60,6 +60,7 @@ class MultimodKeyData(ByTrain):
     def entry_shape(self) -> tuple[int, ...]:
         """Shape of one entry, without the length-1 axis of raw data."""
         shape = self.stored[1]
+        # Other groups have no such axis, and may have one of length 1 that counts.
         raw = self.key.startswith("image.") and shape[:1] == (1,)
         return shape[1:] if raw else shape
 
