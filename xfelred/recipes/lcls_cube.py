@@ -127,7 +127,7 @@ def bin_arrays(plan: CubePlan) -> dict[str, Any]:
         if len(axes) == 1:
             out["binVar_bins"] = edges[:-1]
         else:
-            # Left edges of a single axis; of several what docs/recipes.md tells.
+            # Left edges of a single axis; of several what recipes.md tells.
             out[f"bins_{name}"] = edges[1:] if i == 0 else (edges[1:] + edges[:-1]) / 2
     return out
 
