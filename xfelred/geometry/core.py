@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from xfelred.geometry import constructors, crystfel_writer, pyfai, sacla
@@ -26,7 +25,6 @@ def way(
     return cast(Way[Options], classmethod(function))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Geometry(PixelPlaces):
     """Positions of the pixels of a detector, in metres from the sample.
 

@@ -18,7 +18,7 @@ from xfelred.readers.euxfel.headers import header
 from xfelred.readers.euxfel.identify import kinds, raw_header, sources_of
 from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.run_data import RunData
-from xfelred.readers.left_out import described
+from xfelred.readers.left_out import fact_line
 
 MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
 
@@ -32,7 +32,7 @@ def facts(run: RunData) -> list[tuple[str, str]]:
         out.append(("trains", f"{len(ids)} ({ids[0]} to {ids[-1]}{gaps})"))
     else:
         out.append(("trains", "0"))
-    out += described(run.left_out)
+    out += fact_line(run.left_out)
     for name, kind in kinds(run).items():
         out.append(("detector", detector_line(run, name, kind)))
     modules = {s for s in run.instrument_sources if "/DET/" in s or "/CORR/" in s}
