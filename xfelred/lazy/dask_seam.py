@@ -55,7 +55,7 @@ def calls(item: Any) -> bool:
 def known_keys(graph: HighLevelGraph, name: str) -> set[Any]:
     """Return the keys that tasks of a layer may stand on; only old tasks need this."""
     layer = graph.layers[name]
-    # Before 2025.5 layers did not say so.
+    # Layers of 2025.4 do not say so.
     if not getattr(layer, "has_legacy_tasks", True):
         return set()
     below = (graph.layers[d].get_output_keys() for d in graph.dependencies[name])
