@@ -33,6 +33,7 @@ def with_gaps(values: NDArray[Any], here: NDArray[np.bool_]) -> NDArray[Any]:
 
 def fits_float(values: NDArray[Any]) -> bool:
     """Return whether float64 holds every value exactly."""
+    # Shorter integers fit whatever they hold, so that no value is looked at.
     if values.dtype.kind not in "iu" or values.dtype.itemsize < 8 or not values.size:
         return True
     return int(values.max()) <= EXACT and int(values.min()) >= -EXACT

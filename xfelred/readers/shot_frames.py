@@ -127,6 +127,7 @@ def assembled(
     array = build(ShotFrames(images, request, texts, coords), request)
     if chosen_pulse(request.pulses):
         return array
+    # The axis before the modules is that of pulses, or of frames, which are pulses.
     return array.isel({array.dims[array.dims.index(MODULE) - 1]: slice(0, 0)})
 
 

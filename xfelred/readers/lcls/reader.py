@@ -53,7 +53,7 @@ def open_source(
 
 
 def check_readable(paths: list[str]) -> None:
-    """Raise BrokenFileError if a file cannot be opened."""
+    """Raise BrokenFileError if a file cannot be opened: it may well be one of LCLS."""
     for path in paths:
         try:
             open_group(path, "/")

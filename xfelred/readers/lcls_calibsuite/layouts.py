@@ -26,6 +26,7 @@ from xfelred.readers.lcls_calibsuite.contents import (
     Pieces,
 )
 
+# Steps are called step7, step_7 or 7, and events alike.
 STEP_NAME = re.compile(r"(?:step_?)?(\d+)", re.IGNORECASE)
 EVENT_NAME = re.compile(r"(?:event_?)?(\d+)", re.IGNORECASE)
 STEP = "step"
@@ -304,6 +305,7 @@ def real_events(frames: Dataset) -> list[int]:
     counts = [int(n_events)] * n_steps
     if frames.dtype.kind != "f" or not frames.size:
         return counts
+    # One pixel of the last event tells most steps; whole events are read of the others.
     last = frames[:, -1, 0, 0, 0]
     for i in np.flatnonzero(np.isnan(last)).tolist():
         while counts[i] and np.isnan(frames[i, counts[i] - 1]).all():

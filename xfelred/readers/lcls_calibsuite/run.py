@@ -140,6 +140,7 @@ class Run(RunData):
             dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
             found[name] = (dims, values, plain_number(name))
         coords = {TRAIN: self.ids, **self.coordinates_of()}
+        # A value that was asked for may be called like a coordinate: step_value.
         coords = {k: v for k, v in coords.items() if k not in found}
         out = xr.Dataset(found, coords)
         out[TRAIN].attrs = plain_number("running event number")

@@ -116,6 +116,7 @@ def equal(values: NDArray[Any]) -> bool:
 def nanmean(values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the mean over events without NaN."""
     with warnings.catch_warnings():
+        # numpy warns where all events are NaN; NaN is the answer then.
         warnings.simplefilter("ignore", RuntimeWarning)
         out: NDArray[np.float64] = np.nanmean(values.astype(np.float64), axis=0)
     return out
