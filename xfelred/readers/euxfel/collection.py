@@ -61,7 +61,7 @@ def source_parts(source: Any) -> list[Any] | None:
 
     An old name alone gives the source that it stands for.
     """
-    if hasattr(source, "source"):
+    if hasattr(source, "source"):  # a single source or key
         return [source]
     if not hasattr(source, "all_sources"):
         return None

@@ -165,7 +165,7 @@ def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
         control=control,
         instrument=instrument,
         legacy=legacy_names(f, instrument),
-        groups={s: index_groups(f, s) for s in instrument},
+        groups={s: tuple(f.group(f"INDEX/{s}") or ()) for s in instrument},
         identity=identity_of(f),
     )
 
@@ -250,11 +250,6 @@ def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def index_groups(f: Group, source: str) -> tuple[str, ...]:
-    group = f.group(f"INDEX/{source}")
-    return () if group is None else tuple(group)
-
-
 def validity(
     f: Group, version: str, train_ids: NDArray[np.uint64], rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -279,6 +274,7 @@ def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     or below the earlier one.
     """
     valid = np.ones(len(train_ids), bool)
+    # Steps are rare, so a search of all trains at each of them costs little.
     for i in np.flatnonzero(train_ids[:-1] >= train_ids[1:]):
         before = np.flatnonzero(train_ids[: i + 1] >= train_ids[i + 1])
         after = i + 1 + np.flatnonzero(train_ids[i + 1 :] <= train_ids[i])

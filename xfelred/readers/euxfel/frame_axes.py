@@ -203,6 +203,7 @@ def check_one_entry(detector: ModuleData) -> None:
 
 def chosen_cells(cells: NDArray[np.int64], n: int, pulses: object) -> NDArray[np.int64]:
     if isinstance(pulses, ById):
+        # One answer for all trains, or none: positions are an axis of the array.
         numbers = cells[0] if len(cells) else np.arange(n)
         if (cells != numbers).any():
             raise InconsistentDataError(

@@ -110,6 +110,7 @@ class FrameLabels:
         values = self.pulse if label == "pulseId" else self.cell
         for k in np.unique(self.pattern):
             part = slice(self.ptr[k], self.ptr[k + 1])
+            # In parallel-gain data every label comes once in each stage.
             pairs = values[part].astype(np.int64) * N_GAINS + self.gain[part]
             if len(np.unique(pairs)) < len(pairs):
                 raise InconsistentDataError(
@@ -146,20 +147,13 @@ def read_labels(detector: ModuleData) -> FrameLabels:
     pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
     for t, (i, n) in enumerate(zip(start.tolist(), per_train.tolist(), strict=True)):
         piece = (pulse[i : i + n], cell[i : i + n])
-        key = (piece[0].tobytes(), piece[1].tobytes())
+        key = (piece[0].tobytes(), piece[1].tobytes())  # arrays cannot be looked up
         if key not in kinds:
             kinds[key] = len(kinds)
             pieces.append(piece)
         pattern[t] = kinds[key]
-    return assembled(pattern, pieces, stages(detector))
-
-
-def assembled(
-    pattern: NDArray[np.int64],
-    pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
-    n_gains: int,
-) -> FrameLabels:
-    """Return labels for distinct kinds of trains, gain stages one after the other."""
+    # The kinds one after the other, and in each of them the gain stages.
+    n_gains = stages(detector)
     lengths = np.array([n_gains * len(p) for p, _ in pieces], np.int64)
     ptr = np.concatenate([[0], np.cumsum(lengths)])
     empty = [np.zeros(0, np.uint64)]
@@ -260,6 +254,7 @@ def plain_plan(
     detector: ModuleData, key: str, counts: NDArray[np.int64]
 ) -> ReadPlan | None:
     """Return the plan of a label of all modules, None if some have no plain numbers."""
+    # Anything else is read module by module, which says what is wrong with which.
     headers = [h for h in detector.key_headers(key).values() if h is not None]
     odd = (h.dtype.kind != "u" or h.shape not in ((), (1,)) for h in headers)
     if not headers or any(odd):
@@ -304,6 +299,7 @@ def module_labels(
             " of pulses or memory cells. Read the other modules:"
             f" modules={[n for i, n in enumerate(detector.modules) if i != m]}"
         )
+    # Raw files have labels (n, 1), corrected ones (n,).
     return (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
 
 

@@ -107,6 +107,7 @@ class ModuleFrames:
     def shape(self) -> tuple[int, ...]:
         """Of an image, without memory cells and the length-1 axis of raw data."""
         stored = self.detector.stored_as(self.request.key)[1]
+        # Raw LPD and DSSC data are (1, slow, fast), JUNGFRAU (cell, slow, fast).
         inside = self.detector.spec.inner or stored[:1] == (1,)
         return stored[1:] if inside else stored
 
@@ -174,5 +175,6 @@ class ModuleFrames:
 def fingerprint(detector: ModuleData) -> str:
     """Return what identifies the files behind a detector, as 16 letters."""
     files = {f.token() for e in detector.data.entries.values() for f in e.all_files}
+    # Without directories: the same files elsewhere are the same data.
     names = sorted((p.rsplit("/", 1)[-1], size, mtime) for p, size, mtime in files)
     return str(tokenize(names))[:16]

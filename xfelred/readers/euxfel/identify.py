@@ -19,7 +19,7 @@ from xfelred.readers.euxfel.headers import Header, dataset_name, header
 from xfelred.readers.euxfel.run_data import RunData
 
 PULSE_KEYS = ("image.pulseId", "image.cellId")
-CELL_KEYS = ("data.memoryCell",)
+CELL_KEYS = ("data.memoryCell",)  # of JUNGFRAU, which has no pulse IDs
 
 
 def kinds(data: RunData) -> dict[str, str]:
@@ -145,7 +145,7 @@ def is_raw(data: RunData, source: str, spec: Sources) -> bool:
 
 
 def raw_header(header: Header, spec: Sources) -> bool:
-    if spec.raw_ndim is not None:
+    if spec.raw_ndim is not None:  # raw data with an axis more than corrected ones
         return len(header.shape) + 1 == spec.raw_ndim
     return header.dtype.kind in "iu"
 

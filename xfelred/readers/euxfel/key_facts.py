@@ -187,7 +187,7 @@ class KeyFacts(SourceFiles):
             entry_shape=shape,
             n_inner=0,
             dtype=self.dtype,
-            fill_value=0,
+            fill_value=0,  # stands nowhere: only rows that are there are planned
             flat=True,
             token=tokenize(files, name, self.ids, window),
             ids=self.ids[where.order],

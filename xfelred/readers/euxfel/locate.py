@@ -162,7 +162,7 @@ def check_conflicts(
     """Raise InconsistentDataError where one source has the same train twice."""
     checked: set[tuple[str, ...]] = set()
     for source, files in sources.items():
-        key = tuple(f.path for f in files)
+        key = tuple(f.path for f in files)  # most sources share their files
         if key in checked:
             continue
         checked.add(key)

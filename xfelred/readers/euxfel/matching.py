@@ -40,7 +40,9 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
         for name, source in sources.items():
             if not fnmatchcase(name, source_glob):
                 continue
-            keys = keys_of(source, key_glob)
+            keys = source.selected_keys
+            if key_glob != "*":
+                keys = matching_keys(source.keys(), key_glob, source.is_control)
             if keys is not None and not keys:  # the name matches, but no key does
                 continue
             matched = True
@@ -53,13 +55,6 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
                 f" the sources are {listing(sorted(sources))}"
             )
     return found
-
-
-def keys_of(source: SourceData, key_glob: str) -> frozenset[str] | None:
-    """Return the keys of a source that match a glob; None if all do."""
-    if key_glob == "*":
-        return source.selected_keys
-    return matching_keys(source.keys(), key_glob, source.is_control)
 
 
 def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:

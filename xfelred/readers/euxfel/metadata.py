@@ -33,7 +33,7 @@ def run_metadata(files: Files) -> dict[str, Any]:
     Files of format 0.5 have none: it is the first one of another format.
     """
     file = first_described(files)
-    if file.version == "0.5":
+    if file.version == "0.5":  # which has none but the list of sources
         return {"dataFormatVersion": "0.5"}
     group = open_group(file.path, "METADATA")
     if group is None:

@@ -120,7 +120,7 @@ class ModuleData(ByTrain):
         numbers, self.is_raw = choose_sources(
             data, self.kind, self.detector_name, found, raw, wanted
         )
-        self.all_numbers = sorted(numbers.values())
+        self.all_numbers = sorted(numbers.values())  # tells the size of a JUNGFRAU
         if wanted is not None:
             numbers = {s: n for s, n in numbers.items() if n in wanted}
             if not numbers:

@@ -41,6 +41,7 @@ def module_plan(
     files = [file.token() for _, file in table.targets]
     rows = table.target[:, columns], table.first[:, columns]
     laid = layout.pattern, *vars(layout.patterns).values(), layout.slot_shape
+    # All that decides which bytes are read, so that equal arrays have equal names.
     token = tokenize(files, targets, table.train_ids, *rows, *laid, layout.flat, pixels)
     # Of the first module: rows, then the axes that are read of a row. It only guides
     # how blocks are cut, so another module may be stored otherwise.

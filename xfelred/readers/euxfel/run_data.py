@@ -192,6 +192,7 @@ class RunData(ByTrain):
         """Return the run with the chosen sources and keys."""
         entries: dict[str, SourceData] = {}
         for name, keys in chosen.items():
+            # An old and the present name of a source may both be chosen.
             present = self.legacy_sources.get(name, name)
             old = entries.get(present)
             if old is not None and (old.selected_keys is None or keys is None):

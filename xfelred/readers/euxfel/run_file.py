@@ -62,7 +62,7 @@ def write_metadata(
     like = open_group(first.path, "METADATA")
     old = first.version == "0.5"
     for key in run_metadata(files):
-        version = key == "dataFormatVersion"
+        version = key == "dataFormatVersion"  # no later one: INDEX/origin is left out
         if not old and like is not None and (version or single):
             f[f"METADATA/{key}"] = (
                 np.array([b"1.0"]) if version else stored_row(like, key)
@@ -80,7 +80,7 @@ def write_metadata(
     f["INDEX/trainId"] = ids
     times = recorded_times(files, ids)
     if not np.isnat(times).any():
-        f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)
+        f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)  # ns
     if not old:
         # Valid is what at least one file regards as such.
         known = [np.isin(ids, file.train_ids[file.valid]) for file in files]

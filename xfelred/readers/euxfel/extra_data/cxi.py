@@ -25,7 +25,7 @@ from xfelred.readers.euxfel.module_data import ModuleData
 from xfelred.readers.euxfel.module_table import ModuleTable
 from xfelred.readers.euxfel.run_file import FilePath, new_file
 
-AXES = "experiment_identifier:module_identifier"
+AXES = "experiment_identifier:module_identifier"  # the first two, as CXI names them
 # Of what was not recorded: all bits of a mask, as none of its pixels is good.
 GOOD_FILL = {"gain": 0, "mask": 0xFFFFFFFF}
 

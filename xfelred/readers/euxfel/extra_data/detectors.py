@@ -23,7 +23,7 @@ from xfelred.readers.euxfel.extra_data.single_trains import by_train, frames_of_
 from xfelred.readers.euxfel.frame_axes import check_one_entry, memory_cells
 from xfelred.readers.euxfel.run_data import RunData
 
-TRAIN_AXIS = "train"
+TRAIN_AXIS = "train"  # where others have ``trainId``: EXtra-data's name for JUNGFRAU
 
 
 class XtdfDetector(Detector):
@@ -106,6 +106,7 @@ class XtdfDetector(Detector):
         if not isinstance(data, FrameKeyData):
             return data.dask_array(labelled=True, fill_value=fill_value, astype=astype)
         lazy = data.lazy(fill_value, astype)
+        # EXtra-data drops this axis of raw data everywhere but here.
         if len(data.stored[1]) > len(data.entry_shape):
             lazy = lazy[:, :, np.newaxis]
         dims = [MODULE, "train_pulse", *(f"dim_{i}" for i in range(lazy.ndim - 2))]

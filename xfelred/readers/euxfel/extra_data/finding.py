@@ -119,7 +119,7 @@ def new_detector(
                 f"{cls.kind} has no option {option!r}; it has"
                 f" {sorted(allowed - {'checked'})}"
             )
-    if options.get("raw") is not None:
+    if options.get("raw") is not None:  # asked for: nothing to tell
         return cls(run, name, **options)
     # One notebook line must not warn about what it shows: frames say what they are.
     with warnings.catch_warnings():

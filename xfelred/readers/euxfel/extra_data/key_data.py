@@ -326,6 +326,7 @@ def entry_axes(
             f" shape {shape} has {len(shape)}"
             + (f", of which roi leaves {len(kept)}" if len(kept) < len(shape) else "")
         )
+    # Names are for all axes, or only for those that `roi` leaves.
     every = names is None or len(names) == len(shape)
     positions = coords is True or (coords is None and names is not None)
     given = {} if coords is None or isinstance(coords, bool) else dict(coords)

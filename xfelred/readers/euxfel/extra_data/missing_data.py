@@ -29,6 +29,7 @@ def plot_missing_data(
     _, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
     for i, (_, here) in enumerate(lines):
         for value, colour in ((True, "tab:blue"), (False, "black")):
+            # Bars of half a line.
             axes.broken_barh(stretches(here == value), (i - 0.25, 0.5), color=colour)
     names = [f"{name} ({percentage(here):.2f}%)" for name, here in lines]
     axes.set_yticks(range(len(lines)), labels=names, fontsize=8)

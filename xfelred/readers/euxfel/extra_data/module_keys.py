@@ -60,6 +60,7 @@ class MultimodKeyData(ByTrain):
     def entry_shape(self) -> tuple[int, ...]:
         """Shape of one entry, without the length-1 axis of raw data."""
         shape = self.stored[1]
+        # Other groups have no such axis, and may have one of length 1 that counts.
         raw = self.key.startswith("image.") and shape[:1] == (1,)
         return shape[1:] if raw else shape
 
@@ -275,16 +276,11 @@ class MultimodKeyData(ByTrain):
     def node(self, fill_value: object, astype: object) -> Node:
         """Return the recipe of the data, axes (entry, module, ...)."""
         plan, _ = self.plan((), fill_value, astype)
-        data = Source(plan, self.plan_dims)
+        module, entry, *rest = self.dimensions
+        data = Source(plan, (entry, module, *rest))
         if self.mask is None:
             return data
-        return self.mask.applied(data, self.mask.node(self.det, plan, self.plan_dims))
-
-    @property
-    def plan_dims(self) -> tuple[str, ...]:
-        """Names of the axes of a plan: entries first."""
-        module, entry, *rest = self.dimensions
-        return (entry, module, *rest)
+        return self.mask.applied(data, self.mask.node(self.det, plan, data.dims))
 
     def lazy(
         self, fill_value: object, astype: object, per_chunk: int | None = None
@@ -297,15 +293,13 @@ class MultimodKeyData(ByTrain):
         order = (1, 0, *range(2, len(node.dims)))
         return planned(node, chunks).transpose(order)
 
-    def coordinates(self) -> dict[str, Any]:
-        return {MODULE: self.modules, "trainId": self.train_id_coordinates()}
-
     def labelled(self, data: object, roi: object = ()) -> xr.DataArray:
         entry = self.entry_dims(roi)
         if self.dimensions[2:3] == ["dim_0"]:
             entry = [f"dim_{i}" for i in range(len(entry))]
         dims = [*self.dimensions[:2], *entry]
-        return xr.DataArray(data, dims=dims, coords=self.coordinates())
+        coords = {MODULE: self.modules, "trainId": self.train_id_coordinates()}
+        return xr.DataArray(data, coords, dims)
 
     @entry
     def xarray(

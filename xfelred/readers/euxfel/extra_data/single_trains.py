@@ -74,7 +74,7 @@ def frames_of_train(
         return data.xarray().isel(trainId=0, drop=True)
     try:
         array = data.select_pulses(pulses).xarray(unstack_pulses=True)
-    except InconsistentDataError:
+    except InconsistentDataError:  # each module by itself, then joined
         own = (FrameKeyData(one.only([m]), key, pulses=pulses) for m in here)
         arrays = [data.xarray(unstack_pulses=True) for data in own]
         array = xr.concat(arrays, MODULE, join="outer", combine_attrs="override")

@@ -32,8 +32,9 @@ from xfelred.readers.euxfel.source_facts import SourceFacts, matching_keys
 from xfelred.readers.selection import listed_names
 
 Source = TypeVar("Source", bound=SourceFacts)
+# What a key takes over of its source.
 SHARED = [f.name for f in fields(SourceFiles)]
-GLOB = re.compile(r"[*?\[]")
+GLOB = re.compile(r"[*?\[]")  # what makes a glob of a name
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -191,23 +191,13 @@ def stack_detector_data(
                 f"source {source!r} is module {number}, but modules={modules}"
             )
         parts[number] = np.asarray(values[data])
-    return stacked(checked_parts(parts, data), axis, modules, fillvalue, real_array)
-
-
-def stacked(
-    parts: dict[int, NDArray[Any]],
-    axis: int,
-    modules: int,
-    fillvalue: object,
-    real: bool,
-) -> Any:
-    """Return the view, or the array, of checked modules."""
+    parts = checked_parts(parts, data)
     one = next(iter(parts.values()))
     ndim = one.ndim + 1
     if not -ndim <= axis < ndim:
         raise ArgumentError(f"axis {axis} is outside a result with {ndim} axes")
     view = StackView(parts, modules, axis % ndim, checked_fill(fillvalue, one.dtype))
-    return view.asarray() if real else view
+    return view.asarray() if real_array else view
 
 
 def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray[Any]]:
@@ -220,6 +210,7 @@ def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray
             f" {listing(sorted({repr(a.dtype) for a in parts.values()}))}"
         )
     shapes = {a.shape for a in parts.values()}
+    # A module may have no entry in this train: it is left out, as one that is missing.
     full = {s for s in shapes if s[:1] != (0,)} or shapes
     empty = shapes - full
     tails = {s[1:] for s in empty} <= {s[1:] for s in full}
