@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+from numpy.typing import DTypeLike
 
 from xfelred.errors import NoBitsError, SchedulerError, warn
 from xfelred.lazy.guarded import GuardedArray
@@ -49,7 +50,11 @@ class PlannedArray(GuardedArray):
         return PlannedArray(self, self.node)
 
     def __array_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         """Stream through the recipe if there is a way to; xarray reduces like this."""
         stream = STREAMED.get(func.__name__)
@@ -59,7 +64,7 @@ class PlannedArray(GuardedArray):
                 return found
         return super().__array_function__(func, types, args, kwargs)
 
-    def __getitem__(self, index: Any) -> da.Array:
+    def __getitem__(self, index: object) -> da.Array:
         """Select before reading where possible, else as dask does."""
         if self.node is None:
             return super().__getitem__(index)
@@ -94,12 +99,14 @@ class PlannedArray(GuardedArray):
         )
         return GuardedArray.__getitem__(out, later)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         """Assign as dask does; the recipe no longer describes the result."""
         super().__setitem__(key, value)
         self.node = None
 
-    def rechunk(self, chunks: Any = "auto", *args: Any, **kwargs: Any) -> da.Array:
+    def rechunk(
+        self, chunks: object = "auto", *args: object, **kwargs: object
+    ) -> da.Array:
         """Return the same recipe in other blocks: nothing is read twice or copied."""
         if self.node is None or args or any(v is not None for v in kwargs.values()):
             return super().rechunk(chunks, *args, **kwargs)
@@ -119,7 +126,7 @@ class PlannedArray(GuardedArray):
             return super().rechunk(new)
         return planned(self.node, by_dim)
 
-    def astype(self, dtype: Any, **kwargs: Any) -> da.Array:
+    def astype(self, dtype: DTypeLike, **kwargs: object) -> da.Array:
         """Cast as dask does; of gaps, which are NaN, no integer can be made."""
         kinds = self.dtype.kind, np.dtype(dtype).kind
         loses = kinds[0] == "f" and kinds[1] in "iu"
@@ -131,10 +138,12 @@ class PlannedArray(GuardedArray):
             )
         return super().astype(dtype, **kwargs)
 
-    def transpose(self, *axes: Any) -> da.Array:
+    def transpose(self, *axes: int | Sequence[int]) -> da.Array:
         """Reorder the axes and keep the recipe."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        order = tuple(order) if order else tuple(reversed(range(self.ndim)))
+        given: Any = axes
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            (given,) = axes
+        order = tuple(given) if given else tuple(reversed(range(self.ndim)))
         if self.node is None or len(order) != self.ndim:
             return super().transpose(*axes)
         order = tuple(i % self.ndim for i in order)
@@ -148,7 +157,7 @@ def bitwise(name: str) -> Callable[..., da.Array]:
     """Return an operator on bits that says what to do where numbers have none."""
     plain = getattr(GuardedArray, name)
 
-    def operator(self: PlannedArray, *other: Any) -> da.Array:
+    def operator(self: PlannedArray, *other: object) -> da.Array:
         if self.dtype.kind == "f":
             raise NoBitsError(
                 f"{name}: these frames are {self.dtype}, which has no bits. Raw"
@@ -167,7 +176,7 @@ for word in ("and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rs
 
 
 def selection(
-    index: Any, shape: tuple[int, ...]
+    index: object, shape: tuple[int, ...]
 ) -> tuple[list[Selector], list[bool]] | None:
     """Return a selector for every axis and which axes go; None if left to dask."""
     items = list(index) if isinstance(index, tuple) else [index]

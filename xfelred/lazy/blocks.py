@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from numpy.typing import DTypeLike, NDArray
 
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.lazy.array import PlannedArray, planned
@@ -26,9 +27,9 @@ def map_frames(
     *companions: xr.DataArray,
     core_dims: tuple[str, ...] = (),
     out_core: Mapping[str, int] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     name: str | None = None,
-    **params: Any,
+    **params: object,
 ) -> xr.DataArray:
     """Apply a kernel to every block of frames.
 
@@ -143,7 +144,7 @@ def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:
 class InMemory:
     """An array that is read block by block; dask would copy all of it first."""
 
-    data: np.ndarray[Any, Any]
+    data: NDArray[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,12 +161,14 @@ class InMemory:
         """Number of axes."""
         return self.data.ndim
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         """Return a part, which shares the memory."""
         return self.data[index]
 
 
-def in_blocks(data: Any, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+def in_blocks(
+    data: NDArray[Any] | da.Array, chunks: tuple[tuple[int, ...], ...]
+) -> da.Array:
     """Return an array in memory, or an ordinary dask array, in certain blocks."""
     if isinstance(data, da.Array):
         return data.rechunk(chunks)

@@ -110,7 +110,7 @@ class Estimate:
 
 
 def estimate(
-    *results: Any,
+    *results: object,
     workers: int = 1,
     threads: int | None = None,
     rate: float = RATE,
@@ -187,7 +187,7 @@ def estimate(
     )
 
 
-def lazy_parts(results: Iterable[Any]) -> Iterator[Any]:
+def lazy_parts(results: Iterable[object]) -> Iterator[Any]:
     """Yield the dask collections in some results, each array once.
 
     Raises
@@ -223,7 +223,7 @@ def all_work(lazy: list[Any]) -> list[LayerWork]:
     return layer_work(graph, sorted(names), keys)
 
 
-def nbytes(result: Any) -> int:
+def nbytes(result: object) -> int:
     """Return the size of a result in memory, 0 if that is unknown."""
     size = getattr(result, "nbytes", 0)  # NaN, or lazy, where lengths are unknown
     if isinstance(result, xr.DataArray):

@@ -158,10 +158,10 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
         return guarded(super().imag)
 
 
-def guarded(found: Any) -> Any:
+def guarded(found: object) -> Any:
     """Return ordinary dask arrays as guarded ones, anything else as it is."""
-    if type(found) in (tuple, list):
-        return type(found)(guarded(one) for one in found)
+    if type(found) is tuple or type(found) is list:
+        return type(found)(map(guarded, found))
     if type(found) is not da.Array:
         return found
     return as_kind(GuardedArray, found)
@@ -172,7 +172,7 @@ def passing_on(name: str) -> Callable[..., Any]:
     plain = getattr(da.Array, name)
 
     @wraps(plain)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: da.Array, *args: object, **kwargs: object) -> Any:
         return guarded(plain(self, *args, **kwargs))
 
     return method

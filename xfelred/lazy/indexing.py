@@ -34,7 +34,7 @@ def subset(old: Selector, new: Selector, n: int) -> Selector:
     return old[new]
 
 
-def normalized(index: Any, n: int) -> tuple[Selector, bool] | None:
+def normalized(index: object, n: int) -> tuple[Selector, bool] | None:
     """Return (selector, drops the axis) for one item of an index, None if exotic.
 
     Exotic are dask arrays, ``None`` and unsorted or repeated positions: these are

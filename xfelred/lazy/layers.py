@@ -17,12 +17,24 @@ from xfelred.kernels.memory import page_backed
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.dask_seam import BlockwiseDep, HighLevelGraph, blockwise
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import Const, Map, Node, Source, View, aligned, evaluate, sizes
+from xfelred.lazy.nodes import (
+    Const,
+    Kernel,
+    Map,
+    Node,
+    Source,
+    View,
+    aligned,
+    evaluate,
+    sizes,
+)
 from xfelred.lazy.partition import block_pieces, regions
-from xfelred.lazy.parts import attach, detach
+from xfelred.lazy.parts import Skeleton, attach, detach
 from xfelred.lazy.source import ReadPlan
 
 Chunks = Mapping[str, tuple[int, ...]]
+# What a task is given: a list of one, once for each axis that has no blocks.
+Block = NDArray[Any] | ReadPlan | list["Block"]
 
 
 def layered(node: Node, chunks: Chunks) -> da.Array:
@@ -108,13 +120,13 @@ def view_layer(node: View, chunks: Chunks) -> da.Array:
 
 
 def take_axes(
-    block: Any, *, dims: tuple[str, ...], target: tuple[str, ...]
+    block: Block, *, dims: tuple[str, ...], target: tuple[str, ...]
 ) -> NDArray[Any]:
     """Reorder the axes of a block; a contracted axis comes as a list of one block."""
-    block = only(block)
+    one: NDArray[Any] = only(block)
     dropped = tuple(d for d in dims if d not in target)
     order = [dims.index(d) for d in (*target, *dropped)]
-    return block.transpose(order)[(...,) + (0,) * len(dropped)]
+    return one.transpose(order)[(...,) + (0,) * len(dropped)]
 
 
 def map_layer(node: Map, chunks: Chunks) -> da.Array:
@@ -169,7 +181,7 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
             return [dims & set(node.dims)]
 
 
-def compute_block(skeleton: Any, *parts: Any) -> NDArray[Any]:
+def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
     """Read and compute one block of a map, piece by piece."""
     node = attach(skeleton, [only(part) for part in parts])
     shape, pieces = sizes(node), block_pieces(node)
@@ -183,7 +195,7 @@ def compute_block(skeleton: Any, *parts: Any) -> NDArray[Any]:
     return out
 
 
-def only(block: Any) -> Any:
+def only(block: Block) -> Any:
     """Return the one block that an axis without blocks comes as a list of."""
     while isinstance(block, list):
         (block,) = block
@@ -213,8 +225,8 @@ def kernel_layer(
 
 
 def apply_kernel(
-    *blocks: Any,
-    kernel: Any,
+    *blocks: Block,
+    kernel: Kernel,
     arg_dims: tuple[tuple[str, ...], ...],
     target: tuple[str, ...],
     params: dict[str, Any],

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.cursor import Cursor
-from xfelred.lazy.dask_seam import GraphNode, Task, TaskRef
+from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskRef
 from xfelred.lazy.nodes import Node, aligned, evaluate, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
-from xfelred.lazy.parts import attach, packed
-from xfelred.reductions.reduction import Reduction
+from xfelred.lazy.parts import Skeleton, attach, packed
+from xfelred.reductions.reduction import Reduction, S
 
 MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in one task
 
@@ -63,8 +63,8 @@ class LeafMaker(Protocol):
     """Make the task of part `part` of block `block` of the result."""
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         """Return the task under `key` and what else it needs."""
 
 
@@ -81,8 +81,8 @@ class StreamMaker:
     name: str
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         """Return the task, and the constants that it shares with its neighbours."""
         counts = [len(self.chunks[d]) for d in self.reduced]
         at: dict[str, Any] = dict(
@@ -111,7 +111,7 @@ def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
 
 def stream_partial(
     reduction: Reduction[Any],
-    nodes: tuple[Any, ...],
+    skeletons: tuple[Skeleton, ...],
     inside: dict[str, int],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],
@@ -119,7 +119,7 @@ def stream_partial(
     *constants: NDArray[Any],
 ) -> Any:
     """Reduce a whole recipe sub-block by sub-block through reused buffers."""
-    nodes = tuple(attach(node, constants) for node in nodes)
+    nodes = tuple(attach(s, constants) for s in skeletons)
     shape, dims = sizes(nodes[0]), nodes[0].dims
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     states = []
@@ -155,7 +155,7 @@ def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
     return replace(pieces[0], states=tuple(reduction.combine(p) for p in parts))
 
 
-def finish(reduction: Reduction[Any], state: Any, result: str) -> NDArray[Any]:
+def finish(reduction: Reduction[S], state: S | Pieces, result: str) -> NDArray[Any]:
     if not isinstance(state, Pieces):
         return reduction.finish(state, result)
     found = (reduction.finish(s, result) for s in state.states)
@@ -199,8 +199,8 @@ class BlockMaker:
     reduced: tuple[str, ...]
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         """Return the task."""
         counts = [self.numblocks[d] for d in self.reduced]
         at: dict[str, Any] = dict(

@@ -8,7 +8,7 @@ where layers hold their tasks already, these are followed one by one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import product
@@ -22,6 +22,7 @@ from xfelred.errors import ArgumentTypeError
 from xfelred.lazy.dask_seam import (
     Blockwise,
     HighLevelGraph,
+    Key,
     Layer,
     TaskRef,
     calls,
@@ -74,7 +75,9 @@ class LayerWork:
 Visit = tuple[LayerWork, dict[str, Need]]
 
 
-def layer_work(graph: Any, names: Iterable[str], keys: set[Any]) -> list[LayerWork]:
+def layer_work(
+    graph: HighLevelGraph | Mapping[Key, object], names: Iterable[str], keys: set[Any]
+) -> list[LayerWork]:
     """Return what every layer of a graph has to do for some results.
 
     Parameters
@@ -113,7 +116,7 @@ class Owners:
         self.layers = graph.layers
         self.found: dict[Any, str] | None = None
 
-    def of(self, name: Any) -> str | None:
+    def of(self, name: Key) -> str | None:
         """Return the layer, None for what is not in the graph (finished futures)."""
         if name in self.layers:
             return str(name)
@@ -127,7 +130,7 @@ class Owners:
         return self.found.get(name)
 
 
-def prefix(key: Any) -> Any:
+def prefix(key: Key) -> Any:
     """Return the name in the key of a task."""
     return key[0] if isinstance(key, tuple) else key
 

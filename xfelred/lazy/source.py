@@ -320,7 +320,7 @@ def select_slots(
     return patterns.where(keep, slot), shape
 
 
-def packed(value: Any) -> Any:
+def packed(value: object) -> object:
     """Return a field of a plan in a form that is small where it is regular."""
     if isinstance(value, np.ndarray) and value.ndim in (1, 2):
         return to_runs(value)

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
+from xfelred.kernels.arrays import read_only, usual_dtype
 from xfelred.kernels.memory import page_backed
 from xfelred.kernels.reductions.bin_moments import (
     FEW,
@@ -66,7 +67,9 @@ class BinStatistics:
     ) -> State:
         """Add a block to the states of the bins that its frames belong to."""
         x, labels = blocks
-        moved, shape, (label,) = as_rows(moments.native(x), axes, labels)
+        # Not as contiguous: frames stay where they are, see `in_one_memory`.
+        moved, shape, (label,) = as_rows(usual_dtype(x), axes, labels)
+        label = read_only(label.astype(np.int64, copy=False))
         if label.size and label.max() >= self.n_bins:
             raise ArgumentError(
                 f"label {label.max()} of a frame is not below the number of bins,"
@@ -74,11 +77,11 @@ class BinStatistics:
             )
         number = number_of_each(label, self.n_bins)[:-1]
         state = with_bins(
-            state, np.flatnonzero(number), shape, moved.dtype, needs, self.n_bins
+            state, np.flatnonzero(number), shape, x.dtype, needs, self.n_bins
         )
         if x.size:
             if prod(shape) < FEW:
-                few = moved.reshape(label.size, prod(shape))
+                few = read_only(moved.reshape(label.size, prod(shape)))
                 add_few(state, few, label, number, self.complete)
             else:
                 rows = in_one_memory(moved, len(axes))
@@ -176,7 +179,8 @@ def with_bins(
         names = ("pivot", "s1", "s2") if squares else ("s1",)
         kinds: dict[str, Any] = dict.fromkeys(names, np.float64)
         if needs & moments.EXTREMA:
-            kinds |= {"low": dtype, "high": dtype, "seen": np.dtype(bool)}
+            extremes = moments.extreme_dtype(dtype)
+            kinds |= {"low": extremes, "high": extremes, "seen": np.dtype(bool)}
         rows = {k: page_backed((len(present), *shape), v) for k, v in kinds.items()}
         return {**state, **rows}
     more = np.setdiff1d(present, state["bins"])
@@ -287,4 +291,4 @@ def add_extremes(state: State, x: NDArray[Any], label: NDArray[Any]) -> None:
         low, high, seen = (
             state[name][k : k + 1].reshape(1, -1) for name in ("low", "high", "seen")
         )
-        add_extrema(x[label == one][None], low, high, seen)
+        add_extrema(read_only(x[label == one][None]), low, high, seen)

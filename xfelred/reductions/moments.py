@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import SumOverflowError
+from xfelred.kernels.arrays import read_only, usual
 from xfelred.kernels.image.masking import not_a_number
 from xfelred.kernels.memory import is_uniform, page_backed
 from xfelred.kernels.reductions.statistics import (
@@ -66,11 +67,7 @@ class Statistics:
     def finish(self, state: State, result: str) -> NDArray[Any]:
         """Return one statistic."""
         value = statistic(state, result, self.ddof)
-        if result == "sum" and self.integer:
-            return whole_sums(value)
-        if result in ("min", "max") and self.integer:
-            return value.astype(np.float64, copy=False)
-        return value
+        return whole_sums(value) if result == "sum" and self.integer else value
 
 
 def canonical(
@@ -86,13 +83,6 @@ def canonical(
         return x.reshape(a, r, prod(x.shape[first + n :])), shape
     r = prod(x.shape[i] for i in axes)
     return x.transpose((*axes, *kept)).reshape(1, r, prod(shape)), shape
-
-
-def native(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` in a dtype that numba knows: no half precision, native byte order."""
-    if x.dtype == np.float16:
-        return x.astype(np.float32)
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 def accumulate(
@@ -118,31 +108,35 @@ def accumulate(
         while all pixels have the same; with sums ``pivot``, ``s1`` and, for variances,
         ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
     """
-    x = native(x)
     block, shape = canonical(x, axes)
+    block, extremes = usual(block), extreme_dtype(x.dtype)
     a, r, b = block.shape
     if b == 1 and r >= LANES:
-        return along_rows(state, block.reshape(a, r), shape, needs)
+        return along_rows(state, block.reshape(a, r), shape, needs, extremes)
     if state is None:
-        state = empty_state(shape, x.dtype, needs)
+        state = empty_state(shape, extremes, needs)
     add(block, state)
     return state
 
 
 def along_rows(
-    state: State | None, x: NDArray[Any], shape: tuple[int, ...], needs: frozenset[str]
+    state: State | None,
+    x: NDArray[Any],
+    shape: tuple[int, ...],
+    needs: frozenset[str],
+    extremes: np.dtype[Any],
 ) -> State:
     """Add rows (a, r) to a state with one value per row, through `LANES` columns."""
     a, r = x.shape
-    fold = empty_state((a, LANES), x.dtype, needs)
+    fold = empty_state((a, LANES), extremes, needs)
     full = r - r % LANES
-    add(x[:, :full].reshape(a, full // LANES, LANES), fold)
+    add(read_only(x[:, :full]).reshape(a, full // LANES, LANES), fold)
     lanes = [
         {k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()}
         for i in range(LANES)
     ]
-    rest = empty_state((a,), x.dtype, needs)
-    add(x[:, full:].reshape(a, r - full, 1), rest)
+    rest = empty_state((a,), extremes, needs)
+    add(read_only(x[:, full:]).reshape(a, r - full, 1), rest)
     now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
     if state is None:
         return now
@@ -150,8 +144,13 @@ def along_rows(
     return state
 
 
+def extreme_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of extremes: float64 unless float32 holds them, as results."""
+    return np.dtype("f4" if dtype.kind == "f" and dtype.itemsize <= 4 else "f8")
+
+
 def empty_state(
-    shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]
+    shape: tuple[int, ...], extremes: np.dtype[Any], needs: frozenset[str]
 ) -> State:
     state: State = {"count": uniform(0, shape)}
     if needs & SUMS:
@@ -159,7 +158,7 @@ def empty_state(
     if needs & SQUARES:
         state["s2"] = page_backed(shape)
     if needs & EXTREMA:
-        state |= {"low": np.zeros(shape, dtype), "high": np.zeros(shape, dtype)}
+        state |= {k: np.zeros(shape, extremes) for k in ("low", "high")}
         state["seen"] = np.zeros(shape, bool)
     return state
 
@@ -187,7 +186,7 @@ def add(x: NDArray[Any], state: State) -> None:
             # Tiles before the first NaN have been added.
             count = np.full((a * -(-b // TILE), TILE), n, np.int32)
             count[:first] += r
-            cut = count.reshape(a, -1)[:, :b]
+            cut = np.ascontiguousarray(count.reshape(a, -1)[:, :b])
             state["count"] = cut.reshape(state["count"].shape)
     if r and x.size:
         add_some(x, at, state["count"].reshape(a, b), first)
@@ -292,8 +291,7 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
         return compact(n, np.dtype(np.int64))
     if name in EXTREMA:
         value = state["low" if name == "min" else "high"]
-        kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
-        return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
+        return np.where(state["seen"], value, value.dtype.type(np.nan))
     if "pivot" not in state:
         with np.errstate(invalid="ignore", divide="ignore"):
             return state["s1"] if name == "sum" else state["s1"] / n

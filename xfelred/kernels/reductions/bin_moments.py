@@ -6,19 +6,20 @@ loaded and stored once for all of them. Single numbers are added in their order.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.reductions.statistics import TILE, add_to, has_nan
 
 FEW = 8  # values of a frame that are not worth a look-up of the frames of a bin
 
 
 @njit(nogil=True, cache=True)
-def number_of_each(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.int64]:
+def number_of_each(labels: NDArray[np.int64], n_bins: int) -> NDArray[np.int64]:
     """Return how many labels there are of every bin, and at last of -1 and below."""
     out = np.zeros(n_bins + 1, np.int64)
     for label in labels:
@@ -28,7 +29,7 @@ def number_of_each(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.
 
 @njit(nogil=True, cache=True)
 def sorted_by_bin(
-    labels: NDArray[np.integer[Any]], number: NDArray[np.int64]
+    labels: NDArray[np.int64], number: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return the positions of labels from 0 on, bin by bin in their order."""
     start = np.zeros(number.size, np.int64)
@@ -53,7 +54,7 @@ class Frames(NamedTuple):
         Where each frame begins.
     """
 
-    flat: NDArray[Any]
+    flat: Array
     start: NDArray[np.int64]
 
 
@@ -78,22 +79,19 @@ class FramesOfBins(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def add_numbers(
-    x: Any, labels: Any, row: Any, count: Any, pivot: Any, s1: Any, s2: Any,
+    x: Array,
+    labels: NDArray[np.int64],
+    row: NDArray[np.int64],
+    count: NDArray[np.int64],
+    pivot: Array | None,
+    s1: Array,
+    s2: Array | None,
     complete: bool,
-) -> None:  # fmt: skip
-    """Add a few numbers of many shots one after the other.
+) -> None:
+    """Add a few numbers (r, b) of many shots one after the other.
 
-    Parameters
-    ----------
-    x : any real dtype (r, b)
-    labels : integer (r)
-    row : int64 (n_bins)
-        Row of every bin in the sums.
-    count : int64 (n_rows, b)
-    pivot, s1, s2 : float64 (n_rows, b)
-        Without squares, `pivot` and `s2` are None and `s1` is the sum itself.
-    complete : bool
-        Do not leave out NaN.
+    `row` (n_bins) is that of every bin in `count`, `pivot`, `s1` and `s2`, all
+    (n_rows, b); for these see `add_frames`. `complete`: NaN is not left out.
     """
     for i in range(x.shape[0]):
         if labels[i] < 0:
@@ -104,7 +102,7 @@ def add_numbers(
             if v != v and not complete:
                 continue
             count[k, j] += 1
-            if s2 is None:
+            if s2 is None or pivot is None:
                 s1[k, j] += v
             else:
                 # Of a first value that is not finite the pivot stays 0.
@@ -117,9 +115,15 @@ def add_numbers(
 
 @njit(nogil=True, cache=True)
 def add_frames(
-    x: Frames, bins: FramesOfBins, lost: Any, pivot: Any, s1: Any, s2: Any,
-    complete: bool, done: int,
-) -> int:  # fmt: skip
+    x: Frames,
+    bins: FramesOfBins,
+    lost: NDArray[np.int32],
+    pivot: Array | None,
+    s1: Array,
+    s2: Array | None,
+    complete: bool,
+    done: int,
+) -> int:
     """Add frames to the sums of their bins; stop at NaN if nothing counts it.
 
     Parameters
@@ -133,12 +137,7 @@ def add_frames(
     complete : bool
         Do not leave out NaN.
     done : int
-        Tiles that an earlier call has added.
-
-    Returns
-    -------
-    int
-        Tiles that are done now.
+        Tiles that an earlier call has added; returned are those that are done now.
     """
     n_b = s1.shape[1]
     counting = lost.shape[1] == n_b
@@ -154,7 +153,7 @@ def add_frames(
                 continue
             hi = min(lo + TILE, n_b)
             s, q = sums[: hi - lo], squares[: hi - lo]
-            if s2 is None:
+            if s2 is None or pivot is None:
                 if counting:
                     sum_some(x, rows, lo, lost[at, lo:hi], s1[at, lo:hi])
                     continue
@@ -162,10 +161,8 @@ def add_frames(
             else:
                 p, before = pivot[at, lo:hi], bins.before[at]
                 if counting:
-                    square_some(
-                        x, rows, lo, before, lost[at, lo:hi], p, s1[at, lo:hi],
-                        s2[at, lo:hi],
-                    )  # fmt: skip
+                    good = s1[at, lo:hi], s2[at, lo:hi]
+                    square_some(x, rows, lo, before, lost[at, lo:hi], p, *good)
                     continue
                 if before == 0:
                     find_pivots(x, rows, lo, p)
@@ -179,7 +176,7 @@ def add_frames(
 
 
 @njit(nogil=True, cache=True)
-def sum_all(x: Frames, rows: Any, lo: int, s: Any) -> None:
+def sum_all(x: Frames, rows: Array, lo: int, s: Array) -> None:
     """Set the sums of a tile to those of some frames, four at a time."""
     n = s.size
     s[:] = 0.0
@@ -200,7 +197,7 @@ def sum_all(x: Frames, rows: Any, lo: int, s: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def sum_some(x: Frames, rows: Any, lo: int, lost: Any, s: Any) -> None:
+def sum_some(x: Frames, rows: Array, lo: int, lost: Array, s: Array) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = s.size
     one, zero = np.int32(1), np.int32(0)
@@ -215,7 +212,7 @@ def sum_some(x: Frames, rows: Any, lo: int, lost: Any, s: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def find_pivots(x: Frames, rows: Any, lo: int, p: Any) -> None:
+def find_pivots(x: Frames, rows: Array, lo: int, p: Array) -> None:
     """Set the pivots of a tile to the first finite values of its pixels."""
     at = x.start[rows[0]] + lo
     values = x.flat[at : at + p.size]
@@ -227,7 +224,7 @@ def find_pivots(x: Frames, rows: Any, lo: int, p: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def first_finite(x: Frames, rows: Any, i: int) -> float:
+def first_finite(x: Frames, rows: Array, i: int) -> float:
     """Return the first finite value of a pixel; 0 if there is none."""
     for r in rows:
         v = np.float64(x.flat[x.start[r] + i])
@@ -237,7 +234,7 @@ def first_finite(x: Frames, rows: Any, i: int) -> float:
 
 
 @njit(nogil=True, cache=True)
-def square_all(x: Frames, rows: Any, lo: int, p: Any, s: Any, q: Any) -> None:
+def square_all(x: Frames, rows: Array, lo: int, p: Array, s: Array, q: Array) -> None:
     """Set the sums of a tile to those of some frames, two at a time."""
     n = p.size
     s[:] = 0.0
@@ -261,8 +258,15 @@ def square_all(x: Frames, rows: Any, lo: int, p: Any, s: Any, q: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def square_some(
-    x: Frames, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any, q: Any
-) -> None:  # fmt: skip
+    x: Frames,
+    rows: Array,
+    lo: int,
+    before: int,
+    lost: Array,
+    p: Array,
+    s: Array,
+    q: Array,
+) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = p.size
     one, zero = np.int32(1), np.int32(0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-State = dict[str, NDArray[Any]]
+from xfelred.kernels.arrays import Array, usual
+
+State = dict[str, Array]
+Floats = NDArray[np.float64]
 # Of one length while all pixels have the same values, above all without NaN: 1.
 COMMON = ("n", "sx", "sxx")
 OWN = ("py", "sy", "syy", "sxy")
@@ -27,18 +28,14 @@ def empty_state(n_pixels: int, pivot: float) -> State:
 
 @njit(nogil=True, cache=True)
 def add_complete(
-    y: NDArray[Any],
-    x: NDArray[np.float64],
-    py: NDArray[np.float64],
-    sy: NDArray[np.float64],
-    syy: NDArray[np.float64],
-    sxy: NDArray[np.float64],
+    y: Array, x: Floats, own: tuple[Floats, Floats, Floats, Floats]
 ) -> int:
-    """Add frames `y` (frame, pixel) with values `x` (frame,), tile by tile.
+    """Add frames `y` (frame, pixel) with values `x` (frame,) to `OWN`, tile by tile.
 
     Returns the pixels that were added: those before the first tile with a NaN. There
     are no branches inside, so that it is vectorised; two frames at a time.
     """
+    py, sy, syy, sxy = own
     s, q, c = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     n_frames, n_pixels = y.shape
     for lo in range(0, n_pixels, TILE):
@@ -76,18 +73,15 @@ def add_complete(
 
 @njit(nogil=True, cache=True)
 def add_some(
-    y: NDArray[Any],
-    x: NDArray[np.float64],
+    y: Array,
+    x: Floats,
     first: int,
-    n: NDArray[np.int64],
-    sx: NDArray[np.float64],
-    sxx: NDArray[np.float64],
-    py: NDArray[np.float64],
-    sy: NDArray[np.float64],
-    syy: NDArray[np.float64],
-    sxy: NDArray[np.float64],
+    common: tuple[NDArray[np.int64], Floats, Floats],
+    own: tuple[Floats, Floats, Floats, Floats],
 ) -> None:
     """Add frames without NaN to the sums of the pixels from `first` on."""
+    n, sx, sxx = common
+    py, sy, syy, sxy = own
     for f in range(y.shape[0]):
         row, dx = y[f], x[f]
         for p in range(first, row.size):
@@ -105,7 +99,7 @@ def add_some(
             sxy[p] += dx * dy
 
 
-def accumulate(state: State | None, y: NDArray[Any], x: NDArray[Any]) -> State:
+def accumulate(state: State | None, y: Array, x: Array) -> State:
     """Return a state with frames added, in place; pairs with NaN are left out.
 
     Parameters
@@ -126,32 +120,26 @@ def accumulate(state: State | None, y: NDArray[Any], x: NDArray[Any]) -> State:
         state["py"][:] = y[0]
     x = x - state["px"]
     done = 0
+    own = state["py"], state["sy"], state["syy"], state["sxy"]
     if len(state["n"]) == 1:
-        own = (state[name] for name in OWN)
-        done = add_complete(y, x, *own)
+        done = add_complete(y, x, own)
     whole = done == y.shape[1]
     for name, value in zip(COMMON, (len(x), x.sum(), (x * x).sum()), strict=True):
         if not whole and len(state[name]) == 1:
             state[name] = np.repeat(state[name], y.shape[1])
         state[name][: None if whole else done] += value
     if not whole:
-        add_some(y, x, done, *(state[name] for name in (*COMMON, *OWN)))
+        add_some(y, x, done, (state["n"], state["sx"], state["sxx"]), own)
     return state
 
 
-def known_pairs(
-    y: NDArray[Any], x: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return the frames whose value is no NaN, in a dtype that numba knows."""
-    if y.dtype == np.float16:
-        y = y.astype(np.float32)
-    elif not y.dtype.isnative:
-        y = y.astype(y.dtype.newbyteorder("="))
+def known_pairs(y: Array, x: Array) -> tuple[Array, Floats]:
+    """Return the frames whose value is no NaN, in a dtype that is compiled for."""
     x = np.ascontiguousarray(x, np.float64)
     known = ~np.isnan(x)
     if not known.all():
         x, y = x[known], y[known]
-    return np.ascontiguousarray(y), x
+    return usual(y), x
 
 
 def merge(one: State, two: State) -> State:
@@ -170,7 +158,7 @@ def merge(one: State, two: State) -> State:
     return out
 
 
-def results(state: State, name: str) -> NDArray[Any]:
+def results(state: State, name: str) -> Array:
     """Return one result of a state; NaN where it is not defined.
 
     ``correlation`` is ``(E[xy] - E x E y) / (sx sy)``; ``slope``, ``intercept`` and

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 
 def profile(
@@ -14,7 +14,7 @@ def profile(
     *,
     n_bins: int,
     limits: tuple[float, float] | None,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Return mean, median and spread of `y` in bins of `x`.
 
     Parameters
@@ -32,7 +32,7 @@ def profile(
         (std / root of the count); NaN in empty bins; ``count`` int64.
     """
     names = ("x", "mean", "median", "std", "error")
-    out: dict[str, NDArray[Any]] = {k: np.full(n_bins, np.nan) for k in names}
+    out: dict[str, Array] = {k: np.full(n_bins, np.nan) for k in names}
     out["count"] = np.zeros(n_bins, np.int64)
     if limits is None and not x.size:
         return out

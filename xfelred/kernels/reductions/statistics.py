@@ -17,13 +17,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 TILE = 1024  # pixels whose sums stay in the first-level cache while frames stream by
 
 
 @njit(nogil=True, cache=True)
-def find_pivots(
-    x: NDArray[Any], count: NDArray[np.integer[Any]], pivot: NDArray[np.float64]
-) -> None:
+def find_pivots(x: Array, count: Array, pivot: NDArray[np.float64]) -> None:
     """Set the pivot of every pixel without a count to its first finite value."""
     for a in range(x.shape[0]):
         for b in range(x.shape[2]):
@@ -37,10 +37,10 @@ def find_pivots(
 
 @njit(nogil=True, cache=True)
 def add_complete(
-    x: NDArray[Any],
+    x: Array,
     pivot: NDArray[np.float64],
     s1: NDArray[np.float64],
-    s2: Any,
+    s2: NDArray[np.float64] | None,
 ) -> int:
     """Add pixels to their sums tile by tile, up to the first tile with a NaN in it.
 
@@ -74,7 +74,7 @@ def add_complete(
 
 
 @njit(nogil=True, cache=True)
-def sum_rows(x: Any, lo: int, p: Any, s: Any, q: Any) -> None:
+def sum_rows(x: Array, lo: int, p: Array, s: Array, q: Array | None) -> None:
     """Set the sums of a tile to those of ``x - p``, and of their squares."""
     n_r, n = x.shape[0], s.size
     hi = lo + n
@@ -118,11 +118,11 @@ def add_to(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
 
 @njit(nogil=True, cache=True)
 def add_moments(
-    x: NDArray[Any],
-    count: NDArray[np.integer[Any]],
+    x: Array,
+    count: Array,
     pivot: NDArray[np.float64],
     s1: NDArray[np.float64],
-    s2: Any,
+    s2: NDArray[np.float64] | None,
     first: int,
 ) -> None:
     """Add the pixels of many frames to their counts and sums; NaN is left out.
@@ -152,12 +152,13 @@ def add_moments(
                     d = v - p[i] if good else 0.0
                     n[i] += one if good else zero
                     s[i] += d
+                    # Not q: only branches on an argument are pruned.
                     if s2 is not None:
                         q[i] += d * d
 
 
 @njit(nogil=True, cache=True)
-def add_counts(x: NDArray[Any], count: NDArray[np.integer[Any]]) -> None:
+def add_counts(x: Array, count: Array) -> None:
     """Add one to the count of every pixel that is not NaN."""
     for a in range(x.shape[0]):
         for r in range(x.shape[1]):
@@ -167,9 +168,7 @@ def add_counts(x: NDArray[Any], count: NDArray[np.integer[Any]]) -> None:
 
 
 @njit(nogil=True, cache=True)
-def add_extrema(
-    x: NDArray[Any], low: NDArray[Any], high: NDArray[Any], seen: NDArray[np.bool_]
-) -> None:
+def add_extrema(x: Array, low: Array, high: Array, seen: NDArray[np.bool_]) -> None:
     """Update the smallest and the largest value of every pixel; NaN is left out."""
     for a in range(x.shape[0]):
         for r in range(x.shape[1]):

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
+from xfelred.kernels.arrays import read_only
 from xfelred.kernels.reductions.bin_moments import FEW, number_of_each
 from xfelred.lazy import reduce_frames
 from xfelred.lazy.array import PlannedArray
@@ -214,7 +215,7 @@ def taken_only(
 
 
 def n_frames(array: xr.DataArray, mine: xr.DataArray, n_bins: int) -> xr.DataArray:
-    inside = number_of_each(mine.values.ravel(), n_bins)[:-1]
+    inside = number_of_each(read_only(mine.values.ravel()), n_bins)[:-1]
     frames = xr.DataArray(inside, dims=BIN)
     # A label per train counts for each of its pulses.
     return frames * prod(array.sizes[d] for d in shot_dims(array) if d not in mine.dims)
