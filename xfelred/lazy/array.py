@@ -18,7 +18,8 @@ from xfelred.lazy.layers import Chunks, layered
 from xfelred.lazy.nodes import Node, View, has_gaps, narrow, whole_dims
 
 # numpy functions that stream through a recipe: function(name, array, kwargs) returns a
-# dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it.
+# dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it: it needs
+# reductions, which stand above this file.
 STREAMED: dict[str, Callable[[str, PlannedArray, dict[str, Any]], da.Array | None]] = {}
 
 
@@ -33,7 +34,6 @@ class PlannedArray(GuardedArray):
     __slots__ = ("node",)
 
     def __new__(cls, array: da.Array, node: Node | None) -> PlannedArray:
-        """Attach a recipe to the dask array that computes it."""
         self = super().__new__(
             cls, array.dask, array.name, array.chunks, array.dtype, array._meta
         )
@@ -41,7 +41,6 @@ class PlannedArray(GuardedArray):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the recipe with the array."""
         plain = da.Array(self.dask, self.name, self.chunks, self.dtype, self._meta)
         return PlannedArray, (plain, self.node)
 
@@ -102,6 +101,7 @@ class PlannedArray(GuardedArray):
     def __setitem__(self, key: object, value: object) -> None:
         """Assign as dask does; the recipe no longer describes the result."""
         super().__setitem__(key, value)
+        # Else a selection would read the numbers from the files again, as they were.
         self.node = None
 
     def rechunk(
@@ -122,6 +122,7 @@ class PlannedArray(GuardedArray):
             chunks, self.shape, dtype=self.dtype, previous_chunks=self.chunks
         )
         by_dim = dict(zip(self.node.dims, new, strict=True))
+        # A kernel needs these axes whole; blocks of its result can still be cut.
         if any(len(by_dim[d]) > 1 for d in whole_dims(self.node)):
             return super().rechunk(new)
         return planned(self.node, by_dim)
@@ -139,7 +140,6 @@ class PlannedArray(GuardedArray):
         return super().astype(dtype, **kwargs)
 
     def transpose(self, *axes: int | Sequence[int]) -> da.Array:
-        """Reorder the axes and keep the recipe."""
         given: Any = axes
         if len(axes) == 1 and not isinstance(axes[0], int):
             (given,) = axes
@@ -210,24 +210,10 @@ def coarsened(old: da.Array, chunks: Chunks) -> Chunks:
 
 
 def planned(node: Node, chunks: Chunks) -> PlannedArray:
-    """Return the dask array of a recipe.
-
-    Parameters
-    ----------
-    node : Node
-        The recipe.
-    chunks : mapping of str to tuple of int
-        Chunk lengths of every axis of `node`.
-
-    Raises
-    ------
-    SchedulerError
-        If dask's experimental array query planning is switched on.
-    """
     if dask.config.get("array.query-planning", False):
         raise SchedulerError(
             "dask's experimental setting 'array.query-planning' is on and breaks"
-            " labelled"
-            " arrays; switch it off: dask.config.set({'array.query-planning': False})"
+            " labelled arrays; switch it off:"
+            " dask.config.set({'array.query-planning': False})"
         )
     return PlannedArray(layered(node, chunks), node)

@@ -134,7 +134,6 @@ def node_of(array: xr.DataArray) -> Node | None:
 
 
 def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:
-    """Return the chunk lengths of every dim."""
     if array.chunks is None:
         return {str(d): (n,) for d, n in array.sizes.items()}
     return {str(d): c for d, c in zip(array.dims, array.chunks, strict=True)}
@@ -148,21 +147,17 @@ class InMemory:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
         return self.data.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the values."""
         return self.data.dtype
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
         return self.data.ndim
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """Return a part, which shares the memory."""
         return self.data[index]
 
 

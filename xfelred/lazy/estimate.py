@@ -188,13 +188,7 @@ def estimate(
 
 
 def lazy_parts(results: Iterable[object]) -> Iterator[Any]:
-    """Yield the dask collections in some results, each array once.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If a result is neither an array nor a dask collection.
-    """
+    """Yield the dask collections in some results, each array once."""
     for result in results:
         if isinstance(result, xr.DataArray):
             result = result.to_dataset(name="result")
@@ -212,7 +206,6 @@ def lazy_parts(results: Iterable[object]) -> Iterator[Any]:
 
 
 def all_work(lazy: list[Any]) -> list[LayerWork]:
-    """Return what the layers of several collections have to do together."""
     if not lazy:
         return []
     names = {x.name for x in lazy if isinstance(x, da.Array)}

@@ -52,8 +52,6 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class RecipeFrames:
-    """Frames that a task reads and computes itself."""
-
     node: Node
     frame_dims: tuple[str, ...]
     token: str
@@ -95,6 +93,7 @@ def read_frames(
     along = next((d for d in reversed(frame_dims) if n[d] > 1), frame_dims[0])
     width = n[along] if along != frame_dims[0] else 0
     step = frames_of_size(node, frame_dims, SUB_BLOCK)
+    # Buffers and plans of the rows are kept from run to run.
     cursors: dict[int, Cursor] = {}
     for start, stop in runs(wanted, width, step):
         place = np.unravel_index(int(wanted[start]), [n[d] for d in frame_dims])
@@ -133,15 +132,12 @@ def frames_of_size(node: Node, frame_dims: tuple[str, ...], size: int) -> int:
 
 @dataclass(frozen=True)
 class BlockFrames:
-    """Frames that are taken from the blocks of a dask array."""
-
     array: da.Array
     n_frame_dims: int
     token: str
 
     @property
     def dependencies(self) -> tuple[da.Array, ...]:
-        """Return the array."""
         return (self.array,)
 
     def tasks(

@@ -69,7 +69,6 @@ class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
 
     @property
     def numblocks(self) -> tuple[int, ...]:
-        """Number of blocks along each of `axes`."""
         return tuple(len(self.chunks[a]) for a in self.axes)
 
     @cached_property
@@ -78,17 +77,16 @@ class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
         return [[0, *accumulate(c)] for c in self.chunks]
 
     def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
-        """Return the compact plan of one block."""
         at = dict(zip(self.axes, block, strict=True))
         region = tuple(
             slice(e[at.get(a, 0)], e[at.get(a, 0) + 1], 1)
             for a, e in enumerate(self.edges)
         )
+        # A task travels to its worker: it shall not name all files of the run.
         return self.plan.narrow(region).compact()
 
 
 def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
-    """Return the layer in which every task reads one block."""
     index = tuple(range(len(chunks)))
     blocks = PlanBlocks(node.plan, chunks, index)
     name = f"read-{dask.base.tokenize(blocks)}"
@@ -182,13 +180,13 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
 
 
 def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
-    """Read and compute one block of a map, piece by piece."""
     node = attach(skeleton, [only(part) for part in parts])
     shape, pieces = sizes(node), block_pieces(node)
     cursors: dict[int, Cursor] = {}
     todo = list(regions(shape, pieces, node.dims))
     if len(todo) == 1:
         return evaluate(node, todo[0], cursors)
+    # Blocks live until all are there; on the heap they would stay afterwards.
     out = page_backed(node.shape, node.dtype)
     for region in todo:
         out[tuple(region[d] for d in node.dims)] = evaluate(node, region, cursors)
@@ -205,7 +203,6 @@ def only(block: Block) -> Any:
 def kernel_layer(
     node: Map, args: list[da.Array], arg_dims: list[tuple[str, ...]]
 ) -> da.Array:
-    """Return the Blockwise layer of a map over dask arrays with aligned blocks."""
     pairs = [x for arg, dims in zip(args, arg_dims, strict=True) for x in (arg, dims)]
     # Core axes that change need labels of their own, or blockwise would align them with
     # those of the arguments; layers without new axes fuse with the one below.
@@ -231,7 +228,6 @@ def apply_kernel(
     target: tuple[str, ...],
     params: dict[str, Any],
 ) -> NDArray[Any]:
-    """Bring the axes of all blocks into the kernel's order and call it."""
     arrays = []
     for block, dims in zip(blocks, arg_dims, strict=True):
         arrays.append(aligned(only(block), dims, target))

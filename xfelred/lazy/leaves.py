@@ -29,13 +29,7 @@ MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in on
 class Pieces:
     """The states of one block of the result in pieces, which stay apart to the end.
 
-    Attributes
-    ----------
-    states : tuple
-    places : tuple of tuple of slice
-        Where the result of each state goes.
-    shape : tuple of int
-        Of the block, along the axes that stay.
+    The result of each goes to its place in a block of `shape`, along axes that stay.
     """
 
     states: tuple[Any, ...]
@@ -104,7 +98,6 @@ def cut_to(node: Node, region: Mapping[str, slice]) -> Node:
 
 
 def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
-    """Return the slice of chunk `i`."""
     start = sum(chunks[:i])
     return slice(start, start + chunks[i], 1)
 
@@ -118,14 +111,15 @@ def stream_partial(
     needs: frozenset[str],
     *constants: NDArray[Any],
 ) -> Any:
-    """Reduce a whole recipe sub-block by sub-block through reused buffers."""
     nodes = tuple(attach(s, constants) for s in skeletons)
     shape, dims = sizes(nodes[0]), nodes[0].dims
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     states = []
     for outer in regions(shape, inside, kept):
         cut = [cut_to(node, outer) for node in nodes]
+        # `cut` begins where the region does, so that positions count from there.
         ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
+        # Anew for each part that stays: they know the nodes of this cut by identity.
         cursors: dict[int, Cursor] = {}
         state: Any = None
         for inner in regions(shape, inside, reduced):
@@ -189,8 +183,6 @@ def stream_leaves(
 
 @dataclass(frozen=True)
 class BlockMaker:
-    """Make tasks that reduce one block of ordinary dask arrays."""
-
     reduction: Reduction[Any]
     names: tuple[str, ...]
     arg_dims: tuple[tuple[str, ...], ...]
@@ -201,7 +193,6 @@ class BlockMaker:
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
-        """Return the task."""
         counts = [self.numblocks[d] for d in self.reduced]
         at: dict[str, Any] = dict(
             zip(self.reduced, np.unravel_index(part, counts), strict=True)

@@ -84,8 +84,6 @@ def by_block(frames: Frames, pairs: Pairs) -> Pairs:
 
 @dataclass(frozen=True)
 class PairMaker:
-    """Make the tasks that reduce the pairs of one part."""
-
     reduction: Reduction[Any]
     frames: Frames
     pairs: Pairs
@@ -95,7 +93,6 @@ class PairMaker:
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
-        """Return the task and those that it depends on."""
         wanted, pairs = renumbered(self.pairs[self.parts[part]])
         tasks, read, args = self.frames.tasks(self.name, part, wanted)
         tasks[key] = Task(key, reduce_part, self.reduction, pairs, needs, read, *args)
@@ -117,7 +114,6 @@ def reduce_part(
     read: Read,
     *args: object,
 ) -> S:
-    """Get the frames of a part and reduce its pairs."""
     return reduction.partial(None, [read(*args), pairs], (0,), needs)
 
 
@@ -128,7 +124,6 @@ def map_part(
     read: Read,
     *args: object,
 ) -> NDArray[Any]:
-    """Get the frames of a part and compute its pairs."""
     return kernel(read(*args), pairs, **params)
 
 

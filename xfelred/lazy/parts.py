@@ -59,8 +59,6 @@ def detach(
 
 
 def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
-    """Return the recipe with arrays and plans put back."""
-
     def leaf(found: Leaf) -> Source | Const:
         if not isinstance(found, Slot):
             return found
@@ -73,7 +71,7 @@ def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
 
 
 def compacted(leaf: Source | Const) -> Source | Const:
-    """Return a source whose plan names only the files it reads."""
+    # A task is sent to its worker: only the files that it reads go along.
     return replace(leaf, plan=leaf.plan.compact()) if isinstance(leaf, Source) else leaf
 
 

@@ -40,7 +40,9 @@ from xfelred.lazy.leaves import (
 from xfelred.lazy.nodes import Const
 from xfelred.reductions.reduction import Reduction
 
-FAN_IN = 8  # states that one task combines
+# States that one task combines: as many wait in memory, and a tree of 4096 parts is
+# four levels deep.
+FAN_IN = 8
 
 
 def reduce_frames(
@@ -109,22 +111,19 @@ class StateLayer(Layer):  # type: ignore[misc]
         self.leaves, self.results = leaves, results
         self.tasks: dict[Key, GraphNode] | None = None
 
+    # Our tasks are dask's objects, not tuples: there is nothing to convert.
     has_legacy_tasks = False
 
     def is_materialized(self) -> bool:
-        """Return whether the tasks for all results have been made."""
         return self.tasks is not None
 
     def get_output_keys(self) -> set[Any]:
-        """Return the keys of all states that a result may ask for."""
         return {(self.name, r, *b) for r in self.results for b in self.blocks()}
 
     def blocks(self) -> Iterator[tuple[int, ...]]:
-        """Return the position of every block of the result."""
         return product(*(range(len(c)) for c in self.leaves.kept_chunks))
 
     def materialized(self) -> dict[Key, GraphNode]:
-        """Return the tasks for all results."""
         if self.tasks is None:
             self.tasks = self.make(self.get_output_keys())
         return self.tasks
@@ -153,6 +152,7 @@ class StateLayer(Layer):  # type: ignore[misc]
         for _, result, *block in keys:
             wanted.setdefault(tuple(block), set()).add(result)
         tasks: dict[Key, GraphNode] = {}
+        # Sorted: sets have another order in every process, and graphs shall be equal.
         for block, results in sorted(wanted.items()):
             top = self.tree(tasks, block, frozenset(results))
             for result in sorted(results):
@@ -193,7 +193,6 @@ def graph_of(
     results: Mapping[str, DTypeLike],
     new_dims: dict[str, int],
 ) -> dict[str, xr.DataArray]:
-    """Return one lazy array per result on a shared layer of states."""
     states = f"{type(reduction).__name__.lower()}-{leaves.token}"
     layer = StateLayer(states, reduction, leaves, tuple(results))
     below = HighLevelGraph.from_collections(states, layer, list(leaves.dependencies))

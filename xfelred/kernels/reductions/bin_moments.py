@@ -44,14 +44,9 @@ def sorted_by_bin(
 
 
 class Frames(NamedTuple):
-    """Frames that begin somewhere in a common memory.
+    """Frames that begin at `start` (r) somewhere in a common memory `flat` (n).
 
-    Attributes
-    ----------
-    flat : real (n)
-        The memory, without gaps, so that kernels are vectorised.
-    start : int64 (r)
-        Where each frame begins.
+    It is without gaps, so that kernels are vectorised.
     """
 
     flat: Array
@@ -61,14 +56,9 @@ class Frames(NamedTuple):
 class FramesOfBins(NamedTuple):
     """Which frames go to which rows of the sums.
 
-    Attributes
-    ----------
-    order : int64
-        Frames, bin by bin.
-    number, row : int64 (n)
-        For each bin that occurs: how many frames, and its row in the sums.
-    before : int64 (n_rows)
-        Frames of earlier blocks in every row.
+    `order` holds the frames, bin by bin; `number` and `row` (n) say of each bin that
+    occurs how many frames it has, and its row in the sums; `before` (n_rows), how many
+    frames of earlier blocks each row has.
     """
 
     order: NDArray[np.int64]
@@ -126,18 +116,11 @@ def add_frames(
 ) -> int:
     """Add frames to the sums of their bins; stop at NaN if nothing counts it.
 
-    Parameters
-    ----------
-    x, bins
-    lost : int32 (n_rows, b) or (n_rows, 0)
-        How many of the values of every pixel were NaN; updated.
-    pivot, s1, s2 : float64 (n_rows, b)
-        Sums, and squares, of deviations from the pivot, all updated. Without squares,
-        `pivot` and `s2` are None and `s1` is the sum itself.
-    complete : bool
-        Do not leave out NaN.
-    done : int
-        Tiles that an earlier call has added; returned are those that are done now.
+    `lost`, int32 (n_rows, b) or (n_rows, 0), is how many values of each pixel were NaN;
+    `pivot`, `s1`, `s2`, float64 (n_rows, b), are sums, and squares, of deviations from
+    the pivot. All are updated. Without squares, `pivot` and `s2` are None and `s1` is
+    the sum itself. `complete`: NaN is not left out. Of the tiles, `done` were added by
+    an earlier call; returned are those that are done now.
     """
     n_b = s1.shape[1]
     counting = lost.shape[1] == n_b
@@ -164,9 +147,11 @@ def add_frames(
                     good = s1[at, lo:hi], s2[at, lo:hi]
                     square_some(x, rows, lo, before, lost[at, lo:hi], p, *good)
                     continue
+                # Later blocks keep the pivot that the sums of the bin are from.
                 if before == 0:
                     find_pivots(x, rows, lo, p)
                 square_all(x, rows, lo, p, s, q)
+            # What is done stays done: the caller adds a count of NaN and goes on.
             if not complete and has_nan(s):
                 return tile - 1
             add_to(s, s1[at, lo:hi])
@@ -200,6 +185,7 @@ def sum_all(x: Frames, rows: Array, lo: int, s: Array) -> None:
 def sum_some(x: Frames, rows: Array, lo: int, lost: Array, s: Array) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = s.size
+    # Of the usual dtype of counts, so that they are added without widening.
     one, zero = np.int32(1), np.int32(0)
     for r in rows:
         at = x.start[r] + lo
@@ -271,6 +257,7 @@ def square_some(
     n = p.size
     one, zero = np.int32(1), np.int32(0)
     for i in range(n):
+        # No number so far: all that came before were NaN.
         if before == lost[i]:
             p[i] = first_finite(x, rows, lo + i)
     for r in rows:

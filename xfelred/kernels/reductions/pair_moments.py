@@ -100,14 +100,9 @@ def add_some(
 
 
 def accumulate(state: State | None, y: Array, x: Array) -> State:
-    """Return a state with frames added, in place; pairs with NaN are left out.
+    """Return a state with frames `y`, real (frame, pixel), added in place.
 
-    Parameters
-    ----------
-    state : dict or None
-    y : real (frame, pixel)
-        Not modified.
-    x : real (frame,)
+    `x`, real (frame,), is the value of each frame; pairs with NaN are left out.
     """
     y, x = known_pairs(y, x)
     if state is None:
@@ -178,6 +173,7 @@ def results(state: State, name: str) -> Array:
             f"{a}{b}": state[f"s{a}{b}"] - state[f"s{a}"] * mean[b]
             for a, b in ("xx", "yy", "xy")
         }
+        # A line through equal x has any slope.
         varies = spread(state, central, "x")
         if name in ("slope", "intercept"):
             slope = np.where(varies, central["xy"] / central["xx"], np.nan)
@@ -187,12 +183,14 @@ def results(state: State, name: str) -> Array:
             return centre["y"] - slope * centre["x"]
         both = varies & spread(state, central, "y")
         value = central["xy"] / np.sqrt(central["xx"] * central["yy"])
+        # Rounding may leave a little more than 1.
         value = np.where(both, np.clip(value, -1.0, 1.0), np.nan)
         return value if name == "correlation" else value * value
 
 
 def spread(state: State, central: State, axis: str) -> NDArray[np.bool_]:
     """Return where values differ by more than the rounding of their sums."""
+    # Some 50 times the rounding of float64: a constant must not pass for a slope.
     noise = 1e-14 * state["n"] * state[f"s{axis}{axis}"]
     found: NDArray[np.bool_] = central[f"{axis}{axis}"] > noise
     return found

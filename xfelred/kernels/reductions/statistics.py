@@ -44,18 +44,10 @@ def add_complete(
 ) -> int:
     """Add pixels to their sums tile by tile, up to the first tile with a NaN in it.
 
-    Parameters
-    ----------
-    x : any real dtype (a, r, b)
-        Pixels; not modified.
-    pivot, s1, s2 : float64 (a, b)
-        Pivot, sum and sum of squares of ``x - pivot``; the sums are updated. Without
-        `s2`, whose branches are not compiled then, `s1` gets the same bits.
-
-    Returns
-    -------
-    int
-        Number of tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
+    `x`, real (a, r, b), is not modified. `pivot`, `s1` and `s2` are float64 (a, b): the
+    pivot, and the sums and sums of squares of ``x - pivot``, which are updated. Without
+    `s2`, whose branches are not compiled then, `s1` gets the same bits. Returned are the
+    tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
     """
     n_b, done = x.shape[2], 0
     sums, squares = np.empty(TILE), np.empty(TILE)
@@ -127,13 +119,10 @@ def add_moments(
 ) -> None:
     """Add the pixels of many frames to their counts and sums; NaN is left out.
 
-    Parameters as of `add_complete`, and
-
-    count : int32 or int64 (a, b)
-        Number of values so far; updated.
-    first : int
-        Number of tiles to skip, because `add_complete` has added them.
+    As `add_complete`, which has added the `first` tiles. `count`, int32 or int64
+    (a, b), is updated.
     """
+    # Of the usual dtype of counts, so that they are added without widening.
     one, zero = np.int32(1), np.int32(0)
     n_b, tile = x.shape[2], -1
     for a in range(x.shape[0]):
@@ -159,7 +148,6 @@ def add_moments(
 
 @njit(nogil=True, cache=True)
 def add_counts(x: Array, count: Array) -> None:
-    """Add one to the count of every pixel that is not NaN."""
     for a in range(x.shape[0]):
         for r in range(x.shape[1]):
             for b in range(x.shape[2]):
