@@ -68,6 +68,8 @@ INSIDE_FUNCTIONS = {
 }  # fmt: skip
 MAX_LINES = 400
 MAX_STATEMENT_LINES = 40
+MAX_ARGUMENTS = 8
+MAX_SHARE_OF_ANY = 0.03
 # Rooms whose names are for users: each name has a docstring that users can read.
 PUBLIC = [
     "",
@@ -259,6 +261,41 @@ def test_modules_and_functions_are_short():
         for function in functions(name)
         if len(statement_lines(function)) > MAX_STATEMENT_LINES
     )
+
+
+def arguments(function):
+    """Arguments of a function, without ``self`` and the like."""
+    given = function.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    more = [a for a in (given.vararg, given.kwarg) if a]
+    return [a for a in [*named, *more] if a.arg not in ("self", "cls")]
+
+
+def public_names():
+    """What users call: functions of the public rooms, and the frames of a run."""
+    rooms = [importlib.import_module(f"xfelred.{room}".rstrip(".")) for room in PUBLIC]
+    return {"frames", *(name for room in rooms for name in room.__all__)}
+
+
+def test_only_public_functions_take_many_arguments():
+    known = public_names()
+    none(
+        f"{name}: {function.name} takes {len(arguments(function))}; group them"
+        for name in NAMES
+        for function in functions(name)
+        if len(arguments(function)) > MAX_ARGUMENTS and function.name not in known
+    )
+
+
+def test_arguments_have_types_that_say_something():
+    types = [
+        ast.unparse(argument.annotation)
+        for name in NAMES
+        for function in functions(name)
+        for argument in arguments(function)
+        if argument.annotation
+    ]
+    assert types.count("Any") < MAX_SHARE_OF_ANY * len(types), types.count("Any")
 
 
 def is_docstring(node):

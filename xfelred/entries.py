@@ -58,7 +58,7 @@ SEVERAL = (abc.Sequence, abc.Iterable, abc.Collection, list)
 NOT_SEVERAL = (str, bytes, abc.Mapping, xr.Dataset)
 # xarray writes it as one union, which ends up flat in a larger one.
 ARRAY_LIKE = frozenset(typing.get_args(ArrayLike))
-OWNERS = ("self", "cls")
+OWNERS = ("self", "cls")  # no argument of a user
 
 
 @overload

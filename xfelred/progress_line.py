@@ -9,7 +9,7 @@ from typing import Any
 
 from dask.callbacks import Callback
 
-WIDTH = 30
+WIDTH = 30  # characters
 ON_SCREEN, IN_FILE = 0.2, 10.0  # seconds between two lines
 
 

@@ -36,7 +36,7 @@ KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFLNK: "a link",
 }
-AT_ONCE = 1 << 20
+AT_ONCE = 1 << 20  # bytes a read
 MOST_NEIGHBOURS = 2000  # names that are looked at for an error
 
 Path = str | os.PathLike[str]

@@ -13,7 +13,7 @@ from xfelred.errors import (
     MissingConstantError,
 )
 from xfelred.geometry import Geometry
-from xfelred.geometry.poni import read_poni
+from xfelred.geometry.poni import plane_of, read_lines
 
 SHAPE = (11, 13)
 V2 = """\
@@ -89,7 +89,7 @@ def test_version_1_has_its_pixel_size_on_lines_of_its_own(write):
 
 def test_last_calibration_in_the_file_wins(write):
     later = V1.replace("Distance: 0.1", "Distance: 0.25")
-    assert read_poni(write(V1 + later)).distance == 0.25
+    assert plane_of(read_lines(write(V1 + later))).distance == 0.25
 
 
 def test_energy_may_be_given(write):
@@ -114,7 +114,7 @@ def test_shape_is_found_in_the_file_or_asked_for(write):
 def test_pixel_size_of_a_known_family_is_built_in(write):
     text = V2.format(orientation=3).replace("Detector: Detector", "Detector: Eiger4M")
     text = text.replace('"pixel1": 1e-4, "pixel2": 2e-4, ', "")
-    assert read_poni(write(text)).pixel == (75e-6, 75e-6)
+    assert plane_of(read_lines(write(text))).pixel == (75e-6, 75e-6)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_faults_are_named_with_their_line(write, old, new, message):
     text = V2.format(orientation=3)
     assert old in text
     with pytest.raises(InconsistentDataError, match=message):
-        read_poni(write(text.replace(old, new)))
+        plane_of(read_lines(write(text.replace(old, new))))
 
 
 def test_golden_poni_is_flat():

@@ -239,6 +239,21 @@ def test_a_file_without_the_pixels_has_nothing_recorded(tmp_path):
     assert_array_equal(np.isnan(frames[:, 0, :, 0, 0]), ~frames.available)
 
 
+@pytest.mark.filterwarnings("ignore:image.* is not in")
+def test_trains_are_dropped_for_each_key_alone(tmp_path):
+    def part(m, s):
+        one = lpd(m, [1, 1], [0, 0], gain=np.zeros((2, 256, 256), "u1"))
+        if (m, s) in ((1, 1), (0, 0)):
+            del one.data["data" if s else "gain"]
+        return one
+
+    run = lpd_run(tmp_path, part, 2)
+    for _ in range(2):
+        assert run.frames(missing="drop").train.values.tolist() == [100, 101]
+        gains = run.frames(key="image.gain", missing="drop")
+        assert gains.train.values.tolist() == [102, 103]
+
+
 def test_jungfrau_modules_may_have_other_dtypes_but_not_other_cells(tmp_path):
     for m, dtype in ((1, "f4"), (2, "f8")):
         write_file(

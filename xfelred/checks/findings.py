@@ -14,7 +14,7 @@ from xfelred.errors import printable, shortened
 FAULT, WARNING = "fault", "warning"
 LEFT_OUT = "left out"
 MOST_LINES = 60  # of a table for people; a program gets everything
-MOST_TEXT = 300
+MOST_TEXT = 300  # characters; a finding is one line on a screen
 
 
 @dataclass(frozen=True)

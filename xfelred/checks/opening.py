@@ -24,6 +24,7 @@ from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
 
 MANY = 0.5  # of the values: so many bad pixels, or no number, are suspicious
+# Constants of which 0 or less has no meaning.
 POSITIVE = ("noise", "pixel_size", "absolute_gain")
 NOT_ZERO = ("gain", "gain_factor", "pedestal")  # later stages of gain are negative
 PER_PIXEL = 1000  # values, or more: one for every pixel

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
+from xfelred.geometry.pixel_places import check_placed
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.outlines.corner_spread import corner_spread
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -27,25 +25,19 @@ class Angles:
     solid_angle: Floats
     polarization: Floats
     q: Floats | None
-    two_theta_half_width: Floats | None
-    phi_half_width: Floats | None
-    q_half_width: Floats | None
+    two_theta_half_width: Array | None
+    phi_half_width: Array | None
+    q_half_width: Array | None
 
 
 def angles_of(geometry: Geometry) -> Angles:
     """Return the angles of every pixel.
 
-    Notes
-    -----
     With v from the sample to the pixel: two_theta = atan2(hypot(v_x, v_y), v_z),
     phi = atan2(v_y, v_x), q = 4 pi / wavelength sin(two_theta / 2). Polarization factor
     of a beam polarized along x: (1 + cos^2 two_theta - cos(2 phi) sin^2 two_theta) / 2.
     """
-    if not geometry.placed:
-        raise MissingConstantError(
-            "the geometry does not know how far the detector is from the sample; give"
-            " distance=<metres> where it is made"
-        )
+    check_placed(geometry)
     v = geometry.centres.astype(np.float64)
     two_theta, phi = directions(v)
     cos2 = np.cos(two_theta) ** 2
@@ -78,8 +70,6 @@ def momentum(two_theta: Floats, wavelength: float) -> Floats:
 def solid_angle(geometry: Geometry, v: Floats) -> Floats:
     """Return the solid angle of every pixel relative to one at normal incidence.
 
-    Notes
-    -----
     A pixel of area A whose sensor plane passes the sample at the distance d covers
     A d / r^3. The reference is a pixel of the first panel's area at the distance of the
     geometry, or without one at the median distance of the panels. For a flat detector
@@ -107,7 +97,7 @@ def solid_angle(geometry: Geometry, v: Floats) -> Floats:
 
 def half_widths(
     geometry: Geometry, two_theta: Floats, phi: Floats
-) -> tuple[Floats | None, Floats | None, Floats | None]:
+) -> tuple[Array | None, Array | None, Array | None]:
     """Return the largest centre-to-corner differences of (two_theta, phi, q)."""
     panels = geometry.lattice
     if not panels:

@@ -312,9 +312,12 @@ def from_extra_geom(
     numbered from 0, others need `modules`, or are matched by position.
     """
     must_have(
-        "Geometry.from_extra_geom", "geometry", geometry, "get_pixel_positions",
+        "Geometry.from_extra_geom",
+        "geometry",
+        geometry,
+        "get_pixel_positions",
         "a geometry of EXtra-geom",
-    )  # fmt: skip
+    )
     if distance is not None:
         distance = checked(distance, "distance", DISTANCE)
     xyz = np.moveaxis(np.asarray(geometry.get_pixel_positions()), -1, 0)

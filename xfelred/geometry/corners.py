@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.angles import directions, momentum
 from xfelred.geometry.core import Geometry
+from xfelred.kernels.arrays import Floats
 from xfelred.names import Q
 
 GEOMETRY = "geometry"
@@ -46,10 +46,7 @@ def remember(geometry: Geometry) -> str:
 def recalled(coord: xr.DataArray) -> Geometry:
     """Return the geometry that a coordinate was made from.
 
-    Raises
-    ------
-    MissingConstantError
-        If it was not made in this process, or long ago.
+    Raises MissingConstantError if it was not made in this process, or long ago.
     """
     found = LAST.get(str(coord.attrs.get(GEOMETRY)))
     if found is None:
@@ -60,20 +57,12 @@ def recalled(coord: xr.DataArray) -> Geometry:
     return found
 
 
-def corner_angles(
-    geometry: Geometry, radial: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def corner_angles(geometry: Geometry, radial: str) -> tuple[Floats, Floats]:
     """Return radial coordinate and azimuth of the corners.
 
-    Parameters
-    ----------
-    geometry : Geometry
-    radial : {"q", "two_theta"}
-
-    Returns
-    -------
-    radius, phi : float64 (corner, module, slow_scan, fast_scan)
-        1/angstrom or rad; rad. Corners in the order of the outline; NaN: no pixel.
+    radial: {"q", "two_theta"}.
+    Returns radius, phi: float64 (corner, module, slow_scan, fast_scan); 1/angstrom or
+        rad; rad. Corners in the order of the outline; NaN: no pixel.
     """
     if not geometry.lattice:
         raise MissingConstantError(NO_CORNERS)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError, listing
 from xfelred.geometry.crystfel_bad import bad_pixels
@@ -30,6 +29,7 @@ from xfelred.geometry.crystfel_lines import (
 from xfelred.geometry.energy import wavelength_to_energy
 from xfelred.geometry.panels import Panel, Shape, vector
 from xfelred.geometry.plausible import DISTANCE, ENERGY, PIXEL_SIZE, checked
+from xfelred.kernels.arrays import Bools
 from xfelred.small_files import read_text
 
 AXES = ("slow", "fast")
@@ -38,43 +38,25 @@ NEEDED = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "res")
 
 @dataclass(frozen=True)
 class CrystfelFile:
-    """What a geometry file says.
+    """What a geometry file says."""
 
-    Attributes
-    ----------
-    panels : tuple of Panel
-        Their z includes the camera length.
-    origins : dict
-        First (slow, fast) data index of each panel, as in the file.
-    resolution : dict
-        Pixels per metre of each panel.
-    shape : (module, slow, fast)
-        Smallest array that holds every panel.
-    modules : tuple of int, or None
-        Index of the module dimension in the data, if there is one.
-    distance : float
-        From the sample in metres, with the offsets of the panels: mean z of the pixels.
-    energy : float or None
-        Photon energy in eV, if it is a number in the file.
-    groups, collections : dict
-        Rigid groups (panel names) and their collections (group names).
-    bad : bool (module, slow, fast)
-        Pixels that the file calls bad, or that are in no panel.
-    values : dict
-        First value of every other parameter, as text.
-    """
-
-    panels: tuple[Panel, ...]
+    panels: tuple[Panel, ...]  # their z includes the camera length
+    # first (slow, fast) data index of each panel, as in the file
     origins: Mapping[str, tuple[int, int]]
-    resolution: Mapping[str, float]
-    shape: Shape
+    resolution: Mapping[str, float]  # pixels per metre of each panel
+    shape: Shape  # (module, slow, fast); smallest array that holds every panel
+    # index of the module dimension in the data, if there is one
     modules: tuple[int, ...] | None
+    # from the sample in metres, with the offsets of the panels: mean z of the pixels
     distance: float
-    energy: float | None
+    energy: float | None  # photon energy in eV, if it is a number in the file
+    # groups and collections: rigid groups (panel names) and their collections (group
+    # names)
     groups: Mapping[str, tuple[str, ...]]
     collections: Mapping[str, tuple[str, ...]]
-    bad: NDArray[np.bool_]
-    values: Mapping[str, str]
+    # bool (module, slow, fast); pixels that the file calls bad, or that are in no panel
+    bad: Bools
+    values: Mapping[str, str]  # first value of every other parameter, as text
 
 
 def read_crystfel(
@@ -166,7 +148,6 @@ def make_panel(
     module: int,
     clen: float | None,
 ) -> Panel:
-    """Return one panel in metres, or raise for what is missing or malformed."""
     last = max((e.line for e in entries.values()), default=0)
     missing = [key for key in NEEDED if key not in entries]
     if missing:
@@ -279,9 +260,7 @@ def check_axes(sections: Sections, name: str, entries: Mapping[str, Entry]) -> N
         )
 
 
-def module_layers(
-    sections: Sections,
-) -> tuple[tuple[int, ...] | None, dict[str, int]]:
+def module_layers(sections: Sections) -> tuple[tuple[int, ...] | None, dict[str, int]]:
     """Return module numbers (None if unnamed) and the module position of each panel.
 
     Modules are told apart by the one data dimension that has a fixed index which

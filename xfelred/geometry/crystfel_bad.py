@@ -4,45 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import listing
 from xfelred.geometry.crystfel_lines import DIM, Entry, Sections
 from xfelred.geometry.panels import Panel, Shape
+from xfelred.kernels.arrays import Array, Bools
 
 TRUTH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
 class BadRegion:
-    """A rectangle of bad pixels, limits inclusive.
+    """A rectangle of bad pixels, limits inclusive."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the file.
-    on_data : bool
-        True: limits in data coordinates (fs, ss); False: in the laboratory (x, y),
-        in pixels.
-    first, second : (min, max)
-        Limits along fs or x, and along ss or y.
-    panels : frozenset of str
-        Panels that the region is confined to.
-    """
-
-    name: str
+    name: str  # name in the file
+    # True: limits in data coordinates (fs, ss); False: in the laboratory (x, y), in
+    # pixels
     on_data: bool
+    # first and second: (min, max); limits along fs or x, and along ss or y
     first: tuple[float, float]
     second: tuple[float, float]
-    panels: frozenset[str]
+    panels: frozenset[str]  # panels that the region is confined to
 
 
-def bad_pixels(
-    sections: Sections, panels: Sequence[Panel], shape: Shape
-) -> NDArray[np.bool_]:
+def bad_pixels(sections: Sections, panels: Sequence[Panel], shape: Shape) -> Bools:
     """Return the pixels that a file calls bad, bool (module, slow, fast).
 
     These are pixels of panels with `no_index`, the outer `mask_edge_pixels` of panels,
@@ -67,7 +54,8 @@ def bad_pixels(
     return bad
 
 
-def inside(sections: Sections, region: BadRegion, panel: Panel) -> NDArray[np.bool_]:
+def inside(sections: Sections, region: BadRegion, panel: Panel) -> Bools:
+    """Return which pixels (slow, fast) of a panel lie in a region."""
     if region.on_data:
         second = np.arange(*panel.slow, dtype=np.float64)[:, None]
         first = np.arange(*panel.fast, dtype=np.float64)[None, :]
@@ -77,8 +65,7 @@ def inside(sections: Sections, region: BadRegion, panel: Panel) -> NDArray[np.bo
     return between(first, region.first) & between(second, region.second)
 
 
-def between(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.bool_]:
-    """Return where `values` lie within `limits`, inclusive."""
+def between(values: Array, limits: tuple[float, float]) -> Bools:
     return (values >= limits[0]) & (values <= limits[1])
 
 

@@ -63,7 +63,6 @@ class Sections:
         return InconsistentDataError(f"{where}: {message}")
 
     def number(self, entry: Entry, name: str) -> float:
-        """Return a plain number."""
         try:
             return float(entry.text)
         except ValueError:
@@ -107,7 +106,6 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
 
 
 def sorted_lines(path: str, text: str) -> Sections:
-    """Split every line and put it where it belongs."""
     out = Sections(path)
     for number, line in lines_of(text):
         left, equals, right = (part.strip() for part in line.partition("="))
@@ -126,7 +124,6 @@ def sorted_lines(path: str, text: str) -> Sections:
 
 
 def add_top_level(out: Sections, key: str, entry: Entry) -> None:
-    """File a line without a panel."""
     members = tuple(m.strip() for m in entry.text.split(",") if m.strip())
     for prefix, table in (
         ("rigid_group_collection_", out.collections),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
@@ -19,6 +18,7 @@ from xfelred.errors import (
 )
 from xfelred.geometry.panels import Panel, Vector
 from xfelred.geometry.pixel_places import PixelPlaces
+from xfelred.kernels.arrays import Bools
 
 # Where `write_virtual_cxi` and others put frames (frame, module, slow_scan, fast_scan).
 CXI_DATA = "/entry_1/data_1/data"
@@ -94,7 +94,6 @@ def to_crystfel(
 
 
 def check_panels(geometry: PixelPlaces) -> None:
-    """Raise unless CrystFEL can describe a geometry."""
     if not geometry.placed or geometry.distance is None:
         raise MissingConstantError(
             "the geometry does not know how far the detector is from the sample; give"
@@ -179,7 +178,7 @@ def group_lines(geometry: PixelPlaces, names: list[str]) -> list[str]:
     return lines
 
 
-def bad_lines(panel: Panel, name: str, bad: NDArray[np.bool_]) -> Iterator[str]:
+def bad_lines(panel: Panel, name: str, bad: Bools) -> Iterator[str]:
     for i, (top, bottom, left, right) in enumerate(rectangles(bad)):
         region = f"bad_{name}x{i}"
         yield f"{region}/panel = {name}"
@@ -189,7 +188,7 @@ def bad_lines(panel: Panel, name: str, bad: NDArray[np.bool_]) -> Iterator[str]:
         yield f"{region}/max_fs = {right + panel.fast[0]}"
 
 
-def rectangles(bad: NDArray[np.bool_]) -> list[Rectangle]:
+def rectangles(bad: Bools) -> list[Rectangle]:
     """Return rectangles (limits inclusive) that cover exactly the bad pixels."""
     found: list[Rectangle] = []
     growing: dict[tuple[int, int], int] = {}  # (left, right) -> first row

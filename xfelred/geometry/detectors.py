@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.detectors import CATALOGUE, Detector, told_by
 from xfelred.detectors.description import Layout
 from xfelred.detectors.euxfel import JUNGFRAU, JUNGFRAU_LAYOUT
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.geometry.panels import Panel, vector
+from xfelred.kernels.arrays import Floats
 
 Pair = tuple[float, float]
 # Signs of (slow, fast) steps of quadrants 1 to 4.
@@ -116,7 +116,7 @@ class Tiles:
         )
 
 
-def vector2(values: NDArray[np.float64]) -> Pair:
+def vector2(values: Floats) -> Pair:
     return float(values[0]), float(values[1])
 
 
@@ -128,11 +128,14 @@ def agipd_module(tiles: Tiles, module: int, quad: Pair, gaps: Pair) -> list[Pane
     y = quad[1] - module % 4 * (tiles.width * pitch + gaps[1])
     return [
         tiles.panel(
-            module, (tile, 0), (quad[0] + slow * tile * step, y), (slow * pitch, 0),
+            module,
+            (tile, 0),
+            (quad[0] + slow * tile * step, y),
+            (slow * pitch, 0),
             (0, fast * pitch),
         )
         for tile in range(tiles.rows)
-    ]  # fmt: skip
+    ]
 
 
 def lpd_module(tiles: Tiles, module: int, quad: Pair, gaps: Pair) -> list[Panel]:
@@ -169,11 +172,14 @@ def dssc_module(tiles: Tiles, module: int, quad: Pair, gaps: Pair) -> list[Panel
     y += slow * (module % 4) * (height + gaps[1])
     return [
         tiles.panel(
-            module, (0, tile), (x + fast * tile * (width + gaps[0]), y),
-            (0, slow * slow_pitch), (fast * fast_pitch, 0),
+            module,
+            (0, tile),
+            (x + fast * tile * (width + gaps[0]), y),
+            (0, slow * slow_pitch),
+            (fast * fast_pitch, 0),
         )
         for tile in range(tiles.columns)
-    ]  # fmt: skip
+    ]
 
 
 def agipd500k2g_panels(

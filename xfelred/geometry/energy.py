@@ -38,10 +38,7 @@ def usual_energy(energies: xr.DataArray) -> float | None:
 
     None where there is none, or they are not in memory.
 
-    Raises
-    ------
-    UnitsError
-        If it cannot be meant.
+    Raises UnitsError if it cannot be meant.
     """
     if energies.chunks is not None:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import xarray as xr
 
@@ -14,23 +13,14 @@ from xfelred.geometry.core import Geometry
 HANDEDNESS = "detector coordinates, as in the positions of the pixels"
 
 
-def as_geometry(given: Any, *, placed: bool) -> Geometry:
+def as_geometry(given: object, *, placed: bool) -> Geometry:
     """Return the geometry of positions such as ``run.constants(detector)`` has.
 
-    Parameters
-    ----------
-    given : Geometry, or Dataset
-        Of positions ``x``, ``y`` and perhaps ``z`` of the pixels, m, in coordinates of
-        the detector.
-    placed : bool
-        The place of the detector behind the sample matters.
-
-    Raises
-    ------
-    MissingConstantError
-        If there are no positions, or `placed` and the distance is not known.
-    GeometryMismatchError
-        If it is something else.
+    given: of positions ``x``, ``y`` and perhaps ``z`` of the pixels, m, in coordinates
+        of the detector.
+    placed: the place of the detector behind the sample matters.
+    Raises MissingConstantError if there are no positions, or `placed` and the distance
+        is not known; GeometryMismatchError if it is something else.
     """
     if isinstance(given, Geometry):
         return given

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xfelred.errors import GeometryMismatchError
 from xfelred.geometry.core import Geometry
 from xfelred.geometry.panels import Panel
+from xfelred.kernels.arrays import Floats, Ints
 
 # Single pixels that lie half way must all go the same way, whatever their last bits.
 DECIMALS = 6
@@ -17,39 +18,29 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Grid:
-    """An image that holds every pixel of a geometry.
+    """An image that holds every pixel of a geometry."""
 
-    Attributes
-    ----------
-    shape : (y, x)
-    pitch : (y, x)
-        Size of an image pixel in metres.
-    origin : (y, x)
-        Pixel whose lower corner is x = y = 0; may lie outside the image.
-    target : int (module, slow_scan, fast_scan)
-        Flat index in the image of every pixel, -1 where there is none.
-    error : float
-        Largest distance between a pixel and its place, in image pixels.
-    """
-
-    shape: tuple[int, int]
-    pitch: tuple[float, float]
+    shape: tuple[int, int]  # (y, x)
+    pitch: tuple[float, float]  # (y, x); size of an image pixel in metres
+    # (y, x); pixel whose lower corner is x = y = 0; may lie outside the image
     origin: tuple[int, int]
+    # int (module, slow_scan, fast_scan); flat index in the image of every pixel, -1
+    # where there is none
     target: NDArray[np.int32]
-    error: float
+    error: float  # largest distance between a pixel and its place, in image pixels
 
     @property
-    def y(self) -> NDArray[np.float64]:
+    def y(self) -> Floats:
         """Centres of the rows in metres."""
         return centres(self.shape[0], self.origin[0], self.pitch[0])
 
     @property
-    def x(self) -> NDArray[np.float64]:
+    def x(self) -> Floats:
         """Centres of the columns in metres."""
         return centres(self.shape[1], self.origin[1], self.pitch[1])
 
 
-def centres(n: int, origin: int, pitch: float) -> NDArray[np.float64]:
+def centres(n: int, origin: int, pitch: float) -> Floats:
     """Return the centres of `n` image pixels in metres."""
     return np.asarray((np.arange(n) - origin + 0.5) * pitch, dtype=np.float64)
 
@@ -108,10 +99,7 @@ def image_pitch(geometry: Geometry) -> tuple[float, float]:
     return min(found), min(found)
 
 
-def panel_places(
-    panel: Panel, pitch: tuple[float, float]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows and columns of the pixels of a panel."""
+def panel_places(panel: Panel, pitch: tuple[float, float]) -> tuple[Ints, Ints]:
     steps = [
         (round(step[1] / pitch[0]), round(step[0] / pitch[1]))
         for step in (panel.slow_step, panel.fast_step)
@@ -132,7 +120,7 @@ def panel_places(
     return places[0], places[1]
 
 
-def nearest(position: NDArray[np.floating], size: float) -> NDArray[np.int64]:
+def nearest(position: NDArray[np.floating], size: float) -> Ints:
     """Return the image pixel that holds each position, halves upwards."""
     return np.floor(np.round(position / size, DECIMALS)).astype(np.int64)
 

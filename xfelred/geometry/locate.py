@@ -17,6 +17,7 @@ from xfelred.geometry.core import Geometry
 from xfelred.geometry.corners import GEOMETRY, corner_angles, recalled, remember
 from xfelred.geometry.given import as_geometry
 from xfelred.geometry.pixel_places import size
+from xfelred.kernels.arrays import Array
 from xfelred.names import (
     FAST,
     LONG_NAME,
@@ -83,7 +84,7 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     angles = angles_of(fitted)
     arrays = by_name(angles)
     coords = {
-        name: xr.Variable(dims, values[index], described(name, arrays))
+        name: xr.Variable(dims, values[index], coord_attrs(name, arrays))
         for name, values in arrays.items()
     }
     coords[TWO_THETA].attrs[GEOMETRY] = remember(fitted)
@@ -102,8 +103,7 @@ def locate(da: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     )
 
 
-def by_name(angles: Angles) -> dict[str, NDArray[Any]]:
-    """Return the arrays that there are under the names of their coordinates."""
+def by_name(angles: Angles) -> dict[str, Array]:
     arrays = {
         Q: angles.q,
         PHI: angles.phi,
@@ -122,7 +122,7 @@ def by_name(angles: Angles) -> dict[str, NDArray[Any]]:
     }
 
 
-def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def coord_attrs(name: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
     """Return the attributes of a coordinate; radial ones get their full range."""
     units, long_name = DESCRIBED[name]
     attrs: dict[str, Any] = {UNITS: units, LONG_NAME: long_name}
@@ -136,20 +136,13 @@ def described(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 def corners_of(
     da: xr.DataArray, radial: str, dims: tuple[str, ...]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[Array, Array]:
     """Return radial coordinate and azimuth of the corners of the pixels of an array.
 
-    Parameters
-    ----------
-    da : DataArray
-        Located in this process.
-    radial : {"q", "two_theta"}
-    dims : tuple of str
-        The pixel dims, in the order that is wanted.
-
-    Returns
-    -------
-    radius, phi : float64 (corner, *dims)
+    da: located in this process.
+    radial: {"q", "two_theta"}.
+    dims: the pixel dims, in the order that is wanted.
+    Returns radius, phi: float64 (corner, *dims).
     """
     geometry = recalled(da[TWO_THETA])
     try:
@@ -256,7 +249,6 @@ def module_index(da: xr.DataArray, geometry: Geometry) -> NDArray[np.intp]:
 
 
 def mismatch(da: xr.DataArray, geometry: Geometry, why: str) -> GeometryMismatchError:
-    """Return the error for modules that do not fit."""
     count = da.sizes.get(MODULE, 1)
     labels = da[MODULE].values.tolist() if MODULE in da.coords else range(count)
     numbers = f" ({numbered(geometry.modules)})" if geometry.modules else ""

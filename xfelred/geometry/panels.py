@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
+from xfelred.kernels.arrays import Floats, Ints
 
 Vector = tuple[float, float, float]
 Shape = tuple[int, int, int]
@@ -106,7 +107,7 @@ class Panel:
         return self.corner[2] + middle
 
     @entry
-    def points(self, offset: tuple[float, float]) -> NDArray[np.float64]:
+    def points(self, offset: tuple[float, float]) -> Floats:
         """Return one point of every pixel, float64 (3, slow, fast), metres.
 
         Parameters
@@ -121,11 +122,11 @@ class Panel:
         steps = zip(self.corner, self.slow_step, self.fast_step, strict=True)
         return np.stack([c + i * s + j * f for c, s, f in steps])
 
-    def centres(self) -> NDArray[np.float64]:
+    def centres(self) -> Floats:
         """Return the centre of every pixel, float64 (3, slow, fast), metres."""
         return self.points(self.centre_offset)
 
-    def shared_corners(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def shared_corners(self) -> tuple[Floats, Ints]:
         """Return the corners of all pixels with few repetitions.
 
         Returns
@@ -144,7 +145,7 @@ class Panel:
         steps = [(0, int(ds > 0), int(df > 0)) for ds, df in offsets]
         return larger.points((0.0, 0.0))[np.newaxis], np.array(steps)
 
-    def corners(self) -> NDArray[np.float64]:
+    def corners(self) -> Floats:
         """Return the corners of every pixel, float64 (corner, 3, slow, fast), m."""
         slow, fast = self.centre_offset
         return np.stack(
@@ -163,7 +164,7 @@ def vector(values: Iterable[float]) -> Vector:
     return x, y, z
 
 
-def panel_positions(panels: Sequence[Panel], shape: Shape) -> NDArray[np.float64]:
+def panel_positions(panels: Sequence[Panel], shape: Shape) -> Floats:
     """Return pixel centres, float64 (3, module, slow, fast), NaN outside panels."""
     out = np.full((3, *shape), np.nan)
     for panel in panels:
@@ -175,15 +176,8 @@ def panel_positions(panels: Sequence[Panel], shape: Shape) -> NDArray[np.float64
 def find_panels(positions: NDArray[np.floating]) -> tuple[Panel, ...]:
     """Find the flat regular pieces in pixel positions.
 
-    Parameters
-    ----------
-    positions : float (3, module, slow, fast), m
-        Pixel centres.
-
-    Returns
-    -------
-    tuple of Panel
-        Empty if any module is not made of rectangles on a regular lattice.
+    positions: float (3, module, slow, fast), m; pixel centres.
+    Returns empty if any module is not made of rectangles on a regular lattice.
     """
     panels: list[Panel] = []
     for module in range(positions.shape[1]):
@@ -194,7 +188,7 @@ def find_panels(positions: NDArray[np.floating]) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
-def module_panels(xyz: NDArray[np.float64], module: int) -> list[Panel]:
+def module_panels(xyz: Floats, module: int) -> list[Panel]:
     """Return the panels of one module, or nothing if it is irregular."""
     if min(xyz.shape[1:]) < 2 or not np.isfinite(xyz).all():
         return []
@@ -203,10 +197,7 @@ def module_panels(xyz: NDArray[np.float64], module: int) -> list[Panel]:
     return min((panels for panels in found if panels), key=len, default=[])
 
 
-def lattice_panels(
-    xyz: NDArray[np.float64], module: int, stagger: float
-) -> list[Panel]:
-    """Return the panels of one module if its rows are staggered by `stagger`."""
+def lattice_panels(xyz: Floats, module: int, stagger: float) -> list[Panel]:
     fast_step = np.median(np.diff(xyz, axis=2), axis=(1, 2))
     straight = xyz.copy()
     straight[:, 1::2] -= stagger * fast_step[:, None, None]
@@ -220,7 +211,7 @@ def lattice_panels(
     return panels
 
 
-def breaks(xyz: NDArray[np.float64], axis: int) -> list[tuple[int, int]]:
+def breaks(xyz: Floats, axis: int) -> list[tuple[int, int]]:
     """Return the intervals along `axis` in which pixels are evenly spaced."""
     steps = np.diff(xyz, axis=axis)
     usual = np.median(steps, axis=(1, 2), keepdims=True)
@@ -232,7 +223,7 @@ def breaks(xyz: NDArray[np.float64], axis: int) -> list[tuple[int, int]]:
 
 
 def fit_panel(
-    xyz: NDArray[np.float64],
+    xyz: Floats,
     module: int,
     slow: tuple[int, int],
     fast: tuple[int, int],

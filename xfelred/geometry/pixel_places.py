@@ -18,6 +18,7 @@ from xfelred.geometry.energy import HC
 from xfelred.geometry.panels import Panel, Shape, Vector, find_panels, panel_positions
 from xfelred.geometry.pixels import as_numbers, cut, selected
 from xfelred.geometry.poni import Poni
+from xfelred.kernels.arrays import Bools
 from xfelred.names import BAD_PIXELS, MODULE, PIXEL_DIMS
 
 POSITION_AXES = "as in the positions that were given; z along the beam"
@@ -41,7 +42,7 @@ class PixelPlaces:
     placed: bool = True
     normal: Vector | None = None
     incidence: NDArray[np.floating] | None = None
-    bad: NDArray[np.bool_] | None = None
+    bad: Bools | None = None
     handedness: str = POSITION_AXES
     phi_convention: str = PHI_CONVENTION
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -241,3 +242,12 @@ def size(shape: Shape) -> str:
     """Return text such as ``16 modules of 512x128``."""
     modules = "1 module" if shape[0] == 1 else f"{shape[0]} modules"
     return f"{modules} of {shape[1]}x{shape[2]}"
+
+
+def check_placed(geometry: PixelPlaces) -> None:
+    """Raise MissingConstantError unless the distance from the sample is known."""
+    if not geometry.placed:
+        raise MissingConstantError(
+            "the geometry does not know how far the detector is from the sample; give"
+            " distance=<metres> where it is made"
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.errors import GeometryMismatchError
 from xfelred.geometry.panels import Panel, Vector, vector
+from xfelred.kernels.arrays import Floats
 from xfelred.names import MODULE, PIXEL_DIMS
 
 Values = ArrayLike | xr.DataArray
@@ -22,7 +22,7 @@ def as_numbers(modules: Iterable[int] | None) -> tuple[int, ...] | None:
     return None if modules is None else tuple(int(m) for m in np.asarray(list(modules)))
 
 
-def numbers_of(values: Any) -> tuple[int, ...] | None:
+def numbers_of(values: object) -> tuple[int, ...] | None:
     """Return the `module` coordinate of an array, if it has one."""
     if isinstance(values, xr.DataArray) and MODULE in values.coords:
         return as_numbers(np.atleast_1d(values[MODULE].values))
@@ -32,10 +32,8 @@ def numbers_of(values: Any) -> tuple[int, ...] | None:
 def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
     """Return positions as one array (3, module, slow, fast).
 
-    Raises
-    ------
-    GeometryMismatchError
-        If one is no numbers, is NaN everywhere, or they do not fit each other.
+    Raises GeometryMismatchError if one is no numbers, is NaN everywhere, or they do not
+        fit each other.
     """
     arrays = []
     for name, values in (("x", x), ("y", y), ("z", z)):
@@ -60,7 +58,7 @@ def stacked(x: Values, y: Values, z: Values) -> NDArray[np.floating]:
     ).astype(dtype)
 
 
-def check_positions(name: str, values: Any) -> None:
+def check_positions(name: str, values: Values) -> None:
     """Raise GeometryMismatchError unless there are positions along an axis."""
     array = np.asarray(np.nan if isinstance(values, xr.Dataset) else values)
     if array.dtype.kind not in "iuf" or isinstance(values, xr.Dataset):
@@ -81,20 +79,14 @@ def tilted(
     centre: tuple[float, float],
     distance: float,
     tilt: tuple[float, float],
-) -> tuple[NDArray[np.float64], Vector]:
+) -> tuple[Floats, Vector]:
     """Return positions from the sample, and the normal of a tilted detector.
 
-    Parameters
-    ----------
-    xyz : float (3, module, slow, fast), m
-        psana coordinates.
-    centre : (x, y), m
-    distance : float, m
-        Of the mean z.
-    tilt : (tx, ty), rad
+    xyz: float (3, module, slow, fast), m; psana coordinates.
+    centre: (x, y), m.
+    distance: float, m; of the mean z.
+    tilt: (tx, ty), rad.
 
-    Notes
-    -----
     smalldata_tools' azimuthal binning: pixels lie at d = distance + mean(z) - z; the
     beam points along (-sin ty cos tx, -sin tx, cos ty cos tx) and hits the plane of the
     pixel at (xc + d tan ty, yc - d tan tx) as seen from the sample.

@@ -7,53 +7,41 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import MissingConstantError
 from xfelred.geometry.core import Geometry
 from xfelred.geometry.locate import fit, pixel_index
+from xfelred.geometry.pixel_places import check_placed
 from xfelred.geometry.plausible import DISTANCE, PIXEL_SIZE, WAVELENGTH, checked
 from xfelred.geometry.rings import pixel_coord
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.polar import grid as polar_grid
 from xfelred.names import MODULE, PHI, PIXEL_DIMS, TWO_THETA, Q
 
 REGULAR = 1e-4  # pixels by which a flat detector may miss a lattice of squares
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Plane:
-    """Pixels projected from the sample on a plane at right angles to the beam.
+    """Pixels projected from the sample on a plane at right angles to the beam."""
 
-    Attributes
-    ----------
-    x, y : float64 (module, row, column), pixels
-        From the beam; NaN: no pixel, or at 90 degrees and beyond.
-    step : float
-        Size of a pixel / distance.
-    wavelength : float or None
-        In angstrom.
-    centre : (x, y), pixels, or None
-        Where the beam hits, if the pixels are a lattice of squares in the plane.
-    signs : (x, y)
-        -1 where columns run against x, or rows against y.
-    """
-
+    # x and y: float64 (module, row, column), pixels; from the beam; NaN: no pixel, or
+    # at 90 degrees and beyond
     x: Floats
     y: Floats
-    step: float
-    wavelength: float | None
+    step: float  # size of a pixel / distance
+    wavelength: float | None  # in angstrom
+    # (x, y), pixels; where the beam hits, if the pixels are a lattice of squares in the
+    # plane
     centre: tuple[float, float] | None
-    signs: tuple[int, int]
+    signs: tuple[int, int]  # (x, y); -1 where columns run against x, or rows against y
 
 
 def plane_of(da: xr.DataArray) -> Plane:
     """Return the projected pixels of an array that has been located.
 
-    Notes
-    -----
     x = tan(two_theta) cos(phi) / step, y = tan(two_theta) sin(phi) / step; `step` is
     the median size of the projected pixels. Two-theta of a ring is constant in it,
     whatever the tilt of the modules.
@@ -97,7 +85,6 @@ def module_coord(da: xr.DataArray, name: str) -> Floats:
 
 
 def median_step(axis: int, x: Floats, y: Floats) -> float:
-    """Return the median distance between neighbours along an axis."""
     return float(np.nanmedian(np.hypot(np.diff(x, axis=axis), np.diff(y, axis=axis))))
 
 
@@ -210,17 +197,7 @@ def checked_setup(
     )
 
 
-def check_placed(geometry: Geometry) -> None:
-    """Raise MissingConstantError unless the distance from the sample is known."""
-    if not geometry.placed:
-        raise MissingConstantError(
-            "the geometry does not know how far the detector is from the sample; give"
-            " distance=<metres> where it is made"
-        )
-
-
 def known_wavelength(plane: Plane) -> float:
-    """Return the wavelength, or raise the error that says how to give it."""
     if plane.wavelength is None:
         raise MissingConstantError(
             "the geometry has no photon energy, so that rings have no q: give it"

@@ -14,32 +14,23 @@ from numpy.typing import NDArray
 
 from xfelred.errors import UnitsError, warn
 from xfelred.geometry.panels import Panel
+from xfelred.kernels.arrays import Floats
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What numbers of a kind are like.
-
-    Attributes
-    ----------
-    unit : str
-    usual : (lowest, highest)
-        Outside there is a warning.
-    possible : (lowest, highest)
-        Outside there is an error.
-    slips : tuple of (unit, factor)
-        Units that people write instead, and how many `unit` one of them is.
-    """
+    """What numbers of a kind are like."""
 
     unit: str
-    usual: Range
-    possible: Range
+    usual: Range  # (lowest, highest); outside there is a warning
+    possible: Range  # (lowest, highest); outside there is an error
+    # (unit, factor); units that people write instead, and how many `unit` one of them
+    # is
     slips: tuple[tuple[str, float], ...]
 
     def text(self, value: float) -> str:
-        """Return a number with its unit, in digits that people read."""
         return f"{value:.6g} {self.unit}"
 
 
@@ -68,24 +59,10 @@ QUADRANTS_SPREAD, SPREAD = 1.35, 4.0
 def checked(value: float, name: str, quantity: Quantity, where: str = "") -> float:
     """Return a number as float if it can be meant.
 
-    Parameters
-    ----------
-    value : float
-    name : str
-        What it is called.
-    quantity : Quantity
-    where : str
-        File that it stands in.
-
-    Raises
-    ------
-    UnitsError
-        If it is not a positive number, or none that is possible.
-
-    Warns
-    -----
-    UserWarning
-        If it is unusual.
+    name: what it is called.
+    where: file that it stands in.
+    Raises UnitsError if it is not a positive number, or none that is possible.
+    Warns UserWarning if it is unusual.
     """
     number = float(value)
     place = f"{where}: " if where else ""
@@ -123,14 +100,10 @@ def check_places(
 ) -> None:
     """Raise UnitsError for pixels that cannot lie where they are said to.
 
-    Parameters
-    ----------
-    xyz : float (3, module, slow, fast), m
-        Pixel centres.
-    distance : float, m, optional
-        Of the detector, if z counts from it.
-    **places : float, m
-        Other lengths in the plane of the detector, such as the beam centre.
+    xyz: float (3, module, slow, fast), m; pixel centres.
+    distance: float, m; of the detector, if z counts from it.
+    **places: float, m; other lengths in the plane of the detector, such as the beam
+        centre.
     """
     for axis in (1, 2):
         steps = np.hypot(*np.diff(xyz[:2, :1], axis=axis + 1))
@@ -165,17 +138,11 @@ def check_apart(
 ) -> None:
     """Raise UnitsError for modules or quadrants that lie on each other, or far away.
 
-    Parameters
-    ----------
-    panels : sequence of Panel
-    group_of : callable
-        Of the number of a module: that of what was placed.
-    what, unit : str
-        What was placed, and the unit of its positions, for the message.
-    usual : float
-        How far they may spread before there is a warning.
+    group_of: of the number of a module: that of what was placed.
+    what, unit: what was placed, and the unit of its positions, for the message.
+    usual: how far they may spread before there is a warning.
     """
-    corners: dict[int, list[NDArray[np.float64]]] = {}
+    corners: dict[int, list[Floats]] = {}
     for panel in panels:
         corners.setdefault(group_of(panel.module), []).append(outline(panel))
     boxes = {
@@ -204,7 +171,7 @@ def check_apart(
         warn(message)
 
 
-def outline(panel: Panel) -> NDArray[np.float64]:
+def outline(panel: Panel) -> Floats:
     """Return the corners of a panel, float64 (4, 2), m."""
     n_slow, n_fast = panel.shape
     corner, slow, fast = (

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.detectors.dectris import Family, family_of
 from xfelred.errors import InconsistentDataError, listing, warn
@@ -28,6 +27,7 @@ from xfelred.geometry.plausible import (
     WAVELENGTH_M,
     checked,
 )
+from xfelred.kernels.arrays import Bools, Floats
 from xfelred.small_files import read_text
 
 NEWEST = 3  # version of the format
@@ -65,36 +65,21 @@ FLIPPED = {
 
 @dataclass(frozen=True)
 class Poni:
-    """A flat detector of equal pixels; lengths in metres, angles in rad.
+    """A flat detector of equal pixels; lengths in metres, angles in rad."""
 
-    Attributes
-    ----------
-    distance : float
-        From the sample to the detector plane, along its normal.
-    poni : (slow, fast)
-        Foot of that normal, from the outer corner of pixel (0, 0).
-    rotations : (rot1, rot2, rot3)
-    pixel : (slow, fast)
-    energy : float or None
-        eV
-    orientation : int
-        1 to 4, as in the file; 3 is the order of the array.
-    shape : (slow, fast) or None
-        Number of pixels where the file knows it.
-    family : Family or None
-        Where the gaps between modules are, if the detector has any.
-    """
-
-    distance: float
+    distance: float  # from the sample to the detector plane, along its normal
+    # (slow, fast); foot of that normal, from the outer corner of pixel (0, 0)
     poni: tuple[float, float]
-    rotations: tuple[float, float, float]
-    pixel: tuple[float, float]
-    energy: float | None = None
-    orientation: int = 3
+    rotations: tuple[float, float, float]  # (rot1, rot2, rot3)
+    pixel: tuple[float, float]  # (slow, fast)
+    energy: float | None = None  # eV
+    orientation: int = 3  # 1 to 4, as in the file; 3 is the order of the array
+    # (slow, fast) or None; number of pixels where the file knows it
     shape: tuple[int, int] | None = None
+    # where the gaps between modules are, if the detector has any
     family: Family | None = None
 
-    def bad(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    def bad(self, shape: tuple[int, int]) -> Bools | None:
         """Return the pixels in gaps, bool (1, slow, fast); None if there are none."""
         return None if self.family is None else self.family.gaps(shape)[None]
 
@@ -121,7 +106,7 @@ class Poni:
         )
 
 
-def rotation(rot1: float, rot2: float, rot3: float) -> NDArray[np.float64]:
+def rotation(rot1: float, rot2: float, rot3: float) -> Floats:
     """Return the matrix that turns (x, y, z) of the detector to the laboratory."""
     c1, c2, c3 = math.cos(rot1), math.cos(rot2), math.cos(rot3)
     s1, s2, s3 = math.sin(rot1), math.sin(rot2), math.sin(rot3)
@@ -134,19 +119,12 @@ def rotation(rot1: float, rot2: float, rot3: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class PoniFile:
-    """The lines of a PONI file.
-
-    Attributes
-    ----------
-    path : str
-    values : dict of str to (text, line)
-        By lower-case name; of several calibrations the last.
-    config : dict
-        Options of the detector by lower-case name, without those that are null.
-    """
+    """The lines of a PONI file."""
 
     path: str
+    # dict of str to (text, line); by lower-case name; of several calibrations the last
     values: dict[str, tuple[str, int]]
+    # options of the detector by lower-case name, without those that are null
     config: dict[str, object]
 
     @property
@@ -174,18 +152,6 @@ class PoniFile:
         if found is None:
             return self.detector.lower() in GENERIC
         return set(pixel_size(self)) == {found.pixel}  # else it is binned
-
-
-def read_poni(path: str | Path) -> Poni:
-    """Read the PONI file of a flat detector of equal pixels.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a line or a value cannot be understood, or the pixel size is not in the file;
-        names the file and the line.
-    """
-    return plane_of(read_lines(path))
 
 
 def read_lines(path: str | Path) -> PoniFile:
@@ -220,7 +186,6 @@ def read_lines(path: str | Path) -> PoniFile:
 
 
 def plane_of(file: PoniFile) -> Poni:
-    """Return the flat detector of equal pixels that a PONI file describes."""
     return Poni(
         distance=checked(number_of(file, "distance"), "Distance", DISTANCE, file.path),
         poni=(place_of(file, "poni1"), place_of(file, "poni2")),

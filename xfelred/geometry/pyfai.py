@@ -43,6 +43,7 @@ from xfelred.geometry.poni import (
     rotation,
     rotations_of,
 )
+from xfelred.kernels.arrays import Bools, Floats
 
 FILES = ("splinefile", "x_offset_file", "y_offset_file", "filename")
 """Options of detectors that name a file."""
@@ -213,7 +214,7 @@ def plane_geometry(
     return out if shape is None else out.with_shape((1, *shape))
 
 
-def positions(ai: Integrator, shape: tuple[int, int]) -> NDArray[np.float64]:
+def positions(ai: Integrator, shape: tuple[int, int]) -> Floats:
     """Return pixel centres, float64 (3, 1, slow, fast), metres from the sample."""
     if getattr(ai, "parallax", None) is not None:
         zyx: Any = ai.calc_pos_zyx(corners=False, do_parallax=True)
@@ -230,7 +231,7 @@ def positions(ai: Integrator, shape: tuple[int, int]) -> NDArray[np.float64]:
     return np.stack(each)[:, None]
 
 
-def mask_of(detector: Any) -> NDArray[np.bool_] | None:
+def mask_of(detector: Any) -> Bools | None:
     """Return the pixels that see nothing, bool (1, slow, fast); None if all see."""
     try:
         mask = detector.mask
@@ -242,7 +243,7 @@ def mask_of(detector: Any) -> NDArray[np.bool_] | None:
     return None if mask is None else (np.asarray(mask) != 0)[None]
 
 
-def incidence(ai: Integrator, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
+def incidence(ai: Integrator, xyz: Floats) -> Floats:
     """Return cos of the angle of incidence of every pixel, float64 (1, slow, fast)."""
     z, y, x = ai.calc_pos_zyx(corners=True)
     first, second, third, fourth = np.moveaxis(np.stack([x, y, z]), -1, 0)
@@ -270,12 +271,8 @@ def checked_shape(
 def integrator_of(file: PoniFile) -> Integrator:
     """Return pyFAI's geometry of a PONI file.
 
-    Raises
-    ------
-    MissingExtraError
-        If pyFAI is not installed.
-    InconsistentDataError
-        If it does not know the detector, or a file that belongs to it is not there.
+    Raises MissingExtraError if pyFAI is not installed; InconsistentDataError if it does
+        not know the detector, or a file that belongs to it is not there.
     """
     try:
         with quiet():
@@ -325,7 +322,6 @@ def integrator_of(file: PoniFile) -> Integrator:
 
 
 def options_of(detector: type) -> set[str]:
-    """Return the options that a detector of pyFAI takes, in lower case."""
     named = {n.lower() for n in inspect.signature(detector).parameters}
     # What files repeat of any detector, also where it follows from the others.
     return named | {"binning", "pixel1", "pixel2", "max_shape", "orientation"}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, MissingConstantError, warn
 from xfelred.geometry.locate import FULL_RANGE, HALF_WIDTH, corners_of
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.outlines import polygons, splitting
 from xfelred.names import (
     LONG_NAME,
@@ -25,37 +26,22 @@ from xfelred.names import (
 
 TURN = 2 * np.pi
 Bins = int | Sequence[float] | NDArray[np.floating[Any]]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The radial coordinate of every pixel.
+    """The radial coordinate of every pixel."""
 
-    Attributes
-    ----------
-    name : str
-        Of the coordinate, and of the dim of bins.
-    dims : tuple of str
-        Pixel dims.
-    values : float64 (pixel dims)
-    half : float64 (pixel dims), or None
-        Half widths, if pixels are split evenly over the range that they cover.
-    corners : (radius, phi), float64 (corner, pixel dims), or None
-        If pixels are split by area.
-    full_range : (lowest, highest)
-        Over the whole geometry.
-    attrs : dict
-        Units and long name.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    values: Floats
+    name: str  # of the coordinate, and of the dim of bins
+    dims: tuple[str, ...]  # pixel dims
+    values: Floats  # float64 (pixel dims)
+    # float64 (pixel dims); half widths, if pixels are split evenly over the range that
+    # they cover
     half: Floats | None
+    # (radius, phi), float64 (corner, pixel dims); if pixels are split by area
     corners: tuple[Floats, Floats] | None
-    full_range: tuple[float, float]
-    attrs: dict[str, Any]
+    full_range: tuple[float, float]  # (lowest, highest); over the whole geometry
+    attrs: dict[str, Any]  # units and long name
 
 
 def radial_axis(da: xr.DataArray, name: str, split: str) -> Axis:
@@ -102,13 +88,8 @@ def pixel_coord(da: xr.DataArray, name: str) -> xr.DataArray:
 def radial_edges(axis: Axis, bins: Bins, limits: tuple[float, float] | None) -> Floats:
     """Return the bin edges along the radial axis.
 
-    Parameters
-    ----------
-    axis : Axis
-    bins : int or sequence of float
-        Number of equal bins over `limits`, or edges.
-    limits : (lowest, highest) or None
-        By default all pixels of the geometry.
+    bins: number of equal bins over `limits`, or edges.
+    limits: (lowest, highest) or None; by default all pixels of the geometry.
     """
     if not isinstance(bins, (int, np.integer)):
         if limits is not None:
@@ -153,7 +134,6 @@ def azimuth_edges(bins: Bins) -> Floats:
 
 
 def checked_edges(name: str, edges: Bins) -> Floats:
-    """Return bin edges as an array, or raise ValueError."""
     out = np.asarray(edges, dtype=np.float64)
     if out.ndim != 1 or len(out) < 2 or not (np.diff(out) > 0).all():
         raise ArgumentError(
@@ -167,8 +147,6 @@ def correction(
 ) -> Floats:
     """Return solid angle times polarization factor, float64 (pixel dims).
 
-    Notes
-    -----
     Polarization factor for the degree P along x (pyFAI's sign):
     (1 + cos^2 two_theta) / 2 - P cos(2 phi) sin^2 two_theta / 2. It is found from the
     coordinate for P = 1 and the mean over phi.
@@ -188,24 +166,14 @@ def correction(
 
 
 def bin_maps(
-    da: xr.DataArray,
-    axis: Axis,
-    edges: Floats,
-    phi_edges: Floats | None,
-    good: NDArray[np.bool_],
-) -> list[NDArray[Any]]:
+    da: xr.DataArray, axis: Axis, edges: Floats, phi_edges: Floats | None, good: Bools
+) -> list[Array]:
     """Return the maps that the kernel `integrate_azimuthally` takes, on pixel dims.
 
-    Parameters
-    ----------
-    da : DataArray
-        With the coordinate `phi`, if there are `phi_edges`.
-    axis : Axis
-        Pixels are split if it has half widths.
-    edges, phi_edges : float64
-        Of the bins.
-    good : bool (pixel dims)
-        False: the pixel belongs to no bin.
+    da: with the coordinate `phi`, if there are `phi_edges`.
+    axis: pixels are split if it has half widths.
+    edges, phi_edges: float64; of the bins.
+    good: bool (pixel dims); False: the pixel belongs to no bin.
     """
     shape = axis.values.shape
     values, good = axis.values.ravel(), (good & np.isfinite(axis.values)).ravel()
@@ -236,12 +204,8 @@ def bin_maps(
 
 
 def polygon_entries(
-    corners: tuple[Floats, Floats],
-    edges: Floats,
-    phi_edges: Floats | None,
-    good: NDArray[np.bool_],
+    corners: tuple[Floats, Floats], edges: Floats, phi_edges: Floats | None, good: Bools
 ) -> splitting.Entries:
-    """Return bins and shares of pixels that are split by area."""
     radius, phi = (c.reshape(len(c), -1) for c in corners)
     sectors = None
     if phi_edges is not None:

@@ -75,9 +75,12 @@ def sacla(
     not in the file: fit a ring, and give `centre`.
     """
     must_have(
-        "Geometry.sacla", "run", run, "constants",
+        "Geometry.sacla",
+        "run",
+        run,
+        "constants",
         "a run of SACLA, such as xf.open_run(path)",
-    )  # fmt: skip
+    )
     distance = checked(distance, "distance", DISTANCE)
     known = run.constants(detector)
     if PIXEL_SIZE not in known:
@@ -99,9 +102,14 @@ def sacla(
         shape = [int(n) for n in known.attrs["module_shape"]]
         middle = (shape[1] - 1) / 2, (shape[0] - 1) / 2
         return flat(
-            cls, shape, middle if centre is None else centre, distance,
-            pixel_size(known, 0), energy=given, modules=numbers,
-        )  # fmt: skip
+            cls,
+            shape,
+            middle if centre is None else centre,
+            distance,
+            pixel_size(known, 0),
+            energy=given,
+            modules=numbers,
+        )
     for value in centre or ():
         if value:
             checked(abs(value), "centre", PLACE)
@@ -121,7 +129,6 @@ def sacla(
 
 
 def placed(known: xr.Dataset) -> bool:
-    """Tell whether the file says where each module is."""
     if known.attrs["detector_kind"] == "assembled":
         return False
     if COORDINATE not in known or ROTATION not in known:

@@ -9,8 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+# An array whose dtype a function is compiled for, whatever it is.
 Array: TypeAlias = NDArray[Any]
-"""An array whose dtype a function is compiled for, whatever it is."""
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
 
 # What a dtype becomes, by kind and bytes; 64-bit integers as in a sum of float64.
 USUAL = dict.fromkeys(("b1", "u1", "u2"), "u2")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numba import njit, types
-from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 # The C library's, found by its name in the process, so that the loop can be cached.
 pread = types.ExternalFunction(
@@ -14,29 +13,17 @@ pread = types.ExternalFunction(
 
 
 @njit(nogil=True, cache=True)
-def read_ranges(
-    file: int, start: NDArray[Any], size: int, memory: int, at: NDArray[Any]
-) -> int:
+def read_ranges(file: int, start: Array, size: int, memory: int, at: Array) -> int:
     """Read pieces of a file to their places in memory.
 
-    Parameters
-    ----------
-    file : int
-        Descriptor.
-    start : int64 (piece,)
-        Where each piece begins in the file.
-    size : int
-        Bytes of every piece.
-    memory : int
-        Address that `at` counts from.
-    at : int64 (piece,)
-        Where each piece goes. Neighbours on both sides are read by one call.
-
-    Returns
-    -------
-    int
-        Number of pieces that are complete; the next one failed or met the end of the
-        file, and the caller finds out which.
+    file: descriptor.
+    start: int64 (piece,); where each piece begins in the file.
+    size: bytes of every piece.
+    memory: address that `at` counts from.
+    at: int64 (piece,); where each piece goes. Neighbours on both sides are read by one
+        call.
+    Returns number of pieces that are complete; the next one failed or met the end of
+        the file, and the caller finds out which.
     """
     i, n = 0, len(start)
     while i < n:

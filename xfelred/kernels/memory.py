@@ -6,16 +6,17 @@ import mmap
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
+
+from xfelred.kernels.arrays import Array
 
 PAGE_BACKED = 1 << 20  # bytes
 HUGE_PAGE = 2 << 20
 
 
-def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
+def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
     """Return zeros whose memory goes back to the system as soon as it is dropped.
 
     States and blocks of a result live until the result is put together. On the heap
@@ -37,17 +38,15 @@ def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArra
     return whole[start : start + n].view(kind).reshape(shape)
 
 
-def is_uniform(values: NDArray[Any]) -> bool:
+def is_uniform(values: Array) -> bool:
     """Tell whether an array is one number in the memory of one."""
     steps = zip(values.strides, values.shape, strict=True)
     return values.size > 0 and not any(step for step, n in steps if n > 1)
 
 
 def joined(
-    arrays: Iterable[NDArray[Any]],
-    places: Sequence[tuple[slice, ...]],
-    shape: tuple[int, ...],
-) -> NDArray[Any]:
+    arrays: Iterable[Array], places: Sequence[tuple[slice, ...]], shape: tuple[int, ...]
+) -> Array:
     """Put arrays into one at their places along the leading axes.
 
     They are taken one after the other. One number repeated stays in the memory of one.
@@ -56,7 +55,7 @@ def joined(
     first = next(rest)
     whole = (*shape, *first.shape[len(shape) :])
     number = first.flat[0] if is_uniform(first) else None
-    out: NDArray[Any] | None = None
+    out: Array | None = None
     for place, array in zip(places, chain([first], rest), strict=True):
         if out is None:
             if is_uniform(array) and array.flat[0] == number:

@@ -4,97 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import read_only, usual
+from xfelred.kernels.arrays import Array, Bools, Floats, read_only, usual
 
 
-def divided(frames: NDArray[Any], value: NDArray[Any]) -> NDArray[np.float64]:
+def divided(frames: Array, value: Array) -> Floats:
     """Return frames divided by a value each; NaN where that is 0 or NaN.
 
-    Parameters
-    ----------
-    frames : real (...)
-        Not modified.
-    value : real (...)
-        Broadcasts against `frames`.
-
-    Returns
-    -------
-    float64 (...)
+    frames: real (...); not modified.
+    value: real (...); broadcasts against `frames`.
+    Returns float64 (...).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         by = np.where(value != 0, value.astype(np.float64), np.nan)
-        out: NDArray[np.float64] = frames / by
+        out: Floats = frames / by
     return out
 
 
-def below(frames: NDArray[Any], *masks: NDArray[Any], cut: float) -> NDArray[np.bool_]:
+def below(frames: Array, *masks: Array, cut: float) -> Bools:
     """Return which pixels are below a cut and in none of the masks, bool (...)."""
-    out: NDArray[np.bool_] = frames < cut
+    out: Bools = frames < cut
     for mask in masks:
         out &= mask == 0
     return out
 
 
 def minus_region(
-    frames: NDArray[Any],
-    *masks: NDArray[Any],
+    frames: Array,
+    *masks: Array,
     cut: float,
     bounds: tuple[tuple[int, int], tuple[int, int]],
-) -> NDArray[Any]:
+) -> Array:
     """Subtract from every module the median of some of its pixels.
 
-    Parameters
-    ----------
-    frames : real (..., slow_scan, fast_scan)
-        Not modified.
-    *masks : bool or integer (..., slow_scan, fast_scan)
-        Non-zero: takes no part.
-    cut : float
-        Only pixels below this take part.
-    bounds : ((low, high), (low, high))
-        Positions of the pixels that may take part.
-
-    Returns
-    -------
-    float (..., slow_scan, fast_scan)
-        float64 of float64 and long integers, else float32. A module without a pixel
-        that takes part is unchanged.
+    frames: real (..., slow_scan, fast_scan); not modified.
+    *masks: bool or integer (..., slow_scan, fast_scan); non-zero: takes no part.
+    cut: only pixels below this take part.
+    bounds: ((low, high), (low, high)); positions of the pixels that may take part.
+    Returns float (..., slow_scan, fast_scan); float64 of float64 and long integers,
+        else float32. A module without a pixel that takes part is unchanged.
     """
     wide = frames.dtype.itemsize > (2 if frames.dtype.kind in "iu" else 4)
-    out: NDArray[Any] = frames.astype(np.float64 if wide else np.float32)
+    out: Array = frames.astype(np.float64 if wide else np.float32)
     good = below(frames, *masks, cut=cut)
     rows, columns = (slice(*b) for b in bounds)
     cut_out, use = out[..., rows, columns], good[..., rows, columns]
     for i in np.ndindex(out.shape[:-2]):
-        values: NDArray[Any] = cut_out[i][use[i]]
+        values: Array = cut_out[i][use[i]]
         if values.size:
             out[i] = out[i] - out.dtype.type(np.median(values))
     return out
 
 
-def listed(
-    frames: NDArray[Any], masks: Sequence[NDArray[Any]], n_core: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def listed(frames: Array, masks: Sequence[Array], n_core: int) -> tuple[Array, Bools]:
     """Return frames one after the other, in a dtype that numba knows, and bad pixels.
 
-    Parameters
-    ----------
-    frames : real (..., [module,] slow_scan, fast_scan)
-    masks : sequence of bool or integer (..., [module,] slow_scan, fast_scan)
-        Non-zero is bad; axes may have length 1.
-    n_core : int
-        Number of pixel axes, 2 or 3.
-
-    Returns
-    -------
-    frames : real (frame, module, slow_scan, fast_scan)
-    bad : bool (frame or 1, module, slow_scan, fast_scan)
-        One for all frames unless a mask differs between them.
+    frames: real (..., [module,] slow_scan, fast_scan).
+    masks: bool or integer (..., [module,] slow_scan, fast_scan); non-zero is bad; axes
+        may have length 1.
+    n_core: number of pixel axes, 2 or 3.
+    Returns frames: real (frame, module, slow_scan, fast_scan); bad: bool (frame or 1,
+        module, slow_scan, fast_scan); one for all frames unless a mask differs between
+        them.
     """
     lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
     whole = (1,) * (3 - n_core) + core

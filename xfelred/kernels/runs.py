@@ -13,22 +13,13 @@ SHORT = 16  # elements; for fewer nothing is gained
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """An array (n,) or (n, m), column after column, as runs of equal steps.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : str
-    step : tuple of int (run,)
-        Difference of neighbours in each run; the first starts from 0.
-    count : tuple of int (run,)
-        Length of each run.
-    """
+    """An array (n,) or (n, m), column after column, as runs of equal steps."""
 
     shape: tuple[int, ...]
     dtype: str
+    # int (run,); difference of neighbours in each run; the first starts from 0
     step: tuple[int, ...]
-    count: tuple[int, ...]
+    count: tuple[int, ...]  # int (run,); length of each run
 
 
 def to_runs(array: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]] | Runs:

@@ -14,15 +14,10 @@ Bytes = NDArray[np.uint8]
 def unshuffle(planes: Bytes, out: Bytes, itemsize: int) -> None:
     """Put the bytes of each item together again.
 
-    Parameters
-    ----------
-    planes : uint8 (byte,)
-        First bytes of all items, then all second bytes, and so on; bytes that do not
-        fill an item stand unchanged at the end.
-    out : uint8 (byte,)
-        Filled with the items one after the other.
-    itemsize : int
-        Bytes of one item.
+    planes: uint8 (byte,); first bytes of all items, then all second bytes, and so on;
+        bytes that do not fill an item stand unchanged at the end.
+    out: uint8 (byte,); filled with the items one after the other.
+    itemsize: bytes of one item.
     """
     n = len(planes) // itemsize
     whole = n * itemsize
@@ -78,18 +73,10 @@ def join_any(planes: Bytes, out: Bytes, n: int, itemsize: int) -> None:
 def fletcher32(data: Bytes) -> Any:
     """Return the checksum that HDF5's fletcher32 filter appends.
 
-    Parameters
-    ----------
-    data : uint8 (byte,)
+    data: uint8 (byte,).
+    Returns uint32; two sums modulo 65535 over big-endian 16-bit words; an odd last byte
+        counts as the high half of a word.
 
-    Returns
-    -------
-    uint32
-        Two sums modulo 65535 over big-endian 16-bit words; an odd last byte counts as
-        the high half of a word.
-
-    Notes
-    -----
     Sums are reduced once per 360 words: more would overflow 32 bits. See HDF5 file
     format specification version 3.0, "Fletcher32 checksum filter".
     """
@@ -119,15 +106,10 @@ def fletcher32(data: Bytes) -> Any:
 def packed_blocks(data: Bytes, first: int, total: int, block: int, tail: int) -> int:
     """Return where a row of length-prefixed blocks ends; -1 if it leaves the data.
 
-    Parameters
-    ----------
-    data : uint8 (byte,)
-    first : int
-        Where the first length (4 bytes, big-endian) stands.
-    total, block : int
-        Bytes that all blocks and each block but the last unpack to.
-    tail : int
-        Bytes that follow the last block as they are.
+    data: uint8 (byte,).
+    first: where the first length (4 bytes, big-endian) stands.
+    total, block: bytes that all blocks and each block but the last unpack to.
+    tail: bytes that follow the last block as they are.
     """
     at = first
     blocks = (total + block - 1) // block

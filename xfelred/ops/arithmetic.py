@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import (
@@ -18,6 +17,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
@@ -84,10 +84,9 @@ def ratio(a: Labelled, b: Labelled) -> Labelled:
 
 
 def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
-    """Return the difference or the ratio of two arrays or Datasets."""
     if isinstance(a, xr.DataArray) and isinstance(b, xr.DataArray):
         a, b = aligned(a, b)
-        out = labelled(op, value_of(op, a, b), a, b)
+        out = named(op, value_of(op, a, b), a, b)
         return record(out, op, a, b)
     if not (isinstance(a, xr.Dataset) and isinstance(b, xr.Dataset)):
         raise ArgumentTypeError(f"{op} takes two DataArrays or two Datasets")
@@ -101,7 +100,7 @@ def combined(op: str, a: Labelled, b: Labelled) -> Labelled:
     for name in names:
         left, right = aligned(a[name], b[name])
         value = value_of(op, left, right)
-        found[name] = labelled(op, value, left, right)
+        found[name] = named(op, value, left, right)
         one, two = error_of(a, name), error_of(b, name)
         if one is not None and two is not None:
             unit = found[name].attrs[UNITS]
@@ -126,7 +125,6 @@ def aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArra
 
 
 def value_of(op: str, a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
-    """Return the difference or the ratio."""
     if op == "ratio":
         return a / b.where(b != 0)
     units = [str(v.attrs.get(UNITS, "")) for v in (a, b)]
@@ -140,10 +138,9 @@ def value_of(op: str, a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
     return a.astype(wide) - b.astype(wide)
 
 
-def labelled(
+def named(
     op: str, value: xr.DataArray, a: xr.DataArray, b: xr.DataArray
 ) -> xr.DataArray:
-    """Return a result with its name, unit and long name."""
     out = value.rename(a.name)
     out.attrs = {UNITS: "1", **a.attrs}
     ua, ub = (str(v.attrs.get(UNITS, "1")) for v in (a, b))
@@ -160,6 +157,7 @@ def value_names(ds: xr.Dataset) -> list[str]:
     means = [n for n in names if n.endswith(MEAN)]
     if means:
         return means
+    # What curves and correlations hold beside their values.
     helpers = {*ERRORS.values(), "count", "norm", "n_pairs", "n_shots"}
     return [n for n in names if n not in helpers]
 
@@ -177,6 +175,7 @@ def error_of(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     stem = name.removesuffix(MEAN)
     if name.endswith(MEAN) and stem + VAR in ds and stem + COUNT in ds:
         var, n = ds[stem + VAR], ds[stem + COUNT]
+        # Sum of squares over n (n - 1), whatever was subtracted from n before.
         free = n - 1
         sample = var * (n - int(var.attrs.get("ddof", 0)))
         return root(sample / (free * n).where(free > 0))
@@ -195,7 +194,6 @@ def propagated(
     sigma_a: xr.DataArray,
     sigma_b: xr.DataArray,
 ) -> xr.DataArray:
-    """Return the error of a difference or a ratio of independent values."""
     sigma_a, sigma_b = (
         s.drop_vars([c for c in s.coords if c not in s.dims])
         for s in (sigma_a, sigma_b)
@@ -254,17 +252,16 @@ def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
     return record(out, "normalize", da, divisor, by=str(divisor.name))
 
 
-def divided(x: NDArray[Any], by: NDArray[np.float64]) -> NDArray[Any]:
-    """Return values divided by one number per shot."""
+def divided(x: Array, by: Floats) -> Array:
     kind = np.result_type(x.dtype, np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(by != 0, 1.0 / by, np.nan).astype(kind)
-    out: NDArray[Any] = x * factor
+    out: Array = x * factor
     return out
 
 
 def normalized_cube(ds: xr.Dataset, by: str | xr.DataArray) -> xr.Dataset:
-    """Return the means of a cube divided by the mean of one of its variables."""
+    # Scalars have a slash in their names, variables of cubes two underscores.
     name = f"{by}".replace("/", "__")
     if name + MEAN not in ds:
         name = name.removesuffix(SUM).removesuffix(MEAN)
@@ -308,10 +305,15 @@ def concat(parts: Sequence[Labelled], dim: str = TRAIN) -> Labelled:
     if not parts:
         raise ArgumentError("nothing to put together: the list is empty")
     try:
+        # Attributes of the first part; `record` joins the histories.
         out: Any = xr.concat(
-            list(parts), dim, join="exact", combine_attrs="override",
-            coords="minimal", compat="override",
-        )  # fmt: skip
+            list(parts),
+            dim,
+            join="exact",
+            combine_attrs="override",
+            coords="minimal",
+            compat="override",
+        )
     except ValueError as error:
         raise InconsistentDataError(f"the parts do not fit: {error}") from error
     if dim in out.indexes:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing, warn
 from xfelred.geometry.locate import check_ascending
+from xfelred.kernels.arrays import Array
 from xfelred.names import (
     BAD_PIXELS,
     FAST,
@@ -27,38 +28,31 @@ from xfelred.shots import SHOT_DIMS, same_frames, without_ids
 Mask = xr.DataArray | ArrayLike
 
 
-def labelled(
-    given: Any,
+def with_dims(
+    given: Mask,
     da: xr.DataArray,
     name: str = BAD_PIXELS,
     dims: Sequence[Hashable] | None = None,
 ) -> xr.DataArray:
     """Return an array with the dims that its shape tells, a labelled one as it is.
 
-    Parameters
-    ----------
-    given : DataArray or array
-        A plain array is one for the pixels of all modules, or for these of each module,
-        as ``np.load("mask.npy")`` gives it; its modules are those of `da`, in order.
-    da : DataArray
-    name : str, optional
-        What to call the array in errors.
-    dims : sequence of str, optional
-        Dims of the pixels, the two of one module last; by default those of `da`.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If it has another shape.
+    given: a plain array is one for the pixels of all modules, or for these of each
+        module, as ``np.load("mask.npy")`` gives it; its modules are those of `da`, in
+        order.
+    name: what to call the array in errors.
+    dims: dims of the pixels, the two of one module last; by default those of `da`.
+    Raises GeometryMismatchError if it has another shape.
     """
     if isinstance(given, xr.DataArray):
         return given
-    values = given if hasattr(given, "__array__") else np.asarray(given)
+    # A lazy array stays lazy.
+    values: Any = given if hasattr(given, "__array__") else np.asarray(given)
     shape = tuple(values.shape)
     if not shape and values.dtype.kind in "biufc":
         return xr.DataArray(values)
     known = pixel_dims(da) if dims is None else tuple(dims)
     sizes = tuple(da.sizes[d] for d in known)
+    # One module, with its axis.
     if shape == (1, *sizes[-2:]) and MODULE not in known:
         values, shape = values[0], shape[1:]
     stack = (prod(sizes[:-1]), sizes[-1]) if MODULE in known else sizes
@@ -80,13 +74,13 @@ def pixel_dims(da: xr.DataArray) -> tuple[Hashable, ...]:
 
 
 def checked_bad_pixels(
-    bad_pixels: Any, da: xr.DataArray, dims: Sequence[Hashable] | None = None
+    bad_pixels: Mask, da: xr.DataArray, dims: Sequence[Hashable] | None = None
 ) -> xr.DataArray:
     """Return labelled bad pixels; ValueError unless they are bool or integer.
 
-    Plain arrays get their dims as of `labelled`.
+    Plain arrays get their dims as of `with_dims`.
     """
-    out = labelled(bad_pixels, da, dims=dims)
+    out = with_dims(bad_pixels, da, dims=dims)
     if out.dtype.kind not in "biu":
         raise ArgumentError(
             f"bad_pixels must be bool or integer bits, not {out.dtype}; for a"
@@ -95,45 +89,32 @@ def checked_bad_pixels(
     return out
 
 
-def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
+def matching(companion: Mask, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.DataArray:
     """Return a companion at the labels of the data, without coordinates.
 
-    Parameters
-    ----------
-    companion : DataArray or array
-        Of a plain array the shape tells the dims, see `labelled`. Dims among those of
-        `da`. Where both have labels for a dim, such as module numbers, it is looked up
-        by them. It may also have a dim of which one element of `da` was selected, as in
-        ``da.sel(module=3)``: it takes that one then. Modules that are stacked along
-        ``slow_scan``, without labels, are taken apart; a single one, without a label,
-        serves data without modules.
-    da : DataArray
-    name : str, optional
-        What to call the companion in errors.
-
-    Returns
-    -------
-    DataArray
-        Dims among those of `da`, with the same lengths.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If a dim, a label or a length does not fit.
+    companion: of a plain array the shape tells the dims, see `with_dims`. Dims among
+        those of `da`. Where both have labels for a dim, such as module numbers, it is
+        looked up by them. It may also have a dim of which one element of `da` was
+        selected, as in ``da.sel(module=3)``: it takes that one then. Modules that are
+        stacked along ``slow_scan``, without labels, are taken apart; a single one,
+        without a label, serves data without modules.
+    name: what to call the companion in errors.
+    Returns dims among those of `da`, with the same lengths.
+    Raises GeometryMismatchError if a dim, a label or a length does not fit.
     """
-    companion = taken_apart(labelled(companion, da, name), da, name)
-    extra = [d for d in companion.dims if d not in da.dims and not picked(da, d)]
+    out = taken_apart(with_dims(companion, da, name), da, name)
+    extra = [d for d in out.dims if d not in da.dims and not picked(da, d)]
     if extra:
         raise GeometryMismatchError(
-            f"{name} has dims {listing(companion.dims)}, the data {listing(da.dims)};"
+            f"{name} has dims {listing(out.dims)}, the data {listing(da.dims)};"
             f" remove {listing(extra)}"
         )
     indexers: dict[Any, Any] = {}
-    for d in companion.dims:
-        if d not in companion.indexes:
+    for d in out.dims:
+        if d not in out.indexes:
             if d not in da.dims:
                 raise GeometryMismatchError(
-                    f"{name} has no labels for its {companion.sizes[d]} {d}, of which"
+                    f"{name} has no labels for its {out.sizes[d]} {d}, of which"
                     f" {da[d].values} is in the data; give it the coordinate {d!r}"
                 )
             if d in SHOT_DIMS and d in da.indexes:
@@ -142,14 +123,15 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
                     f" data. Give it the coordinate {d!r}"
                 )
             if d == FRAME and TRAIN in da.coords:
-                companion = same_frames(companion, da, name)
+                out = same_frames(out, da, name)
             continue
         if picked(da, d) or d in da.indexes:
             wanted = da[d].values
-            check_labels(companion, d, np.atleast_1d(wanted), name)
-            if not np.array_equal(companion.indexes[d], wanted):
+            check_labels(out, d, np.atleast_1d(wanted), name)
+            if not np.array_equal(out.indexes[d], wanted):
                 indexers[d] = wanted
-    out = companion.sel(indexers) if indexers else companion
+    # Where the labels agree nothing is looked up: a lazy companion keeps its chunks.
+    out = out.sel(indexers) if indexers else out
     wrong = [d for d, n in out.sizes.items() if n != da.sizes[d]]
     if wrong:
         raise GeometryMismatchError(
@@ -162,18 +144,15 @@ def matching(companion: Any, da: xr.DataArray, name: str = BAD_PIXELS) -> xr.Dat
 def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return a companion with the modules of the data, if they are stacked in it.
 
-    Files of geometry and masks may hold all modules as one, along ``slow_scan``.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If the data's modules are not in ascending order: the stack has no numbers.
+    Raises GeometryMismatchError if the data's modules are not in ascending order: the
+        stack has no numbers.
     """
     one = companion.sizes.get(MODULE, 1) == 1 and MODULE not in companion.coords
     if one and MODULE in companion.dims and MODULE not in {*da.dims, *da.coords}:
         return companion.isel({MODULE: 0})
     if not {MODULE, SLOW} <= set(da.dims) or SLOW not in companion.dims:
         return companion
+    # Files of geometry and masks may hold all modules as one, along slow_scan.
     n_modules, n_slow = da.sizes[MODULE], da.sizes[SLOW]
     stacked = n_modules > 1 and companion.sizes[SLOW] == n_modules * n_slow
     if not one or not stacked or SLOW in companion.coords:
@@ -188,13 +167,13 @@ def taken_apart(companion: xr.DataArray, da: xr.DataArray, name: str) -> xr.Data
     )
 
 
-def picked(da: xr.DataArray, dim: Any) -> bool:
+def picked(da: xr.DataArray, dim: Hashable) -> bool:
     """Tell whether one element of a dim was selected and its label is still there."""
     return dim not in da.dims and dim in da.coords and da[dim].ndim == 0
 
 
 def check_labels(
-    companion: xr.DataArray, dim: Any, wanted: np.ndarray[Any, Any], name: str
+    companion: xr.DataArray, dim: Hashable, wanted: Array, name: str
 ) -> None:
     """Raise GeometryMismatchError unless a companion has each label once."""
     index = companion.indexes[dim]
@@ -214,21 +193,17 @@ def on_pixels(
     dims: Sequence[Hashable] | None,
 ) -> xr.DataArray:
     """Return bad pixels for the modules of the data, without coordinates."""
-    given = matching(labelled(bad_pixels, da, dims=dims), da)
+    given = matching(with_dims(bad_pixels, da, dims=dims), da)
     return checked_bad_pixels(given, da, dims)
 
 
 def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return numbers of pixels, frames or both at the labels of the data.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If they do not fit.
-    InconsistentDataError
-        If frames of the data have IDs and `values` none.
+    Raises GeometryMismatchError if they do not fit; InconsistentDataError if frames of
+        the data have IDs and `values` none.
     """
-    found = labelled(values, da, name)
+    found = with_dims(values, da, name)
     for d in found.dims:
         if d in SHOT_DIMS and d in da.indexes and d not in found.indexes:
             raise without_ids(name, str(d))

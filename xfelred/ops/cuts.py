@@ -7,16 +7,17 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.column_names import ELEMENT
 from xfelred.errors import ConfigError
+from xfelred.kernels.arrays import Array, Bools
 
 LONGEST = 1000  # characters of a cut: matching one takes a time with their square
 LARGEST_NUMBER = 2**64  # no integer of a file is larger
+# One pattern for each form of a cut; the first that matches is taken.
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 NAME = rf"`[^`]+`|[^\s`<>=!(){{}}\[\]'\",;]+(?:{ELEMENT})?"
 COMPARISON = r"<=|>=|==|!=|<|>"
@@ -44,24 +45,15 @@ GRAMMAR = (
 
 @dataclass(frozen=True)
 class Cut:
-    """A condition on one per-shot value.
-
-    Attributes
-    ----------
-    name : str
-    tests : tuple of (operator, number)
-        All of them must hold; a value that is not finite never passes.
-    text : str
-        For people.
-    """
+    """A condition on one per-shot value."""
 
     name: str
+    # (operator, number); all of them must hold; a value that is not finite never passes
     tests: tuple[tuple[str, float], ...]
-    text: str
+    text: str  # for people
 
-    def passes(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which values pass."""
-        good: NDArray[np.bool_] = np.isfinite(values)
+    def passes(self, values: Array) -> Bools:
+        good: Bools = np.isfinite(values)
         with np.errstate(invalid="ignore"):
             for name, limit in self.tests:
                 good = good & OPERATORS[name](values, limit)
@@ -79,17 +71,11 @@ class Cut:
         return low, high
 
 
-def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
+def parse_cuts(cuts: object) -> tuple[Cut, ...]:
     """Return cuts from texts and (name, low, high).
 
-    Parameters
-    ----------
-    cuts : str, sequence of str, or of (name, low, high)
-
-    Raises
-    ------
-    ConfigError
-        For anything that is not in the grammar.
+    cuts: str, str, or of (name, low, high).
+    Raises ConfigError for anything that is not in the grammar.
     """
     if isinstance(cuts, (str, Cut)) or is_triple(cuts):
         cuts = [cuts]
@@ -98,7 +84,7 @@ def parse_cuts(cuts: Any) -> tuple[Cut, ...]:
     return tuple(parse_cut(cut) for cut in cuts)
 
 
-def parse_cut(cut: Any) -> Cut:
+def parse_cut(cut: object) -> Cut:
     if isinstance(cut, Cut):
         return cut
     if isinstance(cut, str):
@@ -108,15 +94,15 @@ def parse_cut(cut: Any) -> Cut:
     raise ConfigError(f"cannot read the cut {told(cut)}; it must be {GRAMMAR}")
 
 
-def told(cut: Any) -> str:
-    """Return what is no cut, for a message; Python refuses to print some integers."""
+def told(cut: object) -> str:
+    """Return what is no cut, for a message."""
     try:
         return repr(cut)
-    except ValueError:
+    except ValueError:  # Python refuses to print long integers
         return f"a {type(cut).__name__} with an integer beyond 4300 digits"
 
 
-def is_triple(cut: Any) -> bool:
+def is_triple(cut: object) -> TypeGuard[tuple[str, float | None, float | None]]:
     """Return whether something is (name, low, high)."""
     return (
         isinstance(cut, Sequence)
@@ -127,7 +113,7 @@ def is_triple(cut: Any) -> bool:
     )
 
 
-def is_limit(value: Any) -> bool:
+def is_limit(value: object) -> bool:
     """Return whether a value is a number or None, which stands for no limit."""
     return value is None or (
         isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
@@ -172,21 +158,20 @@ def read_text(text: str, shown: str) -> Cut:
         empty = low > high if first[0] == "<" else low < high
         if empty:
             raise ConfigError(f"{shown!r} lets nothing pass: {left} and {right}")
-        return Cut(plain(name), tests, shown)
+        return Cut(unquoted(name), tests, shown)
     if found := COMPARE.fullmatch(text):
         name, sign, value = found.groups()
-        return Cut(plain(name), ((sign, number(value)),), shown)
+        return Cut(unquoted(name), ((sign, number(value)),), shown)
     if found := REVERSED.fullmatch(text):
         value, sign, name = found.groups()
-        return Cut(plain(name), ((MIRROR[sign], number(value)),), shown)
+        return Cut(unquoted(name), ((MIRROR[sign], number(value)),), shown)
     if found := FLAG.fullmatch(text):
         negated, name = found.groups()
-        return Cut(plain(name), (("==" if negated else "!=", 0.0),), shown)
+        return Cut(unquoted(name), (("==" if negated else "!=", 0.0),), shown)
     raise ConfigError(f"cannot read the cut {text!r}; it must be {GRAMMAR}")
 
 
 def check_length(text: str) -> None:
-    """Raise ConfigError for a cut that is too long to be one."""
     if len(text) > LONGEST:
         raise ConfigError(
             f"the cut that begins with {text[:40]!r} has {len(text)} characters; a cut"
@@ -194,27 +179,25 @@ def check_length(text: str) -> None:
         )
 
 
-def number(given: Any) -> float | int:
-    """Return a number; a whole one as an integer where a float loses digits."""
+def number(given: float | str) -> float | int:
     try:
         value = float(given)
     except OverflowError:
         raise too_large() from None
     if math.isinf(value) and isinstance(given, str) and "inf" not in given:
         raise too_large()
+    # From here on a float leaves out whole numbers, such as IDs.
     if 2**53 <= abs(value) < LARGEST_NUMBER and WHOLE.fullmatch(str(given)):
         return int(given)
     return value
 
 
 def too_large() -> ConfigError:
-    """Return the error for a limit that no value can reach."""
     return ConfigError(
         "a limit of a cut is beyond 1.8e308, where numbers end; write inf, or leave the"
         " limit out"
     )
 
 
-def plain(name: str) -> str:
-    """Return a name without backquotes."""
+def unquoted(name: str) -> str:
     return name.strip("`")

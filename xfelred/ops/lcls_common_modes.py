@@ -35,10 +35,8 @@ PARAMETERS: dict[Any, tuple[tuple[str, ...], tuple[Any, ...]]] = {
 def detector_of(name: str) -> Detector:
     """Return a detector of LCLS, by its name in any spelling.
 
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the detector has no common modes with numbers.
+    Raises ValueError if the name is unknown, or the detector has no common modes with
+        numbers.
     """
     advice = " For others use ops.subtract_common_mode"
     found = kind_of(name, "LCLS detector", advice)
@@ -50,10 +48,7 @@ def detector_of(name: str) -> Detector:
 def cmpars_of(detector: Detector, number: int | None, *, lcls2: bool = False) -> Pars:
     """Return the parameters of a number of a detector, without its hundreds.
 
-    Raises
-    ------
-    ValueError
-        If the detector has no such number.
+    Raises ValueError if the detector has no such number.
     """
     modes = detector.modes
     if modes is None:
@@ -63,6 +58,7 @@ def cmpars_of(detector: Detector, number: int | None, *, lcls2: bool = False) ->
         )
     numbers = {**modes.numbers, **(modes.lcls2 if lcls2 else {})}
     chosen = modes.default if number is None else number
+    # The hundreds only say that ghosts are subtracted, too.
     if chosen > 100 and modes.ghosts:
         chosen %= 100
     if chosen not in numbers:
@@ -80,10 +76,8 @@ def cmpars_of(detector: Detector, number: int | None, *, lcls2: bool = False) ->
 def completed(cmpars: Pars) -> Pars:
     """Return cmpars with all their parameters.
 
-    Raises
-    ------
-    ValueError
-        If the algorithm is unknown, or the number of its parameters wrong.
+    Raises ValueError if the algorithm is unknown, or the number of its parameters
+        wrong.
     """
     if not cmpars:
         return ()

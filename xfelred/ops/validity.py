@@ -23,6 +23,7 @@ def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
     for there in known:
         if there is None or not set(there.dims) <= set(da.dims):
             continue
+        # Most often nothing is missing, and no mask is carried along.
         if not there.values.all():
             ids = {d: da[d].variable for d in there.dims if d in da.indexes}
             gone = ~there.variable.astype(bool)

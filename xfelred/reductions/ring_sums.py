@@ -17,7 +17,7 @@ from xfelred.reductions.reduction import Axes, Blocks, Needs, State, added
 class RingSums:
     """Averages over rings as a reduction over pixels and modules."""
 
-    setup: azimuthal.Rings
+    setup: azimuthal.Integration
 
     def partial(
         self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfelred.kernels.azimuthal.integrate import Rings, integrate_azimuthally, ring_sums
+from xfelred.kernels.azimuthal.integrate import (
+    Integration,
+    integrate_azimuthally,
+    ring_sums,
+)
 from xfelred.kernels.outlines.splitting import packed_entries
 
 N_BINS = 5
@@ -24,7 +28,7 @@ def make(n_frames=11, dtype=np.float64, seed=0, missing=0.0):
 
 def integrate(frames, factor, *maps, **kwargs):
     return integrate_azimuthally(
-        frames, factor, *maps, n_core=3, rings=Rings((N_BINS,), **kwargs)
+        frames, factor, *maps, n_core=3, rings=Integration((N_BINS,), **kwargs)
     )
 
 
@@ -105,7 +109,7 @@ def test_frame_axes_and_bin_axes_keep_their_order():
         factor[None],
         bins[None],
         n_core=3,
-        rings=Rings((1, N_BINS)),
+        rings=Integration((1, N_BINS)),
     )
     flat = integrate(frames, factor, bins)
     np.testing.assert_array_equal(stacked, flat.reshape(3, 4, 3, 1, N_BINS))
@@ -240,7 +244,7 @@ def test_order_of_frames_does_not_matter(order):
 @pytest.mark.parametrize("mean", [False, True])
 def test_sums_over_modules_add_up_to_those_of_the_frame(mean, errors):
     frames, factor, bins = make(missing=0.3)
-    rings = Rings((N_BINS,), mean, errors)
+    rings = Integration((N_BINS,), mean, errors)
     parts = [
         ring_sums(frames[:, [m]], factor[:, [m]], bins[:, [m]], n_core=3, rings=rings)
         for m in range(frames.shape[1])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from xfelred.kernels.common_mode import zero_peak
-from xfelred.kernels.common_mode.photon_exclusion import without_photons
 from xfelred.kernels.common_mode.segments import (
     Correction,
     Groups,
     Offset,
-    Runs,
+    PixelRuns,
     WithoutPhotons,
     ZeroPeak,
     common_mode_offsets,
     subtract_common_mode,
+    without_photons,
 )
 
 SHAPE = (12, 40)
@@ -179,7 +179,7 @@ def test_exclusion_holds_for_one_frame_only(images):
 
 @pytest.mark.parametrize("mean", [False, True])
 def test_runs_are_those_of_a_loop(images, bad, mean):
-    stage = Runs(100, 8.0, 5.0, mean)
+    stage = PixelRuns(100, 8.0, 5.0, mean)
     correction = Correction((stage,), ("bad_pixels",))
     out = subtract_common_mode(images, bad, correction=correction)
     for index in np.ndindex(images.shape[:-2]):

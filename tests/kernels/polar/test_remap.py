@@ -11,7 +11,7 @@ from xfelred.kernels.polar import grid as polar_grid
 from xfelred.kernels.polar import remap as polar
 from xfelred.kernels.polar import tables as polar_tables
 from xfelred.kernels.polar.modules import PixelFinder, module_linear_table
-from xfelred.kernels.polar.moving import remap_polar_moving
+from xfelred.kernels.polar.moving import Sampling, remap_polar_moving
 
 SHAPE = (13, 17)
 CENTRE = (7.3, 5.9)
@@ -182,7 +182,7 @@ def test_every_frame_may_have_a_centre_of_its_own(method, signs):
     got = remap_polar_moving(
         frames, polar.record_of(radius=RADII).reshape(1, 1, 1),
         *centres.T.reshape(2, 3, 1, 1), np.zeros((1, 1, 1)), bad,
-        n_core=2, n_phi=N_PHI, method=method, step=0.0, signs=signs, min_weight=0.3,
+        n_core=2, sampling=Sampling(N_PHI, method, 0.0, signs, 0.3),
     )  # fmt: skip
     assert np.isnan(got[2]).all()
     dx, dy = polar_grid.sample_positions(RADII, N_PHI)

@@ -11,13 +11,12 @@ from numba import njit
 
 from xfelred.kernels.arrays import Array
 
-LANES = 8
+LANES = 8  # float64 in a line of the cache
 FEW = 3  # so many frames are faster one by one than as eight
 
 
 @njit(nogil=True, cache=True)
 def add_totals(bins: Array, norms: Array, total: Array) -> None:
-    """Add up the count and the norm of all pixels."""
     for p in range(bins.size):
         if bins[p] >= 0:
             total[0, bins[p]] += 1.0

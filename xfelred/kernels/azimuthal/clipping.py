@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 
 @njit(nogil=True, cache=True)
@@ -55,12 +55,7 @@ def ring_moments(
 
 @njit(nogil=True, cache=True)
 def drop_far(
-    frame: Array,
-    gain: Array,
-    norms: Array,
-    bins: Array,
-    mean: Array,
-    far: Array,
+    frame: Array, gain: Array, norms: Array, bins: Array, mean: Array, far: Array
 ) -> int:
     """Set pixels farther than `far` from the mean of their bin to NaN; count them."""
     n = 0
@@ -95,8 +90,8 @@ def clip_frames(
 
 def clipped(
     frames: Array,
-    gain: NDArray[np.float64] | None,
-    norms: NDArray[np.float64],
+    gain: Floats | None,
+    norms: Floats,
     entries: tuple[Array, ...],
     n_bins: int,
     threshold: float,
@@ -104,25 +99,12 @@ def clipped(
 ) -> NDArray[np.floating[Any]]:
     """Return frames with NaN in place of the outliers of every ring.
 
-    Parameters
-    ----------
-    frames : number (frame, pixel)
-        Not modified.
-    gain, norms, entries
-        As `azimuthal.Block`.
-    n_bins : int
-    threshold : float
-        In standard deviations of signal / norm in the bin.
-    repeats : int
-        Passes at most; it ends when nothing is left to drop.
+    frames: number (frame, pixel); not modified.
+    gain, norms, entries: as `azimuthal.Block`.
+    threshold: in standard deviations of signal / norm in the bin.
+    repeats: passes at most; it ends when nothing is left to drop.
+    Returns float (frame, pixel); float32 where `frames` is float32, else float64.
 
-    Returns
-    -------
-    float (frame, pixel)
-        float32 where `frames` is float32, else float64.
-
-    Notes
-    -----
     A pixel that is split over bins is judged in the one that holds most of it.
     """
     kept = np.float32 if frames.dtype == np.float32 else np.float64

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 ROUNDING = 1e-12  # of cosines
 
 
-def cos_psi(
-    q1: NDArray[np.float64],
-    q2: NDArray[np.float64],
-    lag: NDArray[np.float64],
-    wavelength: float,
-) -> NDArray[np.float64]:
+def cos_psi(q1: Floats, q2: Floats, lag: Floats, wavelength: float) -> Floats:
     """Return the cosine of the angle between two scattering vectors.
 
-    Parameters
-    ----------
-    q1, q2 : float64, 1/angstrom
-        Lengths of the vectors; broadcast with `lag`.
-    lag : float64, rad
-        Difference of their azimuths.
-    wavelength : float, angstrom
+    q1, q2: float64, 1/angstrom; lengths of the vectors; broadcast with `lag`.
+    lag: float64, rad; difference of their azimuths.
+    Returns float64; NaN where a q is beyond ``4 pi / wavelength``.
 
-    Returns
-    -------
-    float64
-        NaN where a q is beyond ``4 pi / wavelength``.
-
-    Notes
-    -----
     Both vectors end on the Ewald sphere, so that they lean out of the plane of the
     detector by theta = asin(q wavelength / 4 pi):
     cos psi = cos(lag) cos(theta_1) cos(theta_2) + sin(theta_1) sin(theta_2).
@@ -46,11 +29,7 @@ def cos_psi(
 
 @njit(nogil=True, cache=True)
 def interpolate_rows(
-    values: Array,
-    axis: Array,
-    grid: Array,
-    least: bool,
-    out: Array,
+    values: Array, axis: Array, grid: Array, least: bool, out: Array
 ) -> None:
     """Interpolate rows (item, ring, lag) at `grid`; axes (ring, lag) decrease.
 
@@ -87,29 +66,16 @@ def interpolate_rows(
 
 
 def to_grid(
-    values: Array,
-    axis: NDArray[np.float64],
-    *,
-    grid: tuple[float, ...],
-    half: int,
+    values: Array, axis: Floats, *, grid: tuple[float, ...], half: int
 ) -> Array:
     """Return correlations on an even axis.
 
-    Parameters
-    ----------
-    values : float or int (..., ring, lag)
-    axis : float64 (..., ring, lag)
-        Cosines; the same for all leading positions.
-    grid : tuple of float
-        Increasing.
-    half : int
-        Only so many lags, from 0 to pi, are used: there the axis decreases.
-
-    Returns
-    -------
-    float or int (..., ring, grid)
-        Linear between neighbours, for ints the smaller of the two; outside of the axis
-        NaN, or 0 for ints.
+    values: float or int (..., ring, lag).
+    axis: float64 (..., ring, lag); cosines; the same for all leading positions.
+    grid: increasing.
+    half: only so many lags, from 0 to pi, are used: there the axis decreases.
+    Returns float or int (..., ring, grid); linear between neighbours, for ints the
+        smaller of the two; outside of the axis NaN, or 0 for ints.
     """
     axis = axis[..., :half]
     counts = values.dtype.kind in "iu"
@@ -122,9 +88,7 @@ def to_grid(
     return out.reshape(*values.shape[:-1], len(grid))
 
 
-def asymmetry(
-    values: Array, *, grid: tuple[float, ...], limit: float
-) -> NDArray[np.float64]:
+def asymmetry(values: Array, *, grid: tuple[float, ...], limit: float) -> Floats:
     """Return the odd part of the power of rows (..., grid); the grid is symmetric.
 
     Points with an absolute value above `limit`, or without a partner, do not count.
@@ -138,7 +102,7 @@ def asymmetry(
 
 def parities(
     values: Array, grid: tuple[float, ...], limit: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return the odd and even parts of rows; NaN beyond `limit`."""
     x = values.astype(np.float64)
     x = np.where(np.abs(np.array(grid)) <= limit, x, np.nan)
@@ -153,26 +117,16 @@ def friedel_weights(
     limit: float,
     ridge: float,
     positive: bool,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return weights of shots that make their mean most symmetric.
 
-    Parameters
-    ----------
-    values : float (shot, ring, grid)
-    grid, limit
-        See `asymmetry`.
-    ridge : float
-        Part of the mean diagonal that is added to it, so that weights do not run away.
-    positive : bool
-        No weight below 0.
+    values: float (shot, ring, grid).
+    grid, limit: see `asymmetry`.
+    ridge: part of the mean diagonal that is added to it, so that weights do not run
+        away.
+    positive: no weight below 0.
+    Returns float64 (shot,); sum 1. Shots without a finite value have weight 0.
 
-    Returns
-    -------
-    float64 (shot,)
-        Sum 1. Shots without a finite value have weight 0.
-
-    Notes
-    -----
     With the odd parts O (shot, point), w minimises w G w, G = O O^T + ridge, under
     sum w = 1: w ~ G^-1 1. With positive weights the same quadratic problem is solved by
     non-negative least squares (Lawson & Hanson 1974, doi:10.1137/1.9781611971217).
@@ -194,7 +148,7 @@ def friedel_weights(
     return weights
 
 
-def positive_weights(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def positive_weights(gram: Floats) -> Floats:
     """Return weights, none below 0, of the least ``w G w`` for their sum."""
     root = np.linalg.cholesky(gram).T
     scale = float(np.sqrt(np.trace(gram)))

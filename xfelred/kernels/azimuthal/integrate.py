@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import read_only, usual
+from xfelred.kernels.arrays import Array, Floats, read_only, usual
 from xfelred.kernels.azimuthal.binning import (
     add_frames,
     add_split_frames,
@@ -25,46 +25,31 @@ EMPTY = 1e-9
 # Part of the variance that is left of the spread of a bin with more than one pixel.
 LEAST_SPREAD = 1e-6
 
-Floats = NDArray[np.float64]
-Entries = tuple[NDArray[Any], ...]  # (bins,) or (start, bins, shares)
+Entries = tuple[Array, ...]  # (bins,) or (start, bins, shares)
 Sums = dict[str, Floats]
 
 
 @dataclass(frozen=True)
-class Rings:
-    """What is the same for all blocks of an integration.
+class Integration:
+    """What is the same for all blocks of an integration."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the bins: ([phi,] q).
-    mean : bool
-        Average signal / factor (True), or divide sum by sum (False).
-    errors : {"", "poisson", "azimuthal", "given"}
-        Error model; adds sigma to the result. "given": the last map is the variance.
-    n_masks : int
-        Number of masks behind the maps.
-    dummy, delta_dummy : float
-        Value of pixels without data, and how far from it they may be; NaN: none.
-    clip : float
-        Leave out pixels farther than so many standard deviations from the mean of
-        their bin; 0: none.
-    clip_repeats : int
-        Passes of that at most.
-    """
-
-    shape: tuple[int, ...]
-    mean: bool = False
+    shape: tuple[int, ...]  # of the bins: ([phi,] q)
+    mean: bool = False  # average signal / factor (True), or divide sum by sum (False)
+    # {"", "poisson", "azimuthal", "given"}; error model; adds sigma to the result.
+    # "given": the last map is the variance.
     errors: str = ""
-    n_masks: int = 0
+    n_masks: int = 0  # number of masks behind the maps
+    # dummy and delta_dummy: value of pixels without data, and how far from it they may
+    # be; NaN: none
     dummy: float = np.nan
     delta_dummy: float = 0.0
+    # leave out pixels farther than so many standard deviations from the mean of their
+    # bin; 0: none
     clip: float = 0.0
-    clip_repeats: int = 5
+    clip_repeats: int = 5  # passes of that at most
 
     @property
     def n_bins(self) -> int:
-        """Number of bins."""
         return int(np.prod(self.shape))
 
 
@@ -72,7 +57,7 @@ class Rings:
 class Block:
     """Frames (frame, pixel) and what every pixel adds, ready for the compiled loops."""
 
-    frames: NDArray[Any]
+    frames: Array
     gain: Floats | None
     norms: Floats
     entries: Entries
@@ -80,11 +65,11 @@ class Block:
 
 
 def prepared(
-    block: NDArray[Any],
+    block: Array,
     factor: NDArray[np.floating[Any]],
-    maps: tuple[NDArray[Any], ...],
+    maps: tuple[Array, ...],
     n_core: int,
-    rings: Rings,
+    rings: Integration,
 ) -> Block:
     """Return a block of frames without its masked pixels."""
     variance = None
@@ -119,37 +104,31 @@ def prepared(
 
 
 def ring_sums(
-    block: NDArray[Any],
+    block: Array,
     factor: NDArray[np.floating[Any]],
-    *maps: NDArray[Any],
+    *maps: Array,
     n_core: int,
-    rings: Rings,
+    rings: Integration,
 ) -> Sums:
     """Return the sums over some pixels of every frame, which add up to those over all.
 
-    Parameters
-    ----------
-    block, factor, *maps, n_core, rings
-        As for `integrate_azimuthally`; error model "poisson", "given" or none.
-
-    Returns
-    -------
-    dict of float64 (..., bin)
-        ``signal``, ``count``, ``norm`` and, with an error model, ``variance``; for
-        "poisson" also ``unit``: the variance if every pixel held one count.
+    block, factor, *maps, n_core, rings: as for `integrate_azimuthally`; error model
+        "poisson", "given" or none.
+    Returns dict of float64 (..., bin); ``signal``, ``count``, ``norm`` and, with an
+        error model, ``variance``; for "poisson" also ``unit``: the variance if every
+        pixel held one count.
     """
     ready = prepared(block, factor, maps, n_core, rings)
     return lead_shape(block_sums(ready, rings), block, n_core)
 
 
-def lead_shape(sums: Sums, block: NDArray[Any], n_core: int) -> Sums:
+def lead_shape(sums: Sums, block: Array, n_core: int) -> Sums:
     """Return sums (frame, bin) with the frame axes of a block."""
     lead = block.shape[:-n_core]
     return {name: v.reshape(*lead, v.shape[-1]) for name, v in sums.items()}
 
 
-def block_sums(block: Block, rings: Rings) -> Sums:
-    """Return the sums of a block (frame, bin)."""
+def block_sums(block: Block, rings: Integration) -> Sums:
     signal, count, norm = bin_sums(block, rings.n_bins)
     sums = {"signal": signal, "count": count, "norm": norm}
     if rings.errors == "given":
@@ -162,7 +141,7 @@ def block_sums(block: Block, rings: Rings) -> Sums:
     return sums
 
 
-def averages(sums: Sums, rings: Rings) -> Sums:
+def averages(sums: Sums, rings: Integration) -> Sums:
     """Return intensity, count, norm and, with an error model, sigma (..., *shape)."""
     count, norm = sums["count"].copy(), sums["norm"].copy()
     empty = count < EMPTY
@@ -183,38 +162,28 @@ def averages(sums: Sums, rings: Rings) -> Sums:
 
 
 def integrate_azimuthally(
-    block: NDArray[Any],
+    block: Array,
     factor: NDArray[np.floating[Any]],
-    *maps: NDArray[Any],
+    *maps: Array,
     n_core: int,
-    rings: Rings,
+    rings: Integration,
 ) -> Floats:
     """Integrate every frame of a block.
 
-    Parameters
-    ----------
-    block : number (..., pixel axes)
-        Frames. NaN pixels are left out, frame by frame, of signal, count and norm.
-    factor : float (1, ..., pixel axes)
-        Solid angle times polarization: what a pixel adds to the norm.
-    *maps : (1, ..., pixel axes)
-        One array: int32, the flat bin of each pixel, negative outside all bins. Or the
-        arrays of `splitting.packed_entries`, for pixels split over bins. Then masks:
-        arrays that are non-zero where a pixel is left out; they may vary with the frame
-        and have length 1 along any axis. Last, for the error model "given", float: the
-        variance of the pixels, of the same form.
-    n_core : int
-        Number of pixel axes.
-    rings : Rings
+    block: number (..., pixel axes); frames. NaN pixels are left out, frame by frame, of
+        signal, count and norm.
+    factor: float (1, ..., pixel axes); solid angle times polarization: what a pixel
+        adds to the norm.
+    *maps: (1, ..., pixel axes); one array: int32, the flat bin of each pixel, negative
+        outside all bins. Or the arrays of `splitting.packed_entries`, for pixels split
+        over bins. Then masks: arrays that are non-zero where a pixel is left out; they
+        may vary with the frame and have length 1 along any axis. Last, for the error
+        model "given", float: the variance of the pixels, of the same form.
+    n_core: number of pixel axes.
+    Returns float64 (..., quantity, [phi,] q); intensity, count, norm and, with an error
+        model, sigma: the standard error of the intensity. Empty bins: intensity and
+        sigma NaN, count and norm 0.
 
-    Returns
-    -------
-    float64 (..., quantity, [phi,] q)
-        intensity, count, norm and, with an error model, sigma: the standard error of
-        the intensity. Empty bins: intensity and sigma NaN, count and norm 0.
-
-    Notes
-    -----
     With shares c of a pixel in a bin (0 or 1 without splitting), signal S and factor N:
     I = sum c S / sum c N, or with `mean` I = sum c (S / N) / sum c. sigma =
     sqrt(sum c^2 var) / norm, with var of S, or with `mean` of S / N. given: as given.
@@ -224,14 +193,12 @@ def integrate_azimuthally(
     """
     ready = prepared(block, factor, maps, n_core, rings)
     if rings.clip:
-        frames = clipped(
-            ready.frames, ready.gain, ready.norms, ready.entries, rings.n_bins,
-            rings.clip, rings.clip_repeats,
-        )  # fmt: skip
-        ready = replace(ready, frames=frames)
+        how = (rings.n_bins, rings.clip, rings.clip_repeats)
+        kept = clipped(ready.frames, ready.gain, ready.norms, ready.entries, *how)
+        ready = replace(ready, frames=kept)
     sums = block_sums(ready, rings)
     if rings.errors == "azimuthal":
-        flat = Rings((rings.n_bins,), rings.mean)
+        flat = Integration((rings.n_bins,), rings.mean)
         intensity = averages(sums, flat)["intensity"]
         sums["variance"] = unbiased_spread(ready, intensity, sums["norm"])
     found = averages(lead_shape(sums, block, n_core), rings)
@@ -240,11 +207,9 @@ def integrate_azimuthally(
 
 
 def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
-    """Return signal, count and norm, float64 (frame, bin).
-
-    Count and norm are summed once for all pixels; what NaN pixels would have added to
-    them is subtracted, frame by frame.
-    """
+    """Return signal, count and norm, float64 (frame, bin)."""
+    # Count and norm are summed once for all pixels; what NaN pixels would have added to
+    # them is subtracted, frame by frame.
     frames, norms = usual(block.frames), read_only(block.norms)
     gain = None if block.gain is None else read_only(block.gain)
     n_frames = len(frames)
@@ -263,7 +228,7 @@ def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
 
 
 def squared_sums(
-    block: Block, variance: NDArray[Any] | None, n_bins: int
+    block: Block, variance: Array | None, n_bins: int
 ) -> tuple[Floats, Floats]:
     """Return sum c^2 var, and the same for var = 1, float64 (frame, bin).
 
@@ -283,8 +248,6 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
 
     NaN where the bin has one pixel, which has no spread.
 
-    Notes
-    -----
     With residuals e = S - I n, norms n and norm = sum c n, and var proportional to u,
     the expectation of sum c^2 e^2 is sum c^2 var times
     1 - 2 sum(c^3 n u) / (norm sum(c^2 u)) + sum((c n)^2) / norm^2, by which it is

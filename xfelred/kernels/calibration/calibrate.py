@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import read_only
+from xfelred.kernels.arrays import Array, Bools, Ints, read_only
 from xfelred.kernels.calibration.calibrate_rows import (
     BITS,
     FIXED,
@@ -34,70 +34,42 @@ WORD = 0xFFFF  # the largest raw word
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the kernel does, and what comes with the frames.
-
-    Attributes
-    ----------
-    rule : Rule
-    companions : tuple of str
-        Of "table" (see `calibration_table`), "entry" (position in the table),
-        "gain_index" (a code for every pixel), "gain_plane" (the voltage that tells the
-        gain stage), "bad_pixels" (non-zero: bad), "noise", and any that begin with
-        "missing" (non-zero: not recorded).
-    planes : int
-        Of the data along `data_gain`: 2 if they hold signal and gain voltage, else 1.
-    stages : tuple of stages
-        Of the common mode.
-    bad_value : float
-        What bad pixels become.
-    unknown_factor : float
-        What pixels without a gain range are multiplied by; they have no pedestal.
-    """
+    """What the kernel does, and what comes with the frames."""
 
     rule: Rule
+    # names: "table" (see `calibration.table`), "entry" (position in the table),
+    # "gain_index" (a code for every pixel), "gain_plane" (the voltage that tells the
+    # gain stage), "bad_pixels" (non-zero: bad), "noise", and any that begin with
+    # "missing" (non-zero: not recorded)
     companions: tuple[str, ...]
+    # of the data along `data_gain`: 2 if they hold signal and gain voltage, else 1
     planes: int = 1
-    stages: tuple[Stage, ...] = ()
-    bad_value: float = float("nan")
+    stages: tuple[Stage, ...] = ()  # of the common mode
+    bad_value: float = float("nan")  # what bad pixels become
+    # what pixels without a gain range are multiplied by; they have no pedestal
     unknown_factor: float = 0.0
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Where the modules of all frames lie in flat memory.
+    """Where the modules of all frames lie in flat memory."""
 
-    Attributes
-    ----------
-    places : int64 (tile, 5)
-        First element in the result, the data, the gain array and the table, and the
-        gain range if it holds for all of the tile. Sorted by the table.
-    index : tuple of int (tile,)
-        Position on the frame axes.
-    missing : bool (tile,)
-    """
-
-    places: NDArray[np.int64]
-    index: tuple[NDArray[np.intp], ...]
-    missing: NDArray[np.bool_]
+    # int64 (tile, 5); first element in the result, the data, the gain array and the
+    # table, and the gain range if it holds for all of the tile. Sorted by the table.
+    places: Ints
+    index: tuple[NDArray[np.intp], ...]  # int (tile,); position on the frame axes
+    missing: Bools  # bool (tile,)
 
 
 def calibrate(
-    raw: NDArray[Any], *companions: NDArray[Any], calibration: Calibration
+    raw: Array, *companions: Array, calibration: Calibration
 ) -> NDArray[np.float32]:
     """Return the signal of raw frames.
 
-    Parameters
-    ----------
-    raw : real (..., [data_gain,] slow_scan, fast_scan), adu
-        Not modified.
-    *companions : broadcast against `raw`
-        As `calibration` names them.
-    calibration : Calibration
-
-    Returns
-    -------
-    float32 (..., slow_scan, fast_scan)
-        NaN where a frame is missing, and where a number of the data is.
+    raw: real (..., [data_gain,] slow_scan, fast_scan), adu; not modified.
+    *companions: broadcast against `raw`; as `calibration` names them.
+    Returns float32 (..., slow_scan, fast_scan); NaN where a frame is missing, and where
+        a number of the data is.
     """
     given = dict(zip(calibration.companions, companions, strict=True))
     if calibration.planes == 2:
@@ -118,8 +90,8 @@ def calibrate(
     data = (numbers, gain, table)
     arguments = (data, (*lines, calibration.rule.n_ranges, *sizes))
     rule = rule_numbers(calibration, mode)
-    use = np.empty(0, np.uint8)
     if not calibration.stages:
+        use = np.empty(0, np.uint8)
         here = np.ascontiguousarray(tiles.places[~tiles.missing])
         calibrate_rows(*arguments, here, rule, FULL, out.reshape(-1), use)
     else:
@@ -137,17 +109,15 @@ def calibrate(
     return out
 
 
-def no_words(raw: NDArray[Any], calibration: Calibration) -> NDArray[np.bool_] | None:
-    """Return which numbers cannot be raw words of 16 bits, None if all can.
-
-    Some writers store words in wider integers, in which a code such as -99999 stands
-    for a missing one; what is left of it in 16 bits would look like a signal.
-    """
+def no_words(raw: Array, calibration: Calibration) -> Bools | None:
+    """Return which numbers cannot be raw words of 16 bits, None if all can."""
+    # Some writers store words in wider integers, in which a code such as -99999 stands
+    # for a missing one; what is left of it in 16 bits would look like a signal.
     wide = raw.dtype.kind in "iu" and raw.dtype.itemsize > 2
     if not wide or not calibration.rule.adu_bits:
         return None
     signal = raw[..., 0, :, :] if calibration.planes == 2 else raw
-    out: NDArray[np.bool_] = (signal < 0) | (signal > WORD)
+    out: Bools = (signal < 0) | (signal > WORD)
     return out if out.any() else None
 
 
@@ -156,7 +126,7 @@ def with_common_mode(
     tiles: Tiles,
     rule: tuple[Any, ...],
     calibration: Calibration,
-    given: dict[str, NDArray[Any]],
+    given: dict[str, Array],
     out: NDArray[np.float32],
 ) -> None:
     """Fill in the signal, less the common mode of every module of every frame."""
@@ -177,17 +147,15 @@ def with_common_mode(
             if "bad_pixels" in given:
                 good = good & (one_of(given["bad_pixels"], index) == 0)
             noise = given.get("noise")
-            frame = Frame(
-                image, good,
-                None if noise is None
-                else np.broadcast_to(one_of(noise, index), shape),
-            )  # fmt: skip
+            if noise is not None:
+                noise = np.broadcast_to(one_of(noise, index), shape)
+            frame = Frame(image, good, noise)
             for stage, n in zip(calibration.stages, sizes, strict=True):
                 stage.correct(frame, *np.empty((2, n)))
         calibrate_rows(*arguments, places, rule, MULTIPLY, flat, use.reshape(-1))
 
 
-def as_numbers(raw: NDArray[Any], rule: Rule) -> NDArray[Any]:
+def as_numbers(raw: Array, rule: Rule) -> Array:
     """Return the data in a dtype that the kernel is compiled for, without loss."""
     wanted: type[np.generic]
     if raw.dtype.kind == "f":
@@ -200,11 +168,11 @@ def as_numbers(raw: NDArray[Any], rule: Rule) -> NDArray[Any]:
 
 
 def gain_array(
-    numbers: NDArray[Any],
-    given: dict[str, NDArray[Any]],
+    numbers: Array,
+    given: dict[str, Array],
     calibration: Calibration,
     shape: tuple[int, ...],
-) -> tuple[int, NDArray[Any], NDArray[np.int64] | None]:
+) -> tuple[int, Array, Ints | None]:
     """Return how the range is told, the array that tells it, and where its tiles are.
 
     The last is the first element for each tile of the companion, shaped as its frame
@@ -213,37 +181,36 @@ def gain_array(
     if "gain_index" in given:
         index = np.ascontiguousarray(given["gain_index"], np.uint8)
         if index.shape[-2:] == (1, 1) != shape:
-            return FIXED, read_only(index.reshape(-1)), starts(index, 1)
+            return FIXED, read_only(index.reshape(-1)), starts(index)
         index = np.broadcast_to(index, (*index.shape[:-2], *shape))
-        return GIVEN, read_only(index.reshape(-1)), starts(index, None)
+        return GIVEN, read_only(index.reshape(-1)), starts(index)
     if "gain_plane" in given:
         plane = as_numbers(given["gain_plane"], calibration.rule).astype(
             numbers.dtype, copy=False
         )
         plane = np.broadcast_to(plane, (*plane.shape[:-2], *shape))
-        return THRESHOLDS, read_only(plane.reshape(-1)), starts(plane, None)
+        return THRESHOLDS, read_only(plane.reshape(-1)), starts(plane)
     if calibration.planes == 2:
         return THRESHOLDS, numbers, None
     return (BITS if calibration.rule.n_ranges > 1 else SINGLE), numbers, None
 
 
-def starts(companion: NDArray[Any], step: int | None) -> NDArray[np.int64]:
+def starts(companion: Array) -> Ints:
     """Return the first element of every tile of a companion in flat memory."""
     lead = companion.shape[:-2]
-    size = companion.shape[-2] * companion.shape[-1] if step is None else step
+    size = companion.shape[-2] * companion.shape[-1]
     n = int(np.prod(lead))
     return (np.arange(n, dtype=np.int64) * size).reshape(lead)
 
 
 def tiles_of(
-    given: dict[str, NDArray[Any]],
+    given: dict[str, Array],
     lead: tuple[int, ...],
     shape: tuple[int, ...],
     planes: int,
-    gain_step: NDArray[np.int64] | None,
+    gain_step: Ints | None,
     steps: tuple[int, int],
 ) -> Tiles:
-    """Return where every module of every frame lies."""
     size = shape[0] * shape[1]
     n = int(np.prod(lead))
     number = np.arange(n, dtype=np.int64)
@@ -268,6 +235,7 @@ def tiles_of(
     for name in given:
         if name.startswith("missing"):
             missing |= np.broadcast_to(given[name][..., 0, 0] != 0, lead).ravel()
+    # Frames with the same constants follow each other, so that these are read once.
     order = np.argsort(first, kind="stable")
     index = tuple(i[order] for i in np.unravel_index(number, lead)) if lead else ()
     return Tiles(places[order], index, missing[order])
@@ -278,7 +246,7 @@ def rule_numbers(
 ) -> tuple[tuple[int, int, int, int], NDArray[np.int32], tuple[float, float]]:
     """Return a rule as the compiled function takes it."""
     rule = calibration.rule
-    codes = np.full(256, -1, np.int32)
+    codes = np.full(256, -1, np.int32)  # of a byte: no code needs a test of its range
     for gain_range, code in enumerate(rule.codes):
         codes[code] = gain_range
     return (

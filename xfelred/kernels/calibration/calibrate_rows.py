@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Ints
 
 # What tells the gain range of a pixel: nothing, bits of its number, a code in another
 # array, that of the whole tile, or the thresholds that a voltage exceeds.
@@ -23,7 +23,7 @@ FULL, SUBTRACT, MULTIPLY = range(3)
 def calibrate_rows(
     data: tuple[Array, Array, NDArray[np.float32]],
     sizes: tuple[int, int, int, int, int],
-    tiles: NDArray[np.int64],
+    tiles: Ints,
     rules: tuple[tuple[int, int, int, int], NDArray[np.int32], tuple[float, float]],
     phase: int,
     out: NDArray[np.float32],
@@ -31,29 +31,25 @@ def calibrate_rows(
 ) -> None:
     """Calibrate tiles, one module of one frame each, in flat memory.
 
-    Parameters
-    ----------
-    data : (raw, gain, table)
-        uint16 or float (n,), adu; what tells the gain range, as the rule says, else
-        anything; float32 (n,), see `calibration.table`.
-    sizes : (lines, pixels of a line, gain ranges, planes, elements from line to line)
-    tiles : int64 (tile, 5)
-        First element in `out`, `raw`, `gain` and `table`. Neighbours with the same
-        constants are done together.
-    rules : (rule, codes, values)
-        Mode, bits of the signal or 0, shift and bits of the code; int32 (256,), the
-        gain range of every code, or -1; value of bad pixels and factor of pixels
-        without a gain range.
-    phase : FULL, SUBTRACT or MULTIPLY
-    out : float32 (n,)
-    use : uint8 (tile * rows * columns,)
-        SUBTRACT: filled with 1 where a pixel takes part in the common mode.
+    data: (raw, gain, table); uint16 or float (n,), adu; what tells the gain range, as
+        the rule says, else anything; float32 (n,), see `calibration.table`.
+    sizes: (lines, pixels of a line, gain ranges, planes, elements from line to line).
+    tiles: int64 (tile, 5); first element in `out`, `raw`, `gain` and `table`.
+        Neighbours with the same constants are done together.
+    rules: (rule, codes, values); mode, bits of the signal or 0, shift and bits of the
+        code; int32 (256,), the gain range of every code, or -1; value of bad pixels and
+        factor of pixels without a gain range.
+    phase: FULL, SUBTRACT or MULTIPLY.
+    out: float32 (n,).
+    use: uint8 (tile * rows * columns,); SUBTRACT: filled with 1 where a pixel takes
+        part in the common mode.
     """
-    (raw, gain, table), (rule, codes, values) = data, rules
+    raw, gain, table = data
+    rule, codes, values = rules
     rows, columns, n_ranges, n_planes, row_step = sizes
+    adu_bits = rule[1]
     bad_value, unknown = np.float32(values[0]), np.float32(values[1])
-    which = np.zeros(columns, np.int32)
-    scratch = np.empty((3, columns), np.float32)
+    which, scratch = np.zeros(columns, np.int32), np.empty((3, columns), np.float32)
     n_tiles, begin = tiles.shape[0], 0
     while begin < n_tiles:
         end = begin + 1
@@ -63,16 +59,16 @@ def calibrate_rows(
             at = tiles[begin, 3] + row * row_step
             planes = table[at : at + n_planes * columns]
             level, scale = planes, planes[n_ranges * columns :]
+            flags = planes[2 * n_ranges * columns :]
+            cuts = planes[(n_planes - n_ranges + 1) * columns :]
             for tile in range(begin, end):
                 here = row * columns
                 first = tiles[tile, 1] + here
                 numbers = raw[first : first + columns]
                 # One range for all of the tile has one code.
                 first = tiles[tile, 2] + (0 if rule[0] == FIXED else here)
-                same = ranges_of_row(
-                    rule, codes, numbers, gain[first : first + columns],
-                    planes[(n_planes - n_ranges + 1) * columns :], which,
-                )  # fmt: skip
+                told = gain[first : first + columns]
+                same = ranges_of_row(rule, codes, numbers, told, cuts, which)
                 p, f = level[:columns], scale[:columns]
                 if not same:
                     p, f = scratch[0], scratch[1]
@@ -81,17 +77,14 @@ def calibrate_rows(
                 first = tiles[tile, 0] + here
                 signal = out[first : first + columns]
                 if phase == FULL:
-                    calibrate_row(numbers, rule[1], p, f, bad_value, signal)
+                    calibrate_row(numbers, adu_bits, p, f, bad_value, signal)
                 elif phase == MULTIPLY:
                     multiply(signal, f, bad_value)
                 else:
-                    subtract(numbers, rule[1], p, signal)
-                    taken = planes[2 * n_ranges * columns :]
-                    if not same:
-                        choose(taken, n_ranges, which, np.float32(0), scratch[2])
-                        taken = scratch[2]
+                    subtract(numbers, adu_bits, p, signal)
                     first = tile * rows * columns + here
-                    note_use(taken, use[first : first + columns])
+                    some = use[first : first + columns]
+                    note_use(flags, n_ranges, which, same, scratch[2], some)
         begin = end
 
 
@@ -125,7 +118,6 @@ def subtract(
     level: NDArray[np.float32],
     signal: NDArray[np.float32],
 ) -> None:
-    """Take the pedestals off one row."""
     if adu_bits:
         bits = np.int32(adu_bits)
         for i in range(signal.size):
@@ -147,8 +139,19 @@ def multiply(
 
 
 @njit(nogil=True, cache=True)
-def note_use(taken: NDArray[np.float32], use: NDArray[np.uint8]) -> None:
+def note_use(
+    flags: NDArray[np.float32],
+    n_ranges: int,
+    which: NDArray[np.int32],
+    same: bool,
+    scratch: NDArray[np.float32],
+    use: NDArray[np.uint8],
+) -> None:
     """Note which pixels of one row take part in a common mode."""
+    taken = flags[: use.size]
+    if not same:
+        taken = scratch
+        choose(flags, n_ranges, which, np.float32(0), taken)
     for i in range(use.size):
         use[i] = np.uint8(taken[i] > 0)
 
@@ -227,9 +230,7 @@ def ranges_of_codes(
 
 @njit(nogil=True, cache=True)
 def ranges_of_cuts(
-    voltage: Array,
-    cuts: NDArray[np.float32],
-    which: NDArray[np.int32],
+    voltage: Array, cuts: NDArray[np.float32], which: NDArray[np.int32]
 ) -> bool:
     """Count the thresholds that one row exceeds; tell whether none does any."""
     found = np.int32(0)

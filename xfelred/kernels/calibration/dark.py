@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.calibration.gain_index import index_of_bits
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
+from xfelred.kernels.calibration.gain_bits import index_of_bits
 from xfelred.kernels.calibration.rule import Rule
 
 # Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SIGMA = 1.482602218505602
 
+# Bits of `masks.names`, those of the European XFEL.
 OFFSET, NOISE, EVAL_ERROR, NO_DATA, ZERO_NOISE = 1, 2, 4, 8, 1 << 14
 
 
-def outliers(values: NDArray[Any], n_sigma: float) -> NDArray[np.bool_]:
+def outliers(values: Array, n_sigma: float) -> Bools:
     """Return where values lie further than `n_sigma` robust sigma from the median.
 
-    Parameters
-    ----------
-    values : float (..., slow_scan, fast_scan)
-        Every module of every frame has a median of its own; NaN is left out.
-    n_sigma : float
-        Limit in units of ``1.4826 * median(|x - median|)``. Where that is 0 (at least
-        half of the values are equal) nothing is an outlier but what differs from the
-        median by more than `n_sigma` times the standard deviation.
-
-    Returns
-    -------
-    bool (..., slow_scan, fast_scan)
+    values: float (..., slow_scan, fast_scan); every module of every frame has a median
+        of its own; NaN is left out.
+    n_sigma: limit in units of ``1.4826 * median(|x - median|)``. Where that is 0 (at
+        least half of the values are equal) nothing is an outlier but what differs from
+        the median by more than `n_sigma` times the standard deviation.
+    Returns bool (..., slow_scan, fast_scan).
     """
     if not values.size:
         return np.zeros(values.shape, bool)
@@ -47,29 +41,17 @@ def outliers(values: NDArray[Any], n_sigma: float) -> NDArray[np.bool_]:
         return ((distance > n_sigma * sigma) & known).reshape(values.shape)
 
 
-def signal_bits(raw: NDArray[Any], *, bits: int) -> NDArray[Any]:
-    """Return integers (...) without their gain bits."""
-    return raw & raw.dtype.type(bits)
-
-
 def split_by_range(
-    raw: NDArray[Any], *codes: NDArray[Any], rule: Rule, ranges: tuple[int, ...]
+    raw: Array, *codes: Array, rule: Rule, ranges: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Return the signal of every gain range apart, without the gain bits.
 
-    Parameters
-    ----------
-    raw : integer (..., slow_scan, fast_scan)
-    *codes : integer, broadcast against `raw`, optional
-        What tells the gain range, as codes of the rule; by default its bits.
-    rule : Rule
-    ranges : tuple of int
-        Which ranges.
-
-    Returns
-    -------
-    float32 (..., range, slow_scan, fast_scan)
-        NaN where a pixel is not in the range.
+    raw: integer (..., slow_scan, fast_scan).
+    *codes: integer, broadcast against `raw`; what tells the gain range, as codes of the
+        rule; by default its bits.
+    ranges: which ranges.
+    Returns float32 (..., range, slow_scan, fast_scan); NaN where a pixel is not in the
+        range.
     """
     if codes:
         shift, bits, values = 0, 0xFF, codes[0]
@@ -84,9 +66,8 @@ def split_by_range(
 
 
 def outside(
-    values: NDArray[np.float64], n_sigma: float, limits: tuple[float, float] | None
-) -> NDArray[np.bool_]:
-    """Return where values are outliers, or outside of fixed limits."""
+    values: Floats, n_sigma: float, limits: tuple[float, float] | None
+) -> Bools:
     bad = outliers(values, n_sigma)
     if limits is not None:
         # NaN is neither; it has a bit of its own.
@@ -95,9 +76,9 @@ def outside(
 
 
 def dark_flags(
-    pedestal: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    n_frames: NDArray[np.int64],
+    pedestal: Floats,
+    noise: Floats,
+    n_frames: Ints,
     *,
     offset_sigma: float,
     noise_sigma: float,
@@ -107,21 +88,15 @@ def dark_flags(
 ) -> NDArray[np.uint32]:
     """Return the bad-pixel bits of dark statistics.
 
-    Parameters
-    ----------
-    pedestal, noise : float64 (..., slow_scan, fast_scan), adu
-    n_frames : int64 (..., slow_scan, fast_scan)
-    offset_sigma, noise_sigma : float
-        Limits for pedestal and noise, in robust sigma of their module.
-    min_frames : int
-        Pixels with fewer frames have no dark data.
-    offset_limits, noise_limits : (lowest, highest), optional, adu
-        Pedestals and noise outside are bad, too.
-
-    Returns
-    -------
-    uint32 (..., slow_scan, fast_scan)
-        Bits 0 (pedestal), 1 (noise), 2 (not finite), 3 (no data) and 14 (noise 0).
+    pedestal, noise: float64 (..., slow_scan, fast_scan), adu.
+    n_frames: int64 (..., slow_scan, fast_scan).
+    offset_sigma, noise_sigma: limits for pedestal and noise, in robust sigma of their
+        module.
+    min_frames: pixels with fewer frames have no dark data.
+    offset_limits, noise_limits: (lowest, highest), adu; pedestals and noise outside are
+        bad, too.
+    Returns uint32 (..., slow_scan, fast_scan); bits 0 (pedestal), 1 (noise), 2 (not
+        finite), 3 (no data) and 14 (noise 0).
     """
     enough = n_frames >= min_frames
     flags = np.where(enough, 0, NO_DATA).astype(np.uint32)

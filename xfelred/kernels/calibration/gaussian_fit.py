@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-MAX_STEPS = 200
-TOLERANCE = 1e-10
+from xfelred.kernels.arrays import Array, Floats, Ints
+
+MAX_STEPS = 200  # also those that only raise the damping
+TOLERANCE = 1e-10  # relative step below which nothing changes any more
 AMPLITUDE, POSITION, WIDTH = range(3)
 
 
 @njit(nogil=True, cache=True)
-def histogram(
-    values: NDArray[np.float64], low: float, width: float, counts: NDArray[np.float64]
-) -> None:
+def histogram(values: Floats, low: float, width: float, counts: Floats) -> None:
     """Count values in bins of a width from `low` on; the last includes its end."""
     counts[:] = 0.0
     n = counts.size
     for v in values:
         i = int(np.floor((v - low) / width))
+        # As numpy; the width is rounded, so that the end may lie a digit above.
         if i == n and v <= low + n * width * (1 + 1e-12):
             i = n - 1
         if 0 <= i < n:
@@ -30,12 +28,7 @@ def histogram(
 
 @njit(nogil=True, cache=True)
 def add_normal(
-    counts: NDArray[np.float64],
-    low: float,
-    width: float,
-    p: NDArray[np.float64],
-    matrix: NDArray[np.float64],
-    side: NDArray[np.float64],
+    counts: Floats, low: float, width: float, p: Floats, matrix: Floats, side: Floats
 ) -> float:
     """Fill the normal equations of the fit at `p`; return the sum of squares."""
     matrix[:] = 0.0
@@ -58,9 +51,7 @@ def add_normal(
 
 
 @njit(nogil=True, cache=True)
-def solve(
-    matrix: NDArray[np.float64], side: NDArray[np.float64], damping: float
-) -> NDArray[np.float64]:
+def solve(matrix: Floats, side: Floats, damping: float) -> Floats:
     """Return the damped step of three normal equations, by Cramer's rule."""
     m = matrix.copy()
     for a in range(3):
@@ -96,9 +87,7 @@ def solve(
 
 
 @njit(nogil=True, cache=True)
-def fit_counts(
-    counts: NDArray[np.float64], low: float, width: float, p: NDArray[np.float64]
-) -> bool:
+def fit_counts(counts: Floats, low: float, width: float, p: Floats) -> bool:
     """Improve the parameters `p` by Levenberg and Marquardt's method, in place.
 
     Returns whether they converged, inside the histogram.
@@ -133,12 +122,7 @@ def fit_counts(
 
 @njit(nogil=True, cache=True)
 def fit_lists(
-    values: NDArray[np.float64],
-    start: NDArray[np.int64],
-    n_bins: int,
-    low: float,
-    high: float,
-    out: NDArray[np.float64],
+    values: Floats, start: Ints, n_bins: int, low: float, high: float, out: Floats
 ) -> None:
     """Fit each list ``values[start[i]:start[i + 1]]``; NaN where there is no peak.
 
@@ -165,32 +149,23 @@ def fit_lists(
 
 
 def fit_gaussian(
-    energy: NDArray[np.float64],
-    *pixel: NDArray[np.float64],
+    energy: Floats,
+    *pixel: Floats,
     shape: tuple[int, ...],
     n_bins: int,
     limits: tuple[float, float] | None,
     min_values: int,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Fit the energies of every pixel.
 
-    Parameters
-    ----------
-    energy : float64 (value,)
-    *pixel : float64 (value,)
-        Position of each along the axes of `shape`; negative: none.
-    shape : tuple of int
-        Of the results; () for one fit of all values.
-    n_bins : int
-    limits : (low, high), optional
-        Range of the histograms; by default from the lowest value to the highest.
-    min_values : int
-        Pixels with fewer values are not fitted.
-
-    Returns
-    -------
-    dict
-        ``amplitude``, ``position``, ``width`` float64, and ``count`` int64.
+    energy: float64 (value,).
+    *pixel: float64 (value,); position of each along the axes of `shape`; negative:
+        none.
+    shape: of the results; () for one fit of all values.
+    limits: (low, high); range of the histograms; by default from the lowest value to
+        the highest.
+    min_values: pixels with fewer values are not fitted.
+    Returns ``amplitude``, ``position``, ``width`` float64, and ``count`` int64.
     """
     at = np.zeros(len(energy), np.int64)
     good = np.ones(len(energy), bool)
@@ -199,10 +174,11 @@ def fit_gaussian(
         at = at * n + axis.astype(np.int64)
     size = int(np.prod(shape, dtype=np.int64))
     at, energy = at[good], energy[good]
+    # Sorted energies too: sums do not depend on the order of the clusters.
     order = np.lexsort((energy, at))
     count = np.bincount(at, minlength=size)
-    chosen = np.flatnonzero(count >= max(1, min_values))
     wanted = count >= max(1, min_values)
+    chosen = np.flatnonzero(wanted)
     listed = energy[order][wanted[at[order]]]
     start = np.concatenate([[0], np.cumsum(count[chosen])]).astype(np.int64)
     fits = np.full((size, 3), np.nan)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 PAIR_ENERGY = 3.65
 """Energy in eV that makes one electron-hole pair in silicon."""
@@ -16,45 +15,23 @@ PAIR_ENERGY = 3.65
 
 @dataclass(frozen=True)
 class Placement:
-    """How one module is mounted, in the words of ``detector_info``.
+    """How one module is mounted, in the words of ``detector_info``."""
 
-    Attributes
-    ----------
-    coordinate : (x, y)
-        Of the first pixel, in metres.
-    angle : float
-        Rotation of the module, degrees.
-    pixel : (slow, fast)
-        Pixel size in metres.
-    stage_direction : float
-        Direction in which the stage moves the module, degrees.
-    stage_shift : float
-        How far, in metres: weight times position of the manipulator.
-    """
-
-    coordinate: tuple[float, float]
-    angle: float
-    pixel: tuple[float, float]
+    coordinate: tuple[float, float]  # (x, y); of the first pixel, in metres
+    angle: float  # rotation of the module, degrees
+    pixel: tuple[float, float]  # (slow, fast); pixel size in metres
+    # direction in which the stage moves the module, degrees
     stage_direction: float = 0.0
+    # how far, in metres: weight times position of the manipulator
     stage_shift: float = 0.0
 
 
-def module_vectors(
-    placement: Placement,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def module_vectors(placement: Placement) -> tuple[Floats, Floats, Floats]:
     """Return the first pixel of a module and its steps (slow, fast).
 
-    Parameters
-    ----------
-    placement : Placement
+    Returns first, slow_step, fast_step: float64 (2,), m; x to the left looking along
+        the beam, y up, from the nominal beam axis.
 
-    Returns
-    -------
-    first, slow_step, fast_step : float64 (2,), m
-        x to the left looking along the beam, y up, from the nominal beam axis.
-
-    Notes
-    -----
     With the coordinate (x, y), moved along the stage first, the angle a and the pixel
     size p, pixel (s, f) lies at::
 
@@ -76,7 +53,7 @@ def module_vectors(
 
 
 @njit(nogil=True, cache=True)
-def multiply(images: Array, factor: NDArray[np.float64], out: Array) -> None:
+def multiply(images: Array, factor: Floats, out: Array) -> None:
     """Write ``images[i] * factor[i]`` to `out`; rows of pixels, one factor a row."""
     for i in range(images.shape[0]):
         f = factor[i]
@@ -85,28 +62,16 @@ def multiply(images: Array, factor: NDArray[np.float64], out: Array) -> None:
 
 
 def scaled(
-    images: Array,
-    *factors: Array,
-    dtype_name: str,
-    divide: bool = False,
+    images: Array, *factors: Array, dtype_name: str, divide: bool = False
 ) -> Array:
     """Return images times the product of some factors.
 
-    Parameters
-    ----------
-    images : any real dtype (..., slow_scan, fast_scan)
-        Not modified.
-    *factors : float (...)
-        With the same axes; those of the pixels have length 1.
-    dtype_name : str
-        Of the result.
-    divide : bool, optional
-        The last factor divides instead.
-
-    Returns
-    -------
-    float (..., slow_scan, fast_scan)
-        NaN where a factor is NaN or not positive.
+    images: any real dtype (..., slow_scan, fast_scan); not modified.
+    *factors: float (...); with the same axes; those of the pixels have length 1.
+    dtype_name: of the result.
+    divide: the last factor divides instead.
+    Returns float (..., slow_scan, fast_scan); NaN where a factor is NaN or not
+        positive.
     """
     lead, pixels = images.shape[:-2], images.shape[-2:]
     factor = np.ones(lead)

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from xfelred.kernels.arrays import Array
+
+Constants = NDArray[np.float32]
 LINE = 1024  # pixels that are done at once, at most; short rows are put together
 
 
@@ -36,55 +38,38 @@ def record_shape(
 
 
 def pack(
-    pedestal: NDArray[Any],
-    *others: NDArray[Any],
+    pedestal: Array,
+    *others: Array,
     names: tuple[str, ...],
     n_ranges: int,
     used_ranges: tuple[int, ...],
     per_photon: float,
     by_row: bool,
-) -> NDArray[Any]:
+) -> Array:
     """Return constants as a table.
 
-    Parameters
-    ----------
-    pedestal : real ([module,] entry, gain_range, slow_scan, fast_scan), adu
-    *others : broadcast against `pedestal`
-        As `names` say: "offset", "gain" (divides; 0: factor 0), "gain_factor",
-        "local_gain", "gain_mask" (multiply), "bad_pixels" (non-zero: bad), "use"
-        (non-zero: may take part in a common mode) and "thresholds" (between ranges; the
-        last is not used).
-    names : tuple of str
-    n_ranges : int
-    used_ranges : tuple of int
-        Gain ranges that take part in a common mode; () without one.
-    per_photon : float
-        Divides the signal.
-    by_row : bool
-        One record for each row.
-
-    Returns
-    -------
-    record ([module]), or (slow_scan,) if `by_row`
-        A bad pixel, or one without finite constants, has the factor NaN.
+    pedestal: real ([module,] entry, gain_range, slow_scan, fast_scan), adu.
+    *others: broadcast against `pedestal`; as `names` say: "offset", "gain" (divides; 0:
+        factor 0), "gain_factor", "local_gain", "gain_mask" (multiply), "bad_pixels"
+        (non-zero: bad), "use" (non-zero: may take part in a common mode) and
+        "thresholds" (between ranges; the last is not used).
+    used_ranges: gain ranges that take part in a common mode; () without one.
+    per_photon: divides the signal.
+    by_row: one record for each row.
+    Returns record ([module]), or (slow_scan,) if `by_row`; a bad pixel, or one without
+        finite constants, has the factor NaN.
     """
     given = dict(zip(names, others, strict=True))
     cut = n_ranges - 1 if "thresholds" in given else 0
-    shape = np.broadcast_shapes(
-        pedestal.shape,
-        *(v.shape for v in others),
-        (n_ranges, 1, 1),
-    )
+    arrays = (pedestal, *others)
+    shape = np.broadcast_shapes(*(v.shape for v in arrays), (n_ranges, 1, 1))
     modules = shape[:-4]
     entries, _, rows, columns = shape[-4:]
     n_planes = n_ranges * (3 if used_ranges else 2) + cut
-    lines = (rows, columns)
-    if not by_row:
-        lines = lines_of(lines)
+    lines = (rows, columns) if by_row else lines_of((rows, columns))
     table = np.empty((*modules, entries, lines[0], n_planes, lines[1]), np.float32)
 
-    def put(first: int, n: int, values: NDArray[Any]) -> None:
-        """Fill planes."""
+    def put(first: int, n: int, values: Array) -> None:
         whole = np.broadcast_to(values, (*modules, entries, n, rows, columns))
         # With the planes in the place of gain ranges, as constants have them.
         planes = np.moveaxis(table, -2, -3)
@@ -110,9 +95,9 @@ def pack(
     return records(table, by_row=by_row)
 
 
-def factor(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
+def factor(given: dict[str, Array]) -> Array:
     """Return what a signal is multiplied by."""
-    out: NDArray[Any] = np.ones((1, 1, 1, 1))
+    out: Array = np.ones((1, 1, 1, 1))
     if "gain" in given:
         gain = given["gain"].astype(np.float64)
         with np.errstate(divide="ignore"):
@@ -125,7 +110,7 @@ def factor(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
     return out
 
 
-def records(table: Floats, *, by_row: bool) -> NDArray[Any]:
+def records(table: Constants, *, by_row: bool) -> Array:
     inside = table.shape[1:] if by_row else table.shape[-4:]
     lead = table.shape[: table.ndim - len(inside)]
     kind = record_type(inside)
@@ -137,22 +122,15 @@ def record_type(inside: tuple[int, ...]) -> np.dtype[Any]:
 
 
 def flat_table(
-    table: NDArray[Any], shape: tuple[int, int]
-) -> tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int]]:
+    table: Array, shape: tuple[int, int]
+) -> tuple[Constants, tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Return a table as the compiled function takes it.
 
-    Parameters
-    ----------
-    table : record (..., 1 or slow_scan, 1)
-    shape : (rows, columns)
-
-    Returns
-    -------
-    floats : float32 (n,)
-    lines : (lines, pixels of a line)
-    sizes : (planes, elements from line to line)
-    steps : (elements from record to record, elements from entry to entry)
-        The first is 0 if records are rows.
+    table: record (..., 1 or slow_scan, 1).
+    shape: (rows, columns).
+    Returns floats: float32 (n,); lines: (lines, pixels of a line); sizes: (planes,
+        elements from line to line); steps: (elements from record to record, elements
+        from entry to entry); the first is 0 if records are rows.
     """
     inside = table.dtype["constants"].shape
     floats = np.ascontiguousarray(table).reshape(-1)["constants"].reshape(-1)
@@ -162,6 +140,9 @@ def flat_table(
         return floats, shape, (planes, entries * step), (0, step)
     entries, lines, planes, pixels = inside
     step = planes * pixels
-    return floats, (lines, pixels), (planes, step), (
-        entries * lines * step, lines * step
-    )  # fmt: skip
+    return (
+        floats,
+        (lines, pixels),
+        (planes, step),
+        (entries * lines * step, lines * step),
+    )

@@ -7,20 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 
 def without_ghosts(
-    images: NDArray[np.floating[Any]],
-    previous: NDArray[Any],
-    p0: NDArray[Any],
-    p1: NDArray[Any],
+    images: NDArray[np.floating[Any]], previous: Array, p0: Array, p1: Array
 ) -> NDArray[np.floating[Any]]:
     """Return ``images - (p0 + p1 * previous)`` in the precision of the images.
 
-    Parameters
-    ----------
-    images : float (..., slow_scan, fast_scan)
-    previous, p0, p1 : real, broadcast against `images`
-        NaN of `previous` counts as 0.
+    images: float (..., slow_scan, fast_scan).
+    previous, p0, p1: real, broadcast against `images`; NaN of `previous` counts as 0.
     """
     dtype = images.dtype
     ghosts = np.nan_to_num(previous.astype(dtype), posinf=np.inf, neginf=-np.inf)

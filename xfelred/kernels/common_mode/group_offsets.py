@@ -8,63 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
-from xfelred.kernels.common_mode.median import key_buffers, median_of_keys, to_keys
+from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.common_mode.median import median_of_keys, to_keys
 
 # Columns are copied so many at a time: whole lines of the cache, few pages.
 TOGETHER = 64
-
-
-def subtract_groups(
-    image: NDArray[np.floating[Any]],
-    use: NDArray[np.uint8],
-    shape: tuple[int, int, int],
-    *,
-    least: int,
-    limit: float,
-    low: float,
-    high: float,
-    mean: bool,
-    only_used: bool,
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
-) -> None:
-    """Subtract from every group of pixels its median or mean, in place.
-
-    Parameters
-    ----------
-    image : float32 or float64 (slow_scan, fast_scan)
-        C-contiguous.
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part in an estimate; (0, 0): all do.
-    shape : (height, width, stride)
-        A group has `height` rows and `width` columns, `stride` apart; groups tile the
-        image. They are counted row by row, and first those that begin in column 0, then
-        those that begin in column 1, and so on.
-    least : int
-        Smallest number of pixels in an estimate that is applied.
-    limit : float
-        Largest absolute offset that is applied, inclusive.
-    low, high : float
-        Only values in this range, inclusive, take part; NaN never does.
-    mean : bool
-        Mean instead of median.
-    only_used : bool
-        Subtract only from pixels of `use`.
-    offsets, counts : float64 (group,)
-        Filled with what was subtracted, NaN where nothing was, and with the numbers of
-        pixels in the estimates.
-    """
-    height, width, stride = shape
-    single = width == 1 and stride == 1
-    length = height * width
-    keys, floats = key_buffers(length, image.dtype)
-    strips = np.empty((length, TOGETHER if single else 0), image.dtype)
-    number = image.dtype.type
-    tests = (least, limit, number(low), number(high))
-    arguments = (image, use, (height, width, stride), tests, (mean, only_used))
-    groups = subtract_columns if single else subtract_blocks
-    groups(*arguments, (keys, floats, strips), (offsets, counts))
 
 
 @njit(nogil=True, cache=True)
@@ -75,9 +23,23 @@ def subtract_blocks(
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
     scratch: tuple[Array, Array, Array],
-    found: tuple[NDArray[np.float64], NDArray[np.float64]],
+    found: tuple[Floats, Floats],
 ) -> None:
-    """Subtract the offsets of groups that are one or more columns wide."""
+    """Subtract the offsets of groups that are one or more columns wide, in place.
+
+    image: float32 or float64 (slow_scan, fast_scan), C-contiguous.
+    use: uint8 (slow_scan, fast_scan), non-zero where a pixel may take part in an
+        estimate; (0, 0): all do.
+    shape: (height, width, stride); a group has `height` rows and `width` columns,
+        `stride` apart; groups tile the image. They are counted row by row, and first
+        those that begin in column 0, then those that begin in column 1, and so on.
+    tests: (least, limit, low, high): fewest pixels in an estimate and largest absolute
+        offset that is applied, lowest and highest value that takes part, all inclusive.
+    flags: (mean instead of median, subtract only from pixels of `use`).
+    scratch: (keys, floats, strips): of `median.key_buffers`; (group, TOGETHER).
+    found: offsets and counts, float64 (group,): filled with what was subtracted, NaN
+        where nothing was, and with the numbers of pixels in the estimates.
+    """
     keys, floats, _ = scratch
     offsets, counts = found
     height, width, stride = shape
@@ -138,7 +100,6 @@ def lower(
     offset: np.floating[Any],
     only_used: bool,
 ) -> None:
-    """Subtract an offset from a group, in place."""
     top, height, left, width, stride = place
     first, step = np.uint64(left), np.uint64(stride)
     for r in range(top, top + height):
@@ -161,8 +122,9 @@ def subtract_columns(
     tests: tuple[int, float, Any, Any],
     flags: tuple[bool, bool],
     scratch: tuple[Array, Array, Array],
-    found: tuple[NDArray[np.float64], NDArray[np.float64]],
+    found: tuple[Floats, Floats],
 ) -> None:
+    """Do the same for groups that are one column wide, several of them at a time."""
     keys, floats, strips = scratch
     offsets, counts = found
     height = shape[0]

@@ -41,15 +41,9 @@ def key_buffers(length: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
 def median(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Return the exact median along the last axis; NaN is left out.
 
-    Parameters
-    ----------
-    values : float32 or float64 (..., n)
-
-    Returns
-    -------
-    float (...)
-        Same dtype, the values of `numpy.nanmedian`: the mean of the middle two of an
-        even number. NaN where there is nothing but NaN.
+    values: float32 or float64 (..., n).
+    Returns float (...); same dtype, the values of `numpy.nanmedian`: the mean of the
+        middle two of an even number. NaN where there is nothing but NaN.
     """
     n = values.shape[-1]
     flat = np.ascontiguousarray(values).reshape(math.prod(values.shape[:-1]), n)
@@ -61,7 +55,6 @@ def median(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 @njit(nogil=True, cache=True)
 def medians_of_rows(flat: Array, keys: Array, floats: Array, out: Array) -> None:
-    """Fill `out` with the median of every row."""
     n = flat.shape[1]
     for i in range(flat.shape[0]):
         floats[:n] = flat[i]

@@ -1,7 +1,7 @@
 """Common mode: offsets that groups of pixels share in one frame, and their removal.
 
 A correction is a tuple of stages, each acting on the result of the last:
-`Groups`, `WithoutPhotons`, `Offset`, `ZeroPeak`, `Unbonded`, `Runs`.
+`Groups`, `WithoutPhotons`, `Offset`, `ZeroPeak`, `Unbonded`, `PixelRuns`.
 """
 
 from __future__ import annotations
@@ -11,32 +11,29 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.common_mode import photon_exclusion, zero_peak
-from xfelred.kernels.common_mode.group_offsets import subtract_groups
-from xfelred.kernels.common_mode.median import median
+from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.common_mode import zero_peak
+from xfelred.kernels.common_mode.group_offsets import (
+    TOGETHER,
+    subtract_blocks,
+    subtract_columns,
+)
+from xfelred.kernels.common_mode.median import key_buffers, median
 
 Image = NDArray[np.floating[Any]]
-Floats = NDArray[np.float64]
 
 
 @dataclass
 class Frame:
-    """One segment of one frame while it is corrected.
+    """One segment of one frame while it is corrected."""
 
-    Attributes
-    ----------
-    image : float (slow_scan, fast_scan)
-        Changed by the stages.
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part; (0, 0): everywhere.
-    noise : float (slow_scan, fast_scan), or None
-        Standard deviation of every pixel without signal.
-    """
-
-    image: Image
+    image: Image  # float (slow_scan, fast_scan); changed by the stages
+    # uint8 (slow_scan, fast_scan), non-zero where a pixel may take part; or (0, 0): all
     use: NDArray[np.uint8]
+    # float (slow_scan, fast_scan); standard deviation of every pixel without signal
     noise: NDArray[np.floating[Any]] | None = None
 
 
@@ -56,103 +53,76 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class Groups:
-    """Medians or means of a grid of groups; see `group_offsets.subtract_groups`.
+    """Medians or means of a grid of groups; see `group_offsets.subtract_blocks`."""
 
-    Attributes
-    ----------
-    name : str
-        Of the kind of group.
-    shape : (height, width, stride)
-    least : int
-        Fewest pixels in an estimate.
-    limit, low, high : float
-        Of the offset, inclusive; of the values that take part.
-    mean, only_used : bool
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    least: int = 1
-    limit: float = np.finfo(np.float64).max
-    low: float = -np.inf
+    name: str  # of the kind of group
+    shape: tuple[int, int, int]  # (height, width, stride)
+    least: int = 1  # fewest pixels in an estimate
+    limit: float = np.finfo(np.float64).max  # of the absolute offset, inclusive
+    low: float = -np.inf  # low and high: values that take part, inclusive
     high: float = np.inf
     mean: bool = False
     only_used: bool = False
 
     def n_groups(self, shape: tuple[int, int]) -> int:
-        """Return the number of groups in a segment."""
         return int(np.prod(shape)) // (self.shape[0] * self.shape[1])
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        """Subtract the offset of each group."""
-        subtract_groups(
-            frame.image, frame.use, self.shape, least=self.least, limit=self.limit,
-            low=self.low, high=self.high, mean=self.mean, only_used=self.only_used,
-            offsets=offsets, counts=counts,
-        )  # fmt: skip
+        height, width, stride = self.shape
+        single = width == 1 and stride == 1
+        length, number = height * width, frame.image.dtype.type
+        strips = np.empty((length, TOGETHER if single else 0), frame.image.dtype)
+        tests = (self.least, self.limit, number(self.low), number(self.high))
+        groups = subtract_columns if single else subtract_blocks
+        groups(
+            frame.image,
+            frame.use,
+            (height, width, stride),
+            tests,
+            (self.mean, self.only_used),
+            (*key_buffers(length, frame.image.dtype), strips),
+            (offsets, counts),
+        )
 
 
 @dataclass(frozen=True)
 class WithoutPhotons:
-    """Takes pixels with signal out of all later estimates; corrects nothing itself.
+    """Takes pixels with signal out of all later estimates; corrects nothing itself."""
 
-    Attributes
-    ----------
-    threshold : float
-        A pixel from here on, in units of the noise if `per_noise`, holds a photon;
-        else one above.
-    per_noise : bool
-    neighbours : bool
-        Take out the 4 neighbours of photons as well.
-    reach : float
-        Take out absolute values above.
-    """
-
+    # a pixel above holds a photon; `per_noise`: one from here on, in units of its noise
     threshold: float
     per_noise: bool = False
-    neighbours: bool = False
-    reach: float = np.inf
+    neighbours: bool = False  # take out the 4 neighbours of photons as well
+    reach: float = np.inf  # take out absolute values above
     name: str = "without_photons"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
-        """Return 0: there is no offset."""
         return 0
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        """Change which pixels take part."""
         if self.per_noise and frame.noise is not None:
             limits = (self.threshold * frame.noise).astype(frame.image.dtype)
         else:
             one = np.full((1, 1), self.threshold, frame.image.dtype)
             limits = np.broadcast_to(one, frame.image.shape)
-        frame.use = photon_exclusion.without_photons(
+        frame.use = without_photons(
             frame.image, frame.use, limits, self.per_noise, self.neighbours, self.reach
         )
 
 
 @dataclass(frozen=True)
 class Offset:
-    """Median of one rectangle, subtracted from the whole segment.
-
-    Attributes
-    ----------
-    name : str
-    rows, columns : (first, end)
-    apply : bool
-        False: the offset is only noted.
-    """
+    """Median of one rectangle, subtracted from the whole segment."""
 
     name: str
-    rows: tuple[int, int]
+    rows: tuple[int, int]  # rows and columns: (first, end)
     columns: tuple[int, int]
-    apply: bool = True
+    apply: bool = True  # False: the offset is only noted
 
     def n_groups(self, shape: tuple[int, int]) -> int:
-        """Return 1."""
         return 1
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        """Subtract the median of the rectangle."""
         part = (slice(*self.rows), slice(*self.columns))
         values = frame.image[part]
         if frame.use.size:
@@ -166,30 +136,18 @@ class Offset:
 
 @dataclass(frozen=True)
 class ZeroPeak:
-    """Position of the peak without photons; see `zero_peak.peak_of`.
+    """Position of the peak without photons; see `zero_peak.peak_of`."""
 
-    Attributes
-    ----------
-    max_offset, max_sigma : float
-        Beyond these the peak is not believed.
-    threshold : float
-        Counts that a bin of the peak must exceed; 0 or less: 100.
-    unbonded : bool
-        Use the unbonded pixels where there is no peak.
-    """
-
-    max_offset: float
+    max_offset: float  # max_offset and max_sigma: beyond these the peak is not believed
     max_sigma: float
-    threshold: float
-    unbonded: bool = False
+    threshold: float  # counts that a bin of the peak must exceed; 0 or less: 100
+    unbonded: bool = False  # use the unbonded pixels where there is no peak
     name: str = "zero_peak"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
-        """Return 1."""
         return 1
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        """Subtract the position of the peak from every pixel."""
         threshold = self.threshold if self.threshold > 0 else 100
         offset, sigma, n = zero_peak.peak_of(frame.image, frame.use, threshold)
         counts[0] = n
@@ -203,24 +161,17 @@ class ZeroPeak:
 
 @dataclass(frozen=True)
 class Unbonded:
-    """Mean of the pixels of a CsPad sensor that have no bond.
+    """Mean of the pixels of a CsPad sensor that have no bond."""
 
-    Attributes
-    ----------
-    max_offset : float
-        Largest absolute offset, inclusive.
-    """
-
-    max_offset: float
+    max_offset: float  # largest absolute offset, inclusive
     name: str = "unbonded"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
-        """Return 1."""
         return 1
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        """Subtract the mean from every pixel."""
-        # The pixel in the corner has no bond either, but does not take part.
+        # On the diagonals of both halves of a sensor of 185 x 388 pixels. The pixel in
+        # the corner has no bond either, but does not take part.
         rows = np.tile(np.arange(10, 181, 10), 2)
         columns = rows + np.repeat([0, 194], 18)
         values = frame.image[rows, columns].astype(np.float64)
@@ -236,78 +187,52 @@ class Unbonded:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Offsets of consecutive pixels, in the order of memory; see `zero_peak.runs`.
+class PixelRuns:
+    """Offsets of consecutive pixels, in the order of memory."""
 
-    Attributes
-    ----------
-    length : int
-        Pixels in a run; the last may be shorter.
-    threshold : float
-        Only values below take part.
-    max_offset : float
-        Largest absolute offset, inclusive.
-    mean : bool
-        Mean; else the lower median of the values without their fractions.
-    """
-
-    length: int
-    threshold: float
-    max_offset: float
-    mean: bool
+    length: int  # pixels in a run; the last may be shorter
+    threshold: float  # only values below take part
+    max_offset: float  # largest absolute offset, inclusive
+    mean: bool  # mean; else the lower median of the values without their fractions
     name: str = "run"
 
     def n_groups(self, shape: tuple[int, int]) -> int:
-        """Return the number of runs."""
         return -(-int(np.prod(shape)) // self.length)
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        """Subtract the offset of each run from all its pixels."""
         zero_peak.subtract_runs(
-            frame.image.reshape(-1), frame.use.reshape(-1), self.length,
-            self.threshold, self.max_offset, self.mean, offsets, counts,
-        )  # fmt: skip
+            frame.image.reshape(-1),
+            frame.use.reshape(-1),
+            self.length,
+            (self.threshold, self.max_offset, self.mean),
+            key_buffers(self.length, np.dtype(np.float64)),
+            (offsets, counts),
+        )
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What a kernel does, and what comes with the frames.
-
-    Attributes
-    ----------
-    stages : tuple of stages
-    companions : tuple of str
-        What each companion is: "bad_pixels" (non-zero: bad), "use" (non-zero: may take
-        part), "gain_range", or "noise".
-    gain_ranges : tuple of int
-        The gain ranges that take part.
-    """
+    """What a kernel does, and what comes with the frames."""
 
     stages: tuple[Stage, ...]
+    # what each companion is: "bad_pixels" (non-zero: bad), "use" (non-zero: may take
+    # part), "gain_range", or "noise"
     companions: tuple[str, ...] = ()
-    gain_ranges: tuple[int, ...] = ()
+    gain_ranges: tuple[int, ...] = ()  # the gain ranges that take part
 
 
 def subtract_common_mode(
-    images: NDArray[Any],
-    *companions: NDArray[Any],
+    images: Array,
+    *companions: Array,
     correction: Correction,
     dtype_name: str = "float32",
 ) -> Image:
     """Return images without their common mode.
 
-    Parameters
-    ----------
-    images : real (..., slow_scan, fast_scan)
-        Not modified.
-    *companions : real, broadcast against `images`
-    correction : Correction
-    dtype_name : str
-        Of the result: float32 or float64.
-
-    Returns
-    -------
-    float (..., slow_scan, fast_scan)
+    images: real (..., slow_scan, fast_scan); not modified.
+    *companions: real, broadcast against `images`.
+    dtype_name: of the result: float32 or float64.
+    Returns float (..., slow_scan, fast_scan).
     """
     out = np.array(images, dtype_name, order="C")
     for _, frame in frames(out, companions, correction):
@@ -318,18 +243,15 @@ def subtract_common_mode(
 
 
 def common_mode_offsets(
-    images: NDArray[Any],
-    *companions: NDArray[Any],
+    images: Array,
+    *companions: Array,
     correction: Correction,
     dtype_name: str = "float32",
 ) -> Floats:
     """Return what `subtract_common_mode` subtracts from each group.
 
-    Returns
-    -------
-    float64 (..., 2, group)
-        Offsets, NaN where none was subtracted, and numbers of pixels in the estimates;
-        the groups of all stages one after the other.
+    Returns float64 (..., 2, group); offsets, NaN where none was subtracted, and numbers
+        of pixels in the estimates; the groups of all stages one after the other.
     """
     work = np.array(images, dtype_name, order="C")
     sizes = [stage.n_groups(images.shape[-2:]) for stage in correction.stages]
@@ -344,7 +266,7 @@ def common_mode_offsets(
 
 
 def frames(
-    images: Image, companions: tuple[NDArray[Any], ...], correction: Correction
+    images: Image, companions: tuple[Array, ...], correction: Correction
 ) -> Iterator[tuple[tuple[int, ...], Frame]]:
     """Yield (index, segment of one frame), with what belongs to it."""
     given = dict(zip(correction.companions, companions, strict=True))
@@ -352,19 +274,14 @@ def frames(
     use = used_pixels(given, correction.gain_ranges, images.shape[-2:])
     lead = images.shape[:-2]
     for index in np.ndindex(*lead):
-        yield (
-            index,
-            Frame(
-                images[index],
-                np.empty((0, 0), np.uint8) if use is None else one_of(use, index),
-                None if noise is None else np.broadcast_to(
-                    one_of(noise, index), images.shape[-2:]
-                ),
-            ),
-        )  # fmt: skip
+        used = np.empty((0, 0), np.uint8) if use is None else one_of(use, index)
+        own = None if noise is None else one_of(noise, index)
+        if own is not None:
+            own = np.broadcast_to(own, images.shape[-2:])
+        yield index, Frame(images[index], used, own)
 
 
-def one_of(companion: NDArray[Any], index: tuple[int, ...]) -> NDArray[Any]:
+def one_of(companion: Array, index: tuple[int, ...]) -> Array:
     """Return the part of a companion that belongs to one segment of one frame."""
     at = tuple(
         i if n > 1 else 0 for i, n in zip(index, companion.shape[:-2], strict=True)
@@ -373,9 +290,7 @@ def one_of(companion: NDArray[Any], index: tuple[int, ...]) -> NDArray[Any]:
 
 
 def used_pixels(
-    given: dict[str, NDArray[Any]],
-    gain_ranges: tuple[int, ...],
-    shape: tuple[int, ...],
+    given: dict[str, Array], gain_ranges: tuple[int, ...], shape: tuple[int, ...]
 ) -> NDArray[np.uint8] | None:
     """Return 1 where a pixel may take part; None where nothing excludes any."""
     parts = []
@@ -393,3 +308,41 @@ def used_pixels(
     # A companion without pixel axes holds for whole frames.
     use = np.broadcast_to(use, (*use.shape[:-2], *shape))
     return np.ascontiguousarray(use).view(np.uint8)
+
+
+@njit(nogil=True, cache=True)
+def without_photons(
+    image: Array,
+    use: NDArray[np.uint8],
+    limits: Array,
+    inclusive: bool,
+    neighbours: bool,
+    reach: float,
+) -> NDArray[np.uint8]:
+    """Return the used pixels without photons, their neighbours and far values.
+
+    image, limits: float (slow_scan, fast_scan); a pixel above its limit holds a photon,
+        with `inclusive` also one that is equal. `neighbours`: those up, down, left and
+        right of it are taken out, too. `use` as of `Frame`.
+    reach: absolute values above are taken out.
+    """
+    n_rows, n_columns = image.shape
+    out = np.empty(image.shape, np.uint8)
+    for r in range(n_rows):
+        for c in range(n_columns):
+            v = image[r, c]
+            # NaN is in reach of nothing.
+            out[r, c] = abs(v) <= reach
+            if use.size:
+                out[r, c] &= use[r, c] != 0
+    for r in range(n_rows):
+        for c in range(n_columns):
+            v = image[r, c]
+            if v > limits[r, c] or (inclusive and v == limits[r, c]):
+                out[r, c] = 0
+                if neighbours:
+                    out[max(r - 1, 0), c] = 0
+                    out[min(r + 1, n_rows - 1), c] = 0
+                    out[r, max(c - 1, 0)] = 0
+                    out[r, min(c + 1, n_columns - 1)] = 0
+    return out

@@ -5,13 +5,12 @@ Behaviour of algorithms 1 to 3 of the LCLS common mode (psana).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.common_mode.median import key_buffers, select, to_keys, value_of
+from xfelred.kernels.arrays import Array, Floats, Ints
+from xfelred.kernels.common_mode.median import select, to_keys, value_of
 
 LOWEST, N_BINS = -1000, 3000  # adu, bins of 1 adu
 TO_SIGMA = 2.36  # full width at half maximum in standard deviations
@@ -19,27 +18,13 @@ TO_SIGMA = 2.36  # full width at half maximum in standard deviations
 
 @njit(nogil=True, cache=True)
 def peak_of(
-    image: NDArray[Any], use: NDArray[np.uint8], threshold: float
+    image: Array, use: NDArray[np.uint8], threshold: float
 ) -> tuple[float, float, int]:
     """Return (position, standard deviation, pixels) of the first peak from below.
 
-    Parameters
-    ----------
-    image : float (slow_scan, fast_scan)
-    use : uint8 (slow_scan, fast_scan), or (0, 0)
-        Non-zero where a pixel may take part; (0, 0): everywhere.
-    threshold : float
-        Counts that the highest bin must exceed.
+    image: float (slow_scan, fast_scan); use: uint8, as of `segments.Frame`. Position
+    and standard deviation are NaN unless a bin has more counts than `threshold`.
 
-    Returns
-    -------
-    position, sigma : float
-        NaN without a peak.
-    n : int
-        Pixels in the histogram.
-
-    Notes
-    -----
     The highest bin before the counts fall to half of it; its width at half maximum
     gives a first standard deviation. Twice, mean and standard deviation are those of
     the bins no farther than two standard deviations from the highest.
@@ -77,7 +62,7 @@ def peak_of(
 
 
 @njit(nogil=True, cache=True)
-def first_peak(histogram: NDArray[np.int64], threshold: float) -> tuple[int, int]:
+def first_peak(histogram: Ints, threshold: float) -> tuple[int, int]:
     """Return (bin of the peak, first bin after it with half the counts), or -1, -1."""
     peak, best = -1, 0
     for i in range(histogram.size):
@@ -88,50 +73,24 @@ def first_peak(histogram: NDArray[np.int64], threshold: float) -> tuple[int, int
     return -1, -1
 
 
-def subtract_runs(
-    pixels: NDArray[np.floating[Any]],
-    use: NDArray[np.uint8],
-    length: int,
-    threshold: float,
-    max_offset: float,
-    mean: bool,
-    offsets: NDArray[np.float64],
-    counts: NDArray[np.float64],
-) -> None:
-    """Subtract from consecutive pixels their mean or median, in place.
-
-    Parameters
-    ----------
-    pixels : float (pixel,)
-    use : uint8 (pixel,), or (0,)
-        Non-zero where a pixel may take part; (0,): everywhere.
-    length : int
-        Pixels in a run; the last may be shorter.
-    threshold : float
-        Only values below take part.
-    max_offset : float
-        Largest absolute offset that is subtracted.
-    mean : bool
-        Mean; else the lower median of the values without their fractions.
-    offsets, counts : float64 (run,)
-        Filled with what was subtracted, NaN where nothing was, and with the numbers of
-        pixels in the estimates.
-    """
-    keys, floats = key_buffers(length, np.dtype(np.float64))
-    tests = (threshold, max_offset, mean)
-    runs_of(pixels, use, length, tests, (keys, floats), (offsets, counts))
-
-
 @njit(nogil=True, cache=True)
-def runs_of(
-    pixels: NDArray[Any],
+def subtract_runs(
+    pixels: Array,
     use: NDArray[np.uint8],
     length: int,
     tests: tuple[float, float, bool],
-    scratch: tuple[NDArray[np.int64], NDArray[np.float64]],
-    found: tuple[NDArray[np.float64], NDArray[np.float64]],
+    scratch: tuple[Ints, Floats],
+    found: tuple[Floats, Floats],
 ) -> None:
-    """Do the work of `subtract_runs`; floats are the memory of keys."""
+    """Subtract from consecutive pixels their mean or median, in place.
+
+    pixels: float (pixel,); use: uint8 (pixel,), non-zero where a pixel may take part,
+        or (0,): everywhere; `length` of them are a run, the last may be shorter.
+    tests: (threshold, max_offset, mean): only values below the threshold take part;
+        the largest absolute offset that is subtracted; the mean, or else the lower
+        median of the values without their fractions.
+    scratch: of `median.key_buffers`. found: as of `group_offsets.subtract_blocks`.
+    """
     threshold, max_offset, mean = tests
     keys, floats = scratch
     offsets, counts = found
@@ -156,7 +115,7 @@ def runs_of(
 
 
 @njit(nogil=True, cache=True)
-def lower_median(keys: NDArray[np.int64], floats: NDArray[np.float64], n: int) -> float:
+def lower_median(keys: Ints, floats: Floats, n: int) -> float:
     """Return the lower median of the first `n` values without their fractions."""
     for i in range(n):
         floats[i] = np.trunc(floats[i])

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array, Floats
 
 NORMAL = 0.6745  # median absolute deviation of a normal distribution of width 1
 MEAN_NORMAL = 0.797885  # mean absolute deviation of the same, sqrt(2 / pi)
 
 
-def modified_z(values: NDArray[Any]) -> NDArray[np.float64]:
+def modified_z(values: Array) -> Floats:
     """Return ``0.6745 (x - median) / MAD`` along the last axis.
 
-    Parameters
-    ----------
-    values : any real dtype (..., n)
-        NaN and infinite values are left out.
+    values: any real dtype (..., n); NaN and infinite values are left out.
+    Returns float64 (..., n); NaN where the value is not finite. Where more than half of
+        the values are equal, so that the median absolute deviation (MAD) is 0, it is
+        0.7979 (x - median) over the mean absolute deviation; where all are equal, 0.
 
-    Returns
-    -------
-    float64 (..., n)
-        NaN where the value is not finite. Where more than half of the values are equal,
-        so that the median absolute deviation (MAD) is 0, it is 0.7979 (x - median) over
-        the mean absolute deviation; where all are equal, 0.
-
-    Notes
-    -----
     Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers, ASQC Quality Press.
     """
     x = values.astype(np.float64)
@@ -51,20 +41,12 @@ def modified_z(values: NDArray[Any]) -> NDArray[np.float64]:
     return out
 
 
-def strongest(values: NDArray[Any], *, skip: int) -> NDArray[Any]:
+def strongest(values: Array, *, skip: int) -> Array:
     """Return the largest magnitude of correlations (..., lag), away from lag 0.
 
-    Parameters
-    ----------
-    values : float (..., lag)
-        NaN is left out.
-    skip : int
-        Lags closer to 0 than this, on either side, are left out.
-
-    Returns
-    -------
-    float (...)
-        NaN if nothing is left.
+    values: float (..., lag); NaN is left out.
+    skip: lags closer to 0 than this, on either side, are left out.
+    Returns float (...); NaN if nothing is left.
     """
     n = values.shape[-1]
     x = np.abs(values[..., skip : n - skip + 1])
@@ -74,18 +56,11 @@ def strongest(values: NDArray[Any], *, skip: int) -> NDArray[Any]:
     return np.where(np.isneginf(out), np.nan, out)
 
 
-def ring_features(frames: NDArray[Any]) -> NDArray[np.float64]:
+def ring_features(frames: Array) -> Floats:
     """Return mean, position of the brightest ring, and profile of polar maps.
 
-    Parameters
-    ----------
-    frames : any real dtype (..., ring, azimuth)
-        NaN and infinite samples are bad.
-
-    Returns
-    -------
-    float64 (..., 2 + ring)
-        NaN where there is no good sample.
+    frames: any real dtype (..., ring, azimuth); NaN and infinite samples are bad.
+    Returns float64 (..., 2 + ring); NaN where there is no good sample.
     """
     good = np.isfinite(frames)
     n = good.sum(axis=-1)
@@ -100,7 +75,7 @@ def ring_features(frames: NDArray[Any]) -> NDArray[np.float64]:
     return out
 
 
-def peak_position(profile: NDArray[np.float64]) -> NDArray[np.float64]:
+def peak_position(profile: Floats) -> Floats:
     """Return where rows (..., n) are largest, between their elements; NaN if nowhere.
 
     A parabola through the largest element and its neighbours has its top there.
@@ -120,8 +95,6 @@ def peak_position(profile: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(middle), np.nan, at + shift)
 
 
-def at_positions(
-    positions: NDArray[np.float64], *, table: tuple[float, ...]
-) -> NDArray[np.float64]:
+def at_positions(positions: Floats, *, table: tuple[float, ...]) -> Floats:
     """Return the values of a table at positions between its elements; NaN for NaN."""
     return np.interp(positions, np.arange(len(table)), np.asarray(table))

@@ -6,12 +6,12 @@ Most shots have the same mask, so each kind of mask is transformed once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Ints
 from xfelred.kernels.correlation import rows
 from xfelred.kernels.correlation.rows import TILE, Items, Marks
 
@@ -37,7 +37,7 @@ def alike(
 
 def pair_spectra(
     items: Items, one: NDArray[np.intp], lead: int | None
-) -> Iterator[tuple[slice, NDArray[Any]]]:
+) -> Iterator[tuple[slice, Array]]:
     """Yield batches of (which, spectra of the numbers of good pairs) of some rings."""
     item, ring = np.unravel_index(one, items.shape[:2])
     step = max(1, TILE // items.shape[2])
@@ -52,7 +52,7 @@ def pair_spectra(
             yield part, other * own.conj()
 
 
-def item_counts(items: Items, marks: Marks, lead: int | None) -> NDArray[np.int64]:
+def item_counts(items: Items, marks: Marks, lead: int | None) -> Ints:
     """Return the number of good pairs of every item, int64 (item, ring, lag)."""
     n = items.shape[2]
     if not marks.tag.any():
@@ -64,7 +64,7 @@ def item_counts(items: Items, marks: Marks, lead: int | None) -> NDArray[np.int6
     return table[kind].reshape(items.shape)
 
 
-def total_counts(items: Items, marks: Marks, lead: int | None) -> NDArray[np.int64]:
+def total_counts(items: Items, marks: Marks, lead: int | None) -> Ints:
     """Return the number of good pairs of all items, int64 (ring, lag)."""
     n_items, n_rings, n = items.shape
     if not marks.tag.any():

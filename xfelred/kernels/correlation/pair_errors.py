@@ -18,10 +18,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.kernels.correlation.rows import Items
 
-Sums = dict[str, NDArray[Any]]
+Sums = dict[str, Array]
 MOMENTS = ("nn", "nd", "dd")
 # Part of the variance of independent pairs below which an estimate is but noise.
 LEAST = 0.5
@@ -32,16 +33,10 @@ def pair_moments(
 ) -> Sums:
     """Return the sums of N N, N D and D D over pairs, float64 (ring, lag).
 
-    Parameters
-    ----------
-    items : Items
-        Differences of shots.
-    weight : int (item,)
-        How often each of them is in the list.
-    lead : int, optional
-        The ring that leads.
-    raw : bool
-        Products with the means of rings; D is then 1 for a ring with any product.
+    items: differences of shots.
+    weight: int (item,); how often each of them is in the list.
+    lead: the ring that leads.
+    raw: products with the means of rings; D is then 1 for a ring with any product.
     """
     shape = items.shape[1:]
     sums = {name: np.zeros(shape) for name in MOMENTS}
@@ -59,7 +54,7 @@ def pair_moments(
 
 def products_and_counts(
     sums: Sums, lead: int | None, *, raw: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return N and D of some pairs from their sums, float64 (ring, lag)."""
     n_lags = sums["pairs"].shape[-1]
     spectrum = sums["power" if lead is None else "cross"]
@@ -74,27 +69,16 @@ def shared_error(
     crossing: Sums,
     lead: int | None,
     normalization: str,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the standard error of a mean over pairs that share shots.
 
-    Parameters
-    ----------
-    total : dict
-        `correlation.ring_sums` of all pairs.
-    blocks : list of dict
-        Those of the pairs with a shot in each block; a pair across two is in both.
-    crossing : dict
-        `pair_moments` of the pairs across two blocks.
-    lead, normalization
-        As in `correlation.mean_correlation`; standard deviations count as exact.
+    total: `correlation.ring_sums` of all pairs.
+    blocks: those of the pairs with a shot in each block; a pair across two is in both.
+    crossing: `pair_moments` of the pairs across two blocks.
+    lead, normalization: as in `correlation.mean_correlation`; standard deviations count
+        as exact.
+    Returns float64 (ring, lag); NaN where there are too few pairs to tell.
 
-    Returns
-    -------
-    float64 (ring, lag)
-        NaN where there are too few pairs to tell.
-
-    Notes
-    -----
     variance = (sum S^2 - sum d^2) / (f D^2), with the last sum over crossing pairs.
     d counts from the mean of the same pairs, of which
     f = 1 - sum (D_block / D)^2 + sum (D_pair / D)^2 is left.
@@ -126,7 +110,7 @@ def left_out_error(
     crossing: Sums,
     lead: int | None,
     normalization: str,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the error with that of the standard deviations, by leaving out blocks.
 
     As `shared_error`, times the ratio of what leaving out one block at a time changes

@@ -14,12 +14,13 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Floats, Ints
 from xfelred.kernels.correlation import rows
 from xfelred.kernels.correlation.pair_counts import item_counts, total_counts
 from xfelred.kernels.correlation.rows import TILE, Items, Marks
 from xfelred.kernels.memory import page_backed
 
-Sums = dict[str, NDArray[Any]]
+Sums = dict[str, Array]
 
 
 def ring_sums(
@@ -27,25 +28,15 @@ def ring_sums(
 ) -> Sums:
     """Return the sums over items that mean correlations are made of.
 
-    Parameters
-    ----------
-    items : Items
-        Shots, or differences of shots.
-    lead : int, optional
-        The ring that leads; without it every ring is correlated with itself.
-    raw : bool
-        Keep the means of rings.
-    values : bool
-        Without it only masks are counted.
-
-    Returns
-    -------
-    dict
-        `power` float64 (ring, frequency), `cross` complex128 if a ring leads; `pairs`
-        int64 (ring, lag); `good`, `level` and `items` (ring,): number of good
-        azimuths, their sum, and the number of items with any. Transforms of float32
-        and of small integers are in single precision, which without the mean is exact
-        to 1e-7 of the largest correlation.
+    items: shots, or differences of shots.
+    lead: the ring that leads; without it every ring is correlated with itself.
+    raw: keep the means of rings.
+    values: without it only masks are counted.
+    Returns `power` float64 (ring, frequency), `cross` complex128 if a ring leads;
+        `pairs` int64 (ring, lag); `good`, `level` and `items` (ring,): number of good
+        azimuths, their sum, and the number of items with any. Transforms of float32 and
+        of small integers are in single precision, which without the mean is exact to
+        1e-7 of the largest correlation.
     """
     sums = empty_sums(*items.shape[1:], cross=lead is not None)
     marks = rows.blank_marks(items)
@@ -67,7 +58,6 @@ def ring_sums(
 
 
 def empty_sums(n_rings: int, n_phi: int, *, cross: bool) -> Sums:
-    """Return the sums over no item."""
     n_f = n_phi // 2 + 1
     sums = {
         "power": page_backed((n_rings, n_f)),
@@ -80,37 +70,25 @@ def empty_sums(n_rings: int, n_phi: int, *, cross: bool) -> Sums:
     return sums
 
 
-def add_power(
-    power: NDArray[np.float64], items: Items, marks: Marks, *, raw: bool
-) -> None:
-    """Add the power spectra of all rings of all items."""
+def add_power(power: Floats, items: Items, marks: Marks, *, raw: bool) -> None:
     for which, ring in rows.batches(items.shape, whole_items=False):
         part, mark = items.part(which), marks.at(which, ring)
         rows.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
 
 
 def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -> None:
-    """Add the cross spectra of one ring with all rings of all items."""
     for which, _ in rows.batches(items.shape, whole_items=True):
         values = spectra(items.part(which), marks.at(which), raw=raw)
         leader = np.ascontiguousarray(values[:, lead])
         rows.add_cross(leader, values, sums["cross"], sums["power"])
 
 
-def spectra(
-    items: Items, marks: Marks, start: int = 0, *, raw: bool = False
-) -> NDArray[Any]:
+def spectra(items: Items, marks: Marks, start: int = 0, *, raw: bool = False) -> Array:
     """Return the Fourier transforms of rings, complex (item, ring, frequency).
 
-    Parameters
-    ----------
-    items : Items
-    marks : Marks
-        Of these items and of the rings to transform; filled.
-    start : int
-        The first of these rings.
-    raw : bool
-        Keep the mean; the result is double precision then.
+    marks: of these items and of the rings to transform; filled.
+    start: the first of these rings.
+    raw: keep the mean; the result is double precision then.
     """
     values = scipy.fft.rfft(centred(items, marks, start), axis=-1)
     if raw:
@@ -121,19 +99,17 @@ def spectra(
     return values
 
 
-def centred(items: Items, marks: Marks, start: int) -> NDArray[Any]:
+def centred(items: Items, marks: Marks, start: int) -> Array:
     """Return rings without their mean (item, ring, azimuth); fill their marks."""
     work = np.empty((*marks.tag.shape, items.shape[2]), items.dtype)
-    rows.centre_rows(
-        items.frames, items.first, items.second, start,
-        work, marks.n_good, marks.level, marks.tag,
-    )  # fmt: skip
+    out = (work, marks.n_good, marks.level, marks.tag)
+    rows.centre_rows(items.frames, items.first, items.second, start, *out)
     return work
 
 
 def masked_spectra(
     items: Items, marks: Marks, start: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]]:
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Array]]:
     """Yield (items, rings, transforms) of rings with a mask, mean and all."""
     item, ring = np.nonzero(marks.tag)
     step = max(1, TILE // items.shape[2])
@@ -142,9 +118,7 @@ def masked_spectra(
         yield i, r, scipy.fft.rfft(items.rows(i, start + r), axis=-1)
 
 
-def mean_correlation(
-    sums: Sums, lead: int | None, normalization: str
-) -> NDArray[np.float64]:
+def mean_correlation(sums: Sums, lead: int | None, normalization: str) -> Floats:
     """Return the correlation of all items together, float64 (ring, lag).
 
     Sums of products are divided by sums of counts; standard deviations and means of
@@ -161,7 +135,7 @@ def mean_correlation(
     return mean / scale(sums, lead, normalization)[:, None]
 
 
-def scale(sums: Sums, lead: int | None, normalization: str) -> NDArray[np.float64]:
+def scale(sums: Sums, lead: int | None, normalization: str) -> Floats:
     """Return what the mean product of each ring is divided by; NaN instead of 0."""
     n, good = sums["pairs"].shape[-1], sums["good"]
     own = levels(sums["power"], sums["level"], good, n, normalization)
@@ -169,12 +143,8 @@ def scale(sums: Sums, lead: int | None, normalization: str) -> NDArray[np.float6
 
 
 def levels(
-    power: NDArray[Any],
-    level: NDArray[np.float64],
-    good: NDArray[np.int64],
-    n: int,
-    normalization: str,
-) -> NDArray[np.float64]:
+    power: Array, level: Floats, good: Ints, n: int, normalization: str
+) -> Floats:
     """Return the standard deviation, the mean or 1 for rings (...)."""
     if normalization == "variance":
         return np.sqrt(ratio(squares(power, n), good))
@@ -183,14 +153,14 @@ def levels(
     return np.ones(good.shape)
 
 
-def product_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def product_of(a: Floats, b: Floats) -> Floats:
     """Return a product, NaN where it is 0."""
     return np.where(a * b == 0, np.nan, a * b)
 
 
 def item_correlations(
     items: Items, lead: int | None, normalization: str
-) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.int64]]]:
+) -> Iterator[tuple[slice, Array, Ints]]:
     """Yield (items, correlations, pair counts) of batches, (item, ring, lag)."""
     n = items.shape[2]
     for which, _ in rows.batches(items.shape, whole_items=True):
@@ -211,7 +181,7 @@ def item_correlations(
         yield which, ratio(products, counts * divisor[..., None]), counts
 
 
-def squares(power: NDArray[Any], n: int) -> NDArray[np.float64]:
+def squares(power: Array, n: int) -> Floats:
     """Return the sum of squares of rows from their power spectra (Parseval)."""
     weight = np.full(power.shape[-1], 2.0)
     weight[0] = 1.0
@@ -220,7 +190,7 @@ def squares(power: NDArray[Any], n: int) -> NDArray[np.float64]:
     return power.astype(float) @ weight / n
 
 
-def ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
+def ratio(above: Array, below: Array) -> Floats:
     """Return a quotient in float64, NaN where there is nothing to divide by."""
     out = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
     return np.divide(above, below, out=out, where=below != 0)
@@ -251,17 +221,13 @@ def add_images(sums: Sums, items: Items, *, raw: bool = False) -> Sums:
 
 
 def inter_sums(sums: Sums, lead: int | None) -> Sums:
-    """Return the sums over all ordered pairs of different items.
-
-    The sum over all pairs is the correlation of the sums, from which the correlations
-    of the items with themselves are taken away.
-    """
+    """Return the sums over all ordered pairs of different items."""
+    # The sum over all pairs is the correlation of the sums, from which the correlations
+    # of the items with themselves are taken away.
     n = sums["image"].shape[-1]
     out = dict(sums)
-    image, seen = (
-        scipy.fft.rfft(sums["image"]),
-        scipy.fft.rfft(sums["seen"].astype(float)),
-    )
+    image = scipy.fft.rfft(sums["image"])
+    seen = scipy.fft.rfft(sums["seen"].astype(float))
     at = slice(None) if lead is None else slice(lead, lead + 1)
     name = "power" if lead is None else "cross"
     every = image[at] * image.conj()
@@ -272,22 +238,14 @@ def inter_sums(sums: Sums, lead: int | None) -> Sums:
     return out
 
 
-def correlations(
-    frames: NDArray[Any], *, lead: int | None, normalization: str
-) -> NDArray[Any]:
+def correlations(frames: Array, *, lead: int | None, normalization: str) -> Array:
     """Return the correlation and the pair counts of every shot.
 
-    Parameters
-    ----------
-    frames : any real dtype (..., ring, azimuth)
-    lead : int, optional
-        The ring that leads.
-    normalization : {"none", "pairs", "variance", "mean"}
-
-    Returns
-    -------
-    float32 for float32 and small integers, else float64 (..., 2, ring, lag)
-        Correlation, NaN where no pair is good; number of good pairs.
+    frames: any real dtype (..., ring, azimuth).
+    lead: the ring that leads.
+    normalization: {"none", "pairs", "variance", "mean"}.
+    Returns float32 for float32 and small integers, else float64 (..., 2, ring, lag);
+        correlation, NaN where no pair is good; number of good pairs.
     """
     items = rows.all_items(frames)
     return filled(items, lead, normalization).reshape(
@@ -295,7 +253,7 @@ def correlations(
     )
 
 
-def filled(items: Items, lead: int | None, normalization: str) -> NDArray[Any]:
+def filled(items: Items, lead: int | None, normalization: str) -> Array:
     """Return the correlations and the pair counts of items (item, 2, ring, lag)."""
     n, n_rings, n_phi = items.shape
     out = page_backed((n, 2, n_rings, n_phi), items.dtype)
@@ -305,11 +263,11 @@ def filled(items: Items, lead: int | None, normalization: str) -> NDArray[Any]:
 
 
 def difference_correlations(
-    frames: NDArray[Any],
+    frames: Array,
     pairs: NDArray[np.integer[Any]],
     *,
     lead: int | None,
     normalization: str,
-) -> NDArray[Any]:
+) -> Array:
     """Return the correlations and pair counts of differences (pair, 2, ring, lag)."""
     return filled(rows.differences(frames, pairs), lead, normalization)

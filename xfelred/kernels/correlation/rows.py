@@ -14,31 +14,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 
 TILE = 1 << 17  # values of one batch of rows, which stays in the cache of one core
 
 
 @dataclass(frozen=True)
 class Items:
-    """Shots, or differences of shots.
+    """Shots, or differences of shots."""
 
-    Attributes
-    ----------
-    frames : any real dtype (frame, ring, azimuth)
-        Polar images.
-    first, second : int (item,)
-        Which frames: the item is ``frames[first] - frames[second]``, in float64, so
-        that unsigned numbers do not wrap. Without `second` it is ``frames[first]``.
-    """
-
-    frames: Array
+    frames: Array  # any real dtype (frame, ring, azimuth); polar images
+    # first and second: (item,); an item is ``frames[first] - frames[second]``, in
+    # float64, so that unsigned numbers do not wrap; without `second` ``frames[first]``
     first: NDArray[np.intp]
     second: NDArray[np.intp] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Number of items, rings and azimuths."""
+        """(items, rings, azimuths)."""
         return len(self.first), self.frames.shape[1], self.frames.shape[2]
 
     @property
@@ -47,22 +40,17 @@ class Items:
         return np.dtype(np.result_type(self.frames.dtype, np.float32))
 
     def part(self, items: slice) -> Items:
-        """Return some of the items."""
         second = None if self.second is None else self.second[items]
         return Items(self.frames, self.first[items], second)
 
-    def good(
-        self, items: NDArray[np.intp], rings: NDArray[np.intp]
-    ) -> NDArray[np.bool_]:
+    def good(self, items: NDArray[np.intp], rings: NDArray[np.intp]) -> Bools:
         """Return the masks of some rings, bool (n, azimuth)."""
         good = np.isfinite(self.frames[self.first[items], rings])
         if self.second is not None:
             good &= np.isfinite(self.frames[self.second[items], rings])
         return good
 
-    def rows(
-        self, items: NDArray[np.intp], rings: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
+    def rows(self, items: NDArray[np.intp], rings: NDArray[np.intp]) -> Floats:
         """Return rings with their mean, bad elements as 0, float64 (n, azimuth)."""
         values = self.frames[self.first[items], rings].astype(np.float64)
         if self.second is not None:
@@ -93,24 +81,14 @@ def native(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Marks:
-    """What is known of rings and their masks; arrays (item, ring).
+    """What is known of rings and their masks; arrays (item, ring)."""
 
-    Attributes
-    ----------
-    n_good : int64
-        Number of good azimuths.
-    level : float64
-        Sum over the good azimuths.
-    tag : uint64
-        The same for the same mask, 0 where every azimuth is good.
-    """
-
-    n_good: NDArray[np.int64]
-    level: NDArray[np.float64]
+    n_good: Ints  # number of good azimuths
+    level: Floats  # sum over the good azimuths
+    # the same for the same mask, 0 where every azimuth is good
     tag: NDArray[np.uint64]
 
     def at(self, items: slice, rings: slice = slice(None)) -> Marks:
-        """Return a view of some of it."""
         at = items, rings
         return Marks(self.n_good[at], self.level[at], self.tag[at])
 
@@ -176,18 +154,11 @@ def clean(line: Array) -> Any:
 
 @inner
 def load(
-    frames: Array,
-    first: Array,
-    second: Array,
-    at: tuple[int, int],
-    line: Array,
+    frames: Array, first: Array, second: Array, at: tuple[int, int], line: Array
 ) -> Any:
-    """Copy ring ``at[1]`` of item ``at[0]`` to `line`.
+    """Copy ring ``at[1]`` of item ``at[0]`` to `line`, NaN where it is bad.
 
-    Returns
-    -------
-    count, sum, tag
-        Of the good elements; the others are NaN.
+    Returns number and sum of the good elements, and a hash of the mask.
     """
     i, r = at
     if second is None:
@@ -212,16 +183,8 @@ def centre_rows(
 ) -> None:
     """Write items without the means of their rings, from ring `start` on.
 
-    Parameters
-    ----------
-    frames, first, second
-        See `Items`.
-    start : int
-        First ring.
-    out : float (item, ring, azimuth)
-        Where the result goes.
-    n_good, level, tag : (item, ring)
-        Where the marks go.
+    frames, first, second: of `Items`; out: float (item, ring, azimuth); n_good, level,
+        tag: (item, ring), of `Marks`.
     """
     line = np.empty(frames.shape[2])
     for i in range(out.shape[0]):

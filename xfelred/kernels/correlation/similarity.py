@@ -9,7 +9,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from xfelred.errors import NotPossibleError
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 
 EXACT = 200  # shots up to which the smallest sum of distances is found for certain
 TOLERANCE = 1e-12  # relative gain below which an exchange is not worth it
@@ -39,36 +39,23 @@ def nearest_free(table: Array, out: Array) -> int:
     return found
 
 
-def greedy(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def greedy(table: Floats) -> NDArray[np.intp]:
     """Pair each row, in order, with the nearest that is still free.
 
-    Parameters
-    ----------
-    table : float64 (row, feature)
-
-    Returns
-    -------
-    int (pair, 2)
-        Row numbers; an odd row is left out.
+    table: float64 (row, feature).
+    Returns int (pair, 2); row numbers; an odd row is left out.
     """
     out = np.empty((len(table) // 2, 2), np.intp)
     return out[: nearest_free(np.ascontiguousarray(table), out)]
 
 
-def minimum(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def minimum(table: Floats) -> NDArray[np.intp]:
     """Pair rows so that the sum of distances is as small as possible.
 
-    Parameters
-    ----------
-    table : float64 (row, feature)
+    table: float64 (row, feature).
+    Returns int (pair, 2); row numbers; an odd row, the one that is best left out, is in
+        no pair.
 
-    Returns
-    -------
-    int (pair, 2)
-        Row numbers; an odd row, the one that is best left out, is in no pair.
-
-    Notes
-    -----
     One feature: neighbours in sorted order, which is the minimum. Several features, up
     to `EXACT` rows: integer programming (HiGHS, doi:10.1007/s12532-017-0130-5). More
     rows: greedy pairs, closest first, improved by exchanges between two pairs until
@@ -86,7 +73,7 @@ def minimum(table: NDArray[np.float64]) -> NDArray[np.intp]:
     return found[np.argsort(found[:, 0])]
 
 
-def along_line(x: NDArray[np.float64]) -> NDArray[np.intp]:
+def along_line(x: Floats) -> NDArray[np.intp]:
     """Return the best pairs of numbers: neighbours; an odd one out costs least."""
     order = np.argsort(x, kind="stable")
     if len(x) % 2:
@@ -99,7 +86,7 @@ def along_line(x: NDArray[np.float64]) -> NDArray[np.intp]:
     return order.reshape(-1, 2)
 
 
-def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
+def by_programming(table: Floats) -> NDArray[np.intp]:
     """Return the pairs with the smallest sum of distances, exactly."""
     n = len(table)
     i, j = np.triu_indices(n, 1)
@@ -113,9 +100,12 @@ def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
         constraints.append(LinearConstraint(np.ones((1, len(i))), n // 2, n // 2))
     unit = max(float(cost.max()), np.finfo(float).tiny)
     found = milp(
-        cost / unit, integrality=np.ones(len(i)), bounds=Bounds(0, 1),
-        constraints=constraints, options={"mip_rel_gap": 0.0},
-    )  # fmt: skip
+        cost / unit,
+        integrality=np.ones(len(i)),
+        bounds=Bounds(0, 1),
+        constraints=constraints,
+        options={"mip_rel_gap": 0.0},
+    )
     if found.x is None:
         raise NotPossibleError(f"no pairs of {n} shots were found: {found.message}")
     chosen = found.x > 0.5
@@ -123,8 +113,7 @@ def by_programming(table: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @njit(nogil=True, cache=True)
-def far(table: Array, i: int, j: int) -> float:
-    """Return the distance of two rows."""
+def distance(table: Array, i: int, j: int) -> float:
     square = 0.0
     for f in range(table.shape[1]):
         square += (table[i, f] - table[j, f]) ** 2
@@ -140,9 +129,9 @@ def exchange(table: Array, pairs: Array) -> None:
         for p in range(pairs.shape[0]):
             for q in range(p + 1, pairs.shape[0]):
                 a, b, c, d = pairs[p, 0], pairs[p, 1], pairs[q, 0], pairs[q, 1]
-                now = far(table, a, b) + far(table, c, d)
-                one = far(table, a, c) + far(table, b, d)
-                two = far(table, a, d) + far(table, b, c)
+                now = distance(table, a, b) + distance(table, c, d)
+                one = distance(table, a, c) + distance(table, b, d)
+                two = distance(table, a, d) + distance(table, b, c)
                 if min(one, two) < now * (1.0 - TOLERANCE):
                     improved = True
                     if one <= two:
@@ -151,8 +140,7 @@ def exchange(table: Array, pairs: Array) -> None:
                         pairs[p, 1], pairs[q, 0], pairs[q, 1] = d, b, c
 
 
-def by_exchange(table: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return greedy pairs, improved by exchanges."""
+def by_exchange(table: Floats) -> NDArray[np.intp]:
     table = np.ascontiguousarray(table)
     # Rows in the order of the widest feature start with partners nearby.
     order = np.argsort(table[:, int(np.argmax(np.ptp(table, axis=0)))], kind="stable")

@@ -21,23 +21,13 @@ def assemble(
 ) -> Array:
     """Copy every pixel of a frame to its place.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Frames; not modified.
-    target : int (1, ..., core axes)
-        Flat index in the result; negative: the pixel is left out. No place twice.
-    n_core : int
-        Number of core axes.
-    shape : tuple of int
-        Core axes of the result.
-    fill : float
-        Where no pixel goes.
-
-    Returns
-    -------
-    number (..., *shape)
-        Of the dtype of `block`.
+    block: number (..., core axes); frames; not modified.
+    target: int (1, ..., core axes); flat index in the result; negative: the pixel is
+        left out. No place twice.
+    n_core: number of core axes.
+    shape: core axes of the result.
+    fill: where no pixel goes.
+    Returns number (..., *shape); of the dtype of `block`.
     """
     lead = block.shape[: block.ndim - n_core]
     flat = target.reshape(-1)
@@ -55,7 +45,6 @@ def assemble(
 
 @njit(nogil=True, cache=True)
 def move(frames: Array, target: Array, out: Array) -> None:
-    """Copy pixels frame by frame."""
     for i in range(len(frames)):
         for p in range(target.size):
             if target[p] >= 0:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 from xfelred.kernels.per_frame import listed
 
 # Rows of a result; the last holds the number of clusters in its first column.
@@ -20,12 +18,7 @@ TOO_MANY = 6  # a cluster of so many pixels is no single photon
 
 @njit(nogil=True, cache=True)
 def add_cluster(
-    image: NDArray[Any],
-    bad: NDArray[np.bool_],
-    r: int,
-    c: int,
-    neighbour: float,
-    found: NDArray[np.float64],
+    image: Array, bad: Bools, r: int, c: int, neighbour: float, found: Floats
 ) -> bool:
     """Describe the cluster around a seed; False if it is none.
 
@@ -62,12 +55,7 @@ def add_cluster(
 
 @njit(nogil=True, cache=True)
 def search(
-    frame: NDArray[Any],
-    bad: NDArray[np.bool_],
-    seed: float,
-    neighbour: float,
-    numbers: NDArray[np.int64],
-    out: NDArray[np.float64],
+    frame: Array, bad: Bools, seed: float, neighbour: float, numbers: Ints, out: Floats
 ) -> int:
     """Find the clusters of a frame (module, slow_scan, fast_scan); return how many.
 
@@ -100,13 +88,13 @@ def search(
 
 @njit(nogil=True, cache=True)
 def search_frames(
-    frames: NDArray[Any],
-    bad: NDArray[np.bool_],
+    frames: Array,
+    bad: Bools,
     bad_step: int,
     seed: float,
     neighbour: float,
-    numbers: NDArray[np.int64],
-    out: NDArray[np.float64],
+    numbers: Ints,
+    out: Floats,
 ) -> None:
     """Find the clusters of every frame; `bad_step` is 0 if all share `bad`."""
     for i in range(len(frames)):
@@ -115,36 +103,28 @@ def search_frames(
 
 
 def find_clusters(
-    frames: NDArray[Any],
-    *masks: NDArray[Any],
+    frames: Array,
+    *masks: Array,
     n_core: int,
     seed: float,
     neighbour: float,
     numbers: tuple[int, ...],
     max_clusters: int,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the clusters of every frame.
 
-    Parameters
-    ----------
-    frames : real (..., [module,] slow_scan, fast_scan), adu
-        Not modified. NaN counts as a bad pixel.
-    *masks : bool or integer (..., [module,] slow_scan, fast_scan)
-        Non-zero is bad; axes may have length 1.
-    n_core : int
-        Number of pixel axes, 2 or 3.
-    seed, neighbour : float, adu
-        Least value of a seed; a neighbour above this belongs to its cluster.
-    numbers : tuple of int
-        Of the modules.
-    max_clusters : int
-        Length of the last axis.
-
-    Returns
-    -------
-    float64 (..., quantity, cluster)
-        `PADDING` behind the last cluster. The row `COUNT` has in its first column the
-        number of clusters that were found, which may be more than there is room for.
+    frames: real (..., [module,] slow_scan, fast_scan), adu; not modified. NaN counts as
+        a bad pixel.
+    *masks: bool or integer (..., [module,] slow_scan, fast_scan); non-zero is bad; axes
+        may have length 1.
+    n_core: number of pixel axes, 2 or 3.
+    seed, neighbour: float, adu; least value of a seed; a neighbour above this belongs
+        to its cluster.
+    numbers: of the modules.
+    max_clusters: length of the last axis.
+    Returns float64 (..., quantity, cluster); `PADDING` behind the last cluster. The row
+        `COUNT` has in its first column the number of clusters that were found, which
+        may be more than there is room for.
     """
     lead = frames.shape[: frames.ndim - n_core]
     flat, bad = listed(frames, masks, n_core)

@@ -29,21 +29,12 @@ def masked(
 ) -> Array:
     """Return pixels with a value in place of bad ones.
 
-    Parameters
-    ----------
-    images : any real dtype (...)
-        Not modified.
-    bad : bool or integer (...)
-        Non-zero where a pixel is bad; broadcasts against `images`.
-    bits : int, optional
-        Only these bits of `bad` count.
-    value : scalar, optional
-        What bad pixels become; it must fit the dtype of `images`.
-
-    Returns
-    -------
-    array (...)
-        Same dtype as `images`, in native byte order.
+    images: any real dtype (...); not modified.
+    bad: bool or integer (...); non-zero where a pixel is bad; broadcasts against
+        `images`.
+    bits: only these bits of `bad` count.
+    value: what bad pixels become; it must fit the dtype of `images`.
+    Returns array (...); same dtype as `images`, in native byte order.
     """
     flags = bad.view(np.uint8) if bad.dtype == bool else bad
     # As unsigned first: bit 31 is the sign of an int32.
@@ -76,17 +67,10 @@ def any_plane(planes: Array) -> NDArray[np.uint8]:
 def as_words(images: Array, *, words: str) -> Array:
     """Return whole numbers as integers, and NaN as 0.
 
-    Parameters
-    ----------
-    images : floating (...)
-        Not modified.
-    words : str
-        Dtype of the integers.
-
-    Raises
-    ------
-    ValueError
-        If a number is not whole, or does not fit: they are no raw numbers then.
+    images: floating (...); not modified.
+    words: dtype of the integers.
+    Raises ValueError if a number is not whole, or does not fit: they are no raw numbers
+        then.
     """
     gap = np.isnan(images)
     numbers = np.where(gap, images.dtype.type(0), images) if gap.any() else images
@@ -102,17 +86,10 @@ def as_words(images: Array, *, words: str) -> Array:
 def not_a_number(images: Array, *bad: Array) -> Array:
     """Return pixels with NaN where any mask is not 0.
 
-    Parameters
-    ----------
-    images : real (...)
-        Not modified.
-    *bad : bool or integer (...)
-        Broadcast against `images`.
-
-    Returns
-    -------
-    floating (...)
-        float32, or float64 where that does not hold the values of `images`.
+    images: real (...); not modified.
+    *bad: bool or integer (...); broadcast against `images`.
+    Returns floating (...); float32, or float64 where that does not hold the values of
+        `images`.
     """
     out = images.astype(np.result_type(images.dtype.newbyteorder("="), np.float32))
     for mask in bad:

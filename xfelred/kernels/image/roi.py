@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.per_frame import listed
 
 SUM, MEAN, MAX, COM_SLOW, COM_FAST, N_SATURATED = range(6)
 N_QUANTITIES = 6
 
 
-def limited(
-    frames: NDArray[Any], *, low: float | None, high: float | None
-) -> NDArray[Any]:
+def limited(frames: Array, *, low: float | None, high: float | None) -> Array:
     """Return pixels with 0 where they are below `low` or above `high`.
 
-    Parameters
-    ----------
-    frames : real (...)
-        Not modified. NaN stays.
+    frames: real (...); not modified. NaN stays.
     """
     out = frames.copy()
     if low is not None:
@@ -34,12 +27,7 @@ def limited(
 
 @njit(nogil=True, cache=True)
 def add_region(
-    frame: NDArray[Any],
-    bad: NDArray[np.bool_],
-    low: float,
-    high: float,
-    saturation: float,
-    out: NDArray[np.float64],
+    frame: Array, bad: Bools, low: float, high: float, saturation: float, out: Floats
 ) -> None:
     """Reduce one frame (module, slow_scan, fast_scan) to its quantities."""
     total, at_slow, at_fast = 0.0, 0.0, 0.0
@@ -73,13 +61,13 @@ def add_region(
 
 @njit(nogil=True, cache=True)
 def add_regions(
-    frames: NDArray[Any],
-    bad: NDArray[np.bool_],
+    frames: Array,
+    bad: Bools,
     bad_step: int,
     low: float,
     high: float,
     saturation: float,
-    out: NDArray[np.float64],
+    out: Floats,
 ) -> None:
     """Reduce every frame; `bad_step` is 0 if all have the same bad pixels."""
     for i in range(len(frames)):
@@ -87,33 +75,25 @@ def add_regions(
 
 
 def roi(
-    frames: NDArray[Any],
-    *masks: NDArray[Any],
+    frames: Array,
+    *masks: Array,
     n_core: int,
     low: float,
     high: float,
     saturation: float,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the quantities of every frame.
 
-    Parameters
-    ----------
-    frames : real (..., [module,] slow_scan, fast_scan)
-        Cut to the region; not modified. NaN counts as a bad pixel.
-    *masks : bool or integer (..., [module,] slow_scan, fast_scan)
-        Non-zero is bad; axes may have length 1.
-    n_core : int
-        Number of pixel axes, 2 or 3.
-    low, high : float
-        Values below or above become 0.
-    saturation : float
-        Pixels not below this, before that, are counted.
-
-    Returns
-    -------
-    float64 (..., quantity)
-        Sum; mean over all pixels, bad ones as 0; maximum; centre along slow_scan and
-        fast_scan as positions in the region; number of saturated pixels.
+    frames: real (..., [module,] slow_scan, fast_scan); cut to the region; not modified.
+        NaN counts as a bad pixel.
+    *masks: bool or integer (..., [module,] slow_scan, fast_scan); non-zero is bad; axes
+        may have length 1.
+    n_core: number of pixel axes, 2 or 3.
+    low, high: values below or above become 0.
+    saturation: pixels not below this, before that, are counted.
+    Returns float64 (..., quantity); sum; mean over all pixels, bad ones as 0; maximum;
+        centre along slow_scan and fast_scan as positions in the region; number of
+        saturated pixels.
     """
     lead = frames.shape[: frames.ndim - n_core]
     flat, bad = listed(frames, masks, n_core)

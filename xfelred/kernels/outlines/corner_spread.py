@@ -18,17 +18,12 @@ def corner_spread(
 ) -> None:
     """Write the largest differences between the centre and the corners of each pixel.
 
-    Parameters
-    ----------
-    two_theta, phi : float64 (slow, fast), rad
-        Of the centres.
-    corners : (two_theta, phi, where)
-        Angles float64 (grid, slow + any, fast + any), rad; neighbours may share them.
-        int (corner, 3): grid of each, and its distance there from the pixel.
-    scale : float
-        4 pi / wavelength, 1/angstrom; 0: that of q is left alone.
-    wide : float32 (slow, fast), three of them
-        The results: of two_theta, phi and q.
+    two_theta, phi: float64 (slow, fast), rad; of the centres.
+    corners: (two_theta, phi, where); angles float64 (grid, slow + any, fast + any),
+        rad; neighbours may share them. int (corner, 3): grid of each, and its distance
+        there from the pixel.
+    scale: 4 pi / wavelength, 1/angstrom; 0: that of q is left alone.
+    wide: float32 (slow, fast), three of them; the results: of two_theta, phi and q.
     """
     corner_two_theta, corner_phi, where = corners
     wide_two_theta, wide_phi, wide_q = wide

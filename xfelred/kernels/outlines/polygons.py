@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 
 TURN = 2 * np.pi
 VERTICES = 12  # a hexagon that is cut four times has at most ten
 
-Entries = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+Entries = tuple[Ints, Ints, Floats]
 
 
 @njit(nogil=True, cache=True)
 def cut(
-    polygon: Array,
-    n: int,
-    axis: int,
-    limit: float,
-    sign: float,
-    out: Array,
+    polygon: Array, n: int, axis: int, limit: float, sign: float, out: Array
 ) -> int:
     """Keep the part of a polygon with ``sign * coordinate >= sign * limit``.
 
@@ -57,13 +51,7 @@ def area(polygon: Array, n: int) -> float:
 
 @njit(nogil=True, cache=True)
 def slab(
-    polygon: Array,
-    n: int,
-    axis: int,
-    low: float,
-    high: float,
-    work: Array,
-    out: Array,
+    polygon: Array, n: int, axis: int, low: float, high: float, work: Array, out: Array
 ) -> int:
     """Keep the part of a polygon between two limits along one axis."""
     m = cut(polygon, n, axis, low, 1.0, work)
@@ -82,6 +70,7 @@ def outline(radius: Array, phi: Array, p: int, polygon: Array) -> int:
         step = phi[(c + 1) % corners, p] - phi[c, p]
         winding += step - TURN * np.rint(step / TURN)
         far = max(far, radius[c, p])
+    # Round the origin the steps add up to a turn, else to nothing.
     if abs(winding) > np.pi:
         for c in range(4):
             polygon[c, 0] = far if c in (1, 2) else 0.0
@@ -96,7 +85,6 @@ def outline(radius: Array, phi: Array, p: int, polygon: Array) -> int:
 
 @njit(nogil=True, cache=True)
 def limits(polygon: Array, n: int, axis: int) -> tuple[float, float]:
-    """Return the lowest and the highest coordinate of a polygon."""
     low = high = polygon[0, axis]
     for c in range(1, n):
         low, high = min(low, polygon[c, axis]), max(high, polygon[c, axis])
@@ -141,12 +129,11 @@ def split_pixel(
                 n += 1
             continue
         start, end = limits(polygon, corners, 1)
+        # The azimuths of a pixel may lie a turn off those of the sectors.
         for turn in (-TURN, 0.0, TURN):
             for s in range(*bins_between(sectors, start + turn, end + turn)):
-                k = slab(
-                    work[1], m, 1, sectors[s] - turn, sectors[s + 1] - turn,
-                    work[0], work[2],
-                )  # fmt: skip
+                first, last = sectors[s] - turn, sectors[s + 1] - turn
+                k = slab(work[1], m, 1, first, last, work[0], work[2])
                 share = area(work[2], k) / whole if whole > 0 else 1.0
                 if share > 0:
                     if bins.size:
@@ -180,40 +167,25 @@ def split_pixels(
 
 
 def polygon_entries(
-    radius: NDArray[np.float64],
-    phi: NDArray[np.float64],
-    edges: NDArray[np.float64],
-    sectors: NDArray[np.float64] | None,
-    good: NDArray[np.bool_],
+    radius: Floats, phi: Floats, edges: Floats, sectors: Floats | None, good: Bools
 ) -> Entries:
     """Share pixels out over bins in proportion to the area that lies in them.
 
-    Parameters
-    ----------
-    radius, phi : float64 (corner, pixel)
-        Radial coordinate and azimuth (rad) of the corners, in the order of the outline.
-    edges : float64 (bin + 1)
-        Increasing.
-    sectors : float64 (sector + 1) or None
-        Edges in azimuth, over at most one turn.
-    good : bool (pixel)
-        False: no entries.
+    radius, phi: float64 (corner, pixel); radial coordinate and azimuth (rad) of the
+        corners, in the order of the outline.
+    edges: float64 (bin + 1); increasing.
+    sectors: float64 (sector + 1) or None; edges in azimuth, over at most one turn.
+    good: bool (pixel); False: no entries.
+    Returns start: int (pixel + 1); bins: int (entry); flat: sector * number of bins +
+        bin; shares: float64 (entry); the entries of one pixel add up to 1 if it lies
+        within the edges.
 
-    Returns
-    -------
-    start : int (pixel + 1)
-    bins : int (entry)
-        Flat: sector * number of bins + bin.
-    shares : float64 (entry)
-        The entries of one pixel add up to 1 if it lies within the edges.
-
-    Notes
-    -----
     The edges of a pixel count as straight lines on the (radius, azimuth) plane, as in
     pyFAI's "full" splitting.
     """
     angles = np.empty(0) if sectors is None else sectors
     start = np.empty(good.size + 1, np.int64)
+    # Counted first: how many bins a pixel touches is not known before.
     none = np.empty(0, np.int64), np.empty(0)
     split_pixels(radius, phi, edges, angles, good, start, *none)
     bins, shares = np.empty(start[-1], np.int64), np.empty(start[-1])

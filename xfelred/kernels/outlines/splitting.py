@@ -7,27 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Entries = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
+
+Entries = tuple[Ints, Ints, Floats]
 
 
 def packed_entries(
-    start: NDArray[np.int64], bins: NDArray[np.integer[Any]], shares: Floats
-) -> list[NDArray[Any]]:
+    start: Ints, bins: NDArray[np.integer[Any]], shares: Floats
+) -> list[Array]:
     """Cut lists of (bin, share) into arrays with one number per pixel.
 
-    Parameters
-    ----------
-    start : int (pixel + 1)
-        Where the entries of each pixel begin; the last is their total number.
-    bins : int (entry)
-    shares : float64 (entry)
-
-    Returns
-    -------
-    list of array (pixel)
-        ``start``, then as many pieces of the bins as hold all, then as many of the
-        shares: in this form the lists travel like any other map of the detector.
+    start: int (pixel + 1); where the entries of each pixel begin; the last is their
+        total number.
+    bins: int (entry).
+    shares: float64 (entry).
+    Returns list of array (pixel); ``start``, then as many pieces of the bins as hold
+        all, then as many of the shares: in this form the lists travel like any other
+        map of the detector.
     """
     pixels = len(start) - 1
     pieces = max(1, -(-len(bins) // pixels))
@@ -41,7 +37,7 @@ def packed_entries(
     ]
 
 
-def unpacked_entries(maps: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+def unpacked_entries(maps: list[Array]) -> tuple[Array, ...]:
     """Return ``(bins,)``, or ``(start, bins, shares)`` put together again."""
     if len(maps) == 1:
         return (maps[0],)
@@ -53,25 +49,15 @@ def unpacked_entries(maps: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
 
 
 def split_entries(
-    low: Floats, high: Floats, edges: Floats, good: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    low: Floats, high: Floats, edges: Floats, good: Bools
+) -> tuple[Ints, Ints, Floats]:
     """Share intervals out over bins in proportion to the overlap.
 
-    Parameters
-    ----------
-    low, high : float64 (pixel)
-        Ends of the interval that each pixel covers.
-    edges : float64 (bin + 1)
-        Increasing.
-    good : bool (pixel)
-        False: no entries.
-
-    Returns
-    -------
-    start : int (pixel + 1)
-    bins : int (entry)
-    shares : float64 (entry)
-        The entries of one pixel add up to 1 if it lies within the edges.
+    low, high: float64 (pixel); ends of the interval that each pixel covers.
+    edges: float64 (bin + 1); increasing.
+    good: bool (pixel); False: no entries.
+    Returns start: int (pixel + 1); bins: int (entry); shares: float64 (entry); the
+        entries of one pixel add up to 1 if it lies within the edges.
     """
     inside = good & (high >= edges[0]) & (low <= edges[-1])
     last = len(edges) - 2
@@ -90,23 +76,14 @@ def split_entries(
 
 
 def wrapped_entries(
-    centre: Floats, half: Floats, edges: Floats, good: NDArray[np.bool_]
+    centre: Floats, half: Floats, edges: Floats, good: Bools
 ) -> Entries:
     """Share angles out over bins that go round a circle.
 
-    Parameters
-    ----------
-    centre, half : float64 (pixel), rad
-        The angle and half width of each pixel.
-    edges : float64 (bin + 1), rad
-        Increasing, over at most one turn.
-    good : bool (pixel)
-        False: no entries.
-
-    Returns
-    -------
-    start, bins, shares
-        As `split_entries`. A pixel that covers more than a turn counts as one turn.
+    centre, half: float64 (pixel), rad; the angle and half width of each pixel.
+    edges: float64 (bin + 1), rad; increasing, over at most one turn.
+    good: bool (pixel); False: no entries.
+    Returns as `split_entries`. A pixel that covers more than a turn counts as one turn.
     """
     turn = 2 * np.pi
     half = np.minimum(half, np.pi)

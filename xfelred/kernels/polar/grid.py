@@ -6,22 +6,18 @@ sample. x runs along columns and y along rows; an integer is the centre of a pix
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from xfelred.kernels.arrays import Array, Floats
 
 TURN = 2 * np.pi
 STEEPEST = np.sin(np.pi / 4) * (1 - 1e-12)  # q wavelength / 4 pi below 90 degrees
-
-Floats = NDArray[np.float64]
 
 
 def radius_to_q(radius: ArrayLike, step: float, wavelength: float) -> Floats:
     """Return q in 1/angstrom at radii on a flat detector at right angles to the beam.
 
-    Notes
-    -----
     q = 4 pi / wavelength sin(two_theta / 2) with two_theta = atan(radius step).
 
     >>> float(radius_to_q(759.7755, 50e-6 / 0.053, 1.44).round(3))
@@ -34,8 +30,6 @@ def radius_to_q(radius: ArrayLike, step: float, wavelength: float) -> Floats:
 def q_to_radius(q: ArrayLike, step: float, wavelength: ArrayLike) -> Floats:
     """Return the radius in pixels at which a flat detector sees q, NaN if it does not.
 
-    Notes
-    -----
     radius = tan(2 asin(q wavelength / 4 pi)) / step, for scattering angles below 90
     degrees.
     """
@@ -69,7 +63,7 @@ def sample_positions(radii: Floats, n_phi: int) -> tuple[Floats, Floats]:
 
 def cell_positions(
     radius: float, n_phi: int, spacing: float
-) -> tuple[NDArray[Any], NDArray[Any], int]:
+) -> tuple[Array, Array, int]:
     """Return (x, y, points per cell) of points that fill the cells of one ring evenly.
 
     A cell is one pixel deep and one step of phi wide, with the sample at its centre.

@@ -6,13 +6,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.spatial import cKDTree
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 from xfelred.kernels.polar.remap import CORNERS, FRACTION, INDEX, Table, record_of
 
 REACH = 0.75  # pixels between a sample and the pixel that is still the nearest
 CELL = 1.6  # pixels between a sample and a corner of its cell
-
-Floats = NDArray[np.float64]
 
 
 class PixelFinder:
@@ -30,6 +28,7 @@ class PixelFinder:
         self.x, self.y, self.shape = x.ravel(), y.ravel(), x.shape
         r = np.hypot(self.x, self.y)
         with np.errstate(invalid="ignore"):
+            # A few pixels more: those that samples at the ends are made of.
             kept = (r > near[0] - 3) & (r < near[1] + 3)
         self.pixels = np.flatnonzero(kept).astype(np.int32)
         points = np.stack([self.x[kept], self.y[kept]], axis=1)
@@ -46,17 +45,13 @@ class PixelFinder:
         out[found] = self.pixels[at[found]]
         return out.reshape(x.shape)
 
-    def cell(self, x: Floats, y: Floats) -> tuple[NDArray[np.int64], Floats]:
+    def cell(self, x: Floats, y: Floats) -> tuple[Ints, Floats]:
         """Return the first pixel of the cell around positions, and (x, y) inside it.
 
         The first pixel may lie outside its module, where the cell does so in part.
 
-        Returns
-        -------
-        first : int64 (3, ...)
-            Module, row and column; module -1: there is no pixel in reach.
-        inside : float64 (..., 2)
-            Along columns and rows, 0 to 1.
+        Returns first: int64 (3, ...); module, row and column; module -1: there is no
+            pixel in reach; inside: float64 (..., 2); along columns and rows, 0 to 1.
         """
         nearest = self.nearest(x, y)
         at = np.maximum(nearest, 0)
@@ -77,11 +72,7 @@ class PixelFinder:
         return first, np.stack([columns - left, rows - top], axis=-1)
 
     def step(
-        self,
-        module: Array,
-        row: Array,
-        column: Array,
-        way: tuple[int, int],
+        self, module: Array, row: Array, column: Array, way: tuple[int, int]
     ) -> tuple[Floats, Floats]:
         """Return the way (x, y) from pixels to their neighbours, on either side.
 
@@ -100,21 +91,16 @@ class PixelFinder:
             best[0][there], best[1][there] = dx[there], dy[there]
         return best[0], best[1]
 
-    def flat(self, module: Array, row: Array, column: Array) -> NDArray[np.int64]:
-        """Return flat indices."""
+    def flat(self, module: Array, row: Array, column: Array) -> Ints:
         return (module.astype(np.int64) * self.shape[1] + row) * self.shape[2] + column
 
 
 def module_linear_table(
-    finder: PixelFinder,
-    x: Floats,
-    y: Floats,
-    good: NDArray[np.bool_] | None,
-    dtype: DTypeLike,
+    finder: PixelFinder, x: Floats, y: Floats, good: Bools | None, dtype: DTypeLike
 ) -> Table:
     """Return the table of four pixels of one module around each position.
 
-    As `kernels.polar_tables.linear_table`; pixels behind a gap are left out.
+    As `tables.linear_table`; pixels behind a gap are left out.
     """
     first, inside = finder.cell(x, y)
     corners = np.zeros(x.shape, dtype=np.uint8)

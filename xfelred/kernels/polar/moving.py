@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.kernels.polar.grid import TURN, q_to_radius, sample_directions
 from xfelred.kernels.polar.remap import (
     ALL_CORNERS,
@@ -24,6 +25,17 @@ METHODS = ("nearest", "linear", "area")
 POINTS = 8  # per pixel and axis, for "area"
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What is the same for all frames."""
+
+    n_phi: int
+    method: str  # one of METHODS
+    step: float  # pixel size / distance; 0: the radii are those of all frames
+    signs: tuple[int, int]  # of x and y: -1 where columns or rows run against them
+    min_weight: float  # as for `kernels.polar.remap.remap_polar`
+
+
 def remap_polar_moving(
     block: Array,
     axis: Table,
@@ -32,36 +44,19 @@ def remap_polar_moving(
     wavelength: Array,
     *masks: Array,
     n_core: int,
-    n_phi: int,
-    method: str,
-    step: float,
-    signs: tuple[int, int],
-    min_weight: float,
+    sampling: Sampling,
 ) -> NDArray[np.floating[Any]]:
     """Resample every frame of a block around a centre of its own.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Flat images; the last two axes are rows and columns.
-    axis : record (1, ...)
-        ``radius`` (pixels) and, if `step` is not 0, ``q`` (1/angstrom) of the rings.
-    centre_x, centre_y : float (..., 1), pixels
-        Where the beam hits. NaN: the frame gives NaN.
-    wavelength : float (..., 1), angstrom
-        Of the photons, if `step` is not 0; unless it is positive the frame gives NaN.
-    *masks, n_core, min_weight
-        As for `kernels.polar.remap_polar`.
-    n_phi : int
-    method : {"nearest", "linear", "area"}
-    step : float
-        Pixel size / distance; 0: the radii are those of all frames.
-    signs : (x, y)
-        -1 where columns or rows run against x or y.
-
-    Returns
-    -------
-    float32 or float64 (..., radius, phi)
+    block: number (..., core axes); flat images; the last two axes are rows and columns.
+    axis: record (1, ...); ``radius`` (pixels) and, if the step is not 0, ``q``
+        (1/angstrom) of the rings.
+    centre_x, centre_y: float (..., 1), pixels; where the beam hits. NaN: the frame
+        gives NaN.
+    wavelength: float (..., 1), angstrom; of the photons, if the step is not 0; unless
+        it is positive the frame gives NaN.
+    *masks, n_core: as for `kernels.polar.remap.remap_polar`.
+    Returns float32 or float64 (..., radius, phi).
     """
     lead = block.shape[: block.ndim - n_core]
     frames = flat_frames(block, n_core)
@@ -72,26 +67,25 @@ def remap_polar_moving(
     )
     fixed = field(axis, "radius")
     radii = np.broadcast_to(fixed, (len(frames), fixed.size))
-    if step:
-        radii = radii_of_shots(field(axis, "q"), wavelengths, step)
-    cosine, sine = sample_directions(n_phi)
-    out = np.empty((*radii.shape, n_phi), dtype=result_dtype(block.dtype))
+    if sampling.step:
+        radii = radii_of_shots(field(axis, "q"), wavelengths, sampling.step)
+    cosine, sine = sample_directions(sampling.n_phi)
+    signs = sampling.signs
+    out = np.empty((*radii.shape, sampling.n_phi), dtype=result_dtype(block.dtype))
     images = frames.reshape(-1, *block.shape[-2:])
     sample_frames(
         images,
         np.stack([x, y], axis=1),
         (np.ascontiguousarray(radii), cosine * signs[0], sine * signs[1]),
         bad,
-        METHODS.index(method),
-        min_weight,
+        METHODS.index(sampling.method),
+        sampling.min_weight,
         out,
     )
     return out.reshape(*lead, *out.shape[1:])
 
 
-def radii_of_shots(
-    q: NDArray[np.float64], wavelengths: NDArray[np.float64], step: float
-) -> NDArray[np.float64]:
+def radii_of_shots(q: Floats, wavelengths: Floats, step: float) -> Floats:
     """Return the radii (frame, q) at which shots have the same q."""
     usable = np.where(wavelengths > 0, wavelengths, np.nan)
     return q_to_radius(q, step, usable[:, None])
@@ -124,10 +118,10 @@ def sample_frames(
                 elif method == 1:
                     out[i, k, j] = between(image, x, y, hidden, min_weight)
                 else:
+                    place, direction = (x, y), (radius, cosine[j], sine[j])
                     out[i, k, j] = cell_mean(
-                        image, (x, y), (radius, cosine[j], sine[j]), cosine.size,
-                        hidden, min_weight,
-                    )  # fmt: skip
+                        image, place, direction, cosine.size, hidden, min_weight
+                    )
 
 
 @njit(nogil=True, cache=True)
@@ -150,6 +144,7 @@ def between(
     left, top = int(np.floor(x)), int(np.floor(y))
     if not (-1 <= left < columns and -1 <= top < rows):
         return np.nan
+    # Bits 0 and 1: the upper two pixels, left and right; bits 2 and 3: the lower two.
     corners = ALL_CORNERS
     if left < 0:
         corners &= 10
@@ -159,10 +154,10 @@ def between(
         corners &= 12
     if top + 1 >= rows:
         corners &= 3
+    first = top * columns + left
     return good_mean(
-        image.ravel(), columns, top * columns + left, x - left, y - top, corners,
-        hidden, min_weight,
-    )  # fmt: skip
+        image.ravel(), columns, first, x - left, y - top, corners, hidden, min_weight
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -183,7 +178,7 @@ def cell_mean(
     total, n = 0.0, 0
     edge = np.sqrt(inner)
     for a in range(POINTS):
-        # Rings of equal area, as in `polar_grid.cell_positions`.
+        # Rings of equal area, as in `grid.cell_positions`.
         further = np.sqrt(inner + (a + 1) / POINTS * (outer - inner))
         out = (edge + further) / 2 - radius
         edge = further

@@ -13,17 +13,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, read_only, usual
+from xfelred.kernels.arrays import Array, Bools, read_only, usual
 
 INDEX, FRACTION, CORNERS = "index", "fraction", "corners"
 START, WEIGHT = "start", "weight"
-ALL_CORNERS = 15
+ALL_CORNERS = 15  # a bit each
 
 Table = Array
 
 
 def record_of(**fields: Array) -> Table:
-    """Return arrays as one record without axes."""
     kinds = [(name, a.dtype, a.shape) for name, a in fields.items()]
     out = np.zeros((), dtype=np.dtype(kinds, align=True))
     for name, values in fields.items():
@@ -46,25 +45,17 @@ def remap_polar(
 ) -> NDArray[np.floating[Any]]:
     """Resample every frame of a block.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Frames; not modified.
-    table : record (1, ...)
-        Of `nearest_table` (field index), `linear_table` (index, fraction, corners) or
-        `area_table` (start, index, weight); `index` counts the pixels of a frame.
-    *masks : bool or integer (..., core axes), each axis of length 1 or as in `block`
-        Non-zero: left out, besides what the table leaves out.
-    n_core : int
-        Number of core axes.
-    shape : (radius, phi)
-    min_weight : float, 0 to 1
-        A sample of which good pixels make up less is NaN.
-
-    Returns
-    -------
-    float32 or float64 (..., radius, phi)
-        float64 for float64 frames. NaN where there is no good pixel.
+    block: number (..., core axes); frames; not modified.
+    table: record (1, ...); of `nearest_table` (field index), `linear_table` (index,
+        fraction, corners) or `area_table` (start, index, weight); `index` counts the
+        pixels of a frame.
+    *masks: bool or integer (..., core axes), each axis of length 1 or as in `block`;
+        non-zero: left out, besides what the table leaves out.
+    n_core: number of core axes.
+    shape: (radius, phi).
+    min_weight: a sample of which good pixels make up less is NaN.
+    Returns float32 or float64 (..., radius, phi); float64 for float64 frames. NaN where
+        there is no good pixel.
     """
     lead = block.shape[: block.ndim - n_core]
     frames = flat_frames(block, n_core)
@@ -91,16 +82,15 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def flat_frames(block: Array, n_core: int) -> Array:
-    """Return frames (frame, pixel) of a dtype that the compiled loops know."""
     pixels = int(np.prod(block.shape[block.ndim - n_core :], dtype=np.int64))
     return usual(block.reshape(-1, pixels))
 
 
 def joined_masks(
     masks: tuple[Array, ...], shape: tuple[int, ...], n_core: int
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Return one mask (1 or frame, pixel); (0, 0) if nothing is bad."""
-    found: NDArray[np.bool_] | None = None
+    found: Bools | None = None
     for mask in masks:
         bad = mask != 0
         if bad.any():

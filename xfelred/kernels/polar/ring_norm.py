@@ -8,38 +8,27 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.polar.remap import result_dtype
 
 HOWS = ("mean", "subtract", "contrast", "zscore", "shot")
 
 
 def normalize_rings(
-    block: NDArray[np.floating[Any]],
-    *masks: Array,
-    how: str,
-    eps: float,
+    block: NDArray[np.floating[Any]], *masks: Array, how: str, eps: float
 ) -> NDArray[np.floating[Any]]:
     """Normalize every ring of a block, or every shot.
 
-    Parameters
-    ----------
-    block : number (..., radius, phi)
-        Polar maps; not modified. NaN: bad.
-    *masks : bool or integer (..., radius, phi), each axis of length 1 or as in `block`
-        Non-zero: bad.
-    how : {"mean", "subtract", "contrast", "zscore", "shot"}
-    eps : float
-        A mean, or standard deviation, below this part of the root mean square counts
+    block: number (..., radius, phi); polar maps; not modified. NaN: bad.
+    *masks: bool or integer (..., radius, phi), each axis of length 1 or as in `block`;
+        non-zero: bad.
+    how: {"mean", "subtract", "contrast", "zscore", "shot"}.
+    eps: a mean, or standard deviation, below this part of the root mean square counts
         as 0.
-
-    Returns
-    -------
-    float32, float64 for float64 (..., radius, phi)
-        NaN where bad, and where a value is infinite. Sums are float64.
+    Returns float32, float64 for float64 (..., radius, phi); NaN where bad, and where a
+        value is infinite. Sums are float64.
     """
-    wide = block.dtype.kind == "f" and block.dtype.itemsize > 4
-    dtype = np.float64 if wide else np.float32
-    out: NDArray[np.floating[Any]] = np.array(block, dtype=dtype, order="C")
+    out = np.array(block, dtype=result_dtype(block.dtype), order="C")
     for bad in masks:
         if bad.any():
             np.copyto(out, np.nan, where=bad != 0)
@@ -78,20 +67,12 @@ def scale_rows(rows: Array, how: int, eps: float) -> None:
             row[j] = (row[j] - shift) / scale if good else np.nan
 
 
-def divided(block: Array, factor: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+def divided(block: Array, factor: Floats) -> NDArray[np.floating[Any]]:
     """Divide polar maps by a factor.
 
-    Parameters
-    ----------
-    block : number (..., radius, phi)
-        Not modified.
-    factor : float64 (1, ..., radius, phi)
-        NaN where it is not above 0.
-
-    Returns
-    -------
-    float32, float64 for float64 (..., radius, phi)
+    block: number (..., radius, phi); not modified.
+    factor: float64 (1, ..., radius, phi); NaN where it is not above 0.
+    Returns float32, float64 for float64 (..., radius, phi).
     """
-    wide = block.dtype.kind == "f" and block.dtype.itemsize > 4
     safe = np.where(factor > 0, factor, np.nan)
-    return np.asarray(block / safe, dtype=np.float64 if wide else np.float32)
+    return np.asarray(block / safe, dtype=result_dtype(block.dtype))

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.correlation.outliers import MEAN_NORMAL, NORMAL
 
 ROUNDS = 5  # fits without the spots of the fit before
@@ -20,29 +20,17 @@ def find_ring_spots(
     threshold: float,
     n_harmonics: int,
     grow: int,
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Flag the spots of every ring.
 
-    Parameters
-    ----------
-    block : number (..., radius, phi)
-        Polar maps; NaN: bad.
-    *masks : bool or integer (..., radius, phi), each axis of length 1 or as in `block`
-        Non-zero: bad.
-    threshold : float
-        On the modified z score.
-    n_harmonics : int
-        Of the smooth part.
-    grow : int
-        Samples on either side of a spot that are flagged as well, around the circle.
+    block: number (..., radius, phi); polar maps; NaN: bad.
+    *masks: bool or integer (..., radius, phi), each axis of length 1 or as in `block`;
+        non-zero: bad.
+    threshold: on the modified z score.
+    n_harmonics: of the smooth part.
+    grow: samples on either side of a spot that are flagged as well, around the circle.
+    Returns bool (..., radius, phi); True: a spot, or bad before.
 
-    Returns
-    -------
-    bool (..., radius, phi)
-        True: a spot, or bad before.
-
-    Notes
-    -----
     Smooth part: least squares of a Fourier series up to `n_harmonics`, repeated without
     what was flagged. Modified z score: 0.6745 (v - median) / MAD (Iglewicz and
     Hoaglin); where the MAD is 0, the mean of |v - median| with the factor 0.7979.
@@ -64,7 +52,7 @@ def find_ring_spots(
     return out.reshape(block.shape)
 
 
-def harmonics(n_phi: int, n_harmonics: int) -> NDArray[np.float64]:
+def harmonics(n_phi: int, n_harmonics: int) -> Floats:
     """Return cosines and sines of the azimuths, (phi, 1 + 2 n)."""
     phi = 2 * np.pi * np.arange(n_phi)[:, None] / n_phi
     order = np.arange(1, n_harmonics + 1)
@@ -72,12 +60,7 @@ def harmonics(n_phi: int, n_harmonics: int) -> NDArray[np.float64]:
     return np.hstack([ones, np.cos(phi * order), np.sin(phi * order)])
 
 
-def spots_of(
-    row: NDArray[np.float64],
-    good: NDArray[np.bool_],
-    basis: NDArray[np.float64],
-    threshold: float,
-) -> NDArray[np.bool_] | None:
+def spots_of(row: Floats, good: Bools, basis: Floats, threshold: float) -> Bools | None:
     """Return which samples of a ring are spots; None if it has too few."""
     if good.sum() < 2 * basis.shape[1]:
         return None
@@ -97,12 +80,7 @@ def spots_of(
     return spots
 
 
-def modified_z(
-    values: NDArray[np.float64],
-    good: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    size: float,
-) -> NDArray[np.float64]:
+def modified_z(values: Floats, good: Bools, kept: Bools, size: float) -> Floats:
     """Return the modified z score with respect to the samples that are kept.
 
     Differences of less than a part in 1e9 of `size` are rounding.

@@ -1,4 +1,4 @@
-"""Tables for `kernels.polar`: the pixels of a flat image that samples are made of."""
+"""Tables for `polar.remap`: the pixels of a flat image that samples are made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Bools, Floats
 from xfelred.kernels.polar.grid import cell_positions
 from xfelred.kernels.polar.remap import (
     CORNERS,
@@ -20,9 +20,6 @@ from xfelred.kernels.polar.remap import (
 )
 
 SPACING = 1 / 8  # pixels between the points that stand for the area of a cell
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 def nearest_index(x: Floats, y: Floats, shape: tuple[int, int]) -> NDArray[np.int32]:
@@ -39,12 +36,8 @@ def nearest_index(x: Floats, y: Floats, shape: tuple[int, int]) -> NDArray[np.in
 def nearest_table(index: NDArray[np.int32], good: Bools | None) -> Table:
     """Return the table of single pixels, those of bad ones left out.
 
-    Parameters
-    ----------
-    index : int32 (radius, phi)
-        Flat index, -1: none.
-    good : bool (pixel), or None
-        False: never used.
+    index: int32 (radius, phi); flat index, -1: none.
+    good: bool (pixel); False: never used.
     """
     if good is not None:
         index = np.where((index >= 0) & good[index], index, -1).astype(np.int32)
@@ -84,16 +77,11 @@ def area_table(
 ) -> Table:
     """Return the table of the pixels that the cell of each sample overlaps.
 
-    Parameters
-    ----------
-    radii : float64 (radius,), pixels
-    n_phi : int
-    find : callable
-        Flat index of the pixel at positions (x, y) from the centre, -1: none.
-    good : bool (pixel), or None
-        False: never used.
-    spacing : float, pixels
-        Between points that fill a cell; the share of a pixel is that of its points.
+    radii: float64 (radius,), pixels.
+    find: flat index of the pixel at positions (x, y) from the centre, -1: none.
+    good: bool (pixel); False: never used.
+    spacing: between points that fill a cell; the share of a pixel is that of its
+        points.
     """
     cells, pixels, shares = [], [], []
     for i, radius in enumerate(radii.tolist()):
@@ -103,6 +91,7 @@ def area_table(
         used = found >= 0
         if good is not None:
             used &= good[found]
+        # Both indices in one number, so that `unique` compares numbers, not rows.
         both = cell[used].astype(np.int64) << 32 | found[used]
         both, counts = np.unique(both, return_counts=True)
         cells.append(both >> 32)
@@ -110,6 +99,5 @@ def area_table(
         shares.append((counts / n_points).astype(np.float32))
     of_cell = np.bincount(np.concatenate(cells), minlength=len(radii) * n_phi)
     start = np.concatenate([[0], np.cumsum(of_cell)]).astype(np.int64)
-    index: Array = np.concatenate(pixels)
-    weight: Array = np.concatenate(shares)
+    index, weight = np.concatenate(pixels), np.concatenate(shares)
     return record_of(**{START: start, INDEX: index, WEIGHT: weight})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.rings.ring_search import window_mean
 
 COARSE, FINE, FINEST = 48, 256, 512  # pixels along the longer side
@@ -19,28 +18,18 @@ WIDE = 4.0  # pixels of a Gaussian; its shape no longer matters
 SAMPLE = 1 << 18  # pixels that tell what is extreme
 INNER = 4.0  # pixels of the reduced image within which no ring is looked for
 
-Floats = NDArray[np.float64]
 Found = tuple[float, float, float, float]
 
 
-def find_centre(image: Array, good: NDArray[np.bool_]) -> Found:
+def find_centre(image: Array, good: Bools) -> Found:
     """Return (x, y, r, contrast) of the rings of one image.
 
-    Parameters
-    ----------
-    image : number (row, column)
-    good : bool (row, column)
-        False, or NaN in `image`: left out.
+    image: number (row, column).
+    good: bool (row, column); false, or NaN in `image`: left out.
+    Returns centre and radius of the clearest ring in pixels, to a few pixels;
+        `contrast` is the part of the variance that rings explain, 0 to 1. All NaN if
+        there are no structures.
 
-    Returns
-    -------
-    tuple of float
-        Centre and radius of the clearest ring in pixels, to a few pixels; `contrast`
-        is the part of the variance that rings explain, 0 to 1. All NaN if there are no
-        structures.
-
-    Notes
-    -----
     The centre about which the radial profile explains most of the variance, once broad
     structure is subtracted. Trial centres: every pixel of a much reduced image and of
     a margin of half its size; the best point of inversion (masked normalized
@@ -69,7 +58,7 @@ def find_centre(image: Array, good: NDArray[np.bool_]) -> Found:
     return x, y, r, float(max(score, 0.0))
 
 
-def without_extremes(image: Array, good: NDArray[np.bool_]) -> tuple[float, float]:
+def without_extremes(image: Array, good: Bools) -> tuple[float, float]:
     """Return the limits of all but the 0.1 % lowest and highest pixels.
 
     One hot pixel would outshine the square of pixels that it is averaged with.
@@ -96,11 +85,7 @@ class Reduced:
     """
 
     def __init__(
-        self,
-        image: Array,
-        good: NDArray[np.bool_],
-        limits: tuple[float, float],
-        size: int,
+        self, image: Array, good: Bools, limits: tuple[float, float], size: int
     ) -> None:
         self.factor = max(1, -(-max(image.shape) // size))
         value, weight = averaged(image, good, limits, self.factor)
@@ -121,10 +106,7 @@ class Reduced:
 
 
 def averaged(
-    image: Array,
-    good: NDArray[np.bool_],
-    limits: tuple[float, float],
-    factor: int,
+    image: Array, good: Bools, limits: tuple[float, float], factor: int
 ) -> tuple[Floats, Floats]:
     """Return (mean, part of good pixels) of squares of pixels, clipped to limits."""
     shape = tuple(-(-n // factor) for n in image.shape)
@@ -144,7 +126,6 @@ def add_squares(
     total: Array,
     count: Array,
 ) -> None:
-    """Add up the good pixels, and their number, in squares."""
     for i in range(image.shape[0]):
         row = i // factor
         for j in range(image.shape[1]):
@@ -163,7 +144,7 @@ def flattened(value: Floats, weight: Floats) -> Floats:
     return np.asarray(np.clip(out, -limit, limit) * known)
 
 
-def smooth(value: Floats, known: NDArray[np.bool_], sigma: float) -> Floats:
+def smooth(value: Floats, known: Bools, sigma: float) -> Floats:
     """Return a Gaussian mean of what is known."""
     share = gaussian(known.astype(np.float64), sigma)
     total = gaussian(value, sigma)
@@ -257,14 +238,7 @@ def clearest_ring(image: Reduced, x: float, y: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def score_all(
-    value: Array,
-    weight: Array,
-    x: Array,
-    y: Array,
-    scores: Array,
-) -> None:
-    """Fill in the score of every trial centre."""
+def score_all(value: Array, weight: Array, x: Array, y: Array, scores: Array) -> None:
     for i in range(y.size):
         for j in range(x.size):
             scores[i, j] = explained(value, weight, float(x[j]), float(y[i]))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.polar.remap import joined_masks
 from xfelred.kernels.rings.find_centre import find_centre
 from xfelred.kernels.rings.ring_pixels import count_pixels, ring_pixels, window
@@ -30,42 +29,22 @@ LEAST_COVERAGE = 0.1  # of the circle
 
 @dataclass(frozen=True)
 class RingOptions:
-    """How to fit.
+    """How to fit."""
 
-    Attributes
-    ----------
-    ring_width : float, pixels
-        Width of the window in which the ring is looked for.
-    n_sectors : int
-        Parts of the circle; fewer where the ring is small.
-    ellipse : bool
-        Let the radius vary as A cos(2 (phi - phi0)).
-    """
-
-    ring_width: float = 20.0
-    n_sectors: int = 72
-    ellipse: bool = False
+    ring_width: float = 20.0  # width of the window in which the ring is looked for
+    n_sectors: int = 72  # parts of the circle; fewer where the ring is small
+    ellipse: bool = False  # let the radius vary as A cos(2 (phi - phi0))
 
 
 def fit_ring(
-    image: NDArray[Any],
-    good: NDArray[np.bool_],
-    guess: tuple[float, float, float],
-    options: RingOptions,
+    image: Array, good: Bools, guess: tuple[float, float, float], options: RingOptions
 ) -> ProfileFit | None:
     """Fit a circle, or an ellipse, to a ring of one image; None if there is no ring.
 
-    Parameters
-    ----------
-    image : number (row, column)
-    good : bool (row, column)
-        False, or NaN in `image`: left out.
-    guess : (x, y, r), pixels
-        Off by no more than half of the ring width.
-    options : RingOptions
+    image: number (row, column).
+    good: bool (row, column); false, or NaN in `image`: left out.
+    guess: (x, y, r), pixels; off by no more than half of the ring width.
 
-    Notes
-    -----
     Circles near the guess are tried on a lattice of a pixel, then of half a pixel;
     the best one is refined by least squares of the profile while the window is
     centred again and narrowed to 5 widths of the ring, not below 5 pixels.
@@ -100,19 +79,14 @@ def fit_ring(
 
 
 def believable(fit: ProfileFit) -> bool:
-    """Tell whether a fit is that of a ring, not of noise."""
     errors = np.sqrt(np.diag(fit.covariance))
     enough = fit.used.sum() >= max(4, LEAST_COVERAGE * fit.used.size)
     return bool(enough and errors[2] < fit.params[3] and np.isfinite(errors).all())
 
 
 def window_pixels(
-    image: NDArray[Any],
-    good: NDArray[np.bool_],
-    guess: tuple[float, float, float],
-    options: RingOptions,
+    image: Array, good: Bools, guess: tuple[float, float, float], options: RingOptions
 ) -> int:
-    """Return the number of good pixels in the window around the guess."""
     half = options.ring_width / 2
     if image.dtype.kind == "f":
         good = good & np.isfinite(image)
@@ -125,7 +99,7 @@ def sectors(radius: float, options: RingOptions) -> int:
     return max(FEWEST_SECTORS, min(options.n_sectors, fitting))
 
 
-def largest_gap(used: NDArray[np.bool_]) -> float:
+def largest_gap(used: Bools) -> float:
     """Return the largest angle, rad, between neighbouring sectors that are used."""
     at = np.flatnonzero(used)
     if not at.size:
@@ -135,31 +109,21 @@ def largest_gap(used: NDArray[np.bool_]) -> float:
 
 
 def fit_rings(
-    block: NDArray[Any],
-    *masks: NDArray[Any],
+    block: Array,
+    *masks: Array,
     n_core: int,
     guess: tuple[float, float, float] | None,
     options: RingOptions,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Fit a ring in every image of a block.
 
-    Parameters
-    ----------
-    block : number (..., core axes)
-        Flat images; the last two axes are rows and columns.
-    *masks : bool or integer (..., core axes), each axis of length 1 or as in `block`
-        Non-zero: left out.
-    n_core : int
-        Number of core axes.
-    guess : (x, y, r), pixels, or None
-        None: every image is searched.
-    options : RingOptions
-
-    Returns
-    -------
-    float64 (..., 8)
-        x, y, r, rms, the errors of x, y and r (pixels), and coverage. NaN, and
-        coverage 0, where there is no ring.
+    block: number (..., core axes); flat images; the last two axes are rows and columns.
+    *masks: bool or integer (..., core axes), each axis of length 1 or as in `block`;
+        non-zero: left out.
+    n_core: number of core axes.
+    guess: (x, y, r), pixels; None: every image is searched.
+    Returns float64 (..., 8); x, y, r, rms, the errors of x, y and r (pixels), and
+        coverage. NaN, and coverage 0, where there is no ring.
     """
     lead, shape = block.shape[: block.ndim - n_core], block.shape[-2:]
     images = block.reshape(-1, *shape)

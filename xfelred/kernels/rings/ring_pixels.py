@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, read_only, usual
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints, read_only, usual
 
 TURN = 2 * np.pi
 HOT = 6.0  # standard deviations from the median of the neighbours
@@ -19,59 +17,39 @@ SPIKE = 20.0  # so many times the usual distance from its neighbours is no signa
 MOST = 3  # of them that count in a sector at a radius
 USUAL = 0.8  # part of the pixels at a radius that are no farther than the usual
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class RingPixels:
-    """Pixels of a ring-shaped window, ordered by sector, then by radius.
+    """Pixels of a ring-shaped window, ordered by sector, then by radius."""
 
-    Attributes
-    ----------
-    value : float64 (pixel,)
-    offset : float64 (pixel,), pixels
-        Distance from the middle of the window.
-    angle : float64 (pixel,), rad
-        atan2(row, column) as seen from the centre of the window.
-    start : int64 (sector + 1,)
-        Where the pixels of each sector begin.
-    centre : (x, y, r)
-        Of the window.
-    """
-
-    value: Floats
-    offset: Floats
+    value: Floats  # float64 (pixel,)
+    offset: Floats  # float64 (pixel,), pixels; distance from the middle of the window
+    # float64 (pixel,), rad; atan2(row, column) as seen from the centre of the window
     angle: Floats
-    start: NDArray[np.int64]
-    centre: tuple[float, float, float]
+    # int64 (sector + 1,); where the pixels of each sector begin
+    start: Ints
+    centre: tuple[float, float, float]  # (x, y, r); of the window
 
     @property
     def n_sectors(self) -> int:
-        """Number of sectors."""
         return len(self.start) - 1
 
 
 def ring_pixels(
     image: Array,
-    good: NDArray[np.bool_],
+    good: Bools,
     ring: tuple[float, float, float],
     half: float,
     n_sectors: int,
 ) -> RingPixels:
     """Return the good pixels within `half` of a circle.
 
-    Parameters
-    ----------
-    image : number (row, column)
-    good : bool (row, column)
-    ring : (x, y, r), pixels
-    half : float, pixels
-        Half width of the window.
-    n_sectors : int
-        Equal parts of the full circle.
+    image: number (row, column).
+    good: bool (row, column).
+    ring: (x, y, r), pixels.
+    half: half width of the window.
+    n_sectors: equal parts of the full circle.
 
-    Notes
-    -----
     A pixel is compared with the median of its group: those of its sector at its radius,
     to within a pixel. It is left out where it is further from it than 6 standard
     deviations of all pixels at this radius (found by repeated clipping). More than
@@ -82,7 +60,6 @@ def ring_pixels(
     """
     # As floats: an integer would be compiled for, too.
     x, y, r, half = map(float, (*ring, half))
-    n_bins = max(1, int(np.ceil(2 * half)))
     limits = window(image.shape, ring, half)
     good = read_only(good)
     count = count_pixels(good, limits, x, y, r, half)
@@ -90,21 +67,21 @@ def ring_pixels(
     image = usual(image)
     collect_pixels(image, good, limits, (x, y, r), half, value, offset, angle)
     sector = np.minimum((angle + np.pi) / TURN * n_sectors, n_sectors - 1)
-    radial = np.clip(
-        ((offset + half) / (2 * half) * n_bins).astype(np.int64), 0, n_bins - 1
-    )
+    radial, n_bins = radial_bins(offset, half)
     group = sector.astype(np.int64) * n_bins + radial
     order = np.argsort(group, kind="stable")
-    value, offset, angle, group = (
-        value[order],
-        offset[order],
-        angle[order],
-        group[order],
+    kept = order[ordinary(value[order], group[order], n_bins)]
+    start = np.searchsorted(group[kept], np.arange(n_sectors + 1) * n_bins)
+    return RingPixels(
+        value[kept], offset[kept], angle[kept], start.astype(np.int64), ring
     )
-    kept = ordinary(value, group, n_bins)
-    value, offset, angle, group = value[kept], offset[kept], angle[kept], group[kept]
-    start = np.searchsorted(group, np.arange(n_sectors + 1) * n_bins)
-    return RingPixels(value, offset, angle, start.astype(np.int64), ring)
+
+
+def radial_bins(offset: Floats, half: float) -> tuple[Ints, int]:
+    """Return the bins, a pixel wide, of distances from -half to half; their number."""
+    n_bins = max(1, int(np.ceil(2 * half)))
+    at = ((offset + half) / (2 * half) * n_bins).astype(np.int64)
+    return np.clip(at, 0, n_bins - 1), n_bins
 
 
 def window(
@@ -122,7 +99,6 @@ def window(
 def count_pixels(
     good: Array, limits: Array, x: float, y: float, r: float, half: float
 ) -> int:
-    """Return the number of good pixels within `half` of a circle."""
     inner, outer = max(r - half, 0.0) ** 2, (r + half) ** 2
     n = 0
     for row in range(limits[0], limits[1]):
@@ -158,7 +134,7 @@ def collect_pixels(
                 n += 1
 
 
-def ordinary(value: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.bool_]:
+def ordinary(value: Floats, group: Ints, n_bins: int) -> Bools:
     """Return which pixels are near the median of their group; groups are in order."""
     if not value.size:
         return np.zeros(0, dtype=bool)
@@ -171,7 +147,7 @@ def ordinary(value: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np
     return ordinary_too
 
 
-def spikes(off: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.bool_]:
+def spikes(off: Floats, group: Ints, n_bins: int) -> Bools:
     """Return which pixels are far beyond all others, at every radius alike."""
     size, radial = np.abs(off), group % n_bins
     usual = usual_distance(size, radial, n_bins)
@@ -186,7 +162,7 @@ def spikes(off: Floats, group: NDArray[np.int64], n_bins: int) -> NDArray[np.boo
     return np.asarray(far & ~signal[radial])
 
 
-def usual_distance(size: Floats, radial: NDArray[np.int64], n_bins: int) -> float:
+def usual_distance(size: Floats, radial: Ints, n_bins: int) -> float:
     """Return what most pixels differ from their neighbours, where this is largest.
 
     Where most do not differ at all, as with sparse photons: what the others do.
@@ -200,9 +176,7 @@ def usual_distance(size: Floats, radial: NDArray[np.int64], n_bins: int) -> floa
     return largest
 
 
-def within_limits(
-    off: Floats, radial: NDArray[np.int64], n_bins: int
-) -> NDArray[np.bool_]:
+def within_limits(off: Floats, radial: Ints, n_bins: int) -> Bools:
     """Return which pixels are near the median of their group, by repeated clipping."""
     order = np.argsort(radial, kind="stable")
     starts = np.searchsorted(radial[order], np.arange(n_bins + 1))
@@ -213,7 +187,7 @@ def within_limits(
 
 
 @njit(nogil=True, cache=True)
-def group_medians(value: Array, edges: Array) -> Any:
+def group_medians(value: Array, edges: Array) -> Floats:
     out = np.empty(value.size)
     for g in range(edges.size - 1):
         part = value[edges[g] : edges[g + 1]]
@@ -239,7 +213,7 @@ def clipping_limit(off: Array) -> float:
 
 
 @njit(nogil=True, cache=True)
-def spread_within(off: Array, limit: float) -> Any:
+def spread_within(off: Array, limit: float) -> tuple[float, int]:
     """Return the root mean square, and number, of values up to a limit."""
     total, n = 0.0, 0
     for v in off:

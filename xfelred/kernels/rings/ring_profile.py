@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 from xfelred.kernels.rings.ring_pixels import RingPixels
 
 N_CIRCLE, N_ELLIPSE = 4, 6  # x, y, r, width; and two of the second harmonic
@@ -17,28 +16,17 @@ SIGNIFICANT = 3.0  # standard deviations that the height of a sector must have
 FAR = 3.0  # pixels from the circle at which a sector belongs to something else
 HUBER = 4.0  # standard deviations beyond which a pixel counts less
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class ProfileFit:
-    """A ring whose profile has been fitted.
+    """A ring whose profile has been fitted."""
 
-    Attributes
-    ----------
-    params : float64 (4 or 6,), pixels
-        x, y, r, width and, of an ellipse, the parts of r along cos(2 phi), sin(2 phi).
-    covariance : float64 (4 or 6, 4 or 6)
-    rms : float
-        Of the distances of sectors from the circle, pixels.
-    used : bool (sector,)
-        In which sectors the ring was found.
-    """
-
+    # float64 (4 or 6,), pixels; x, y, r, width and, of an ellipse, the parts of r along
+    # cos(2 phi), sin(2 phi)
     params: Floats
-    covariance: Floats
-    rms: float
-    used: NDArray[np.bool_]
+    covariance: Floats  # float64 (4 or 6, 4 or 6)
+    rms: float  # of the distances of sectors from the circle, pixels
+    used: Bools  # bool (sector,); in which sectors the ring was found
 
 
 def fit_profile(
@@ -46,18 +34,10 @@ def fit_profile(
 ) -> ProfileFit | None:
     """Fit the profile of a ring, or return None if there is none.
 
-    Parameters
-    ----------
-    pixels : RingPixels
-        Around the first `params`.
-    params : float64 (4 or 6,)
-        Where to begin.
-    half : float, pixels
-        Half width of the window.
-    n_steps : int
+    pixels: around the first `params`.
+    params: float64 (4 or 6,); where to begin.
+    half: half width of the window.
 
-    Notes
-    -----
     Sector k holds a_k exp(-(rho - R)^2 / (2 w^2)) + b_k + c_k (rho - R), with rho the
     distance from (x, y), and R = r or r + A cos(2 (phi - phi0)). a_k, b_k, c_k are
     eliminated sector by sector (variable projection, Golub and Pereyra,
@@ -81,6 +61,7 @@ def fit_profile(
         step, covariance = gauss_newton(sums, trust)
         if step is None or covariance is None:
             return fitted
+        # Farther than a width the profile is no longer like its tangent.
         most = max(params[3], 0.5)
         step = np.clip(step, -most, most)
         params[:] += step
@@ -110,7 +91,7 @@ class SectorSums:
     error: Floats
     noise: Floats
     residual: Floats
-    used: NDArray[np.bool_]
+    used: Bools
 
 
 def sector_sums(
@@ -146,6 +127,7 @@ def trusted(sums: SectorSums) -> Floats:
     """Return the weight of every sector: 0 for those that hold something else."""
     shift, variance = sums.shift[sums.used], sums.error[sums.used] ** 2
     middle = np.median(shift)
+    # Standard deviation of a normal distribution, from its median absolute deviation.
     scatter = 1.4826 * np.median(np.abs(shift - middle))
     excess = max(0.0, scatter**2 - float(np.median(variance)))
     out = np.zeros(len(sums.used))
@@ -167,6 +149,7 @@ def gauss_newton(
     if not (size > 0).all():
         return None, None
     scaled = normal / np.outer(size, size)
+    # A short arc: centre and radius change together, and nothing tells them apart.
     if np.linalg.cond(scaled) > 1e8:
         return None, None
     covariance = np.linalg.inv(scaled) / np.outer(size, size)
@@ -174,11 +157,7 @@ def gauss_newton(
 
 
 def reweigh(
-    value: Floats,
-    residual: Floats,
-    start: NDArray[np.int64],
-    noise: Floats,
-    weight: Floats,
+    value: Floats, residual: Floats, start: Ints, noise: Floats, weight: Floats
 ) -> None:
     """Let pixels far from the model count less (Huber), in place."""
     scale = np.repeat(noise, np.diff(start))

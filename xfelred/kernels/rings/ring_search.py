@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array
-from xfelred.kernels.rings.ring_pixels import RingPixels
-
-Floats = NDArray[np.float64]
+from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.rings.ring_pixels import RingPixels, radial_bins
 
 
 def search_ring(
@@ -19,16 +16,10 @@ def search_ring(
 ) -> tuple[float, float, float]:
     """Return the circle (x, y, r) on which most sectors have a peak.
 
-    Parameters
-    ----------
-    pixels : RingPixels
-    half : float, pixels
-        Half width of their window.
-    reach, step : float, pixels
-        Trial circles differ from that of the window by up to `reach` in x, y and r.
+    half: half width of their window.
+    reach, step: trial circles differ from that of the window by up to `reach` in x, y
+        and r.
 
-    Notes
-    -----
     Every sector votes with its radial profile, less the mean of what lies 4 to 6 pixels
     inside and outside, which a slope does not change. A vote counts at most as much as
     that of an ordinary good sector, so that hot areas do not outvote the rest.
@@ -44,11 +35,8 @@ def search_ring(
 
 def sector_votes(pixels: RingPixels, half: float) -> Floats:
     """Return the votes (sector, bin of a pixel), from 0 to 1."""
-    n_bins = max(1, int(np.ceil(2 * half)))
+    b, n_bins = radial_bins(pixels.offset, half)
     k = np.repeat(np.arange(pixels.n_sectors), np.diff(pixels.start))
-    b = np.clip(
-        ((pixels.offset + half) / (2 * half) * n_bins).astype(int), 0, n_bins - 1
-    )
     shape = (pixels.n_sectors, n_bins)
     at = k * n_bins + b
     total = np.bincount(at, pixels.value, n_bins * pixels.n_sectors).reshape(shape)
@@ -78,11 +66,7 @@ def window_mean(total: Array, count: Array, first: int, last: int) -> Floats:
 
 @njit(nogil=True, cache=True)
 def best_circle(
-    votes: Array,
-    half: float,
-    trial: Array,
-    cosine: Array,
-    sine: Array,
+    votes: Array, half: float, trial: Array, cosine: Array, sine: Array
 ) -> Any:
     """Return the shift (dx, dy, dr) with the most votes."""
     n_bins = votes.shape[1]

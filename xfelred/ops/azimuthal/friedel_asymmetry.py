@@ -12,7 +12,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import COS_PSI, LONG_NAME, RADIUS, UNITS
 from xfelred.provenance import record
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-9  # of cosines: the rounding of an even grid
 
 
 @entry
@@ -109,6 +109,7 @@ def friedel_weights(
         )
     if not ridge >= 0:
         raise ArgumentError(f"ridge={ridge}; wanted 0 or more")
+    # Every pair of shots enters the weights.
     if values.chunks is not None:
         values = values.chunk(-1)
     (shot,) = shots

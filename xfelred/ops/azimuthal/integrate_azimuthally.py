@@ -134,6 +134,7 @@ def integrate_azimuthally(
     good, masks = factor > 0, unrecorded(da)
     if bad is not None and bad.chunks is None and set(bad.dims) <= set(axis.dims):
         pixels = xr.DataArray(good, dims=axis.dims)
+        # In no bin for any frame, which costs nothing when frames are integrated.
         good &= (bad.broadcast_like(pixels).transpose(*axis.dims) == 0).values
     elif bad is not None:
         masks.append(bad)
@@ -141,7 +142,7 @@ def integrate_azimuthally(
     sizes: dict[str, int] = {unit: len(edges) - 1}
     if phi_edges is not None:
         sizes = {PHI: len(phi_edges) - 1, **sizes}
-    setup = azimuthal.Rings(
+    setup = azimuthal.Integration(
         tuple(sizes.values()),
         mean=normalization == "mean",
         errors=errors or "" if known is None else "given",
@@ -152,12 +153,13 @@ def integrate_azimuthally(
         clip_repeats=max_iterations,
     )
     companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
+    # The variance comes last, where the kernel looks for it.
     companions += [] if known is None else [known]
     # The maps of split pixels hold for all modules together.
     whole_frames = errors == "azimuthal" or split != "no" or sigma_clip is not None
     integrate = whole_at_once if whole_frames else module_by_module
     found = integrate(da, companions, axis.dims, sizes, setup)
-    result = described(found, da, whole_counts=split == "no")
+    result = curves(found, da, whole_counts=split == "no")
     result = result.assign_coords(rings.edge_coords(axis, edges, phi_edges))
     return record(
         result,
@@ -188,14 +190,18 @@ def module_by_module(
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
     sizes: dict[str, int],
-    setup: azimuthal.Rings,
+    setup: azimuthal.Integration,
 ) -> dict[str, xr.DataArray]:
     """Return quantities of which sums over parts of the pixels can be added."""
     names = quantities(setup)
     return reduce_frames(
-        RingSums(setup), da, *companions, dims=dims,
-        results=dict.fromkeys(names, np.float64), new_dims=sizes,
-    )  # fmt: skip
+        RingSums(setup),
+        da,
+        *companions,
+        dims=dims,
+        results=dict.fromkeys(names, np.float64),
+        new_dims=sizes,
+    )
 
 
 def whole_at_once(
@@ -203,7 +209,7 @@ def whole_at_once(
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
     sizes: dict[str, int],
-    setup: azimuthal.Rings,
+    setup: azimuthal.Integration,
 ) -> dict[str, xr.DataArray]:
     """Return quantities for which a kernel needs all pixels of a frame."""
     names = quantities(setup)
@@ -220,8 +226,7 @@ def whole_at_once(
     return {name: packed.isel({QUANTITY: i}) for i, name in enumerate(names)}
 
 
-def quantities(setup: azimuthal.Rings) -> tuple[str, ...]:
-    """Return the names of the results."""
+def quantities(setup: azimuthal.Integration) -> tuple[str, ...]:
     return ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
 
 
@@ -251,7 +256,6 @@ def pixel_variance(
 def check_clipping(
     sigma_clip: float | None, max_iterations: int, delta_dummy: float
 ) -> None:
-    """Raise ValueError for a threshold that leaves nothing."""
     if sigma_clip is not None and not sigma_clip > 0:
         raise ArgumentError(f"sigma_clip={sigma_clip}; wanted more than 0, or None")
     if max_iterations < 1:
@@ -260,10 +264,9 @@ def check_clipping(
         raise ArgumentError(f"delta_dummy={delta_dummy}; wanted 0 or more")
 
 
-def described(
+def curves(
     found: dict[str, xr.DataArray], da: xr.DataArray, whole_counts: bool
 ) -> xr.Dataset:
-    """Return the results as variables with units and long names."""
     units = str(da.attrs.get(UNITS, "1"))
     labels = {
         "intensity": (units, "intensity averaged over the bin"),

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, shown
-from xfelred.kernels.azimuthal.integrate import Rings
+from xfelred.kernels.azimuthal.integrate import Integration
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
-from xfelred.ops.azimuthal.integrate_azimuthally import described, module_by_module
+from xfelred.ops.azimuthal.integrate_azimuthally import curves, module_by_module
 from xfelred.ops.polar.setup import checked_centre, core_dims, unpacked
 from xfelred.ops.validity import masks_of
 from xfelred.provenance import record
@@ -68,14 +68,15 @@ def radial_profile(
     n = int(bins.max(initial=-1)) + 1 if n_radii is None else int(n_radii)
     if n < 1:
         raise ArgumentError(f"n_radii={n}; wanted 1 or more")
+    # Outside all rings.
     bins[bins >= n] = -1
     masks = masks_of(da, bad_pixels, dims)
     shape = tuple(da.sizes[d] for d in dims)
     maps = [np.ones(shape), bins.reshape(shape)]
     companions = [*(xr.DataArray(m, dims=dims) for m in maps), *masks]
-    setup = Rings((n,), mean=True, n_masks=len(masks))
+    setup = Integration((n,), mean=True, n_masks=len(masks))
     found = module_by_module(da, companions, dims, {RADIUS: n}, setup)
-    result = described(found, da, whole_counts=True)[["intensity", "count"]]
+    result = curves(found, da, whole_counts=True)[["intensity", "count"]]
     attrs = {UNITS: "pixel", LONG_NAME: "distance from the centre"}
     result = result.assign_coords({RADIUS: (RADIUS, np.arange(n) + 0.5, attrs)})
     return record(
@@ -88,8 +89,7 @@ def radial_profile(
     )
 
 
-def fixed_centre(centre: Any) -> tuple[float, float]:
-    """Return (x, y) as numbers, or raise ValueError."""
+def fixed_centre(centre: object) -> tuple[float, float]:
     found = unpacked(centre)
     if len(found) not in (2, 3) or any(np.ndim(v) for v in found[:2]):
         raise ArgumentError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import (
@@ -14,6 +14,7 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.geometry.plausible import WAVELENGTH, checked
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.azimuthal import cos_psi as kernels
 from xfelred.lazy import map_frames
 from xfelred.names import COS_PSI, LAG, LONG_NAME, RADIUS, UNITS, Q
@@ -24,10 +25,7 @@ LEAD_Q = "lead_q"
 
 @entry
 def to_cos_psi(
-    result: xr.Dataset,
-    *,
-    wavelength: float,
-    grid: int | ArrayLike | None = None,
+    result: xr.Dataset, *, wavelength: float, grid: int | ArrayLike | None = None
 ) -> xr.Dataset:
     """Add the cosine of the angle psi between scattering vectors, or make it the axis.
 
@@ -66,6 +64,7 @@ def to_cos_psi(
         out = result.assign_coords({COS_PSI: axis})
         return record(out, "to_cos_psi", wavelength=float(wavelength), grid=None)
     points = grid_points(grid)
+    # Up to a lag of pi: from there on the cosines come back.
     half = result.sizes[LAG] // 2 + 1
     found = {
         name: on_grid(values, axis.isel({LAG: slice(half)}), points)
@@ -99,6 +98,7 @@ def cosines(result: xr.Dataset, wavelength: float) -> xr.DataArray:
         )
     wavelength = checked(wavelength, "wavelength", WAVELENGTH)
     q = result[Q].values.astype(np.float64)
+    # Without a ring that leads, each is correlated with itself.
     lead = result[LEAD_Q].values if LEAD_Q in result.coords else q[:, None]
     values = kernels.cos_psi(
         np.asarray(lead, np.float64), q[:, None], result[LAG].values, float(wavelength)
@@ -113,7 +113,7 @@ def cosines(result: xr.Dataset, wavelength: float) -> xr.DataArray:
     return xr.DataArray(values, dims=(RADIUS, LAG), name=COS_PSI, attrs=attrs)
 
 
-def grid_points(grid: int | ArrayLike) -> NDArray[np.float64]:
+def grid_points(grid: int | ArrayLike) -> Floats:
     """Return the points of an even grid from -1 to 1, or those given."""
     if isinstance(grid, (int, np.integer)):
         if grid < 2:
@@ -125,9 +125,7 @@ def grid_points(grid: int | ArrayLike) -> NDArray[np.float64]:
     return points
 
 
-def on_grid(
-    values: xr.DataArray, axis: xr.DataArray, points: NDArray[np.float64]
-) -> xr.DataArray:
+def on_grid(values: xr.DataArray, axis: xr.DataArray, points: Floats) -> xr.DataArray:
     values = values.transpose(..., RADIUS, LAG)
     if values.chunks is not None:
         values = values.chunk({RADIUS: -1, LAG: -1})

@@ -69,7 +69,7 @@ def adu_to_photons(
     """
     gains = companion(da, gain, ABSOLUTE_GAIN, "gain")
     energies = companion(da, energy, PHOTON_ENERGY, "energy")
-    usual_energy(energies)
+    usual_energy(energies)  # refuses what no photon has, such as keV
     out = map_frames(
         scaled,
         da,
@@ -146,10 +146,7 @@ def reference_of(
 ) -> xr.DataArray:
     """Return the gain that all modules are brought to, a single number.
 
-    Raises
-    ------
-    MissingConstantError
-        If it is not positive.
+    Raises MissingConstantError if it is not positive.
     """
     if reference is not None or (given is None and REFERENCE_GAIN in da.coords):
         found = reference if reference is not None else da[REFERENCE_GAIN]
@@ -157,18 +154,18 @@ def reference_of(
     # Of those given, not only of those that the frames have.
     every = given if isinstance(given, xr.DataArray) else gains
     every = every.reset_coords(drop=True)
+    # One gain for each module: that of the first shot, where shots differ.
     every = every.isel({d: 0 for d in every.dims if d != MODULE})
     if MODULE in every.dims:
         good = every > 0
+        # The first positive one, without a look at values that may be lazy.
         every = every.where(good & (good.cumsum(MODULE) == 1)).sum(MODULE)
     return every.where(every > 0).drop_vars(list(every.coords))
 
 
 def recorded(da: xr.DataArray) -> list[xr.DataArray]:
-    """Return factors 1 and 0 for what was recorded and what was not, if that is known.
-
-    Missing integers are 0 in the frames, which says nothing once they are photons.
-    """
+    """Return factors 1 and 0 for what was recorded and what was not, if known."""
+    # Missing integers are 0 in the frames, which says nothing once they are photons.
     if AVAILABLE not in da.coords:
         return []
     found = da[AVAILABLE].variable.to_base_variable()
@@ -180,12 +177,9 @@ def companion(
 ) -> xr.DataArray:
     """Return a gain or an energy, in memory, on dims and labels of the frames.
 
-    Raises
-    ------
-    MissingConstantError
-        If it is neither given nor a coordinate, or nowhere a positive number.
-    ValueError
-        If it has dims or labels that the frames lack, or dims of pixels.
+    Raises MissingConstantError if it is neither given nor a coordinate, or nowhere a
+        positive number; ValueError if it has dims or labels that the frames lack, or
+        dims of pixels.
     """
     if given is None and coordinate not in da.coords:
         raise MissingConstantError(
@@ -213,7 +207,6 @@ def companion(
 
 
 def on_labels(da: xr.DataArray, given: xr.DataArray, name: str) -> xr.DataArray:
-    """Return a companion with the labels of the frames, in their order."""
     for d in given.dims:
         if d not in da.dims:
             raise ArgumentError(

@@ -143,10 +143,12 @@ def calibrate(
     check_data(da, detector)
     check_detector(constants, da)
     n_ranges = gain.rule.n_ranges
+    # What holds for all frames is packed with the constants, the rest goes with them.
     inside, apart = bad_pixels_apart(constants, bad_pixels, da, n_ranges)
     found = chosen_constants(constants, inside, da, n_ranges)
     check_ranges(found, n_ranges, name)
     per_photon = 1.0 if adu_per_photon is None else checked(adu_per_photon)
+    # Where pixels take no part, groups have a least number of those that do.
     masked = n_ranges > 1 or BAD_PIXELS in found or apart is not None
     stages = stages_for(common_mode, detector, da, masked)
     found = {k: on_pixels(v, da, k) for k, v in found.items()}
@@ -165,27 +167,42 @@ def calibrate(
     words, gaps = raw_words(da)
     for i, gone in enumerate(gaps):
         companions[f"missing_{i}"] = gone
+    # Signal and voltage of a pixel become one number.
     planes = 2 if DATA_GAIN in da.dims else 1
     out = map_frames(
-        kernel.calibrate, words, *companions.values(), dtype=np.float32,
+        kernel.calibrate,
+        words,
+        *companions.values(),
+        dtype=np.float32,
         name="calibrate",
         core_dims=(*([DATA_GAIN] if planes == 2 else []), SLOW, FAST),
         out_core={SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]} if planes == 2 else None,
         calibration=Calibration(
-            rule, tuple(companions), planes, stages, float(bad_value),
+            rule,
+            tuple(companions),
+            planes,
+            stages,
+            float(bad_value),
             float(bad_gain_code == "one"),
         ),
-    )  # fmt: skip
+    )
     return finished(
-        out, da, constants, gain, kind=name, common_mode=common_mode,
-        bad_pixels=bad_pixels, bad_value=bad_value, gain_index=gain_index,
-        gain_plane=gain_plane, bad_gain_code=bad_gain_code,
+        out,
+        da,
+        constants,
+        gain,
+        kind=name,
+        common_mode=common_mode,
+        bad_pixels=bad_pixels,
+        bad_value=bad_value,
+        gain_index=gain_index,
+        gain_plane=gain_plane,
+        bad_gain_code=bad_gain_code,
         adu_per_photon=adu_per_photon,
-    )  # fmt: skip
+    )
 
 
 def check_data(da: xr.DataArray, detector: Detector) -> None:
-    """Raise ValueError unless the data are raw frames of the kind."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
         raise ArgumentError(
@@ -200,6 +217,7 @@ def check_data(da: xr.DataArray, detector: Detector) -> None:
         )
     if detector.gain.switches:
         check_switching(da, detector.kind)
+    # Such as jungfrau_euxfel: the same detector, whose files are of another kind.
     here = CATALOGUE.get(f"{detector.kind}_{da.attrs.get('facility')}")
     if here is not None and here.gain.tells == "codes":
         raise ArgumentError(
@@ -220,16 +238,19 @@ def check_data(da: xr.DataArray, detector: Detector) -> None:
 
 
 def checked(adu_per_photon: float) -> float:
-    """Return the signal of one photon; ValueError unless it is positive."""
     if not 0 < adu_per_photon < np.inf:
         raise ArgumentError(f"adu_per_photon={adu_per_photon}; wanted more than 0")
     return float(adu_per_photon)
 
 
 def finished(
-    out: xr.DataArray, da: xr.DataArray, constants: Any, gain: Gain, **params: Any
+    out: xr.DataArray,
+    da: xr.DataArray,
+    constants: xr.Dataset,
+    gain: Gain,
+    **params: object,
 ) -> xr.DataArray:
-    """Return the signal with its coordinates, unit and history."""
+    # Those on core dims, which the kernel may have changed; but none on its planes.
     lost = {k: c for k, c in da.coords.items() if k not in out.coords}
     lost = {k: c for k, c in lost.items() if DATA_GAIN not in c.dims and k != DATA_GAIN}
     out = out.assign_coords(lost).transpose(*(d for d in da.dims if d != DATA_GAIN))

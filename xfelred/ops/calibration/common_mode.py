@@ -25,9 +25,13 @@ from xfelred.ops.common_mode.subtract_common_mode_lcls import (
 from xfelred.ops.lcls_common_modes import cmpars_of
 
 DEFAULTS: dict[str, Any] = {
-    "groups": ("bank", "row", "column"), "segment": None, "estimator": "median",
-    "max_correction": None, "min_pixels": 10, "apply_to": "good",
-}  # fmt: skip
+    "groups": ("bank", "row", "column"),
+    "segment": None,
+    "estimator": "median",
+    "max_correction": None,
+    "min_pixels": 10,
+    "apply_to": "good",
+}
 
 
 def stages_for(
@@ -38,26 +42,16 @@ def stages_for(
 ) -> tuple[Stage, ...]:
     """Return the stages of a common mode.
 
-    Parameters
-    ----------
-    common_mode : int, sequence, mapping or None
-        Number, cmpars, or arguments of `ops.subtract_common_mode`.
-    detector : Detector
-    da : DataArray
-    masked : bool
-        Some pixels may be bad or of another gain range.
-
-    Raises
-    ------
-    ValueError
-        If there is no such common mode.
-    GeometryMismatchError
-        If the pixels are not those of whole segments.
+    common_mode: number, cmpars, or arguments of `ops.subtract_common_mode`.
+    masked: some pixels may be bad or of another gain range.
+    Raises ValueError if there is no such common mode; GeometryMismatchError if the
+        pixels are not those of whole segments.
     """
     if common_mode is None or common_mode is False:
         return ()
     if isinstance(common_mode, Mapping):
         return stages_of_groups(common_mode, detector, da, masked)
+    # True is an int, too: it would be number 1.
     if common_mode is True or not isinstance(
         common_mode, (int, np.integer, list, tuple)
     ):
@@ -72,6 +66,7 @@ def stages_for(
     if not isinstance(common_mode, int):
         return all_stages(detector, None, tuple(common_mode), segment, None, masked)
     pars = cmpars_of(detector, common_mode)
+    # Refuses those above 100: there is no frame before in a calibration.
     wants_ghost(detector, common_mode, None)
     return all_stages(detector, common_mode, pars, segment, None, masked)
 
@@ -79,7 +74,6 @@ def stages_for(
 def stages_of_groups(
     given: Mapping[str, Any], detector: Detector, da: xr.DataArray, masked: bool
 ) -> tuple[Stage, ...]:
-    """Return the stages of arguments of `ops.subtract_common_mode`."""
     for key in given:
         if key not in DEFAULTS:
             raise ArgumentError(
@@ -91,13 +85,19 @@ def stages_of_groups(
     must_be_one_of("apply_to", use["apply_to"], ("good", "all"))
     check_limits(use["max_correction"], use["min_pixels"])
     segment = use["segment"]
+    # A camera has no segment but its whole frame.
     found = segment_for(detector, da) if segment is None else segment_of(segment)
     check_pixels(da, found)
     groups = use["groups"]
     kinds = (groups,) if isinstance(groups, str) else tuple(groups)
     return tuple(
         group_stage(
-            kind, found, use["min_pixels"] if masked else None, use["max_correction"],
-            mean=use["estimator"] == "mean", only_used=use["apply_to"] == "good",
-        ) for kind in kinds
-    )  # fmt: skip
+            kind,
+            found,
+            use["min_pixels"] if masked else None,
+            use["max_correction"],
+            mean=use["estimator"] == "mean",
+            only_used=use["apply_to"] == "good",
+        )
+        for kind in kinds
+    )

@@ -27,36 +27,41 @@ from xfelred.names import (
     SLOW,
 )
 from xfelred.ops.companions import (
+    Mask,
     checked_bad_pixels,
-    labelled,
     matching,
     picked,
     pixel_dims,
+    with_dims,
 )
 
 PEDESTAL, OFFSET = "pedestal", "offset"
 LOCAL_GAIN, GAIN_MASK = "local_gain", "gain_mask"
 THRESHOLDS, NOISE = "thresholds", "noise"
 CONFIG, TRBIT = "config", "trbit"
-TABLE = (PEDESTAL, OFFSET, GAIN, GAIN_FACTOR, LOCAL_GAIN, GAIN_MASK, BAD_PIXELS,
-         THRESHOLDS)  # fmt: skip
+TABLE = (
+    PEDESTAL,
+    OFFSET,
+    GAIN,
+    GAIN_FACTOR,
+    LOCAL_GAIN,
+    GAIN_MASK,
+    BAD_PIXELS,
+    THRESHOLDS,
+)
 # What constants hold beside: where pixels are, and how the constants were made.
 NO_PART = ("x", "y", "z", "ix", "iy", "bad_in_mask", "n_frames")
 
 
 def chosen_constants(
-    constants: Any, bad_pixels: xr.DataArray | None, da: xr.DataArray, n_ranges: int
+    constants: object, bad_pixels: xr.DataArray | None, da: xr.DataArray, n_ranges: int
 ) -> dict[str, xr.DataArray]:
     """Return the constants that a calibration uses, by their names.
 
     Bad pixels that the caller gives take the place of those of the constants.
 
-    Raises
-    ------
-    MissingConstantError
-        If there is no pedestal.
-    ValueError
-        If `constants` is no dataset, or what they hold contradicts itself.
+    Raises MissingConstantError if there is no pedestal; ValueError if `constants` is no
+        dataset, or what they hold contradicts itself.
     """
     if not isinstance(constants, (xr.Dataset, Mapping)):
         raise ArgumentError(
@@ -89,18 +94,19 @@ def chosen_constants(
         # Dark frames of a detector that stores all of its gain stages have this dim.
         out[name] = one.rename({GAIN: GAIN_RANGE}) if GAIN in one.dims else one
     if GAIN_MASK in out and out[GAIN_MASK].dtype.kind in "biu":
+        # psana's mask of a cspad: 0 is low gain.
         mask = out[GAIN_MASK]
         out[GAIN_MASK] = (mask == 0) * (CSPAD_LOW_GAIN - 1) + 1
     return out
 
 
-def with_ranges(one: Any, da: xr.DataArray, name: str, n_ranges: int) -> xr.DataArray:
+def with_ranges(one: Mask, da: xr.DataArray, name: str, n_ranges: int) -> xr.DataArray:
     """Return a constant as a DataArray; a plain array may have gain ranges first."""
     shape = np.shape(one)
     ranges = len(shape) > 0 and n_ranges > 1 and shape[0] == n_ranges
     pixels = tuple(da.sizes[d] for d in pixel_dims(da))
     if isinstance(one, xr.DataArray) or not ranges or shape == pixels[-2:]:
-        return labelled(one, da, name)
+        return with_dims(one, da, name)
     if shape == pixels:
         raise GeometryMismatchError(
             f"{name} has the shape {shape}, in which the first axis may be that of"
@@ -108,7 +114,7 @@ def with_ranges(one: Any, da: xr.DataArray, name: str, n_ranges: int) -> xr.Data
         )
     if len(shape) == 1:
         return xr.DataArray(one, dims=GAIN_RANGE)
-    inner = labelled(np.asarray(one)[0], da, name)
+    inner = with_dims(np.asarray(one)[0], da, name)
     return xr.DataArray(one, dims=(GAIN_RANGE, *inner.dims))
 
 
@@ -128,8 +134,7 @@ def say_what_is_not_used(found: Mapping[str, Any]) -> None:
         )
 
 
-def check_detector(constants: Any, da: xr.DataArray) -> None:
-    """Raise GeometryMismatchError if the constants are those of another detector."""
+def check_detector(constants: object, da: xr.DataArray) -> None:
     theirs = getattr(constants, "attrs", {}).get("detector")
     ours = da.attrs.get("detector")
     if theirs and ours and theirs != ours:
@@ -140,7 +145,6 @@ def check_detector(constants: Any, da: xr.DataArray) -> None:
 
 
 def check_ranges(found: dict[str, xr.DataArray], n_ranges: int, kind: str) -> None:
-    """Raise unless all constants have the gain ranges of the detector, or none."""
     for name, one in found.items():
         if name in (CONFIG, TRBIT, NOISE, THRESHOLDS):
             continue
@@ -150,8 +154,9 @@ def check_ranges(found: dict[str, xr.DataArray], n_ranges: int, kind: str) -> No
                 f"{name} has {n} gain ranges, but {kind} does not switch its gain;"
                 f" select one: constants.isel({GAIN_RANGE}=0)"
             )
-        if n_ranges > 1 and n not in ({n_ranges} if name == PEDESTAL else
-                                      {n_ranges, None}):  # fmt: skip
+        if n_ranges > 1 and n not in (
+            {n_ranges} if name == PEDESTAL else {n_ranges, None}
+        ):
             raise MissingConstantError(
                 f"{name} has dims {dict(one.sizes)}; {kind} needs {n_ranges} gain"
                 f" ranges along {GAIN_RANGE!r}"
@@ -168,6 +173,7 @@ def on_pixels(one: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return a constant at the modules and pixels of the frames, without labels."""
     dims = [d for d in PIXEL_DIMS if d in da.dims]
     others = [d for d in one.dims if d not in PIXEL_DIMS]
+    # Frames of some pixels, which are labelled, and constants of all of them.
     for d in (SLOW, FAST):
         cut = d in da.indexes and d in one.dims and d not in one.indexes
         if cut and one.sizes[d] != da.sizes[d]:
@@ -183,6 +189,7 @@ def on_pixels(one: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
     labels: dict[Hashable, Any] = {d: da.indexes[d] for d in dims if d in da.indexes}
     if picked(da, MODULE):
         labels[MODULE] = da[MODULE].variable
+    # All that is looked at of it are its labels: one number stands for the pixels.
     like = xr.DataArray(
         np.broadcast_to(np.float32(0), shape), dims=tuple(sizes), coords=labels
     )
@@ -193,7 +200,7 @@ def on_pixels(one: xr.DataArray, da: xr.DataArray, name: str) -> xr.DataArray:
 
 
 def bad_pixels_apart(
-    constants: Any, bad_pixels: Any, da: xr.DataArray, n_ranges: int
+    constants: object, bad_pixels: Mask | None, da: xr.DataArray, n_ranges: int
 ) -> tuple[xr.DataArray | None, xr.DataArray | None]:
     """Return (bad pixels of the detector, bad pixels of every frame) as was given."""
     if bad_pixels is None:
@@ -206,16 +213,14 @@ def bad_pixels_apart(
     known |= set(getattr(pedestal, "dims", ()))
     if set(bad_pixels.dims) <= known:
         return bad_pixels, None
-    return xr.DataArray(False), (bad_pixels)
+    # In the place of those of the constants, which do not count either.
+    return xr.DataArray(False), bad_pixels
 
 
-def noise_of(found: dict[str, xr.DataArray], common_mode: Any) -> xr.DataArray:
+def noise_of(found: dict[str, xr.DataArray], common_mode: object) -> xr.DataArray:
     """Return the noise of every pixel in its highest gain.
 
-    Raises
-    ------
-    MissingConstantError
-        If there is none, or it differs from frame to frame.
+    Raises MissingConstantError if there is none, or it differs from frame to frame.
     """
     noise = found.get(NOISE)
     if noise is None:

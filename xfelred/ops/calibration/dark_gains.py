@@ -15,7 +15,8 @@ from xfelred.errors import (
     MissingConstantError,
     listing,
 )
-from xfelred.kernels.calibration.dark import signal_bits, split_by_range
+from xfelred.kernels.calibration.dark import split_by_range
+from xfelred.kernels.calibration.gain_bits import signal_bits
 from xfelred.kernels.calibration.rule import Rule
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -35,7 +36,7 @@ from xfelred.ops.calibration.raw_words import has_words, raw_words, with_gaps
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.companions import matching
 
-NO_DARK_DATA = 1 << 3
+NO_DARK_DATA = 1 << 3  # of `masks.names`
 
 
 def in_ranges(
@@ -46,20 +47,12 @@ def in_ranges(
 ) -> xr.DataArray:
     """Return the signal of raw frames in every gain range, NaN in the others.
 
-    Parameters
-    ----------
-    da : DataArray, integer (..., slow_scan, fast_scan), adu
-    kind : str
-        Of the detector.
-    gain_index : DataArray, integer, optional
-        In place of the gain bits.
-    ranges : sequence of int, optional
-        By default all that the detector has.
-
-    Returns
-    -------
-    DataArray, float32 (..., gain_range, slow_scan, fast_scan), adu
-        The frames themselves if the detector does not switch.
+    da: integer (..., slow_scan, fast_scan), adu.
+    kind: of the detector.
+    gain_index: in place of the gain bits.
+    ranges: by default all that the detector has.
+    Returns float32 (..., gain_range, slow_scan, fast_scan), adu; the frames themselves
+        if the detector does not switch.
     """
     detector = kind_of(kind)
     gain, rule = detector.gain, detector.gain.rule
@@ -83,22 +76,29 @@ def in_ranges(
     chosen = tuple(range(rule.n_ranges) if ranges is None else ranges)
     words, gaps = raw_words(da)
     out = map_frames(
-        split_by_range, words, *companions, core_dims=(SLOW, FAST), dtype=np.float32,
+        split_by_range,
+        words,
+        *companions,
+        core_dims=(SLOW, FAST),
+        dtype=np.float32,
         out_core={GAIN_RANGE: len(chosen), SLOW: da.sizes[SLOW], FAST: da.sizes[FAST]},
-        rule=rule, ranges=chosen,
-    )  # fmt: skip
+        rule=rule,
+        ranges=chosen,
+    )
     out = with_gaps(out, da, gaps)
+    # New dims of the kernel have no labels.
     pixels = {d: da.coords[d] for d in (SLOW, FAST) if d in da.coords}
     return out.assign_coords({GAIN_RANGE: list(chosen), **pixels})
 
 
 def of_one_range(
-    da: xr.DataArray, gain_range: int, kind: str | None, gain_index: Any
+    da: xr.DataArray, gain_range: int, kind: str | None, gain_index: xr.DataArray | None
 ) -> xr.DataArray:
     """Return dark frames taken in one range; pixels that are in another are NaN."""
     if kind is None:
         return da
     gain = kind_of(kind).gain
+    # Nothing in the frames tells the range: the whole run is taken for it.
     if gain.tells != "bits" and gain_index is None:
         return without_gain_bits(da, gain.rule)
     return in_ranges(da, kind, gain_index, (gain_range,)).isel(
@@ -107,7 +107,6 @@ def of_one_range(
 
 
 def without_gain_bits(da: xr.DataArray, rule: Rule) -> xr.DataArray:
-    """Return the signal of raw frames."""
     if not rule.adu_bits or not has_words(da):
         return da
     words, gaps = raw_words(da)
@@ -131,10 +130,7 @@ def checked_ranges(darks: Mapping[Any, Any], kind: str | None) -> int:
 def joined(found: dict[int, xr.Dataset], n_ranges: int) -> xr.Dataset:
     """Return constants of all gain ranges; of those without dark frames all are bad.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If the runs have different modules, cells or pixels.
+    Raises GeometryMismatchError if the runs have different modules, cells or pixels.
     """
     first = next(iter(found.values()))
     parts = []
@@ -160,28 +156,23 @@ def joined(found: dict[int, xr.Dataset], n_ranges: int) -> xr.Dataset:
 
 
 def nothing_in(one: xr.DataArray) -> xr.DataArray:
-    """Return what a constant is without dark frames."""
     if one.name == BAD_PIXELS:
         return xr.full_like(one, NO_DARK_DATA)
     return xr.full_like(one, np.nan if one.dtype.kind == "f" else 0)
 
 
 def with_thresholds(constants: xr.Dataset) -> xr.Dataset:
-    """Return constants of an AGIPD: pedestals of the signal, thresholds of the voltage.
-
-    Notes
-    -----
-    A threshold lies half way between the mean gain voltages of two neighbouring ranges
-    in their dark runs.
-    """
+    """Return constants of an AGIPD: pedestals of signals, thresholds of voltages."""
     signal = constants.isel({DATA_GAIN: 0}, drop=True)
     voltage = constants[PEDESTAL].isel({DATA_GAIN: 1}, drop=True)
     n = voltage.sizes[GAIN_RANGE]
     low = voltage.isel({GAIN_RANGE: slice(0, n - 1)})
     high = voltage.isel({GAIN_RANGE: slice(1, n)})
+    # Half way between the mean voltages of two neighbouring ranges in their dark runs.
     cut = (low.drop_vars(GAIN_RANGE) + high.drop_vars(GAIN_RANGE)) / 2
     cut = cut.rename({GAIN_RANGE: THRESHOLD})
     cut.attrs = {
-        UNITS: "adu", LONG_NAME: "gain voltage between two neighbouring gain ranges"
-    }  # fmt: skip
+        UNITS: "adu",
+        LONG_NAME: "gain voltage between two neighbouring gain ranges",
+    }
     return signal.assign({THRESHOLDS: cut})

@@ -34,9 +34,11 @@ from xfelred.ops.calibration.dark_gains import (
     of_one_range,
     with_thresholds,
 )
+from xfelred.ops.companions import Mask
 from xfelred.ops.reductions.statistics import statistics
 from xfelred.provenance import record
 
+# Dims over which frames are never averaged.
 STAY = (MODULE, GAIN, DATA_GAIN, GAIN_RANGE, SLOW, FAST)
 Limits = tuple[float, float]
 
@@ -103,11 +105,14 @@ def dark_statistics(
         If the runs of a dict differ in modules, pixels or cells.
     """
     options: dict[str, Any] = {
-        "by": by, "noise_sigma": float(noise_sigma), "noise_limits": noise_limits,
+        "by": by,
+        "noise_sigma": float(noise_sigma),
+        "noise_limits": noise_limits,
         "offset_sigma": float(noise_sigma if offset_sigma is None else offset_sigma),
-        "offset_limits": offset_limits, "min_frames": int(min_frames),
+        "offset_limits": offset_limits,
+        "min_frames": int(min_frames),
         "bad_pixels": bad_pixels,
-    }  # fmt: skip
+    }
     check_limits(noise_limits=noise_limits, offset_limits=offset_limits)
     warn_unless_dark(list(da.values()) if isinstance(da, Mapping) else [da])
     if isinstance(da, Mapping):
@@ -123,6 +128,7 @@ def dark_statistics(
     else:
         frames = da if kind is None else in_ranges(da, kind, gain_index)
         out = of_all(frames, **options)
+        # As `ops.calibrate` takes constants.
         if GAIN_RANGE in out.dims:
             out = out.transpose(GAIN_RANGE, ...)
         parents = (da,)
@@ -131,7 +137,6 @@ def dark_statistics(
 
 
 def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
-    """Say what is known about frames that dark frames would not have."""
     for da in runs:
         kind = da.attrs.get(DATA_KIND, "raw")
         if kind != "raw":
@@ -150,7 +155,11 @@ def warn_unless_dark(runs: Sequence[xr.DataArray]) -> None:
 
 
 def of_all(
-    da: xr.DataArray, *, by: str | Sequence[str] | None, bad_pixels: Any, **limits: Any
+    da: xr.DataArray,
+    *,
+    by: str | Sequence[str] | None,
+    bad_pixels: Mask | None,
+    **limits: Any,
 ) -> xr.Dataset:
     """Return the constants of dark frames, in one gain range or with a gain axis."""
     wanted = (by,) if isinstance(by, str) else tuple(by or ())
@@ -159,20 +168,31 @@ def of_all(
         raise ArgumentError(f"dark frames need {SLOW} and {FAST}; got {da.dims}")
     dims = [str(d) for d in da.dims if d not in (*STAY, *kept)]
     found = statistics(
-        da, dims, which=("mean", "std", "count"), bad_pixels=bad_pixels, ddof=1,
+        da,
+        dims,
+        which=("mean", "std", "count"),
+        bad_pixels=bad_pixels,
+        ddof=1,
         by=grouped,
-    )  # fmt: skip
+    )
     out = xr.Dataset(
         {"pedestal": found["mean"], "noise": found["std"], "n_frames": found["count"]}
     )
     out["bad_pixels"] = map_frames(
-        dark_flags, out["pedestal"], out["noise"], out["n_frames"],
-        core_dims=(SLOW, FAST), dtype=np.uint32, **limits,
-    )  # fmt: skip
+        dark_flags,
+        out["pedestal"],
+        out["noise"],
+        out["n_frames"],
+        core_dims=(SLOW, FAST),
+        dtype=np.uint32,
+        **limits,
+    )
     what = {
-        "pedestal": "mean of dark frames", "noise": "standard deviation of dark frames",
-        "n_frames": "number of dark frames", "bad_pixels": "bad-pixel bits, 0 is good",
-    }  # fmt: skip
+        "pedestal": "mean of dark frames",
+        "noise": "standard deviation of dark frames",
+        "n_frames": "number of dark frames",
+        "bad_pixels": "bad-pixel bits, 0 is good",
+    }
     unit = str(da.attrs.get(UNITS, "adu"))
     for name, text in what.items():
         one = name in ("n_frames", "bad_pixels")
@@ -182,7 +202,6 @@ def of_all(
 
 
 def check_limits(**limits: Limits | None) -> None:
-    """Raise ValueError for limits that are not (lowest, highest)."""
     for name, given in limits.items():
         if given is not None and not (len(given) == 2 and given[0] < given[1]):
             raise ArgumentError(f"{name}={given}; wanted (lowest, highest), or None")
@@ -193,10 +212,7 @@ def by_what(
 ) -> tuple[xr.DataArray, tuple[str, ...], str | None]:
     """Return (frames, dims to keep, coordinate to group by).
 
-    Raises
-    ------
-    ValueError
-        If a name is neither, or there are two coordinates.
+    Raises ValueError if a name is neither, or there are two coordinates.
     """
     frame_dims = [str(d) for d in da.dims if d not in STAY]
     if CELL in wanted and CELL not in da.coords:
@@ -205,6 +221,7 @@ def by_what(
             " which the frames do not have; use by='pulse'"
         )
     if CELL in wanted and CELL not in da.dims and da[CELL].dims == (PULSE,):
+        # The same in every train: a dim that is kept needs no sorting into groups.
         da = da.swap_dims({PULSE: CELL})
         frame_dims = [str(d) for d in da.dims if d not in STAY]
     grouped = [d for d in wanted if d not in frame_dims]

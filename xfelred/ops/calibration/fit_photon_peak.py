@@ -79,6 +79,7 @@ def fit_photon_peak(
         raise ArgumentError(
             f"min_clusters={min_clusters}; three numbers need 3 or more"
         )
+    # One fit for all energies, or one for each pixel.
     whole = isinstance(clusters, xr.DataArray)
     if isinstance(clusters, xr.DataArray):
         arrays = [clusters]
@@ -86,15 +87,19 @@ def fit_photon_peak(
         arrays = of_pixels(clusters, shape, modules)
     sizes = () if whole else tuple(int(n) for n in shape or ())
     params = {
-        "shape": sizes, "n_bins": int(bins), "limits": checked_range(range),
+        "shape": sizes,
+        "n_bins": int(bins),
+        "limits": checked_range(range),
         "min_values": int(min_clusters),
-    }  # fmt: skip
+    }
     kinds: dict[str, Any] = dict.fromkeys(RESULTS, np.float64)
     found = reduce_frames(
-        Gathered(fit_gaussian, params), *arrays,
-        dims=tuple(map(str, arrays[0].dims)), results={**kinds, "count": np.int64},
+        Gathered(fit_gaussian, params),
+        *arrays,
+        dims=tuple(map(str, arrays[0].dims)),
+        results={**kinds, "count": np.int64},
         new_dims=dict(zip((MODULE, SLOW, FAST), sizes, strict=False)),
-    )  # fmt: skip
+    )
     unit = str(arrays[0].attrs.get(UNITS, "adu"))
     out = xr.Dataset(attrs=clusters.attrs)
     for name, value in found.items():
@@ -105,15 +110,19 @@ def fit_photon_peak(
         listed = list(modules or np.arange(sizes[0]))
         out = out.assign_coords({MODULE: listed})
     return record(
-        out, "fit_photon_peak", clusters, shape=sizes, bins=int(bins),
-        range=params["limits"], min_clusters=int(min_clusters),
-    )  # fmt: skip
+        out,
+        "fit_photon_peak",
+        clusters,
+        shape=sizes,
+        bins=int(bins),
+        range=params["limits"],
+        min_clusters=int(min_clusters),
+    )
 
 
 def of_pixels(
-    clusters: xr.Dataset, shape: Any, modules: tuple[int, ...] | None
+    clusters: xr.Dataset, shape: tuple[int, ...] | None, modules: tuple[int, ...] | None
 ) -> list[xr.DataArray]:
-    """Return energies and the positions of their pixels."""
     missing = [n for n in NEEDED if n not in clusters]
     if missing:
         raise ArgumentError(
@@ -129,5 +138,7 @@ def of_pixels(
     )
     if modules is not None and tuple(modules) != tuple(np.arange(shape[0])):
         places = [(number == m) * (i + 1) for i, m in enumerate(modules)]
+        # A number that is not asked for becomes -1, as there is no such pixel.
         number = sum(places[1:], places[0]) - 1
+    # NaN behind the last cluster of a frame.
     return [energy, *(a.fillna(-1).astype(np.int64) for a in (number, row, column))]

@@ -45,15 +45,8 @@ class GainSwitch:
 def gain_switch(detector: str | int | GainSwitch) -> GainSwitch:
     """Return where a detector holds its gain.
 
-    Parameters
-    ----------
-    detector : str, int or GainSwitch
-        A name in any spelling; or the lowest flag itself, a power of two.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the number is no power of two.
+    detector: a name in any spelling; or the lowest flag itself, a power of two.
+    Raises ValueError if the name is unknown, or the number is no power of two.
     """
     if isinstance(detector, GainSwitch):
         return detector
@@ -116,7 +109,7 @@ def strip_gain_bits(
         Lazy, dtype of `da`: ``raw & (flag - 1)``.
     """
     cut, words, gaps = checked(da, detector)
-    out = map_frames(kernel.values, words, name="strip_gain_bits", cut=cut)
+    out = map_frames(kernel.signal_bits, words, name="strip_gain_bits", bits=cut - 1)
     out = with_gaps(out, da, gaps)
     out.attrs = {**da.attrs, UNITS: "adu", LONG_NAME: "raw values without gain bits"}
     return record(out, "strip_gain_bits", da, cut=cut)
@@ -139,6 +132,7 @@ def invert_negative_gain(
     """
     switch = gain_switch(detector)
     cut, words, gaps = checked(da, switch)
+    # One of the catalogue, which counts upwards.
     if switch.shape and not switch.negative:
         return record(da, "invert_negative_gain", da, cut=None)
     out = map_frames(kernel.upright, words, name="invert_negative_gain", cut=cut)
@@ -187,12 +181,17 @@ def bit_slices(
     if BIT in da.dims:
         raise ArgumentError(f"the array has a dim {BIT!r} already")
     single = map_frames(
-        kernel.bits, words, name="bit_slices", out_core={BIT: n_bits}, dtype=np.uint8,
+        kernel.bits,
+        words,
+        name="bit_slices",
+        out_core={BIT: n_bits},
+        dtype=np.uint8,
         n_bits=n_bits,
-    )  # fmt: skip
+    )
     bad = gaps[0] if gaps and da.dtype.kind == "f" else None
     sums = statistics(single, dim, which=("sum",), by=by, bad_pixels=bad)
     out = sums["sum"].rename("bit_slices")
+    # Groups of frames stay in front of the bits.
     lead = [d for d in out.dims[:1] if by is not None]
     out = out.transpose(*lead, BIT, ...).assign_coords({BIT: np.arange(n_bits)})
     out.attrs = {**da.attrs, UNITS: "1", LONG_NAME: "frames in which a bit is set"}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from xfelred.detectors import CATALOGUE
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
-from xfelred.kernels.calibration.gain_index import (
+from xfelred.kernels.arrays import Array
+from xfelred.kernels.calibration.gain_bits import (
     NO_RANGE,
     epix10ka_index,
     index_of_bits,
@@ -20,7 +19,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
 from xfelred.ops.calibration.raw_words import has_words, raw_words
 from xfelred.ops.calibration_kinds import kind_of
-from xfelred.ops.companions import matching
+from xfelred.ops.companions import Mask, matching
 from xfelred.provenance import record
 
 
@@ -29,8 +28,8 @@ def gain_index(
     da: xr.DataArray,
     *,
     kind: str,
-    config: xr.DataArray | np.ndarray[Any, Any] | None = None,
-    trbit: xr.DataArray | np.ndarray[Any, Any] | int | None = None,
+    config: xr.DataArray | Array | None = None,
+    trbit: xr.DataArray | Array | int | None = None,
 ) -> xr.DataArray:
     """Return the gain range of every pixel of raw frames.
 
@@ -88,14 +87,23 @@ def gain_index(
         if trbit is not None:
             companions.append(on_pixels(trbit, da, "trbit"))
         out = map_frames(
-            epix10ka_index, words, *companions, core_dims=(SLOW, FAST), dtype=np.uint8,
+            epix10ka_index,
+            words,
+            *companions,
+            core_dims=(SLOW, FAST),
+            dtype=np.uint8,
             name="gain_index",
-        )  # fmt: skip
+        )
     elif found.gain.tells == "bits":
         out = map_frames(
-            index_of_bits, words, dtype=np.uint8, name="gain_index", shift=rule.shift,
-            code_bits=rule.code_bits, codes=rule.codes,
-        )  # fmt: skip
+            index_of_bits,
+            words,
+            dtype=np.uint8,
+            name="gain_index",
+            shift=rule.shift,
+            code_bits=rule.code_bits,
+            codes=rule.codes,
+        )
     else:
         switching = dict.fromkeys(
             d.kind for d in CATALOGUE.values() if d.gain.rule.shift
@@ -104,6 +112,7 @@ def gain_index(
             f"the numbers of {name} hold no gain bits; those of {', '.join(switching)}"
             " do"
         )
+    # The word 0 of a gap would stand for a gain range.
     for gap in gaps:
         out = map_frames(masked, out, gap, value=NO_RANGE)
     out.name = "gain_index"
@@ -120,13 +129,10 @@ def check_switching(da: xr.DataArray, kind: str) -> None:
         )
 
 
-def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
+def on_pixels(given: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
     """Return bits of the configuration, labelled as the pixels of the data.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If the shape or labels do not fit.
+    Raises GeometryMismatchError if the shape or labels do not fit.
     """
     if not isinstance(given, xr.DataArray):
         values = np.asarray(given)
@@ -134,6 +140,7 @@ def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
         shape = tuple(da.sizes[d] for d in dims)
         if values.shape == shape[:1] and len(dims) == 3:
             return xr.DataArray(values, dims=MODULE)
+        # Of four ASICs, unless the module has no more pixels.
         if values.shape[-2:] == (2, 2) != shape[-2:]:
             values = per_asic(values, shape[-2:])
         if values.ndim and values.shape not in {shape, shape[-2:]}:
@@ -147,9 +154,6 @@ def on_pixels(given: Any, da: xr.DataArray, name: str) -> xr.DataArray:
     return matching(given, da, name)
 
 
-def per_asic(
-    values: np.ndarray[Any, Any], shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
-    """Return one number for each ASIC as one for each pixel."""
+def per_asic(values: Array, shape: tuple[int, ...]) -> Array:
     rows, columns = shape[0] // 2, shape[1] // 2
     return values.repeat(rows, axis=-2).repeat(columns, axis=-1)

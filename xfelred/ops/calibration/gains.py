@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xfelred.detectors.description import Detector, Gain
 from xfelred.errors import ArgumentError, MissingConstantError
-from xfelred.kernels.calibration.gain_index import CONTROL_WORDS, NO_RANGE
+from xfelred.kernels.calibration.gain_bits import CONTROL_WORDS, NO_RANGE
 from xfelred.kernels.calibration.rule import Rule
 from xfelred.names import DATA_GAIN, GAIN, GAIN_RANGE
 from xfelred.ops.calibration.constants import CONFIG, NOISE, THRESHOLDS, TRBIT
 from xfelred.ops.calibration.packing import USE
 from xfelred.ops.calibration.raw_words import has_words, raw_words
-from xfelred.ops.companions import labelled, matching
+from xfelred.ops.companions import Mask, matching, with_dims
 
 
 def told_by(
@@ -40,6 +39,7 @@ def told_by(
     if stored is not None:
         for unused in (THRESHOLDS, CONFIG, TRBIT):
             found.pop(unused, None)
+        # Ranges by their numbers, not as the bits of a word would tell them.
         if gain.tells != "codes":
             rule = replace(rule, codes=tuple(range(rule.n_ranges)))
         return rule, {"gain_index": checked_index(stored, da, detector)}
@@ -55,6 +55,7 @@ def stages_stored(da: xr.DataArray, gain: Gain) -> xr.DataArray | None:
     """Return the range of frames of which all gain stages were stored, else None."""
     if gain.axis != GAIN:
         return None
+    # One stage was selected, or all of them are there in their order.
     if GAIN in da.coords:
         return da[GAIN].astype(np.uint8)
     if GAIN in da.dims:
@@ -63,14 +64,13 @@ def stages_stored(da: xr.DataArray, gain: Gain) -> xr.DataArray | None:
 
 
 def checked_index(
-    gain_index: Any, da: xr.DataArray, detector: Detector
+    gain_index: Mask, da: xr.DataArray, detector: Detector
 ) -> xr.DataArray:
-    """Return gain ranges at the labels of the frames."""
     if not detector.gain.switches:
         raise ArgumentError(
             f"gain_index: {detector.kind} does not switch its gain; leave it out"
         )
-    gain_index = labelled(gain_index, da, "gain_index")
+    gain_index = with_dims(gain_index, da, "gain_index")
     if not has_words(gain_index):
         raise ArgumentError(f"gain_index must be integers, not {gain_index.dtype}")
     return matching(raw_words(gain_index)[0], da, "gain_index")
@@ -122,6 +122,7 @@ def with_configuration(
     where it stands for none there is no pedestal, and `factor` in place of the gain.
     """
     rest = {k: v for k, v in found.items() if k not in (CONFIG, TRBIT)}
+    # Bits 2 to 4 of the control word, and a trbit in place of bit 4; bit 5 is the gain.
     low = found[CONFIG].astype(np.int64) & 28
     if TRBIT in found:
         low = (low & 12) | (found[TRBIT] != 0).astype(np.int64) * 16
@@ -130,6 +131,7 @@ def with_configuration(
     for mask, value, number in CONTROL_WORDS:
         index = index.where((word & mask) != value, number)
     known = index < gain.rule.n_ranges
+    # Without a gain, too, a pixel without a range has a factor of its own.
     rest.setdefault(GAIN, xr.ones_like(known, np.float64))
     out = {}
     for name, one in rest.items():

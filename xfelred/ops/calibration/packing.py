@@ -15,6 +15,7 @@ from xfelred.errors import (
     MissingConstantError,
     listing,
 )
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.calibration.table import pack, record_shape, record_type
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, GAIN_RANGE, MODULE, PIXEL_DIMS, RECORDED, SLOW
@@ -26,16 +27,10 @@ LARGEST = (1 << 31) - 1  # bytes; numpy has no larger records
 
 @dataclass(frozen=True)
 class Packed:
-    """Constants as the kernel takes them.
+    """Constants as the kernel takes them."""
 
-    Attributes
-    ----------
-    table : DataArray of records ([module]), or (slow_scan,)
-    entry : DataArray of int, optional
-        Position in the table for frames with constants of their own.
-    """
-
-    table: xr.DataArray
+    table: xr.DataArray  # of records ([module]), or (slow_scan,)
+    # position in the table for frames with constants of their own
     entry: xr.DataArray | None
 
 
@@ -46,15 +41,14 @@ def packed(
     used_ranges: tuple[int, ...],
     per_photon: float,
 ) -> Packed:
-    """Return constants, on the pixels of the frames, as a table.
-
-    Constants in memory are packed now, lazy ones when frames are calibrated.
-    """
+    """Return constants, on the pixels of the frames, as a table."""
     dim, entry = own_dim(found), None
     if dim is not None:
         entry, used = entries(found, dim, da)
-        found = {k: v if dim not in v.dims else of_entries(v, dim, used)
-                 for k, v in found.items()}  # fmt: skip
+        found = {
+            k: v if dim not in v.dims else of_entries(v, dim, used)
+            for k, v in found.items()
+        }
     by_row = MODULE not in da.dims
     core = (ENTRY, GAIN_RANGE, SLOW, FAST)
     dims = core if by_row else (MODULE, *core)
@@ -78,12 +72,16 @@ def packed(
             f" in {n_ranges} gain ranges take more than 2 GiB for one module; calibrate"
             f" fewer {dim} at a time"
         )
-    ordered = {k: v.transpose(*(d for d in dims if d in v.dims))
-               for k, v in arrays.items()}  # fmt: skip
+    ordered = {
+        k: v.transpose(*(d for d in dims if d in v.dims)) for k, v in arrays.items()
+    }
     options: dict[str, Any] = {
-        "names": tuple(k for k in ordered if k != PEDESTAL), "n_ranges": n_ranges,
-        "used_ranges": used_ranges, "per_photon": float(per_photon), "by_row": by_row,
-    }  # fmt: skip
+        "names": tuple(k for k in ordered if k != PEDESTAL),
+        "n_ranges": n_ranges,
+        "used_ranges": used_ranges,
+        "per_photon": float(per_photon),
+        "by_row": by_row,
+    }
     return Packed(table_of(ordered, dims, inside, options), entry)
 
 
@@ -99,15 +97,23 @@ def table_of(
     if all(one.chunks is None for one in arrays.values()):
         blocks = [
             one.expand_dims([d for d in dims if d not in one.dims])
-            .transpose(*dims).values for one in (level, *others)
-        ]  # fmt: skip
+            .transpose(*dims)
+            .values
+            for one in (level, *others)
+        ]
         return xr.DataArray(pack(*blocks, **options), dims=lead)
     core = tuple(d for d in dims if d != MODULE)
     rows = {SLOW: level.sizes[SLOW]} if options["by_row"] else {}
     return map_frames(
-        pack, level, *others, core_dims=core, out_core=rows, name="pack_constants",
-        dtype=record_type(inside), **options,
-    )  # fmt: skip
+        pack,
+        level,
+        *others,
+        core_dims=core,
+        out_core=rows,
+        name="pack_constants",
+        dtype=record_type(inside),
+        **options,
+    )
 
 
 def padded(thresholds: xr.DataArray, n_ranges: int) -> xr.DataArray:
@@ -123,10 +129,8 @@ def padded(thresholds: xr.DataArray, n_ranges: int) -> xr.DataArray:
     )
 
 
-def of_entries(
-    one: xr.DataArray, dim: Hashable, used: np.ndarray[Any, Any]
-) -> xr.DataArray:
-    """Return the constants of the entries that frames use."""
+def of_entries(one: xr.DataArray, dim: Hashable, used: Array) -> xr.DataArray:
+    # All in their order are no copy.
     if len(used) != one.sizes[dim] or (np.diff(used) != 1).any():
         one = one.isel({dim: used})
     return one.drop_vars([dim], errors="ignore").rename({dim: ENTRY})
@@ -148,15 +152,10 @@ def own_dim(found: dict[str, xr.DataArray]) -> Hashable | None:
 
 def entries(
     found: dict[str, xr.DataArray], dim: Hashable, da: xr.DataArray
-) -> tuple[xr.DataArray, np.ndarray[Any, Any]]:
-    """Return the number of the constants of every frame, and which constants are used.
-
-    Frames are looked up by their label, such as the number of the memory cell.
-    """
-    index = next(
-        (v.indexes[dim] for v in found.values() if dim in v.indexes), None
-    )  # fmt: skip
-    label = da.coords.get(dim)
+) -> tuple[xr.DataArray, Array]:
+    """Return the number of every frame's constants, and which constants are used."""
+    index = next((v.indexes[dim] for v in found.values() if dim in v.indexes), None)
+    label = da.coords.get(dim)  # such as the number of the memory cell
     if index is None:
         raise MissingConstantError(
             f"the constants have {listing([dim])} of their own, but no coordinate"
@@ -180,6 +179,7 @@ def entries(
             f"the constants have {dim} {listing(index, 20)}, not {listing(wanted)} of"
             " the frames"
         )
+    # Frames without a label were not recorded: any constants will do.
     used, position = np.unique(np.maximum(at, 0), return_inverse=True)
     number = position.reshape(label.shape).astype(np.int32)
     return xr.DataArray(number, dims=label.dims, name=ENTRY), used

@@ -19,24 +19,17 @@ def has_words(da: xr.DataArray) -> bool:
 def raw_words(da: xr.DataArray) -> tuple[xr.DataArray, list[xr.DataArray]]:
     """Return raw numbers as they were stored, and masks of what was not recorded.
 
-    Frames with gaps are floating, so that a gap is NaN. Where nothing was done to them
-    the files are read as integers in the first place; else they are turned back.
-
-    Parameters
-    ----------
-    da : DataArray, real (...)
-
-    Returns
-    -------
-    words : DataArray, integer (...)
-        `da` itself, unless it is floating and was integer in the files. 0 in gaps.
-    gaps : list of DataArray, bool
-        Non-zero where nothing was recorded; dims among those of `da`.
+    da: real (...).
+    Returns words: integer (...); `da` itself, unless it is floating and was integer in
+        the files. 0 in gaps; gaps: non-zero where nothing was recorded; dims among
+        those of `da`.
     """
     if da.dtype.kind != "f" or STORED_DTYPE not in da.attrs:
         return da, unrecorded(da)
     dtype = np.dtype(da.attrs[STORED_DTYPE])
     attrs = {k: v for k, v in da.attrs.items() if k != STORED_DTYPE}
+    # Floating so that a gap is NaN. Where nothing was done to the frames since, they
+    # are read as integers in the first place; else they are turned back.
     node = da.data.node if isinstance(da.data, PlannedArray) else None
     node = None if node is None else stored_again(node, dtype)
     there = da.coords.get(AVAILABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,11 @@ PATTERNS = {GAIN: PER_UNIT, GAIN_FACTOR: UNIT_PER_ADU}
 OTHER = {GAIN: GAIN_FACTOR, GAIN_FACTOR: GAIN}
 
 
-def signal_unit(constants: Any, usual: Gain) -> str:
+def signal_unit(constants: Mapping[Any, object], usual: Gain) -> str:
     """Return the unit of adu divided by the gain, or times the gain factor.
 
-    Raises
-    ------
-    InconsistentDataError
-        If the unit says that a gain multiplies, or a factor divides.
+    Raises InconsistentDataError if the unit says that a gain multiplies, or a factor
+        divides.
     """
     constants = dict(constants)  # without coordinates: a dim may be called gain
     name = next((n for n in PATTERNS if n in constants), None)
@@ -59,13 +58,10 @@ def signal_unit(constants: Any, usual: Gain) -> str:
     return NO_UNIT
 
 
-def compares_only(gain: Any) -> bool:
-    """Return whether a gain makes pixels alike, and leaves adu of the usual ones.
-
-    A lazy one is not looked at.
-    """
+def compares_only(gain: object) -> bool:
+    """Return whether a gain makes pixels alike, and leaves adu of the usual ones."""
     if isinstance(gain, xr.DataArray) and gain.chunks is not None:
-        return False
+        return False  # building looks at no value
     values = np.asarray(gain)
     low = np.isclose(values, CSPAD_LOW_GAIN, rtol=1e-6)
     return bool(((values == 1) | (values == 0) | low).all())

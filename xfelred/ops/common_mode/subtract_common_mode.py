@@ -16,7 +16,7 @@ from xfelred.kernels.common_mode.segments import Correction, Groups
 from xfelred.lazy import map_frames
 from xfelred.masks import Segment, segment_of
 from xfelred.names import FAST, GROUP, LONG_NAME, QUANTITY, SLOW, UNITS
-from xfelred.ops.companions import Mask, checked_bad_pixels, labelled, matching
+from xfelred.ops.companions import Mask, checked_bad_pixels, matching, with_dims
 from xfelred.provenance import record
 
 # Groups of which more pixels than the minimum are wanted, not as many: lcls.md 1.1.
@@ -123,13 +123,19 @@ def subtract_common_mode(
     kinds = (groups,) if isinstance(groups, str) else tuple(groups)
     if not kinds:
         raise ArgumentError("groups is empty; wanted one or more, such as ('row',)")
+    # Without masks no group is too small.
     selected = bad_pixels is not None or use is not None
     stages = tuple(
         group_stage(
-            kind, found, min_pixels if selected else None, max_correction,
-            mean=estimator == "mean", only_used=apply_to == "good",
-        ) for kind in kinds
-    )  # fmt: skip
+            kind,
+            found,
+            min_pixels if selected else None,
+            max_correction,
+            mean=estimator == "mean",
+            only_used=apply_to == "good",
+        )
+        for kind in kinds
+    )
     companions = companions_of(da, {"bad_pixels": bad_pixels, "use": use})
     params: dict[str, Any] = {
         "groups": kinds,
@@ -168,12 +174,8 @@ def companions_of(
 ) -> dict[str, xr.DataArray]:
     """Return the arrays that go with the frames, at their labels.
 
-    Raises
-    ------
-    ValueError
-        If one does not hold bools or integers, where it has to.
-    GeometryMismatchError
-        If one does not fit.
+    Raises ValueError if one does not hold bools or integers, where it has to;
+        GeometryMismatchError if one does not fit.
     """
     out = {}
     for name, one in given.items():
@@ -181,7 +183,7 @@ def companions_of(
             continue
         if name == "bad_pixels":
             one = checked_bad_pixels(one, da)
-        one = labelled(one, da, name)
+        one = with_dims(one, da, name)
         if name in ("use", "gain_range") and one.dtype.kind not in "biu":
             raise ArgumentError(f"{name} must be bool or integer, not {one.dtype}")
         out[name] = matching(one, da, name)
@@ -198,16 +200,21 @@ def corrected(
     gain_ranges: tuple[int, ...] = (),
     full: bool = False,
 ) -> xr.DataArray | xr.Dataset:
-    """Return corrected frames, and their offsets if `full`."""
     dtype = np.dtype(np.result_type(da.dtype, np.float32))
     correction = Correction(stages, tuple(companions), gain_ranges)
     arguments: dict[str, Any] = {
-        "core_dims": (SLOW, FAST), "correction": correction, "dtype_name": dtype.name
-    }  # fmt: skip
+        "core_dims": (SLOW, FAST),
+        "correction": correction,
+        "dtype_name": dtype.name,
+    }
     out = map_frames(
-        common_mode.subtract_common_mode, da, *companions.values(), dtype=dtype,
-        name=op, **arguments,
-    )  # fmt: skip
+        common_mode.subtract_common_mode,
+        da,
+        *companions.values(),
+        dtype=dtype,
+        name=op,
+        **arguments,
+    )
     out.attrs.setdefault(UNITS, "adu")
     out.attrs.setdefault(LONG_NAME, "signal")
     if not full:
@@ -215,13 +222,19 @@ def corrected(
     shape = (da.sizes[SLOW], da.sizes[FAST])
     kinds = np.repeat([s.name for s in stages], [s.n_groups(shape) for s in stages])
     found = map_frames(
-        common_mode.common_mode_offsets, da, *companions.values(), dtype=np.float64,
-        out_core={QUANTITY: 2, GROUP: len(kinds)}, name=f"{op}_offsets", **arguments,
-    )  # fmt: skip
+        common_mode.common_mode_offsets,
+        da,
+        *companions.values(),
+        dtype=np.float64,
+        out_core={QUANTITY: 2, GROUP: len(kinds)},
+        name=f"{op}_offsets",
+        **arguments,
+    )
     offset, n_used = found.isel({QUANTITY: 0}), found.isel({QUANTITY: 1})
     offset.attrs = {
-        UNITS: out.attrs[UNITS], LONG_NAME: "offset that was subtracted from the group"
-    }  # fmt: skip
+        UNITS: out.attrs[UNITS],
+        LONG_NAME: "offset that was subtracted from the group",
+    }
     n_used = n_used.astype(np.int64)
     n_used.attrs = {UNITS: "1", LONG_NAME: "number of pixels in the estimate"}
     result = xr.Dataset(
@@ -233,7 +246,6 @@ def corrected(
 
 
 def check_pixels(da: xr.DataArray, segment: Segment) -> None:
-    """Raise unless the data are numbers on the pixels of a segment."""
     missing = [d for d in (SLOW, FAST) if d not in da.dims]
     if missing:
         raise ArgumentError(
@@ -253,7 +265,6 @@ def check_pixels(da: xr.DataArray, segment: Segment) -> None:
 
 
 def check_limits(max_correction: float | None, min_pixels: int) -> None:
-    """Raise ValueError for limits that let nothing pass or make no sense."""
     if max_correction is not None and not max_correction > 0:
         raise ArgumentError(
             f"max_correction={max_correction}; wanted more than 0, or None"

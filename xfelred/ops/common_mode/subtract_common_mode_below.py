@@ -90,15 +90,26 @@ def subtract_common_mode_below(
             out = subtract_region(out, region, cut, masks)
         else:
             out = subtract_common_mode(
-                out, kind, segment=division, use=taking_part(out, cut, masks),
-                min_pixels=0, apply_to="all",
-            )  # fmt: skip
+                out,
+                kind,
+                segment=division,
+                use=taking_part(out, cut, masks),
+                min_pixels=0,
+                apply_to="all",
+            )
     # One line tells the story, not those of the steps inside.
     out.attrs = dict(da.attrs)
     return record(
-        out, "subtract_common_mode_below", da, groups=list(kinds), cut=cut,
-        segment=str(division), region=region, switched=switched, bad_pixels=bad_pixels,
-    )  # fmt: skip
+        out,
+        "subtract_common_mode_below",
+        da,
+        groups=list(kinds),
+        cut=cut,
+        segment=str(division),
+        region=region,
+        switched=switched,
+        bad_pixels=bad_pixels,
+    )
 
 
 def companions(da: xr.DataArray, masks: Sequence[Mask | None]) -> list[xr.DataArray]:
@@ -108,7 +119,6 @@ def companions(da: xr.DataArray, masks: Sequence[Mask | None]) -> list[xr.DataAr
 def taking_part(
     da: xr.DataArray, cut: float, masks: Sequence[Mask | None]
 ) -> xr.DataArray:
-    """Return which pixels take part, bool (...)."""
     return map_frames(
         below, da, *companions(da, masks), name="below", dtype=bool, cut=float(cut)
     )
@@ -124,7 +134,11 @@ def subtract_region(
     at = window(da, (SLOW, FAST), region)
     wide = da.dtype == np.float64 or (da.dtype.kind in "iu" and da.dtype.itemsize > 2)
     return map_frames(
-        minus_region, da, *companions(da, masks), core_dims=(SLOW, FAST),
-        dtype=np.float64 if wide else np.float32, cut=float(cut),
+        minus_region,
+        da,
+        *companions(da, masks),
+        core_dims=(SLOW, FAST),
+        dtype=np.float64 if wide else np.float32,
+        cut=float(cut),
         bounds=tuple((s.start, s.stop) for s in at.values()),
-    )  # fmt: skip
+    )

@@ -145,16 +145,28 @@ def subtract_common_mode_lcls(
             " out pixels above 10 times their noise; pass noise= (adu, for every pixel)"
         )
     given: dict[str, Mask | None] = {"bad_pixels": bad_pixels, "gain_range": gain_range}
+    # The noise that no stage looks at need not fit.
     companions = companions_of(da, {**given, "noise": noise if per_noise else None})
     params = {
-        **given, "number": number, "detector": detector, "noise": noise, "lcls2": lcls2,
-        "cmpars": None if cmpars is None else pars, "dark_roi": dark_roi,
-        "ghost": ghost, "previous": previous,
-    }  # fmt: skip
+        **given,
+        "number": number,
+        "detector": detector,
+        "noise": noise,
+        "lcls2": lcls2,
+        "cmpars": None if cmpars is None else pars,
+        "dark_roi": dark_roi,
+        "ghost": ghost,
+        "previous": previous,
+    }
     out = corrected(
-        da, stages, companions, "subtract_common_mode_lcls", params, full=full,
+        da,
+        stages,
+        companions,
+        "subtract_common_mode_lcls",
+        params,
+        full=full,
         gain_ranges=ranges,
-    )  # fmt: skip
+    )
     if not wants_ghost(found, number, ghost):
         return out
     before = shifted(da) if previous is None else previous
@@ -171,7 +183,6 @@ def all_stages(
     dark_roi: Region | None,
     masked: bool,
 ) -> tuple[Stage, ...]:
-    """Return all that is subtracted, in order."""
     has_dark = detector.modes is not None and detector.modes.dark_region
     if dark_roi is not None and not has_dark:
         raise ArgumentError(f"dark_roi is for uxi and icarus, not for {detector.kind}")
@@ -235,4 +246,5 @@ def shifted(da: xr.DataArray) -> xr.DataArray:
             f"ghost: the data have dims {da.dims}, and none is {TRAIN!r} or {FRAME!r};"
             " pass previous="
         )
+    # Zeros before the first: of the ghost only p0 is left.
     return da.shift({dim: 1}, fill_value=0)

@@ -15,14 +15,12 @@ from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.ring_correlation import (
     QUANTITY,
     Normalization,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
 from xfelred.provenance import record
 from xfelred.reductions.correlations import RingCorrelation
-
-NORMALIZATIONS = ("none", "pairs", "variance", "mean")
 
 
 @entry(own=("with_ring",))
@@ -100,12 +98,18 @@ def correlate_angular(
         found = reduce_frames(
             RingCorrelation(lead, normalization),
             array,
+            # Over phi as well, in whose place the lags come.
             dims=[str(d) for d in array.dims if d != RADIUS],
             results={"correlation": np.float64, "n_pairs": np.int64},
             new_dims={LAG: n_phi},
         )
-    result = described(found, polar, normalization, lead, "rings")
+    result = correlation_dataset(found, polar, normalization, lead, "rings")
     return record(
-        result, "correlate_angular", polar, with_ring=lead, bad_pixels=bad_pixels,
-        normalization=normalization, reduce=reduce,
-    )  # fmt: skip
+        result,
+        "correlate_angular",
+        polar,
+        with_ring=lead,
+        bad_pixels=bad_pixels,
+        normalization=normalization,
+        reduce=reduce,
+    )

@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
+from xfelred.kernels.arrays import Ints
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.lazy import map_pairs, reduce_pairs
 from xfelred.names import LAG, PHI, RADIUS
-from xfelred.ops.correlation.pair_positions import Found, find_pairs, shots_only
+from xfelred.ops.correlation.pair_positions import FoundPairs, find_pairs, shots_only
 from xfelred.ops.correlation.ring_correlation import (
     QUANTITY,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
@@ -112,15 +113,23 @@ def difference_correlation(
         out = each_pair(array, found, lead, normalization)
     else:
         out = all_pairs(array, found, lead, normalization, errors)
-    result = described(out, array, normalization, lead, "differences of shots")
+    result = correlation_dataset(
+        out, array, normalization, lead, "differences of shots"
+    )
     result.attrs |= {"n_used": len(found.positions), "n_dropped": found.n_dropped}
     if reduce is None:
         result = result.assign_coords(found.coords())
     return record(
-        result, "difference_correlation", polar, pairs=np.asarray(found.train),
-        bad_pixels=bad_pixels, normalization=normalization, reduce=reduce,
-        errors=errors, with_ring=lead,
-    )  # fmt: skip
+        result,
+        "difference_correlation",
+        polar,
+        pairs=np.asarray(found.train),
+        bad_pixels=bad_pixels,
+        normalization=normalization,
+        reduce=reduce,
+        errors=errors,
+        with_ring=lead,
+    )
 
 
 def frame_dims(array: xr.DataArray) -> tuple[str, ...]:
@@ -128,9 +137,8 @@ def frame_dims(array: xr.DataArray) -> tuple[str, ...]:
 
 
 def each_pair(
-    array: xr.DataArray, found: Found, lead: int | None, normalization: str
+    array: xr.DataArray, found: FoundPairs, lead: int | None, normalization: str
 ) -> dict[str, xr.DataArray]:
-    """Return correlation and counts of every pair, in the order of the list."""
     packed = map_pairs(
         correlation.difference_correlations,
         array,
@@ -147,21 +155,22 @@ def each_pair(
 
 def all_pairs(
     array: xr.DataArray,
-    found: Found,
+    found: FoundPairs,
     lead: int | None,
     normalization: str,
     errors: str | None,
 ) -> dict[str, xr.DataArray]:
-    """Return the mean over pairs, counts and errors."""
     if normalization == "variance":
         # Variances that count as exact would make the error 1.2 to 1.4 times too large.
         errors = "jackknife"
     positions = found.positions
     kinds = {"correlation": np.float64, "n_pairs": np.int64, "sem": np.float64}
     dims: dict[str, Any] = {
-        "frame_dims": frame_dims(array), "kept": (RADIUS,), "results": kinds,
+        "frame_dims": frame_dims(array),
+        "kept": (RADIUS,),
+        "results": kinds,
         "new_dims": {LAG: array.sizes[PHI]},
-    }  # fmt: skip
+    }
     if share_shots(positions):
         shared = SharedPairs(lead, normalization, errors or "")
         return reduce_pairs(shared, array, in_blocks(positions), **dims)
@@ -175,23 +184,18 @@ def all_pairs(
     return reduce_pairs(independent, array, columns, **dims)
 
 
-def share_shots(positions: NDArray[np.int64]) -> bool:
+def share_shots(positions: Ints) -> bool:
     """Tell whether a shot is in several pairs."""
     return bool((np.unique(positions, return_counts=True)[1] > 1).any())
 
 
-def in_blocks(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+def in_blocks(positions: Ints) -> Ints:
     """Return pairs with the blocks of their shots, and how often each is in the list.
 
-    Parameters
-    ----------
-    positions : int64 (pair, 2)
-
-    Returns
-    -------
-    int64 (pair, 5)
-        Positions of both; their blocks, of equal numbers of the shots that there are,
-        in their order; number of the pair in the list, either way round.
+    positions: int64 (pair, 2).
+    Returns int64 (pair, 5); positions of both; their blocks, of equal numbers of the
+        shots that there are, in their order; number of the pair in the list, either way
+        round.
     """
     shots, number = np.unique(positions, return_inverse=True)
     number = number.reshape(-1, 2)

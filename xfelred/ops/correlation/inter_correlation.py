@@ -12,7 +12,7 @@ from xfelred.names import LAG, PHI, RADIUS
 from xfelred.ops.correlation.correlate_angular import correlate_angular
 from xfelred.ops.correlation.ring_correlation import (
     Normalization,
-    described,
+    correlation_dataset,
     ring_number,
     with_masks,
 )
@@ -81,12 +81,19 @@ def inter_correlation(
     found = reduce_frames(
         RingCorrelation(lead, normalization, different=True),
         array,
+        # Over phi as well, in whose place the lags come.
         dims=[str(d) for d in array.dims if d != RADIUS],
         results={"correlation": np.float64, "n_pairs": np.int64},
         new_dims={LAG: array.sizes[PHI]},
     )
-    result = described(found, polar, normalization, lead, "rings of different shots")
+    result = correlation_dataset(
+        found, polar, normalization, lead, "rings of different shots"
+    )
     return record(
-        result, "inter_correlation", polar, with_ring=lead, bad_pixels=bad_pixels,
+        result,
+        "inter_correlation",
+        polar,
+        with_ring=lead,
+        bad_pixels=bad_pixels,
         normalization=normalization,
     )  # fmt: skip

@@ -17,7 +17,6 @@ from xfelred.ops.correlation.ring_correlation import with_masks
 from xfelred.provenance import record
 
 THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
-SIDES = ("both", "high", "low")
 
 
 @entry
@@ -131,6 +130,7 @@ def flag_strong_correlations(
     along = only_dim(values.isel({RADIUS: 0, LAG: 0}, drop=True), None)
     if values.chunks is not None:
         values = values.chunk({LAG: -1})
+    # At lag 0 every ring is like itself.
     skip = max(1, int(np.ceil(window * values.sizes[LAG])))
     strength = map_frames(
         outliers.strongest, values, core_dims=(LAG,), out_core={}, skip=skip
@@ -178,6 +178,7 @@ def shot_features(
         dtype=np.float64,
         name="shot_features",
     )
+    # Between rings: in units of their numbers until the radius is looked up.
     position = packed.isel(feature=1)
     units = str(polar.attrs.get(UNITS, "1"))
     peak_attrs = {UNITS: "1", LONG_NAME: "position of the brightest ring"}
@@ -207,7 +208,6 @@ def shot_features(
 
 
 def only_dim(da: xr.DataArray, dim: str | None) -> str:
-    """Return the dim to work along."""
     if dim is None and da.ndim == 1:
         return str(da.dims[0])
     if dim is None or dim not in da.dims:
@@ -221,7 +221,6 @@ def only_dim(da: xr.DataArray, dim: str | None) -> str:
 def flagged(
     out: xr.DataArray, parent: xr.DataArray | xr.Dataset, op: str, **params: object
 ) -> xr.DataArray:
-    """Return flags with name, attributes and history."""
     out = out.rename("outlier")
     out.attrs = {UNITS: "1", LONG_NAME: "outlier"}
     return record(out, op, parent, **params)

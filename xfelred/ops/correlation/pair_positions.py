@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.errors import (
     ArgumentError,
@@ -15,29 +16,22 @@ from xfelred.errors import (
     SelectionEmptyError,
     listing,
 )
+from xfelred.kernels.arrays import Array, Ints
 from xfelred.names import FRAME, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
 from xfelred.pairs import from_list
 from xfelred.pairs.shots import SHOT_DIMS, ids_of
 
 
 @dataclass(frozen=True)
-class Found:
-    """The pairs that were found.
+class FoundPairs:
+    """The pairs that were found."""
 
-    Attributes
-    ----------
-    positions : int64 (pair, 2)
-        Of both frames, row-major along the frame dims.
-    train, pulse : (pair, 2)
-        Their IDs; pulse is None where pulses have none.
-    n_dropped : int
-        Pairs of which a frame is absent.
-    """
-
-    positions: NDArray[np.int64]
-    train: NDArray[Any]
-    pulse: NDArray[Any] | None
-    n_dropped: int
+    # int64 (pair, 2); of both frames, row-major along the frame dims
+    positions: Ints
+    # train and pulse: (pair, 2); their IDs; pulse is None where pulses have none
+    train: Array
+    pulse: Array | None
+    n_dropped: int  # pairs of which a frame is absent
 
     def coords(self) -> dict[str, Any]:
         """Return the IDs as coordinates on ``(pair, member)``."""
@@ -53,10 +47,7 @@ class Found:
 def shots_only(polar: xr.DataArray) -> xr.DataArray:
     """Return polar maps whose other dims are shots, which come first.
 
-    Raises
-    ------
-    GeometryMismatchError
-        If there are no shots, or there is another dim.
+    Raises GeometryMismatchError if there are no shots, or there is another dim.
     """
     other = [d for d in polar.dims if d not in (*SHOT_DIMS, RADIUS, PHI)]
     long = [d for d in other if polar.sizes[d] != 1]
@@ -75,24 +66,18 @@ def shots_only(polar: xr.DataArray) -> xr.DataArray:
     return out.transpose(*shots, RADIUS, PHI)
 
 
-def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
+def find_pairs(
+    pairs: xr.DataArray | Sequence[Sequence[int]] | ArrayLike, polar: xr.DataArray
+) -> FoundPairs:
     """Return the positions of pairs of shots.
 
-    Parameters
-    ----------
-    pairs : DataArray (pair, member), or list of 2-tuples
-        Train IDs, see `xfelred.pairs`. Without pulse IDs, a pair of trains stands for
-        the pairs of their pulses with the same ID.
-    polar : DataArray
-        From `shots_only`.
-
-    Raises
-    ------
-    ValueError
-        If `pairs` does not hold pairs of whole numbers, there are two frames of one
-        ID, or a shot is paired with itself.
-    SelectionEmptyError
-        If no pair is left.
+    pairs: DataArray (pair, member), or list of 2-tuples; train IDs, see
+        `xfelred.pairs`. Without pulse IDs, a pair of trains stands for the pairs of
+        their pulses with the same ID.
+    polar: from `shots_only`.
+    Raises ValueError if `pairs` does not hold pairs of whole numbers, there are two
+        frames of one ID, or a shot is paired with itself; SelectionEmptyError if no
+        pair is left.
     """
     labelled = from_list(pairs)
     template = polar.isel({RADIUS: 0, PHI: 0}, drop=True)
@@ -121,12 +106,10 @@ def find_pairs(pairs: Any, polar: xr.DataArray) -> Found:
             f" {wanted[there][own][0, 0]}; their difference is 0: remove them"
         )
     ids = None if asked_pulse is None else asked_pulse[there]
-    return Found(found, wanted[there], ids, int((~there).sum()))
+    return FoundPairs(found, wanted[there], ids, int((~there).sum()))
 
 
-def with_pulses(
-    pairs: xr.DataArray, pulse: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def with_pulses(pairs: xr.DataArray, pulse: Array) -> tuple[Array, Array]:
     """Return train and pulse IDs (pair, 2); all pulses where pairs name none."""
     if PULSE in pairs.coords:
         return pairs.values, pairs.coords[PULSE].values
@@ -136,9 +119,7 @@ def with_pulses(
     return trains, np.stack([pulses, pulses], axis=1)
 
 
-def coded(
-    have: list[NDArray[Any]], asked: list[NDArray[Any]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def coded(have: list[Array], asked: list[Array]) -> tuple[Ints, Ints]:
     """Return one number for each combination of IDs; -1 for one that is not there."""
     keys = np.zeros(have[0].shape, np.int64)
     wanted = np.zeros(asked[0].shape, np.int64)
@@ -146,12 +127,13 @@ def coded(
         known, number = np.unique(ids, return_inverse=True)
         at = np.clip(np.searchsorted(known, ask), 0, max(len(known) - 1, 0))
         there = known[at] == ask if len(known) else np.zeros(ask.shape, bool)
+        # Position in a table with an axis for every kind of ID.
         keys = keys * len(known) + number.reshape(keys.shape)
         wanted = np.where((wanted >= 0) & there, wanted * len(known) + at, -1)
     return keys, wanted
 
 
-def looked_up(keys: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+def looked_up(keys: Ints, asked: Ints) -> Ints:
     """Return where keys are, -1 if nowhere; ValueError if one is there twice."""
     known, first, many = np.unique(keys, return_index=True, return_counts=True)
     if (many > 1).any():
@@ -165,6 +147,5 @@ def looked_up(keys: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.i
     return np.where(known[at] == asked, first[at], -1)
 
 
-def span(ids: NDArray[Any]) -> str:
-    """Return the range of IDs in words."""
+def span(ids: Array) -> str:
     return f"{ids.min()} to {ids.max()}" if len(ids) else "none"

@@ -1,14 +1,16 @@
-"""What the correlations of rings share: polar maps checked, results described."""
+"""What the correlations of rings share: polar maps checked, results with units."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.kernels.arrays import Array
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
 from xfelred.ops.polar.companions import check_polar, polar_masks
 from xfelred.ops.validity import unrecorded, without
@@ -21,12 +23,8 @@ TOLERANCE = 1e-2  # of a step: float32 azimuths are as good as that
 def checked_polar(polar: xr.DataArray) -> xr.DataArray:
     """Return a polar map with whole rings, in the order (..., radius, phi).
 
-    Raises
-    ------
-    GeometryMismatchError
-        If it is no polar map, or its azimuths do not go evenly round the circle.
-    ValueError
-        If it does not hold real numbers.
+    Raises GeometryMismatchError if it is no polar map, or its azimuths do not go evenly
+        round the circle; ValueError if it does not hold real numbers.
     """
     check_polar(polar)
     if polar.dtype.kind not in "iufb":
@@ -34,10 +32,11 @@ def checked_polar(polar: xr.DataArray) -> xr.DataArray:
     if PHI in polar.coords:
         check_circle(polar[PHI].values)
     out = polar.transpose(..., RADIUS, PHI)
+    # Rings are transformed whole, and all beside the one that leads.
     return out if out.chunks is None else out.chunk({RADIUS: -1, PHI: -1})
 
 
-def check_circle(phi: NDArray[Any]) -> None:
+def check_circle(phi: Array) -> None:
     """Raise GeometryMismatchError unless azimuths are even and go all the way round."""
     if len(phi) < 2 or phi.dtype.kind not in "iuf":
         return
@@ -90,14 +89,13 @@ def lag_coord(n_phi: int) -> xr.Variable:
     return xr.Variable(LAG, lags, {UNITS: "rad", LONG_NAME: "difference of azimuth"})
 
 
-def described(
+def correlation_dataset(
     found: dict[str, xr.DataArray],
     polar: xr.DataArray,
     normalization: str,
     lead: int | None,
     what: str,
 ) -> xr.Dataset:
-    """Return results with units, long names and the coordinates of rings and lags."""
     old = str(polar.attrs.get(UNITS, "1"))
     normalised = normalization in ("variance", "mean") or old == "1"
     units = "1" if normalised else f"({old})**2"
@@ -117,13 +115,12 @@ def described(
     return out
 
 
-def ring_coords(polar: xr.DataArray, dims: Any) -> dict[Any, Any]:
+def ring_coords(polar: xr.DataArray, dims: Iterable[Hashable]) -> dict[Any, Any]:
     """Return the coordinates of a polar map that apply to a result, such as q."""
     return {k: c.variable for k, c in polar.coords.items() if set(c.dims) <= set(dims)}
 
 
 def lead_coords(polar: xr.DataArray, lead: int) -> dict[Any, Any]:
-    """Return what is known of the leading ring as scalar coordinates."""
     out = {}
     for name in (RADIUS, Q):
         if name in polar.coords and polar[name].dims == (RADIUS,):

@@ -62,6 +62,7 @@ def apply_bad_pixels(
             f"bad pixels of integer data ({da.dtype}) cannot become {value}; pass"
             " value=0 or convert first: da.astype('float32')"
         )
+    # A value that does not fit would wrap around.
     if da.dtype.kind in "iu":
         limits = np.iinfo(da.dtype)
         if value != int(value) or not limits.min <= value <= limits.max:
@@ -74,9 +75,13 @@ def apply_bad_pixels(
         raise ArgumentError("bits= needs integer bits, but bad_pixels is bool")
     bad = matching(bad_pixels, da)
     out = map_frames(
-        masked, da, bad, name="apply_bad_pixels", bits=chosen, value=float(value)
-        if da.dtype.kind == "f" else value,
-    )  # fmt: skip
+        masked,
+        da,
+        bad,
+        name="apply_bad_pixels",
+        bits=chosen,
+        value=float(value) if da.dtype.kind == "f" else value,
+    )
     return record(
         out, "apply_bad_pixels", da, bad_pixels=bad_pixels, bits=chosen, value=value
     )

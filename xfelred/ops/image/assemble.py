@@ -127,6 +127,7 @@ def unassemble(
     numbers = geometry.modules or range(geometry.known_shape[0])
     wanted = numbers if modules is None else (chosen.modules or list(modules))
     target = grid.target[[list(numbers).index(m) for m in wanted]]
+    # Where each pixel of the image goes: the inverse of `target`.
     source = np.full(grid.shape[0] * grid.shape[1], -1, dtype=np.int32)
     used = target.ravel() >= 0
     source[target.ravel()[used]] = np.flatnonzero(used)
@@ -149,7 +150,6 @@ def unassemble(
 
 
 def axes(grid: Grid) -> dict[str, xr.Variable]:
-    """Return the coordinates of an image in metres."""
     return {
         name: xr.Variable(
             name, values, {UNITS: "m", LONG_NAME: f"position along {name}"}

@@ -89,20 +89,31 @@ def find_clusters(
         raise ArgumentError(f"max_clusters={max_clusters}; wanted 1 or more")
     masks = masks_of(da, bad_pixels, dims)
     packed = map_frames(
-        kernel.find_clusters, da.astype(np.uint8) if da.dtype == bool else da, *masks,
+        kernel.find_clusters,
+        da.astype(np.uint8) if da.dtype == bool else da,
+        *masks,
         core_dims=dims,
         out_core={QUANTITY: kernel.N_QUANTITIES, CLUSTER: int(max_clusters)},
-        dtype=np.float64, n_core=len(dims), seed=float(seed),
-        neighbour=float(neighbour), numbers=numbers(da), max_clusters=int(max_clusters),
-    )  # fmt: skip
+        dtype=np.float64,
+        n_core=len(dims),
+        seed=float(seed),
+        neighbour=float(neighbour),
+        numbers=numbers(da),
+        max_clusters=int(max_clusters),
+    )
     # The coordinate would have the name of a variable.
     packed = packed.drop_vars(MODULE, errors="ignore")
-    out = described(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
+    out = cluster_variables(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
     out.attrs = dict(da.attrs)
     return record(
-        out, "find_clusters", da, seed=seed, neighbour=neighbour,
-        max_clusters=max_clusters, bad_pixels=bad_pixels,
-    )  # fmt: skip
+        out,
+        "find_clusters",
+        da,
+        seed=seed,
+        neighbour=neighbour,
+        max_clusters=max_clusters,
+        bad_pixels=bad_pixels,
+    )
 
 
 def numbers(da: xr.DataArray) -> tuple[int, ...]:
@@ -112,8 +123,8 @@ def numbers(da: xr.DataArray) -> tuple[int, ...]:
     return tuple(int(m) for m in np.atleast_1d(da[MODULE].values))
 
 
-def described(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
-    """Return the rows of the kernel's result as variables."""
+def cluster_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
+    # Every row has a place for each cluster; the count needs only the first.
     count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0}).astype(np.int64)
     labels = {
         "energy": (unit, "sum of the pixels of a cluster"),
@@ -128,6 +139,7 @@ def described(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
         "n_clusters_all": ("1", "number of clusters in the frame"),
     }
     found: dict[str, xr.DataArray] = {}
+    # All rows of the kernel are float64.
     for name, (row, dtype) in VARIABLES.items():
         found[name] = packed.isel({QUANTITY: row}).astype(dtype)
     found["n_clusters"] = count.clip(max=room)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
@@ -87,16 +87,22 @@ def roi(
     region = window(da, dims, bounds)
     gaps = unrecorded(da)
     masks = masks_of(da, bad_pixels, dims)
+    # Before anything is computed: the rest of the frames is not needed.
     cut = da.isel(region)
     masks = [m.isel({d: s for d, s in region.items() if d in m.dims}) for m in masks]
     packed = map_frames(
-        kernel.roi, cut.astype(np.uint8) if da.dtype == bool else cut, *masks,
-        core_dims=dims, out_core={QUANTITY: kernel.N_QUANTITIES}, dtype=np.float64,
-        n_core=len(dims), low=-np.inf if low is None else low,
+        kernel.roi,
+        cut.astype(np.uint8) if da.dtype == bool else cut,
+        *masks,
+        core_dims=dims,
+        out_core={QUANTITY: kernel.N_QUANTITIES},
+        dtype=np.float64,
+        n_core=len(dims),
+        low=-np.inf if low is None else low,
         high=np.inf if high is None else high,
         saturation=np.inf if saturation is None else float(saturation),
-    )  # fmt: skip
-    out = described(packed, da, saturation is not None)
+    )
+    out = region_variables(packed, da, saturation is not None)
     for gone in masks[: len(gaps)]:
         # Without any module there is no frame, which is not one with nothing on it.
         none = gone.all([d for d in gone.dims if d in dims])
@@ -109,9 +115,15 @@ def roi(
         out["area"] = area.rename("area")
     chosen = [[s.start, s.stop] for s in region.values()]
     return record(
-        out, "roi", da, bounds=chosen, write_area=write_area, threshold=[low, high],
-        bad_pixels=bad_pixels, saturation=saturation,
-    )  # fmt: skip
+        out,
+        "roi",
+        da,
+        bounds=chosen,
+        write_area=write_area,
+        threshold=[low, high],
+        bad_pixels=bad_pixels,
+        saturation=saturation,
+    )
 
 
 def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
@@ -159,7 +171,6 @@ def window(
 
 
 def bound(pair: Any) -> tuple[int | None, int | None]:
-    """Return a bound as two integers or None."""
     values = list(pair) if np.ndim(pair) == 1 else []
     if len(values) != 2 or not all(v is None or float(v).is_integer() for v in values):
         raise ArgumentError(
@@ -173,18 +184,23 @@ def unit_of(da: xr.DataArray) -> str:
     return str(da.attrs.get(UNITS, "adu"))
 
 
-def described(packed: xr.DataArray, da: xr.DataArray, saturated: bool) -> xr.Dataset:
-    """Return the quantities as variables with units and long names."""
+def region_variables(
+    packed: xr.DataArray, da: xr.DataArray, saturated: bool
+) -> xr.Dataset:
     unit = unit_of(da)
 
-    def one(i: int | slice, dtype: Any, units: str, text: str) -> xr.DataArray:
+    def one(i: int | slice, dtype: DTypeLike, units: str, text: str) -> xr.DataArray:
         value = packed.isel({QUANTITY: i})
         value = as_whole(value) if dtype == np.int64 else value.astype(dtype)
         value.attrs = {UNITS: units, LONG_NAME: text}
         return value
 
-    com = one(slice(kernel.COM_SLOW, kernel.COM_FAST + 1), np.float64, "pixel",
-              "centre of the region, positions inside it")  # fmt: skip
+    com = one(
+        slice(kernel.COM_SLOW, kernel.COM_FAST + 1),
+        np.float64,
+        "pixel",
+        "centre of the region, positions inside it",
+    )
     com = com.rename({QUANTITY: COM_AXIS}).assign_coords({COM_AXIS: [SLOW, FAST]})
     total = sum_dtype(da.dtype)
     found = {

@@ -12,7 +12,6 @@ from xfelred.ops.companions import on_pixels
 
 
 def check_polar(polar: xr.DataArray) -> None:
-    """Raise GeometryMismatchError unless an array is a polar map."""
     if not {RADIUS, PHI} <= set(polar.dims):
         raise GeometryMismatchError(
             f"the array has dims {listing(polar.dims)}; wanted {RADIUS} and {PHI}, as"
@@ -29,13 +28,13 @@ def polar_masks(
     """
     if bad_pixels is None:
         return []
+    # One mask for all maps, unless it is as large as these.
     whole = np.shape(bad_pixels) == polar.shape
     dims = polar.dims if whole else (RADIUS, PHI)
     return [on_pixels(bad_pixels, polar, dims)]
 
 
 def ring_coord(polar: xr.DataArray, name: str, advice: str) -> xr.DataArray:
-    """Return a coordinate of a polar map, or say how to get it."""
     if name not in polar.coords:
         raise MissingConstantError(
             f"the polar map has no coordinate {name!r}; {advice}"

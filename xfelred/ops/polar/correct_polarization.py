@@ -108,7 +108,6 @@ def out_of_plane_part(polarization: float | None, out_of_plane: float | None) ->
 
 
 def scattering_angles(polar: xr.DataArray, energy: float | None) -> np.ndarray:
-    """Return two-theta of the rings in rad."""
     if energy is not None and Q in polar.coords:
         sine = polar[Q].values.astype(np.float64) * energy_to_wavelength(energy)
         sine /= 4 * np.pi
@@ -120,9 +119,11 @@ def scattering_angles(polar: xr.DataArray, energy: float | None) -> np.ndarray:
         return np.asarray(2 * np.arcsin(sine))
     if TWO_THETA in polar.coords:
         return np.asarray(polar[TWO_THETA].values, dtype=np.float64)
-    advice = "give wavelength= or energy= too" if Q in polar.coords else (
-        "remap with geometry=, or on an array from geometry.locate"
-    )  # fmt: skip
+    advice = (
+        "give wavelength= or energy= too"
+        if Q in polar.coords
+        else ("remap with geometry=, or on an array from geometry.locate")
+    )
     raise MissingConstantError(
         f"the scattering angles of the rings are not known; {advice}"
     )

@@ -75,6 +75,7 @@ def normalize_rings(
         how=how,
         eps=float(eps),
     )
+    # Only a difference keeps the unit.
     units = str(polar.attrs.get(UNITS, "1")) if how == "subtract" else "1"
     out.attrs = {**polar.attrs, UNITS: units, LONG_NAME: LONG_NAMES[how]}
     return record(

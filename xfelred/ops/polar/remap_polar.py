@@ -13,6 +13,7 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import Geometry
 from xfelred.geometry.energy import HC
+from xfelred.kernels.arrays import Array, Bools
 from xfelred.kernels.polar import moving as polar_moving
 from xfelred.kernels.polar import remap as polar
 from xfelred.kernels.polar import tables as polar_tables
@@ -25,7 +26,6 @@ from xfelred.ops.polar.setup import Setup, ring_coords, setup_of
 from xfelred.ops.validity import unrecorded
 from xfelred.provenance import record
 
-METHODS = ("nearest", "linear", "area")
 MODULE_SPACING = 1 / 4  # pixels between points of a cell where a search finds each
 
 
@@ -139,9 +139,7 @@ def remap_polar(
 
 
 def split_masks(
-    da: xr.DataArray,
-    dims: tuple[str, ...],
-    bad_pixels: xr.DataArray | ArrayLike | None,
+    da: xr.DataArray, dims: tuple[str, ...], bad_pixels: xr.DataArray | ArrayLike | None
 ) -> tuple[xr.DataArray | None, list[xr.DataArray]]:
     """Return (good pixels that all frames share, masks that are not known yet)."""
     masks = unrecorded(da)
@@ -150,6 +148,7 @@ def split_masks(
     bad = on_pixels(bad_pixels, da, dims)
     if bad.chunks is not None or not set(bad.dims) <= set(dims):
         return None, [*masks, bad]
+    # Known now: the table of samples leaves them out, once for all frames.
     whole = xr.DataArray(np.zeros([da.sizes[d] for d in dims], bool), dims=dims)
     return (bad.broadcast_like(whole).transpose(*dims) == 0), masks
 
@@ -188,16 +187,16 @@ def sample_alike(
 def image_table(
     setup: Setup,
     shape: tuple[int, int],
-    good: NDArray[np.bool_] | None,
+    good: Bools | None,
     method: str,
     dtype: np.dtype[Any],
 ) -> polar.Table:
     if setup.centre is None:
         raise ArgumentError("a flat image needs a centre")
-    centre_x, centre_y = setup.centre
+    centre_x, centre_y = map(float, setup.centre)
     sign_x, sign_y = setup.signs
 
-    def find(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.int32]:
+    def find(x: Array, y: Array) -> NDArray[np.int32]:
         return polar_tables.nearest_index(
             centre_x + sign_x * x, centre_y + sign_y * y, shape
         )
@@ -213,10 +212,7 @@ def image_table(
 
 
 def module_table(
-    setup: Setup,
-    good: NDArray[np.bool_] | None,
-    method: str,
-    dtype: np.dtype[Any],
+    setup: Setup, good: Bools | None, method: str, dtype: np.dtype[Any]
 ) -> polar.Table:
     """Return the table for modules whose pixels are found by their positions."""
     if setup.plane is None:
@@ -248,6 +244,7 @@ def follow_shots(
         axis[Q], step = rings.q, plane.step
     wavelength: Any = 0.0
     if setup.energy is not None:
+        # A shot without a photon energy becomes NaN.
         wavelength = HC / setup.energy.where(setup.energy > 0)
     shots = (*(setup.centre or ()), wavelength)
     if good is not None:
@@ -263,9 +260,7 @@ def follow_shots(
         dtype=polar.result_dtype(da.dtype),
         name="remap_polar",
         n_core=len(setup.dims),
-        n_phi=rings.n_phi,
-        method=method,
-        step=step,
-        signs=setup.signs,
-        min_weight=min_weight,
+        sampling=polar_moving.Sampling(
+            rings.n_phi, method, step, setup.signs, min_weight
+        ),
     )

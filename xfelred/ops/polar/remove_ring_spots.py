@@ -107,6 +107,7 @@ def remove_ring_spots(
         bad_pixels=bad_pixels,
     )
     dtype = result_dtype(polar.dtype)
+    # NaN needs a float.
     values = polar if polar.dtype == dtype else polar.astype(dtype)
     out = map_frames(
         masked,
@@ -133,7 +134,6 @@ def remove_ring_spots(
 def check_options(
     polar: xr.DataArray, threshold: float, n_harmonics: int, grow: int
 ) -> None:
-    """Raise the error that says which option is out of range."""
     check_polar(polar)
     if not threshold > 0:
         raise ArgumentError(f"threshold={threshold}; wanted a number above 0")

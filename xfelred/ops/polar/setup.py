@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.entries import must_hold
 from xfelred.errors import (
@@ -21,6 +21,7 @@ from xfelred.geometry import Geometry, energy_to_wavelength
 from xfelred.geometry.energy import usual_energy
 from xfelred.geometry.given import as_geometry
 from xfelred.geometry.plane import Plane, known_wavelength, plane_of, plane_of_geometry
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.polar import grid as polar_grid
 from xfelred.names import (
     FAST,
@@ -39,30 +40,22 @@ from xfelred.ops.companions import matching
 
 CHI, LOKI = "chi", "loki"
 
-Floats = NDArray[np.float64]
 Number = float | xr.DataArray
 
 
 @dataclass(frozen=True)
-class Rings:
-    """The axes of a polar map.
+class PolarAxes:
+    """The axes of a polar map."""
 
-    Attributes
-    ----------
-    radii : float64 (radius,), pixels
-    n_phi : int
-    q, two_theta : float64 (radius,), or None
-        1/angstrom, and rad; None where the geometry is not known.
-    """
-
-    radii: Floats
+    radii: Floats  # float64 (radius,), pixels
     n_phi: int
+    # q and two_theta: float64 (radius,); 1/angstrom, and rad; None where the geometry
+    # is not known
     q: Floats | None = None
     two_theta: Floats | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of radii and azimuths."""
         return len(self.radii), self.n_phi
 
 
@@ -80,29 +73,16 @@ def core_dims(da: xr.DataArray) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a polar map is made from, besides the frames.
+    """What a polar map is made from, besides the frames."""
 
-    Attributes
-    ----------
-    dims : tuple of str
-        Of the pixels.
-    rings : Rings
-    centre : (x, y) in pixels, or None
-        Numbers, or arrays on frame dims; None: pixels are found by their positions.
-    plane : Plane or None
-        Where the geometry is known.
-    energy : DataArray on frame dims, or None
-        In eV, if it differs from shot to shot.
-    geometry_axes : bool
-        Azimuths are those of the geometry, not of columns and rows.
-    """
-
-    dims: tuple[str, ...]
-    rings: Rings
-    centre: tuple[Any, Any] | None
-    plane: Plane | None
-    energy: xr.DataArray | None
-    geometry_axes: bool
+    dims: tuple[str, ...]  # of the pixels
+    rings: PolarAxes
+    # (x, y) in pixels; numbers, or arrays on frame dims; None: pixels are found by
+    # their positions
+    centre: tuple[Number, Number] | None
+    plane: Plane | None  # where the geometry is known
+    energy: xr.DataArray | None  # on frame dims; in eV, if it differs from shot to shot
+    geometry_axes: bool  # azimuths are those of the geometry, not of columns and rows
 
     @property
     def signs(self) -> tuple[int, int]:
@@ -112,14 +92,13 @@ class Setup:
 
     @property
     def moving(self) -> bool:
-        """Whether the samples differ from shot to shot."""
         arrays = (self.energy, *(self.centre or ()))
         return any(isinstance(a, xr.DataArray) for a in arrays)
 
 
 def setup_of(
     da: xr.DataArray,
-    centre: Any,
+    centre: object,
     geometry: Geometry | None,
     energy: Number | None,
     limits: tuple[float, float],
@@ -146,9 +125,14 @@ def setup_of(
             "energy= tells where rings lie only with a distance: give geometry=, or"
             " apply geometry.locate(da, geometry) first"
         )
+    # In pixels where the centre is given in pixels, in q where a geometry tells it.
     rings = rings_of(limits, unit or (Q if geometry_axes else "pixel"), n_phi, plane)
     if place is not None:
-        place = tuple(on_frames(p, da, dims, "centre") for p in place)
+        x, y = (
+            on_frames(p, da, dims, "centre") if isinstance(p, xr.DataArray) else p
+            for p in place
+        )
+        place = x, y
     if shots is not None:
         shots = on_frames(shots, da, dims, "energy")
     setup = Setup(dims, rings, place, plane, shots, geometry_axes)
@@ -161,10 +145,10 @@ def setup_of(
     return setup
 
 
-def on_frames(value: Any, da: xr.DataArray, dims: tuple[str, ...], name: str) -> Any:
-    """Return an array at the frames of the data; numbers as they are."""
-    if not isinstance(value, xr.DataArray):
-        return value
+def on_frames(
+    value: xr.DataArray, da: xr.DataArray, dims: tuple[str, ...], name: str
+) -> xr.DataArray:
+    """Return an array at the frames of the data."""
     if set(value.dims) & set(dims):
         raise GeometryMismatchError(
             f"{name} has dims {listing(value.dims)}; wanted frame dims, not pixels"
@@ -173,7 +157,6 @@ def on_frames(value: Any, da: xr.DataArray, dims: tuple[str, ...], name: str) ->
 
 
 def with_energy(plane: Plane, energy: Number | None) -> Plane:
-    """Return the plane with the wavelength that rings refer to."""
     if energy is None:
         return plane
     if not isinstance(energy, xr.DataArray):
@@ -200,8 +183,8 @@ def located_plane(da: xr.DataArray, geometry: Geometry | None) -> Plane | None:
 
 
 def centre_of(
-    centre: Any, plane: Plane | None, n_modules: int
-) -> tuple[Any, Any] | None:
+    centre: object, plane: Plane | None, n_modules: int
+) -> tuple[Number, Number] | None:
     """Return (x, y) in pixels: given, or of a flat geometry; None for other geometries.
 
     `centre` may be a pair, something that unpacks as (x, y, r), or a Dataset with the
@@ -228,8 +211,7 @@ def centre_of(
     return checked_centre(found[0]), checked_centre(found[1])
 
 
-def checked_centre(value: Any) -> Number:
-    """Return one coordinate of a centre, or raise ValueError."""
+def checked_centre(value: Number) -> Number:
     if isinstance(value, xr.DataArray):
         return value
     try:
@@ -243,27 +225,21 @@ def checked_centre(value: Any) -> Number:
     return number
 
 
-def unpacked(centre: Any) -> tuple[Any, ...]:
+def unpacked(centre: object) -> tuple[Any, ...]:
     """Return what a centre consists of: two numbers, and perhaps a radius."""
-    if isinstance(centre, (str, xr.Dataset)) or not hasattr(centre, "__iter__"):
+    if isinstance(centre, (str, xr.Dataset)) or not isinstance(centre, Iterable):
         raise ArgumentError(f"centre={shown(centre)}; wanted (x, y) in pixels")
     return tuple(centre) if getattr(centre, "ndim", 1) else ()
 
 
 def rings_of(
-    limits: tuple[float, float],
-    unit: str,
-    n_phi: int | None,
-    plane: Plane | None,
-) -> Rings:
+    limits: tuple[float, float], unit: str, n_phi: int | None, plane: Plane | None
+) -> PolarAxes:
     """Return the axes for a range of radii in pixels or of q.
 
-    Raises
-    ------
-    ValueError
-        If the range is empty, or reaches a scattering angle of 90 degrees.
-    MissingConstantError
-        If a range of q is given and the geometry or photon energy is not.
+    Raises ValueError if the range is empty, or reaches a scattering angle of 90
+        degrees; MissingConstantError if a range of q is given and the geometry or
+        photon energy is not.
     """
     low, high = (float(v) for v in limits)
     if not 0 <= low < high < np.inf:
@@ -275,6 +251,7 @@ def rings_of(
                 " geometry.locate(da, geometry) first"
             )
         low, high = pixels_of_q((low, high), plane)
+    # Steps of a pixel along the outermost ring.
     n = int(polar_grid.TURN * high) if n_phi is None else int(n_phi)
     if n < 1 or (n_phi is not None and n != n_phi):
         raise ArgumentError(
@@ -282,15 +259,14 @@ def rings_of(
         )
     radii = polar_grid.ring_radii(low, high)
     if plane is None:
-        return Rings(radii, n)
+        return PolarAxes(radii, n)
     q = None
     if plane.wavelength is not None:
         q = polar_grid.radius_to_q(radii, plane.step, plane.wavelength)
-    return Rings(radii, n, q, np.arctan(radii * plane.step))
+    return PolarAxes(radii, n, q, np.arctan(radii * plane.step))
 
 
 def pixels_of_q(limits: tuple[float, float], plane: Plane) -> tuple[float, float]:
-    """Return a range of q as radii in pixels."""
     wavelength = known_wavelength(plane)
     low, high = polar_grid.q_to_radius(np.array(limits), plane.step, wavelength)
     if not np.isfinite(high):
@@ -304,12 +280,11 @@ def pixels_of_q(limits: tuple[float, float], plane: Plane) -> tuple[float, float
 
 
 def ring_coords(setup: Setup, convention: str) -> dict[str, Any]:
-    """Return the coordinates of a polar map."""
     rings, loki = setup.rings, convention == LOKI
     phi = polar_grid.azimuths(rings.n_phi) - (0.0 if loki else np.pi)
     axes = "of the geometry" if setup.geometry_axes else "along columns, y along rows"
     meaning = f"atan2(y, x){' + pi' if loki else ''}, x {axes}"
-    described = {
+    named = {
         RADIUS: (RADIUS, rings.radii, "pixel", "radius of the ring"),
         PHI: (PHI, phi, "rad", f"azimuth {meaning}"),
         Q: (RADIUS, rings.q, "1/angstrom", "momentum transfer"),
@@ -317,6 +292,6 @@ def ring_coords(setup: Setup, convention: str) -> dict[str, Any]:
     }
     return {
         name: xr.Variable(dim, values, {UNITS: units, LONG_NAME: long_name})
-        for name, (dim, values, units, long_name) in described.items()
+        for name, (dim, values, units, long_name) in named.items()
         if values is not None
     }

@@ -81,6 +81,7 @@ def find_centre(
             " their mean"
         )
     x, y, r, contrast = kernels.find_centre(found.values, found.good)
+    # The kernel gives NaN for an image without structure.
     if not np.isfinite(r):
         raise NoDataError(
             f"the image of {found.size} has no structure: {found.good.sum()} good"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NoDataError
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.rings import ring_fit
 from xfelred.kernels.rings.find_centre import find_centre as search
 from xfelred.kernels.rings.ring_fit import RingOptions, largest_gap
@@ -64,7 +65,7 @@ class RingFit:
     x: float
     y: float
     r: float
-    covariance: NDArray[np.float64]
+    covariance: Floats
     rms: float
     coverage: float
     gap: float
@@ -155,6 +156,7 @@ def fit_ring(
     found = image_or_stack(image, bad_pixels)
     if isinstance(found, Image):
         return fit_one(found, near, options)
+    # A stack is fitted frame by frame when it is computed.
     packed = map_frames(
         ring_fit.fit_rings,
         found.frames,
@@ -186,7 +188,6 @@ def fit_ring(
 def fit_one(
     image: Image, guess: tuple[float, float, float] | None, options: RingOptions
 ) -> RingFit:
-    """Return the ring of one image, or raise NoDataError."""
     if guess is None:
         x, y, r, _ = search(image.values, image.good)
         if not np.isfinite(r):
@@ -208,8 +209,10 @@ def fit_one(
     tilt = None
     if options.ellipse:
         c, s = fit.params[4:]
+        # From the parts of the radius along cos(2 phi) and sin(2 phi).
         tilt = (float(np.hypot(c, s)), float(np.arctan2(s, c) / 2))
     x, y, r, width = fit.params[:4].tolist()
+    # Without the width, which is no part of the circle.
     kept = [0, 1, 2, 4, 5] if options.ellipse else [0, 1, 2]
     return RingFit(
         x,
@@ -226,7 +229,6 @@ def fit_one(
 
 
 def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
-    """Return the options, or raise ValueError."""
     if not 4 <= ring_width < np.inf:
         raise ArgumentError(f"ring_width={ring_width}; wanted 4 pixels or more")
     if n_sectors != int(n_sectors) or n_sectors < 8:
@@ -234,8 +236,7 @@ def ring_options(ring_width: float, n_sectors: int, shape: str) -> RingOptions:
     return RingOptions(float(ring_width), int(n_sectors), shape == "ellipse")
 
 
-def checked_guess(guess: Any) -> tuple[float, float, float] | None:
-    """Return the guess as three numbers, or raise ValueError."""
+def checked_guess(guess: Guess) -> tuple[float, float, float] | None:
     if guess is None:
         return None
     numbers = [float(v) for v in guess]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.errors import GeometryMismatchError, listing
+from xfelred.kernels.arrays import Array, Bools
 from xfelred.names import FAST, FRAME, MODULE, SLOW, TRAIN
 from xfelred.ops.polar.setup import core_dims
 from xfelred.ops.validity import masks_of
@@ -17,16 +17,10 @@ from xfelred.ops.validity import masks_of
 
 @dataclass(frozen=True)
 class Image:
-    """One image in memory.
+    """One image in memory."""
 
-    Attributes
-    ----------
-    values : number (row, column)
-    good : bool (row, column)
-    """
-
-    values: NDArray[Any]
-    good: NDArray[np.bool_]
+    values: Array  # number (row, column)
+    good: Bools  # (row, column)
 
     @property
     def size(self) -> str:
@@ -46,11 +40,8 @@ class Stack:
 def image_or_stack(
     image: xr.DataArray | ArrayLike, bad_pixels: xr.DataArray | ArrayLike | None
 ) -> Image | Stack:
-    """Return the image, computed, if there are no frame dims; else the stack.
-
-    Frame dims of length 1 do not count unless they are trains or frames.
-    """
-    da = labelled(image)
+    """Return the image, computed, if there are no frame dims; else the stack."""
+    da = with_image_dims(image)
     dims = core_dims(da)
     if da.sizes.get(MODULE, 1) != 1 and MODULE in dims:
         raise GeometryMismatchError(
@@ -59,9 +50,11 @@ def image_or_stack(
         )
     masks = masks_of(da, bad_pixels, dims)
     frame_dims = [d for d in da.dims if d not in dims]
+    # One train or frame is a stack of one, whose result keeps the dim.
     single = all(da.sizes[d] == 1 and d not in (TRAIN, FRAME) for d in frame_dims)
     if not single:
         return Stack(da, dims, tuple(masks))
+    # One image is fitted at once, so it is computed here, unlike a stack.
     values = da.transpose(*frame_dims, *dims).values.reshape(
         da.sizes[dims[-2]], da.sizes[dims[-1]]
     )
@@ -74,7 +67,7 @@ def image_or_stack(
     return Image(values, good)
 
 
-def labelled(image: xr.DataArray | ArrayLike) -> xr.DataArray:
+def with_image_dims(image: xr.DataArray | ArrayLike) -> xr.DataArray:
     """Return an array with dims: (slow_scan, fast_scan), or frames of them."""
     if isinstance(image, xr.DataArray):
         return image

@@ -16,20 +16,20 @@ from xfelred.provenance import record
 from xfelred.shots import recorded_only, shot_value
 
 SCAN = "scan/"
+# Names of the small data of LCLS.
 ENCODERS = ("enc/lasDelay", "enc/lasDelay2")
 ENCODER_IN_S = "enc/ch0"
 TARGETS = ("epics/lxt_ttc", "epics/lxt")
 CORRECTIONS = ("tt/ttCorr", "tt/FLTPOS_PS", "tt/fltpos_ps")
-NOT_POSITIONS = ("scan/varStep", "scan/step_value")
 OTHERWISE = "delay"  # what other facilities know as the delay, in ps
 COLUMNS = ("scan/*", *ENCODERS, ENCODER_IN_S, *TARGETS, OTHERWISE, *CORRECTIONS)
-PICO = 1e12
+PICO = 1e12  # ps in a second
 FEW = 10  # distinct values; an encoder that moves has more
 # Standard deviations that tell ps from s, and a moving stage from a resting one.
 STD_PS = 1e-9
 STD_S = 1e-15
 STD_AS_IS = 1e-3
-IN_SECONDS_BELOW = 1e-6
+IN_SECONDS_BELOW = 1e-6  # no delay in ps is so short
 FACTORS = {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "s": PICO}
 
 
@@ -102,8 +102,9 @@ def delay(
     return record(out, "delay", nominal=name, correction=used, add_lxt=add_lxt)
 
 
-def columns_of(source: Any, nominal: Any, correction: str) -> xr.Dataset:
-    """Return the columns that a delay may need."""
+def columns_of(
+    source: Any, nominal: str | Sequence[str], correction: str
+) -> xr.Dataset:
     if isinstance(source, xr.Dataset):
         return source
     if isinstance(source, xr.DataArray) or not hasattr(source, "scalars"):
@@ -119,7 +120,6 @@ def columns_of(source: Any, nominal: Any, correction: str) -> xr.Dataset:
 
 
 def nominal_name(nominal: str | Sequence[str]) -> str:
-    """Return the column that is asked for."""
     return nominal if isinstance(nominal, str) else str(nominal[0])
 
 
@@ -163,6 +163,7 @@ def found_nominal(ds: xr.Dataset) -> tuple[str, xr.DataArray]:
         for n in ds.data_vars
         if str(n).startswith(SCAN) and "lxt" in str(n) and ds[n].dims[:1] == (TRAIN,)
     ]
+    # The one without a suffix first.
     for name in sorted(scanned, key=lambda n: (n != "scan/lxt", n)):
         if distinct(column(ds, name)) > 1:
             return name, column(ds, name) * PICO
@@ -199,10 +200,7 @@ def encoder_factors(ds: xr.Dataset) -> Mapping[str, float]:
 def found_correction(ds: xr.Dataset) -> str:
     """Return the column of the time tool that is used.
 
-    Raises
-    ------
-    ConfigError
-        If there is none.
+    Raises ConfigError if there is none.
     """
     there = [name for name in CORRECTIONS if name in ds]
     if not there:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NoDataError
+from xfelred.kernels.arrays import Ints
 from xfelred.names import LONG_NAME, TIME, TRAIN, UNITS
 from xfelred.provenance import record
 
@@ -55,9 +56,7 @@ def off_neighbours(laser_on: xr.DataArray, n: int = 3) -> xr.DataArray:
     return record(out, "off_neighbours", laser_on, n=n)
 
 
-def nearest_window(
-    times: NDArray[np.int64], off: NDArray[np.int64], n: int
-) -> NDArray[np.intp]:
+def nearest_window(times: Ints, off: Ints, n: int) -> NDArray[np.intp]:
     """Return for each time where the neighbouring times of `off` with nearest ends are.
 
     `off` rises; at most `n` neighbours, fewer if it has no more.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
+from xfelred.kernels.arrays import Bools, Floats, Ints
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.reductions.bin_labels import bin_labels
 from xfelred.ops.reductions.bins import Bins
@@ -73,15 +73,15 @@ def reject_outliers(
     return record(out, "reject_outliers", values, by=list(by), n_sigma=n_sigma)
 
 
-def near_median(
-    values: NDArray[np.float64], label: NDArray[np.int64], n_sigma: float
-) -> NDArray[np.bool_]:
+def near_median(values: Floats, label: Ints, n_sigma: float) -> Bools:
     out = np.zeros(values.shape, bool)
     order = np.argsort(label, kind="stable")
+    # Shots in no bin have the label -1.
     order = order[np.searchsorted(label[order], 0) :]
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
     for rows in np.split(order, starts[1:]) if len(order) else ():
         apart = np.abs(values[rows] - np.median(values[rows]))
         limit = n_sigma * SIGMA_PER_MAD * np.median(apart)
+        # More than half of the values are equal: nothing tells how far is far.
         out[rows] = (apart <= limit) | (limit == 0)
     return out

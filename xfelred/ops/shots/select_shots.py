@@ -113,11 +113,17 @@ def cut_flow(ds: xr.Dataset, cuts: Sequence[Cut]) -> tuple[xr.DataArray, CutFlow
         selected = selected & good
         rows.append((cut.text, alone, int(selected.sum())))
         low, high = cut.limits
+        # In the words of smalldata_tools, whose users look for them.
         LOG.info(
             "getFilter: Cut %f < %s < %f passes %d events of %d, total passes up to"
             " now: %d",
-            low, cut.name, high, alone, total, rows[-1][2],
-        )  # fmt: skip
+            low,
+            cut.name,
+            high,
+            alone,
+            total,
+            rows[-1][2],
+        )
     selected = selected.rename("selected")
     selected.attrs = {UNITS: "1", LONG_NAME: "shot passes all cuts"}
     return selected, CutFlow(total, rows)
@@ -139,10 +145,7 @@ def everything(ds: xr.Dataset, columns: Sequence[xr.DataArray]) -> xr.DataArray:
 def per_shot(ds: xr.Dataset, name: str) -> xr.DataArray:
     """Return a value per shot, summed over other axes unless the name tells which.
 
-    Raises
-    ------
-    PropertyNameError
-        If it is not there, or is not numbers per shot.
+    Raises PropertyNameError if it is not there, or is not numbers per shot.
     """
     found = shot_value(ds, name)
     others = [d for d in found.dims if d not in SHOT_DIMS]
@@ -156,12 +159,12 @@ def per_shot(ds: xr.Dataset, name: str) -> xr.DataArray:
 def empty_selection(
     ds: xr.Dataset, cuts: Sequence[Cut], flow: CutFlow
 ) -> SelectionEmptyError:
-    """Return the error that shows which cut removes everything."""
     where = f" of {ds.attrs['run']}" if "run" in ds.attrs else ""
     lines = [
         f"no shot{where} passes the {len(cuts)} cuts ({flow.total} shots before).",
         str(flow),
     ]
+    # The first cut after which nothing is left is to blame.
     left = flow.total
     for cut, (_, alone, cumulative) in zip(cuts, flow.rows, strict=True):
         if left and not cumulative:

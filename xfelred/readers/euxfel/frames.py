@@ -43,15 +43,19 @@ def frames(detector: ModuleData, request: FramesRequest) -> xr.DataArray:
 def check_key(detector: ModuleData, key: str) -> None:
     """Raise an error for a key whose rows are not frames, or no pixels."""
     per_train = key.partition(".")[0] != detector.main_group
-    if per_train or (detector.spec.inner and not detector.stored_as(key)[1]):
+    if not per_train:
+        # First the files: a damaged one is named, where `stored_as` misses the key.
+        detector.key_headers(key)
+        dtype, shape = detector.stored_as(key)
+        per_train = bool(detector.spec.inner) and not shape
+    if per_train:
         raise ArgumentError(
             f"{key!r} of {detector.detector_name} has one row per train, not one per"
             f" frame; read it with run.detector(...)[{key!r}].xarray()"
         )
-    stored, _ = detector.stored_as(key)
-    if stored.kind not in "biufc":
+    if dtype.kind not in "biufc":
         raise InconsistentDataError(
-            f"{key} of {detector.detector_name} is {stored}, which no image is;"
+            f"{key} of {detector.detector_name} is {dtype}, which no image is;"
             f" read it with run.detector(...)[{key!r}]"
         )
 
@@ -78,9 +82,9 @@ def complete(detector: ModuleData, request: FramesRequest) -> ModuleData:
             f"no train of {detector.detector_name} has data of all {len(positions)}"
             " modules; use missing='fill' or fewer modules"
         )
-    group = request.key.partition(".")[0]
+    # By the key, not by its index group: a file may lack one of two keys of a group.
     return detector.kept(
-        ("whole trains", group), lambda: detector.with_ids(detector.ids[whole])
+        ("whole trains", request.key), lambda: detector.with_ids(detector.ids[whole])
     )
 
 

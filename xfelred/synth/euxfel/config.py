@@ -19,6 +19,7 @@ PerTrain = int | Sequence[int] | Sequence[Sequence[int]]
 Compression = Literal["gzip", "shuffle+gzip"] | None
 Scene = Literal["rings", "noise", "constant"] | Callable[[Array], Array]
 DA01 = "DA01"
+# Of the data format; 0.5 has no METADATA of its own.
 VERSIONS = ("0.5", "1.0", "1.1", "1.2", "1.3")
 FILTERS = (None, "gzip", "shuffle+gzip")
 FACILITY_FILTERS: dict[str, Compression] = {"mask": "gzip", "gain": "gzip"}

@@ -27,11 +27,11 @@ Array = NDArray[Any]
 
 XGM = "SA1_XTD2_XGM/DOOCS/MAIN"
 SAMPLE_MOTOR = "SPB_IRU_SAMPLE/MOTOR/X"
-DELAY_STAGE = "SPB_LAS_PPL/MOTOR/DELAY"
+DELAY_STAGE = "SPB_LAS_PPL/MOTOR/DELAY"  # names as at SPB
 LASER = "SPB_LAS_PPL/MDL/SHUTTER"
-XGM_PULSES = 1000
+XGM_PULSES = 1000  # fixed length of its vectors, whatever the train has
 XGM_REST = 1.0  # what stands in the places without a pulse
-MICROJOULE = ("u", "micro", "J", "joule")
+MICROJOULE = ("u", "micro", "J", "joule")  # prefix and unit as attributes spell them
 MILLIMETRE = ("m", "milli", "m", "metre")
 
 

@@ -28,7 +28,7 @@ from xfelred.synth.euxfel.pixels import JUNK_ADU, Renderer
 
 Array = NDArray[Any]
 
-JUNK_ID = 9999
+JUNK_ID = 9999  # an ID that no pulse has: whoever uses it read an unwritten row
 PARALLEL_JUNK = 40000  # added to the IDs of medium and low gain frames
 
 # Columns of the index groups with one entry for each train: dtype and shape.

@@ -16,6 +16,7 @@ from xfelred.synth.euxfel.config import RunConfig
 Array = NDArray[Any]
 
 BYTES = h5py.string_dtype("ascii")
+# November 2023; any time will do, but it must stay.
 START_NS = 1_700_000_000_000_000_000
 TRAIN_PERIOD_NS = 100_000_000
 # The list of sources is padded in real files.

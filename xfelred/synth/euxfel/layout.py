@@ -106,9 +106,9 @@ KINDS = {
 # Corner of the first pixel of the first module of each quadrant, in pixels;
 # x grows to the left looking along the beam, y upwards.
 AGIPD1M_QUADRANTS = ((-525.0, 625.0), (-550.0, -10.0), (520.0, -160.0), (542.5, 475.0))
-AGIPD_TILE = 64
-AGIPD_TILE_GAP = 2
-AGIPD_MODULE_GAP = 29
+AGIPD_TILE = 64  # rows; a module has eight sensors of these
+AGIPD_TILE_GAP = 2  # pixels between them, which nothing fills
+AGIPD_MODULE_GAP = 29  # pixels
 GRID_GAP = 10
 
 

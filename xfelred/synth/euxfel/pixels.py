@@ -20,16 +20,18 @@ from xfelred.synth.euxfel.shots import Shots
 
 Array = NDArray[Any]
 
+# h c of CODATA 2018, written out: the oracle imports nothing.
 HC_EV_ANGSTROM = 12398.419843320026
 TAPE_LENGTH = 1 << 20
 STAGE_FACTORS = np.array([1.0, 0.1, 0.01], dtype=np.float32)
 STAGE_STEP_ADU = 100.0  # each gain stage has a higher pedestal
 AGIPD_GAIN_LEVELS = np.array([5000, 7000, 9000], dtype=np.uint16)
+# Code 2 is not used by the chip.
 JUNGFRAU_GAIN_CODES = np.array([0, 1, 3], dtype=np.uint8)
 LPD_STAGE_BIT = 12
 HOT_FACTOR = 50.0
 PUMPED_SHIFT = 1.05  # rings of the excited sample stand at q times this
-JUNK_ADU = 11111
+JUNK_ADU = 11111  # nobody takes this for a signal
 
 
 @dataclass(frozen=True)

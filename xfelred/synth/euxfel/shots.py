@@ -13,7 +13,7 @@ from xfelred.synth.euxfel.config import RunConfig
 Array = NDArray[Any]
 
 PULSE_ENERGY_UJ = 1000.0
-DELAY_START_PS = -1.0
+DELAY_START_PS = -1.0  # before time zero, so that a scan has a baseline
 DELAY_STEP_PS = 0.25
 N_DELAYS = 17
 RISE_PS = 0.5

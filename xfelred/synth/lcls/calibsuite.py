@@ -17,7 +17,7 @@ from xfelred.small_files import writing
 Layout = Literal["nested", "by_detector", "at_root", "flat"]
 PEDESTAL, NOISE = 3000.0, 6.0  # adu
 SIGNAL = 40.0  # adu for each unit of the step's value, in the middle of a module
-EPOCH = 1727740800.0
+EPOCH = 1727740800.0  # seconds; 1 October 2024, any time will do
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from xfelred.errors import ArgumentError
 Array = NDArray[Any]
 
 LCLS2_EPOCH = 631152000  # 1990-01-01 in seconds since 1970
-MISSING = -99999
+MISSING = -99999  # what smalldata_tools writes for no value
 FIDUCIAL_STEP = 3  # fiducials count at 360 Hz
-MAX_FIDUCIAL = 0x1FFE0
+MAX_FIDUCIAL = 0x1FFE0  # fiducials start over here, after 6 minutes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from xfelred.synth.lcls.smalldata_shots import Shots, response
 Array = NDArray[Any]
 
 BLOCK = 32  # events that share a random generator
-PIXEL_UM = 75.0
+PIXEL_UM = 75.0  # of JUNGFRAU
 GAP = 8  # pixels between modules
 RING, BACKGROUND = 10.0, 1.0  # height in keV
 SPOTS = (3e3, 3e4)  # height in keV; reach gain ranges 1 and 2
@@ -23,8 +23,8 @@ SPOTS = (3e3, 3e4)  # height in keV; reach gain ranges 1 and 2
 GAINS = (40.0, -1.4, -0.1)
 PEDESTALS = (2800.0, 14500.0, 15000.0)
 FROM = (300.0, 8000.0)
-CODES = np.array([0, 1, 3], np.uint16)
-MAX_ADU = 0x3FFF
+CODES = np.array([0, 1, 3], np.uint16)  # of gain ranges 0, 1, 2
+MAX_ADU = 0x3FFF  # 14 bits; the two above are the gain code
 
 
 @dataclass(frozen=True, eq=False)

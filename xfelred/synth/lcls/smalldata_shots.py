@@ -16,7 +16,7 @@ Array = NDArray[Any]
 # ttCorr = c0 + c1 p + c2 p^2 in ps, p the position of the edge in pixels.
 TT_CALIBRATION = (-1.0, 2e-3, 1e-7)
 SWEEP = 240  # events of a fast scan there and back
-N_CODES = 288
+N_CODES = 288  # length of the event-code vector of LCLS2
 BELOW_ZERO = -30.0  # rises later than this are 0
 
 
