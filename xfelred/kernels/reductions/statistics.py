@@ -46,8 +46,8 @@ def add_complete(
 
     `x`, real (a, r, b), is not modified. `pivot`, `s1` and `s2` are float64 (a, b): the
     pivot, and the sums and sums of squares of ``x - pivot``, which are updated. Without
-    `s2`, whose branches are not compiled then, `s1` gets the same bits. Returned are the
-    tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
+    `s2`, whose branches are not compiled then, `s1` gets the same bits. Returned are
+    the tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
     """
     n_b, done = x.shape[2], 0
     sums, squares = np.empty(TILE), np.empty(TILE)
