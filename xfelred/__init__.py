@@ -44,7 +44,7 @@ __getattr__, __dir__, __all__ = attach(
             "identify_multimod_detectors",
             "stack_detector_data",
         ),
-        "xfelred.readers.euxfel.extra_data.stacking": ("stack_data",),
+        "xfelred.readers.euxfel.extra_data.stack": ("stack_data",),
         "xfelred.ops.reductions.bins": ("Bins",),
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),
         "xfelred.recipes.cube": ("make_cube",),

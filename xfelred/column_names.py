@@ -29,25 +29,13 @@ def split_element(name: str) -> tuple[str, tuple[int, ...]]:
 
 
 def in_result(name: str) -> str:
-    """Return a name as results have it, which must not be a path.
-
-    Examples
-    --------
-    >>> in_result("intg/archon")
-    'intg__archon'
-    """
+    """Return a name as results have it, which must not be a path: ``intg__archon``."""
     plain = CONTROL.sub("_", name).replace("/", "__")
     # To a disk these names are directories.
     return f"_{plain}" if plain in {".", ".."} else plain
 
 
 def in_file_name(name: str) -> str:
-    """Return a name as part of a file name.
-
-    Examples
-    --------
-    >>> in_file_name("timing/eventcodes[272]")
-    'timing__eventcodes_272'
-    """
+    """Return a name as part of a file name, such as ``timing__eventcodes_272``."""
     base, element = split_element(name)
     return "_".join([in_result(base), *map(str, element)])

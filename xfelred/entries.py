@@ -72,12 +72,7 @@ def entry(*, own: tuple[str, ...]) -> Callable[[Thing], Thing]: ...
 def entry(thing: Any = None, /, *, own: tuple[str, ...] = ()) -> Any:
     """Check the arguments of a public function, or of a class, by its annotations.
 
-    Parameters
-    ----------
-    thing : function or class
-        A method gets the decorator below that of a class method.
-    own : tuple of str
-        Arguments that the function checks itself, as it can say more about them.
+    Those named in `own` the function checks itself, as it can say more about them.
     """
     if thing is None:
         return functools.partial(decorated, own=own)
@@ -85,7 +80,6 @@ def entry(thing: Any = None, /, *, own: tuple[str, ...] = ()) -> Any:
 
 
 def decorated(thing: Any, *, own: tuple[str, ...]) -> Any:
-    """Return the function with the check before it, or the class with that."""
     if isinstance(thing, type):
         name = getattr(thing, "called", thing.__name__)
         thing.__init__ = checked(thing.__init__, name, own)  # type: ignore[misc]
@@ -113,7 +107,7 @@ def checked(
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Takes:
     """What a function takes."""
 
     name: str  # as users write it
@@ -129,7 +123,7 @@ class Names(dict[str, Any]):
 
 
 @functools.cache
-def wanted_by(function: Callable[..., Any], name: str, own: tuple[str, ...]) -> Wanted:
+def wanted_by(function: Callable[..., Any], name: str, own: tuple[str, ...]) -> Takes:
     """Return what a function takes, read from its annotations."""
     signature = inspect.signature(function)
     names = Names(getattr(function, "__globals__", {}))
@@ -140,10 +134,10 @@ def wanted_by(function: Callable[..., Any], name: str, own: tuple[str, ...]) -> 
     owner = "Geometry." if first == "cls" else ""
     # A method is that of a thing, wherever its class comes from.
     full = "" if first == "self" and "." in name else f"{PREFIX.get(part, part)}."
-    return Wanted(f"{full}{owner}{name}", signature, kinds)
+    return Takes(f"{full}{owner}{name}", signature, kinds)
 
 
-def check_call(wanted: Wanted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def check_call(wanted: Takes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raise an error for the first argument that is not of its kind."""
     parameters = wanted.signature.parameters
     try:
@@ -251,7 +245,6 @@ def is_number(value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether this is one integer."""
     if isinstance(value, (np.generic, np.ndarray, xr.DataArray)):
         return value.shape == () and value.dtype.kind in "iu"
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -293,7 +286,6 @@ def is_array(value: object) -> bool:
 
 
 def is_tuple(value: object, inside: tuple[Any, ...]) -> bool:
-    """Tell whether this holds entries of these kinds, in this order."""
     if len(inside) == 2 and inside[1] is Ellipsis:
         return is_several(value, inside[0])
     return (
@@ -305,7 +297,6 @@ def is_tuple(value: object, inside: tuple[Any, ...]) -> bool:
 
 
 def is_several(value: object, inside: Any) -> bool:
-    """Tell whether this can be iterated over, and holds what it should."""
     if isinstance(value, NOT_SEVERAL) or getattr(value, "shape", None) == ():
         return False
     if not isinstance(value, abc.Iterable):
@@ -340,14 +331,12 @@ KINDS: dict[Any, Callable[[Any], bool]] = {
 
 
 def said(kind: object) -> str:
-    """Return the words for what an annotation says."""
     words = dict.fromkeys(map(word, members(kind)))
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def word(kind: object) -> str:
-    """Return the words for one kind."""
     origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
     if kind == ArrayLike:
         return "an array of numbers"

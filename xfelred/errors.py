@@ -79,7 +79,6 @@ def logger_of(name: str) -> logging.Logger:
 
 
 def made_printable(record: logging.LogRecord) -> bool:
-    """Show control characters in a message; for `logging.Logger.addFilter`."""
     record.msg, record.args = shortened(printable(record.getMessage())), None
     return True
 
@@ -289,7 +288,6 @@ class MissingExtraError(XfelredError, ImportError):
 def rebuilt_config_error(
     message: str, path: str, line: int | None, key: str
 ) -> ConfigError:
-    """Return the unpickled `ConfigError`."""
     return ConfigError(message, path=path, line=line, key=key)
 
 
@@ -350,7 +348,6 @@ def python_scalar(value: object) -> Any:
 
 
 def size_of(value: object) -> str:
-    """Return the sizes of an array or a Dataset, an empty text for all else."""
     sizes = getattr(value, "sizes", None)
     if isinstance(sizes, Mapping):
         return f" with dims {shown_sizes(sizes)}"

@@ -12,14 +12,7 @@ def attach(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` for a package (PEP 562).
 
-    Parameters
-    ----------
-    package : str
-        Name of the package.
-    submodules : sequence of str
-        Public submodules.
-    names : mapping of str to sequence of str
-        Modules, and the names that come from each.
+    `names` has the modules, and the public names that come from each.
     """
     where = {name: module for module, found in names.items() for name in found}
     public = sorted({*submodules, *where})

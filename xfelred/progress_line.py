@@ -19,14 +19,9 @@ def on_screen() -> bool:
 
 
 class ProgressLine(Callback):  # type: ignore[misc]
-    """A line that says how many tasks are done, while somebody wants to see it.
+    """A line that says how many tasks are done, while it is `wanted` after a task.
 
     It needs no thread, so that computations side by side and forked children are safe.
-
-    Parameters
-    ----------
-    wanted : callable
-        Asked after every task.
     """
 
     def __init__(self, wanted: Callable[[], bool]) -> None:
@@ -51,7 +46,6 @@ class ProgressLine(Callback):  # type: ignore[misc]
             self.show(state, "\r", "\n")
 
     def show(self, state: dict[str, Any], start: str, end: str) -> None:
-        """Print the line."""
         done = len(state["finished"])
         total = done + sum(len(state[name]) for name in ("ready", "waiting", "running"))
         bar = "#" * (WIDTH * done // max(total, 1))

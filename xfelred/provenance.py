@@ -17,7 +17,9 @@ MAX_BITS = 256  # of an integer; Python refuses to print those of 14000
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
-def record(result: Labelled, op: str, /, *parents: Any, **params: Any) -> Labelled:
+def record(
+    result: Labelled, op: str, /, *parents: object, **params: object
+) -> Labelled:
     """Return `result` with the line ``op {json of params}`` added to its history.
 
     Parameters
@@ -41,7 +43,7 @@ def record(result: Labelled, op: str, /, *parents: Any, **params: Any) -> Labell
     return out
 
 
-def history_of(attrs: Mapping[str, Any]) -> str:
+def history_of(attrs: Mapping[Any, object]) -> str:
     """Return the history in some attributes as text.
 
     Files of others have a ``history`` of any type: text, bytes, a list of lines, an
@@ -61,7 +63,7 @@ def history_of(attrs: Mapping[str, Any]) -> str:
     return json.dumps(jsonable(found), sort_keys=True)
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> Any:
     """Return `value` as JSON types; arrays become 8 letters of their token."""
     if isinstance(value, dict):
         return {str(k): jsonable(v) for k, v in value.items()}

@@ -28,7 +28,6 @@ WORDS = {
 
 
 def memory_guard(value: object) -> bool | int:
-    """Return True, False or a number of bytes."""
     value = python_scalar(value)
     if isinstance(value, str) and value.strip().lower() in WORDS:
         return WORDS[value.strip().lower()]
@@ -48,7 +47,6 @@ def memory_guard(value: object) -> bool | int:
 
 
 def progress(value: object) -> bool | None:
-    """Return True, False, or None for the command alone."""
     if isinstance(value, str) and value.strip().lower() in WORDS:
         return WORDS[value.strip().lower()]
     if value is None or isinstance(value, bool):
@@ -60,7 +58,6 @@ def progress(value: object) -> bool | None:
 
 
 def cache_directory(value: object) -> str | None:
-    """Return a path, or None for no cache."""
     if value is None or value == "":
         return None
     if isinstance(value, (str, os.PathLike)) and "\0" not in os.fspath(value):
@@ -89,7 +86,7 @@ def setting(name: str) -> Any:
 
 
 def is_shown() -> bool:
-    """Tell whether computations in Python show how far they are."""
+    # In Python; the command looks at the setting itself.
     return setting("progress") is True
 
 
@@ -113,7 +110,7 @@ class Options:
     True
     """
 
-    def __call__(self, **settings: Any) -> Changed:
+    def __call__(self, **settings: object) -> Changed:
         """Change settings, for good or inside a ``with`` statement.
 
         Parameters
@@ -184,7 +181,7 @@ class Options:
 class Changed:
     """Settings that were changed; the end of a ``with`` statement puts them back."""
 
-    def __init__(self, change: Any) -> None:
+    def __init__(self, change: dask.config.set) -> None:
         self.change = change
 
     def __enter__(self) -> Options:

@@ -14,22 +14,11 @@ from xfelred.errors import ShotNameError, shown
 NAME = re.compile(r"(?:tag[_-])?(\d+)")
 
 
-def shot_numbers(names: Any) -> NDArray[Any]:
+def shot_numbers(names: object) -> NDArray[Any]:
     """Return the numbers of shots; those of names such as ``"tag_166762140"``.
 
-    Parameters
-    ----------
-    names : number, text, or array of these
-        Whole numbers are returned as they are, and so is an empty array.
-
-    Returns
-    -------
-    integer, of the shape of `names`
-
-    Raises
-    ------
-    ShotNameError
-        If one is neither a whole number nor the name of a shot.
+    Integers, and an empty array, are returned as they are; ShotNameError for what is
+    neither a whole number nor the name of a shot.
     """
     try:
         given = np.asarray(names)

@@ -41,22 +41,8 @@ def shot_dims(data: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
 def shot_value(source: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:
     """Return values per shot by name, or one of several: ``"ipm2/channels[3]"``.
 
-    Parameters
-    ----------
-    source : Dataset, or DataArray with coordinates
-    name : str
-        Of a variable or coordinate, perhaps with a position in it.
-
-    Returns
-    -------
-    DataArray
-        Axes of length 1 beside those of shots are left out: a table with one column is
-        a column.
-
-    Raises
-    ------
-    PropertyNameError
-        If it is not there, or has no such position.
+    Axes of length 1 beside those of shots are left out: a table with one column is a
+    column. PropertyNameError if there is no such variable, coordinate or position.
     """
     known = [str(c) for c in source.coords]
     if isinstance(source, xr.Dataset):
@@ -133,10 +119,8 @@ def label_by_position(values: ArrayLike, frames: xr.DataArray) -> xr.DataArray:
         )
     taken = dims[: fits[0]]
     out = xr.DataArray(array, dims=taken, name=getattr(values, "name", None))
-    ids = {
-        k: c.variable for k, c in frames.coords.items()
-        if k in (TRAIN, PULSE) and c.dims and set(c.dims) <= set(taken)
-    }  # fmt: skip
+    known = {k: c.variable for k, c in frames.coords.items() if k in (TRAIN, PULSE)}
+    ids = {k: v for k, v in known.items() if v.dims and set(v.dims) <= set(taken)}
     if not ids:
         raise InconsistentDataError(
             f"the frames have no IDs on {listing(taken)} that could be given"
@@ -148,17 +132,8 @@ def label_by_position(values: ArrayLike, frames: xr.DataArray) -> xr.DataArray:
 def as_labelled(values: object, name: str) -> xr.DataArray:
     """Return values of shots as a DataArray that names its dims as ours.
 
-    Parameters
-    ----------
-    values : DataArray or pandas.Series
-        A Series is labelled by its index, of train IDs or of train and pulse IDs.
-    name : str
-        What the values are, for messages.
-
-    Raises
-    ------
-    InconsistentDataError
-        If they have no labels.
+    A Series is labelled by its index, of train IDs or of train and pulse IDs;
+    InconsistentDataError, which says `name`, for what has no labels.
     """
     if isinstance(values, pd.Series):
         names = [FOREIGN.get(str(n), n) for n in values.index.names]
@@ -185,7 +160,9 @@ def as_labelled(values: object, name: str) -> xr.DataArray:
 def at_shots(
     values: object, data: xr.DataArray, name: str, *, own: bool = False
 ) -> xr.DataArray:
-    """Return values at the shots of an array.
+    """Return values at the shots of an array: on its dims, without coordinates.
+
+    NaN (False) for a shot that `values` do not have, of which there is a warning.
 
     Parameters
     ----------
@@ -199,12 +176,6 @@ def at_shots(
     own : bool
         The values come with the data, as a coordinate or from the same Dataset, so that
         a dim without IDs is the same one.
-
-    Returns
-    -------
-    DataArray
-        On dims of `data`, without coordinates; NaN (False) for a shot that `values`
-        do not have, of which there is a warning.
 
     Raises
     ------
@@ -284,7 +255,6 @@ def along(
 
 
 def same_length(values: xr.DataArray, dim: str, data: xr.DataArray, name: str) -> None:
-    """Raise InconsistentDataError unless both have one length along a dim."""
     if values.sizes[dim] != data.sizes[dim]:
         raise InconsistentDataError(
             f"{name} has {values.sizes[dim]} values along {dim!r}, the data"
@@ -293,7 +263,6 @@ def same_length(values: xr.DataArray, dim: str, data: xr.DataArray, name: str) -
 
 
 def without_ids(name: str, dim: str) -> InconsistentDataError:
-    """Return the error about values that have no IDs."""
     return InconsistentDataError(
         f"{name} has no {dim} IDs, by which values and frames are joined; give it the"
         f" coordinate {dim!r}, or say ops.label_by_position(values, frames) where the"
@@ -354,19 +323,10 @@ def taken(
 def check_overlap(
     found: NDArray[np.bool_], have: pd.Index, wanted: pd.Index, *, dim: str, name: str
 ) -> None:
-    """Say how many labels of the data are not among those of the values.
+    """Say how many `wanted` labels are not among those that the values `have`.
 
-    Parameters
-    ----------
-    found : bool (wanted,)
-        Whether the values have it.
-    have, wanted : Index
-        Labels of the values and of the data.
-
-    Raises
-    ------
-    InconsistentDataError
-        If there are labels on both sides, and none in common.
+    `found` is bool (wanted,). InconsistentDataError if there are labels on both sides,
+    and none in common.
     """
     if found.all():
         return
@@ -391,7 +351,7 @@ def span(ids: pd.Index) -> str:
 
 
 def in_memory(values: xr.DataArray) -> xr.DataArray:
-    """Return values as numbers: scalars are small, and bins are made from them."""
+    # They are small, and bins are made from them.
     if getattr(values, "chunks", None) is None:
         return values
     return values.copy(data=values.data.compute(scheduler="synchronous"))

@@ -36,7 +36,7 @@ KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFLNK: "a link",
 }
-AT_ONCE = 1 << 20  # bytes a read
+AT_ONCE = 1 << 20  # bytes
 MOST_NEIGHBOURS = 2000  # names that are looked at for an error
 
 Path = str | os.PathLike[str]
@@ -53,17 +53,14 @@ def read_text(
     links: bool = True,
     errors: str = "strict",
 ) -> str:
-    """Return the text of a small file in UTF-8.
+    """Return the text of a small file in UTF-8, of at most `limit` bytes.
 
     Parameters
     ----------
-    path : path
     what : str
         What the file should be, for messages: "recipe".
     wrong : callable
         Class of the error for a file that cannot be one.
-    limit : int
-        Bytes that it may have.
     links : bool
         Whether the name may be a link.
     errors : {"strict", "replace"}
@@ -71,10 +68,8 @@ def read_text(
 
     Raises
     ------
-    MissingFileError
-        If there is none; names files like it.
-    NoAccessError
-        If this user must not read it.
+    MissingFileError, NoAccessError
+        If there is none, with names of files like it; if this user must not read it.
     """
     data = read_bytes(path, what, wrong=wrong, limit=limit, links=links)
     try:
@@ -141,17 +136,7 @@ def opened(
 def writing(path: Path) -> Iterator[None]:
     """Raise what the disk says to a new file or directory as errors of ours.
 
-    Parameters
-    ----------
-    path : path
-        What is written, for messages.
-
-    Raises
-    ------
-    NoAccessError
-        If this user must not write there.
-    OutputError
-        If it is not possible for another reason.
+    NoAccessError if this user must not write there, else OutputError.
     """
     try:
         yield
@@ -183,7 +168,6 @@ def up_to(file: BufferedReader, n: int) -> bytes:
 def check_kind(
     found: os.stat_result, name: str, what: str, wrong: MakeError, limit: int
 ) -> None:
-    """Raise unless something is a regular file of few bytes."""
     if not stat.S_ISREG(found.st_mode):
         kind = KINDS.get(stat.S_IFMT(found.st_mode), "no file")
         raise wrong(f"{name} is {kind}; the {what} must be a regular file")
@@ -199,7 +183,6 @@ def too_large(name: str, what: str, wrong: MakeError, limit: int) -> XfelredErro
 
 
 def missing(name: str, what: str) -> MissingFileError:
-    """Return the error for a name that is not there, with names like it."""
     folder, last = os.path.split(os.path.abspath(name))
     try:
         with os.scandir(folder) as entries:

@@ -10,7 +10,7 @@ from xfelred.detectors.catalogue import BY_NAME, SOURCES
 from xfelred.ops.calibration.gain_bits import gain_switch
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import completed, detector_of
-from xfelred.recipes.common_modes import lcls_kind
+from xfelred.recipes.cube_recipe import lcls_kind
 from xfelred.synth import euxfel as synth
 
 EACH = pytest.mark.parametrize("detector", CATALOGUE.values(), ids=lambda d: d.name)

@@ -56,7 +56,7 @@ def test_texts_are_texts_and_arrays_keep_their_axes(read):
     np.testing.assert_array_equal(found["epics/number"], [np.nan, 1.5, 2, 3, 4])
     assert found["epics/count"].tolist() == [1, 2, 3, 4, 2**62 + 1]
     for name, values in found.items():
-        assert scalars.labelled(name, values).dims[0] == "train"
+        assert scalars.on_events(name, values).dims[0] == "train"
 
 
 def test_a_buffer_that_psana_uses_again_is_copied(read):
@@ -104,7 +104,7 @@ def test_one_of_several_values_may_be_named(monkeypatch):
     )
     run = types.SimpleNamespace(
         ids=IDS, run_id="r", scan_names=[], epics_names=["pair"], methods={},
-        shot_labels=dict,
+        coordinates_of=dict,
     )  # fmt: skip
     found = scalars.scalars(run, ["epics/pair[2]"])
     assert list(found) == ["epics/pair[2]"]

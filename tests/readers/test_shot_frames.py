@@ -12,12 +12,13 @@ from xfelred.errors import InconsistentDataError, SelectionEmptyError
 from xfelred.hdf5.rows import read_rows
 from xfelred.lazy.array import PlannedArray
 from xfelred.readers import shot_frames as module
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
+from xfelred.readers.shot_frames import ShotImages, shot_frames
 
 N = 20
 IDS = np.arange(N, dtype=np.uint64) * np.uint64(7) + np.uint64(2**62)
-LABELS = Labels("lcls", "run", "fingerprint")
+TEXTS = FrameTexts("lcls", "run", "fingerprint")
 GONE = 5
 ASKED = []
 
@@ -82,7 +83,7 @@ def expected(stored, name="stack"):
 @pytest.mark.parametrize("name", ["stack", "plain", "single"])
 def test_rows_go_to_their_shots(stored, name, no_compute):
     with no_compute():
-        array = shot_frames(images(stored, name), request(), LABELS)
+        array = shot_frames(images(stored, name), request(), TEXTS)
     assert array.dims == ("train", "pulse", "module", "slow_scan", "fast_scan")
     assert isinstance(array.data, PlannedArray)
     assert array.train.dtype == np.uint64
@@ -97,7 +98,7 @@ def test_rows_go_to_their_shots(stored, name, no_compute):
 
 @pytest.mark.parametrize("name", ["stack", "single"])
 def test_flat_layout_leaves_out_shots_without_image(stored, name):
-    array = shot_frames(images(stored, name), request(layout="frame"), LABELS)
+    array = shot_frames(images(stored, name), request(layout="frame"), TEXTS)
     assert array.dims == ("frame", "module", "slow_scan", "fast_scan")
     dense = expected(stored, name)
     np.testing.assert_array_equal(array, np.delete(dense[:, 0], GONE, axis=0))
@@ -108,7 +109,7 @@ def test_modules_and_roi_are_read_alone(stored):
     ASKED.clear()
     part = images(stored, "plain", reader=counted_rows)
     roi = np.s_[2:6, 1:9:2]
-    array = shot_frames(part, request(modules=[0, 5], roi=roi), LABELS)
+    array = shot_frames(part, request(modules=[0, 5], roi=roi), TEXTS)
     assert array.module.values.tolist() == [0, 5]
     assert array.slow_scan.values.tolist() == [2, 3, 4, 5]
     np.testing.assert_array_equal(
@@ -119,7 +120,7 @@ def test_modules_and_roi_are_read_alone(stored):
 
 def test_selections_behind_frames_reach_the_file(stored):
     ASKED.clear()
-    array = shot_frames(images(stored, "plain", reader=counted_rows), request(), LABELS)
+    array = shot_frames(images(stored, "plain", reader=counted_rows), request(), TEXTS)
     part = array.sel(module=2, train=IDS[[3, 8]])[..., 1:3, :]
     np.testing.assert_array_equal(part, expected(stored)[[3, 8], :, 1, 1:3])
     assert sum(ASKED) == 2 * 2 * 12 * 4
@@ -128,7 +129,7 @@ def test_selections_behind_frames_reach_the_file(stored):
 def test_every_frame_is_read_once_by_a_mean(stored):
     ASKED.clear()
     part = images(stored, "stack", reader=counted_rows)
-    array = shot_frames(part, request(), LABELS)
+    array = shot_frames(part, request(), TEXTS)
     mean = ops.statistics(array)["mean"].values
     there = np.delete(expected(stored), GONE, axis=0).astype(np.float64)
     np.testing.assert_allclose(mean, there.mean(axis=0), rtol=1e-6, atol=1e-7)
@@ -137,9 +138,9 @@ def test_every_frame_is_read_once_by_a_mean(stored):
 
 @pytest.mark.parametrize("size", [1152, 3456, 10**9])
 def test_any_chunks_give_the_same(stored, size):
-    array = shot_frames(images(stored), request(chunk_size=size), LABELS)
+    array = shot_frames(images(stored), request(chunk_size=size), TEXTS)
     np.testing.assert_array_equal(array, expected(stored))
-    flat = shot_frames(images(stored), request(chunk_size=size, layout="frame"), LABELS)
+    flat = shot_frames(images(stored), request(chunk_size=size, layout="frame"), TEXTS)
     assert flat.shape[0] == N - 1
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(flat)), flat)
 
@@ -149,15 +150,15 @@ def test_bad_pixels(stored):
     bad[1, 2, 3] = True
     dense = expected(stored)
     whole = images(stored, bad=bad)
-    kept = shot_frames(whole, request(bad_pixels="keep"), LABELS)
+    kept = shot_frames(whole, request(bad_pixels="keep"), TEXTS)
     np.testing.assert_array_equal(kept, dense)
     np.testing.assert_array_equal(kept.bad_pixels, bad)
     dense[:, :, bad] = np.nan
-    applied = shot_frames(whole, request(), LABELS)
+    applied = shot_frames(whole, request(), TEXTS)
     np.testing.assert_array_equal(applied, dense)
-    part = shot_frames(whole, request(modules=2, roi=np.s_[1:4, 3]), LABELS)
+    part = shot_frames(whole, request(modules=2, roi=np.s_[1:4, 3]), TEXTS)
     np.testing.assert_array_equal(part, dense[:, :, [1], 1:4, 3:4])
-    alone = shot_frames(whole, request(bad_pixels=None), LABELS)
+    alone = shot_frames(whole, request(bad_pixels=None), TEXTS)
     assert "bad_pixels" not in alone.coords
     assert np.isfinite(alone.values[0]).all()
 
@@ -171,36 +172,36 @@ def test_integers_keep_their_bits(stored, tmp_path):
         stored, targets=((path, "raw"),), row=np.arange(N), shape=(2, 3),
         dtype=np.dtype(np.uint16), modules=(0,), chunk=(), bad=np.ones((1, 2, 3), bool),
     )  # fmt: skip
-    array = shot_frames(part, request(fill_value=0), LABELS)
+    array = shot_frames(part, request(fill_value=0), TEXTS)
     assert array.dtype == np.uint16
     values[GONE] = 0
     np.testing.assert_array_equal(array.values[:, 0, 0], values)
-    other = shot_frames(part, request(fill_value=9, astype="int32"), LABELS)
+    other = shot_frames(part, request(fill_value=9, astype="int32"), TEXTS)
     assert other.dtype == np.int32
     assert (other.values[GONE] == 9).all()
 
 
 def test_what_is_missing(stored):
     with pytest.raises(InconsistentDataError, match="1 of 20 shots"):
-        shot_frames(images(stored), request(missing="raise"), LABELS)
-    dropped = shot_frames(images(stored), request(missing="drop"), LABELS)
+        shot_frames(images(stored), request(missing="raise"), TEXTS)
+    dropped = shot_frames(images(stored), request(missing="drop"), TEXTS)
     assert dropped.sizes["train"] == N - 1
     nothing = images(stored, target=np.full(N, -1, np.int32))
     with pytest.raises(SelectionEmptyError, match="none of 20 shots"):
-        shot_frames(nothing, request(missing="drop"), LABELS)
-    assert np.isnan(shot_frames(nothing, request(), LABELS).values).all()
+        shot_frames(nothing, request(missing="drop"), TEXTS)
+    assert np.isnan(shot_frames(nothing, request(), TEXTS).values).all()
     with pytest.raises(SelectionEmptyError, match="no module \\[1\\]"):
-        shot_frames(images(stored), request(modules=[1, 2]), LABELS)
+        shot_frames(images(stored), request(modules=[1, 2]), TEXTS)
     with pytest.raises(TypeError, match="module numbers"):
-        shot_frames(images(stored), request(modules=["a"]), LABELS)
+        shot_frames(images(stored), request(modules=["a"]), TEXTS)
 
 
 def test_empty_selections(stored):
-    assert shot_frames(images(stored), request(modules=[]), LABELS).compute().size == 0
-    array = shot_frames(images(stored), request(pulses=[1]), LABELS)
+    assert shot_frames(images(stored), request(modules=[]), TEXTS).compute().size == 0
+    array = shot_frames(images(stored), request(pulses=[1]), TEXTS)
     assert array.sizes["pulse"] == 0
     none = images(stored).of(slice(0, 0))
-    assert shot_frames(none, request(), LABELS).compute().shape == (0, 1, 3, 8, 12)
+    assert shot_frames(none, request(), TEXTS).compute().shape == (0, 1, 3, 8, 12)
 
 
 def test_several_files(stored, tmp_path):
@@ -213,7 +214,7 @@ def test_several_files(stored, tmp_path):
     row = np.arange(N)[::-1].copy()
     targets = ((first, "plain"), (second, "other"))
     part = images(stored, "plain", targets=targets, target=target, row=row)
-    array = shot_frames(part, request(), LABELS)
+    array = shot_frames(part, request(), TEXTS)
     sign = np.where(target, -1, 1)[:, None, None, None]
     np.testing.assert_array_equal(array[:, 0], sign * values[::-1])
 
@@ -226,7 +227,7 @@ def test_planning_a_million_shots_is_cheap():
         (0, 1), "token",
     )  # fmt: skip
     tracemalloc.start()
-    array = shot_frames(part, request(chunk_size="128MiB"), LABELS)
+    array = shot_frames(part, request(chunk_size="128MiB"), TEXTS)
     lean = array.sel(module=1)[:, 0].drop_vars(["train", "available", "n_pulses"])
     assert tracemalloc.get_traced_memory()[1] < 200e6
     tracemalloc.stop()

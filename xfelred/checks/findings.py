@@ -45,7 +45,6 @@ class Finding:
     count: int = 1
 
     def line(self) -> str:
-        """Return it for a person."""
         where = ": ".join(filter(None, (os.path.basename(self.file), self.object)))
         text = shortened(self.text, MOST_TEXT)
         head = f"{self.severity:<8}{self.kind:<20} {where or '-'}"
@@ -55,14 +54,12 @@ class Finding:
 def fault(
     kind: str, text: str, *, file: str = "", object: str = "", count: int = 1
 ) -> Finding:
-    """Return a finding of data that are lost or wrong."""
     return Finding(kind, FAULT, text, file, object, count)
 
 
 def suspect(
     kind: str, text: str, *, file: str = "", object: str = "", count: int = 1
 ) -> Finding:
-    """Return a finding that somebody should look at."""
     return Finding(kind, WARNING, text, file, object, count)
 
 
@@ -111,8 +108,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
-        return {**asdict(self), "findings": [asdict(f) for f in self.findings],
-                "ok": self.ok}  # fmt: skip
+        found = [asdict(f) for f in self.findings]
+        return {**asdict(self), "findings": found, "ok": self.ok}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of a table for a person."""

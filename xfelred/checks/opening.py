@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from xfelred.errors import (
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
 
+Made = TypeVar("Made")
 MANY = 0.5  # of the values: so many bad pixels, or no number, are suspicious
 # Constants of which 0 or less has no meaning.
 POSITIVE = ("noise", "pixel_size", "absolute_gain")
@@ -31,7 +32,9 @@ PER_PIXEL = 1000  # values, or more: one for every pixel
 KEV = (0.2, 60.0)  # photon energies of these machines, with their harmonics
 
 
-def opened(source: Any, run: Any = None) -> tuple[Any, list[Finding]]:
+def opened(
+    source: object, run: int | str | None = None
+) -> tuple[Run | None, list[Finding]]:
     """Open a run; return it, or None, and what the reader says about it."""
     found: list[Finding] = []
     made = said(lambda: open_run(source, run), "cannot be opened", "", found)
@@ -40,7 +43,9 @@ def opened(source: Any, run: Any = None) -> tuple[Any, list[Finding]]:
     return made, found
 
 
-def said(make: Callable[[], Any], kind: str, name: str, found: list[Finding]) -> Any:
+def said(
+    make: Callable[[], Made], kind: str, name: str, found: list[Finding]
+) -> Made | None:
     """Return what a call returns; its error and its warnings become findings."""
     made = None
     with warnings.catch_warnings(record=True) as told:

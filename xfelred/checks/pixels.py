@@ -20,15 +20,7 @@ SAMPLES = 3  # blocks of a dataset: the first, one in the middle, the last
 def read_values(
     path: str, headers: Mapping[str, Header], how: str
 ) -> Iterator[Finding]:
-    """Yield the datasets of a file with values that cannot be read.
-
-    Parameters
-    ----------
-    path : str
-    headers : mapping of str to Header
-    how : str
-        "sample" or "all".
-    """
+    """Yield datasets with values that cannot be read; `how` is "sample" or "all"."""
     with open_file(path) as root:
         for name, header in headers.items():
             if not header.shape or 0 in header.shape:
@@ -39,7 +31,7 @@ def read_values(
 
 
 @dataclass
-class Read:
+class ReadRows:
     """What was found in the values of a dataset, counted in rows."""
 
     rows: int = 0
@@ -61,8 +53,8 @@ class Read:
             yield "mask", WARNING, text, self.rows
 
 
-def values_of(root: Group, name: str, header: Header, how: str) -> Read:
-    read = Read()
+def values_of(root: Group, name: str, header: Header, how: str) -> ReadRows:
+    read = ReadRows()
     # Elsewhere a mask may say which pixels are good.
     is_mask = name.startswith("INSTRUMENT/") and name.endswith("/mask")
     is_mask &= len(header.shape) > 2

@@ -1,4 +1,4 @@
-"""Every object of a file: can it be opened, and was it ever written."""
+"""Every object of a file: can it be opened, was it ever written, is it long enough."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from math import prod
 from xfelred.checks.findings import Finding, fault, suspect
 from xfelred.errors import BrokenFileError, MissingFileError
 from xfelred.hdf5 import Dataset, Unreadable, open_file
+from xfelred.readers.lcls_smalldata.columns import is_event_like
+from xfelred.readers.lcls_smalldata.ids import FLAVOURS
+from xfelred.readers.sacla.events import TAG_LIST
+from xfelred.readers.sacla.files import EVENTS
 
 # Values of a dataset that is worth a word if nothing was written: many small ones, of
 # which nobody uses the values, are declared only.
 FRAMES = 1 << 16
+# What HDF5, and we, say of a file that is too short.
 CUT_OFF = ("truncated", "eof", "shorter", "cut off")
 
 
@@ -43,7 +48,6 @@ class FileFacts:
 
 
 def look_at_file(path: str) -> FileFacts:
-    """Open a file and look at the header of everything in it."""
     headers: dict[str, Header] = {}
     found: list[Finding] = []
     try:
@@ -68,7 +72,6 @@ def look_at_file(path: str) -> FileFacts:
 
 
 def header_of(item: Dataset | Unreadable) -> Header:
-    """Return the header of a dataset; raise the error of what cannot be opened."""
     if isinstance(item, Unreadable):
         raise item.error
     if item.elsewhere:
@@ -92,5 +95,35 @@ def unwritten(
 
 
 def unreadable(path: str, name: str, error: BrokenFileError) -> Finding:
-    """Return the finding for an object that cannot be opened."""
     return fault("unreadable object", str(error), file=path, object=name)
+
+
+def tables_of(file: FileFacts) -> Iterator[Finding]:
+    """Yield columns of SACLA and LCLS small data without a row for every shot."""
+    headers = file.headers
+    tables = {n.partition(f"/{EVENTS}/")[0] for n in headers if f"/{EVENTS}/" in n}
+    for run in sorted(tables):
+        yield from event_table(file, f"{run}/{EVENTS}/")
+    flavour = next((f for f in FLAVOURS if headers.keys() >= {*f.names}), None)
+    if flavour is not None:
+        names = [n for n, h in headers.items() if is_event_like(n, h.shape, flavour)]
+        yield from lengths(file, flavour.column, names)
+
+
+def event_table(file: FileFacts, table: str) -> Iterator[Finding]:
+    names = [n for n in file.headers if n.startswith(table)]
+    if table + TAG_LIST in names:
+        yield from lengths(file, table + TAG_LIST, names)
+        return
+    text = f"no {TAG_LIST} says which shots the {len(names)} columns belong to"
+    yield fault("no index", text, file=file.path, object=table.rstrip("/"))
+
+
+def lengths(file: FileFacts, ids: str, names: list[str]) -> Iterator[Finding]:
+    """Yield columns that are not as long as the IDs of their shots."""
+    rows = file.headers[ids].shape[:1]
+    for name in names:
+        own = file.headers[name].shape[:1]
+        if own != rows:
+            text = f"it has {own[0] if own else 'no'} rows, {ids} has {rows[0]}"
+            yield fault("column length", text, file=file.path, object=name)

@@ -60,10 +60,8 @@ def index_of(file: FileIndex, facts: FileFacts) -> Iterator[Finding]:
         yield from rows_of(file, source, group, lengths.get((source, group), {}))
     for source, group in sorted(lengths.keys() - groups):
         if group:
-            yield fault(
-                "no index", f"{group} has data, and no train can be found in it",
-                file=file.path, object=source,
-            )  # fmt: skip
+            text = f"{group} has data, and no train can be found in it"
+            yield fault("no index", text, file=file.path, object=source)
 
 
 def unlisted(file: FileIndex, facts: FileFacts) -> Iterator[Finding]:
@@ -83,6 +81,7 @@ def place_of(file: FileIndex, name: str) -> tuple[str, str, str] | None:
         return None
     known = file.control if section == "CONTROL" else file.instrument
     at = len(rest)
+    # Names of sources have slashes too: the longest one that is known.
     while (at := rest.rfind("/", 0, at)) > 0:
         if rest[:at] in known:
             key = rest[at + 1 :].replace("/", ".")
@@ -109,9 +108,8 @@ def rows_of(
     end = first[used] + count[used]
     if not lengths:
         if len(used):
-            text = (
-                f"{int(count[used].sum())} rows are announced, and there is no dataset"
-            )
+            n = int(count[used].sum())
+            text = f"{n} rows are announced, and there is no dataset"
             yield fault("no data", text, count=len(used), **where)
         return
     shortest = min(lengths, key=lambda n: lengths[n])
@@ -124,6 +122,7 @@ def rows_of(
         )
         yield fault("index beyond data", text, count=len(at), **where)
     order = np.argsort(first[used], kind="stable")
+    # By their begin, two that follow each other are the first to overlap.
     shared = end[order][:-1] > first[used][order][1:]
     if shared.any():
         text = f"rows belong to two trains: {trains(file, used[order][1:][shared])}"
@@ -135,7 +134,6 @@ def trains(file: FileIndex, chosen: NDArray[Any]) -> str:
 
 
 def parsed(facts: FileFacts) -> FileIndex | Finding:
-    """Return the index of a file, or why there is none."""
     try:
         return read_file(facts.path)
     except BrokenFileError as error:
@@ -162,10 +160,9 @@ def across_files(
             usual, *others = sorted(by_kind, key=lambda k: -len(by_kind[k]))
             most, here = (f"{k[1]} {k[0]}" for k in (usual, others[0]))
             text = f"{most} in most files, {here} in this one"
-            yield fault(
-                "dtype or shape", text, file=by_kind[others[0]][0],
-                object=f"{source}, {key}", count=sum(len(by_kind[k]) for k in others),
-            )  # fmt: skip
+            where = {"file": by_kind[others[0]][0], "object": f"{source}, {key}"}
+            n = sum(len(by_kind[k]) for k in others)
+            yield fault("dtype or shape", text, count=n, **where)
 
 
 def other_runs(files: list[FileIndex]) -> Iterator[Finding]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from xfelred.checks.findings import Finding, Report, collected
 from xfelred.checks.opening import detectors_of, opened, paths_of, said
 from xfelred.checks.pixels import read_values
-from xfelred.checks.shot_tables import tables_of
-from xfelred.checks.structure import FileFacts, look_at_file
+from xfelred.checks.structure import FileFacts, look_at_file, tables_of
 from xfelred.checks.train_index import (
     across_files,
     index_of,
@@ -22,11 +21,13 @@ from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
 
-INDEX = "INDEX/trainId"
+INDEX = "INDEX/trainId"  # which files of the European XFEL have, and no others
 Pixels = Literal["sample", "all"]
 
 
-def check(source: Any, run: Any = None, *, pixels: Pixels | None = None) -> Report:
+def check(
+    source: object, run: int | str | None = None, *, pixels: Pixels | None = None
+) -> Report:
     """Check a run of any facility; nothing but headers and indexes is read.
 
     Parameters
@@ -60,8 +61,9 @@ def check(source: Any, run: Any = None, *, pixels: Pixels | None = None) -> Repo
         )
     found: list[Finding] = []
     paths: list[str] = []
+    made: Run | None
     if hasattr(source, "facility"):
-        made = source
+        made = cast(Run, source)  # open already
     else:
         paths = [] if run is not None else candidates(source)
         made, found = opened(source, run)

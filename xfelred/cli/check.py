@@ -7,7 +7,7 @@ import click
 from xfelred.checks import check as check_run
 from xfelred.cli.words import tell, tell_json
 
-FAULTY, NOTHING = 1, 3
+FAULTY, NOTHING = 1, 3  # exit codes
 
 
 @click.command()
@@ -37,7 +37,7 @@ def check(
     """
     try:
         report = check_run(source, number, pixels=pixels)  # type: ignore[arg-type]
-    except FileNotFoundError as error:
+    except FileNotFoundError as error:  # what else goes wrong in opening is a finding
         tell(f"{type(error).__name__}: {error}", err=True)
         context.exit(NOTHING)
     if as_json:

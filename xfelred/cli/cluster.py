@@ -15,17 +15,21 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+import dask
 
 import xfelred as xf
 from xfelred.cli.words import tell, tell_json
-from xfelred.errors import OutputExistsError
+from xfelred.errors import ConfigError, OutputExistsError
 from xfelred.small_files import read_bytes
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from xfelred.cluster.client import OwningClient
 
 SCHEDULER_FILE = "xfelred-cluster.json"
-SECONDS_TO_ANSWER = 3.0
+SECONDS_TO_ANSWER = 3.0  # the file of a cluster that ended must not delay a start
+THREADS, LOCAL, SLURM = "threads", "local", "slurm"  # or an address
 
 
 @click.group()
@@ -86,15 +90,10 @@ def start(
                 describe(client, path, as_json)
                 stopped.wait()
     finally:
+        # Whoever found them later would try to reach a cluster that has ended.
         path.unlink(missing_ok=True)
         if certificate is not None:
             certificate.unlink(missing_ok=True)
-
-
-def quiet_dask() -> None:
-    """Let dask, whose scheduler is in this process, tell no more than we do."""
-    _ = xf.cluster.local  # it sets its own levels when it is loaded
-    logging.getLogger("distributed").setLevel(logging.getLogger().level)
 
 
 def refuse_running(path: Path) -> None:
@@ -120,7 +119,7 @@ def address_in(path: Path) -> str | None:
     try:
         address = json.loads(read_bytes(path, "scheduler file"))["address"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+        return None  # JSON that is nested too deep recurses
     return address if isinstance(address, str) and "://" in address else None
 
 
@@ -140,7 +139,6 @@ def answers(path: Path, address: str) -> bool:
 
 
 def describe(client: OwningClient, path: Path, as_json: bool) -> None:
-    """Print how to reach a cluster."""
     facts = {
         "address": client.scheduler.address,
         "scheduler_file": str(path),
@@ -203,5 +201,65 @@ def job_script(insecure: bool, **options: Any) -> None:
         client = xf.cluster.slurm(security=not insecure, **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with client:
+    with client:  # of a scheduler in this process, which ends with the block
         tell(client.cluster.job_script(), nl=False)
+
+
+def quiet_dask() -> None:
+    """Let dask, whose scheduler is in this process, tell no more than we do."""
+    _ = xf.cluster.local  # it sets its own levels when it is loaded
+    logging.getLogger("distributed").setLevel(logging.getLogger().level)
+
+
+@contextmanager
+def scheduler(where: str | None, workers: int | None) -> Iterator[None]:
+    """Compute inside the block where the user wants to."""
+    where = where or (LOCAL if workers else THREADS)
+    if where == THREADS:
+        with dask.config.set({"num_workers": workers} if workers else {}):
+            yield
+        return
+    quiet_dask()
+    if where == LOCAL:
+        client = xf.cluster.local(workers)
+    elif where == SLURM:
+        client = slurm(workers or 1)
+    elif workers:
+        raise click.UsageError(
+            f"--workers starts processes, and {where} has its own; give one of them"
+        )
+    else:
+        client = connected(where)
+    with client:
+        yield
+
+
+def connected(where: str) -> Client:
+    """Return a client of a running cluster; UsageError for what is no address."""
+    try:
+        return xf.cluster.connect(where)
+    except ConfigError as error:
+        raise click.UsageError(
+            f"--cluster is {THREADS}, {LOCAL}, {SLURM} or an address: {error}"
+        ) from error
+
+
+def slurm(jobs: int) -> Client:
+    """Return a client of jobs of SLURM, as the configuration of dask describes them."""
+    found = dask.config.get("jobqueue.slurm", {}) or {}
+    lacking = [k for k in ("cores", "memory", "walltime") if not found.get(k)]
+    if lacking:
+        raise ConfigError(
+            f"--cluster slurm: dask's configuration has no"
+            f" {', '.join('jobqueue.slurm.' + k for k in lacking)}, so that the size of"
+            " a job is unknown; set it (~/.config/dask/jobqueue.yaml), or start the"
+            " jobs with xf.cluster.slurm(...) and give --cluster their address"
+        )
+    return xf.cluster.slurm(
+        jobs=jobs,
+        cores=int(found["cores"]),
+        memory=found["memory"],
+        walltime=str(found["walltime"]),
+        queue=found.get("queue"),
+        account=found.get("account"),
+    )

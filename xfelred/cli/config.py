@@ -30,7 +30,7 @@ def check(recipe: Path, run: str | None) -> None:
     3 if a filter passes no shot of the run.
     """
     checked = CubeRecipe.from_file(recipe)
-    _ = checked.bins
+    _ = checked.bins  # made, and so checked, when they are asked for
     lines = [f"{recipe}: a good {checked.model.kind} recipe"]
     empty: SelectionEmptyError | None = None
     if run is not None:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-import dask
 from dask.utils import format_bytes
 
 import xfelred as xf
-from xfelred.cli.cluster import quiet_dask
+from xfelred.cli.cluster import scheduler
 from xfelred.cli.progress import steps
 from xfelred.cli.words import tell, tell_json
-from xfelred.errors import ConfigError, SelectionEmptyError
+from xfelred.errors import SelectionEmptyError
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_estimate import CubeEstimate, estimate_cube
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.write_cube import CubeResult, write_cube
 
 ALL = "all"
-THREADS, LOCAL, SLURM = "threads", "local", "slurm"
 COUNTS = ("blocks", "tasks")
 
 
@@ -77,7 +74,7 @@ def cube(
     checked = CubeRecipe.from_file(recipe)
     names = filters_of(checked, chosen)
     opened = xf.open_run(run)
-    made = Made(names)
+    made = OfFilters(names)
     if dry_run:
         made.each(lambda n: estimate_cube(opened, checked, output, filter=n))
         if made.results:
@@ -93,21 +90,11 @@ def cube(
 
 
 @dataclass
-class Made:
-    """What was made for each filter.
-
-    Attributes
-    ----------
-    names : list of str or None
-        Filters; None: the first one of the recipe.
-    results : list
-        For filters that pass something.
-    empty : dict of name to SelectionEmptyError
-        For the others.
-    """
+class OfFilters:
+    """What was made for each filter; None is the first one of the recipe."""
 
     names: list[str | None]
-    results: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)  # of those that pass something
     empty: dict[str | None, SelectionEmptyError] = field(default_factory=dict)
 
     def each(self, make: Callable[[str | None], Any]) -> None:
@@ -119,7 +106,6 @@ class Made:
                 self.empty[name] = error
 
     def raise_empty(self) -> None:
-        """Raise the error of all filters that pass nothing, if there are any."""
         if len(self.names) > 1 and self.empty:
             texts = [f"filter {name}: {error}" for name, error in self.empty.items()]
             raise SelectionEmptyError("\n".join(texts))
@@ -128,7 +114,6 @@ class Made:
 
 
 def filters_of(recipe: CubeRecipe, chosen: str | None) -> list[str | None]:
-    """Return the filters to make cubes for; ConfigError for an unknown one."""
     if chosen == ALL and recipe.model.filters:
         return list(recipe.model.filters)
     if chosen is None or chosen == ALL:
@@ -140,20 +125,16 @@ def one_cube(
     run: Run,
     recipe: CubeRecipe,
     output: Path,
-    name: str | None,
+    filter: str | None,
     options: dict[str, Any],
 ) -> CubeResult:
-    """Write the cube of one filter, with progress on stderr."""
-    what = f"cube of {run.run_id}" + (f", filter {name}" if name else "")
+    what = f"cube of {run.run_id}" + (f", filter {filter}" if filter else "")
     with steps(what, "blocks") as report:
-        return write_cube(
-            run, recipe, output, filter=name, report=report,
-            resume=options["resume"], overwrite=options["overwrite"],
-        )  # fmt: skip
+        chosen = {name: options[name] for name in ("resume", "overwrite")}
+        return write_cube(run, recipe, output, filter=filter, report=report, **chosen)
 
 
 def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:
-    """Return what all cubes together take; they are made one after the other."""
     each = [p.to_dict() for p in plans]
     out: dict[str, Any] = {
         key: sum(e[key] for e in each)
@@ -165,7 +146,6 @@ def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:
 
 
 def show_estimate(content: dict[str, Any], as_json: bool) -> None:
-    """Print what cubes will take."""
     if as_json:
         tell_json(content)
         return
@@ -177,8 +157,7 @@ def show_estimate(content: dict[str, Any], as_json: bool) -> None:
             tell(f"{key:<17}{text}")
 
 
-def show_results(made: Made, as_json: bool) -> None:
-    """Print the paths of products, or everything as JSON."""
+def show_results(made: OfFilters, as_json: bool) -> None:
     each = [r.to_dict() for r in made.results]
     paths = [p for e in each for p in e["paths"]]
     if not as_json:
@@ -194,61 +173,3 @@ def show_results(made: Made, as_json: bool) -> None:
     if len(made.names) > 1:
         content["filters"] = made.names
     tell_json(content)
-
-
-@contextmanager
-def scheduler(where: str | None, workers: int | None) -> Iterator[None]:
-    """Compute inside the block where the user wants to."""
-    where = where or (LOCAL if workers else THREADS)
-    if where != THREADS:
-        quiet_dask()
-    if where == THREADS:
-        with dask.config.set({"num_workers": workers} if workers else {}):
-            yield
-    elif where == LOCAL:
-        with xf.cluster.local(workers):
-            yield
-    elif where == SLURM:
-        with slurm(workers or 1):
-            yield
-    else:
-        if workers:
-            raise click.UsageError(
-                f"--workers starts processes, and {where} has its own; give one of them"
-            )
-        with connected(where):
-            yield
-
-
-def connected(where: str) -> Any:
-    """Return a client of a running cluster; UsageError for what is no address."""
-    try:
-        return xf.cluster.connect(where)
-    except ConfigError as error:
-        raise click.UsageError(
-            f"--cluster is {THREADS}, {LOCAL}, {SLURM} or an address: {error}"
-        ) from error
-
-
-def slurm(jobs: int) -> Any:
-    """Return a client of jobs of SLURM, as the configuration of dask describes them.
-
-    Raises
-    ------
-    ConfigError
-        If it does not say how large they are.
-    """
-    found = dask.config.get("jobqueue.slurm", {}) or {}
-    lacking = [k for k in ("cores", "memory", "walltime") if not found.get(k)]
-    if lacking:
-        raise ConfigError(
-            f"--cluster slurm: dask's configuration has no"
-            f" {', '.join('jobqueue.slurm.' + k for k in lacking)}, so that the size of"
-            " a job is unknown; set it (~/.config/dask/jobqueue.yaml), or start the"
-            " jobs with xf.cluster.slurm(...) and give --cluster their address"
-        )
-    return xf.cluster.slurm(
-        jobs=jobs, cores=int(found["cores"]), memory=found["memory"],
-        walltime=str(found["walltime"]), queue=found.get("queue"),
-        account=found.get("account"),
-    )  # fmt: skip

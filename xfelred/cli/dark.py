@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import ops
-from xfelred.cli.cluster import quiet_dask
+from xfelred.cli.cluster import scheduler
 from xfelred.cli.progress import progress
-from xfelred.cli.words import of_argument, tell, tell_json
+from xfelred.cli.words import of_argument, show_warning, tell, tell_json
 from xfelred.detectors import CATALOGUE
 from xfelred.errors import SelectionEmptyError, XfelredError
 from xfelred.names import CELL, DATA_GAIN, PULSE, TRAIN
@@ -24,6 +22,7 @@ from xfelred.products.write import WRITERS
 from xfelred.readers.protocol import Run
 
 ANALOG = 0  # of `data_gain`: the signal; 1 is the voltage that tells the gain stage
+# The report is made from what was written, block by block.
 READ_BACK = {
     ".zarr": partial(xr.open_zarr, consolidated=False),
     ".nc": partial(xr.open_dataset, chunks={}),
@@ -34,7 +33,6 @@ MOST_BAD = 0.1  # of the pixels; most detectors in use have 0.1 to 3 %
 
 
 def parse_trains(_: object, __: object, text: str | None) -> slice:
-    """Return the slice that ``A:B`` stands for; BadParameter if it is none."""
     if text is None:
         return slice(None)
     parts = text.split(":")
@@ -50,7 +48,6 @@ def parse_trains(_: object, __: object, text: str | None) -> slice:
 
 
 def parse_gain_runs(_: object, __: object, texts: tuple[str, ...]) -> dict[int, str]:
-    """Return {gain range: run}; BadParameter for what is not RANGE=RUN."""
     found: dict[int, str] = {}
     for text in texts:
         number, _, path = text.partition("=")
@@ -150,6 +147,7 @@ def dark(
             raise
         raise click.UsageError(str(error)) from error
     workers = options["workers"]
+    # Of processes that do not run yet the plan cannot ask dask.
     per_worker = {"workers": workers, "threads": 1} if workers else {}
     plan = opened.plan(constants, **per_worker)
     content = {
@@ -163,7 +161,7 @@ def dark(
         "plan": plan.to_dict(),
     }
     if not dry_run and output is not None:
-        with scheduler(workers, options["cluster"]), progress(f"writing {output.name}"):
+        with scheduler(options["cluster"], workers), progress(f"writing {output.name}"):
             write(constants, output, options)
         warn_of_bad_pixels(output)
         if options["report"] and output.suffix.lower() in READ_BACK:
@@ -179,22 +177,17 @@ def dark(
 
 
 def warn_of_bad_pixels(output: Path) -> None:
-    """Say if more pixels are bad than a dark run has."""
     share = bad_share(output)
     if share is not None and share > MOST_BAD:
-        tell(
-            f"warning: {share:.0%} of the pixels are bad: is this a dark run? Look at"
-            " the report, or at --noise-sigma and --noise-limits",
-            err=True,
+        show_warning(
+            f"{share:.0%} of the pixels are bad: is this a dark run? Look at the"
+            " report, or at --noise-sigma and --noise-limits"
         )
 
 
 def limits_of(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that say which pixels are bad."""
-    names = (
-        "kind", "noise_sigma", "offset_sigma", "noise_limits", "offset_limits"
-    )  # fmt: skip
-    return {name: options[name] for name in names}
+    sigmas, limits = ("noise_sigma", "offset_sigma"), ("noise_limits", "offset_limits")
+    return {name: options[name] for name in ("kind", *sigmas, *limits)}
 
 
 def all_ranges(
@@ -214,19 +207,14 @@ def all_ranges(
 
 
 def report(output: Path, detector: str | None, run: str) -> Path:
-    """Write the report of constants that were just written; return its path.
-
-    A report is made from its constants: one that is there is replaced.
-    """
+    """Write the report of constants that were just written, over an older one."""
+    page = output.with_name(f"{output.stem}.html")
+    title = f"Dark constants of {detector} from {run}"
     with READ_BACK[output.suffix.lower()](output) as constants:
-        return write_dark_report(
-            constants, output.with_name(f"{output.stem}.html"),
-            title=f"Dark constants of {detector} from {run}", overwrite=True,
-        )  # fmt: skip
+        return write_dark_report(constants, page, title=title, overwrite=True)
 
 
 def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> None:
-    """Raise UsageError for options that do not go together, before any work."""
     if output is None and not dry_run:
         raise click.UsageError(
             "say where to write: -o constants.zarr, or --dry-run to write nothing"
@@ -249,15 +237,7 @@ def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> 
 def dark_frames(
     opened: Run, run: str, trains: slice, options: dict[str, Any]
 ) -> xr.DataArray:
-    """Return the frames to use, lazily.
-
-    Raises
-    ------
-    SelectionEmptyError
-        If there is none.
-    UsageError
-        If the detector is not named where there are several, or has no such option.
-    """
+    """Return the frames to use, lazily; SelectionEmptyError if there is none."""
     chosen = opened.select_trains(trains)
     if not len(chosen.train_ids):
         raise SelectionEmptyError(
@@ -283,10 +263,9 @@ def dark_frames(
     if DATA_GAIN in frames.dims and not (options["kind"] and options["gain_runs"]):
         frames = frames.isel({DATA_GAIN: ANALOG}, drop=True)
     if CELL in frames.coords and int(frames[CELL].max()) >= MOST_CELLS:
-        tell(
-            f"warning: memory cells up to {int(frames[CELL].max())}; if these are LPD"
-            " data in parallel gain use --parallel-gain",
-            err=True,
+        show_warning(
+            f"memory cells up to {int(frames[CELL].max())}; if these are LPD data in"
+            " parallel gain use --parallel-gain"
         )
     return frames
 
@@ -296,12 +275,11 @@ def warn_if_lit(chosen: Run, run: str) -> None:
     try:
         lit = chosen.scalars([XRAY])[XRAY] == 1
     except (XfelredError, KeyError, ValueError, TypeError):
-        return
+        return  # most runs do not tell
     if bool(lit.any()):
-        tell(
-            f"warning: {int(lit.sum())} of {lit.size} shots of {run} have {XRAY} = 1,"
-            " so they are not dark; choose others with --trains",
-            err=True,
+        show_warning(
+            f"{int(lit.sum())} of {lit.size} shots of {run} have {XRAY} = 1, so they"
+            " are not dark; choose others with --trains"
         )
 
 
@@ -325,21 +303,6 @@ def kept_dim(frames: xr.DataArray, by: str | None) -> str | None:
             tell("memory cells differ between trains: constants by pulse", err=True)
         return PULSE
     return by or CELL
-
-
-@contextmanager
-def scheduler(workers: int | None, address: str | None) -> Iterator[None]:
-    """Compute on a cluster inside the block, if one is asked for."""
-    if workers or address:
-        quiet_dask()
-    if workers:
-        with xf.cluster.local(workers):
-            yield
-    elif address:
-        with xf.cluster.connect(address):
-            yield
-    else:
-        yield
 
 
 def write(constants: xr.Dataset, output: Path, options: dict[str, Any]) -> None:

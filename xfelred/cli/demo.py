@@ -41,7 +41,6 @@ class Places:
 
     @classmethod
     def under(cls, directory: Path) -> Places:
-        """Return the places in a directory."""
         return cls(
             run=directory / "r0001",
             image=directory / "mean_image.zarr",
@@ -115,6 +114,7 @@ def simulate(
     """Write a run with ragged trains, gaps and hot pixels; replace only an own one."""
     trains = range(FIRST_TRAIN, FIRST_TRAIN + n_trains)
     few = max(1, n_pulses // 2)
+    # Every fifth train is shorter: users must see that trains may be ragged.
     kept = [n_pulses if n % 5 else few for n in range(1, n_trains + 1)]
     skipped = trains[n_trains // 6 : n_trains // 3]
     new_directory(directory)
@@ -137,7 +137,6 @@ def simulate(
 
 
 def open_frames(directory: Path) -> xr.DataArray:
-    """Open the run and show it, and its frames."""
     run = xf.open_run(directory)
     say("import xarray as xr, xfelred as xf")
     say("from xfelred import geometry, ops, pairs")
@@ -150,7 +149,6 @@ def open_frames(directory: Path) -> xr.DataArray:
 
 
 def show_geometry(frames: xr.DataArray, panels: geometry.Geometry) -> xr.DataArray:
-    """Give each pixel its place in q, and show the range."""
     located = geometry.locate(frames, panels)
     say(
         "panels = geometry.Geometry.from_quad_positions('AGIPD1M', "
@@ -163,7 +161,6 @@ def show_geometry(frames: xr.DataArray, panels: geometry.Geometry) -> xr.DataArr
 
 
 def show_pulses(frames: xr.DataArray) -> xr.Dataset:
-    """Return how bright each pulse is on average, and how that varies."""
     brightness = ops.statistics(frames, PIXEL_DIMS, which=("mean",))["mean"]
     pulses = ops.statistics(brightness, TRAIN, which=("mean", "std", "sem", "count"))
     say("brightness = ops.statistics(frames, ['module', 'slow_scan', 'fast_scan'])")
@@ -196,7 +193,7 @@ def draw(
     panels: geometry.Geometry,
     places: Places,
 ) -> None:
-    """Draw the overview of a run and its products."""
+    # Without pyplot, which chooses a backend for a screen.
     from matplotlib.figure import Figure
 
     with xr.open_zarr(places.image) as stored:

@@ -23,14 +23,19 @@ HALF_WIDTH = 4
 
 
 def gold_demo(directory: Path, n_shots: int, seed: int) -> list[Path]:
-    """Simulate a SACLA run and take it to its correlation; return what was written."""
     file = directory / "sacla" / "300001.h5"
     new_directory(file.parent)
     with progress(f"simulating {n_shots} shots of gold crystals"):
         synth.sacla.write_run(
-            file, shape=SHAPE, n_images=N_DARKS + n_shots, n_darks=N_DARKS,
-            centre=CENTRE, distance=DISTANCE_M, wavelength=WAVELENGTH, seed=seed,
-        )  # fmt: skip
+            file,
+            shape=SHAPE,
+            n_images=N_DARKS + n_shots,
+            n_darks=N_DARKS,
+            centre=CENTRE,
+            distance=DISTANCE_M,
+            wavelength=WAVELENGTH,
+            seed=seed,
+        )
     run = xf.open_run(file)
     say(f"run = xf.open_run({os.fspath(file)!r})")
     say("run", repr(run))
@@ -45,9 +50,14 @@ def gold_demo(directory: Path, n_shots: int, seed: int) -> list[Path]:
     )
     with progress(f"writing {product.name}"):
         xf.write_polar(
-            product, polar, ring=ring, geometry=detector, pairs=couples,
-            correlation=found, overwrite=True,
-        )  # fmt: skip
+            product,
+            polar,
+            ring=ring,
+            geometry=detector,
+            pairs=couples,
+            correlation=found,
+            overwrite=True,
+        )
     draw(mean, ring, polar, found, figure)
     return [file, product, figure]
 
@@ -102,14 +112,18 @@ def correlate(
 def expected_angles() -> list[float]:
     """Return the angles, rad, between spots of gold {111} on a curved Ewald sphere."""
     sin2 = (Q_GOLD * WAVELENGTH / (4 * np.pi)) ** 2
+    # 1/3 and -1/3 are the cosines between {111} directions of a cubic lattice.
     return [float(np.arccos((c - sin2) / (1 - sin2))) for c in (1 / 3, -1 / 3)]
 
 
 def draw(
-    mean: xr.DataArray, ring: ops.RingFit, polar: xr.DataArray, found: xr.Dataset,
+    mean: xr.DataArray,
+    ring: ops.RingFit,
+    polar: xr.DataArray,
+    found: xr.Dataset,
     path: Path,
-) -> None:  # fmt: skip
-    """Draw the ring, one shot unrolled, and the correlation."""
+) -> None:
+    # Without pyplot, which chooses a backend for a screen.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 7), layout="constrained")
@@ -119,7 +133,9 @@ def draw(
     plot.polar(shot, figure.add_subplot(grid[0, 1]), title="one shot")
     near = found.sel({RADIUS: ring.r}, method="nearest")
     plot.correlation(
-        near, figure.add_subplot(grid[1, 1]), expected=expected_angles(),
+        near,
+        figure.add_subplot(grid[1, 1]),
+        expected=expected_angles(),
         title="mean correlation of differences, gold {111}",
-    )  # fmt: skip
+    )
     figure.savefig(path, dpi=110)

@@ -20,7 +20,7 @@ SHAPE, BANKS = (2, 128, 256), 4
 DISTANCE_M, ENERGY_EV = 0.1, 9500.0
 DELAY = "delay"
 DIM = 2.0  # keV; pixels with less on average tell the common mode
-SHOT = 3
+SHOT = 3  # which is shown: with X-rays and laser
 RECIPE = """\
 schema_version: 1
 kind: cube
@@ -38,30 +38,35 @@ histograms: {ipm2/sum: null}
 
 
 def lcls_demo(directory: Path, n_events: int, seed: int) -> list[Path]:
-    """Simulate an LCLS run, calibrate it, bin it; return what was written."""
     place = directory / "lcls"
     file = place / "xpptest01_Run0047.h5"
     new_directory(place)
     with progress(f"simulating {n_events} events of {DETECTOR}"):
         synth.lcls.write_smalldata(
-            file, n_events=n_events, key="raw", shape=SHAPE, n_banks=BANKS,
-            common_mode=0.8, seed=seed,
-        )  # fmt: skip
+            file,
+            n_events=n_events,
+            key="raw",
+            shape=SHAPE,
+            n_banks=BANKS,
+            common_mode=0.8,
+            seed=seed,
+        )
     run = xf.open_run(file)
     say(f"run = xf.open_run({os.fspath(file)!r})")
     say("run", repr(run))
     raw, signal, clean = calibrate(run)
     panels = geometry.Geometry.lcls(
-        *(run.constants(DETECTOR)[k] for k in "xyz"), centre=(0, 0),
-        distance=DISTANCE_M, energy=ENERGY_EV,
-    )  # fmt: skip
+        *(run.constants(DETECTOR)[k] for k in "xyz"),
+        centre=(0, 0),
+        distance=DISTANCE_M,
+        energy=ENERGY_EV,
+    )
     figure = directory / "calibrated.png"
     draw_frames(raw, signal, clean, panels, figure)
     return [file, figure, *cube_of(run, place, directory, panels)]
 
 
 def calibrate(run: Run) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Return raw, calibrated and common-mode-corrected frames, lazy."""
     raw = run.frames(DETECTOR)
     signal = ops.calibrate(raw, run.constants(DETECTOR), kind="jungfrau")
     say("raw = run.frames('jungfrau1M')")
@@ -89,6 +94,7 @@ def draw_frames(
     path: Path,
 ) -> None:
     """Draw one shot: raw codes, calibrated, without common mode."""
+    # Without pyplot, which chooses a backend for a screen.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 4.4))
@@ -108,7 +114,6 @@ def draw_frames(
 def cube_of(
     run: Run, place: Path, directory: Path, panels: geometry.Geometry
 ) -> list[Path]:
-    """Write the pump-probe cube and its report, and draw the difference."""
     recipe = place / "cube.yaml"
     recipe.write_text(RECIPE)
     say(f"made = xf.write_cube(run, {os.fspath(recipe)!r}, {os.fspath(directory)!r})")
@@ -134,11 +139,11 @@ def cube_of(
 
 
 def draw_difference(change: xr.Dataset, panels: geometry.Geometry, path: Path) -> None:
-    """Draw the mean difference image, and its size against the delay."""
     from matplotlib.figure import Figure
 
     mean = change[f"{DETECTOR}_mean"]
     weight = 1 / change[f"{DETECTOR}_sem"] ** 2
+    # At 0.5 ps the response has risen: it does so within 0.1 ps.
     late = mean.sel({DELAY: slice(0.5, None)}).mean(DELAY)
     # How much of the late pattern there is: least squares with the errors of pixels.
     norm = (late**2 * weight).sum(late.dims)
@@ -147,9 +152,11 @@ def draw_difference(change: xr.Dataset, panels: geometry.Geometry, path: Path) -
     figure.set_layout_engine("constrained", w_pad=0.15)
     left, right = figure.subplots(1, 2)
     plot.image(
-        ops.assemble(late, panels).compute(), left, title="laser on - off, late delays",
+        ops.assemble(late, panels).compute(),
+        left,
+        title="laser on - off, late delays",
         cmap="RdBu_r",
-    )  # fmt: skip
+    )
     right.errorbar(trace[DELAY], trace, norm**-0.5, fmt="o-", capsize=2)
     right.axhline(0, color="0.7", zorder=0)
     right.set(xlabel="delay (ps)", ylabel="part of the late difference")

@@ -10,7 +10,7 @@ import click
 from xfelred.cli.words import tell
 from xfelred.errors import OutputExistsError
 
-MARKER = "simulated_by_xfelred_demo.txt"
+MARKER = "simulated_by_xfelred_demo.txt"  # without it nothing is ever deleted
 
 
 def new_directory(directory: Path) -> None:

@@ -57,7 +57,7 @@ def opened_run(source: str, run: str | None) -> Any:
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """Return what a program wants to know about a run, as JSON types."""
+    # JSON knows no integers of numpy.
     trains = [int(train) for train in run.train_ids]
     return {
         "facility": run.facility,
@@ -84,7 +84,6 @@ def describe_source(run: Run, source: str) -> dict[str, Any]:
 
 
 def describe_key(data: Key) -> dict[str, Any]:
-    """Return type, shape and unit of the data of one key."""
     try:
         shape = [int(n) for n in data.shape]
     except InconsistentDataError:  # said when it is read
@@ -93,7 +92,6 @@ def describe_key(data: Key) -> dict[str, Any]:
 
 
 def key_lines(keys: dict[str, dict[str, Any]]) -> list[str]:
-    """Return one line of text for each key, in columns."""
     width = max(map(len, keys), default=0)
     lines = []
     for name, key in keys.items():

@@ -18,10 +18,10 @@ from xfelred.cli.cube import cube
 from xfelred.cli.dark import dark
 from xfelred.cli.demo import demo
 from xfelred.cli.info import info
-from xfelred.cli.words import tell
+from xfelred.cli.words import show_warning, tell
 from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError
 
-OK, FAILED, USAGE, EMPTY = 0, 1, 2, 3
+OK, FAILED, USAGE, EMPTY = 0, 1, 2, 3  # as the epilog says
 
 
 @click.group(
@@ -54,8 +54,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         with warnings.catch_warnings():
+            # They are about the data: shown whatever filters Python was started with.
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = show_warning
+            # In its own mode click would exit with its own codes.
             result = command.main(arguments, prog_name="xfelred", standalone_mode=False)
     except click.ClickException as error:
         text = io.StringIO()
@@ -72,11 +74,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EMPTY if isinstance(error, SelectionEmptyError) else FAILED
     # Click hands over the code of --help and --version as an integer.
     return result if isinstance(result, int) else OK
-
-
-def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning about the data, without the line of code that found it."""
-    tell(f"warning: {message}", err=True)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,12 @@ from dask.diagnostics import ProgressBar
 from xfelred.cli.words import tell
 from xfelred.settings import options, setting
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 10.0  # in a log file
 
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Show how far dask is with the computations inside the block.
-
-    Parameters
-    ----------
-    what : str
-        What is being done, e.g. ``writing mean.zarr``.
-    """
+    """Show how far dask is with the computations inside the block."""
     if setting("progress") is False:
         yield
         return
@@ -63,15 +57,7 @@ def lines_on_stderr(what: str) -> Callback:
 
 @contextmanager
 def steps(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that shows how many steps are done, and is called after each.
-
-    Parameters
-    ----------
-    what : str
-        What is being done, e.g. ``writing the cube``.
-    unit : str
-        Of steps, e.g. ``blocks``.
-    """
+    """Yield a function that shows how many steps (`unit`, such as blocks) are done."""
     if setting("progress") is False:
         yield lambda _, __: None
         return

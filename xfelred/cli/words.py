@@ -22,6 +22,11 @@ def tell_json(content: object, indent: int | None = 2) -> None:
     click.echo(json.dumps(content, indent=indent).replace("\x7f", "\\u007f"))
 
 
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning about the data, without the line of code that found it."""
+    tell(f"warning: {message}", err=True)
+
+
 def of_argument(error: Exception) -> bool:
     """Tell whether an error is about an argument, which was an option of the command.
 

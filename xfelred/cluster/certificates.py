@@ -20,10 +20,7 @@ ADDRESS, CERTIFICATE = "address", "certificate"
 def new_certificate(directory: Path) -> Path:
     """Write a new certificate and its key to a file of mode 600; return its path.
 
-    Parameters
-    ----------
-    directory : Path
-        Made with mode 700 if there is none.
+    The directory is made with mode 700 if there is none.
     """
     made = distributed.Security.temporary()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -16,14 +16,8 @@ logger = logger_of("xfelred.cluster")
 class OwningClient(distributed.Client):  # type: ignore[misc]
     """Client whose cluster ends with it.
 
-    A class, because ``with``, `close` and the exit of Python all come to `close`.
-
-    Parameters
-    ----------
-    cluster : distributed.deploy.Cluster
-        Just started.
-    at_close : ExitStack
-        What to do after the client has closed, such as closing the cluster.
+    A class, because ``with``, `close` and the exit of Python all come to `close`, which
+    then does what is to be done `at_close`.
     """
 
     def __init__(self, cluster: Cluster, at_close: ExitStack) -> None:
@@ -31,7 +25,6 @@ class OwningClient(distributed.Client):  # type: ignore[misc]
         super().__init__(cluster)
 
     def close(self, *args: object, **kwargs: object) -> object:
-        """Close the client, and then the cluster."""
         with self.at_close:
             return super().close(*args, **kwargs)
 
@@ -46,6 +39,13 @@ def client_of(cluster: Cluster, at_close: ExitStack) -> OwningClient:
         raise
     logger.info("dashboard of the cluster: %s", dashboard_link(client))
     return client
+
+
+def cause(error: BaseException) -> str:
+    """Return the first error of a chain as text."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
 
 
 def dashboard_link(client: distributed.Client) -> str:

@@ -204,7 +204,6 @@ def check_limits(jobs: int | None, minimum: int, maximum: int | None) -> None:
 
 
 def default_workers(cores: int) -> int:
-    """Return in how many processes of equal size to cut a job."""
     if cores < 1:
         raise ArgumentError(f"cores={cores} must be at least 1")
     wanted = min(cores, THREADS_PER_WORKER)
@@ -244,10 +243,10 @@ def worker_arguments(walltime: str) -> list[str]:
             f" before a job ends, for which it needs {4 * MARGIN_SECONDS[0]} s or more"
         )
     # The stagger goes both ways: the last worker stops one margin before the end.
-    return [
-        "--lifetime", f"{seconds - 2 * margin}s", "--lifetime-stagger", f"{margin}s",
-        "--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0",
-    ]  # fmt: skip
+    lifetime = ["--lifetime", f"{seconds - 2 * margin}s"]
+    stagger = ["--lifetime-stagger", f"{margin}s"]
+    dashboard = ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0"]
+    return [*lifetime, *stagger, *dashboard]
 
 
 def wall_seconds(walltime: str) -> int:
@@ -309,7 +308,6 @@ def cache_lines(scratch: str | None) -> list[str]:
 
 
 def memory_of_job(memory: str | int) -> str:
-    """Return a number of bytes as text; ArgumentError if it is none."""
     try:
         return str(parse_bytes(memory))
     except (ValueError, TypeError):

@@ -14,6 +14,7 @@ import distributed
 from distributed.comm import get_address_host_port
 
 from xfelred.cluster.certificates import read_scheduler_file
+from xfelred.cluster.client import cause
 from xfelred.errors import ArgumentTypeError, ClusterError, ConfigError
 
 ENCRYPTED, PLAIN = "tls://", "tcp://"
@@ -70,15 +71,7 @@ def connect(
 def encryption(
     address: str, security: distributed.Security | Literal[False] | None
 ) -> tuple[str, distributed.Security]:
-    """Return the full address and the certificates for it, or raise.
-
-    Parameters
-    ----------
-    address : str
-        With or without ``tls://`` or ``tcp://``.
-    security : Security, False or None
-        As given to `connect`.
-    """
+    """Return the full address and the certificates for it, or raise."""
     if security not in (None, False) and not isinstance(security, distributed.Security):
         raise ArgumentTypeError(
             "security must be a distributed.Security, or False for none, got"
@@ -114,7 +107,6 @@ def encryption(
 
 
 def has_port(address: str) -> bool:
-    """Tell whether an address names a host and a port."""
     host, _, port = address.partition("://")[2].rpartition(":")
     return bool(host) and port.isascii() and port.isdecimal() and int(port) < 1 << 16
 
@@ -140,13 +132,6 @@ def probe(address: str, security: distributed.Security, timeout: float) -> None:
         # accept a certificate says so only now.
         if not line.recv(1):
             raise ClusterError("what is there closes the connection")
-
-
-def cause(error: BaseException) -> str:
-    """Return the first error of a chain as text."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error) or type(error).__name__
 
 
 def advice(address: str, error: Exception) -> str:

@@ -77,13 +77,8 @@ def started_with(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def worker_environment(scratch: str | os.PathLike[str] | None) -> dict[str, str]:
     """Return variables by which workers find a place for compiled kernels.
 
-    Nothing, where numba finds one itself: beside the package, or in the user's
-    home. Without any, kernels that are to be cached cannot even be imported.
-
-    Raises
-    ------
-    ClusterError
-        If there is no place in which nobody else can write.
+    Nothing, where numba finds one itself; without any, kernels that are to be cached
+    cannot even be imported. Nobody else may be able to write there.
     """
     if given := os.environ.get(CACHE_VARIABLE):
         return {CACHE_VARIABLE: given}
@@ -151,11 +146,8 @@ def is_writable(directory: Path) -> bool:
 
 
 def refuse_reimport() -> None:
-    """Raise where a script starts a cluster while a worker imports it.
-
-    A worker imports the script that started it. Without a guard it would start a
-    cluster too, and its workers theirs.
-    """
+    """Raise where a script starts a cluster while a worker imports it."""
+    # Without a guard each worker would start a cluster too, and its workers theirs.
     # Set while multiprocessing imports the script; there is no public sign of it.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(

@@ -17,14 +17,8 @@ INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]+")
 
 
 def one_line(what: str, value: str | os.PathLike[str]) -> str:
-    """Return a value that stays on its line of a script.
-
-    Raises
-    ------
-    ArgumentError
-        If it has the end of a line or another control character, after which a script
-        could go on with anything.
-    """
+    """Return a value that stays on its line of a script."""
+    # After the end of a line a script could go on with anything.
     text = os.fspath(value)
     if text != printable(text) or "\n" in text or "\t" in text:
         raise ArgumentError(

@@ -11,7 +11,7 @@ import dask.config
 import distributed
 from distributed.system import MEMORY_LIMIT
 
-from xfelred.cluster.client import client_of
+from xfelred.cluster.client import cause, client_of
 from xfelred.cluster.settings import (
     LOOPBACK,
     credentials,
@@ -123,11 +123,9 @@ def local(
 
 
 def not_started(n_workers: int, error: BaseException) -> ClusterError:
-    """Return the error for workers that ended before they were ready."""
-    while error.__cause__ is not None:
-        error = error.__cause__
     return ClusterError(
-        f"xf.cluster.local could not start {n_workers} worker processes ({error});"
+        f"xf.cluster.local could not start {n_workers} worker processes"
+        f" ({cause(error)});"
         " what they printed above says why. In a script, put what it does under"
         ' `if __name__ == "__main__":`, because each worker imports the script'
     )

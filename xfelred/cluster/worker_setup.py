@@ -11,8 +11,7 @@ HEARTBEAT = "during heartbeat"  # in what a worker logs when its scheduler is go
 def dask_setup(worker: object) -> None:
     """Leave Ctrl-C, and the end of the cluster, to the process that started the worker.
 
-    A terminal sends it to all of them. The workers would end, and tell so at length,
-    while the program that the user interrupts may want to go on with them.
+    A terminal sends it to all; the program may want to go on with its workers.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(worth_saying)

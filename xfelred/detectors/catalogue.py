@@ -13,7 +13,6 @@ from xfelred.detectors import euxfel, lcls, sacla
 from xfelred.detectors.description import Detector
 from xfelred.errors import ArgumentError, did_you_mean
 
-CAMERA = lcls.CAMERA
 CATALOGUE = {d.name: d for d in (*lcls.DETECTORS, *euxfel.DETECTORS, *sacla.DETECTORS)}
 # By the name of their class in scripts of the European XFEL.
 SOURCES = {d.sources.kind: d.sources for d in CATALOGUE.values() if d.sources}

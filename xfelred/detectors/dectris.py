@@ -18,19 +18,12 @@ HALF_MODULES = (512,)  # of the Eiger2 250k
 
 @dataclass(frozen=True)
 class Family:
-    """What detectors of one make have in common.
+    """What detectors of one make have in common."""
 
-    Attributes
-    ----------
-    pixel : float, m
-    module, gap : (slow, fast), pixels
-    seam : (start, stop), pixels
-        Columns of a module that see nothing: where CdTe sensors meet.
-    """
-
-    pixel: float
-    module: Sizes
+    pixel: float  # m
+    module: Sizes  # (slow, fast) pixels, as is the next
     gap: Sizes
+    # Columns (start, stop) of a module that see nothing: where CdTe sensors meet.
     seam: Sizes = (0, 0)
 
     def check(self, shape: Sizes) -> None:
@@ -46,13 +39,10 @@ class Family:
 
     def gaps(self, shape: Sizes) -> NDArray[np.bool_]:
         """Return the pixels that see nothing, bool (slow, fast)."""
-        row, column = (
-            np.arange(n) % (module + gap)
-            for n, module, gap in zip(shape, self.module, self.gap, strict=True)
-        )
-        blind = (column >= self.module[1]) | (
-            (column >= self.seam[0]) & (column < self.seam[1])
-        )
+        row = np.arange(shape[0]) % (self.module[0] + self.gap[0])
+        column = np.arange(shape[1]) % (self.module[1] + self.gap[1])
+        start, stop = self.seam
+        blind = (column >= self.module[1]) | ((column >= start) & (column < stop))
         return np.asarray((row >= self.module[0])[:, None] | blind[None, :])
 
 

@@ -84,34 +84,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class Gain:
-    """How raw numbers are read.
-
-    Attributes
-    ----------
-    rule : Rule
-    tells : str
-        What tells the gain range: "nothing", "bits" of the number, "codes" in an array
-        beside it, the "configuration" of the pixel and one bit, or "thresholds" of the
-        gain voltage.
-    used_ranges : tuple of int
-        Gain ranges that take part in a common mode.
-    unit : str
-        Of a gain that does not say.
-    axis : str
-        Dim along which frames hold a gain voltage, or every gain stage.
-    flag_bit : int
-        The lowest bit that is a flag, where `rule` knows of none.
-    negative : bool
-        Numbers count downwards.
-    """
+    """How raw numbers are read."""
 
     rule: Rule = field(default_factory=Rule)
+    # What tells the gain range: bits of the number, codes in an array beside it, the
+    # configuration of the pixel and one bit, or thresholds of the gain voltage.
     tells: Tells = "nothing"
-    used_ranges: tuple[int, ...] = (0,)
-    unit: str = ""
-    axis: str = ""
-    flag_bit: int = 0
-    negative: bool = False
+    used_ranges: tuple[int, ...] = (0,)  # that take part in a common mode
+    unit: str = ""  # of a gain that does not say
+    axis: str = ""  # along which frames hold a gain voltage, or every gain stage
+    flag_bit: int = 0  # the lowest bit that is a flag, where `rule` knows of none
+    negative: bool = False  # numbers count downwards
 
     @property
     def switches(self) -> bool:
@@ -121,63 +104,31 @@ class Gain:
 
 @dataclass(frozen=True, eq=False)
 class CommonModes:
-    """The numbers that LCLS users know common modes by.
+    """The numbers that LCLS users know common modes by."""
 
-    Attributes
-    ----------
-    default : int
-        The number that `None` stands for.
-    numbers : dict of int to cmpars
-        () does nothing.
-    lcls2 : dict of int to cmpars
-        Those that have other parameters at LCLS2.
-    ghosts : bool
-        Numbers above 100 also take away the ghost of the previous frame.
-    dark_region : bool
-        The median of pixels without light is subtracted first.
-    """
-
-    default: int
-    numbers: Mapping[int, Pars]
-    lcls2: Mapping[int, Pars] = field(default_factory=dict)
-    ghosts: bool = False
-    dark_region: bool = False
+    default: int  # the number that `None` stands for
+    numbers: Mapping[int, Pars]  # () does nothing
+    lcls2: Mapping[int, Pars] = field(default_factory=dict)  # where those differ there
+    ghosts: bool = False  # numbers above 100 also take away that of the previous frame
+    dark_region: bool = False  # first the median of pixels without light is subtracted
 
 
 @dataclass(frozen=True)
 class Sources:
-    """How the European XFEL names and stores the modules of a detector.
+    """How the European XFEL names and stores the modules of a detector."""
 
-    Attributes
-    ----------
-    kind : str
-        Name of the class in scripts of the facility.
-    pattern : str
-        Of the detector name, the start of its source names.
-    raw, corrected : str
-        Pattern of what follows in source names, with the module number.
-    data, mask : str
-        Keys of the pixels and of their bad-pixel bits.
-    first_number : int
-    inner : tuple of str
-        Axes of an entry that count frames (memory cells).
-    raw_ndim : int or None
-        Number of axes of raw pixel data, if that tells them from corrected ones;
-        None: raw data are integers.
-    options : tuple of str
-        Of this detector alone.
-    """
-
-    kind: str
-    pattern: str
+    kind: str  # name of the class in scripts of the facility
+    pattern: str  # of the detector name, the start of its source names
+    # What follows in source names, with the module number.
     raw: str = r"/DET/(?P<modno>\d+)CH"
     corrected: str = r"/CORR/(?P<modno>\d+)CH"
-    data: str = "image.data"
-    mask: str = "image.mask"
+    data: str = "image.data"  # key of the pixels
+    mask: str = "image.mask"  # that of their bad-pixel bits
     first_number: int = 0
-    inner: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()  # axes of an entry that count frames (memory cells)
+    # Axes of raw data, if these tell them from corrected ones; else raw are integers.
     raw_ndim: int | None = None
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # of this detector alone
 
     def match(self, source: str) -> tuple[str, int, bool] | None:
         """Return (detector, module number, whether below /CORR/) for a source name."""
@@ -190,28 +141,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class Layout:
-    """How modules are placed.
+    """How modules are placed."""
 
-    Attributes
-    ----------
-    unit : float
-        Metres per unit in which positions and gaps are given.
-    asic_gap, panel_gap : float
-        Default gaps, in `unit`; a pair: along x and along y.
-    tile : (slow, fast)
-        Pixels without a gap between them.
-    order : str
-        How tiles and modules follow each other, see `xfelred.geometry.detectors`.
-    stagger : float
-        Odd rows are shifted by this part of a pixel.
-    """
-
-    unit: float
-    asic_gap: float
-    panel_gap: float | Pair
-    tile: tuple[int, int]
+    unit: float  # metres per unit in which positions and gaps are given
+    asic_gap: float  # by default, in `unit`, as is the next
+    panel_gap: float | Pair  # a pair: along x and along y
+    tile: tuple[int, int]  # (slow, fast) pixels without a gap between them
+    # How tiles and modules follow each other, see `xfelred.geometry.detectors`.
     order: Literal["agipd", "agipd500k2g", "dssc", "jungfrau", "lpd"]
-    stagger: float = 0.0
+    stagger: float = 0.0  # odd rows are shifted by this part of a pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +214,5 @@ class Detector:
         self, name: str, n_segments: int | None, *aliases: str, **own: Any
     ) -> Detector:
         """Return one size of the detector."""
-        return replace(
-            self, name=name, n_segments=n_segments, aliases=aliases, family=self.kind,
-            **own,
-        )  # fmt: skip
+        own |= {"name": name, "n_segments": n_segments, "aliases": aliases}
+        return replace(self, family=self.kind, **own)

@@ -14,8 +14,7 @@ from h5py import (
 from h5py import Group as NewGroup
 
 from xfelred.hdf5.datasets import Dataset, as_text
-from xfelred.hdf5.objects import Group, Unreadable
-from xfelred.hdf5.opening import open_file
+from xfelred.hdf5.objects import Group, Unreadable, open_file
 from xfelred.hdf5.rows import OPEN_FILES, find_dataset, open_dataset, open_group
 
 __all__ = [

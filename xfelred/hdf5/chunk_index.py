@@ -6,7 +6,6 @@ import os
 import threading
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import h5py
 import numpy as np
@@ -25,52 +24,35 @@ WORTHWHILE = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """Chunks in row-major order of the grid; offset -1: never written.
+class ChunkTable:
+    """Chunks in row-major order of the grid."""
 
-    Attributes
-    ----------
-    mask : int64 or None
-        Bit i set: filter i was skipped; None: none was anywhere.
-    complete : bool
-        Every chunk was written.
-    """
-
-    offset: Ints
+    offset: Ints  # -1: never written
     size: Ints
-    mask: Ints | None
-    complete: bool
+    mask: Ints | None  # bit i set: filter i was skipped; None: none was anywhere
+    complete: bool  # every chunk was written
 
 
-def table_of(offset: Ints, size: Ints, mask: Ints) -> Table:
+def table_of(offset: Ints, size: Ints, mask: Ints) -> ChunkTable:
     complete = bool((offset >= 0).all())
-    return Table(offset, size, mask if mask.any() else None, complete)
+    return ChunkTable(offset, size, mask if mask.any() else None, complete)
 
 
 @dataclass(eq=False)
 class ChunkIndex:
-    """The table of one dataset, built when it pays.
-
-    Attributes
-    ----------
-    identity : Identity
-        Of the file, which is at `path`.
-    chunk_bytes : int
-        Bytes of an unpacked chunk.
-    n_filters : int
-    """
+    """The table of one dataset, built when it pays."""
 
     dataset: h5py.Dataset
     path: str
-    identity: Identity
+    identity: Identity  # of the file at `path`
     grid: tuple[int, ...]
-    chunk_bytes: int
+    chunk_bytes: int  # of an unpacked chunk
     n_filters: int
-    asked: int = 0
-    made: Table | None = None
+    asked: int = 0  # chunks so far
+    made: ChunkTable | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def table(self, wanted: int) -> Table | None:
+    def table(self, wanted: int) -> ChunkTable | None:
         """Return the table; None while reading through h5py is cheaper."""
         if self.made is not None:
             return self.made
@@ -83,12 +65,11 @@ class ChunkIndex:
             return self.made
 
     def key(self) -> str:
-        """Return what names this table among those of other files and datasets."""
         dataset = self.dataset
         shape = (*dataset.shape, *dataset.chunks)
         return repr((os.path.abspath(self.path), dataset.name, *self.identity, shape))
 
-    def remembered(self) -> Table | None:
+    def remembered(self) -> ChunkTable | None:
         """Return the table from the user's cache, if there is a sound one."""
         n = prod(self.grid)
         arrays = load_arrays(self.key(), n) if n > WORTH_A_FILE else None
@@ -100,7 +81,7 @@ class ChunkIndex:
             log.debug("index of %s in the cache is wrong: %s", self.path, wrong)
         return None if wrong else table
 
-    def build(self) -> Table:
+    def build(self) -> ChunkTable:
         """Ask HDF5 for all chunks; raise BrokenFileError if one cannot be there."""
         table = ask_all(self.dataset, self.grid)
         wrong = self.faults(table)
@@ -114,12 +95,11 @@ class ChunkIndex:
             save_arrays(self.key(), (table.offset, table.size, mask))
         return table
 
-    def faults(self, table: Table) -> str:
-        """Say what is wrong with a table; nothing if it is sound."""
+    def faults(self, table: ChunkTable) -> str:
         exact = 0 if self.n_filters else self.chunk_bytes
         return faults(table, self.identity.size, exact, self.n_filters)
 
-    def differs(self, table: Table) -> bool:
+    def differs(self, table: ChunkTable) -> bool:
         """Compare a few chunks with what HDF5 says: the first, cheap to look up."""
         found = self.dataset.id.get_chunk_info_by_coord((0,) * self.dataset.ndim)
         offset = -1 if found.byte_offset is None else found.byte_offset
@@ -128,14 +108,8 @@ class ChunkIndex:
         return not same or n_chunks != self.dataset.id.get_num_chunks()
 
 
-def faults(table: Table, file_size: int, exact: int, n_filters: int) -> str:
-    """Say what is wrong with a table; nothing if it is sound.
-
-    Parameters
-    ----------
-    exact : int
-        Size of every chunk; 0: any.
-    """
+def faults(table: ChunkTable, file_size: int, exact: int, n_filters: int) -> str:
+    """Say what is wrong with a table; `exact` is the size of every chunk, 0 any."""
     there = table.offset >= 0
     offset, size = table.offset, table.size
     end = offset + size
@@ -153,9 +127,9 @@ def faults(table: Table, file_size: int, exact: int, n_filters: int) -> str:
     return ""
 
 
-def ask_all(dataset: h5py.Dataset, grid: tuple[int, ...]) -> Table:
+def ask_all(dataset: h5py.Dataset, grid: tuple[int, ...]) -> ChunkTable:
     """Ask HDF5 for all chunks at once; one by one takes longer for each."""
-    found: list[Any] = []
+    found: list[h5py.h5d.StoreInfo] = []
     dataset.id.chunk_iter(found.append)
     offset, size = np.full(prod(grid), -1, np.int64), np.zeros(prod(grid), np.int64)
     mask = np.zeros(prod(grid), np.int64)

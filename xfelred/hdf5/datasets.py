@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5s
+from h5py import h5d, h5g, h5s
 
 from xfelred.errors import listing, warn
 from xfelred.hdf5.filters import make_readable
@@ -21,17 +21,13 @@ UNKNOWN_LENGTH = 16  # bytes in memory of a text or a list of any length
 
 
 class Node:
-    """A group or dataset of an open file.
-
-    Attributes
-    ----------
-    name : str
-        From the root, as it was asked for; without a slash in front.
-    """
+    """A group or dataset of an open file; `name` from the root, as it was asked for."""
 
     __slots__ = ("id", "links", "made", "name")
 
-    def __init__(self, found: Any, links: Links, name: str) -> None:
+    def __init__(
+        self, found: h5g.GroupID | h5d.DatasetID, links: Links, name: str
+    ) -> None:
         self.id = found
         self.links = links
         self.name = name
@@ -98,12 +94,10 @@ class Dataset(Node):
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of values."""
         return prod(self.shape)
 
     @property
@@ -121,7 +115,6 @@ class Dataset(Node):
 
     @property
     def is_text(self) -> bool:
-        """Whether it holds text, of fixed length or any."""
         return h5py.check_string_dtype(self.dtype) is not None
 
     @property
@@ -162,11 +155,7 @@ class Dataset(Node):
             return bool(self.low.is_virtual or self.low.external)
 
     def check_sources(self) -> None:
-        """Raise BrokenFileError where HDF5 would fill in, block or lose itself.
-
-        Files that hold values of a virtual dataset may be missing, or be pipes, and it
-        may be made of itself.
-        """
+        """Raise BrokenFileError where HDF5 would fill in, block or lose itself."""
         watched_files(self.low, self.links.file)
 
     def refresh(self) -> None:
@@ -179,13 +168,7 @@ class Dataset(Node):
         return self.shape[0]
 
     def __getitem__(self, selection: Selection) -> Any:
-        """Return values as h5py does; bytes for text.
-
-        Raises
-        ------
-        BrokenFileError
-            If they cannot be read, or are far more than metadata can be.
-        """
+        """Return values as h5py does; bytes for text, and an error for absurd sizes."""
         with guarded(self.path, self.name):
             dtype = self.dtype
             each = UNKNOWN_LENGTH if dtype.kind == "O" else dtype.itemsize
@@ -217,14 +200,12 @@ class Dataset(Node):
 
 
 def is_all(selection: Selection) -> bool:
-    """Tell whether a selection takes everything of one axis, or of all."""
     return selection == () or (
         isinstance(selection, slice) and selection == slice(None)
     )
 
 
-def as_text(value: Any) -> str:
-    """Return bytes or text as text."""
+def as_text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

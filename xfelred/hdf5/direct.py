@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
-from xfelred.hdf5.chunk_index import Table
+from xfelred.hdf5.chunk_index import ChunkTable
 from xfelred.hdf5.filters import decode
 from xfelred.hdf5.layout import Layout
 from xfelred.hdf5.raw import RawFile, byte_span
@@ -35,50 +35,35 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rowed:
-    """Rows of a dataset one by one, and the array that they fill.
+class RowsInto:
+    """Rows of a dataset one by one, and the array that they fill."""
 
-    Attributes
-    ----------
-    row, place : int (row,)
-    out : array (place, *window)
-    """
-
-    row: Ints
-    place: Ints
-    out: NDArray[Any]
+    row: Ints  # (row,)
+    place: Ints  # (row,)
+    out: NDArray[Any]  # (place, *window)
 
 
 def read_direct(
     layout: Layout, raw: RawFile, rows: Rows, window: Slices, out: NDArray[Any]
 ) -> bool:
-    """Read windows of rows without HDF5.
+    """Read windows of rows into `out` (place, *window) without HDF5.
 
-    Parameters
-    ----------
-    window : tuple of slice
-        One for each axis of the dataset after the first.
-    out : array (place, *window)
-
-    Returns
-    -------
-    bool
-        False, with nothing done, while h5py is cheaper.
+    `window` has one slice for each axis of the dataset after the first. Return False,
+    with nothing done, while h5py is cheaper.
     """
     bounds = tuple((w.start, w.stop, w.step) for w in window)
     shape, chunk = layout.shape[1:], layout.chunk[1:]
     found = window_of(shape, chunk, bounds, layout.dtype.itemsize)
     if layout.start is None:
-        return read_chunks(layout, raw, rowed(rows, out), found)
+        return read_chunks(layout, raw, rows_into(rows, out), found)
     if found.whole and layout.start >= 0 and straight(layout, out):
         read_runs(layout, raw, rows, out)
     else:
-        read_contiguous(layout, raw, rowed(rows, out), found)
+        read_contiguous(layout, raw, rows_into(rows, out), found)
     return True
 
 
 def straight(layout: Layout, out: NDArray[Any]) -> bool:
-    """Tell whether bytes of the file can go into an array as they are."""
     return out.flags.c_contiguous and out.dtype == layout.dtype
 
 
@@ -92,14 +77,13 @@ def read_runs(layout: Layout, raw: RawFile, rows: Rows, out: NDArray[Any]) -> No
         raw.fill(part, start + row * size, layout.name)
 
 
-def rowed(rows: Rows, out: NDArray[Any]) -> Rowed:
-    return Rowed(
+def rows_into(rows: Rows, out: NDArray[Any]) -> RowsInto:
+    return RowsInto(
         expanded(rows.start, rows.count), expanded(rows.place, rows.count), out
     )
 
 
 def expanded(start: NDArray[Any], count: NDArray[Any]) -> Ints:
-    """Return every row number of runs of rows."""
     if len(start) == 1:
         first, n = int(start[0]), int(count[0])
         return np.arange(first, first + n, dtype=np.int64)
@@ -107,7 +91,9 @@ def expanded(start: NDArray[Any], count: NDArray[Any]) -> Ints:
     return np.repeat(start - before, count) + np.arange(int(count.sum()))
 
 
-def read_contiguous(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -> None:
+def read_contiguous(
+    layout: Layout, raw: RawFile, rows: RowsInto, window: Window
+) -> None:
     start = layout.start if layout.start is not None else -1
     if start < 0:
         rows.out[rows.place] = layout.fill_value
@@ -116,7 +102,7 @@ def read_contiguous(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -
     read_pieces(layout, raw, offset, window.pieces[0], rows)
 
 
-def read_chunks(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -> bool:
+def read_chunks(layout: Layout, raw: RawFile, rows: RowsInto, window: Window) -> bool:
     """Read windows of rows of a chunked dataset; False while h5py is cheaper."""
     if layout.index is None:
         return False
@@ -134,28 +120,28 @@ def read_chunks(layout: Layout, raw: RawFile, rows: Rowed, window: Window) -> bo
     for column, pieces in zip(window.columns, window.pieces, strict=True):
         offset = table.offset[chunk_row * layout.per_row + column.number]
         out = rows.out[(slice(None), *column.outside)]
-        part = Rowed(rows.row, rows.place, out)
+        part = RowsInto(rows.row, rows.place, out)
         if not table.complete:
             there = offset >= 0
             out[rows.place[~there]] = layout.fill_value
             offset = offset[there]
-            part = Rowed(rows.row[there], rows.place[there], out)
+            part = RowsInto(rows.row[there], rows.place[there], out)
         if height > 1:
             offset = offset + part.row % height * layout.row_bytes
         read_pieces(layout, raw, offset, pieces, part)
     return True
 
 
-def by_chunk(rows: Rowed, chunk_row: Ints) -> Rowed:
+def by_chunk(rows: RowsInto, chunk_row: Ints) -> RowsInto:
     """Return rows in the order of their chunks, so that each is unpacked once."""
     if len(chunk_row) == 1 or (np.diff(chunk_row) >= 0).all():
         return rows
     order = np.argsort(chunk_row, kind="stable")
-    return Rowed(rows.row[order], rows.place[order], rows.out)
+    return RowsInto(rows.row[order], rows.place[order], rows.out)
 
 
 def read_pieces(
-    layout: Layout, raw: RawFile, offset: Ints, pieces: Pieces, rows: Rowed
+    layout: Layout, raw: RawFile, offset: Ints, pieces: Pieces, rows: RowsInto
 ) -> None:
     """Read pieces of rows that begin at `offset` in the file."""
     if not len(offset):
@@ -168,7 +154,7 @@ def read_pieces(
             at = rows.place * out.strides[0]
             raw.gather(start, pieces.length, byte_span(out), at, layout.name)
         else:
-            part = Rowed(rows.row, rows.place, out)
+            part = RowsInto(rows.row, rows.place, out)
             copy_pieces(layout, raw, start, pieces, part)
 
 
@@ -182,7 +168,7 @@ def scatters(layout: Layout, start: Ints, length: int, out: NDArray[Any]) -> boo
 
 
 def copy_pieces(
-    layout: Layout, raw: RawFile, start: Ints, pieces: Pieces, rows: Rowed
+    layout: Layout, raw: RawFile, start: Ints, pieces: Pieces, rows: RowsInto
 ) -> None:
     """Read pieces that need picking or casting through memory of this thread."""
     for begin, end, step in stretches(start, pieces.length):
@@ -224,8 +210,6 @@ def as_slice(place: Ints) -> slice | Ints:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk that is needed: its column and the positions of its rows."""
-
     column: Column
     rows: slice
     offset: int
@@ -234,7 +218,11 @@ class Chunk:
 
 
 def read_packed(
-    layout: Layout, raw: RawFile, table: Table, rows: Rowed, columns: tuple[Column, ...]
+    layout: Layout,
+    raw: RawFile,
+    table: ChunkTable,
+    rows: RowsInto,
+    columns: tuple[Column, ...],
 ) -> None:
     """Read chunks in whole, neighbours at once, and copy what is wanted out of them."""
     for batch in batches(chunks_of(layout, table, rows, columns)):
@@ -260,7 +248,7 @@ def read_packed(
 
 
 def chunks_of(
-    layout: Layout, table: Table, rows: Rowed, columns: tuple[Column, ...]
+    layout: Layout, table: ChunkTable, rows: RowsInto, columns: tuple[Column, ...]
 ) -> list[Chunk]:
     """Return the chunks that hold some rows, in the order of the file.
 
@@ -299,7 +287,9 @@ def batches(chunks: list[Chunk]) -> Iterator[list[Chunk]]:
         yield batch
 
 
-def unpack(layout: Layout, rows: Rowed, chunk: Chunk, data: NDArray[np.uint8]) -> None:
+def unpack(
+    layout: Layout, rows: RowsInto, chunk: Chunk, data: NDArray[np.uint8]
+) -> None:
     """Decompress one chunk and copy its rows to their places."""
     size = layout.chunk[0] * layout.row_bytes
     inside = rows.row[chunk.rows] % layout.chunk[0]

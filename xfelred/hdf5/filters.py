@@ -34,7 +34,7 @@ except ImportError:  # there are no binaries for every machine
 
 Bytes = NDArray[np.uint8]
 Options = tuple[int, ...]
-Run = Callable[[Bytes, Bytes, Options], Bytes]
+Undo = Callable[[Bytes, Bytes, Options], Bytes]
 
 BLOSC, LZ4, BITSHUFFLE, ZSTD = 32001, 32004, 32008, 32015
 # Of hdf5plugin: bzip2, blosc, lz4, bshuf, zfp, zstd, sz, fcidecomp, sz3, blosc2, ...
@@ -45,37 +45,18 @@ FROM_HDF5PLUGIN = frozenset(
 
 @dataclass(frozen=True)
 class Stage:
-    """One filter.
-
-    Attributes
-    ----------
-    run : callable
-        ``run(data, room, options)`` returns what the filter was given, in `room` (as
-        long as that) or elsewhere; raises ValueError.
-    added : int
-        Bytes that the filter adds.
-    packs : bool
-        Whether the length of what it gives is not known beforehand.
-    """
-
-    run: Run
+    # ``run(data, room, options)`` returns what the filter was given, in `room` (as long
+    # as that) or elsewhere; raises ValueError.
+    run: Undo
     options: Options
-    added: int = 0
-    packs: bool = False
+    added: int = 0  # bytes that the filter adds
+    packs: bool = False  # the length of what it gives is not known beforehand
 
 
 def decode(stages: tuple[Stage, ...], mask: int, data: Bytes, out: Bytes) -> None:
     """Undo filters; `out` has the length of what was given to the first.
 
-    Parameters
-    ----------
-    mask : int
-        Bit i set: filter i was skipped for this chunk.
-
-    Raises
-    ------
-    ValueError
-        If the data are damaged.
+    Bit i of `mask` is set where filter i was skipped for this chunk.
     """
     active = [s for i, s in enumerate(stages) if not mask >> i & 1]
     for k in reversed(range(len(active))):
@@ -110,7 +91,6 @@ def inflate(data: Bytes, room: Bytes, options: Options) -> Bytes:
 
 
 def inflate_with_isal(data: Bytes, room: Bytes) -> Bytes:
-    """Undo deflate where libdeflate is not installed."""
     stream = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
     try:
         # One byte more, so that a stream that is too long is not taken for a whole.
@@ -123,7 +103,6 @@ def inflate_with_isal(data: Bytes, room: Bytes) -> Bytes:
 
 
 def join_bytes(data: Bytes, room: Bytes, options: Options) -> Bytes:
-    """Undo shuffle."""
     unshuffle(data, room, options[0])
     return room
 
@@ -141,7 +120,6 @@ def verify(data: Bytes, room: Bytes, options: Options) -> Bytes:
 
 
 def unzstd(data: Bytes, room: Bytes, options: Options) -> Bytes:
-    """Undo zstd."""
     run = function("zstd", "ZSTD_decompress")
     if run is None:
         return with_numcodecs(zstd.decompress, data, room)
@@ -162,7 +140,6 @@ def unblosc(data: Bytes, room: Bytes, options: Options) -> Bytes:
 
 
 def with_numcodecs(run: Callable[..., Any], data: Bytes, room: Bytes) -> Bytes:
-    """Decompress with a function of numcodecs."""
     try:
         found = run(data, room)
     except (RuntimeError, ValueError) as error:
@@ -239,12 +216,10 @@ BITSHUFFLE_RUN = {
 
 
 def big_endian(data: Bytes, first: int, n: int) -> int:
-    """Return an unsigned integer of `n` bytes."""
     return int.from_bytes(data[first : first + n].tobytes(), "big")
 
 
 def check(done: int, expected: int, name: str) -> None:
-    """Raise ValueError if a decoder did not do as much as it should."""
     if done != expected:
         raise DamagedChunkError(f"{name} gives {done} instead of {expected}")
 
@@ -291,8 +266,7 @@ def stage_of(number: int, options: Options) -> Stage | None:
     return None
 
 
-def filters_of(properties: Any) -> list[tuple[int, Options]]:
-    """Return number and options of the filters of a dataset."""
+def filters_of(properties: h5py.h5p.PropDCID) -> list[tuple[int, Options]]:
     found = (properties.get_filter(i) for i in range(properties.get_nfilters()))
     return [(number, tuple(values)) for number, _, values, _ in found]
 
@@ -309,13 +283,7 @@ def pipeline_of(filters: list[tuple[int, Options]]) -> tuple[Stage, ...] | None:
 
 
 def make_readable(dataset: h5py.Dataset) -> None:
-    """Load the filters that h5py needs to read a dataset.
-
-    Raises
-    ------
-    MissingExtraError, BrokenFileError
-        If nothing that is installed knows one of them.
-    """
+    """Load the filters that h5py needs to read a dataset."""
     for number, _ in filters_of(dataset.id.get_create_plist()):
         if h5py.h5z.filter_avail(number):
             continue

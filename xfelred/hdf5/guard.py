@@ -53,12 +53,10 @@ class guarded:  # noqa: N801 - reads as a statement
 
 
 def fail(path: str, name: str, error: Exception) -> NoReturn:
-    """Raise the error for an object of a file that HDF5 cannot use."""
     raise broken(path, name, error) from error
 
 
 def broken(path: str, name: str, error: Exception | str) -> BrokenFileError:
-    """Return the error for an object of a file that cannot be used."""
     if isinstance(error, PermissionError) and error.filename in (None, path):
         return UnreadableFileError(
             f"cannot open {path}: this user may not read it"
@@ -70,7 +68,6 @@ def broken(path: str, name: str, error: Exception | str) -> BrokenFileError:
 
 
 def reason(error: Exception | str) -> str:
-    """Return why HDF5 failed, in one line."""
     if isinstance(error, MemoryError):
         return "it wants more memory than there is"
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -81,14 +78,7 @@ def reason(error: Exception | str) -> str:
 def check_regular(path: str) -> os.stat_result:
     """Return what the system knows of a regular file.
 
-    Nothing else is opened: a pipe would block, a device never ends.
-
-    Raises
-    ------
-    MissingFileError
-        If nothing is there.
-    BrokenFileError
-        If it is something else, or this user may not look.
+    Nothing else is opened, with an error: a pipe would block, a device never ends.
     """
     try:
         found = os.stat(path)

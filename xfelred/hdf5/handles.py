@@ -33,47 +33,28 @@ SAID: set[tuple[str, str]] = set()  # datasets that were logged
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """An open dataset and how it is read.
-
-    Attributes
-    ----------
-    layout : Layout or None
-        How to read without HDF5; None: h5py must.
-    watched : tuple of Watched
-        Other files that hold the values.
-    """
+    """An open dataset and how it is read."""
 
     dataset: h5py.Dataset
     shape: tuple[int, ...]
-    layout: Layout | None
-    watched: tuple[Watched, ...]
+    layout: Layout | None  # how to read without HDF5; None: h5py must
+    watched: tuple[Watched, ...]  # other files that hold the values
 
 
 @dataclass(frozen=True, eq=False)
 class Handle:
-    """One open file.
-
-    Attributes
-    ----------
-    identity, found : Identity
-        By its path, and by its descriptor: some file systems tell them apart.
-    live : bool
-        Somebody writes to it now: what is on disk need not be what it holds.
-    """
-
     path: str
-    identity: Identity
-    found: Identity
+    identity: Identity  # by its path
+    found: Identity  # by its descriptor: some file systems tell them apart
     raw: RawFile
     file: h5py.File
-    live: bool
+    live: bool  # somebody writes to it: what is on disk need not be what it holds
     links: Links
     lock: threading.Lock = field(default_factory=threading.Lock)
     objects: dict[str, Group | Dataset] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
 
     def get(self, name: str) -> Group | Dataset | None:
-        """Return the dataset or group that a name stands for, None for nothing."""
         found = self.objects.get(name)
         if found is None:
             full = name.strip("/")
@@ -122,7 +103,6 @@ class Handle:
 
 
 def dataset_in(handle: Handle, name: str) -> Dataset:
-    """Return a dataset of an open file; raise BrokenFileError if it has none."""
     found = handle.get(name)
     if found is None:
         raise BrokenFileError(
@@ -151,11 +131,9 @@ class OpenFiles:
         ALL.add(self)
 
     def dataset(self, path: str, name: str) -> Dataset:
-        """Return an open dataset; raise BrokenFileError if that is not possible."""
         return dataset_in(self.handle(path), name)
 
     def get(self, path: str, name: str) -> Group | Dataset | None:
-        """Return the dataset or group that a name stands for, None for nothing."""
         return self.handle(path).get(name)
 
     def target(self, path: str, name: str) -> tuple[Handle, Target]:
@@ -224,7 +202,6 @@ class OpenFiles:
         return bool(dropped)
 
     def forget(self, path: str) -> None:
-        """Drop one file."""
         with self.lock:
             dropped = self.files.pop(path, None)
         del dropped
@@ -241,7 +218,6 @@ ALL: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
 
 
 def reset_all() -> None:
-    """Empty the caches of a child process."""
     for files in list(ALL):
         files.after_fork()
 
@@ -285,8 +261,7 @@ def open_written(path: str, error: OSError) -> h5py.File:
 def check_length(file: h5py.File, path: str, size: int) -> None:
     """Raise BrokenFileError if a file is shorter than HDF5 believes.
 
-    HDF5 shares what is open already: a file that was cut off since then would open
-    without complaint and read as zeros.
+    HDF5 shares what is open: one that was cut off since then would read as zeros.
     """
     believed = file.id.get_filesize()
     if believed > size:

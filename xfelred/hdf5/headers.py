@@ -31,28 +31,14 @@ MAX_HEADER = 4096
 
 
 @dataclass(frozen=True)
-class Known:
-    """The header of a dataset that HDF5 has opened.
+class KnownHeader:
+    """The header of a dataset that HDF5 has opened."""
 
-    Attributes
-    ----------
-    size : int
-        Bytes.
-    fixed : tuple of (int, int, bytes)
-        Begin, end and content of the parts that must be the same.
-    address : int
-        Where the address of the values stands.
-    in_one_piece : bool
-        The values follow each other from there; else it is an index of chunks.
-    base : int
-        First byte of the file that HDF5 counts.
-    """
-
-    size: int
-    fixed: tuple[tuple[int, int, bytes], ...]
-    address: int
-    in_one_piece: bool
-    base: int
+    size: int  # bytes
+    fixed: tuple[tuple[int, int, bytes], ...]  # begin, end, content: must be the same
+    address: int  # where the address of the values stands
+    in_one_piece: bool  # the values follow each other from there; else an index does
+    base: int  # first byte of the file that HDF5 counts
 
     def address_in(self, header: bytes) -> int | None:
         """Return the address in another header if that is of the same kind."""
@@ -62,7 +48,7 @@ class Known:
         return None if found == UNDEFINED else found
 
 
-def learn(handle: Handle, address: int) -> Known | None:
+def learn(handle: Handle, address: int) -> KnownHeader | None:
     """Return the header of a dataset at an address, None if it is of another version.
 
     HDF5 must have opened the dataset, and it must lie in this file.
@@ -93,7 +79,9 @@ def learn(handle: Handle, address: int) -> Known | None:
     free.append((place, place + ADDRESS.size))
     # How many links lead to it is nobody's business here.
     free.append((4, 8))
-    return Known(size, tuple(between(header, sorted(free))), place, kind == 1, base)
+    return KnownHeader(
+        size, tuple(between(header, sorted(free))), place, kind == 1, base
+    )
 
 
 def messages(header: bytes) -> Iterator[tuple[int, int, int]]:
@@ -128,7 +116,9 @@ def address_of(here: h5g.GroupID, name: bytes) -> int | None:
     return int(link.u) if link.type == h5py.h5l.TYPE_HARD else None
 
 
-def values_at(handle: Handle, known: Known | None, address: int | None) -> int | None:
+def values_at(
+    handle: Handle, known: KnownHeader | None, address: int | None
+) -> int | None:
     """Return the first byte of the values of a dataset like a known one.
 
     None if it is not like it, or has no values. Of chunks, this is their index.

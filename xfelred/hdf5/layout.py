@@ -18,62 +18,41 @@ from xfelred.hdf5.filters import Stage, filters_of, pipeline_of
 from xfelred.hdf5.raw import Identity
 
 SPARSE = 10_000_000  # a grid of more chunks is not kept as a table
-Found = tuple["Layout | None", str]
+LayoutOrReason = tuple["Layout | None", str]
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A dataset that can be read without HDF5.
-
-    Attributes
-    ----------
-    chunk : tuple of int
-        Shape of a chunk; of a contiguous dataset its own shape.
-    start : int or None
-        First byte of a contiguous dataset, -1 if it was never written; None: chunks.
-    stages : tuple of Stage
-        Filters in the order in which they were applied.
-    index : ChunkIndex or None
-        Where the chunks lie; None for a contiguous dataset.
-    """
+    """A dataset that can be read without HDF5."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    fill_value: Any
-    chunk: tuple[int, ...]
-    start: int | None
-    stages: tuple[Stage, ...]
-    index: ChunkIndex | None
+    fill_value: object
+    chunk: tuple[int, ...]  # shape of one; of a contiguous dataset its own
+    start: int | None  # first byte if contiguous, -1: never written; None: chunks
+    stages: tuple[Stage, ...] = ()  # filters in the order in which they were applied
+    index: ChunkIndex | None = None  # where the chunks lie
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row of a chunk in memory."""
         return prod(self.chunk[1:]) * self.dtype.itemsize
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Number of chunks along each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
 
     @property
     def per_row(self) -> int:
-        """Number of chunks side by side."""
         return prod(self.grid[1:])
 
 
 def layout_of(
     dataset: h5py.Dataset, file: h5py.File, path: str, identity: Identity
-) -> Found:
+) -> LayoutOrReason:
     """Return how to read a dataset directly, or None and why h5py must.
 
-    Parameters
-    ----------
-    file : h5py.File
-        That the dataset was asked for in; an external link leads elsewhere.
-    path : str
-    identity : Identity
-        Of that file.
+    `file`, at `path`, is that in which it was asked for; a link may lead elsewhere.
     """
     reason = unsafe_type(dataset) or unsafe_place(dataset, file)
     if reason:
@@ -115,7 +94,7 @@ def unsafe_place(dataset: h5py.Dataset, file: h5py.File) -> str:
     return ""
 
 
-def contiguous(dataset: h5py.Dataset, file_size: int) -> Found:
+def contiguous(dataset: h5py.Dataset, file_size: int) -> LayoutOrReason:
     size = prod(dataset.shape) * dataset.dtype.itemsize
     stored, start = dataset.id.get_storage_size(), dataset.id.get_offset()
     # A dataset that was never written may report a bogus offset.
@@ -125,15 +104,12 @@ def contiguous(dataset: h5py.Dataset, file_size: int) -> Found:
         return None, f"{stored} bytes are stored for {size}"
     elif start + size > file_size:
         return None, "it reaches beyond the end of the file"
-    return Layout(
-        dataset.name, dataset.shape, dataset.dtype, dataset.fillvalue, dataset.shape,
-        start, (), None,
-    ), ""  # fmt: skip
+    return Layout(*facts_of(dataset), dataset.shape, start), ""
 
 
 def chunked(
-    dataset: h5py.Dataset, properties: Any, path: str, identity: Identity
-) -> Found:
+    dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, path: str, identity: Identity
+) -> LayoutOrReason:
     filters = filters_of(properties)
     stages = pipeline_of(filters)
     if stages is None:
@@ -144,7 +120,10 @@ def chunked(
         return None, f"it has {prod(grid)} chunks"
     size = prod(dataset.chunks) * dataset.dtype.itemsize
     index = ChunkIndex(dataset, path, identity, grid, size, len(stages))
-    return Layout(
-        dataset.name, dataset.shape, dataset.dtype, dataset.fillvalue, dataset.chunks,
-        None, stages, index,
-    ), ""  # fmt: skip
+    return Layout(*facts_of(dataset), dataset.chunks, None, stages, index), ""
+
+
+def facts_of(
+    dataset: h5py.Dataset,
+) -> tuple[str, tuple[int, ...], np.dtype[Any], object]:
+    return dataset.name, dataset.shape, dataset.dtype, dataset.fillvalue

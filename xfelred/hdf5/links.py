@@ -22,31 +22,16 @@ MAX_LINKS = 16  # that lead to one object, as in HDF5
 
 
 class Links:
-    """The links of one open file.
-
-    Attributes
-    ----------
-    path : str
-    file : h5py.File
-    plain : set of bytes
-        Names, from the root, that were looked at: hard links all the way.
-    """
-
     __slots__ = ("file", "path", "plain")
 
     def __init__(self, path: str, file: h5py.File) -> None:
         self.path = path
         self.file = file
+        # Names, from the root, that were looked at: hard links all the way.
         self.plain: set[bytes] = set()
 
     def opened(self, name: str) -> Opened | None:
-        """Open what a name, from the root, stands for; None for nothing.
-
-        Raises
-        ------
-        BrokenFileError
-            If there is something that cannot be opened.
-        """
+        """Open what a name, from the root, stands for; None for nothing."""
         if not self.there(name):
             return None
         with guarded(self.path, name or "/"):
@@ -55,11 +40,8 @@ class Links:
     def there(self, name: str, depth: int = 0) -> bool:
         """Tell whether a name, from the root, stands for something.
 
-        Raises
-        ------
-        BrokenFileError
-            If a link on the way leads nowhere, to a file that cannot be opened or in
-            a circle, or a group on the way is damaged.
+        BrokenFileError if a link on the way leads nowhere or in a circle, or a group on
+        the way is damaged.
         """
         if depth > MAX_LINKS:
             raise broken(self.path, name, "its links lead in a circle")
@@ -110,7 +92,6 @@ class Links:
 
 
 def link_kind(group: h5g.GroupID, name: bytes) -> int | None:
-    """Return of which kind a link is, None if there is none."""
     try:
         return int(group.links.get_info(name).type)
     except (KeyError, RuntimeError):
@@ -127,15 +108,6 @@ def prefixes(name: str) -> Iterator[bytes]:
 
 
 def opened_beside(path: str, link: str, name: str) -> h5py.File:
-    """Open the file that an external link of another one names.
-
-    Raises
-    ------
-    MissingPartError
-        If it is not there.
-    BrokenFileError
-        If it cannot be opened.
-    """
     found = beside(path, name, "HDF5_EXT_PREFIX")
     if found is None:
         raise MissingPartError(
@@ -150,12 +122,8 @@ def beside(path: str, name: str, prefix: str) -> str | None:
     """Return where HDF5 finds a file that another one names; None if it does not.
 
     It looks at the place itself, then beside the file, and beside the real one if that
-    is reached by a link; for an absolute name that is gone, too.
-
-    Parameters
-    ----------
-    prefix : str
-        Environment variable with a directory to look into first.
+    is reached by a link; for an absolute name that is gone, too. The environment
+    variable `prefix` has a directory to look into first.
     """
     folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
     places = [os.path.join(folder, name) for folder in folders] + [name]

@@ -1,27 +1,28 @@
-"""Groups of HDF5 files and what is in them; every look at them is guarded."""
+"""Groups of HDF5 files and what is in them; every look at them is guarded.
+
+What is read again stays open in `handles`; `open_file` is for one look.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 from h5py import h5d, h5g, h5o
 
 from xfelred.errors import BrokenFileError, listing, warn
 from xfelred.hdf5.datasets import Dataset, Node
-from xfelred.hdf5.guard import broken, guarded
-from xfelred.hdf5.links import Links, link_kind
+from xfelred.hdf5.guard import broken, check_regular, guarded
+from xfelred.hdf5.links import Links, Opened, link_kind
 
 MAX_DEPTH = 64  # groups in groups
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Something in a group that cannot be opened."""
-
     error: BrokenFileError
 
 
@@ -31,13 +32,7 @@ class Group(Node):
     __slots__ = ()
 
     def get(self, name: str) -> Group | Dataset | None:
-        """Return what a name stands for, None if there is no such name.
-
-        Raises
-        ------
-        BrokenFileError
-            If there is one, and it cannot be opened.
-        """
+        """Return what a name stands for, None if there is no such name."""
         full = f"{self.name}/{name}".strip("/")
         found = self.links.opened(full)
         return None if found is None else node(found, self.links, full)
@@ -58,12 +53,10 @@ class Group(Node):
             return bool(self.low.file.id == self.links.file.id)
 
     def dataset(self, name: str) -> Dataset | None:
-        """Return a dataset, None if the name stands for none."""
         found = self.get(name)
         return found if isinstance(found, Dataset) else None
 
     def group(self, name: str) -> Group | None:
-        """Return a group, None if the name stands for none."""
         found = self.get(name)
         return found if isinstance(found, Group) else None
 
@@ -77,7 +70,6 @@ class Group(Node):
         return iter(self.names())
 
     def names(self) -> list[str]:
-        """Return all names, in order."""
         hard, others = self.raw_names()
         return sorted(map(os.fsdecode, hard + others))
 
@@ -86,7 +78,7 @@ class Group(Node):
         hard: list[bytes] = []
         others: list[bytes] = []
 
-        def visit(name: bytes, link: Any) -> None:
+        def visit(name: bytes, link: h5py.h5l.LinkInfo) -> None:
             (hard if link.type == h5py.h5l.TYPE_HARD else others).append(name)
 
         with guarded(self.path, self.name or "/"):
@@ -95,10 +87,7 @@ class Group(Node):
         return hard, others
 
     def all_names(self) -> list[bytes]:
-        """Return the names of everything below, however deep.
-
-        If something is damaged, those of datasets and of what cannot be opened.
-        """
+        """Return all names below; those of datasets alone if there is damage."""
         found: list[bytes] = []
         try:
             with guarded(self.path, self.name):
@@ -145,7 +134,6 @@ class Group(Node):
 
 
 def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
-    """Warn of what is left out because it cannot be opened or read."""
     if lost:
         warn(
             f"{len(lost)} objects in {group.name or 'the root'} of {group.path} cannot"
@@ -153,8 +141,7 @@ def say_lost(group: Group, lost: dict[str, BrokenFileError]) -> None:
         )
 
 
-def node(found: Any, links: Links, name: str) -> Group | Dataset:
-    """Return a group or dataset that HDF5 has opened."""
+def node(found: Opened, links: Links, name: str) -> Group | Dataset:
     if isinstance(found, h5g.GroupID):
         return Group(found, links, name)
     if isinstance(found, h5d.DatasetID):
@@ -191,3 +178,16 @@ def walk(
             yield from walk(found, below, seen, depth + 1, dead_links)
         else:
             yield where + name, found
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[Group]:
+    """Give the root of a file, which is closed behind the block."""
+    check_regular(path)
+    with guarded(path):
+        file = h5py.File(path, "r")
+    try:
+        yield Group(file.id, Links(path, file), "")
+    finally:
+        with guarded(path):
+            file.close()

@@ -28,7 +28,6 @@ def identity_of(stat: os.stat_result) -> Identity:
 
 
 def cut_off(path: str, now: int, before: int) -> BrokenFileError:
-    """Return the error for a file that is shorter than it was."""
     return BrokenFileError(
         f"{path} has {now} bytes but had {before} when it was opened: it was cut off"
         " or is being written again"
@@ -51,13 +50,7 @@ class RawFile:
             os.close(self.number)
 
     def fill(self, memory: memoryview, offset: int, name: str) -> None:
-        """Fill memory with bytes from `offset` on.
-
-        Raises
-        ------
-        BrokenFileError
-            At the end of the file; `name` is the dataset that needs the bytes.
-        """
+        """Fill memory with bytes from `offset` on, which the dataset `name` needs."""
         while len(memory):
             n = os.preadv(self.number, [memory], offset)
             if n == 0:
@@ -69,9 +62,13 @@ class RawFile:
             memory = memory[n:]
 
     def gather(
-        self, start: NDArray[Any], size: int, memory: memoryview, at: NDArray[Any],
+        self,
+        start: NDArray[Any],
+        size: int,
+        memory: memoryview,
+        at: NDArray[Any],
         name: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Read pieces of `size` bytes from `start` to the places `at` of `memory`."""
         n = len(start)
         if not n:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,49 +15,36 @@ from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
 from xfelred.hdf5.library import read_library
 from xfelred.hdf5.objects import Group
 from xfelred.hdf5.virtual import check_watched
+from xfelred.hdf5.window import Slices
+from xfelred.kernels.arrays import Array
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 
 PICK_BLOCK = 8 << 20  # bytes of rows of which single positions are taken at once
 
+Entry = tuple[Selector, ...]  # what is read of each row, by axis
 OPEN_FILES = OpenFiles(default_limit())
 
 
 def open_dataset(path: str, name: str) -> Dataset:
-    """Return an open dataset from the cache of this process."""
     return OPEN_FILES.dataset(path, name)
 
 
 def find_dataset(path: str, name: str) -> Dataset | None:
-    """Return an open dataset of a file, None if the file has no such dataset."""
     found = OPEN_FILES.get(path, name)
     return found if isinstance(found, Dataset) else None
 
 
 def open_group(path: str, name: str) -> Group | None:
-    """Return an open group of a file, None if the file has no such group."""
     found = OPEN_FILES.get(path, name)
     return found if isinstance(found, Group) else None
 
 
-def read_rows(
-    path: str,
-    dataset: str,
-    rows: Rows,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
-) -> None:
+def read_rows(path: str, dataset: str, rows: Rows, entry: Entry, out: Array) -> None:
     """Read runs of rows of a dataset into ``out``; see `xfelred.lazy.RowReader`.
 
     A second axis of length 1 that `entry` does not mention is dropped (raw data of
     multi-module detectors). Values are cast as C does.
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be read or has fewer rows than its index says.
-    MissingExtraError
-        If the dataset is compressed with a filter that is not installed.
     """
     if not len(rows.start):
         return
@@ -73,9 +59,7 @@ def read_rows(
     open_dataset(path, dataset)
 
 
-def check_rows(
-    target: Target, path: str, name: str, rows: Rows, entry: tuple[Selector, ...]
-) -> None:
+def check_rows(target: Target, path: str, name: str, rows: Rows, entry: Entry) -> None:
     """Raise BrokenFileError if a dataset lacks rows or axes."""
     shape = target.shape
     if len(rows.start) == 1:
@@ -102,7 +86,6 @@ def check_rows(
 
 
 def end_of(selector: Selector) -> int:
-    """Return one past the last element that a selector takes from an axis."""
     if isinstance(selector, slice):
         taken = range(selector.start or 0, selector.stop or 0, selector.step or 1)
         return (max(taken[0], taken[-1]) + 1) if taken else 0
@@ -112,10 +95,7 @@ def end_of(selector: Selector) -> int:
 def still_valid(handle: Handle, target: Target) -> bool:
     """Tell whether what was read is what the file holds; else read it again.
 
-    Raises
-    ------
-    BrokenFileError
-        If it was cut off meanwhile: HDF5 gives zeros then.
+    A file that was cut off meanwhile is an error: HDF5 gives zeros then.
     """
     if handle.live:
         return True
@@ -123,11 +103,7 @@ def still_valid(handle: Handle, target: Target) -> bool:
 
 
 def read_target(
-    handle: Handle,
-    target: Target,
-    rows: Rows,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
+    handle: Handle, target: Target, rows: Rows, entry: Entry, out: Array
 ) -> None:
     """Read rows directly, or through h5py."""
     if not out.size:
@@ -148,11 +124,7 @@ def read_target(
 
 
 def read_window(
-    handle: Handle,
-    target: Target,
-    rows: Rows,
-    window: tuple[slice, ...],
-    out: NDArray[Any],
+    handle: Handle, target: Target, rows: Rows, window: Slices, out: Array
 ) -> None:
     """Read a window of rows directly, or through h5py."""
     layout = target.layout
@@ -161,12 +133,7 @@ def read_window(
 
 
 def read_picked(
-    handle: Handle,
-    target: Target,
-    rows: Rows,
-    entry: tuple[Selector, ...],
-    window: tuple[slice, ...],
-    out: NDArray[Any],
+    handle: Handle, target: Target, rows: Rows, entry: Entry, window: Slices, out: Array
 ) -> None:
     """Read single positions within rows: the window around them, a few rows at once."""
     shape = tuple(len(range(w.start, w.stop, w.step)) for w in window)
@@ -189,13 +156,7 @@ def read_picked(
         out[place[i : i + n_rows]] = block
 
 
-def read_cells(
-    path: str,
-    dataset: str,
-    rows: Rows,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
-) -> None:
+def read_cells(path: str, dataset: str, rows: Rows, entry: Entry, out: Array) -> None:
     """Read as `read_rows` does where every cell of a row counts as a row of its own.
 
     Cell c of row r of a dataset (row, cell, ...) with C cells has the number r * C + c.
@@ -222,16 +183,8 @@ def as_selector(cells: NDArray[np.int64]) -> Selector:
     return cells
 
 
-def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:
-    """Return a few rows of a dataset of any type; text as an object array of str.
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be read or has fewer rows.
-    MissingExtraError
-        If the dataset is compressed with a filter that is not installed.
-    """
+def read_entries(path: str, dataset: str, first: int, n: int) -> Array:
+    """Return a few rows of a dataset of any type; text as an object array of str."""
     source = open_dataset(path, dataset)
     if first + n > source.shape[0]:
         raise BrokenFileError(
@@ -239,6 +192,6 @@ def read_entries(path: str, dataset: str, first: int, n: int) -> NDArray[Any]:
             f" {dataset}, which has {source.shape[0]} rows"
         )
     some = slice(first, first + n)
-    found: NDArray[Any] = source.text(some) if source.is_text else source[some]
+    found: Array = source.text(some) if source.is_text else source[some]
     open_dataset(path, dataset)  # it may have been cut off meanwhile
     return found

@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 from h5py import h5d, h5t
-from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5.datasets import Dataset
@@ -24,8 +23,9 @@ from xfelred.hdf5.handles import Handle, Target
 from xfelred.hdf5.layout import Layout, layout_of
 from xfelred.hdf5.objects import Group, node
 from xfelred.hdf5.raw import byte_span
-from xfelred.hdf5.rows import OPEN_FILES, open_group, read_target
+from xfelred.hdf5.rows import OPEN_FILES, Entry, open_group, read_target
 from xfelred.hdf5.virtual import check_watched, watched_files
+from xfelred.kernels.arrays import Array
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 
@@ -33,53 +33,28 @@ Shape = tuple[int, ...]
 
 
 @dataclass(eq=False)
-class Plain:
-    """Images of one detector that lie in the file in one piece.
-
-    Attributes
-    ----------
-    shape, dtype
-        Of all of them.
-    start : dict of int to int
-        Tag and first byte.
-    """
+class PlainImages:
+    """Images of one detector that lie in the file in one piece."""
 
     shape: Shape
     dtype: np.dtype[Any]
     stored: h5t.TypeID
-    start: dict[int, int] = field(default_factory=dict)
+    start: dict[int, int] = field(default_factory=dict)  # tag and first byte
 
 
-PLAIN: weakref.WeakKeyDictionary[Handle, dict[str, Plain]] = weakref.WeakKeyDictionary()
+PLAIN: weakref.WeakKeyDictionary[Handle, dict[str, PlainImages]] = (
+    weakref.WeakKeyDictionary()
+)
 # Names of tags that are not written as usual, by group.
 ODD_NAMES: weakref.WeakKeyDictionary[Handle, dict[str, dict[int, str]]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def read_images(
-    path: str,
-    dataset: str,
-    rows: Rows,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
-) -> None:
+def read_images(path: str, dataset: str, rows: Rows, entry: Entry, out: Array) -> None:
     """Read images of some tags; see `xfelred.lazy.RowReader`.
 
-    Parameters
-    ----------
-    dataset : str
-        With ``*`` for the tag.
-    rows : Rows
-        Rows are tags.
-    entry : (slow, fast)
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be read, or an image is not there.
-    MissingExtraError
-        If the images are compressed with a filter that is not installed.
+    Rows are tags, `entry` is (slow, fast), and `dataset` has ``*`` for the tag.
     """
     tags, places = expanded(rows.start, rows.count), expanded(rows.place, rows.count)
     for _ in range(2):
@@ -97,21 +72,21 @@ def read_images(
 
 
 def read_image(
-    handle: Handle,
-    dataset: str,
-    tag: int,
-    entry: tuple[Selector, ...],
-    out: NDArray[Any],
+    handle: Handle, dataset: str, tag: int, entry: Entry, out: Array
 ) -> bool:
     """Read a window of one image; False if a file that it lies in changed meanwhile."""
     known = PLAIN.get(handle, {}).get(dataset)
     start = None if known is None else known.start.get(tag)
     if known is not None and start is not None:
         name = dataset.replace("*", str(tag))
-        if whole(entry, known.shape) and out.dtype == known.dtype and straight(out):
+        if (
+            whole(entry, known.shape)
+            and out.dtype == known.dtype
+            and out.flags.c_contiguous
+        ):
             handle.raw.fill(byte_span(out), start, name)
             return True
-        layout = Layout(name, known.shape, known.dtype, 0, known.shape, start, (), None)
+        layout = Layout(name, known.shape, known.dtype, 0, known.shape, start)
         target = Target(Shaped(known.dtype), known.shape, layout, ())
     else:
         target = image_target(handle, dataset, tag)
@@ -127,13 +102,7 @@ class Shaped:
     dtype: np.dtype[Any]
 
 
-def straight(out: NDArray[Any]) -> bool:
-    """Tell whether bytes of an image can go into an array as they are."""
-    return out.flags.c_contiguous
-
-
-def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
-    """Tell whether a window is the whole image."""
+def whole(entry: Entry, shape: Shape) -> bool:
     return len(entry) == len(shape) and all(
         isinstance(e, slice) and (e.start, e.stop, e.step) == (0, n, 1)
         for e, n in zip(entry, shape, strict=True)
@@ -142,17 +111,15 @@ def whole(entry: tuple[Selector, ...], shape: Shape) -> bool:
 
 def slow_rows(slow: Selector) -> Rows:
     if isinstance(slow, slice) and slow.step == 1:
-        one = np.array([slow.start]), np.array([slow.stop - slow.start]), np.zeros(1)
-        return Rows(one[0], one[1], one[2].astype(np.int64))
+        n = slow.stop - slow.start
+        return Rows(np.array([slow.start]), np.array([n]), np.zeros(1, np.int64))
     row = (
         np.arange(slow.start, slow.stop, slow.step) if isinstance(slow, slice) else slow
     )
     return Rows(row, np.ones(len(row), np.int64), np.arange(len(row)))
 
 
-def check_entry(
-    target: Target, path: str, name: str, entry: tuple[Selector, ...]
-) -> None:
+def check_entry(target: Target, path: str, name: str, entry: Entry) -> None:
     """Raise BrokenFileError if an image is smaller than others of its detector."""
     taken = [
         range(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in entry
@@ -220,20 +187,16 @@ def remember(
     """Keep the place of a plain image if it is like the others."""
     known = PLAIN.setdefault(handle, {})
     if dataset not in known:
-        known[dataset] = Plain(opened.shape, opened.dtype, opened.id.get_type())
+        known[dataset] = PlainImages(opened.shape, opened.dtype, opened.id.get_type())
     same = known[dataset]
     if opened.shape == same.shape and opened.dtype == same.dtype:
         same.start[tag] = start
 
 
-def plain_start(image: h5d.DatasetID, same: Plain, size: int, file_size: int) -> int:
-    """Return where an image lies if it is like others known to be plain, else -1.
-
-    Parameters
-    ----------
-    size : int
-        Bytes of an image.
-    """
+def plain_start(
+    image: h5d.DatasetID, same: PlainImages, size: int, file_size: int
+) -> int:
+    """Return where an image of `size` bytes lies if it is like plain ones, else -1."""
     # Undefined for all but contiguous datasets; external ones have none either.
     start = image.get_offset()
     plain = (

@@ -18,8 +18,8 @@ from h5py import h5d, h5g, h5i, h5o, h5s, h5t
 from xfelred.errors import BrokenFileError, MissingPartError
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle
-from xfelred.hdf5.headers import Known, address_of, learn, values_at
-from xfelred.hdf5.shot_images import PLAIN, Plain, plain_start
+from xfelred.hdf5.headers import KnownHeader, address_of, learn, values_at
+from xfelred.hdf5.shot_images import PLAIN, PlainImages, plain_start
 
 NO_STATUS = -1
 FAILED = "errno = "  # in what HDF5 says when the system could not read
@@ -38,49 +38,26 @@ FAILED = "errno = "  # in what HDF5 says when the system could not read
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What the images of a detector have in common.
-
-    Attributes
-    ----------
-    shape : (slow, fast)
-    dtype : dtype
-        That holds the numbers of all modules.
-    chunk : tuple of int
-        Shape of the pieces they are stored in; empty: in one.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    chunk: tuple[int, ...]
+    shape: tuple[int, int]  # slow, fast
+    dtype: np.dtype[Any]  # that holds the numbers of all modules
+    chunk: tuple[int, ...]  # shape of the pieces they are stored in; empty: in one
 
 
 @dataclass(frozen=True)
-class Shots:
-    """Where the shots of one detector are in a file.
+class ShotPlaces:
+    """Where the shots of one detector are in a file."""
 
-    Attributes
-    ----------
-    place : str
-        The group that holds a group for every shot.
-    image, status : str
-        Names within that of a shot.
-    dataset : str
-        Name of the images, ``*`` standing for the number of a shot.
-    own : bool
-        No link leads to another place or file.
-    """
-
-    place: str
-    image: str
+    place: str  # the group that holds a group for every shot
+    image: str  # names within that of a shot
     status: str
-    dataset: str
-    own: bool
+    dataset: str  # name of the images, ``*`` standing for the number of a shot
+    own: bool  # no link leads to another place or file
 
 
 class Look:
     """A look at the images of a group, one after the other."""
 
-    def __init__(self, handle: Handle, shots: Shots, kind: ImageKind) -> None:
+    def __init__(self, handle: Handle, shots: ShotPlaces, kind: ImageKind) -> None:
         self.handle, self.kind, self.shots = handle, kind, shots
         with guarded(handle.path, shots.place):
             self.here = h5g.open(handle.file.id, shots.place.encode())
@@ -88,8 +65,8 @@ class Look:
         self.plain = plain_of(handle, shots, kind)
         # Headers of other files, or of one that is being written, tell nothing.
         self.by_header = shots.own and not handle.live
-        self.image: Known | None = None
-        self.status: tuple[Known, np.dtype[Any]] | None = None
+        self.image: KnownHeader | None = None
+        self.status: tuple[KnownHeader, np.dtype[Any]] | None = None
 
     def at(self, shot: str, tag: int) -> tuple[int, int]:
         """Return (status, fault) of the image of a shot; note where it lies.
@@ -148,7 +125,6 @@ class Look:
         return FINE
 
     def dataset_in(self, shot: h5g.GroupID, name: str) -> h5d.DatasetID | None:
-        """Return a dataset of a shot, None if it has none of this name."""
         key = name.encode()
         if not shot.links.exists(key):
             return None
@@ -175,7 +151,6 @@ class Look:
         return int(value)
 
     def slow_fault(self, shot: h5g.GroupID, tag: int) -> int:
-        """Return what is wrong with the image of a shot."""
         image = self.dataset_in(shot, self.shots.image)
         if image is None:
             return NO_IMAGE
@@ -194,16 +169,15 @@ class Look:
         return fault
 
 
-def learn_from(handle: Handle, shot: h5g.GroupID, name: str) -> Known | None:
-    """Return the header of a dataset of a shot."""
+def learn_from(handle: Handle, shot: h5g.GroupID, name: str) -> KnownHeader | None:
     address = address_of(shot, name.encode())
     return None if address is None else learn(handle, address)
 
 
-def plain_of(handle: Handle, shots: Shots, kind: ImageKind) -> Plain:
+def plain_of(handle: Handle, shots: ShotPlaces, kind: ImageKind) -> PlainImages:
     """Return where plain images of a group are remembered; nowhere while written."""
     stored = h5t.py_create(kind.dtype)
-    fresh = Plain(kind.shape, kind.dtype, stored)
+    fresh = PlainImages(kind.shape, kind.dtype, stored)
     if handle.live or not shots.own:
         return fresh
     known = PLAIN.setdefault(handle, {}).setdefault(shots.dataset, fresh)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 
@@ -37,13 +37,7 @@ def check_watched(watched: tuple[Watched, ...]) -> bool:
 
 
 def watched_files(dataset: h5py.Dataset, file: h5py.File) -> tuple[Watched, ...]:
-    """Return the other files that a dataset needs.
-
-    Raises
-    ------
-    BrokenFileError
-        If one is missing, cannot be opened or is too short.
-    """
+    """Return the other files that a dataset needs; an error if one is gone or short."""
     found: dict[str, Identity] = {}
     own = dataset.file.filename
     if own != file.filename:  # behind an external link
@@ -87,16 +81,12 @@ def sources_of(
 ) -> Iterator[str]:
     """Yield every file that a virtual dataset reads, however deep.
 
-    Parameters
-    ----------
-    above : tuple of (str, str)
-        The datasets on the way to this one.
-    done : set of (str, str)
-        Those whose sources were looked at.
+    `above` are the datasets on the way to this one, `done` those that were looked at.
     """
     done = set() if done is None else done
     for source in dataset.virtual_sources():
-        for file_name, name in expanded_names(source, dataset.shape):
+        names = source.file_name, source.dset_name
+        for file_name, name in expanded_names(*names, source.vspace, dataset.shape):
             yield from check_source(dataset, file_name, name, above, done)
 
 
@@ -144,29 +134,25 @@ def check_source(
 
 
 def source_path(virtual_file: str, name: str) -> str | None:
-    """Return where HDF5 finds a source file; None if it does not."""
     if name == ".":
         return virtual_file
     return beside(virtual_file, name, "HDF5_VDS_PREFIX")
 
 
-def expanded_names(source: Any, shape: tuple[int, ...]) -> list[tuple[str, str]]:
+def expanded_names(
+    file_name: str, name: str, space: h5py.h5s.SpaceID, shape: tuple[int, ...]
+) -> list[tuple[str, str]]:
     """Return (file, dataset) of a source; several where ``%b`` counts blocks."""
-    if "%b" not in source.file_name.replace("%%", "") + source.dset_name.replace(
-        "%%", ""
-    ):
-        return [(plain(source.file_name), plain(source.dset_name))]
-    start, stride, count, block = source.vspace.get_regular_hyperslab()
+    if "%b" not in file_name.replace("%%", "") + name.replace("%%", ""):
+        return [(unescaped(file_name), unescaped(name))]
+    start, stride, count, block = space.get_regular_hyperslab()
     axis = next((i for i, n in enumerate(count) if n == h5py.h5s.UNLIMITED), 0)
     inside = shape[axis] - start[axis]
     n_blocks = max(0, -(-(inside - block[axis]) // stride[axis]) + 1) if inside else 0
-    return [
-        (plain(source.file_name, b), plain(source.dset_name, b))
-        for b in range(n_blocks)
-    ]
+    return [(unescaped(file_name, b), unescaped(name, b)) for b in range(n_blocks)]
 
 
-def plain(name: str, block: int | None = None) -> str:
+def unescaped(name: str, block: int | None = None) -> str:
     """Return a name with its block number, and without escapes."""
     parts = name.split("%%")
     if block is not None:

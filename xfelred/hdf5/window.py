@@ -15,65 +15,30 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Column:
-    """The part of a window that lies in one chunk of every row of chunks.
+    """The part of a window that lies in one chunk of every row of chunks."""
 
-    Attributes
-    ----------
-    number : int
-        Position among the chunks that one row of chunks has.
-    inside : tuple of slice
-        Within the chunk.
-    outside : tuple of slice
-        Within the window.
-    """
-
-    number: int
-    inside: Slices
-    outside: Slices
+    number: int  # position among the chunks of a row of chunks
+    inside: Slices  # within the chunk
+    outside: Slices  # within the window
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Stretches of bytes that hold a window of one row.
+    """Stretches of bytes that hold a window of one row."""
 
-    Attributes
-    ----------
-    first : tuple of int
-        Where each begins, from the begin of the row on.
-    places : tuple of tuple of int
-        What each fills along the leading axes of the window.
-    length : int
-        Bytes of each.
-    shape, strides : tuple of int
-        Of the wanted values within one.
-    exact : bool
-        Whether every byte is wanted.
-    """
-
-    first: tuple[int, ...]
-    places: tuple[tuple[int, ...], ...]
-    length: int
-    shape: tuple[int, ...]
+    first: tuple[int, ...]  # where each begins, from the begin of the row on
+    places: tuple[tuple[int, ...], ...]  # what each fills on leading axes of the window
+    length: int  # bytes of each
+    shape: tuple[int, ...]  # of the wanted values within one
     strides: tuple[int, ...]
-    exact: bool
+    exact: bool  # every byte is wanted
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window of the rows of a dataset.
-
-    Attributes
-    ----------
-    whole : bool
-        Whether it is all of a row.
-    columns : tuple of Column
-    pieces : tuple of Pieces
-        One for each column.
-    """
-
-    whole: bool
+    whole: bool  # all of a row
     columns: tuple[Column, ...]
-    pieces: tuple[Pieces, ...]
+    pieces: tuple[Pieces, ...]  # one for each column
 
 
 @lru_cache(maxsize=1024)
@@ -83,13 +48,9 @@ def window_of(
     bounds: tuple[tuple[int, int, int], ...],
     itemsize: int,
 ) -> Window:
-    """Return what a window is made of; kept, as every block of a run asks again.
+    """Return a window (start, stop, step) of rows; `shape` and `chunk` are of a row.
 
-    Parameters
-    ----------
-    shape, chunk : tuple of int
-        Of a row.
-    bounds : tuple of (start, stop, step)
+    It is kept, as every block of a run asks again.
     """
     window = tuple(slice(*b) for b in bounds)
     columns = columns_of(shape, chunk, window)

@@ -74,13 +74,7 @@ def bits(chosen: int | str | Iterable[int | str] | None) -> int | None:
 
 
 def on_axes(given: xr.DataArray | ArrayLike, name: str) -> xr.DataArray:
-    """Return a mask with its dims; those of a plain array are the last ones of pixels.
-
-    Raises
-    ------
-    ValueError
-        If it has other than 2 to 4 axes.
-    """
+    """Return a mask with its dims; a plain array has the last ones of pixels."""
     if isinstance(given, xr.DataArray):
         return given
     # A lazy one stays lazy.
@@ -114,9 +108,7 @@ def from_good(good: xr.DataArray | ArrayLike) -> xr.DataArray:
         If a plain array has other than 2 to 4 axes.
     """
     good = on_axes(good, "good")
-    out = ((good == 0) | good.isnull()).rename(BAD_PIXELS)
-    out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
-    return record(out, "from_good", good)
+    return bad_map((good == 0) | good.isnull(), "from_good", good)
 
 
 # `from_status` has a parameter of the same name.
@@ -157,11 +149,11 @@ def from_status(
     if status.dtype.kind not in "biu":
         raise ArgumentError(f"status must be integer bits, not {status.dtype}")
     given = as_number(bits)
-    chosen = every_bit(status) if given is None else given
+    every = (1 << 8 * status.dtype.itemsize) - 1
+    chosen = every if given is None else given
     flags = status.astype(np.uint8) if status.dtype == bool else status
-    width = (1 << 8 * flags.dtype.itemsize) - 1
     # As unsigned first: the highest bit is the sign of a signed word.
-    wanted = np.array(chosen & width, np.uint64).astype(flags.dtype)[()]
+    wanted = np.array(chosen & every, np.uint64).astype(flags.dtype)[()]
     bad = (flags & wanted) != 0
     if gain_ranges is not None and GAIN_RANGE not in bad.dims:
         raise ArgumentError(
@@ -179,9 +171,7 @@ def from_status(
                 )
             bad = bad.isel({GAIN_RANGE: some})
         bad = bad.any(GAIN_RANGE)
-    out = bad.rename(BAD_PIXELS)
-    out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
-    return record(out, "from_status", status, bits=chosen, gain_ranges=gain_ranges)
+    return bad_map(bad, "from_status", status, bits=chosen, gain_ranges=gain_ranges)
 
 
 @entry
@@ -229,16 +219,17 @@ def combine(*bad: xr.DataArray | ArrayLike) -> xr.DataArray:
         if not bools:
             out, one = bits_of(out), bits_of(one)
         out = out | one
-    out = out.rename(BAD_PIXELS)
+    return bad_map(out, "combine", *maps)
+
+
+def bad_map(
+    bad: xr.DataArray, op: str, *parents: xr.DataArray, **params: object
+) -> xr.DataArray:
+    out = bad.rename(BAD_PIXELS)
     out.attrs = {UNITS: "1", LONG_NAME: "bad pixel"}
-    return record(out, "combine", *maps)
+    return record(out, op, *parents, **params)
 
 
 def bits_of(bad: xr.DataArray) -> xr.DataArray:
-    """Return a map as unsigned words of at least 32 bits."""
+    # Unsigned words of at least 32 bits, as the named bits need them.
     return bad.astype(np.uint64 if bad.dtype.itemsize > 4 else np.uint32)
-
-
-def every_bit(status: xr.DataArray) -> int:
-    """Return the number in which all bits of a word are set."""
-    return (1 << 8 * status.dtype.itemsize) - 1

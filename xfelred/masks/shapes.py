@@ -13,12 +13,11 @@ from xfelred.detectors.catalogue import BY_NAME
 from xfelred.detectors.lcls import CSPAD, UNBONDED_ROWS, UNBONDED_SHIFT
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
-from xfelred.masks.quality import on_axes
+from xfelred.masks.quality import bad_map, on_axes
 from xfelred.names import BAD_PIXELS, FAST, LONG_NAME, SLOW, UNITS
 from xfelred.provenance import record
 
 Shape = Literal["cross", "square", "rhombus", "circle"]
-SHAPES = ("cross", "square", "rhombus", "circle")
 segments = {name: d.segment for name, d in BY_NAME.items() if d.segment is not None}
 
 
@@ -79,7 +78,7 @@ def edges(
     rows, columns = widths(width)
     bad = np.ones(found.shape, bool)
     bad[rows : found.shape[0] - rows, columns : found.shape[1] - columns] = False
-    return labelled(bad, "edges", segment=str(segment), width=width)
+    return segment_map(bad, "edges", segment=str(segment), width=width)
 
 
 @entry
@@ -112,7 +111,7 @@ def central(
         bad[max(r - rows, 0) : r + rows] = True
     for c in found.asics[1]:
         bad[:, max(c - columns, 0) : c + columns] = True
-    return labelled(bad, "central", segment=str(segment), width=width)
+    return segment_map(bad, "central", segment=str(segment), width=width)
 
 
 @entry
@@ -149,7 +148,7 @@ def unbonded(
         # the other.
         halves = (bad[:, :UNBONDED_SHIFT], bad[:, UNBONDED_SHIFT:])
         bad = np.concatenate([grown(half, 1, shape) for half in halves], axis=1)
-    return labelled(bad, "unbonded", segment=str(segment), neighbours=neighbours)
+    return segment_map(bad, "unbonded", segment=str(segment), neighbours=neighbours)
 
 
 @entry
@@ -165,9 +164,8 @@ def grow(
     radius : int
         How far a bad pixel reaches.
     shape : {"cross", "square", "rhombus", "circle"}
-        Along the axes only; up to `radius` in both; up to `radius` in
-        the sum of both; or
-        dr^2 + dc^2 <= radius^2.
+        Along the axes only; up to `radius` in both; up to `radius` in the sum of both;
+        or dr^2 + dc^2 <= radius^2.
 
     Returns
     -------
@@ -206,10 +204,12 @@ def grown(bad: NDArray[np.bool_], radius: int, shape: Shape) -> NDArray[np.bool_
     """Return where a bad pixel is near, over the last two axes."""
     out = bad.copy()
     n_rows, n_columns = bad.shape[-2:]
+    # Further than the size of the map there is no pixel to reach.
     for dr in range(-min(radius, n_rows - 1), min(radius, n_rows - 1) + 1):
         for dc in range(-min(radius, n_columns - 1), min(radius, n_columns - 1) + 1):
             if not belongs(dr, dc, radius, shape):
                 continue
+            # Shifted maps: what leaves at one side does not come in at the other.
             to_rows = slice(max(dr, 0), n_rows + min(dr, 0))
             of_rows = slice(max(-dr, 0), n_rows + min(-dr, 0))
             to_columns = slice(max(dc, 0), n_columns + min(dc, 0))
@@ -219,7 +219,6 @@ def grown(bad: NDArray[np.bool_], radius: int, shape: Shape) -> NDArray[np.bool_
 
 
 def belongs(dr: int, dc: int, radius: int, shape: Shape) -> bool:
-    """Tell whether a neighbour belongs to a shape inside its square."""
     return {
         "cross": dr == 0 or dc == 0,
         "square": True,
@@ -238,12 +237,5 @@ def widths(width: int | tuple[int, int]) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def labelled(bad: NDArray[np.bool_], op: str, **params: object) -> xr.DataArray:
-    """Return a mask of one segment as a DataArray with its history."""
-    out = xr.DataArray(
-        bad,
-        dims=(SLOW, FAST),
-        name=BAD_PIXELS,
-        attrs={UNITS: "1", LONG_NAME: "bad pixel"},
-    )
-    return record(out, op, **params)
+def segment_map(bad: NDArray[np.bool_], op: str, **params: object) -> xr.DataArray:
+    return bad_map(xr.DataArray(bad, dims=(SLOW, FAST)), op, **params)

@@ -12,7 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.names import MEMBER, PAIR, PULSE
-from xfelred.pairs.shots import Shots, as_pairs, shots_of, whole_numbers
+from xfelred.pairs.shots import (
+    GroupedShots,
+    as_pairs,
+    in_order,
+    shots_of,
+    whole_numbers,
+)
 
 Coord = xr.DataArray | ArrayLike
 
@@ -58,7 +64,8 @@ def consecutive(
     """
     shots = shots_of(coord, groups, min_group, darks=darks)
     found = [np.stack([g[:-1], g[1:]], axis=1) for g in shots.groups()]
-    return in_order(shots, found, "consecutive", groups, min_group, darks)
+    how = {"groups": groups, "min_group": min_group, "darks": darks}
+    return as_pairs(shots, in_order(found), "consecutive", **how)
 
 
 @entry
@@ -86,21 +93,8 @@ def disjoint(
     """
     shots = shots_of(coord, groups, min_group, darks=darks)
     found = [g[: len(g) // 2 * 2].reshape(-1, 2) for g in shots.groups()]
-    return in_order(shots, found, "disjoint", groups, min_group, darks)
-
-
-def in_order(
-    shots: Shots,
-    found: list[NDArray[np.intp]],
-    op: str,
-    groups: Coord | None,
-    min_group: int,
-    darks: bool,
-) -> xr.DataArray:
-    """Return the pairs of all groups, in the order of their first shots."""
-    members = np.concatenate([np.empty((0, 2), np.intp), *found])
-    members = members[np.lexsort(members.T[::-1])]
-    return as_pairs(shots, members, op, groups=groups, min_group=min_group, darks=darks)
+    how = {"groups": groups, "min_group": min_group, "darks": darks}
+    return as_pairs(shots, in_order(found), "disjoint", **how)
 
 
 @entry
@@ -139,6 +133,7 @@ def random(
     shots = shots_of(coord, groups, min_group, darks=darks)
     members = list(shots.groups())
     sizes = np.array([len(g) for g in members], np.int64)
+    # Every pair of every group has a number; numbers are drawn, and not pairs.
     ends = np.cumsum(sizes * (sizes - 1) // 2)
     possible = int(ends[-1]) if len(ends) else 0
     wanted = min(int(sizes.sum()), possible) if n_pairs is None else int(n_pairs)
@@ -152,17 +147,14 @@ def random(
     if wanted:
         code = np.sort(rng.choice(possible, wanted, replace=False))
     which = np.searchsorted(ends, code, side="right")
-    found = [np.empty((0, 2), np.intp)]
+    found = []
     for number in np.unique(which):
         start = ends[number] - sizes[number] * (sizes[number] - 1) // 2
         low, high = triangle(code[which == number] - start)
         found.append(members[number][np.stack([low, high], axis=1)])
-    every = np.concatenate(found)
-    every = every[np.lexsort(every.T[::-1])]
-    return as_pairs(
-        shots, every, "random", n_pairs=n_pairs, seed=seed, groups=groups,
-        min_group=min_group, darks=darks,
-    )  # fmt: skip
+    how = {"groups": groups, "min_group": min_group, "darks": darks}
+    how |= {"n_pairs": n_pairs, "seed": seed}
+    return as_pairs(shots, in_order(found), "random", **how)
 
 
 def triangle(code: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -210,7 +202,7 @@ def between(
         pulse = np.concatenate([a.pulse, b.pulse])
     counts = {k: v + b.counts.get(k, 0) for k, v in a.counts.items()}
     group = np.concatenate([a.group, b.group])
-    both = Shots(np.concatenate([a.train, b.train]), pulse, group, counts)
+    both = GroupedShots(np.concatenate([a.train, b.train]), pulse, group, counts)
     found = [np.empty((0, 2), np.intp)]
     for number in np.unique(group[group >= 0]):
         left = np.flatnonzero(a.group == number)
@@ -224,9 +216,8 @@ def between(
 
 
 def matched(
-    shots: Shots, left: NDArray[np.intp], right: NDArray[np.intp], method: str
+    shots: GroupedShots, left: NDArray[np.intp], right: NDArray[np.intp], method: str
 ) -> NDArray[np.intp]:
-    """Return the pairs (n, 2) of positions in two sets."""
     if not len(left) or not len(right):
         return np.empty((0, 2), np.intp)
     if method == "all":
@@ -249,8 +240,9 @@ def matched(
     return np.stack([left[kept], order[nearest[kept]]], axis=1)
 
 
-def keys(shots: Shots) -> NDArray[Any]:
+def keys(shots: GroupedShots) -> NDArray[Any]:
     """Return one number for every shot, in the order of trains and pulses."""
+    # Trains are further apart than pulses: the nearest shot is of the nearest train.
     if shots.pulse is None or not len(shots.pulse):
         return shots.train
     width = 2 * (int(shots.pulse.max()) + 1)
@@ -258,7 +250,7 @@ def keys(shots: Shots) -> NDArray[Any]:
 
 
 def distance(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Return ``abs(a - b)``; unsigned numbers do not wrap."""
+    # Unsigned numbers would wrap in ``abs(a - b)``.
     return np.maximum(a, b) - np.minimum(a, b)
 
 
@@ -301,7 +293,7 @@ def from_list(
         ids, pulses = values[:, ::2] if four else values, None
         pulses = values[:, 1::2] if four else None
     pulse = None if pulses is None else pulses.reshape(-1)
-    shots = Shots(ids.reshape(-1), pulse, np.zeros(ids.size, np.int64))
+    shots = GroupedShots(ids.reshape(-1), pulse, np.zeros(ids.size, np.int64))
     kept: NDArray[np.bool_] = np.ones(len(ids), bool)
     if coord is not None:
         known = shots_of(coord, min_group=1)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from xfelred.errors import ArgumentError, ShotNameError, listing
 from xfelred.names import (
     BEAM,
-    FRAME,
     IN_EVENT_TABLE,
     LONG_NAME,
     MEMBER,
@@ -26,27 +25,17 @@ from xfelred.names import (
 )
 from xfelred.provenance import record
 from xfelred.shot_names import shot_numbers
-
-SHOT_DIMS = (TRAIN, PULSE, FRAME)
+from xfelred.shots import shot_dims
 
 
 @dataclass(frozen=True)
-class Shots:
-    """Shots in their order.
+class GroupedShots:
+    """Shots in their order; they pair within a group only."""
 
-    Attributes
-    ----------
-    train, pulse : (shot,)
-        IDs; pulse is None where pulses have none.
-    group : int64 (shot,)
-        Shots pair within a group only; -1: never.
-    counts : dict
-        How many shots were left out and why; goes to the attributes of the pairs.
-    """
-
-    train: NDArray[Any]
-    pulse: NDArray[Any] | None
-    group: NDArray[np.int64]
+    train: NDArray[Any]  # (shot,): IDs
+    pulse: NDArray[Any] | None  # (shot,); None where pulses have no IDs
+    group: NDArray[np.int64]  # (shot,); -1: in no pair
+    # How many were left out and why, for the attributes of the pairs.
     counts: dict[str, int] = field(default_factory=dict)
 
     def groups(self) -> Iterator[NDArray[np.intp]]:
@@ -65,22 +54,12 @@ def shots_of(
     *,
     darks: bool = False,
     usable: NDArray[np.bool_] | None = None,
-) -> Shots:
+) -> GroupedShots:
     """Return the shots that a coordinate names.
 
-    Parameters
-    ----------
-    coord : DataArray or array
-        Train IDs, or any array with the dims ``train``, ``(train, pulse)`` or ``frame``
-        and a coordinate ``train``.
-    groups : array, optional
-        A label for every shot. Shots with NaN belong nowhere.
-    min_group : int
-        Smaller groups are left out.
-    darks : bool
-        Also pair dark shots, with each other.
-    usable : bool (shot,), optional
-        False: leave the shot out.
+    `coord` are train IDs, or an array on ``train``, ``(train, pulse)`` or ``frame``
+    with a coordinate ``train``; the rest is as in `xfelred.pairs.consecutive`. Shots
+    that are not `usable`, bool (shot,), are left out.
     """
     train, pulse = ids_of(coord)
     check_unique(train, pulse)
@@ -113,17 +92,11 @@ def shots_of(
     small = (size[number] < min_group) & (group >= 0)
     if groups is not None:
         counts["n_small_group"] = int(small.sum())
-    return Shots(train, pulse, np.where(small, -1, group), counts)
+    return GroupedShots(train, pulse, np.where(small, -1, group), counts)
 
 
 def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
-    """Return the train and pulse IDs of every shot; None if pulses have no IDs.
-
-    Raises
-    ------
-    ValueError
-        If there are no train IDs, or they are not whole numbers.
-    """
+    """Return the train and pulse IDs of every shot; None if pulses have no IDs."""
     if not isinstance(coord, xr.DataArray):
         train = np.asarray(coord)
         if train.ndim != 1:
@@ -132,10 +105,9 @@ def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
                 " pulses in a train pass the DataArray of frames"
             )
         return whole_numbers(train), None
-    shot_dims = [d for d in coord.dims if d in SHOT_DIMS]
-    if len(shot_dims) != coord.ndim:
-        # Polar images, say: only their shots count.
-        coord = coord.isel({d: 0 for d in coord.dims if d not in shot_dims}, drop=False)
+    # Polar images, say: only their shots count.
+    inner = [d for d in coord.dims if d not in shot_dims(coord)]
+    coord = coord.isel(dict.fromkeys(inner, 0), drop=False) if inner else coord
     if TRAIN not in coord.coords and coord.name != TRAIN:
         raise ArgumentError(
             f"no coordinate {TRAIN!r} on {listing(coord.dims)}; pass frames.train, or"
@@ -148,7 +120,7 @@ def ids_of(coord: xr.DataArray | ArrayLike) -> tuple[NDArray[Any], Any]:
 
 
 def on_shots(values: xr.DataArray, coord: xr.DataArray) -> NDArray[Any]:
-    dims = [d for d in coord.dims if d in SHOT_DIMS]
+    dims = shot_dims(coord)
     variable: Any = values.variable
     whole = variable.set_dims({d: coord.sizes[d] for d in dims})
     return np.asarray(whole.transpose(*dims).values.reshape(-1))
@@ -166,7 +138,6 @@ def whole_numbers(ids: NDArray[Any]) -> NDArray[Any]:
 
 
 def check_unique(train: NDArray[Any], pulse: NDArray[Any] | None) -> None:
-    """Raise ValueError if a shot is named twice."""
     ids = train if pulse is None else np.stack([train, pulse], axis=1)
     found, number = np.unique(ids, axis=0, return_counts=True)
     if (number > 1).any():
@@ -191,7 +162,7 @@ def labels_of(
 
     Labels with train IDs are joined by these; others are taken in order.
     """
-    in_memory(groups, "groups")
+    must_be_in_memory(groups, "groups")
     if isinstance(groups, xr.DataArray) and TRAIN in groups.coords:
         at = positions_of(train, pulse, groups, "groups")
         labels = on_shots(groups, groups)[at]
@@ -213,13 +184,7 @@ def labels_of(
 def positions_of(
     train: NDArray[Any], pulse: NDArray[Any] | None, labelled: xr.DataArray, name: str
 ) -> NDArray[np.intp]:
-    """Return where the shots are in an array, by train ID, or train and pulse.
-
-    Raises
-    ------
-    ValueError
-        If a shot is not in the array, which the message calls `name`.
-    """
+    """Return where the shots are in an array, by train ID, or train and pulse."""
     ids, pulses = ids_of(labelled)
     check_unique(ids, pulses)
     here, wanted = ids.tolist(), train.tolist()
@@ -236,18 +201,22 @@ def positions_of(
     return np.array([where[shot] for shot in wanted], np.intp)
 
 
-def in_memory(values: object, name: str) -> Any:
-    """Return values; ValueError if they are lazy."""
+def must_be_in_memory(values: object, name: str) -> None:
     if isinstance(values, xr.DataArray) and values.chunks is not None:
         raise ArgumentError(
             f"{name} is lazy, but pairs are made from numbers in memory; pass"
             f" {name}.compute()"
         )
-    return values
+
+
+def in_order(found: list[NDArray[np.intp]]) -> NDArray[np.intp]:
+    """Return the pairs (n, 2) of all groups, by their first shots, then the second."""
+    members = np.concatenate([np.empty((0, 2), np.intp), *found])
+    return members[np.lexsort(members.T[::-1])]
 
 
 def as_pairs(
-    shots: Shots, members: NDArray[np.integer[Any]], op: str, /, **params: Any
+    shots: GroupedShots, members: NDArray[np.integer[Any]], op: str, /, **params: object
 ) -> xr.DataArray:
     """Return positions (pair, 2) as a labelled array of IDs."""
     members = np.asarray(members, np.intp).reshape(-1, 2)

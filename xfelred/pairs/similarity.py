@@ -13,12 +13,13 @@ from xfelred.errors import ArgumentError
 from xfelred.kernels.correlation import similarity
 from xfelred.names import LONG_NAME, PAIR, TRAIN, UNITS
 from xfelred.pairs.shots import (
-    SHOT_DIMS,
     as_pairs,
-    in_memory,
+    in_order,
+    must_be_in_memory,
     positions_of,
     shots_of,
 )
+from xfelred.shots import shot_dims
 
 
 @entry
@@ -63,7 +64,8 @@ def similar(
     ValueError
         If `features` is lazy, or has another number of shots than `coord`.
     """
-    in_memory(features, "features")
+    must_be_in_memory(features, "features")
+    # A plain array has no IDs of its own.
     if coord is None:
         if not isinstance(features, xr.DataArray):
             raise ArgumentError(
@@ -80,18 +82,14 @@ def similar(
         raise ArgumentError(f"features has {len(table)} shots, coord has {n}")
     shots = shots_of(coord, groups, min_group, darks=darks, usable=usable)
     pick = similarity.greedy if method == "greedy" else similarity.minimum
-    found = [np.empty((0, 2), np.intp)]
-    found += [group[pick(table[group])] for group in shots.groups()]
-    members = np.concatenate(found)
-    members = members[np.lexsort(members.T[::-1])]
+    members = in_order([group[pick(table[group])] for group in shots.groups()])
     far = np.linalg.norm(table[members[:, 0]] - table[members[:, 1]], axis=1)
     if max_distance is not None:
         shots.counts["n_too_far"] = int((far > max_distance).sum())
         members, far = members[far <= max_distance], far[far <= max_distance]
-    out = as_pairs(
-        shots, members, "similar", features=features, method=method, groups=groups,
-        min_group=min_group, darks=darks, max_distance=max_distance,
-    )  # fmt: skip
+    how = {"groups": groups, "min_group": min_group, "darks": darks}
+    how |= {"features": features, "method": method, "max_distance": max_distance}
+    out = as_pairs(shots, members, "similar", **how)
     attrs = {UNITS: "1", LONG_NAME: "distance between the features of a pair"}
     return out.assign_coords(distance=(PAIR, far, attrs))
 
@@ -99,7 +97,7 @@ def similar(
 def feature_table(features: xr.DataArray | ArrayLike) -> NDArray[np.float64]:
     """Return features as float64 (shot, feature)."""
     if isinstance(features, xr.DataArray):
-        first = [d for d in features.dims if d in SHOT_DIMS]
+        first = shot_dims(features)
         features = features.transpose(*first, ...)
         values = features.values.astype(np.float64)
         n = int(np.prod(values.shape[: len(first)]))

@@ -13,8 +13,9 @@ from xfelred.errors import ArgumentError, must_be_one_of, shown
 from xfelred.names import LONG_NAME, UNITS
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-
+    from matplotlib.cm import ScalarMappable
 
 BLUE, ORANGE, GREY, PALE = "#1f5fa8", "#d9662b", "#6b7280", "#e5e7eb"
 PRETTY = {"1/angstrom": "Å⁻¹", "angstrom": "Å", "um": "µm"}
@@ -25,26 +26,27 @@ def axes_or_new(ax: Axes | None) -> Axes:
     if ax is not None:
         must_have("plot", "ax", ax, "add_patch", "Axes of matplotlib")
         return ax
+    # It takes long to load, and chooses a backend: only who asks for a figure pays.
     from matplotlib import pyplot
 
     return pyplot.subplots(layout="constrained")[1]
 
 
 def tidy(ax: Axes, title: str) -> Axes:
-    """Give the title, and take away the lines that carry no information."""
+    # Two sides of the frame carry no information.
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title(title, loc="left", fontsize="medium")
     return ax
 
 
 def whole_numbers(ax: Axes) -> None:
-    """Put no tick between two trains or pulses."""
+    # There is nothing between two trains or pulses.
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def legend_above(ax: Axes, handles: Sequence[Any] | None = None) -> None:
+def legend_above(ax: Axes, handles: Sequence[Artist] | None = None) -> None:
     """Put a legend to the right of the title, where it hides no data."""
     ax.legend(
         handles=handles or ax.get_legend_handles_labels()[0],
@@ -69,9 +71,13 @@ def short_label(da: xr.DataArray) -> str:
 
 
 def with_unit(text: str, da: xr.DataArray) -> str:
-    """Return a text with the unit of an array in brackets, where it has one."""
+    return f"{text} ({unit})" if (unit := unit_of(da)) else text
+
+
+def unit_of(da: xr.DataArray) -> str:
+    """Return the unit as people write it, nothing for a mere number."""
     units = str(da.attrs.get(UNITS, "1"))
-    return text if units in ("", "1") else f"{text} ({PRETTY.get(units, units)})"
+    return "" if units == "1" else PRETTY.get(units, units)
 
 
 def check_dims(da: xr.DataArray, n_dims: int, name: str, advice: str) -> None:
@@ -82,8 +88,14 @@ def check_dims(da: xr.DataArray, n_dims: int, name: str, advice: str) -> None:
         )
 
 
+def colour_bar(ax: Axes, drawn: ScalarMappable, da: xr.DataArray, width: float) -> None:
+    # Inside the frame of the image, so that both are equally high.
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, width, 1)))
+    bar.set_label(label_of(da))
+    bar.outline.set_visible(False)
+
+
 def colours_of(cmap: str) -> Any:
-    """Return a colour map of matplotlib by its name."""
     from matplotlib import colormaps
 
     must_be_one_of("cmap", cmap, colormaps)
@@ -91,7 +103,6 @@ def colours_of(cmap: str) -> Any:
 
 
 def check_colour(name: str, colour: str) -> None:
-    """Raise unless matplotlib knows a colour."""
     from matplotlib.colors import is_color_like
 
     if not is_color_like(colour):
@@ -119,6 +130,7 @@ def pixel_extent(
         axis = da[dim]
         in_metres = axis.attrs.get(UNITS) == "m"
         position = np.asarray(axis.values, dtype=float) * (1e3 if in_metres else 1)
+        # Pixel centres are at integers: an image reaches half a pixel further.
         half = abs(position[1] - position[0]) / 2 if position.size > 1 else 0.5
         if position.size > 1 and position[0] > position[-1]:
             half = -half

@@ -15,8 +15,8 @@ from xfelred.plot.axes import (
     PALE,
     axes_or_new,
     check_dims,
+    colour_bar,
     colours_of,
-    label_of,
     legend_above,
     percentiles,
     pixel_extent,
@@ -67,15 +67,13 @@ def image(
     values = np.asarray(da.values, dtype=float)
     low, high = limits or percentiles(values[values > 0] if log else values)
     colours = colours_of(cmap).with_extremes(bad=PALE)
+    # A logarithm needs a positive end, six decades below the other if need be.
     norm = LogNorm(max(low, high * 1e-6), high) if log else Normalize(low, high)
     extent, labels = pixel_extent(da)
     drawn = ax.imshow(
         values, cmap=colours, norm=norm, origin="lower", extent=extent, aspect="equal"
     )
-    # Inside the frame of the image, so that both are equally high.
-    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.035, 1)))
-    bar.set_label(label_of(da))
-    bar.outline.set_visible(False)
+    colour_bar(ax, drawn, da, 0.035)
     # `ops.assemble` says from which side its axes are meant to be seen.
     display = str(da.attrs.get("display", ""))
     if "x axis inverted" in display:
@@ -122,7 +120,7 @@ def availability(
         interpolation="nearest",
         extent=(-0.5, n_trains - 0.5, n_modules - 0.5, -0.5),
     )
-    step = max(1, -(-n_modules // 8))
+    step = max(1, -(-n_modules // 8))  # about 8 numbers fit beside the picture
     ax.set_yticks(range(0, n_modules, step), there[MODULE].values[::step])
     whole_numbers(ax)
     first = there[TRAIN].values[0] if n_trains else "none"
@@ -134,7 +132,6 @@ def availability(
 
 
 def availability_of(da: xr.DataArray) -> xr.DataArray:
-    """Return the availability (train, module) of frames."""
     if da.name != AVAILABLE and AVAILABLE not in da.coords:
         raise MissingConstantError(
             f"these frames have no coordinate {AVAILABLE!r};"

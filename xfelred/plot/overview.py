@@ -45,6 +45,7 @@ def overview(
     """
     from matplotlib import pyplot
 
+    # A figure of the caller need not be one of pyplot, which keeps its own for ever.
     if figure is None:
         figure = pyplot.figure()
     must_have(

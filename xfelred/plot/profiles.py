@@ -8,16 +8,15 @@ import numpy as np
 import xarray as xr
 
 from xfelred.entries import entry, must_hold
-from xfelred.names import UNITS
 from xfelred.plot.axes import (
     BLUE,
-    PRETTY,
     axes_or_new,
     check_dims,
     label_of,
     legend_above,
     short_label,
     tidy,
+    unit_of,
     whole_numbers,
 )
 
@@ -69,9 +68,11 @@ def azimuthal(
     lines, labels = [ds], [label or ""]
     if intensity.ndim == 2:
         dim = str(intensity.dims[0])
-        lines, labels = lines_of(ds, dim), line_labels(ds, dim, label)
+        lines = [ds.isel({dim: n}) for n in range(ds.sizes[dim])]
+        labels = line_labels(ds, dim, label)
     colours = [BLUE]
     if len(lines) > 1:
+        # Its yellow end is too pale on white.
         colours = list(colormaps["viridis"](np.linspace(0, 0.9, len(lines))))
     for line, colour, text in zip(lines, colours, labels, strict=True):
         draw_profile(ax, line, str(axis), colour, text)
@@ -125,11 +126,6 @@ def statistics(
     return tidy(ax, title or f"mean of each {dim}")
 
 
-def lines_of(ds: xr.Dataset, dim: str) -> list[xr.Dataset]:
-    """Return one Dataset for each element of the dim that becomes lines."""
-    return [ds.isel({dim: n}) for n in range(ds.sizes[dim])]
-
-
 def line_labels(ds: xr.Dataset, dim: str, first: str | None = None) -> list[str]:
     """Return what tells each element of a dim from the others.
 
@@ -150,13 +146,10 @@ def line_labels(ds: xr.Dataset, dim: str, first: str | None = None) -> list[str]
 def value_label(value: xr.DataArray) -> str:
     """Return name, value and unit of one label: six digits of what is no integer."""
     text = f"{value.item():.6g}" if value.dtype.kind == "f" else str(value.values)
-    units = str(value.attrs.get(UNITS, "1"))
-    unit = "" if units in ("", "1") else f" {PRETTY.get(units, units)}"
-    return f"{str(value.name).replace('_', ' ')} {text}{unit}"
+    return f"{str(value.name).replace('_', ' ')} {text} {unit_of(value)}".rstrip()
 
 
 def draw_profile(ax: Axes, ds: xr.Dataset, axis: str, colour: str, label: str) -> None:
-    must_hold("plot.azimuthal", "ds", ds, "intensity")
     intensity = ds["intensity"]
     ax.plot(ds[axis], intensity, color=colour, lw=1.5, label=label)
     if "sigma" in ds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -19,6 +19,7 @@ from xfelred.plot.axes import (
     axes_or_new,
     check_colour,
     check_dims,
+    colour_bar,
     colours_of,
     label_of,
     percentiles,
@@ -102,13 +103,17 @@ def polar(
     values = np.asarray(da.values, dtype=float)
     low, high = limits or percentiles(values)
     drawn = ax.pcolormesh(
-        np.degrees(angle.values), rings_of(da).values, values, vmin=low, vmax=high,
-        cmap=colours_of(cmap), shading="nearest", rasterized=True,
-    )  # fmt: skip
-    ax.set_facecolor(PALE)
-    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.025, 1)))
-    bar.set_label(label_of(da))
-    bar.outline.set_visible(False)
+        np.degrees(angle.values),
+        rings_of(da).values,
+        values,
+        vmin=low,
+        vmax=high,
+        cmap=colours_of(cmap),
+        shading="nearest",
+        rasterized=True,
+    )
+    ax.set_facecolor(PALE)  # seen where the array is NaN
+    colour_bar(ax, drawn, da, 0.025)
     ax.xaxis.set_major_locator(MultipleLocator(45))
     name = {PHI: "azimuth", LAG: "difference of azimuth"}.get(str(angle.name), "angle")
     ax.set(xlabel=f"{name} (degree)", ylabel=label_of(rings_of(da)))
@@ -160,14 +165,19 @@ def correlation(
     ds = ds.compute()
     kept = ds.where((ds[LAG] >= CENTRE_RAD) & (ds[LAG] <= np.pi), drop=True)
     angle = np.degrees(kept[LAG].values)
-    value: Any = kept["correlation"].values
+    value = kept["correlation"].values
     for psi in expected:
         ax.axvline(np.degrees(psi), color=ORANGE, lw=1.2, ls=(0, (5, 4)))
         ax.annotate(
-            f"{np.degrees(psi):.1f}°", (np.degrees(psi), 1), (4, -3), va="top",
-            xycoords=("data", "axes fraction"), textcoords="offset points",
-            color=ORANGE, fontsize="small",
-        )  # fmt: skip
+            f"{np.degrees(psi):.1f}°",
+            (np.degrees(psi), 1),
+            (4, -3),
+            va="top",
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=ORANGE,
+            fontsize="small",
+        )
     ax.axhline(0, color=GREY, lw=0.6)
     ax.plot(angle, value, color=BLUE, lw=1.3)
     if "sem" in kept:

@@ -24,13 +24,6 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary sibling of `path`, which gets that name at the end.
 
     After any failure, also Ctrl-C, the sibling is removed and `path` is what it was.
-
-    Parameters
-    ----------
-    path : Path
-        The final name; its directory must exist.
-    overwrite : bool
-        Replace what has this name now, but only once the new product is complete.
     """
     check_free(path, overwrite=overwrite)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -47,7 +40,6 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise unless a product may be written under this name."""
     check_directory(path)
     refuse_link(path)
     if not path.exists():
@@ -65,13 +57,11 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise for a link: replacing it, or what it leads to, might both be meant."""
-    if path.is_symlink():
+    if path.is_symlink():  # replacing it, or what it leads to, might both be meant
         raise OutputExistsError(f"{path} is a link; give the name of its target")
 
 
 def check_directory(path: Path) -> None:
-    """Raise unless there is a directory for a product, and its name is one."""
     try:
         known = "\0" not in path.name and os.fsencode(path)
     except UnicodeEncodeError:
@@ -88,7 +78,6 @@ def check_directory(path: Path) -> None:
 
 
 def is_zarr(path: Path) -> bool:
-    """Tell whether a directory is a zarr group."""
     return any((path / name).is_file() for name in ZARR_FILES)
 
 
@@ -112,19 +101,15 @@ def publish(partial: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk.
-
-    A full network disk says so only now.
-    """
+    """Wait until a file, or the names in a directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # a full network disk says so only now
     finally:
         os.close(descriptor)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a directory; one that is not there is fine."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -133,13 +118,11 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def idle_threads_at_end() -> Iterator[None]:
-    """Let dask use threads that have stopped when the block ends.
-
-    After a failure the threads of dask's own pool still finish the task they are
-    in, and may write into a directory that is being removed.
-    """
+    """Let dask use threads that have stopped when the block ends."""
     if not threads_compute() or dask.config.get("pool", None) is not None:
         yield
         return
+    # After a failure the threads of dask's own pool still finish the task they are
+    # in, and may write into a directory that is being removed.
     with ThreadPoolExecutor(n_threads()) as pool, dask.config.set(pool=pool):
         yield

@@ -30,18 +30,11 @@ def store_chunks(
     itemsize: int,
     limit_bytes: int,
 ) -> tuple[int, ...]:
-    """Return the shape of storage chunks that are not too large.
+    """Return the shape of storage chunks of at most `limit_bytes`.
 
-    Parameters
-    ----------
-    shape : ints
-        Shape of the array.
-    blocks : sizes of the lazy blocks along each axis, or None
-        Where all blocks of an axis but the last have one size, that size is a
-        multiple of the chunk: no two blocks write to the same chunk.
-    itemsize, limit_bytes : int
-        Bytes of an element; largest chunk. Leading axes are cut first: a detector
-        image stays whole as long as possible.
+    `blocks` are the sizes of the lazy blocks along each axis. Where all of an axis but
+    the last have one size, that is a multiple of the chunk: no two blocks write to the
+    same chunk. Leading axes are cut first: an image stays whole as long as possible.
     """
     chunk = [max(1, *(sizes or (1,))) for sizes in blocks or [(n,) for n in shape]]
     for axis, size in enumerate(chunk):
@@ -59,17 +52,16 @@ def store_chunks(
 
 
 def hdf5_storage(array: NDArray[Any], limit_bytes: int) -> dict[str, Any]:
-    """Return how an HDF5 file stores an array: its chunks and filters.
-
-    Whole numbers, above all masks and counts, shrink a lot. The last digits of
-    measured floats are noise: gzip would take 20 % off, at a tenth of the speed.
-    """
+    """Return how an HDF5 file stores an array: its chunks and filters."""
     if not (array.ndim and array.size) or array.nbytes <= SMALL_BYTES:
         return {}
     blocks = getattr(array, "chunks", None)
     chunks = store_chunks(array.shape, blocks, array.dtype.itemsize, limit_bytes)
     if array.dtype.kind not in "biu":
+        # The last digits of measured floats are noise: gzip would take 20 % off, at a
+        # tenth of the speed.
         return {"chunks": chunks}
+    # Whole numbers, above all masks and counts, shrink a lot.
     gzip = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     return {"chunks": chunks, **gzip}
 
@@ -103,9 +95,7 @@ def store(arrays: LazyArrays, targets: Mapping[str, Any]) -> None:
             targets[name][region] = values
 
 
-def block_list(
-    arrays: LazyArrays,
-) -> list[tuple[str, Region, int]]:
+def block_list(arrays: LazyArrays) -> list[tuple[str, Region, int]]:
     """Return (name, region, bytes) of every block; arrays of one shape take turns."""
     listed = []
     for place, (name, array) in enumerate(arrays.items()):
@@ -123,22 +113,13 @@ def batches(
     *,
     limit_blocks: int | None = None,
 ) -> Iterator[list[tuple[str, Region]]]:
-    """Yield neighbouring blocks in groups.
-
-    Parameters
-    ----------
-    blocks : iterable of (name, region, bytes)
-        As `block_list` gives them.
-    limit_bytes : int
-        Most bytes of a group, but for what several arrays have in one place: that
-        stays together, because they share what it is computed from.
-    limit_blocks : int, optional
-        Most blocks of a group.
-    """
+    """Yield neighbouring blocks in groups of at most so many bytes, and blocks."""
     group: list[tuple[str, Region]] = []
     total = 0
     for name, region, n_bytes in blocks:
         many = limit_blocks is not None and len(group) >= limit_blocks
+        # What several arrays have in one place stays together: they share what it is
+        # computed from.
         elsewhere = bool(group) and region != group[-1][1]
         if elsewhere and (many or total + n_bytes > limit_bytes):
             yield group
@@ -159,6 +140,5 @@ def busy_blocks() -> int:
 def compute_batch(
     arrays: LazyArrays, batch: Sequence[tuple[str, Region]]
 ) -> Iterator[tuple[tuple[str, Region], np.ndarray]]:
-    """Yield the values of some blocks, computed together."""
     values = dask.compute(*(arrays[name][region] for name, region in batch))
     yield from zip(batch, values, strict=True)

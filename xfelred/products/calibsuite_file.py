@@ -39,7 +39,7 @@ def write_calibration_suite(
     script_type: str,
     detector: str | None = None,
     ancillary: Mapping[str, Any] | None = None,
-    timestamp: Any = None,
+    timestamp: object = None,
     secondary: Mapping[str, Any] | None = None,
     acquisition_script: str = "",
     command_line: str = "",
@@ -159,7 +159,7 @@ def write_file(
                 place = f"{DETECTORS}/step{step}/{name}"
                 options = hdf5_storage(array, CHUNK_BYTES)
                 file.create_dataset(place, array.shape, array.dtype, **options)
-                if 0 not in array.shape:
+                if 0 not in array.shape:  # without events there is nothing to compute
                     lazy[place] = dask.array.asarray(array)
         for name, by_step in values.items():
             for step, value in by_step.items():

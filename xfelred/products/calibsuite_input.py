@@ -22,22 +22,14 @@ IMAGE_AXES = 4
 
 @dataclass(frozen=True)
 class Steps:
-    """Frames of a detector.
+    """Frames of a detector by step."""
 
-    Attributes
-    ----------
-    arrays : dict of int to array (event, module, row, column)
-        By step number, lazy or not.
-    positions : dict of int to array, optional
-        Where the events of each step are along the shots of the input.
-    """
-
-    arrays: dict[int, Any]
+    arrays: dict[int, Any]  # (event, module, row, column), lazy or not
+    # Where the events of each step are along the shots of the input.
     positions: dict[int, NDArray[np.int64]] | None = None
 
     @property
     def counts(self) -> dict[int, int]:
-        """Number of events of each step."""
         return {step: int(a.shape[0]) for step, a in self.arrays.items()}
 
 
@@ -49,9 +41,8 @@ def step_number(key: object) -> int | None:
 
 
 def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
-    several = isinstance(data, Mapping) and not all(
-        step_number(k) is not None for k in data
-    )
+    # A dict by step is one detector, any other is several of them.
+    several = isinstance(data, Mapping) and None in map(step_number, data)
     if isinstance(data, xr.Dataset):
         data, several = dict(data.data_vars), True
     if several:
@@ -71,7 +62,6 @@ def detectors_of(data: Any, name: str | None) -> dict[str, Steps]:
 
 
 def steps_of(data: object, name: str) -> Steps:
-    """Return the frames of one detector by step."""
     if isinstance(data, xr.DataArray):
         if STEP in data.dims:
             return of_padded(data, name)
@@ -95,13 +85,12 @@ def steps_of(data: object, name: str) -> Steps:
     )
 
 
-def one_step(array: Any, name: str) -> Any:
-    """Return the frames of one step as a plain array."""
-    if isinstance(array, xr.DataArray):
-        lead = [d for d in array.dims if d not in PIXEL_DIMS]
-        array = with_module(array.squeeze(lead[1:], drop=True), name).data
-    elif not isinstance(array, dask.array.Array):
-        array = np.asarray(array)
+def one_step(frames: object, name: str) -> Any:
+    if isinstance(frames, xr.DataArray):
+        lead = [d for d in frames.dims if d not in PIXEL_DIMS]
+        array = with_module(frames.squeeze(lead[1:], drop=True), name).data
+    else:
+        array = frames if isinstance(frames, dask.array.Array) else np.asarray(frames)
     if array.ndim != IMAGE_AXES or array.dtype.kind not in "biuf":
         raise ArgumentError(
             f"{name} has shape {array.shape} of {array.dtype}; wanted numbers (event,"
@@ -111,13 +100,7 @@ def one_step(array: Any, name: str) -> Any:
 
 
 def with_module(array: xr.DataArray, name: str) -> xr.DataArray:
-    """Return frames (event axis, module, slow_scan, fast_scan).
-
-    Raises
-    ------
-    ValueError
-        If there is more than one other axis.
-    """
+    """Return frames (event axis, module, slow_scan, fast_scan)."""
     if MODULE not in array.dims:
         array = array.expand_dims(MODULE)
     lead = [d for d in array.dims if d not in PIXEL_DIMS]
@@ -151,7 +134,6 @@ def of_padded(data: xr.DataArray, name: str) -> Steps:
 
 
 def whole_numbers(data: xr.DataArray, name: str) -> list[int]:
-    """Return the step numbers of an axis of steps."""
     if STEP not in data.coords:
         return list(range(data.sizes[STEP]))
     values = data[STEP].values
@@ -162,7 +144,6 @@ def whole_numbers(data: xr.DataArray, name: str) -> list[int]:
 
 
 def check_numbers(values: NDArray[Any], name: str) -> None:
-    """Raise ValueError unless steps are numbered by whole numbers from 0 on."""
     if values.dtype.kind not in "iu" or values.min(initial=0) < 0:
         raise ArgumentError(
             f"{STEP} of {name} is {values.dtype}; wanted whole numbers, 0 or more:"
@@ -171,7 +152,6 @@ def check_numbers(values: NDArray[Any], name: str) -> None:
 
 
 def of_shots(data: xr.DataArray, name: str) -> Steps:
-    """Return the steps of frames on train or frame."""
     shot = FRAME if FRAME in data.dims else TRAIN
     if shot not in data.dims:
         raise ArgumentError(f"{name} has no axis of shots; its dims are {data.dims}")
@@ -197,8 +177,9 @@ def of_shots(data: xr.DataArray, name: str) -> Steps:
         if EVENT in data.coords and data[EVENT].dims == (shot,):
             at = at[np.argsort(data[EVENT].values[at], kind="stable")]
         near = len(at) == at[-1] - at[0] + 1 and (np.diff(at) == 1).all()
-        which: Any = slice(int(at[0]), int(at[-1]) + 1) if near else at
-        arrays[int(step)] = flat.isel({shot: which}).data
+        # Events in a row are a slice, which leaves lazy chunks as they are.
+        in_a_row = slice(int(at[0]), int(at[-1]) + 1)
+        arrays[int(step)] = flat.isel({shot: in_a_row if near else at}).data
         positions[int(step)] = at
     return Steps(arrays, positions)
 
@@ -224,13 +205,7 @@ def check_parallel(detectors: dict[str, Steps]) -> Steps:
 
 
 def values_of(values: object, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
-    """Return values of every event by step.
-
-    Raises
-    ------
-    ValueError
-        If there is not one for each event.
-    """
+    """Return values by step, one for each event."""
     found: dict[int, NDArray[Any]] = {}
     if isinstance(values, Mapping):
         found = {int(step_number(k) or 0): np.asarray(v) for k, v in values.items()}
@@ -281,18 +256,13 @@ def ancillary_of(
     if values.dims == (STEP,):
         return {STEP_VALUE: one_ancillary(values, STEP_VALUE, frames)}
     by_step = along_shots(values, STEP_VALUE, frames)
+    # Most scans hold one value during a step; then it is stored once for each.
     single = {s: v[0] for s, v in by_step.items() if len(v) and (v == v[0]).all()}
     return {STEP_VALUE: single if len(single) == len(by_step) else by_step}
 
 
 def one_ancillary(values: object, name: str, frames: Steps) -> dict[int, Any]:
-    """Return one value, or one for each event, of every step.
-
-    Raises
-    ------
-    ValueError
-        If a step has none, or a wrong number of them.
-    """
+    """Return one value, or one for each event, of every step."""
     if step_number(name) is not None or "/" in name:
         raise ArgumentError(f"{name!r} is no name for ancillary values")
     found = by_step_number(values, name, frames)
@@ -307,7 +277,6 @@ def one_ancillary(values: object, name: str, frames: Steps) -> dict[int, Any]:
 
 
 def by_step_number(values: object, name: str, frames: Steps) -> dict[int, NDArray[Any]]:
-    """Return ancillary values by step, unchecked."""
     counts = frames.counts
     if isinstance(values, Mapping):
         found = {int(step_number(k) or 0): np.asarray(v) for k, v in values.items()}

@@ -75,19 +75,10 @@ Dashed: limits of the cuts on this value.</p>
 
 @dataclass(frozen=True, eq=False)
 class DetectorReport:
-    """What a page shows of one detector.
-
-    Attributes
-    ----------
-    name : str
-    images : dict of str to DataArray
-        Means by title, (y, x) or (module, slow_scan, fast_scan), in memory.
-    pixels : PixelHistogram or None
-    facts : sequence of (str, str)
-    unit : str
-    """
+    """What a page shows of one detector."""
 
     name: str
+    # Means by title, (y, x) or (module, slow_scan, fast_scan), in memory.
     images: Mapping[str, xr.DataArray] = field(default_factory=dict)
     pixels: PixelHistogram | None = None
     facts: Sequence[tuple[str, str]] = ()
@@ -96,47 +87,20 @@ class DetectorReport:
 
 @dataclass(frozen=True, eq=False)
 class CubeReport:
-    """What a page shows of a cube.
-
-    Attributes
-    ----------
-    title : str
-    facts : sequence of (str, str)
-        About the run and the recipe.
-    recipe : str
-        Its text.
-    states : sequence of ShotState
-        One for each state of the laser.
-    scalars : Dataset (train[, pulse])
-        Values that the histograms and the cuts name.
-    histograms : mapping of str to (low, high, n) or None
-    cube : Dataset
-        Of it ``n_shots``, ``<det>_shots``, coordinates and attributes are used.
-    detectors : sequence of DetectorReport
-    """
+    """What a page shows of a cube."""
 
     title: str
-    facts: Sequence[tuple[str, str]]
-    recipe: str
-    states: Sequence[ShotState]
-    scalars: xr.Dataset
+    facts: Sequence[tuple[str, str]]  # about the run and the recipe
+    recipe: str  # its text
+    states: Sequence[ShotState]  # one for each state of the laser
+    scalars: xr.Dataset  # (train[, pulse]): what the histograms and the cuts name
     histograms: Mapping[str, Limits]
-    cube: xr.Dataset
+    cube: xr.Dataset  # n_shots, <det>_shots, coordinates and attributes are used
     detectors: Sequence[DetectorReport] = ()
 
 
 def cube_report(report: CubeReport) -> str:
-    """Return a page of HTML about a cube.
-
-    Parameters
-    ----------
-    report : CubeReport
-
-    Returns
-    -------
-    str
-        Without scripts or references to anything else; all text is escaped.
-    """
+    """Return a page of HTML, without scripts or references; all text is escaped."""
     shots = shots_of(report.cube)
     edges = edges_of_axes(report.cube)
     histograms = [
@@ -144,27 +108,24 @@ def cube_report(report: CubeReport) -> str:
         for name, limits in report.histograms.items()
     ]
     attrs = report.cube.attrs
+    axes = [str(d) for d in shots.dims if d != LASER_ON]
     return render_page(
-        CONTENT, title=report.title, facts=report.facts, recipe=report.recipe,
+        CONTENT,
+        title=report.title,
+        facts=report.facts,
+        recipe=report.recipe,
         flows=[flow_table(s) for s in report.states],
-        axes=[axis_part(shots, str(d), edges.get(str(d)))
-              for d in shots.dims if d != LASER_ON],
-        maps=maps_of(shots, edges), lost=lost_table(report, shots),
+        axes=[axis_part(shots, axis, edges.get(axis)) for axis in axes],
+        maps=maps_of(shots, edges),
+        lost=lost_table(report, shots),
         histograms=histograms,
         detectors=[detector_part(d) for d in report.detectors],
         provenance=[(k, attrs[k]) for k in PROVENANCE if k in attrs],
         history=history_of(attrs) or "none",
-    )  # fmt: skip
+    )
 
 
 def write_report(path: Path, report: CubeReport, *, overwrite: bool = False) -> Path:
-    """Write the page about a cube to a file; see `cube_report`.
-
-    Raises
-    ------
-    OutputExistsError
-        If there is such a file, unless `overwrite`.
-    """
     text = cube_report(report)
     with writing(path), atomic_output(path, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -172,30 +133,32 @@ def write_report(path: Path, report: CubeReport, *, overwrite: bool = False) -> 
 
 
 def shots_of(cube: xr.Dataset) -> xr.DataArray:
-    """Return the number of shots in every bin; 0 where a cube has NaN."""
     found: xr.DataArray = cube["n_shots"].compute().fillna(0).astype(np.int64)
     return found
 
 
 def edges_of_axes(cube: xr.Dataset) -> dict[str, NDArray[np.float64]]:
-    """Return the edges of the bins of every axis that has some."""
     axes = [str(d) for d in cube["n_shots"].dims if d != LASER_ON]
     return {a: cube[f"{a}_edges"].values for a in axes if f"{a}_edges" in cube.coords}
 
 
 def flow_table(state: ShotState) -> dict[str, Any]:
-    """Return the cut flow of a state of the laser."""
     flow = state.flow
     return {
         "name": shown_state(state.name).capitalize(),
         "total": flow.total,
         "passed": flow.passed,
         "rows": [
-            {"cut": cut, "alone": alone, "cumulative": n, "empty": n == 0,
-             "left": percent(n / flow.total if flow.total else np.nan)}
+            {
+                "cut": cut,
+                "alone": alone,
+                "cumulative": n,
+                "empty": n == 0,
+                "left": percent(n / flow.total if flow.total else np.nan),
+            }
             for cut, alone, n in flow.rows
         ],
-    }  # fmt: skip
+    }
 
 
 def by_state(shots: xr.DataArray) -> dict[str, xr.DataArray]:
@@ -203,14 +166,15 @@ def by_state(shots: xr.DataArray) -> dict[str, xr.DataArray]:
     if LASER_ON not in shots.dims:
         return {"all": shots}
     states = shots[LASER_ON].values
-    return {("on" if s else "off"): shots.isel({LASER_ON: i}, drop=True)
-            for i, s in enumerate(states)}  # fmt: skip
+    return {
+        ("on" if s else "off"): shots.isel({LASER_ON: i}, drop=True)
+        for i, s in enumerate(states)
+    }
 
 
 def axis_part(
     shots: xr.DataArray, axis: str, edges: NDArray[np.float64] | None
 ) -> dict[str, Any]:
-    """Return picture and table of the shots in the bins of one axis."""
     counts = {
         state: one.sum([d for d in one.dims if d != axis]).values
         for state, one in by_state(shots).items()
@@ -238,7 +202,6 @@ def axis_part(
 def maps_of(
     shots: xr.DataArray, edges: Mapping[str, NDArray[np.float64]]
 ) -> list[dict[str, str]]:
-    """Return a map for each state of the laser where there are two axes."""
     parts = by_state(shots)
     if any(one.ndim != 2 for one in parts.values()):
         return []
@@ -252,13 +215,12 @@ def lost_table(report: CubeReport, shots: xr.DataArray) -> dict[str, Any]:
     """Return how many shots are in the cube, and how many are not, and why."""
     names = [s.name for s in report.states]
     passed = [s.flow.passed for s in report.states]
-    columns, counts = list(names), by_state(shots)
-    inside = {s: int(one.sum()) for s, one in counts.items()}
+    inside = {s: int(one.sum()) for s, one in by_state(shots).items()}
     total = sum(inside.values())
     per_state = [inside.get(n) for n in names] if len(names) > 1 else [total]
-    split = None not in per_state
+    split = None not in per_state  # else the cube has all states in one bin
 
-    def row(text: str, values: Sequence[Any], every: int) -> list[str]:
+    def row(text: str, values: Sequence[int | None], every: int) -> list[str]:
         shown = ["" if v is None else str(v) for v in values]
         return [text, *(shown if len(names) > 1 else []), str(every)]
 
@@ -278,9 +240,9 @@ def lost_table(report: CubeReport, shots: xr.DataArray) -> dict[str, Any]:
             have = {s: int(one.sum()) for s, one in by_state(found).items()}
             gone = [inside.get(n, total) - have.get(n, 0) for n in names]
             text = f"in the cube without {detector.name}"
-            rows.append(row(text, gone if split else nothing,
-                            total - sum(have.values())))  # fmt: skip
-    heads = [shown_state(c) for c in columns] if len(names) > 1 else []
+            missing = total - sum(have.values())
+            rows.append(row(text, gone if split else nothing, missing))
+    heads = [shown_state(n) for n in names] if len(names) > 1 else []
     return {"columns": ["shots", *heads, "together"], "rows": rows}
 
 

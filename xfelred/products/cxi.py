@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +15,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import __version__
-from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.entries import entry
+from xfelred.errors import ArgumentError, ArgumentTypeError, GeometryMismatchError
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
@@ -38,28 +40,21 @@ from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.sink import CheckedTarget, checked_sink
 from xfelred.provenance import history_of
 
-CXI_VERSION = 150
+CXI_VERSION = 150  # of the CXI file format: 1.5
 # One chunk is one image of one module, as the programs read it.
 CHUNK_BYTES = 2**22
-ALL_BITS = 0xFFFFFFFF
+ALL_BITS = 0xFFFFFFFF  # of uint32
 AXES = "experiment_identifier:module_identifier:y:x"
 
 
 def write_cxi(ds: xr.Dataset, path: Path) -> None:
-    """Write the detector frames of a prepared Dataset as a list of images.
-
-    Frames that a ragged train does not have (coordinate ``recorded``) are left
-    out. The coordinate ``bad_pixels`` becomes the mask, non-zero = bad.
-
-    Programs such as CrystFEL find a module by its place, so every module of the
-    complete detector has one. What is absent is the fill value (NaN or 0) and, in the
-    mask, has all bits.
-    """
+    """Write the detector frames of a prepared Dataset as a list of images."""
     da = only_frames(ds)
     labels = frame_labels(da)
+    # Frames that a ragged train does not have are left out.
     keep = np.flatnonzero(labels.pop(RECORDED, np.ones(n_frames(da), bool)))
     lazy: dict[str, dask.array.Array] = {}
-    place = places(da)
+    place = module_places(da)
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         file["cxi_version"] = CXI_VERSION
         entry = file.create_group("entry_1")
@@ -85,7 +80,7 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Places:
+class ModulePlaces:
     """Numbers of all modules of a detector, and the places of those in an array."""
 
     numbers: NDArray[np.int64]
@@ -93,27 +88,20 @@ class Places:
 
     @property
     def n(self) -> int:
-        """Number of modules."""
         return len(self.numbers)
 
 
-def places(da: xr.DataArray) -> Places:
-    """Return the places of the modules of an array.
-
-    Readers say how many modules the detector has (attributes ``n_modules`` and
-    ``first_module``). Otherwise modules are counted from 0, or from 1 if the first is 1
-    and none is missing, up to the last one there is.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If a number is not one of these modules, or occurs twice.
-    """
+def module_places(da: xr.DataArray) -> ModulePlaces:
+    """Return the places of an array's modules among all those of the detector."""
+    # CrystFEL and others find a module by its place: each one of the detector has
+    # one. What is absent is the fill value and, in the mask, has all bits.
     numbers = np.asarray(da[MODULE].values)
     if numbers.dtype.kind not in "iu" or not numbers.size:
         whole = np.arange(numbers.size)
-        return Places(whole, whole)
+        return ModulePlaces(whole, whole)
     numbers = numbers.astype(np.int64)
+    # Where readers do not say which modules there are they are counted: from 0, or
+    # from 1 if the first is 1 and none is missing, up to the last one there is.
     counted = np.array_equal(numbers, np.arange(1, len(numbers) + 1))
     first = int(da.attrs.get(FIRST_MODULE, 1 if counted else 0))
     n = int(da.attrs.get(N_MODULES, numbers.max() + 1 - first))
@@ -124,19 +112,57 @@ def places(da: xr.DataArray) -> Places:
             f" {first}; correct da.attrs[{N_MODULES!r}] and da.attrs[{FIRST_MODULE!r}],"
             " or give each module its number: da.assign_coords(module=[...])"
         )
-    return Places(np.arange(first, first + n), at)
+    return ModulePlaces(np.arange(first, first + n), at)
 
 
 class Placed:
     """A dataset of all modules, to which an array of some of them is written."""
 
-    def __init__(self, target: Any, at: NDArray[np.int64]) -> None:
+    def __init__(self, target: h5py.Dataset, at: NDArray[np.int64]) -> None:
         self.target, self.at = target, at
 
     def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None:
         *lead, module, slow, fast = where
         for i, place in enumerate(self.at[module].tolist()):
             self.target[(*lead, place, slow, fast)] = values[..., i, :, :]
+
+
+@entry
+def write_virtual_cxi(
+    detector: object,
+    path: str | os.PathLike[str],
+    *,
+    fillvalues: dict[str, Any] | None = None,
+) -> Path:
+    """Write a CXI file of virtual datasets for a detector of the European XFEL.
+
+    Parameters
+    ----------
+    detector : Detector
+        From ``run.detector()``.
+    path : path
+        Replaced if it exists.
+    fillvalues : dict, optional
+        Values for what was not recorded, for "data", "gain" or "mask".
+
+    Returns
+    -------
+    Path
+        Where the file is.
+
+    Raises
+    ------
+    TypeError
+        If `detector` cannot be shown like this.
+    """
+    write = getattr(detector, "write_virtual_cxi", None)
+    if write is None:
+        raise ArgumentTypeError(
+            f"a virtual CXI file needs a detector, such as run.detector(), not"
+            f" {type(detector).__name__}; arrays are written by xfelred.write"
+        )
+    write(path, fillvalues)
+    return Path(path)
 
 
 def only_frames(ds: xr.Dataset) -> xr.DataArray:
@@ -162,7 +188,6 @@ def only_frames(ds: xr.Dataset) -> xr.DataArray:
 
 
 def n_frames(da: xr.DataArray) -> int:
-    """Return the number of frames in all leading axes."""
     return prod(da.shape[:-3])
 
 
@@ -179,7 +204,6 @@ def frame_labels(da: xr.DataArray) -> dict[str, NDArray[Any]]:
 
 
 def write_labels(entry: h5py.Group, labels: dict[str, NDArray[Any]]) -> None:
-    """Write IDs of the frames under the names that other programs look for."""
     names = {TRAIN: "trainId", PULSE: "pulseId", CELL: "cellId"}
     for name, values in labels.items():
         entry[names[name]] = values
@@ -201,15 +225,12 @@ def flat_frames(da: xr.DataArray, keep: NDArray[np.intp]) -> dask.array.Array:
 
 
 def mask_of(
-    da: xr.DataArray, keep: NDArray[np.intp], place: Places
+    da: xr.DataArray, keep: NDArray[np.intp], place: ModulePlaces
 ) -> dask.array.Array | None:
-    """Return the bad-pixel bits to write, None if nothing needs a mask.
-
-    Whole numbers have no NaN: where they were not recorded the mask says so.
-    """
+    """Return the bad-pixel bits to write, None if nothing needs a mask."""
     found = bad_pixels(da, keep) if BAD_PIXELS in da.coords else None
     gaps = AVAILABLE in da.coords and not bool(da[AVAILABLE].all())
-    if gaps and da.dtype.kind != "f":
+    if gaps and da.dtype.kind != "f":  # whole numbers have no NaN: the mask says it
         here = da[AVAILABLE].reset_coords(drop=True)
         lazy = xr.zeros_like(da.reset_coords(drop=True), dtype=np.uint32)
         absent = flat_frames(lazy.where(here, np.uint32(ALL_BITS)), keep)
@@ -235,11 +256,8 @@ def bad_pixels(da: xr.DataArray, keep: NDArray[np.intp]) -> dask.array.Array:
 def make_images(
     group: h5py.Group, name: str, array: dask.array.Array, n_modules: int
 ) -> None:
-    """Make room for images, chunked so that one of them can be read alone.
-
-    What is not written reads as the fill value and takes no room.
-    """
     options = hdf5_storage(array, CHUNK_BYTES)
+    # In chunks what is not written takes no room.
     if n_modules > array.shape[-3] and "chunks" not in options:
         options["chunks"] = True if array.size else None
     shape = (*array.shape[:-3], n_modules, *array.shape[-2:])

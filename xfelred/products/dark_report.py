@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from xfelred import masks
 from xfelred.names import (
     FAST,
+    FINGERPRINT,
     GAIN_RANGE,
     MODULE,
     PIXEL_DIMS,
     SLOW,
     UNITS,
+    VERSION,
 )
 from xfelred.products.atomic import atomic_output
 from xfelred.products.report_page import inline_png, render_page
@@ -32,8 +34,16 @@ if TYPE_CHECKING:
 
 LARGEST = 600  # pixels along one side of a module in a picture
 N_BINS = 200
-FACTS = ("detector", "detector_kind", "data_kind", "facility", "run", "run_id",
-         "source_fingerprint", "xfelred_version")  # fmt: skip
+FACTS = (
+    "detector",
+    "detector_kind",
+    "data_kind",
+    "facility",
+    "run",
+    "run_id",
+    FINGERPRINT,
+    VERSION,
+)
 
 CONTENT = """
 {{ parts.facts(facts) }}
@@ -51,22 +61,13 @@ CONTENT = """
 
 
 def dark_report(constants: xr.Dataset, *, title: str = "Dark constants") -> str:
-    """Return a page of HTML about dark constants.
+    """Return a page of HTML, without scripts or references; all text is escaped.
 
-    Parameters
-    ----------
-    constants : Dataset
-        As of `ops.dark_statistics`, in memory or lazy; it is read piece by piece.
-    title : str
-
-    Returns
-    -------
-    str
-        Without scripts or references to anything else; all text is escaped.
+    `constants` are as of `ops.dark_statistics`; lazy ones are read piece by piece.
     """
     ranges = ranges_of(constants)
-    others = [str(d) for d in constants["pedestal"].dims
-              if d not in (*PIXEL_DIMS, GAIN_RANGE)]  # fmt: skip
+    known = (*PIXEL_DIMS, GAIN_RANGE)
+    others = [str(d) for d in constants["pedestal"].dims if d not in known]
     words = f"{constants['pedestal'].sizes.get(MODULE, 1)} modules"
     if others:
         many = " x ".join(f"{d} ({constants.sizes[d]})" for d in others)
@@ -76,7 +77,10 @@ def dark_report(constants: xr.Dataset, *, title: str = "Dark constants") -> str:
     facts = [(k, constants.attrs[k]) for k in FACTS if k in constants.attrs]
     facts += [(str(d), f"{n}") for d, n in constants.sizes.items()]
     return render_page(
-        CONTENT, title=title, facts=facts, words=words + ".",
+        CONTENT,
+        title=title,
+        facts=facts,
+        words=words + ".",
         pictures=[
             picture(constants, one, others, (labels, share[:, j]))
             for j, one in enumerate(ranges)
@@ -84,13 +88,12 @@ def dark_report(constants: xr.Dataset, *, title: str = "Dark constants") -> str:
         bits=table_of_bits(counts, ranges),
         modules=table_of_modules(counts, labels, ranges),
         history=history_of(constants.attrs) or "none",
-    )  # fmt: skip
+    )
 
 
 def write_dark_report(
     constants: xr.Dataset, path: Path, *, title: str, overwrite: bool = False
 ) -> Path:
-    """Write the report of dark constants to a file; see `dark_report`."""
     text = dark_report(constants, title=title)
     with writing(path), atomic_output(path, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -110,7 +113,7 @@ def bad_share(path: Path) -> float | None:
         return None
     found: list[h5py.Dataset] = []
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset) and name.split("/")[-1] == "bad_pixels":
             found.append(item)
 
@@ -138,33 +141,22 @@ def name_of(gain_range: int | None) -> str:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of bad pixels, module by module.
+    """What is counted of bad pixels, module by module."""
 
-    Attributes
-    ----------
-    bits : dict of str to int64 (gain range,)
-        Pixels with each bit; "any": with any of them.
-    bad : int64 (module, gain range)
-    size : int64 (module, gain range)
-    medians : float64 (module, gain range, 2)
-        Of pedestal and noise.
-    """
-
-    bits: dict[str, NDArray[np.int64]]
-    bad: NDArray[np.int64]
-    size: NDArray[np.int64]
-    medians: NDArray[np.float64]
+    bits: dict[str, NDArray[np.int64]]  # by name (gain range,); "any": any of them
+    bad: NDArray[np.int64]  # (module, gain range)
+    size: NDArray[np.int64]  # (module, gain range)
+    medians: NDArray[np.float64]  # (module, gain range, 2), of pedestal and noise
 
 
 def counted(constants: xr.Dataset, ranges: Sequence[int | None]) -> Counts:
-    """Count bad pixels and find medians, with one module in memory at a time."""
     by_module = MODULE in constants["pedestal"].dims
     n = constants.sizes[MODULE] if by_module else 1
     shape = (n, len(ranges))
     bad, size = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     medians = np.full((*shape, 2), np.nan)
     bits = {name: np.zeros(len(ranges), np.int64) for name in (*masks.names, "any")}
-    for i in range(n):
+    for i in range(n):  # one module is in memory at a time
         mine = constants.isel({MODULE: i}) if by_module else constants
         for j, gain_range in enumerate(ranges):
             flags = of_range(mine["bad_pixels"], gain_range).values
@@ -183,7 +175,6 @@ def counted(constants: xr.Dataset, ranges: Sequence[int | None]) -> Counts:
 
 
 def table_of_bits(counts: Counts, ranges: Sequence[int | None]) -> dict[str, Any]:
-    """Return how many pixels have each bit, and how many any, in every range."""
     total = counts.size.sum(axis=0)
     rows = [[k, *(f"{n}" for n in v)] for k, v in counts.bits.items() if v.any()]
     share = [percent(n, t) for n, t in zip(counts.bits["any"], total, strict=True)]
@@ -196,7 +187,6 @@ def table_of_bits(counts: Counts, ranges: Sequence[int | None]) -> dict[str, Any
 def table_of_modules(
     counts: Counts, labels: Sequence[object], ranges: Sequence[int | None]
 ) -> dict[str, Any]:
-    """Return medians of pedestal and noise, and the bad share, of every module."""
     what = ("pedestal", "noise", "bad")
     columns = [f"{name_of(r)}: {one}" for r in ranges for one in what]
     rows = []
@@ -210,19 +200,17 @@ def table_of_modules(
 
 
 def module_labels(constants: xr.Dataset) -> list[object]:
-    """Return the numbers of the modules, or their positions."""
     if MODULE in constants.coords:
         return np.atleast_1d(constants[MODULE].values).tolist()
     return list(range(constants["pedestal"].sizes.get(MODULE, 1)))
 
 
 def first_entries(one: xr.DataArray) -> xr.DataArray:
-    """Return at most 16 entries (memory cells, steps) of the constants of a module."""
+    # At most 16 memory cells or steps, for medians of a module.
     return one.isel({d: slice(0, 16) for d in one.dims if d not in (SLOW, FAST)})
 
 
-def percent(n: Any, total: Any) -> str:
-    """Return a share in words."""
+def percent(n: np.integer, total: np.integer) -> str:
     return f"{100 * n / total:.3g} %" if total else "-"
 
 
@@ -251,8 +239,8 @@ def picture(
     for column, (name, of, image) in enumerate(shown):
         low, high = span(image) if column < 2 else (0.0, 1.0)
         top = axes[0, column]
-        drawn = top.imshow(image, vmin=low, vmax=high, interpolation="nearest",
-                           cmap="viridis" if column < 2 else "magma")  # fmt: skip
+        colours = "viridis" if column < 2 else "magma"
+        drawn = top.imshow(image, colours, vmin=low, vmax=high, interpolation="nearest")
         top.set_title(name)
         top.set_xticks([])
         top.set_yticks([])
@@ -271,14 +259,13 @@ def picture(
 
 
 def averaged(one: xr.DataArray, others: Sequence[str]) -> xr.DataArray:
-    """Return what a picture shows of a constant, with as many pixels as fit."""
     steps = {d: slice(None, None, -(-one.sizes[d] // LARGEST)) for d in (SLOW, FAST)}
     dims = [d for d in others if d in one.dims]
     return one.isel(steps).astype(np.float64).mean(dims)
 
 
 def histogram(axes: Axes, image: NDArray[np.float64], label: str) -> None:
-    """Draw how values are distributed; what lies far outside is in the last bins."""
+    # What lies far outside is in the first and the last bin.
     low, high = span(image)
     margin = 0.5 * (high - low)
     known = image[np.isfinite(image)]
@@ -295,7 +282,6 @@ def histogram(axes: Axes, image: NDArray[np.float64], label: str) -> None:
 
 
 def shares(axes: Axes, labels: Sequence[object], share: NDArray[np.float64]) -> None:
-    """Draw the share of bad pixels of every module."""
     axes.bar(np.arange(len(labels)), share, color="#7a3b69")
     axes.set_xticks(np.arange(len(labels)), [str(n) for n in labels], fontsize=8)
     axes.set_xlabel("module")

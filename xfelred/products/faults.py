@@ -33,12 +33,7 @@ SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 def explained(path: Path, *, resume: bool = False) -> Iterator[None]:
     """Raise errors of the disk and of workers as errors that say what to do.
 
-    Parameters
-    ----------
-    path : Path
-        The product that is being written.
-    resume : bool
-        Whether finished blocks are kept.
+    `path` is the product that is being written; `resume`: finished blocks are kept.
     """
     current_scheduler()  # raises before anything is written
     kept = "finished blocks are kept" if resume else "nothing of it is kept"
@@ -64,14 +59,12 @@ def explained(path: Path, *, resume: bool = False) -> Iterator[None]:
 
 
 def refusal(error: BaseException, path: Path) -> str:
-    """Return why this user may not write beside a product, or nothing.
-
-    Files that are read may be refused, too, but elsewhere.
-    """
+    """Return why this user may not write beside a product, or nothing."""
     if not isinstance(error, PermissionError):
         return ""
     name = error.filename
     place = os.fspath(path.parent)
+    # Files that are read may be refused, too, but elsewhere.
     beside = not isinstance(name, str) or name == place or name.startswith(f"{place}/")
     return f"{error.strerror} ({name})" if beside else ""
 
@@ -86,6 +79,7 @@ def disk_error(error: BaseException | None) -> int:
             number = errno.ENOSPC
         if number in DISK:
             return int(number)
+        # Libraries raise errors of their own from that of the system.
         error = error.__cause__ or error.__context__
     return 0
 

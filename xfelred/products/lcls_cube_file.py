@@ -19,7 +19,7 @@ from xfelred.products.sink import checked_sink
 CHUNK_BYTES = 1 << 20
 SELECTION = "cubeSelection"
 CONFIG = "_cfg"
-MICROMETRES = 1e6
+MICROMETRES = 1e6  # in a metre: positions of pixels are in m here
 # Their name in the file, ours, and the factor to their unit. They call gain what
 # divides and what multiplies; which, the kind of the detector says.
 CONSTANTS = (
@@ -41,18 +41,10 @@ def write_lcls_cube(
     constants: Mapping[str, xr.Dataset],
     selection: str,
 ) -> None:
-    """Write a cube as smalldata_tools does.
+    """Write a cube as smalldata_tools does; lazy arrays (bins, ...) block by block.
 
-    Parameters
-    ----------
-    path : Path
-        The file to make.
-    arrays : mapping of str to array (bins, ...)
-        Datasets of the root by name; lazy ones are written block by block.
-    constants : mapping of str to Dataset
-        By detector; of these ``<detector>_cfg`` is made.
-    selection : str
-        What shots were selected; the attribute ``cubeSelection``.
+    `selection` says what shots were selected: the attribute ``cubeSelection``. Of the
+    `constants` of detectors ``<detector>_cfg`` is made.
     """
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         file.attrs[SELECTION] = selection
@@ -72,16 +64,14 @@ def write_lcls_cube(
 
 
 def lcls_constants(known: xr.Dataset) -> dict[str, Any]:
-    """Return constants of a detector by their names and in the sense of LCLS.
-
-    Positions are in micrometres; in ``mask`` 1 is a good pixel, as in ``calib_mask``,
-    which is there if the run tells which pixels are bad for its calibration alone.
-    """
+    """Return constants of a detector by their names and in the sense of LCLS."""
     out = {
         name: (known[ours] * factor).values if factor != 1 else known[ours].values
         for name, ours, factor in CONSTANTS
         if ours in known
     }
+    # There 1 is a good pixel; there are two masks where the run tells which pixels are
+    # bad for its calibration alone.
     masks = {"mask": BAD_PIXELS}
     if BAD_IN_MASK in known:
         masks = {"mask": BAD_IN_MASK, "calib_mask": BAD_PIXELS}
@@ -92,7 +82,6 @@ def lcls_constants(known: xr.Dataset) -> dict[str, Any]:
 
 
 def selection_text(cuts: Iterable[Cut]) -> str:
-    """Return the cuts, one per line."""
     lines = []
     for i, cut in enumerate(cuts):
         low, high = strict_limits(cut)
@@ -101,7 +90,7 @@ def selection_text(cuts: Iterable[Cut]) -> str:
 
 
 def strict_limits(cut: Cut) -> tuple[float, float]:
-    """Return limits as smalldata_tools means them: equal ones say what is refused."""
+    # Theirs exclude both ends: equal ones say what is refused.
     for name, number in cut.tests:
         if name == "==":
             return number - 0.5, number + 0.5

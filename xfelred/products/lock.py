@@ -16,6 +16,7 @@ from pathlib import Path
 from xfelred.errors import MissingFileError, OutputExistsError
 from xfelred.products.atomic import check_directory, remove
 
+# Not to follow a link, nor to wait for the reader of a pipe.
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # What else may have the name of a lock file.
 IN_THE_WAY = {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV}
@@ -28,17 +29,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 def only_writer(path: Path) -> Iterator[None]:
     """Keep other processes, and other threads, from writing the same product.
 
-    What a killed process has left beside the product is removed.
-
-    Parameters
-    ----------
-    path : Path
-        The final name of the product.
-
-    Raises
-    ------
-    OutputExistsError
-        Something else is writing it.
+    What a killed process has left beside the product `path` is removed.
     """
     check_directory(path)
     lock = path.with_name(f".{path.name}.lock")
@@ -49,11 +40,9 @@ def only_writer(path: Path) -> Iterator[None]:
 
 
 def take(lock: Path, path: Path, at_end: ExitStack) -> bool:
-    """Lock a file; return whether the disk guarantees that there is no other writer.
-
-    The system drops the lock when its process ends, in whatever way and on whatever
-    machine: a file that is not locked says nothing, whoever made it.
-    """
+    """Lock a file; return whether the disk guarantees that there is no other writer."""
+    # The system drops the lock when its process ends, in whatever way and on whatever
+    # machine: a file that is not locked says nothing, whoever made it.
     while True:
         descriptor = opened(lock)
         attempt = at_end.enter_context(ExitStack())
@@ -81,13 +70,6 @@ def take(lock: Path, path: Path, at_end: ExitStack) -> bool:
 
 
 def opened(lock: Path) -> int:
-    """Open a lock file, which may have to be made.
-
-    Raises
-    ------
-    OutputExistsError
-        If something else has its name: a link, a directory, a pipe.
-    """
     try:
         return os.open(lock, FLAGS, 0o666)
     except FileNotFoundError:
@@ -101,14 +83,12 @@ def opened(lock: Path) -> int:
 
 
 def no_lock(lock: Path, why: str) -> OutputExistsError:
-    """Return the error for something that is in the way of a lock."""
     return OutputExistsError(
         f"{lock} should be the lock of one writer, but {why}; move it away"
     )
 
 
 def is_still(descriptor: int, lock: Path) -> bool:
-    """Tell whether an open file still has its name."""
     try:
         return os.path.samestat(os.fstat(descriptor), lock.stat())
     except FileNotFoundError:
@@ -116,7 +96,6 @@ def is_still(descriptor: int, lock: Path) -> bool:
 
 
 def sign(descriptor: int) -> None:
-    """Write into a lock file who has it."""
     os.ftruncate(descriptor, 0)
     text = json.dumps({"host": socket.gethostname(), "process": os.getpid()})
     os.pwrite(descriptor, text.encode(), 0)
@@ -139,7 +118,7 @@ def check_owner(lock: Path, path: Path, signed: tuple[str, int] | None) -> None:
         return
     if signed is not None and signed[0] == socket.gethostname():
         try:
-            os.kill(signed[1], 0)
+            os.kill(signed[1], 0)  # sends nothing, but fails if there is no process
         except ProcessLookupError:
             return
         except PermissionError:
@@ -148,7 +127,6 @@ def check_owner(lock: Path, path: Path, signed: tuple[str, int] | None) -> None:
 
 
 def busy(lock: Path, path: Path, signed: tuple[str, int] | None) -> OutputExistsError:
-    """Return the error for a product that something else is writing."""
     host, process = signed or ("unknown", 0)
     who = f"process {process} on {host}" if signed else "another process"
     return OutputExistsError(
@@ -158,7 +136,6 @@ def busy(lock: Path, path: Path, signed: tuple[str, int] | None) -> OutputExists
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete what a killed process left beside a product that only we write."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(partial|old)")
     for found in [p for p in path.parent.iterdir() if name.fullmatch(p.name)]:
         if found.suffix == ".old" and not path.exists():

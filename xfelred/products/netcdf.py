@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, require_extra
 from xfelred.lazy.scheduler import client, this_machine
@@ -40,7 +41,7 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
 def stop_on_error(ds: xr.Dataset, sink: Sink) -> xr.Dataset:
     """Return `ds` with lazy blocks that fail once the disk is full."""
 
-    def passed_on(block: Any) -> Any:
+    def passed_on(block: NDArray[Any]) -> NDArray[Any]:
         sink.check()
         return block
 
@@ -53,13 +54,11 @@ def stop_on_error(ds: xr.Dataset, sink: Sink) -> xr.Dataset:
     return out
 
 
-def without_booleans(attrs: dict[Any, Any]) -> dict[Any, Any]:
-    """Return attributes with 0 and 1 for booleans, which netCDF does not know."""
+def without_booleans(attrs: dict[Any, Any]) -> dict[Any, Any]:  # netCDF has none
     return {key: as_number(value) for key, value in attrs.items()}
 
 
 def as_number(value: object) -> Any:
-    """Return an attribute, or 0 and 1 for the booleans in it."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, list):

@@ -32,18 +32,8 @@ TIME_UNITS = {
 def write_nexus(ds: xr.Dataset, path: Path, at_root: Collection[str] = ()) -> None:
     """Write a prepared Dataset as NXroot / NXentry / NXdata, block by block.
 
-    The group ``/entry/data`` holds all variables and coordinates; variables on
-    other axes than the plotted one get a group of their own, made of links, so
-    that a viewer shows them too.
-
-    Parameters
-    ----------
-    ds : Dataset
-        As `prepare` returns it.
-    path : Path
-        The file to make.
-    at_root : collection of str
-        Variables that are to be found under their bare names, too.
+    The group ``/entry/data`` holds all variables and coordinates; those that `at_root`
+    names are found under their bare names, too.
     """
     signal = main_signal(ds)
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
@@ -69,13 +59,12 @@ def write_nexus(ds: xr.Dataset, path: Path, at_root: Collection[str] = ()) -> No
 
 
 def main_signal(ds: xr.Dataset) -> str | None:
-    """Return the variable that a viewer shows first: the first of most axes."""
+    # What a viewer shows first: of the variables with most axes the first.
     names = [str(n) for n, v in ds.data_vars.items() if v.dtype.kind in "biuf"]
     return max(names, key=lambda n: ds[n].ndim, default=None)
 
 
 def write_entry(file: h5py.File, ds: xr.Dataset) -> h5py.Group:
-    """Write the root and the entry with the program and the history of the data."""
     file.attrs.update(
         NX_class="NXroot",
         default="entry",
@@ -96,7 +85,6 @@ def write_entry(file: h5py.File, ds: xr.Dataset) -> h5py.Group:
 
 
 def new_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
-    """Return a new group of a NeXus class."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = nx_class
     return group
@@ -108,7 +96,6 @@ def write_field(
     variable: xr.Variable,
     lazy: dict[str, dask.array.Array],
 ) -> None:
-    """Write a variable, or make room for it and add its blocks to `lazy`."""
     values, extra = encoded(variable)
     is_lazy = isinstance(values, dask.array.Array)
     options = hdf5_storage(values, CHUNK_BYTES)
@@ -125,7 +112,6 @@ def write_field(
 
 
 def encoded(variable: xr.Variable) -> tuple[Any, dict[str, str]]:
-    """Return values as HDF5 holds them, and the attributes that say so."""
     if variable.dtype.kind in "Mm":
         values = variable.data.astype(variable.dtype.str.split("[")[0] + "[ns]")
         units = TIME_UNITS[variable.dtype.kind]
@@ -137,14 +123,13 @@ def encoded(variable: xr.Variable) -> tuple[Any, dict[str, str]]:
 
 
 def attribute(value: object) -> Any:
-    """Return an attribute as HDF5 holds it: lists of text need a type of their own."""
+    # numpy would make fixed-width unicode of a list, which HDF5 does not have.
     if isinstance(value, list) and value and isinstance(value[0], str):
         return np.array(value, dtype=object)
     return value
 
 
 def link_errors(data: h5py.Group, ds: xr.Dataset) -> None:
-    """Give the standard error of each variable the name that NeXus expects."""
     for name in map(str, ds.data_vars):
         stem = name.removesuffix("_mean")
         candidates = (ERROR_NAMES.get(name), f"{stem}_sem" if stem != name else None)
@@ -155,7 +140,6 @@ def link_errors(data: h5py.Group, ds: xr.Dataset) -> None:
 
 
 def describe_plot(group: h5py.Group, ds: xr.Dataset, signal: str) -> None:
-    """Say what a viewer plots: the signal, its axes, and what else is on them."""
     dims = [str(d) for d in ds[signal].dims]
     group.attrs["signal"] = signal
     if dims:
@@ -172,7 +156,7 @@ def describe_plot(group: h5py.Group, ds: xr.Dataset, signal: str) -> None:
 
 
 def add_plots(entry: h5py.Group, data: h5py.Group, ds: xr.Dataset, signal: str) -> None:
-    """Add one NXdata of links for each further set of axes."""
+    # Variables on other axes than the plotted one: a viewer shows one group at a time.
     seen = {ds[signal].dims, ()}
     for name, variable in ds.data_vars.items():
         if variable.dims in seen or variable.dtype.kind not in "biuf":
@@ -192,7 +176,7 @@ def add_plots(entry: h5py.Group, data: h5py.Group, ds: xr.Dataset, signal: str) 
 
 
 def attach_scales(data: h5py.Group, ds: xr.Dataset) -> None:
-    """Name the axes in HDF5's own way too, so that xarray can open the group."""
+    # HDF5's own names of axes: by them xarray can open the group.
     for dim, size in ds.sizes.items():
         if dim in ds.coords:
             data[str(dim)].make_scale(str(dim))

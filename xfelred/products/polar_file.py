@@ -96,7 +96,7 @@ def write_polar(
         raise ArgumentError(
             f"polar data go to {', '.join(('.zarr', *NEXUS))}; got {path.name}"
         )
-    ds = named(polar, normalized, geometry)
+    ds = polar_dataset(polar, normalized, geometry)
     for more in (
         {} if ring is None else of_ring(ring),
         {} if geometry is None else of_geometry(geometry),
@@ -106,17 +106,18 @@ def write_polar(
     if correlation is not None:
         ds = xr.merge(
             [ds, correlation.drop_vars(Q, errors="ignore")],
-            compat="override", join="exact", combine_attrs="override",
-        )  # fmt: skip
+            compat="override",
+            join="exact",
+            combine_attrs="override",
+        )
     names = [str(n) for n in ds.data_vars]
     writer = write_zarr if suffix == ".zarr" else partial(write_nexus, at_root=names)
     return write_whole(prepare(ds), path, writer, overwrite=overwrite)
 
 
-def named(
+def polar_dataset(
     polar: xr.DataArray, normalized: xr.DataArray | None, geometry: Geometry | None
 ) -> xr.Dataset:
-    """Return what belongs to the polar images themselves."""
     missing = [d for d in RINGS if d not in polar.dims]
     if missing:
         raise ArgumentError(
@@ -171,7 +172,6 @@ def ring_q(polar: xr.DataArray, geometry: Geometry | None) -> NDArray[np.float64
 
 
 def one_pulse(array: xr.DataArray) -> xr.DataArray:
-    """Return an array without pulse and module where there is only one of them."""
     single = [d for d in (PULSE, MODULE) if array.sizes.get(d) == 1]
     return array.squeeze(single, drop=True)
 
@@ -184,7 +184,6 @@ def tag_map(polar: xr.DataArray) -> str:
 
 
 def scalar(value: float | str, units: str, long_name: str) -> xr.Variable:
-    """Return one number or text with its unit."""
     return xr.Variable((), value, {UNITS: units, LONG_NAME: long_name})
 
 
@@ -198,7 +197,6 @@ def of_ring(ring: Iterable[float]) -> dict[str, xr.Variable]:
 
 
 def of_geometry(geometry: Geometry) -> dict[str, xr.Variable]:
-    """Return the variables of the experiment that are known."""
     size = geometry.pixel_size
     found = {
         "wavelen": (geometry.wavelength, "angstrom", "wavelength"),

@@ -29,26 +29,12 @@ INT_LIMITS = (-(2**63), 2**64)
 
 
 def prepare(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return `obj` as a Dataset that every file format of xfelred can hold.
+    """Return a copy of `obj` that every file format here can hold, lazy as it was.
 
-    Parameters
-    ----------
-    obj : Dataset or DataArray
-        The result; not modified; lazy numbers stay lazy. A DataArray without a name
-        becomes the variable ``data``.
-
-    Returns
-    -------
-    Dataset
-        ``/`` in names is ``__``, text is fixed-width unicode, attributes are str,
-        int, float, bool or lists of one of them; the Dataset carries
-        ``xfelred_version``, ``created``, ``software``, ``history`` and
-        ``source_fingerprint``.
-
-    Raises
-    ------
-    ValueError
-        For what no file can hold: a MultiIndex, Python objects, unknown chunk sizes.
+    ``/`` in names is ``__``, text is fixed-width unicode, attributes are str, int,
+    float, bool or lists of one of them. A DataArray without a name becomes ``data``.
+    The Dataset has ``xfelred_version``, ``created``, ``software``, ``history`` and
+    ``source_fingerprint``.
     """
     ds = with_plain_names(to_dataset(obj))
     refuse_multi_index(ds)
@@ -68,7 +54,6 @@ def prepare(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 
 def to_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """Return a Dataset that shares no attributes with `obj`."""
     if isinstance(obj, xr.Dataset):
         return obj.copy(deep=False)
     if not isinstance(obj, xr.DataArray):
@@ -86,12 +71,12 @@ def to_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 
 def with_plain_names(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with ``__`` for ``/`` in names: to a file, a slash is a group."""
     names = [*ds.variables, *ds.dims]
     if bad := [n for n in names if not isinstance(n, str) or not n]:
         raise ArgumentError(
             f"names must be non-empty text, got {bad[0]!r}; use ds.rename"
         )
+    # To a file, a slash is a group.
     renamed = {str(n): str(n).replace("/", "__") for n in names if "/" in str(n)}
     taken = {n for n in names if n not in renamed}
     if clash := sorted(n for n, new in renamed.items() if new in taken):
@@ -103,7 +88,6 @@ def with_plain_names(ds: xr.Dataset) -> xr.Dataset:
 
 
 def refuse_multi_index(ds: xr.Dataset) -> None:
-    """Raise for a MultiIndex, which no file format can hold."""
     for name, index in ds.xindexes.items():
         if isinstance(index.to_pandas_index(), pd.MultiIndex):
             raise ArgumentError(
@@ -114,7 +98,6 @@ def refuse_multi_index(ds: xr.Dataset) -> None:
 
 
 def check_chunks(name: str, variable: xr.Variable) -> None:
-    """Raise for a lazy array of unknown shape."""
     if any(np.isnan(size) for size in variable.shape):
         raise ArgumentError(
             f"the shape {variable.shape} of {name!r} is not known before it is"
@@ -123,16 +106,12 @@ def check_chunks(name: str, variable: xr.Variable) -> None:
 
 
 def is_text(variable: xr.Variable) -> bool:
-    """Tell whether a variable holds Python objects or text of variable length."""
-    return variable.dtype.kind in "OT"
+    return variable.dtype.kind in "OT"  # objects; texts of variable length of numpy 2
 
 
 def plain_text(name: str, variable: xr.Variable) -> xr.Variable:
-    """Return a variable of Python texts as fixed-width unicode.
-
-    Lazy text is computed: it labels axes, so it is short, and its width is not
-    known before.
-    """
+    # Lazy text is computed: it labels axes, so it is short, and its width is not known
+    # before.
     values = variable.values
     if not all(isinstance(v, str) for v in np.ravel(values)):
         raise ArgumentError(
@@ -143,19 +122,19 @@ def plain_text(name: str, variable: xr.Variable) -> xr.Variable:
 
 
 def plain_attributes(owner: str, attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return attributes that every file format can hold, in the given order."""
-    out = {str(key): plain(owner, key, v) for key, v in attrs.items() if key != HISTORY}
+    own = {key: value for key, value in attrs.items() if key != HISTORY}
+    out = {str(key): plain_attribute(owner, key, v) for key, v in own.items()}
     if HISTORY in attrs:
         out[HISTORY] = storable(history_of(attrs))
     return {str(key): out[str(key)] for key in attrs}
 
 
 def storable(text: str) -> str:
-    """Return text that HDF5 can hold: NUL and halves of characters are shown."""
+    # HDF5 ends a text at a NUL, and cannot encode halves of characters: they are shown.
     return NOT_STORABLE.sub(lambda m: ascii(m[0])[1:-1], text)
 
 
-def plain(owner: str, key: object, value: object) -> Any:
+def plain_attribute(owner: str, key: object, value: object) -> Any:
     """Return `value` as str, int, float, bool or a list; structure becomes JSON."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -193,7 +172,6 @@ def plain_list(values: Iterable[Any]) -> list[Any]:
 
 
 def with_provenance(ds: xr.Dataset) -> dict[Any, Any]:
-    """Return the attributes of `ds` with where, when and by what it was made."""
     attrs = dict(ds.attrs)
     parts = [ds.attrs, *(v.attrs for v in ds.data_vars.values())]
     lines = [line for part in parts for line in history_of(part).split("\n")]
@@ -209,12 +187,10 @@ def with_provenance(ds: xr.Dataset) -> dict[Any, Any]:
 
 
 def software() -> dict[str, str]:
-    """Return the versions of the packages that computed and wrote the result."""
     return {name: installed_version(name) for name in SOFTWARE_NAMES}
 
 
 def installed_version(name: str) -> str:
-    """Return the version of an installed package, or ``unknown``."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -16,10 +16,11 @@ from xfelred.products.report_pictures import (
     BLUE,
     COLOURS,
     GREY,
+    LEGEND,
     ORANGE,
     PALE,
+    as_picture,
     drawable,
-    finished,
     label,
     new_figure,
     shown_state,
@@ -28,67 +29,41 @@ from xfelred.products.report_pictures import (
 
 Limits = tuple[float, float, int] | None
 
-PERCENTILES = (0.01, 99.9)
+PERCENTILES = (0.01, 99.9)  # of the finite values are on an axis that nobody sets
 N_BINS = 60
 N_PIXEL_BINS = 200
 
 
 @dataclass(frozen=True, eq=False)
 class ShotState:
-    """Shots of one state of the laser.
+    """Shots of one state of the laser."""
 
-    Attributes
-    ----------
-    name : str
-        "on", "off" or "all".
-    mine : DataArray (train[, pulse]), bool
-        Shots in this state, before any cut.
-    cuts : tuple of Cut
-    flow : CutFlow
-    """
-
-    name: str
-    mine: xr.DataArray
+    name: str  # "on", "off" or "all"
+    mine: xr.DataArray  # bool (train[, pulse]): shots in this state, before any cut
     cuts: tuple[Cut, ...]
     flow: CutFlow
 
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """A histogram of one value in one state of the laser.
+    """A histogram of one value in one state of the laser."""
 
-    Attributes
-    ----------
-    every, others : int64 (n,)
-        All shots of the state; those that pass the cuts on all other values.
-    rejected : (float, float) or None
-        Part that the cuts on this value reject of all shots, and of those that pass the
-        cuts on all other values. None without a cut on it; NaN of no shots.
-    n_lost, n_outside : int
-        Shots without a finite value; shots outside the histogram.
-    """
-
-    every: NDArray[np.int64]
-    others: NDArray[np.int64]
+    every: NDArray[np.int64]  # (n,) all shots of the state
+    others: NDArray[np.int64]  # (n,) those that pass the cuts on all other values
+    # Parts of all shots, and of `others`, that the cuts on this value reject. None
+    # without a cut on it; NaN of no shots.
     rejected: tuple[float, float] | None
-    n_lost: int
-    n_outside: int
+    n_lost: int  # shots without a finite value
+    n_outside: int  # shots outside the histogram
 
 
 def edges_of(values: NDArray[Any], limits: Limits) -> NDArray[np.float64]:
-    """Return the edges of a histogram.
-
-    Parameters
-    ----------
-    values : array
-    limits : (low, high, n) or None
-        None: 60 bins from percentile 0.01 to 99.9 of the finite values.
-    """
     if limits is not None:
         return np.linspace(limits[0], limits[1], int(limits[2]) + 1)
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, PERCENTILES) if known.size else (0.0, 1.0)
     if not high > low:
+        # All values are one.
         margin = max(abs(low) * 0.01, 0.5)
         low, high = low - margin, high + margin
     return np.linspace(low, high, N_BINS + 1)
@@ -97,7 +72,6 @@ def edges_of(values: NDArray[Any], limits: Limits) -> NDArray[np.float64]:
 def counted(
     scalars: xr.Dataset, name: str, state: ShotState, edges: NDArray[np.float64]
 ) -> Counted:
-    """Return the histogram of a value in one state of the laser."""
     values = values_of(scalars, name, state.mine)
     mine = state.mine.values
     others, own = np.ones(mine.shape, bool), np.ones(mine.shape, bool)
@@ -113,14 +87,15 @@ def counted(
     known = mine & np.isfinite(values)
     every = np.histogram(values[known], edges)[0]
     return Counted(
-        every=every, others=np.histogram(values[known & others], edges)[0],
-        rejected=rejected, n_lost=int((mine & ~known).sum()),
+        every=every,
+        others=np.histogram(values[known & others], edges)[0],
+        rejected=rejected,
+        n_lost=int((mine & ~known).sum()),
         n_outside=int(known.sum() - every.sum()),
-    )  # fmt: skip
+    )
 
 
 def lost_share(shots: NDArray[np.bool_], passes: NDArray[np.bool_]) -> float:
-    """Return the part of some shots that does not pass."""
     n = int(shots.sum())
     return float((shots & ~passes).sum() / n) if n else float("nan")
 
@@ -132,7 +107,6 @@ def values_of(scalars: xr.Dataset, name: str, like: xr.DataArray) -> NDArray[Any
 
 
 def limits_of(name: str, cuts: Iterable[Cut]) -> list[float]:
-    """Return the finite limits that cuts set to a value."""
     tests = (number for cut in cuts if cut.name == name for _, number in cut.tests)
     return sorted({n for n in tests if np.isfinite(n)})
 
@@ -140,7 +114,6 @@ def limits_of(name: str, cuts: Iterable[Cut]) -> list[float]:
 def shot_histogram(
     scalars: xr.Dataset, name: str, limits: Limits, states: Sequence[ShotState]
 ) -> dict[str, Any]:
-    """Return the picture and the words for one value."""
     edges = edges_of(per_shot(scalars, name).values.astype(float), limits)
     found = {s.name: counted(scalars, name, s, edges) for s in states}
     figure = new_figure(1.2 + 1.6 * len(found))
@@ -148,27 +121,27 @@ def shot_histogram(
     for axes, state in zip(rows, states, strict=True):
         one = found[state.name]
         axes.stairs(one.every, edges, fill=True, color=PALE, label="all shots")
-        axes.stairs(one.others, edges, color=COLOURS.get(state.name, GREY), lw=1.6,
-                    label="pass all other cuts")  # fmt: skip
+        colour = COLOURS.get(state.name, GREY)
+        axes.stairs(
+            one.others, edges, color=colour, lw=1.6, label="pass all other cuts"
+        )
         for at in limits_of(name, state.cuts):
             if edges[0] <= at <= edges[-1]:
                 axes.axvline(at, color="black", ls="--", lw=1)
-        axes.set_yscale("symlog", linthresh=1)
+        axes.set_yscale("symlog", linthresh=1)  # a log axis would hide 0 and 1
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
         label(axes, "", "shots")
-        axes.set_title(drawable(shown_state(state.name)), loc="left", fontsize="small",
-                       parse_math=False)  # fmt: skip
-        axes.legend(frameon=False, fontsize="small", ncols=2, loc="lower right",
-                    bbox_to_anchor=(1, 1), borderaxespad=0.1)  # fmt: skip
+        title = drawable(shown_state(state.name))
+        axes.set_title(title, loc="left", fontsize="small", parse_math=False)
+        axes.legend(**LEGEND)
     label(rows[-1], with_unit(name, scalars[name]), "shots")
-    words = [in_words(name, s, found[s.name]) for s in states]
-    made = finished(figure, name, "histogram of shots, with the limits of the cuts")
-    return {**made, "lines": words}
+    lines = [in_words(name, s, found[s.name]) for s in states]
+    made = as_picture(figure, name, "histogram of shots, with the limits of the cuts")
+    return {**made, "lines": lines}
 
 
 def in_words(name: str, state: ShotState, one: Counted) -> str:
-    """Return what a histogram shows, in one state of the laser."""
     cuts = ", ".join(c.text for c in state.cuts if c.name == name)
     text = f"{shown_state(state.name).capitalize()}: "
     if one.rejected is None:
@@ -192,27 +165,14 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class PixelHistogram:
-    """How the values of all pixels of some shots are distributed.
+    """How the values of all pixels of some shots are distributed."""
 
-    Attributes
-    ----------
-    edges : float64 (n + 1,)
-    counts : int64 (n,)
-        What is beyond the ends is in the first and the last bin.
-    n_shots, n_lost : int
-        Shots; pixels that are NaN.
-    thresholds : dict of str to float
-        Lines to draw, with their names.
-    below : float or None
-        Part of the pixels that a threshold makes 0.
-    """
-
-    edges: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    edges: NDArray[np.float64]  # (n + 1,)
+    counts: NDArray[np.int64]  # (n,); what is beyond is in the first and the last bin
     n_shots: int
-    n_lost: int
-    thresholds: Mapping[str, float]
-    below: float | None = None
+    n_lost: int  # pixels that are NaN
+    thresholds: Mapping[str, float]  # lines to draw, by their names
+    below: float | None = None  # part of the pixels that a threshold makes 0
 
 
 def pixel_histogram(
@@ -222,13 +182,8 @@ def pixel_histogram(
 ) -> PixelHistogram | None:
     """Return the histogram of pixels of some shots, None if there is no shot.
 
-    Parameters
-    ----------
-    batches : iterable of arrays (shot, ...)
-        One is in memory at a time; the first decides where the edges are.
-    thresholds : mapping of str to float, optional
-    cut : (low, high), optional
-        Pixels below or above become 0.
+    One of the `batches` (shot, ...) is in memory at a time; the first decides where the
+    edges are. Pixels outside `cut` (low, high) become 0.
     """
     lines = dict(thresholds or {})
     edges: NDArray[np.float64] | None = None
@@ -282,4 +237,4 @@ def pixel_picture(one: PixelHistogram, name: str, unit: str) -> dict[str, str]:
         words += f"; {one.n_lost} values are missing (NaN)"
     axis = "value of a pixel" + (f" ({unit})" if unit not in ("", "1") else "")
     label(axes, axis, "pixels")
-    return finished(figure, f"Pixels of {name}", words, f"{words}.")
+    return as_picture(figure, f"Pixels of {name}", words, f"{words}.")

@@ -64,17 +64,11 @@ PARTS = """
 
 
 def render_page(content: str, *, title: str, **values: object) -> str:
-    """Return a page of HTML that needs nothing but itself.
+    """Return a page of HTML that needs nothing but itself; all `values` are escaped.
 
-    Parameters
-    ----------
-    content : str
-        Template of what is between the heading and the end. ``parts`` has macros:
-        facts(pairs), picture(dict with title, alt, png, words), table(dict with
-        columns, rows).
-    title : str
-    **values
-        What the template names; all text is escaped.
+    `content` is the template of what is between the heading and the end. ``parts`` has
+    macros: facts(pairs), picture(dict with title, alt, png, words), table(dict with
+    columns, rows).
     """
     start = '{% extends "page" %}{% import "parts" as parts %}{% block content %}'
     sources = {
@@ -87,14 +81,11 @@ def render_page(content: str, *, title: str, **values: object) -> str:
         loader=jinja2.DictLoader(sources),
         undefined=jinja2.StrictUndefined,
     )
-    page = environment.get_template("content").render(
-        title=title, style=STYLE, **values
-    )
-    return printable(page)
+    template = environment.get_template("content")
+    return printable(template.render(title=title, style=STYLE, **values))
 
 
 def inline_png(figure: Figure) -> str:
-    """Return a figure of matplotlib as a PNG in base64."""
     memory = io.BytesIO()
     figure.savefig(memory, format="png")
     return base64.b64encode(memory.getvalue()).decode()

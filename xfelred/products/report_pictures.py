@@ -23,7 +23,16 @@ COLOURS = {"on": ORANGE, "off": BLUE, "all": GREY}
 WIDTH, DPI = 4.8, 170  # inches: as wide as a column of a page
 LARGEST = 1500  # pixels along one side of a picture
 LAST_LETTER = 0x24F  # letters that the font of the pictures has
-LONGEST = 60
+LONGEST = 60  # letters of a name
+# Above the axes, where no curve can be behind it.
+LEGEND: dict[str, Any] = {
+    "frameon": False,
+    "fontsize": "small",
+    "ncols": 2,
+    "loc": "lower right",
+    "bbox_to_anchor": (1, 1),
+    "borderaxespad": 0.1,
+}
 
 
 def new_figure(height: float = 2.9, width: float = WIDTH) -> Any:
@@ -33,7 +42,7 @@ def new_figure(height: float = 2.9, width: float = WIDTH) -> Any:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def finished(figure: Figure, title: str, alt: str, words: str = "") -> dict[str, str]:
+def as_picture(figure: Figure, title: str, alt: str, words: str = "") -> dict[str, str]:
     return {"title": title, "alt": alt, "words": words, "png": inline_png(figure)}
 
 
@@ -47,37 +56,28 @@ def drawable(text: object) -> str:
 
 
 def shown_state(name: str) -> str:
-    """Return words for a state of the laser."""
     return "all shots" if name == "all" else f"laser {name}"
 
 
 def label(axes: Axes, x: object = "", y: object = "") -> None:
-    """Label both axes; names of a run are no formulas, whatever $ they have."""
+    # Names of a run are no formulas, whatever $ they have.
     axes.set_xlabel(drawable(x), parse_math=False)
     axes.set_ylabel(drawable(y), parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def with_unit(name: object, da: xr.DataArray) -> str:
-    """Return a name with its unit in brackets, where it has one."""
     unit = str(da.attrs.get(UNITS, "1"))
     return str(name) if unit in ("", "1") else f"{name} ({unit})"
 
 
 def span(image: NDArray[Any], share: float = 1.0) -> tuple[float, float]:
-    """Return limits of the colours: nearly all values, and never nothing.
-
-    Parameters
-    ----------
-    image : array
-    share : float, optional
-        Percentage that is left out at either end.
-    """
+    """Return limits of the colours, without `share` percent at either end."""
     known = image[np.isfinite(image)]
     if not known.size:
         return 0.0, 1.0
     low, high = np.percentile(known, (share, 100 - share))
-    return float(low), float(high if high > low else low + 1)
+    return float(low), float(high if high > low else low + 1)  # never nothing
 
 
 def mosaic(one: xr.DataArray) -> Floats:
@@ -87,8 +87,8 @@ def mosaic(one: xr.DataArray) -> Floats:
     n, rows, columns = values.shape
     across = max(round((n * rows / columns) ** 0.5), 1) if n else 1
     down, gap = -(-n // across), max(rows // 40, 2)
-    out = np.full((max(down, 1) * (rows + gap) - gap, across * (columns + gap) - gap),
-                  np.nan)  # fmt: skip
+    shape = (max(down, 1) * (rows + gap) - gap, across * (columns + gap) - gap)
+    out = np.full(shape, np.nan)
     for i, image in enumerate(values):
         y, x = (i // across) * (rows + gap), (i % across) * (columns + gap)
         out[y : y + rows, x : x + columns] = image
@@ -96,9 +96,8 @@ def mosaic(one: xr.DataArray) -> Floats:
 
 
 def flat_image(one: xr.DataArray) -> Floats:
-    """Return what is drawn of an image: modules side by side, pixels as they fit."""
-    steps = {d: slice(None, None, -(-one.sizes[d] // LARGEST) or 1)
-             for d in one.dims if d != MODULE}  # fmt: skip
+    sizes = {d: n for d, n in one.sizes.items() if d != MODULE}
+    steps = {d: slice(None, None, -(-n // LARGEST) or 1) for d, n in sizes.items()}
     small = one.isel(steps).astype(np.float64)
     return mosaic(small) if SLOW in small.dims else small.values
 
@@ -111,7 +110,7 @@ def image_picture(
 
     values = flat_image(one)
     low, high = span(values, 0.5)
-    if difference:
+    if difference:  # white is no difference
         high = max(abs(low), abs(high))
         low = -high
     n_rows, n_columns = values.shape
@@ -120,8 +119,8 @@ def image_picture(
     axes = figure.subplots()
     name = "RdBu_r" if difference else "viridis"
     colours = colormaps[name].with_extremes(bad=PALE)
-    drawn = axes.imshow(values, vmin=low, vmax=high, cmap=colours, origin="lower",
-                        interpolation="nearest")  # fmt: skip
+    how = {"origin": "lower", "interpolation": "nearest"}
+    drawn = axes.imshow(values, colours, vmin=low, vmax=high, **how)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -131,49 +130,38 @@ def image_picture(
     bar.set_label(drawable("" if unit == "1" else unit), parse_math=False)
     known = values[np.isfinite(values)]
     alt = f"from {known.min():.4g} to {known.max():.4g}" if known.size else "no values"
-    return finished(figure, title, alt, title)
+    return as_picture(figure, title, alt, title)
 
 
 def steps_picture(
     title: str, axis: tuple[str, Floats], counts: Mapping[str, NDArray[Any]]
 ) -> dict[str, str]:
-    """Return how many shots are in every bin.
-
-    Parameters
-    ----------
-    title : str
-    axis : (label, edges)
-    counts : dict of str to array
-        By laser state.
-    """
+    """Return how many shots are in every bin; `axis` is (label, edges)."""
     figure = new_figure(2.6)
     axes = figure.subplots()
     name, edges = axis
     for state, values in counts.items():
-        axes.stairs(values, edges, color=COLOURS.get(state, GREY), lw=1.6,
-                    fill=len(counts) == 1, label=shown_state(state))  # fmt: skip
+        look = {"color": COLOURS.get(state, GREY), "lw": 1.6, "fill": len(counts) == 1}
+        axes.stairs(values, edges, label=shown_state(state), **look)
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
     label(axes, name, "shots")
     if len(counts) > 1:
-        axes.legend(frameon=False, fontsize="small", ncols=2, loc="lower right",
-                    bbox_to_anchor=(1, 1), borderaxespad=0.1)  # fmt: skip
+        axes.legend(**LEGEND)
     total = sum(int(v.sum()) for v in counts.values())
-    return finished(figure, title, f"{total} shots in {len(edges) - 1} bins", "")
+    return as_picture(figure, title, f"{total} shots in {len(edges) - 1} bins", "")
 
 
 def map_picture(
     title: str, counts: xr.DataArray, edges: Mapping[str, Floats]
 ) -> dict[str, str]:
-    """Return how many shots are in every bin of two axes."""
     first, second = counts.dims
     figure = new_figure(3.2)
     axes = figure.subplots()
-    drawn = axes.pcolormesh(
-        edges[str(second)], edges[str(first)], counts.values, cmap="viridis", vmin=0,
-        vmax=max(float(counts.max()), 1),
-    )  # fmt: skip
+    x, y = edges[str(second)], edges[str(first)]
+    most = max(float(counts.max()), 1)
+    drawn = axes.pcolormesh(x, y, counts.values, cmap="viridis", vmin=0, vmax=most)
     label(axes, *(with_unit(d, counts[d]) for d in (second, first)))
     figure.colorbar(drawn, ax=axes, label="shots").outline.set_visible(False)
     alt = f"{int(counts.sum())} shots in {counts.size} bins"
-    return finished(figure, title, alt, title)
+    return as_picture(figure, title, alt, title)

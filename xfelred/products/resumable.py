@@ -24,7 +24,7 @@ from xfelred.small_files import opened, read_bytes
 
 SCHEMA_VERSION = 1
 LARGEST = 1 << 28  # bytes; a million blocks take 100 MB
-ANY = 1 << 62
+ANY = 1 << 62  # bytes: no limit
 LARGEST_OF_OTHERS = 1 << 22  # to see of which version a record without checksum is
 START_ANEW = "start anew with overwrite=True (--overwrite)"
 CHECKSUM = re.compile(rb'\{"checksum": "([0-9a-f]{64})", ')
@@ -44,10 +44,8 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def new_file(path: Path) -> io.BufferedWriter:
-    """Return a file that was not there before: whatever has its name is not followed.
-
-    A link of this name could lead anywhere, and a pipe would wait for a reader.
-    """
+    # Whatever has this name is not followed: a link could lead anywhere, and a pipe
+    # would wait for a reader.
     with suppress(FileNotFoundError):
         path.unlink()
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -55,13 +53,7 @@ def new_file(path: Path) -> io.BufferedWriter:
 
 
 def read_record(path: Path, what: str) -> dict[str, Any]:
-    """Return the content of a record that `write_record` wrote.
-
-    Raises
-    ------
-    InconsistentDataError
-        If it is damaged, no regular file, or of another version.
-    """
+    """Return what `write_record` wrote; InconsistentDataError if it is damaged."""
     data = read_bytes(
         path, what, wrong=InconsistentDataError, limit=LARGEST, links=False
     )
@@ -87,24 +79,19 @@ def read_record(path: Path, what: str) -> dict[str, Any]:
 
 
 def damaged(path: Path, why: str) -> InconsistentDataError:
-    """Return the error for a damaged record or state."""
     return InconsistentDataError(
         f"{path} is damaged ({why}), so that nobody knows what is done; {START_ANEW}"
     )
 
 
 def digest(data: bytes) -> str:
-    """Return the checksum of what a record says."""
     return hashlib.sha256(data).hexdigest()
 
 
 def checksum_of(path: Path) -> str:
-    """Return the checksum of a file; InconsistentDataError if it is not regular."""
     try:
-        with opened(
-            path, "part of a product", wrong=InconsistentDataError, limit=ANY,
-            links=False,
-        ) as file:  # fmt: skip
+        what, wrong = "part of a product", InconsistentDataError
+        with opened(path, what, wrong=wrong, limit=ANY, links=False) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except MissingFileError:
         raise damaged(path, "it is gone") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
+
+from numpy.typing import NDArray
 
 
 class Sink:
@@ -14,24 +16,17 @@ class Sink:
     HDF5 crashes the whole process when it closes a file that it could not write
     (segmentation fault of 2.0 and earlier, with the open objects in its caches). So
     it is told that all is well, and we ask afterwards.
-
-    Parameters
-    ----------
-    raw : binary file
-        Open for reading and writing, without buffer.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
-        self.raw = raw
+        self.raw = raw  # for reading and writing, without buffer
         self.error: OSError | None = None
 
     def check(self) -> None:
-        """Raise what went wrong so far."""
         if self.error is not None:
             raise self.error
 
     def write(self, data: bytes) -> int:
-        """Write all of `data`, unless something went wrong before."""
         view = memoryview(data).cast("B")
         written = 0
         while written < len(view) and self.error is None:
@@ -39,10 +34,9 @@ class Sink:
                 written += self.raw.write(view[written:])
             except OSError as error:
                 self.error = error
-        return len(view)
+        return len(view)  # also of what the disk did not take: see `check`
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the size of the file."""
         try:
             return self.raw.truncate(size)
         except OSError as error:
@@ -50,19 +44,15 @@ class Sink:
             return size or 0
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place in the file."""
         return self.raw.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place in the file."""
         return self.raw.tell()
 
     def read(self, size: int = -1) -> bytes:
-        """Return what was written."""
         return self.raw.read(size)
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` with what was written."""
+    def readinto(self, buffer: memoryview) -> int:
         return int(self.raw.readinto(buffer))  # type: ignore[attr-defined]
 
     def flush(self) -> None:
@@ -86,13 +76,19 @@ def checked_sink(path: Path) -> Iterator[Sink]:
         sink.check()
 
 
+class BlockTarget(Protocol):
+    """Such as a dataset of h5py."""
+
+    def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None: ...
+
+
 class CheckedTarget:
     """Where blocks go, as long as the disk takes them."""
 
-    def __init__(self, target: Any, check: Callable[[], None]) -> None:
+    def __init__(self, target: BlockTarget, check: Callable[[], None]) -> None:
         self.target, self.check = target, check
 
-    def __setitem__(self, where: Any, values: object) -> None:
+    def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None:
         self.check()
         self.target[where] = values
         self.check()

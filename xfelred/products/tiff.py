@@ -40,7 +40,6 @@ def write_tiff(ds: xr.Dataset, path: Path) -> None:
 
 
 def only_image(ds: xr.Dataset) -> xr.DataArray:
-    """Return the variable to draw, or raise if the choice or its shape is not clear."""
     if len(ds.data_vars) != 1:
         raise ArgumentError(
             f"a TIFF file holds one variable, got {', '.join(map(str, ds.data_vars))};"
@@ -70,7 +69,7 @@ def pages(da: xr.DataArray, dtype: np.dtype) -> Iterator[NDArray[np.generic]]:
 
 
 def description(da: xr.DataArray, ds: xr.Dataset) -> str:
-    """Return the axes, units and provenance as JSON, in plain ASCII for TIFF."""
+    # TIFF takes plain ASCII, which JSON is.
     axes = {
         str(dim): da[dim].values.astype(str).tolist() if dim in da.coords else None
         for dim in da.dims[: da.ndim - 2]

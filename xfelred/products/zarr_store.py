@@ -16,13 +16,11 @@ from typing import Any
 import xarray as xr
 import zarr
 from dask.base import tokenize
+from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from xfelred import __version__
-from xfelred.errors import (
-    InconsistentDataError,
-    OutputExistsError,
-)
+from xfelred.errors import InconsistentDataError, OutputExistsError
 from xfelred.products.atomic import (
     check_free,
     flush_to_disk,
@@ -76,16 +74,8 @@ def write_zarr(ds: xr.Dataset, path: Path) -> None:
 def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
     """Write a prepared Dataset block by block; a second call computes what is missing.
 
-    Parameters
-    ----------
-    ds : Dataset
-        Lazy variables are recognised by the names of their dask arrays: the same
-        run, selection and operations give the same names in every session.
-    path : Path
-        Final name. Until all blocks are written everything is in ``<path>.partial``:
-        the store, and ``manifest.json`` with the blocks that are safe on disk.
-    overwrite : bool
-        Start anew, whatever is there.
+    Until all blocks are written everything is in ``<path>.partial``: the store, and
+    ``manifest.json`` with the blocks that are safe on disk.
     """
     tokens = {str(n): token(v) for n, v in ds.variables.items()}
     ds = with_regular_blocks(with_variable_text(ds))
@@ -119,27 +109,15 @@ def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
 
 @dataclass
 class Manifest:
-    """The blocks of an unfinished product that are safe on disk.
-
-    Attributes
-    ----------
-    path : Path
-        The JSON file.
-    tokens : dict
-        Name of a variable -> what identifies its data.
-    done : set
-        (name of a variable, first index of the block along each axis).
-    template : dict
-        Name of a file that was there before the first block -> its checksum.
-    due : float
-        When to write again, by the monotonic clock.
-    """
+    """The blocks of an unfinished product that are safe on disk."""
 
     path: Path
-    tokens: Mapping[str, str]
+    tokens: Mapping[str, str]  # what identifies its data, by variable
+    # Name of a variable, and the first index of a block along each axis.
     done: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+    # Checksums of the files that were there before the first block, by name.
     template: Mapping[str, str] = field(default_factory=dict)
-    due: float = 0.0
+    due: float = 0.0  # when to write again, by the monotonic clock
 
     def read(self) -> bool:
         """Load what an interrupted call has done; return whether there was one."""
@@ -157,12 +135,10 @@ class Manifest:
         return True
 
     def write_if_due(self) -> None:
-        """Write, but spend no more than a small part of all time on a long one."""
         if len(self.done) <= SHORT or time.monotonic() >= self.due:
             self.write()
 
     def write(self) -> None:
-        """Replace the file in one step: a reader sees the old one or the new one."""
         start = time.monotonic()
         content = {
             "schema_version": SCHEMA_VERSION,
@@ -179,12 +155,12 @@ class Manifest:
 def token(variable: xr.Variable) -> str:
     """Return what identifies the data of a variable; nothing is computed."""
     if variable.chunks is not None:
+        # The same run, selection and operations give it in every session.
         return str(variable.data.name)
     return f"values-{tokenize(variable.values)}"
 
 
 def partial_directory(path: Path) -> Path:
-    """Return where an unfinished product is kept."""
     return path.with_name(f"{path.name}.partial")
 
 
@@ -217,24 +193,23 @@ def discard_unfinished(path: Path) -> None:
 
 
 def with_variable_text(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with text of variable length, the only text of zarr v3."""
+    # The only text of zarr v3.
     text = {n: v.astype(object) for n, v in ds.variables.items() if v.dtype.kind == "U"}
     out = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
     return out.assign({n: v for n, v in text.items() if n in ds.data_vars})
 
 
 def with_regular_blocks(ds: xr.Dataset) -> xr.Dataset:
-    """Return `ds` with lazy blocks of one size along each axis, as zarr wants them."""
     for name, variable in ds.variables.items():
         if variable.chunks is None or all(is_regular(c) for c in variable.chunks):
             continue
+        # zarr has chunks of one size along an axis.
         sizes = {dim: max(c) for dim, c in variable.chunksizes.items()}
         ds[name] = ds[name].chunk(sizes)
     return ds
 
 
 def chunk_encoding(ds: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
-    """Return chunks for each variable that divide its lazy blocks, and a codec."""
     out: dict[Hashable, dict[str, Any]] = {}
     for name, v in ds.variables.items():
         if v.ndim:
@@ -243,15 +218,16 @@ def chunk_encoding(ds: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
             if v.dtype.kind in "biufc":
                 # Sums of frames: 8 times as fast as zarr's own choice, and as small.
                 codec = BloscCodec(
-                    cname="lz4", clevel=1,
+                    cname="lz4",
+                    clevel=1,
                     shuffle="shuffle" if size > 1 else "bitshuffle",
-                )  # fmt: skip
+                )
                 out[name]["compressors"] = [codec]
     return out
 
 
 def consolidate(path: Path) -> None:
-    """Gather the metadata in one file, so that opening does not list directories."""
+    # In one file, so that opening does not list directories.
     with warnings.catch_warnings():
         # Readers that do not know this addition to the v3 format ignore it.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
@@ -276,19 +252,15 @@ def checksums(store: Path) -> dict[str, str]:
 
 
 def part_checksum(store: Path, path: Path) -> str:
-    """Return the checksum of a file; of the group, before metadata are gathered in it.
-
-    An interrupted call may have done so already.
-    """
     if path != store / GROUP:
         return checksum_of(path)
+    # An interrupted call may have gathered metadata in that of the group already.
     group = group_metadata(path)
     group.pop("consolidated_metadata", None)
     return digest(json.dumps(group, sort_keys=True).encode())
 
 
 def group_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a group; InconsistentDataError if they are damaged."""
     text = read_text(
         path, "zarr group", wrong=InconsistentDataError, limit=LARGEST, links=False
     )
@@ -299,7 +271,6 @@ def group_metadata(path: Path) -> dict[str, Any]:
 
 
 def check_template(store: Path, wanted: Mapping[str, str]) -> None:
-    """Raise unless what was written before the first block is still the same."""
     for name, checksum in wanted.items():
         path = store / name
         if not path.exists():
@@ -309,7 +280,6 @@ def check_template(store: Path, wanted: Mapping[str, str]) -> None:
 
 
 def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
-    """Compute the blocks that are not done and write them one by one."""
     lazy = {str(n): v.data for n, v in ds.variables.items() if v.chunks is not None}
     missing = [b for b in block_list(lazy) if (b[0], corner(b[1])) not in manifest.done]
     for batch in batches(missing, limit_blocks=busy_blocks()):
@@ -321,7 +291,7 @@ def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
 
 
 def flush_block(store: Path, name: str, region: Region) -> None:
-    """Wait until the chunks of a block are on the disk: only then are they done."""
+    # A block is done only when its chunks are on the disk.
     array = zarr.open_array(store, path=name, mode="r", zarr_format=3)
     axes = zip(region, array.chunks, strict=True)
     grid = [range(where.start // n, -(-where.stop // n)) for where, n in axes]
@@ -333,17 +303,17 @@ def flush_block(store: Path, name: str, region: Region) -> None:
 
 
 def remove_unfinished_files(store: Path) -> None:
-    """Delete what zarr was writing when a process was killed: files of no use."""
+    # What zarr was writing when a process was killed.
     for file in store.rglob("*.partial"):
         if UNFINISHED.fullmatch(file.name):
             file.unlink()
 
 
 def write_block(
-    ds: xr.Dataset, name: str, store: Path, region: Region, values: Any
+    ds: xr.Dataset, name: str, store: Path, region: Region, values: NDArray[Any]
 ) -> None:
-    """Write one block, encoded as xarray encodes the whole variable."""
     variable = ds.variables[name]
+    # By xarray, which encodes the block as it does the whole variable.
     block = xr.Dataset({name: (variable.dims, values, variable.attrs)}, attrs=ds.attrs)
     if region:
         where = {str(d): s for d, s in zip(variable.dims, region, strict=True)}
@@ -353,12 +323,10 @@ def write_block(
 
 
 def corner(region: Region) -> tuple[int, ...]:
-    """Return the first index of a block along each axis, which names it."""
     return tuple(s.start for s in region)
 
 
 def check_finished(path: Path, tokens: Mapping[str, str]) -> None:
-    """Raise unless a finished product holds exactly these data."""
     found = {}
     if (path / GROUP).exists():
         try:
@@ -378,7 +346,6 @@ def check_finished(path: Path, tokens: Mapping[str, str]) -> None:
 def compare_tokens(
     where: Path, found: Mapping[str, str], wanted: Mapping[str, str]
 ) -> None:
-    """Raise unless the lazy variables are the same arrays as those on disk."""
     if found == wanted:
         return
     changed = sorted(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from xfelred.errors import ArgumentTypeError, listing
+from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
 
 
 def claims_nothing(source: object) -> bool:
-    """Return False: sources of this reader are files."""
     return False
 
 
@@ -42,10 +42,15 @@ class Reader:
     looks_for: str
     recognises: Callable[[str], bool]
     open: Callable[..., Run]
-    claims: Callable[[Any], bool] = claims_nothing
+    claims: Callable[[object], bool] = claims_nothing
 
     def opened(
-        self, source: object, run: Any, data: Any, include: str, options: dict[str, Any]
+        self,
+        source: object,
+        run: object,
+        data: object,
+        include: str,
+        options: dict[str, Any],
     ) -> Run:
         """Open a run.
 
@@ -58,12 +63,26 @@ class Reader:
         try:
             signature.bind(source, run, data, include, **options)
         except TypeError as error:
-            known = [
-                name for name, p in signature.parameters.items()
-                if p.kind is p.KEYWORD_ONLY
-            ]  # fmt: skip
+            parameters = signature.parameters.values()
+            known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
             raise ArgumentTypeError(
                 f"open_run, for {self.facility}: {error}. Its options are"
                 f" {listing(known)}; facility= says whose reader it is"
             ) from None
         return self.open(source, run, data, include, **options)
+
+
+def first_that_knows(
+    source: object, readers: Iterable[Reader]
+) -> tuple[Reader | None, list[str]]:
+    """Return the first reader that knows a source, and the files that were looked into.
+
+    What names no file is asked for first: looking for files would fail.
+    """
+    readers = list(readers)
+    paths: list[str] = []
+    found = next((r for r in readers if r.claims(source)), None)
+    if found is None:
+        paths = candidates(source)
+        found = next((r for r in readers if any(map(r.recognises, paths))), None)
+    return found, paths

@@ -25,8 +25,7 @@ class ByTrain:
     @property
     def train_ids(self) -> list[int]:
         """Sorted IDs of the selected trains, with or without data."""
-        found: list[int] = self.ids.tolist()
-        return found
+        return list(self.ids.tolist())
 
     def select_trains(self, trains: object) -> Self:
         """Return the same for a selection of its trains.

@@ -8,12 +8,11 @@ from html import escape
 
 from xfelred.errors import one_line
 
-MOST_FACTS = 18
+MOST_FACTS = 18  # so that a description has at most 20 lines
 Facts = Sequence[tuple[str, str]]
 
 
 def as_text(run_id: str, facts: Facts) -> str:
-    """Return a short description, at most 20 lines."""
     return "\n".join(
         [f"<xfelred.Run {one_line(run_id)}>".replace(" >", ">")]
         + [f"  {what + ':':<12}{one_line(value)}" for what, value in facts[:MOST_FACTS]]

@@ -118,28 +118,14 @@ def cut(values: NDArray[Any], window: tuple[Selector, ...]) -> NDArray[Any]:
 
 
 def entry_positions(roi: object, shape: tuple[int, ...]) -> list[Any]:
-    """Return the positions that `roi` takes along every axis of an entry.
-
-    Returns
-    -------
-    list of int64 (n,) or int
-        An integer for an axis that `roi` drops.
-    """
+    """Return the positions (n,) that `roi` takes of every axis; a number drops one."""
     window, _, dropped = entry_window(roi, shape)
     found = [np.arange(n)[w] for w, n in zip(window, shape, strict=True)]
     return [int(f[0]) if i + 1 in dropped else f for i, f in enumerate(found)]
 
 
 def checked_fill(fill_value: object, dtype: np.dtype[Any]) -> Any:
-    """Return a fill value of a dtype: NaN for floats and 0 for others by default.
-
-    Raises
-    ------
-    ValueError
-        If it is NaN and the dtype has none.
-    OverflowError
-        If it is out of range.
-    """
+    """Return a fill value of a dtype: NaN for floats and 0 for others by default."""
     if fill_value is None:
         return dtype.type(np.nan) if dtype.kind in "fc" else np.zeros((), dtype)[()]
     if dtype.kind not in "iufcb" or not isinstance(fill_value, NUMBERS):
@@ -157,7 +143,7 @@ def checked_fill(fill_value: object, dtype: np.dtype[Any]) -> Any:
 
 def check_range(value: Any, dtype: np.dtype[Any]) -> None:
     """Raise ValueError or OverflowError if a dtype cannot hold a number."""
-    # Of a large int numpy makes an object.
+    # Of a large int numpy makes an object, of which isfinite knows nothing.
     if not isinstance(value, int) and not np.isfinite(value):
         if dtype.kind == "f":
             return
@@ -168,6 +154,7 @@ def check_range(value: Any, dtype: np.dtype[Any]) -> None:
     if dtype.kind in "iu" and value != int(value):
         raise ArgumentError(f"fill value {value} does not fit {dtype}: no whole number")
     limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    # Exact: as float64 the largest int64 would be one more than it is.
     exact = float if dtype.kind == "f" else int
     low, high = exact(limits.min), exact(limits.max)
     if not low <= value <= high:

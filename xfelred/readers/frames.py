@@ -28,14 +28,17 @@ from xfelred.lazy.indexing import Selector
 from xfelred.names import (
     AVAILABLE,
     BAD_PIXELS,
+    CELL,
     DATA_GAIN,
     DATA_KIND,
     FAST,
     FINGERPRINT,
     FIRST_MODULE,
+    GAIN,
     LONG_NAME,
     MODULE,
     N_MODULES,
+    N_PULSES,
     PULSE,
     RECORDED,
     SLOW,
@@ -43,7 +46,6 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.provenance import record
-from xfelred.readers.coordinates import describe
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window, roi_items
 from xfelred.readers.left_out import LeftOut, as_attrs, as_params
 from xfelred.readers.request import FramesRequest
@@ -53,82 +55,57 @@ from xfelred.readers.selection import as_positions
 # `xfelred.ops.calibrate`, or by psana when it made the file or the array.
 DataKind = Literal["raw", "corrected", "calibrated"]
 
+LONG_NAMES = {
+    TRAIN: "train ID",
+    PULSE: "pulse ID",
+    MODULE: "module number",
+    CELL: "memory cell",
+    GAIN: "gain stage (0 high, 1 medium, 2 low)",
+    AVAILABLE: "data were recorded",
+    RECORDED: "the train has this pulse",
+    N_PULSES: "number of pulses in the train",
+    SLOW: "pixel along the slow axis",
+    FAST: "pixel along the fast axis",
+}
+
 
 @dataclass(frozen=True)
 class Pixels:
-    """What is read of each image, and how it is stored in memory.
+    """What is read of each image, and how it is stored in memory."""
 
-    Attributes
-    ----------
-    window : tuple of slice or int array
-        For every axis of an entry.
-    shape : tuple of int
-        What the window leaves.
-    n_inner : int
-        Axes of an entry that stand before the module axis.
-    """
-
-    window: tuple[Selector, ...]
-    shape: tuple[int, ...]
+    window: tuple[Selector, ...]  # for every axis of an entry
+    shape: tuple[int, ...]  # what the window leaves
     dtype: np.dtype[Any]
     fill_value: object
-    n_inner: int = 0
+    n_inner: int = 0  # axes of an entry that stand before the module axis
 
 
 @dataclass(frozen=True, eq=False)
 class FrameAxes:
-    """The axes of frames before their pixels.
+    """The axes of frames before their pixels."""
 
-    Attributes
-    ----------
-    leading : tuple of str
-        Before ``module``: (train, pulse[, gain]) or (frame,).
-    coords : dict
-        Coordinates along them.
-    modules : sequence of int
-        Numbers of the modules that are read.
-    here : bool (train or frame, module)
-        Which modules have data.
-    recorded : bool (train, pulse), optional
-        Which pulses a train has; None if all have all.
-    """
-
-    leading: tuple[str, ...]
+    leading: tuple[str, ...]  # before ``module``: (train, pulse[, gain]) or (frame,)
     coords: dict[str, Any]
-    modules: list[int]
-    here: NDArray[np.bool_]
-    recorded: NDArray[np.bool_] | None = None
+    modules: list[int]  # numbers of those that are read
+    here: NDArray[np.bool_]  # (train or frame, module): which have data
+    recorded: NDArray[np.bool_] | None = None  # (train, pulse); None: all have all
 
 
 @dataclass(frozen=True, eq=False)
 class FrameTexts:
-    """What an array of frames says about itself.
-
-    Attributes
-    ----------
-    facility, run_id, fingerprint, units : str
-    n_modules, first_module : int
-        Of the complete detector.
-    data_kind : {"raw", "corrected", "calibrated"}
-    left_out : tuple of LeftOut
-        Files that could not be used.
-    attrs, history : mapping
-        More attributes, and more parameters in the line of history.
-    long_names : mapping
-        Of coordinates, where they are not the usual ones.
-    """
+    """What an array of frames says about itself."""
 
     facility: str
     run_id: str
     fingerprint: str
-    n_modules: int
-    first_module: int
+    n_modules: int = 0  # of the complete detector, as is the next
+    first_module: int = 0
     units: str = "adu"
     data_kind: DataKind = "raw"
     left_out: tuple[LeftOut, ...] = ()
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    history: Mapping[str, Any] = field(default_factory=dict)
-    long_names: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, object] = field(default_factory=dict)
+    history: Mapping[str, object] = field(default_factory=dict)
+    long_names: Mapping[str, str] = field(default_factory=dict)  # where unusual
 
 
 class FrameSource(Protocol):
@@ -169,15 +146,7 @@ class FrameSource(Protocol):
 
 
 def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
-    """Return frames as a lazy array (train, pulse, module, slow_scan, fast_scan).
-
-    Raises
-    ------
-    InconsistentDataError
-        If pixels are no numbers.
-    ValueError, OverflowError
-        If the fill value does not fit the dtype.
-    """
+    """Return frames as a lazy array (train, pulse, module, slow_scan, fast_scan)."""
     axes = source.axes
     window, lengths, _ = entry_window(request.roi, source.shape)
     padded = axes.recorded is not None
@@ -197,9 +166,9 @@ def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
     bad = None if request.bad_pixels is None else source.bad(node, window)
     floating = source.bad_widens or as_dtype(request.astype, source.dtype).kind == "f"
     if bad is not None and apply and floating:
-        params = {"bits": None, "value": float("nan")}
+        how = {"bits": None, "value": float("nan")}
         args = (node, bad)
-        node = Map(masked, args, dims, (), (), dtype, "apply_bad_pixels", params)
+        node = Map(masked, args, dims, (), (), dtype, "apply_bad_pixels", how)
     chunks = block_chunks(node, parse_bytes(request.chunk_size))
     array = xr.DataArray(
         planned(node, chunks),
@@ -208,7 +177,7 @@ def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
         name=request.key.split(".")[-1].split("/")[-1],
     )
     if bad is not None and request.bad_pixels == "keep":
-        array = array.assign_coords({BAD_PIXELS: kept(bad, chunks)})
+        array = array.assign_coords({BAD_PIXELS: bad_coordinate(bad, chunks)})
     if axes.recorded is not None:
         part = 1 - axes.recorded.mean()
         warn(
@@ -217,7 +186,17 @@ def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
         )
     if takes_one(request.roi, source.shape) and DATA_GAIN in dims:
         array = array.isel({DATA_GAIN: 0})
-    return described(array, source, request, dtype)
+    texts = source.texts(dtype)
+    for name, text in LONG_NAMES.items():
+        if name in array.coords:
+            text = texts.long_names.get(name, text)
+            array[name].attrs = {UNITS: "1", LONG_NAME: text}
+    array.attrs = frame_attrs(texts, source.name, request, source.dtype, dtype)
+    asked = ("bad_pixels", "fill_value", "key", "layout", "missing")
+    params: dict[str, Any] = {k: getattr(request, k) for k in asked}
+    params |= {"detector": source.name, "modules": source.axes.modules}
+    params |= {"roi": str(request.roi), **texts.history, **as_params(texts.left_out)}
+    return record(array, "frames", **params)
 
 
 def pixel_dims(n: int) -> tuple[str, ...]:
@@ -247,7 +226,7 @@ def pixel_numbers(
     return {d: numbers for d, (numbers, n) in taken.items() if len(numbers) < n}
 
 
-def kept(bad: Node, chunks: Mapping[str, tuple[int, ...]]) -> tuple[Any, ...]:
+def bad_coordinate(bad: Node, chunks: Mapping[str, tuple[int, ...]]) -> tuple[Any, ...]:
     if isinstance(bad, Const):
         attrs = {UNITS: "1", LONG_NAME: "bad pixels, 0 is good"}
         return bad.dims, bad.array, attrs
@@ -255,48 +234,31 @@ def kept(bad: Node, chunks: Mapping[str, tuple[int, ...]]) -> tuple[Any, ...]:
     return bad.dims, bits, {UNITS: "1", LONG_NAME: "bad-pixel bits, 0 is good"}
 
 
-def described(
-    array: xr.DataArray,
-    source: FrameSource,
+def frame_attrs(
+    texts: FrameTexts,
+    detector: str,
     request: FramesRequest,
+    stored: np.dtype[Any],
     dtype: np.dtype[Any],
-) -> xr.DataArray:
-    """Return the array with its attributes and its first line of history."""
-    texts = source.texts(dtype)
-    describe(array)
-    for name, text in texts.long_names.items():
-        array[name].attrs[LONG_NAME] = text
-    array.attrs = {
+) -> dict[str, object]:
+    return {
         UNITS: texts.units,
-        LONG_NAME: f"{source.name} {request.key}",
+        LONG_NAME: f"{detector} {request.key}",
         "facility": texts.facility,
-        "detector": source.name,
+        "detector": detector,
         "run": texts.run_id,
         DATA_KIND: texts.data_kind,
         N_MODULES: texts.n_modules,
         FIRST_MODULE: texts.first_module,
         FINGERPRINT: texts.fingerprint,
-        **request.stored(source.dtype, dtype),
+        **request.stored(stored, dtype),
         **texts.attrs,
         **as_attrs(texts.left_out),
     }
-    asked = ("bad_pixels", "fill_value", "key", "layout", "missing")
-    params: dict[str, Any] = {k: getattr(request, k) for k in asked}
-    params |= {"detector": source.name, "modules": source.axes.modules}
-    params |= {"roi": str(request.roi), **texts.history, **as_params(texts.left_out)}
-    return record(array, "frames", **params)
 
 
 def module_positions(modules: object, numbers: list[int], name: str) -> list[int]:
-    """Return the positions, in order, of modules chosen by number; None: all.
-
-    Raises
-    ------
-    SelectionEmptyError
-        If one is not there.
-    TypeError
-        If `modules` are no integers.
-    """
+    """Return the positions, in order, of modules chosen by number; None: all."""
     if modules is None:
         return list(range(len(numbers)))
     listed = sorted(modules) if isinstance(modules, (set, frozenset)) else modules

@@ -12,26 +12,11 @@ LCLS2_EPOCH = 631152000  # 1990-01-01 in seconds since 1970
 
 
 def event_time(ids: NDArray[np.uint64], epoch: int = 0) -> xr.Variable:
-    """Return the times of events, UTC.
+    """Return the times of events (train,), UTC, of a clock that begins at `epoch`.
 
-    Parameters
-    ----------
-    ids : uint64 (n,)
-        ``seconds << 32 | nanoseconds``.
-    epoch : int, optional
-        Seconds from 1970 to the zero of the clock: 0 for LCLS-I, `LCLS2_EPOCH` for
-        LCLS-II.
-
-    Returns
-    -------
-    Variable (train,), datetime64[ns]
+    That is in seconds since 1970: 0 for LCLS-I, `LCLS2_EPOCH` for LCLS-II.
     """
     seconds = (ids >> np.uint64(32)).astype(np.int64) + epoch
     nanoseconds = (ids & np.uint64(0xFFFFFFFF)).astype(np.int64)
     times = (seconds * 1_000_000_000 + nanoseconds).astype("datetime64[ns]")
     return xr.Variable(TRAIN, times, {LONG_NAME: "time of the event, UTC"})
-
-
-def lcls2_time(ids: NDArray[np.uint64]) -> xr.Variable:
-    """Return the times of LCLS-II timestamps, UTC."""
-    return event_time(ids, LCLS2_EPOCH)

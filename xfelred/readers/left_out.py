@@ -16,7 +16,7 @@ from xfelred.hdf5 import Unreadable, open_file
 
 Found = TypeVar("Found")
 LEFT_OUT = "left_out"  # attribute of what was read from the other files
-THREADS = 16
+THREADS = 16  # files are opened at once: a distant disk answers each of them late
 LOOKED_AT = 1000  # datasets of a file that nobody recognises
 # HDF5's words where a lock is held, and where the writer has marked the file.
 WORDS = ("unable to lock file", "already open for")
@@ -32,13 +32,7 @@ class LeftOut(NamedTuple):
 def readable(
     read: Callable[[str], Found], paths: Sequence[str]
 ) -> tuple[list[Found], tuple[LeftOut, ...]]:
-    """Read something of every file; say which of them are left out.
-
-    Raises
-    ------
-    BrokenFileError
-        If there is one file only, or none can be read.
-    """
+    """Read something of every file; say which of them are left out."""
     if len(paths) == 1:
         return [read(paths[0])], ()
     with ThreadPoolExecutor(min(THREADS, max(len(paths), 1))) as pool:
@@ -61,8 +55,7 @@ def attempt(
     try:
         return read(path), None
     except (BrokenFileError, MissingFileError) as error:
-        told = locked(path, error) if is_locked(error) else error
-        return None, LeftOut(path, str(told))
+        return None, LeftOut(path, str(told(path, error)))
 
 
 def is_damaged(path: str) -> bool:
@@ -89,7 +82,7 @@ def name_of(one: LeftOut) -> str:
     return one_line(os.path.basename(one.file))
 
 
-def described(left_out: Sequence[LeftOut]) -> list[tuple[str, str]]:
+def fact_line(left_out: Sequence[LeftOut]) -> list[tuple[str, str]]:
     """Return the line of a description of a run; none if nothing is left out."""
     if not left_out:
         return []
@@ -114,8 +107,10 @@ def is_locked(error: Exception) -> bool:
     return any(words in str(error) for words in WORDS)
 
 
-def locked(path: str, error: Exception) -> BrokenFileError:
-    """Return the error for a file that another process has open for writing."""
+def told(path: str, error: Exception) -> Exception:
+    """Return the error that says it in our words if another process is writing."""
+    if not is_locked(error):
+        return error
     return BrokenFileError(
         f"{path} is open in another process, which is writing it or has not closed it"
         " (HDF5: unable to lock the file, or marked as already open). Open the run"

@@ -15,27 +15,15 @@ def with_gaps(values: NDArray[Any], here: NDArray[np.bool_]) -> NDArray[Any]:
 
     Numbers become floats with NaN where that keeps every value. Integers of 64 bits
     beyond 2**53 (times, identifiers, bit fields) stay integers with 0; only `here`
-    tells a gap from a 0 then. Text is empty.
-
-    Parameters
-    ----------
-    values : array (n, ...)
-        One for each shot of `here` that is True.
-    here : bool (shot,)
-
-    Returns
-    -------
-    array (shot, ...)
-        `values` themselves if there is no gap.
+    tells a gap from a 0 then. Text is empty. `values` (n, ...) are those of the shots
+    of `here` (shot,) that is True, and the result itself if there is no gap.
     """
     if here.all():
         return values
     shape = (len(here), *values.shape[1:])
     if values.dtype.kind == "O":
         out = np.full(shape, "", object)
-    elif values.dtype.kind in "SU":
-        out = np.zeros(shape, values.dtype)
-    elif fits_float(values):
+    elif values.dtype.kind not in "SU" and fits_float(values):
         out = np.full(shape, np.nan, np.result_type(values.dtype, np.float32))
     else:
         out = np.zeros(shape, values.dtype)

@@ -17,11 +17,10 @@ from xfelred.errors import (
     shown,
 )
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.base import Reader
+from xfelred.readers.base import Reader, first_that_knows
 from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS
-from xfelred.readers.left_out import is_locked, locked
-from xfelred.readers.paths import candidates
+from xfelred.readers.left_out import is_locked, told
 from xfelred.readers.protocol import Run
 from xfelred.readers.sacla.open import READER as SACLA
 
@@ -40,8 +39,8 @@ def readers() -> dict[str, Reader]:
 
 def open_run(
     source: object = None,
-    run: Any = None,
-    data: Any = "default",
+    run: int | str | None = None,
+    data: str | list[str] = "default",
     include: str = "*",
     *,
     proposal: object = None,
@@ -112,14 +111,8 @@ def open_run(
     return reader.opened(source, run, data, include, options)
 
 
-def named_source(source: object, proposal: object, run: Any) -> Any:
-    """Return what to open, named as source or as proposal.
-
-    Raises
-    ------
-    RunNameError
-        If it is named twice or not at all, or a proposal comes without a run.
-    """
+def named_source(source: object, proposal: object, run: object) -> object:
+    """Return what to open, named as source or as proposal."""
     if proposal is None and source is not None:
         return source
     if proposal is None or source is not None or run is None:
@@ -148,15 +141,12 @@ def are_files(source: object) -> bool:
 
 def recognised(source: object, known: dict[str, Reader]) -> Reader:
     """Return the reader for a source, found by looking into files."""
+    # An open collection of EXtra-data.
     if hasattr(source, "files") and not isinstance(source, (str, os.PathLike)):
         return EUXFEL
-    for reader in known.values():
-        if reader.claims(source):
-            return reader
-    paths = candidates(source)
-    for reader in known.values():
-        if any(reader.recognises(p) for p in paths):
-            return reader
+    reader, paths = first_that_knows(source, known.values())
+    if reader is not None:
+        return reader
     reason = unreadable(paths)
     looked = "; ".join(f"{r.facility}: {r.looks_for}" for r in known.values())
     raise UnknownFormatError(
@@ -167,21 +157,13 @@ def recognised(source: object, known: dict[str, Reader]) -> Reader:
 
 
 def unreadable(paths: list[str]) -> str:
-    """Say why a file cannot be opened.
-
-    Raises
-    ------
-    BrokenFileError
-        If another process is writing it, or this user may not read it: it may well be
-        a run.
-    """
+    """Say why a file cannot be opened."""
     for path in paths:
         try:
             open_group(path, "/")
         except BrokenFileError as error:
-            if is_locked(error):
-                raise locked(path, error) from error
-            if isinstance(error, NoAccessError):
-                raise
+            # These may well be a run.
+            if is_locked(error) or isinstance(error, NoAccessError):
+                raise told(path, error) from error
             return f" {error}."
     return ""

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from glob import glob
+
+from dask.base import tokenize
 
 from xfelred.entries import check
 from xfelred.errors import MissingFileError, NoAccessError
 
+Path = str | os.PathLike[str]
+Source = Path | list[Path] | tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file, and what tells it from a later one of the same name."""
+
+    path: str
+    size: int
+    mtime: int  # ns
+
+    def token(self) -> tuple[str, int, int]:
+        """Return what identifies the content of the file."""
+        return (self.path, self.size, self.mtime)
+
+
+def file_at(path: str) -> StoredFile:
+    found = os.stat(path)
+    return StoredFile(path, found.st_size, found.st_mtime_ns)
+
+
+def fingerprint(files: Iterable[tuple[str, int, int]]) -> str:
+    """Return 16 letters for files (path, size, mtime), wherever they lie."""
+    return str(tokenize([(os.path.basename(p), *rest) for p, *rest in files]))[:16]
+
 
 def candidates(source: object) -> list[str]:
-    """Return the files to look into.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    NoAccessError
-        If this user may not look.
-    """
+    """Return the files to look into; at least one, or it says why there is none."""
     if isinstance(source, (list, tuple)):
-        check("xf.open_run", "source", source, Sequence[str | os.PathLike[str]])
+        check("xf.open_run", "source", source, Sequence[Path])
         paths = named = [os.fspath(p) for p in source]
     else:
         text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)

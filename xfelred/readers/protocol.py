@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -173,7 +173,7 @@ class Run(Protocol):
     ) -> Estimate:
         """Return what computing some lazy results will read and need."""
 
-    def info(self, details_for_sources: object = ()) -> None:
+    def info(self, details_for_sources: str | Iterable[str] = ()) -> None:
         """Print what the run holds."""
 
     def __enter__(self) -> Self: ...

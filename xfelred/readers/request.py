@@ -19,7 +19,7 @@ from xfelred.errors import (
 from xfelred.names import STORED_DTYPE
 from xfelred.readers.entry import as_dtype, checked_fill
 
-LARGEST = 8  # bytes of a pixel
+LARGEST = 8  # bytes of a pixel; what is longer is no number of a detector
 
 
 @entry
@@ -62,23 +62,8 @@ class FramesRequest:
 
         Integers in which something is missing become float32 (up to 16 bits) or
         float64, so that a gap is NaN and no mean, minimum or comparison counts it. They
-        stay integers if a fill value was asked for.
-
-        Parameters
-        ----------
-        stored : dtype
-            In the files.
-        name : str
-            Of the detector, for messages.
-        gaps : bool
-            Whether an element of the result was not recorded.
-
-        Raises
-        ------
-        InconsistentDataError
-            If they are no numbers of up to 64 bits.
-        ValueError, OverflowError
-            If the fill value does not fit the dtype.
+        stay integers if a fill value was asked for. `name` is that of the detector;
+        there are `gaps` if an element of the result was not recorded.
         """
         if stored.kind not in "biuf" or stored.itemsize > LARGEST:
             raise InconsistentDataError(

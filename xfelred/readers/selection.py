@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -12,11 +13,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xfelred.column_names import split_element
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
     NotPossibleError,
     OutOfRangeError,
+    PropertyNameError,
     listing,
     shown,
     warn,
@@ -27,8 +30,6 @@ from xfelred.shots import as_labelled, check_overlap, recorded_only
 
 TrainIDs = NDArray[np.uint64]
 IDs = TypeVar("IDs", NDArray[np.uint64], NDArray[np.int64])
-
-
 MOST = 2**64 - 1  # no ID is larger; of larger integers numpy makes objects
 
 
@@ -89,30 +90,12 @@ by_index = MakeByIndex()
 def select_train_ids(
     train_ids: IDs, selection: object, needed: IDs | None = None
 ) -> IDs:
-    """Return the selected train IDs, sorted.
+    """Return the selected train IDs, sorted as the given ones are.
 
-    Parameters
-    ----------
-    train_ids : uint64 or int64 (n,)
-        Sorted.
-    selection : slice, int, sequence, bool array, DataArray, by_id or by_index
-        Positions, unless it is ``by_id``. A boolean array has length n; a boolean
-        DataArray, or a pandas Series, has the train IDs.
-    needed : uint64 or int64 (m,), optional
-        Those of which a labelled selection is expected to know, by default all.
-
-    Names such as ``"tag_12"`` are IDs, with or without ``by_id``.
-
-    Raises
-    ------
-    IndexError
-        If a position is out of range.
-    ShotNameError
-        If an ID is no integer, and no name of a shot.
-    ValueError
-        If a boolean array has another length.
-    InconsistentDataError
-        If a labelled selection knows none of the trains.
+    `selection` takes positions, unless it is ``by_id``. A boolean array has the length
+    of `train_ids`; a boolean DataArray, or a pandas Series, has train IDs, and is
+    expected to know those that are `needed`, by default all. Names such as ``"tag_12"``
+    are IDs, with or without ``by_id``.
     """
     if isinstance(selection, ById) or has_names(selection):
         return select_ids(train_ids, getattr(selection, "value", selection))
@@ -174,13 +157,7 @@ def entries_of(several: Iterable[Any]) -> list[Any]:
 
 
 def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
-    """Return (source glob, key glob) of what a user selects.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is neither a glob, nor a list of globs or of pairs of globs.
-    """
+    """Return (source glob, key glob) of what a user selects."""
     listed = [sources] if isinstance(sources, str) else sources
     pairs = []
     if isinstance(listed, Iterable) and not isinstance(listed, (bytes, Mapping)):
@@ -198,27 +175,42 @@ def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
     return [(str(source), str(key)) for source, key in pairs]
 
 
-def listed_keys(keys: Any) -> list[Any]:
+def listed_keys(keys: object) -> list[Any]:
     """Return the keys that `scalars` is asked for; ArgumentTypeError for no list."""
-    lists = isinstance(keys, Iterable) and not isinstance(keys, (bytes, Mapping))
-    found = entries_of(keys) if lists else []
-    simple = all(isinstance(key, (str, tuple, list)) for key in found)
-    if not lists or not simple or getattr(keys, "shape", None) == ():
+    found: list[Any] | None = None
+    if isinstance(keys, Iterable) and not isinstance(keys, (bytes, Mapping)):
+        found = entries_of(keys)
+    simple = all(isinstance(key, (str, tuple, list)) for key in found or ())
+    if found is None or not simple or getattr(keys, "shape", None) == ():
         raise ArgumentTypeError(
             f"scalars takes a list of names of keys, not {shown(keys)}"
         )
     return found
 
 
-def listed_names(keys: Any) -> list[str]:
+def listed_names(keys: object) -> list[str]:
     """Return names of keys as a list; ArgumentTypeError if it is none."""
     lists = isinstance(keys, Iterable) and getattr(keys, "shape", None) != ()
-    found = list(keys) if lists else []
+    found = list(keys) if isinstance(keys, Iterable) and lists else []
     if not lists or not all(isinstance(key, str) for key in found):
         raise ArgumentTypeError(
             f"keys of a source are names, a glob or None for all, not {shown(keys)}"
         )
     return found
+
+
+def check_position(
+    name: str,
+    position: tuple[int, ...],
+    shape: tuple[int, ...],
+    error: type[Exception] = PropertyNameError,
+) -> None:
+    """Raise an error if values of a shape per event have no such position."""
+    if len(position) != len(shape) or any(map(operator.ge, position, shape)):
+        raise error(
+            f"{name!r} asks for position {listing(position)}, but"
+            f" {split_element(name)[0]!r} has shape {shape} per event"
+        )
 
 
 def has_names(selection: object) -> bool:
@@ -257,10 +249,8 @@ def select_labelled(
             f" {listing(selection.dims)} with coordinates {listing(selection.coords)}"
         )
     known = selection.coords[TRAIN].values
-    check_overlap(
-        np.isin(needed, known), pd.Index(known), pd.Index(needed), dim=TRAIN,
-        name="the selection",
-    )  # fmt: skip
+    here, indexes = np.isin(needed, known), (pd.Index(known), pd.Index(needed))
+    check_overlap(here, *indexes, dim=TRAIN, name="the selection")
     return train_ids[np.isin(train_ids, known[selection.values])]
 
 

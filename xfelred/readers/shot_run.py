@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -23,10 +22,11 @@ from xfelred.errors import (
 )
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.every_run import EveryRun
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.protocol import Detector
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.shot_frames import Labels, ShotImages, shot_frames
+from xfelred.readers.shot_frames import Coordinates, ShotImages, shot_frames
 
 
 class ShotRun(EveryRun):
@@ -39,6 +39,11 @@ class ShotRun(EveryRun):
     def run_id(self) -> str:
         """What the facility calls the run."""
         raise NotImplementedError
+
+    @property
+    def called(self) -> str:
+        """What messages call the run."""
+        return self.run_id
 
     @property
     def sources(self) -> list[str]:
@@ -54,7 +59,7 @@ class ShotRun(EveryRun):
         """Return the keys of a source, sorted."""
         raise NotImplementedError
 
-    def key_data(self, source: str, key: str) -> Any:
+    def key_data(self, source: str, key: str) -> ShotKey | xr.DataArray:
         """Return one key of a source."""
         raise NotImplementedError
 
@@ -70,8 +75,12 @@ class ShotRun(EveryRun):
         """Return where the images of a detector are."""
         raise NotImplementedError
 
-    def labels_of(self, detector: str, key: str) -> Labels:
+    def texts_of(self, detector: str, key: str) -> FrameTexts:
         """Return what frames of a detector say about themselves."""
+        raise NotImplementedError
+
+    def coordinates_of(self, detector: str) -> Coordinates:
+        """Return what is known of the shots of a detector, each along ``train``."""
         raise NotImplementedError
 
     def facts(self) -> Facts:
@@ -84,8 +93,7 @@ class ShotRun(EveryRun):
     def train_ids(self) -> list[int]:
         """Sorted IDs of the shots; of LCLS numpy's uint64, as their frames have."""
         unsigned = self.ids.dtype.kind == "u"
-        found: list[int] = list(self.ids) if unsigned else self.ids.tolist()
-        return found
+        return list(self.ids) if unsigned else self.ids.tolist()
 
     def with_ids(self, ids: NDArray[Any]) -> Self:
         """Return the run for some of its shots."""
@@ -94,7 +102,7 @@ class ShotRun(EveryRun):
         other: Any = replace(self, ids=ids)  # type: ignore[type-var]
         return other
 
-    def __getitem__(self, item: Any) -> Any:
+    def __getitem__(self, item: object) -> Any:
         """Return ``run[source, key]``, ``run[detector]``, or the run of some shots."""
         if isinstance(item, str):
             return self.detector(item)
@@ -112,22 +120,16 @@ class ShotRun(EveryRun):
     # -- frames ----------------------------------------------------------------------
 
     def detector_named(self, name: str | None) -> str:
-        """Return the name of a detector; without a name the run must have just one.
-
-        Raises
-        ------
-        SourceNameError
-            If there is none of this name, or none is given and there are several.
-        """
+        """Return the name of a detector; without a name the run must have just one."""
         known = self.detectors
         if name is None:
             if len(known) == 1:
                 return str(next(iter(known)))
             what = "several detectors; name one of them" if known else "no detector"
-            raise SourceNameError(f"{self.run_id} has {what}: {listing(known)}")
+            raise SourceNameError(f"{self.called} has {what}: {listing(known)}")
         if name not in known:
             raise SourceNameError(
-                f"no detector {name!r} in {self.run_id}.{did_you_mean(name, known)}"
+                f"no detector {name!r} in {self.called}.{did_you_mean(name, known)}"
                 f" There are: {listing(known)}"
             )
         return name
@@ -145,8 +147,9 @@ class ShotRun(EveryRun):
             raise ArgumentTypeError(f"frames has no option {listing(options)} here")
         name = self.detector_named(detector)
         key = request.key or self.default_key(name)
-        labels = self.labels_of(name, key)
-        return shot_frames(self.images_of(name, key), replace(request, key=key), labels)
+        images, texts = self.images_of(name, key), self.texts_of(name, key)
+        request = replace(request, key=key)
+        return shot_frames(images, request, texts, self.coordinates_of(name))
 
     # -- description -----------------------------------------------------------------
 
@@ -158,7 +161,7 @@ class ShotRun(EveryRun):
         )
 
     @entry
-    def info(self, details_for_sources: Any = ()) -> None:
+    def info(self, details_for_sources: str | Iterable[str] = ()) -> None:
         """Print what the run holds, with the keys of sources that match globs."""
         globs = details_for_sources
         globs = (globs,) if isinstance(globs, str) else tuple(globs)
@@ -216,9 +219,9 @@ class ShotDetector:
         """Sorted IDs of the shots of the run."""
         return self.data.train_ids
 
-    def select_trains(self, trains: Any) -> ShotDetector:
+    def select_trains(self, trains: object) -> ShotDetector:
         """Return the detector for a selection of shots."""
-        return dataclasses.replace(self, data=self.data.select_trains(trains))
+        return replace(self, data=self.data.select_trains(trains))
 
     @entry
     def split_trains(
@@ -226,7 +229,7 @@ class ShotDetector:
     ) -> Iterator[ShotDetector]:
         """Yield the detector in even pieces of the shots."""
         for run in self.data.split_trains(parts, trains_per_part):
-            yield dataclasses.replace(self, data=run)
+            yield replace(self, data=run)
 
     @entry
     def frames(self, key: str | None = None, **options: Any) -> xr.DataArray:

@@ -43,29 +43,19 @@ from xfelred.recipes.cube_shots import CubeShots, cube_shots
 from xfelred.shots import check_overlap, shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
+# All that a cube can hold, in the order in which files have them.
 RESULTS = ("sum", "count", "mean", "var", "sem")
 
 
 @dataclass(frozen=True, eq=False)
 class CubePlan:
-    """A cube before its frames are binned.
-
-    Attributes
-    ----------
-    run : run
-    recipe : CubeRecipe
-    shots : CubeShots
-    compat : bool
-        Bins and empty bins as in the cubes of smalldata_tools.
-    frames : dict of str to DataArray
-        Corrected frames of every detector, lazy.
-    """
+    """A cube before its frames are binned."""
 
     run: Run
     recipe: CubeRecipe
     shots: CubeShots
-    compat: bool
-    frames: dict[str, xr.DataArray]
+    compat: bool  # bins and empty bins as in the cubes of smalldata_tools
+    frames: dict[str, xr.DataArray]  # corrected, lazy, of every detector
 
     @property
     def name(self) -> str:
@@ -75,18 +65,15 @@ class CubePlan:
 
     @property
     def filter_suffix(self) -> str:
-        """What file names say of the filter."""
         chosen = self.shots.filter_name
         return "" if chosen == FIRST_FILTER else f"_{chosen}"
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """Quantities of every variable and detector."""
         return tuple(self.recipe.model.quantities)
 
     @property
     def labels(self) -> Labels:
-        """The bin of every shot."""
         where = self.shots.where
         return bin_labels(xr.Dataset(), where, self.shots.by, where, self.compat)
 
@@ -132,37 +119,37 @@ class CubePlan:
         wanted = {*self.quantities, "count", *(p.on for p in spec.det_proc)}
         try:
             return ops.bin_frames(
-                frames, self.shots.by, where=self.where(name), skipna=spec.skipna,
-                quantities=tuple(q for q in RESULTS if q in wanted), compat=self.compat,
-            )  # fmt: skip
+                frames,
+                self.shots.by,
+                where=self.where(name),
+                skipna=spec.skipna,
+                quantities=tuple(q for q in RESULTS if q in wanted),
+                compat=self.compat,
+            )
         except ValueError as error:  # shots of scalars and frames do not fit
             raise self.recipe.error(f"detectors.{name}", str(error)) from error
 
     def finished(self, detectors: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """Return the cube made of the scalars and the binned frames.
-
-        Parameters
-        ----------
-        detectors : mapping of str to Dataset
-            As `detector_results` gives them, lazy or in memory.
-        """
+        """Return the cube, from what `detector_results` gives, lazy or in memory."""
         cube = self.scalar_results()
         parts = [self.finished_detector(n, ds) for n, ds in detectors.items()]
         for part in parts:
             cube = cube.assign_coords(part.coords).assign(part.data_vars)
         if LASER_ON in cube.dims:
+            # Binned like a number from -0.5 on; to a user the bins are true and false.
             cube = cube.drop_vars([f"{LASER_ON}_edges"], errors="ignore")
             attrs = {UNITS: "1", LONG_NAME: "pump laser on"}
             cube = cube.assign_coords({LASER_ON: (LASER_ON, [True, False], attrs)})
         cube.attrs = self.attributes(cube.attrs)
-        return record(
-            cube, "make_cube", *self.frames.values(), recipe=self.recipe.sha256,
-            filter=self.shots.filter_name, compat=self.compat,
-            pulse_values=self.recipe.model.model_dump(mode="json")["pulse_values"],
-        )  # fmt: skip
+        said = {
+            "recipe": self.recipe.sha256,
+            "filter": self.shots.filter_name,
+            "compat": self.compat,
+            "pulse_values": self.recipe.model.model_dump(mode="json")["pulse_values"],
+        }
+        return record(cube, "make_cube", *self.frames.values(), **said)
 
     def finished_detector(self, detector: str, binned: xr.Dataset) -> xr.Dataset:
-        """Return what a cube holds of one detector."""
         spec = self.recipe.model.detectors[detector]
         constants = constants_of(self.run, detector)
         name = in_result(detector)
@@ -195,7 +182,6 @@ class CubePlan:
         return xr.Dataset(out)
 
     def attributes(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the attributes of a cube."""
         recipe = json.dumps(self.recipe.to_dict(), sort_keys=True)
         return {
             "run_id": self.run.run_id,
@@ -216,13 +202,14 @@ class CubePlan:
 
 
 def file_name(run_id: str) -> str:
+    # IDs of runs may hold slashes, spaces and control characters.
     return re.sub(r"[/\s]", "_", CONTROL.sub("_", run_id))
 
 
 def first_shots(labels: Labels, where: xr.DataArray, limit: int) -> xr.DataArray:
     """Return the first `limit` shots of every bin, in shot order."""
     flat = labels.shots.transpose(*where.dims).values.reshape(-1)
-    order = np.argsort(flat, kind="stable")
+    order = np.argsort(flat, kind="stable")  # shots of a bin stay in their order
     ranked = flat[order]
     starts = np.searchsorted(ranked, ranked)
     rank = np.empty(len(flat), np.int64)
@@ -233,7 +220,7 @@ def first_shots(labels: Labels, where: xr.DataArray, limit: int) -> xr.DataArray
 
 def cube_plan(
     run: Run,
-    recipe: Any,
+    recipe: object,
     *,
     filter: str | None = None,
     frames: Mapping[str, xr.DataArray] | None = None,
@@ -280,7 +267,6 @@ def cube_plan(
 
 
 def check_pixels_alike(recipe: CubeRecipe, frames: Mapping[str, xr.DataArray]) -> None:
-    """Raise ConfigError if detectors cannot share the pixel dims of one cube."""
     first, *rest = frames.items() if frames else [("", xr.DataArray())]
     for name, array in rest:
         for d in PIXEL_DIMS:
@@ -301,7 +287,7 @@ def check_pixels_alike(recipe: CubeRecipe, frames: Mapping[str, xr.DataArray]) -
 @entry
 def make_cube(
     run: Run,
-    recipe: Any,
+    recipe: object,
     *,
     filter: str | None = None,
     frames: Mapping[str, xr.DataArray] | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -21,46 +21,33 @@ from xfelred.names import BIN, TRAIN
 from xfelred.ops.reductions.bin_frames import Options, n_frames, prepared, quantities_of
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.recipes.cube import RESULTS, CubePlan
-from xfelred.recipes.cube_state import BinSums, Rows
+from xfelred.recipes.cube_state import BinSums, RowsOnDisk
 from xfelred.recipes.manifest import Block
 from xfelred.reductions.bins import BinStatistics
 from xfelred.reductions.moments import sum_dtype, whole_sums
 from xfelred.shots import shot_dims
 
-SPREAD = ("var", "sem")
+SPREAD = ("var", "sem")  # what needs the squares of deviations
 # Sums of a block that are larger than this are made for several blocks at once, until
 # they are small beside the frames, or the frames are so many that a lost job hurts.
 SMALL_SUMS = 64 << 20
-PART = 8
-MOST_FRAMES = 4 << 30
+PART = 8  # how many times as large as their sums frames have to be
+MOST_FRAMES = 4 << 30  # bytes
 ROW_BYTES = 64 << 20  # of a block of the finished cube
 
 
 @dataclass(frozen=True, eq=False)
 class DetectorShots:
-    """The frames of a detector and the bin of each of its shots.
-
-    Attributes
-    ----------
-    name : str
-    array : DataArray
-        Corrected frames, lazy.
-    bins : DataArray of int64
-        Number of the bin on the shot dims of `array`, -1 for none.
-    labels : Labels
-        Of all shots of the cube.
-    options : Options
-    """
+    """The frames of a detector and the bin of each of its shots."""
 
     name: str
-    array: xr.DataArray
-    bins: xr.DataArray
-    labels: Labels
+    array: xr.DataArray  # corrected frames, lazy
+    bins: xr.DataArray  # int64 on the shot dims of `array`; -1: in no bin
+    labels: Labels  # of all shots of the cube
     options: Options
 
     @property
-    def squares(self) -> bool:
-        """Whether the spread of the values is wanted."""
+    def squares(self) -> bool:  # of deviations: the spread is wanted
         return any(q in SPREAD for q in self.options.quantities)
 
     @property
@@ -69,62 +56,52 @@ class DetectorShots:
         return not self.options.skipna or self.array.dtype.kind in "biu"
 
     @property
-    def kept(self) -> tuple[str, ...]:
-        """Dims that a cube keeps."""
+    def kept(self) -> tuple[str, ...]:  # dims that a cube keeps
         reduced = shot_dims(self.array)
         return tuple(str(d) for d in self.array.dims if d not in reduced)
 
     @property
     def kept_shape(self) -> tuple[int, ...]:
-        """Lengths of the dims that a cube keeps."""
         return tuple(self.array.sizes[d] for d in self.kept)
 
     @property
     def sum_dtype(self) -> np.dtype[Any]:
-        """Dtype of sums."""
         return sum_dtype(self.array.dtype)
 
     @cached_property
     def trains(self) -> NDArray[Any]:
-        """Train ID of every position along the first shot dim."""
         return np.asarray(self.array[TRAIN].values)
 
     @cached_property
     def in_order(self) -> bool:
-        """Whether train IDs rise."""
         return bool((self.trains[1:] >= self.trains[:-1]).all())
 
-    def positions(self, first: int, last: int) -> Any:
-        """Return where consecutive trains are along the first shot dim."""
+    def positions(self, first: int, last: int) -> slice | NDArray[np.intp]:
+        """Return where trains from `first` to `last` are along the first shot dim."""
         trains = self.trains
         # A plain integer would make numpy compare in float64, too coarse for LCLS.
-        first, last = trains.dtype.type(first), trains.dtype.type(last)
+        low, high = trains.dtype.type(first), trains.dtype.type(last)
         if not self.in_order:
-            return np.flatnonzero((trains >= first) & (trains <= last))
-        start = int(np.searchsorted(trains, first))
-        return slice(start, int(np.searchsorted(trains, last, side="right")))
+            return np.flatnonzero((trains >= low) & (trains <= high))
+        start = int(np.searchsorted(trains, low))
+        return slice(start, int(np.searchsorted(trains, high, side="right")))
 
     def of_blocks(self, group: Sequence[Block]) -> DetectorShots:
-        """Return the shots of consecutive blocks."""
         dim = self.bins.dims[0]
         at = self.positions(group[0].trains[0], group[-1].trains[1])
-        return DetectorShots(
-            self.name, self.array.isel({dim: at}), self.bins.isel({dim: at}),
-            self.labels, self.options,
-        )  # fmt: skip
+        return replace(
+            self, array=self.array.isel({dim: at}), bins=self.bins.isel({dim: at})
+        )
 
     def present(self) -> NDArray[np.int64]:
-        """Return the bins that occur, sorted."""
         return occurring(self.bins.values)
 
 
 def occurring(bins: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the bins that occur, sorted."""
     return np.unique(bins[bins >= 0])
 
 
 def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
-    """Return the shots of every detector of a cube; reads nothing."""
     out = {}
     for name, frames in plan.frames.items():
         spec = plan.recipe.model.detectors[name]
@@ -141,7 +118,6 @@ def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
 
 
 def blocks_of(plan: CubePlan) -> tuple[Block, ...]:
-    """Return the blocks of a cube: its shots in order, `block_trains` each."""
     ids = np.unique(plan.shots.where[TRAIN].values)
     n = plan.recipe.model.execution.block_trains
     starts = range(0, len(ids), n)
@@ -151,7 +127,7 @@ def blocks_of(plan: CubePlan) -> tuple[Block, ...]:
     )
 
 
-def units(
+def block_groups(
     blocks: Sequence[Block], detectors: Mapping[str, DetectorShots]
 ) -> Iterator[list[Block]]:
     """Yield the blocks that are worked off at once: one, or some with many bins.
@@ -184,7 +160,7 @@ def is_enough(group: list[Block], detectors: Mapping[str, DetectorShots]) -> boo
 def sums_of(
     groups: Sequence[list[Block]], detectors: Mapping[str, DetectorShots]
 ) -> list[dict[str, BinSums]]:
-    """Return what some groups of blocks add to the bins, in one computation."""
+    """Return what groups of blocks add to the bins, all in one computation."""
     parts = [[d.of_blocks(g) for d in detectors.values()] for g in groups]
     lazy = [{p.name: statistics_of(p) for p in some} for some in parts]
     found = in_place(lazy) if shares_memory() else dask.compute(lazy)[0]
@@ -218,6 +194,7 @@ def statistics_of(part: DetectorShots) -> dict[str, Any]:
     if not len(present):
         return {}
     values = part.bins.values
+    # Bins without a shot here take no room: a block reaches few of a fine grid.
     renumbered = np.where(values >= 0, np.searchsorted(present, values), -1)
     results: dict[str, Any] = {"sum": np.float64}
     if part.squares:
@@ -227,23 +204,27 @@ def statistics_of(part: DetectorShots) -> dict[str, Any]:
     array = part.array.drop_vars(list(part.array.coords))
     labels = xr.DataArray(renumbered, dims=part.bins.dims)
     found = reduce_frames(
-        BinStatistics(len(present), complete=part.complete), array, labels,
-        dims=shot_dims(array), results=results, new_dims={BIN: len(present)},
-    )  # fmt: skip
+        BinStatistics(len(present), complete=part.complete),
+        array,
+        labels,
+        dims=shot_dims(array),
+        results=results,
+        new_dims={BIN: len(present)},
+    )
     return {k: v.transpose(BIN, ...).data for k, v in found.items()}
 
 
 def bin_sums(part: DetectorShots, found: Mapping[str, Any]) -> BinSums:
-    """Return statistics of a block in the form in which blocks are added up."""
     present = part.present()
     frames = n_frames(part.array, part.bins, part.labels.n).values[present]
     total, squares, count = found["sum"], found.get("var"), found.get("count")
     each = frames.reshape(-1, *(1,) * (total.ndim - 1))
     if count is not None and (count == each).all():
-        count = None
+        count = None  # a third less on disk, for the usual case
     if part.sum_dtype.kind == "i":
-        total = whole_sums(total)
+        total = whole_sums(total)  # computed in float64, stored exactly
     if squares is not None:
+        # Sums, not means: these can be put together with those of other blocks.
         squares *= each if count is None else count
         if count is not None:
             squares[count == 0] = 0.0
@@ -258,21 +239,18 @@ class AllBins:
     """
 
     bins: NDArray[np.int64]
-    rows: NDArray[Any] | Rows
+    rows: NDArray[Any] | RowsOnDisk
     shape: tuple[int, ...]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the rows."""
         return self.rows.dtype
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
         return len(self.shape)
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """Return some bins."""
         wanted = np.arange(self.shape[0])[index[0]]
         at = np.searchsorted(self.bins, wanted)
         there = at < len(self.bins)
@@ -287,23 +265,17 @@ def binned_dataset(detector: DetectorShots, sums: BinSums | None) -> xr.Dataset:
     """Return the binned frames of a detector as `ops.bin_frames` does, lazily."""
     n = detector.labels.n
     frames = n_frames(detector.array, detector.bins, n)
-    found = lazy_results(detector, nothing(detector) if sums is None else sums, frames)
+    found = lazy_results(detector, no_sums(detector) if sums is None else sums, frames)
     kept = set(detector.kept)
     coords = detector.array.coords.items()
     named = {str(k): c.variable for k, c in coords if set(c.dims) <= kept}
     found = {k: v.assign_coords(named) for k, v in found.items()}
-    out = quantities_of(
-        in_result(detector.name),
-        detector.array,
-        found,
-        frames,
-        detector.labels,
-        detector.options,
-    )
-    result = xr.Dataset(out, coords=detector.labels.coords())
-    inside = detector.labels.flat[detector.labels.flat >= 0].ravel()
+    name, labels = in_result(detector.name), detector.labels
+    out = quantities_of(name, detector.array, found, frames, labels, detector.options)
+    result = xr.Dataset(out, coords=labels.coords())
+    inside = labels.flat[labels.flat >= 0].ravel()
     shots = xr.DataArray(np.bincount(inside, minlength=n), dims=BIN)
-    result["n_shots"] = detector.labels.unfold(shots)
+    result["n_shots"] = labels.unfold(shots)
     return result
 
 
@@ -316,8 +288,9 @@ def lazy_results(
     row = max(8 * prod(shape), 1)
     chunks = (max(1, min(n, ROW_BYTES // row)), *shape)
 
-    def whole(rows: NDArray[Any] | Rows) -> xr.DataArray:
+    def whole(rows: NDArray[Any] | RowsOnDisk) -> xr.DataArray:
         source = AllBins(np.asarray(sums.bins), rows, (n, *shape))
+        # name=False: a token would hash all rows that are in memory.
         lazy = da.from_array(source, chunks=chunks, name=False, asarray=False)
         return xr.DataArray(lazy, dims=dims)
 
@@ -342,7 +315,7 @@ def lazy_results(
     return found
 
 
-def nothing(detector: DetectorShots) -> BinSums:
+def no_sums(detector: DetectorShots) -> BinSums:
     none = np.zeros(0, np.int64)
     empty = (0, *detector.kept_shape)
     squares = np.zeros(empty) if detector.squares else None

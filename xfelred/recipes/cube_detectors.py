@@ -19,8 +19,7 @@ from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
-from xfelred.recipes.common_modes import lcls_kind
-from xfelred.recipes.cube_recipe import CubeRecipe
+from xfelred.recipes.cube_recipe import CubeRecipe, lcls_kind
 from xfelred.recipes.models import CommonModeSpec, DetectorSpec, ThresholdSpec
 
 NOISE = "noise"
@@ -29,13 +28,7 @@ NOISE = "noise"
 def detector_frames(
     run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
-    """Return the corrected frames of a detector; nothing is read but constants.
-
-    Raises
-    ------
-    ConfigError
-        If the run has no such detector, or a correction does not fit it.
-    """
+    """Return the corrected frames of a detector; nothing is read but constants."""
     with at_key(recipe, f"detectors.{name}"):
         frames = raw_frames(run, recipe, name, given)
     return corrected(frames, run, name, recipe)
@@ -59,13 +52,13 @@ def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
 def raw_frames(
     run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
-    """Return the frames before any correction."""
     spec = recipe.model.detectors[name]
     if name in given:
         return given[name]
     if spec.frames is None:
         found: xr.DataArray = run.frames(name, spec.key, bad_pixels="keep")
         return found
+    # Paths are relative to the recipe.
     base = os.path.dirname(recipe.source.name)
     source = spec.frames.source
     if os.sep in source or os.path.exists(os.path.join(base, source)):
@@ -94,6 +87,7 @@ def corrected(
     if bad is None and BAD_PIXELS in constants:
         bad = constants[BAD_PIXELS]
     applied = bad if spec.bad_pixels == "apply" else None
+    # What the user has written is applied, or an error; a default may not fit.
     if applied is not None and "bad_pixels" not in spec.model_fields_set:
         applied = applied if fits(applied, frames, name) else None
     if spec.calibrate is not None:
@@ -104,11 +98,11 @@ def corrected(
             frames = without_common_mode(frames, spec.common_mode, bad, constants, name)
     if applied is not None and spec.calibrate is None:
         with at_key(recipe, f"{key}.bad_pixels"):
-            frames = floating(frames)
+            frames = as_floats(frames)
             frames = ops.apply_bad_pixels(frames, applied)
     if spec.threshold is not None and threshold:
         with at_key(recipe, f"{key}.threshold"):
-            frames = above(
+            frames = with_threshold(
                 frames, spec.threshold, constants, calibrated=spec.calibrate is not None
             )
     return frames
@@ -138,7 +132,6 @@ def calibrated(
 
 
 def constants_of(run: Run, name: str) -> xr.Dataset:
-    """Return the constants of a detector, empty if the run has none."""
     try:
         found: xr.Dataset = run.constants(name)
     except (XfelredError, KeyError):
@@ -162,32 +155,28 @@ def without_common_mode(
     cmpars = None if isinstance(mode, int) else tuple(mode)
     number = mode if isinstance(mode, int) else None
     return ops.subtract_common_mode_lcls(
-        frames, number, detector=kind, cmpars=cmpars, bad_pixels=bad,
+        frames,
+        number,
+        detector=kind,
+        cmpars=cmpars,
+        bad_pixels=bad,
         noise=constants.get(NOISE),
-    )  # fmt: skip
+    )
 
 
-def above(
+def with_threshold(
     frames: xr.DataArray,
     threshold: float | ThresholdSpec,
     constants: xr.Dataset,
     *,
     calibrated: bool,
 ) -> xr.DataArray:
-    """Return frames in which pixels outside a threshold are 0.
-
-    The noise is in adu; that of frames calibrated here has gone through the gain, too.
-
-    Raises
-    ------
-    MissingConstantError
-        If the threshold is in units of the noise, which the run does not have.
-    """
+    """Return frames in which pixels outside a threshold are 0."""
     if isinstance(threshold, ThresholdSpec) and threshold.noise is not None:
         if NOISE not in constants:
             raise MissingConstantError("threshold: the run has no noise of the pixels")
         noise = at_highest_gain(constants[NOISE])
-        if calibrated:
+        if calibrated:  # the noise is in adu, these frames went through the gain
             noise = noise * signal_per_adu(constants)
         low = matching(noise, frames, NOISE) * threshold.noise
         out = map_frames(cut_below, frames, low.astype(np.float64), dtype=frames.dtype)
@@ -203,7 +192,7 @@ def above(
 
 
 def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
-    """Return whether bad pixels that nobody asked for are of the frames; say if not."""
+    """Return whether bad pixels that nobody asked for fit the frames; warn if not."""
     try:
         matching(bad, frames, BAD_PIXELS)
     except ValueError as error:
@@ -216,13 +205,11 @@ def fits(bad: xr.DataArray, frames: xr.DataArray, name: str) -> bool:
     return True
 
 
-def floating(frames: xr.DataArray) -> xr.DataArray:
-    """Return frames as floats that hold each of their numbers, to have NaN among them.
-
-    float32 up to 16 bits; float64 beyond, exact up to 2**53.
-    """
+def as_floats(frames: xr.DataArray) -> xr.DataArray:
     if frames.dtype.kind == "f":
         return frames
+    # To have NaN, without losing a number: float32 is exact up to 16 bits, float64 up
+    # to 2**53.
     return frames.astype(np.float32 if frames.dtype.itemsize <= 2 else np.float64)
 
 
@@ -238,19 +225,17 @@ def signal_per_adu(constants: xr.Dataset) -> xr.DataArray | float:
 
 
 def at_highest_gain(constant: xr.DataArray) -> xr.DataArray:
-    """Return a constant of the first gain range, where it has ranges."""
     if GAIN_RANGE not in constant.dims:
         return constant
-    return constant.isel({GAIN_RANGE: 0}, drop=True)
+    return constant.isel({GAIN_RANGE: 0}, drop=True)  # ranges go from high to low
 
 
 def cut_below(x: NDArray[Any], low: NDArray[np.float64]) -> NDArray[Any]:
-    """Return values with 0 where they are below a limit of each pixel."""
     out: NDArray[Any] = np.where(x < low, x.dtype.type(0), x)
     return out
 
 
 def cut_outside(x: NDArray[Any], *, lo: float, hi: float) -> NDArray[Any]:
-    """Return values with 0 where they are outside limits; NaN stays."""
+    # NaN is neither: it stays.
     out: NDArray[Any] = np.where((x < lo) | (x > hi), x.dtype.type(0), x)
     return out

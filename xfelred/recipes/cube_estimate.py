@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -18,12 +18,13 @@ from xfelred.recipes.cube_blocks import (
     ROW_BYTES,
     DetectorShots,
     binned_dataset,
+    block_groups,
     blocks_of,
     detector_shots,
     statistics_of,
-    units,
 )
 from xfelred.recipes.cube_products import product_paths
+from xfelred.recipes.manifest import Block
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class CubeEstimate:
 
 def estimate_cube(
     run: Run,
-    recipe: Any,
+    recipe: object,
     out: str | os.PathLike[str],
     *,
     filter: str | None = None,
@@ -77,7 +78,7 @@ def estimate_cube(
     plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
     detectors = detector_shots(plan)
     blocks = blocks_of(plan)
-    groups = list(units(blocks, detectors))
+    groups = list(block_groups(blocks, detectors))
     read = [r for d in detectors.values() if (r := statistics_of(d))]
     whole = run.plan(*(a for r in read for a in r.values()))
     tasks = memory = 0
@@ -97,13 +98,13 @@ def estimate_cube(
         tasks=tasks,
         bytes_read=whole.bytes_to_read,
         bytes_output=output_bytes(plan.recipe.model.output.formats, cube, detectors),
+        # Writing the cube holds some blocks of it, however small the frames are.
         memory_estimate=PROCESS + max(memory, 4 * ROW_BYTES),
         paths=[str(p) for p in product_paths(plan, Path(out).absolute())],
     )
 
 
-def n_shots(detector: DetectorShots, group: Any) -> int:
-    """Return the number of shots of a detector in some blocks."""
+def n_shots(detector: DetectorShots, group: Sequence[Block]) -> int:
     at = detector.positions(group[0].trains[0], group[-1].trains[1])
     return at.stop - at.start if isinstance(at, slice) else len(at)
 
@@ -114,8 +115,9 @@ def sums_bytes(part: DetectorShots) -> int:
 
 
 def output_bytes(
-    formats: list[Any], cube: xr.Dataset, detectors: Mapping[str, DetectorShots]
+    formats: Sequence[str], cube: xr.Dataset, detectors: Mapping[str, DetectorShots]
 ) -> int:
+    # Cubes of LCLS have the sums of frames only, TIFF files one mean image.
     image = sum(8 * prod(d.kept_shape) for d in detectors.values())
     sums = sum(8 * prod(d.kept_shape) * d.labels.n for d in detectors.values())
     sizes = {"lcls_h5": sums, "tiff": image}

@@ -39,26 +39,12 @@ def processed(
 ) -> dict[str, xr.DataArray]:
     """Return the outputs of one function of the sums, or means, of all bins.
 
-    Parameters
-    ----------
-    frames : DataArray (..., module, slow_scan, fast_scan)
-    stem : str
-        ``<det>_<name>``; outputs and their own dims begin with it.
-    spec : RoiSpec or AzimuthalSpec
-    constants : Dataset
-        Of the detector.
-
-    Raises
-    ------
-    MissingConstantError
-        If an azimuthal curve is wanted and the run does not know where pixels are.
+    They, and dims of their own, begin with `stem`, which is ``<det>_<name>``.
     """
     bad = constants.get(BAD_PIXELS)
     if isinstance(spec, RoiSpec):
-        found = ops.roi(
-            frames, spec.bounds, write_area=spec.write_area, threshold=spec.threshold,
-            saturation=spec.saturation, bad_pixels=bad,
-        )  # fmt: skip
+        options = spec.model_dump(include={"write_area", "threshold", "saturation"})
+        found = ops.roi(frames, spec.bounds, bad_pixels=bad, **options)
     else:
         found = azimuthal(frames, spec, constants, bad)
     bins = [d for d in frames.dims if d not in PIXEL_DIMS]
@@ -75,23 +61,18 @@ def azimuthal(
     constants: xr.Dataset,
     bad: xr.DataArray | None,
 ) -> xr.Dataset:
-    """Return azimuthal curves ``azav`` and ``count`` on (..., phi, q).
-
-    The bins are those of azimuthalBinning of smalldata_tools: with `q_step` edges go
-    from one step below the smallest q of good pixels to one above the largest; sectors
-    are of the azimuth pi/2 - phi, the first one centred on its smallest value.
-    """
+    """Return azimuthal curves ``azav`` and ``count`` on (..., phi, q)."""
     x, y, z = (constants.get(k) for k in POSITIONS)
     if x is None or y is None:
         raise MissingConstantError(
             "det_proc azimuthal: the run does not tell where the pixels are (x, y)"
         )
-    geometry = Geometry.lcls(
-        x, y, z, centre=spec.centre, tilt=spec.tilt,
-        distance=spec.distance, energy=spec.energy,
-    )  # fmt: skip
+    options = spec.model_dump(include={"centre", "tilt", "distance", "energy"})
+    geometry = Geometry.lcls(x, y, z, **options)
     located = locate(frames, geometry)
     good = located[Q] if bad is None else located[Q].where(matching(bad, located) == 0)
+    # As azimuthalBinning of smalldata_tools: from one step below the smallest q of
+    # good pixels to one above the largest.
     edges = spec.q_edges
     if edges is None:
         step = float(spec.q_step or 0)
@@ -99,21 +80,22 @@ def azimuthal(
         edges = np.arange(low - step, high + step, step).tolist()
     turned, sectors = azimuth_bins(located[PHI], spec.n_phi)
     found = ops.integrate_azimuthally(
-        located.assign_coords({PHI: turned}), edges, phi_bins=sectors,
-        solid_angle=spec.solid_angle, polarization=spec.polarization,
-        normalization="mean", bad_pixels=bad,
-    )  # fmt: skip
+        located.assign_coords({PHI: turned}),
+        edges,
+        phi_bins=sectors,
+        normalization="mean",
+        bad_pixels=bad,
+        **spec.model_dump(include={"solid_angle", "polarization"}),
+    )
     return found.rename({"intensity": AZAV})[[AZAV, "count"]]
 
 
 def azimuth_bins(phi: xr.DataArray, n: int) -> tuple[xr.DataArray, NDArray[Any]]:
-    """Return azimuths, and edges of `n` sectors of them, as azimuthalBinning has them.
-
-    Half a sector is added to each azimuth; what is beyond a full turn then, or beyond
-    the largest azimuth, belongs to the first sector.
-    """
-    azimuth = (TURN / 4 - phi) % TURN
+    """Return azimuths, and edges of `n` sectors, as azimuthalBinning has them."""
+    azimuth = (TURN / 4 - phi) % TURN  # theirs goes the other way round, from y
     low, high = float(azimuth.min()), float(azimuth.max())
+    # Half a sector on, so that the first one is centred on the smallest azimuth; what
+    # is beyond a full turn then, or beyond the largest azimuth, belongs to it.
     turned = azimuth + (high - low) / n / 2
     turned = turned.where(turned < TURN, turned - TURN)
     turned = turned.where((turned >= low) & (turned <= high), low)
@@ -122,25 +104,22 @@ def azimuth_bins(phi: xr.DataArray, n: int) -> tuple[xr.DataArray, NDArray[Any]]
 
 
 def assembled(array: xr.DataArray, constants: xr.Dataset) -> xr.DataArray:
-    """Return images (..., y, x) in which each pixel is in row ix and column iy.
-
-    Pixels that come to lie in one place are averaged; places without any are NaN.
-
-    Raises
-    ------
-    MissingConstantError
-        If the run does not have ix and iy.
-    """
+    """Return images (..., y, x) in which each pixel is in row ix and column iy."""
     if not set(IMAGE_INDEX) <= set(constants):
         raise MissingConstantError("image: the run has no ix and iy of the pixels")
     row, column = (matching(constants[k], array, k) for k in IMAGE_INDEX)
     n_rows, n_columns = (int(constants[k].max()) + 1 for k in IMAGE_INDEX)
     place = (row.astype(np.int64) * n_columns + column).transpose(*PIXEL_DIMS)
     image = map_frames(
-        scattered, array, place, core_dims=PIXEL_DIMS,
-        out_core={Y: n_rows, X: n_columns}, dtype=np.float64,
-        n_rows=n_rows, n_columns=n_columns,
-    )  # fmt: skip
+        scattered,
+        array,
+        place,
+        core_dims=PIXEL_DIMS,
+        out_core={Y: n_rows, X: n_columns},
+        dtype=np.float64,
+        n_rows=n_rows,
+        n_columns=n_columns,
+    )
     image.attrs = {
         UNITS: array.attrs.get(UNITS, "1"),
         LONG_NAME: array.attrs.get(LONG_NAME, "image"),
@@ -151,11 +130,10 @@ def assembled(array: xr.DataArray, constants: xr.Dataset) -> xr.DataArray:
 def scattered(
     x: NDArray[Any], place: NDArray[np.int64], *, n_rows: int, n_columns: int
 ) -> NDArray[np.float64]:
-    """Return frames with pixels in their places of an image."""
     at = place.reshape(-1)
     size = n_rows * n_columns
     hits = np.bincount(at, minlength=size).astype(float)
-    hits[hits == 0] = np.nan
+    hits[hits == 0] = np.nan  # places without any pixel; several in one are averaged
     lead = x.shape[: -len(PIXEL_DIMS)]
     out = np.empty((int(np.prod(lead)), size))
     for i, frame in enumerate(x.reshape(len(out), -1)):

@@ -17,46 +17,28 @@ from xfelred.small_files import writing
 
 @dataclass(frozen=True)
 class Places:
-    """Where the parts of one cube are.
-
-    Attributes
-    ----------
-    out : Path
-    name : str
-        Such as ``cube_xpptest01_Run0042_delay``.
-    """
+    """Where the parts of one cube are."""
 
     out: Path
-    name: str
+    name: str  # such as cube_xpptest01_Run0042_delay
 
     @property
     def work(self) -> Path:
-        """The directory of an unfinished cube."""
         return self.out / f"{self.name}.inprogress"
 
     @property
     def unfinished(self) -> Path:
-        """The manifest of an unfinished cube."""
         return self.work / manifest.NAME
 
     @property
     def finished(self) -> Path:
-        """The manifest of a finished cube."""
         return self.out / f"{self.name}.manifest.json"
 
 
 def begin(
     places: Places, wanted: Manifest, plan: CubePlan, *, resume: bool, overwrite: bool
 ) -> Manifest | None:
-    """Return the manifest to go on with; None if the cube is finished.
-
-    Raises
-    ------
-    OutputExistsError
-        If what is there may be neither continued nor replaced.
-    ConfigError
-        If it is not of the same job.
-    """
+    """Return the manifest to go on with; None if the cube is finished."""
     refuse_link(places.work)
     if places.finished.is_dir():
         raise OutputExistsError(
@@ -89,11 +71,10 @@ def begin(
 
 
 def make_directory(out: Path) -> None:
-    """Make the directory of products if it is not there; one above it may be a file."""
     with writing(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
+        except (FileExistsError, NotADirectoryError) as error:  # also one above it
             raise OutputExistsError(
                 f"{out} cannot be the directory of the products: {error.filename} is no"
                 " directory; choose another one"
@@ -101,7 +82,6 @@ def make_directory(out: Path) -> None:
 
 
 def exists(path: Path, what: str, resuming: str) -> OutputExistsError:
-    """Return the error for something that is in the way; names both options."""
     first = f"pass resume=True (--resume) to {resuming}, or " if resuming else ""
     return OutputExistsError(
         f"{path} {what}; {first}pass overwrite=True (--overwrite) to start anew"
@@ -109,17 +89,12 @@ def exists(path: Path, what: str, resuming: str) -> OutputExistsError:
 
 
 def discard(places: Places) -> None:
-    """Delete what an interrupted call left, and nothing else that has its name.
-
-    Raises
-    ------
-    OutputExistsError
-        If the directory holds other things.
-    """
+    """Delete what an interrupted call left, and nothing else that has its name."""
     if not os.path.lexists(places.work):
         return
     if places.work.is_dir() and not places.work.is_symlink():
         found = [p.name for p in places.work.iterdir()]
+        # Killed before its first manifest had a name, it holds that alone.
         if manifest.NAME in found or not set(found) - {"manifest.new"}:
             remove(places.work)
             return
@@ -130,11 +105,7 @@ def discard(places: Places) -> None:
 
 
 def checked_states(places: Places, old: Manifest) -> Manifest:
-    """Return the manifest if the sums of all done blocks are on disk.
-
-    States of blocks that the manifest does not know as done are deleted: a job was
-    killed before it could note them.
-    """
+    """Return the manifest if the sums of all done blocks are on disk."""
     done = {b.id for b in old.blocks if b.done}
     have: set[int] = set()
     for path in cube_state.saved(places.work):
@@ -142,7 +113,7 @@ def checked_states(places: Places, old: Manifest) -> Manifest:
         if blocks.stop <= len(old.blocks) and done.issuperset(blocks):
             have.update(blocks)
         else:
-            remove(path)
+            remove(path)  # a job was killed before its manifest could note it
     if have != done:
         raise InconsistentDataError(
             f"{places.work} lacks the sums of {len(done - have)} blocks that its"
@@ -152,7 +123,6 @@ def checked_states(places: Places, old: Manifest) -> Manifest:
 
 
 def check_complete(places: Places, plan: CubePlan) -> None:
-    """Raise unless all products of a finished cube are there."""
     for path in product_paths(plan, places.out):
         if not path.exists():
             raise OutputExistsError(
@@ -169,5 +139,6 @@ def remove_stale(places: Places, paths: list[Path]) -> None:
         return  # nobody knows what it had
     new = {p.name for p in paths}
     for name in old:
+        # A manifest that was edited must not lead out of the directory.
         if name not in new and os.path.basename(name) == name:
             remove(places.out / name)

@@ -20,6 +20,7 @@ from xfelred.recipes.lcls_cube import lcls_names, write_lcls_file
 from xfelred.recipes.report import mean_over_bins, report
 
 ENDINGS = {"zarr": ".zarr", "h5": ".h5", "netcdf": ".nc"}
+# TIFF files are named as those of smalldata_tools: by the number of the run alone.
 LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
 INPROGRESS = ".inprogress"
 
@@ -62,21 +63,12 @@ def write_products(
 ) -> list[Path]:
     """Write all products; they get their names when all of them are complete.
 
-    Parameters
-    ----------
-    plan : CubePlan
-    binned : mapping of str to Dataset
-        Binned frames of every detector, as `ops.bin_frames` gives them.
-    work : Path
-        Where unfinished files may be.
-    out : Path
-    frames : mapping of str to DataArray, optional
-        As the user gave them, for the report.
+    `work` is for unfinished files, `frames` are those that the user gave.
     """
     made: list[tuple[Path, Path]] = []
     for kind in dict.fromkeys(plan.recipe.model.output.formats):
-        made += [(p, out / p.name.removesuffix(INPROGRESS))
-                 for p in written(plan, binned, kind, work)]  # fmt: skip
+        parts = written(plan, binned, kind, work)
+        made += [(p, out / p.name.removesuffix(INPROGRESS)) for p in parts]
     if plan.recipe.model.output.report:
         page = work / f"{plan.name}.html"
         report(plan, plan.finished(binned), page, frames=frames, overwrite=True)
@@ -107,13 +99,7 @@ def written(
 def mean_image(
     plan: CubePlan, name: str, binned: xr.Dataset, state: str
 ) -> xr.DataArray:
-    """Return the mean image of the shots of all bins in one laser state.
-
-    Raises
-    ------
-    ValueError
-        If there is more than one state, and none is named.
-    """
+    """Return the mean image of the shots of all bins in one laser state."""
     image = mean_over_bins(binned, name)
     if image is None:
         raise ArgumentError(f"no sums of {name} to make an image of")

@@ -8,7 +8,6 @@ other pulses, often dark ones in between. So a recipe says which pulse a value i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,7 +22,7 @@ from xfelred.recipes.models import PulseSpec
 from xfelred.recipes.units import DELAY
 
 KEY = "pulse_values"
-DELAYS = (DELAY, f"nominal {DELAY}")
+DELAYS = (DELAY, f"nominal {DELAY}")  # both made from the nominal column
 HOW = (
     "Say in the recipe which pulse each value is of: pulse_values: {{{name!r}: {{ids:"
     " [0, 4, 8]}}}}, or {{start: 0, step: 4, n: 3}}; or, if value i is that of the i-th"
@@ -32,19 +31,13 @@ HOW = (
 )
 
 
-def labelled_pulses(
+def with_pulse_ids(
     run: Run, recipe: CubeRecipe, ds: xr.Dataset, frames: Sequence[xr.DataArray]
 ) -> xr.Dataset:
     """Return scalars of which those per pulse have the pulse IDs of a detector.
 
     That is the first one with several pulses per train; the Dataset also gets its
     coordinate ``recorded``. Pulses without a value are NaN.
-
-    Raises
-    ------
-    ConfigError
-        If the recipe does not say which pulse a value is of, or what it says does not
-        fit the data.
     """
     check_names(recipe)
     bare = [n for n, v in ds.data_vars.items() if PULSE in v.dims]
@@ -55,8 +48,9 @@ def labelled_pulses(
     grid = grid_of(frames)
     if grid is None:
         longest = max(v.sizes[PULSE] for v in vectors.values())
-        cut = {n: v.pad({PULSE: (0, longest - v.sizes[PULSE])})
-               for n, v in vectors.items()}  # fmt: skip
+        cut = {
+            n: v.pad({PULSE: (0, longest - v.sizes[PULSE])}) for n, v in vectors.items()
+        }
         return ds.drop_vars(bare).assign(cut)[list(ds.data_vars)]
     on_grid = {n: placed(recipe, n, v, c, grid) for n, (v, c) in counted.items()}
     out = ds.drop_vars(bare).assign(on_grid)[list(ds.data_vars)]
@@ -68,7 +62,6 @@ def labelled_pulses(
 
 
 def check_names(recipe: CubeRecipe) -> None:
-    """Raise ConfigError if the recipe tells the pulses of what it does not use."""
     model = recipe.model
     used = {spec.variable or axis for axis, spec in model.bins.items()}
     used |= {*model.variables, *model.histograms, model.laser_variable}
@@ -91,7 +84,6 @@ def grid_of(frames: Sequence[xr.DataArray]) -> xr.DataArray | None:
 
 
 def column_of(recipe: CubeRecipe, name: str) -> str:
-    """Return the column that a value comes from."""
     nominal = recipe.model.delay.nominal
     if name not in DELAYS or name in recipe.model.pulse_values:
         return name
@@ -99,17 +91,13 @@ def column_of(recipe: CubeRecipe, name: str) -> str:
 
 
 def spec_of(recipe: CubeRecipe, name: str) -> PulseSpec | None:
-    """Return what the recipe says of a value per pulse."""
     return recipe.model.pulse_values.get(column_of(recipe, name))
 
 
 def vector_of(
     run: Run, recipe: CubeRecipe, name: str, values: xr.DataArray
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return the values without padding, and how many each train has.
-
-    Behind the last pulse of a train values are NaN, or cut off.
-    """
+    """Return the values without padding, and how many each train has."""
     spec = spec_of(recipe, name)
     if spec is None:
         raise recipe.error(
@@ -125,11 +113,12 @@ def vector_of(
             f"there are {most} pulses in a train, but {values.sizes[PULSE]} values"
             f" and {len(spec.ids or []) or 'no list of'} ids",
         )
+    # Behind the last pulse of a train is padding: often 0, which looks like a value.
     valid = np.arange(most) < n[:, None]
     vectors = values.transpose(..., PULSE)[..., :most]
     rows = xr.DataArray(valid, {TRAIN: values[TRAIN]}, (TRAIN, PULSE))
     counts = xr.DataArray(n, {TRAIN: values[TRAIN]}, TRAIN)
-    if values.dtype.kind == "b":
+    if values.dtype.kind == "b":  # NaN would make objects of booleans
         return vectors.where(rows, other=False), counts
     return vectors.where(rows), counts
 
@@ -151,9 +140,10 @@ def numbers_of(
     known = np.isfinite(counts)
     if counts.ndim != 1 or (counts[known] % 1 != 0).any() or (counts[known] < 0).any():
         raise recipe.error(
-            key, f"{spec.n!r} is not the number of pulses of each train: it has shape"
+            key,
+            f"{spec.n!r} is not the number of pulses of each train: it has shape"
             f" {counts.shape} and values such as {listing(counts.ravel(), 4)}",
-        )  # fmt: skip
+        )
     if not known.all():
         warn(
             f"{spec.n} is missing in {int((~known).sum())} of {len(known)} trains: no"
@@ -172,12 +162,12 @@ def placed(
     """Return values on the trains and pulses of a detector, by ID or by position."""
     spec = spec_of(recipe, name)
     trains = grid[TRAIN]
-    fill: Any = False if vectors.dtype.kind == "b" else np.nan
+    fill = False if vectors.dtype.kind == "b" else np.nan
     mine = vectors.reindex({TRAIN: trains}, fill_value=fill).transpose(TRAIN, PULSE)
     recorded = recorded_pulses(grid)
     n = mine.sizes[PULSE]
     if spec is None or spec.by == "position":
-        at = np.cumsum(recorded, axis=1) - 1
+        at = np.cumsum(recorded, axis=1) - 1  # the i-th frame that a train has
         here = counts.reindex({TRAIN: trains}, fill_value=0)
         check_counts(recipe, name, here, recorded)
     else:
@@ -215,7 +205,6 @@ def placed(
 
 
 def recorded_pulses(grid: xr.DataArray) -> NDArray[np.bool_]:
-    """Return which pulses a detector has: bool (train, pulse)."""
     here = grid.coords.get(RECORDED)
     if here is None:
         return np.ones((grid.sizes[TRAIN], grid.sizes[PULSE]), bool)
@@ -225,7 +214,6 @@ def recorded_pulses(grid: xr.DataArray) -> NDArray[np.bool_]:
 def check_counts(
     recipe: CubeRecipe, name: str, counts: xr.DataArray, recorded: NDArray[np.bool_]
 ) -> None:
-    """Raise ConfigError unless trains have as many frames as values, or no value."""
     n_values = counts.values
     n_frames = recorded.sum(axis=1)
     odd = (n_values != n_frames) & (n_values > 0) & (n_frames > 0)

@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from xfelred.errors import ConfigError, did_you_mean, listing
+from xfelred.detectors import told_by
+from xfelred.errors import ArgumentError, ConfigError, did_you_mean, listing
+from xfelred.ops.calibration_kinds import kind_of
+from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.ops.reductions.bins import Bins
-from xfelred.recipes.common_modes import check_common_mode
 from xfelred.recipes.models import (
     AzimuthalSpec,
     BinSpec,
@@ -102,7 +104,7 @@ class CubeRecipe:
         return checked(Parsed(plain_values(Parsed(values, {}, "recipe")), {}, "recipe"))
 
     @classmethod
-    def of(cls, recipe: Any) -> CubeRecipe:
+    def of(cls, recipe: object) -> CubeRecipe:
         """Return a recipe from itself, a path, or a dict."""
         if isinstance(recipe, CubeRecipe):
             return recipe
@@ -201,9 +203,8 @@ def checked(parsed: Parsed) -> CubeRecipe:
     except ValidationError as error:
         raise first_error(error, parsed) from None
     recipe = CubeRecipe(model, parsed)
-    if recipe.bins and len({n.replace("/", "__") for n in recipe.bins}) < len(
-        recipe.bins
-    ):
+    # Names get into files, where a slash would be a group.
+    if len({n.replace("/", "__") for n in recipe.bins}) < len(recipe.bins):
         raise recipe.error("bins", "two axes would have the same name")
     for name, spec in model.detectors.items():
         try:
@@ -212,6 +213,30 @@ def checked(parsed: Parsed) -> CubeRecipe:
             key = f"detectors.{name}.common_mode"
             raise recipe.error(key, str(error)) from None
     return recipe
+
+
+def lcls_kind(name: str, mode: object) -> str:
+    """Return the kind of detector that a name tells."""
+    found = told_by(name)
+    # Numbers of common modes have a meaning only for one kind of detector.
+    if found is None or kind_of(found.name).modes is None:
+        raise ArgumentError(
+            f"common_mode {mode}: the name {name!r} does not tell the detector; give"
+            " groups and segment instead"
+        )
+    return found.kind
+
+
+def check_common_mode(name: str, spec: DetectorSpec) -> None:
+    """Raise ValueError unless a detector has the common mode of a recipe."""
+    mode = spec.common_mode
+    if mode is None or isinstance(mode, CommonModeSpec):
+        return
+    kind = kind_of(lcls_kind(name, mode) if spec.calibrate is None else spec.calibrate)
+    if isinstance(mode, list):
+        completed(tuple(mode))
+    elif kind.modes is not None:
+        cmpars_of(kind, mode)
 
 
 def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
@@ -233,16 +258,14 @@ def first_error(error: ValidationError, parsed: Parsed) -> ConfigError:
         return parsed.error(key, "is missing; it must be given")
     text = str(cause) if cause is not None else str(found["msg"])
     given = found.get("input")
-    plain = isinstance(given, (str, int, float, bool)) and repr(given) not in text
-    shown = f", got {given!r}" if plain else ""
+    short = isinstance(given, (str, int, float, bool)) and repr(given) not in text
+    shown = f", got {given!r}" if short else ""
     return parsed.error(key, f"{text[:1].lower()}{text[1:]}{shown}")
 
 
 def real_path(path: list[str], values: object, *, absent: bool) -> list[str]:
-    """Return the keys of a path that are in the values; an absent one if last.
-
-    Checking a choice of several types puts their names into the path.
-    """
+    """Return the keys of a path that are in the values; an absent one if last."""
+    # Checking a choice of several types puts their names into the path.
     out = []
     here = values
     for i, part in enumerate(path):

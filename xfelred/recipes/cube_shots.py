@@ -19,17 +19,17 @@ from xfelred.ops.reductions.bins import Bins
 from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.select_shots import CutFlow, cut_flow, empty_selection
 from xfelred.readers.protocol import Run
-from xfelred.recipes.cube_pulses import labelled_pulses
+from xfelred.recipes.cube_pulses import with_pulse_ids
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.units import DELAY
 from xfelred.shots import shot_value
 
 # Cuts that say nothing about a shot without laser; lower case, as names differ.
-LASER_ONLY = frozenset({
-    "enc/lasdelay", "tt/ttcorr", "tt/ampl", "tt/fltpos", "tt/fltpos_ps", "tt/fltposfwhm"
-})  # fmt: skip
+LASER_ONLY = {"enc/lasdelay"} | {
+    f"tt/{name}" for name in ("ttcorr", "ampl", "fltpos", "fltpos_ps", "fltposfwhm")
+}
 STATES = {"split": (True, False), "on": (True,), "off": (False,), "all": ()}
-HALF = (-0.5, 0.5)
+HALF = (-0.5, 0.5)  # edges around 0; the laser is a number to the bins
 EVENTS, STREAM = "event", "stream"
 NOMINAL = "nominal delay"
 AT_NOMINAL = "n_off_at_nominal_delay"
@@ -37,33 +37,17 @@ AT_NOMINAL = "n_off_at_nominal_delay"
 
 @dataclass(frozen=True, eq=False)
 class CubeShots:
-    """Shots of a cube.
+    """Shots of a cube."""
 
-    Attributes
-    ----------
-    scalars : Dataset (train[, pulse])
-        All values that the recipe names, and ``delay`` if it is binned.
-    by : dict of str to Bins
-        Axes with their values; the laser first if the recipe splits by it.
-    where : DataArray (train[, pulse]), bool
-        Shots that pass the cuts of their laser state.
-    flows : dict of str to CutFlow
-        By laser state: "on", "off" or "all".
-    cuts : dict of str to tuple of Cut
-        By laser state.
-    filter_name : str
-    """
-
-    scalars: xr.Dataset
-    by: dict[str, Bins]
-    where: xr.DataArray
-    flows: dict[str, CutFlow]
-    cuts: dict[str, tuple[Cut, ...]]
+    scalars: xr.Dataset  # all that the recipe names, and ``delay`` if it is binned
+    by: dict[str, Bins]  # axes with their values; the laser first if it splits them
+    where: xr.DataArray  # bool (train[, pulse]): pass the cuts of their laser state
+    flows: dict[str, CutFlow]  # by laser state: "on", "off" or "all"
+    cuts: dict[str, tuple[Cut, ...]]  # the same
     filter_name: str
 
     @cached_property
     def flow_json(self) -> str:
-        """The cut flow of every laser state as JSON."""
         return json.dumps(self.flow_list())
 
     @property
@@ -73,7 +57,6 @@ class CubeShots:
         return {k: int(v) for k, v in attrs.items() if k == AT_NOMINAL}
 
     def flow_list(self) -> list[dict[str, Any]]:
-        """Return the cut flow of every laser state."""
         return [
             flow_entry(self.filter_name, state, flow)
             for state, flow in self.flows.items()
@@ -81,11 +64,8 @@ class CubeShots:
 
 
 def flow_entry(filter_name: str, state: str, flow: CutFlow) -> dict[str, Any]:
-    """Return a cut flow as JSON types, and of what it is."""
-    return {
-        "filter": filter_name, "laser": state, "total": flow.total,
-        "passed": flow.passed, "rows": flow.to_list(),
-    }  # fmt: skip
+    counts = {"total": flow.total, "passed": flow.passed, "rows": flow.to_list()}
+    return {"filter": filter_name, "laser": state, **counts}
 
 
 def cube_shots(
@@ -94,20 +74,10 @@ def cube_shots(
     filter_name: str | None = None,
     frames: Sequence[xr.DataArray] = (),
 ) -> CubeShots:
-    """Return the shots of a cube; reads scalars only.
-
-    Values per pulse get the pulse IDs of `frames`, see `labelled_pulses`.
-
-    Raises
-    ------
-    ConfigError
-        If the recipe names what the run does not have.
-    SelectionEmptyError
-        If no shot passes the cuts of any laser state; it has the table.
-    """
+    """Return the shots of a cube; reads scalars only."""
     model = recipe.model
     name = recipe.filter_name(filter_name)
-    ds = labelled_pulses(run, recipe, needed_scalars(run, recipe, name), frames)
+    ds = with_pulse_ids(run, recipe, needed_scalars(run, recipe, name), frames)
     by = {axis: with_values(recipe, axis, ds) for axis in model.bins}
     if model.laser != "all":
         laser_values(recipe, ds)
@@ -141,15 +111,12 @@ def laser_values(recipe: CubeRecipe, ds: xr.Dataset) -> xr.DataArray:
     name = recipe.model.laser_variable
     found = shot_value(ds, name)
     if not {TRAIN, PULSE} >= {*found.dims}:
-        raise recipe.error(
-            "laser_variable", f"{name!r} has several values per shot; name one, such as"
-            f" '{name}[0]'",
-        )  # fmt: skip
+        text = f"{name!r} has several values per shot; name one, such as '{name}[0]'"
+        raise recipe.error("laser_variable", text)
     return found
 
 
 def state_cut(laser_variable: str, state: bool | None) -> tuple[Cut, ...]:
-    """Return the cut that leaves the shots of a laser state; none for all shots."""
     if state is None:
         return ()
     text = f"{laser_variable} == {int(state)}"
@@ -159,7 +126,6 @@ def state_cut(laser_variable: str, state: bool | None) -> tuple[Cut, ...]:
 def warn_of_absent_states(
     run: Run, laser_variable: str, flows: dict[str, CutFlow]
 ) -> None:
-    """Warn if the run has no shot at all of a laser state."""
     for state, flow in flows.items():
         if not flow.rows[-1][1]:
             warn(
@@ -175,7 +141,6 @@ def nothing_passes(
     rows: dict[str, tuple[Cut, ...]],
     flows: dict[str, CutFlow],
 ) -> SelectionEmptyError:
-    """Return the error with the table of every laser state."""
     texts = []
     for state, flow in flows.items():
         laser = "" if state == "all" else f" with laser {state}"
@@ -213,12 +178,7 @@ def needed_scalars(run: Run, recipe: CubeRecipe, filter_name: str) -> xr.Dataset
 
 
 def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
-    """Return values with the delay, and the nominal one where shots go by it.
-
-    The time tool sees nothing without the laser: shots without it have the delay of the
-    others, which is the nominal one where the time tool has no value. (smalldata_tools
-    loses them.)
-    """
+    """Return values with the delay, and the nominal one where shots go by it."""
     model = recipe.model
     options = model.delay.model_dump()
     try:
@@ -231,6 +191,8 @@ def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
         return ds
     if any(s.unique for s in model.bins.values()):
         ds[NOMINAL] = nominal
+    # The time tool sees nothing without the laser: shots without it have the delay of
+    # the others, the nominal one where there is no value. smalldata_tools loses them.
     if model.laser in ("split", "off") and not model.output.compat:
         off = laser_values(recipe, ds) == 0
         mended = off & corrected.isnull() & nominal.notnull()
@@ -242,7 +204,6 @@ def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
 
 
 def one_scalar(run: Run, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
-    """Return one value; ConfigError with the key of the recipe if it is not there."""
     base, position = split_element(name)
     try:
         found = read_scalar(run, base)
@@ -266,7 +227,7 @@ def read_scalar(run: Run, name: str) -> xr.Dataset:
     """
     reasons: list[Exception] = []
     streams = [s for s in getattr(run, "streams", ()) if s != EVENTS]
-    for stream in (None, *streams):
+    for stream in (None, *streams):  # the first reason says most
         own = name if stream is None else name.removeprefix(f"{stream}/")
         options = {} if stream is None else {"stream": stream}
         try:
@@ -282,17 +243,15 @@ def read_scalar(run: Run, name: str) -> xr.Dataset:
 
 
 def damage_of(run: Run, recipe: CubeRecipe, detector: str) -> list[xr.Dataset]:
-    """Return whether data of a detector are present, where the run tells."""
     if not recipe.model.require_detectors:
         return []
     try:
         return [run.scalars([f"damage/{detector}"])[[f"damage/{detector}"]]]
     except (XfelredError, KeyError, ValueError):
-        return []
+        return []  # only LCLS tells
 
 
 def joined(run: Run, parts: list[xr.Dataset]) -> xr.Dataset:
-    """Return values of several reads on the union of their shots."""
     ids = np.asarray(run.train_ids)
     if not parts:
         return xr.Dataset(coords={TRAIN: ids})
@@ -305,12 +264,12 @@ def joined(run: Run, parts: list[xr.Dataset]) -> xr.Dataset:
         else p
         for p in parts
     ]
+    # A train that one stream lacks is NaN there, not lost for all.
     return xr.merge(parts, join="outer", compat="override", combine_attrs="drop")
 
 
 def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     spec = recipe.model.bins[axis]
-    bins = recipe.bins[axis]
     name = spec.variable or axis
     if name == DELAY and spec.unique and NOMINAL in ds:
         name = NOMINAL
@@ -323,11 +282,7 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
             f" '{name}[0]'",
         )
     values.attrs = dict(ds[spec.variable or axis].attrs)
-    found = Bins(
-        edges=bins.edges, centres=bins.centres, start=bins.start, stop=bins.stop,
-        step=bins.step, n=bins.n, range=bins.range, unique=bins.unique,
-        tolerance=bins.tolerance, quantiles=bins.quantiles, values=values,
-    )  # fmt: skip
+    found = replace(recipe.bins[axis], values=values)
     try:
         # Once for the run: a detector with fewer trains has the same bins.
         made = found.resolve(values.values)
@@ -355,11 +310,11 @@ def cuts_of(
     model = recipe.model
     cuts = parse_cuts(list(model.filters.get(filter_name, [])))
     if laser is False:
-        dropped = LASER_ONLY | {
-            model.laser_variable.lower(), model.delay.correction.lower()
-        }  # fmt: skip
+        own = {model.laser_variable.lower(), model.delay.correction.lower()}
+        dropped = LASER_ONLY | own
         cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
+        # It is 1 where the data of a shot are there.
         cuts += parse_cuts([(n, 0.5, 1.5) for n in names if n in ds])
     return cuts

@@ -42,54 +42,44 @@ PARTS = ("bins", "frames", "sum", "squares", "count")
 
 @dataclass(frozen=True)
 class BinSums:
-    """Sums of the frames in every bin that occurs, one row each.
+    """Sums of the frames in every bin that occurs, one row each."""
 
-    Attributes
-    ----------
-    bins, frames : int64 (n,)
-        Numbers of the bins, rising, and how many frames are in them.
-    sum : float64 or int64 (n, ...), as those that follow in memory or on disk
-        NaN where an element is NaN in any frame, unless `count` tells.
-    squares : float64 (n, ...) or None
-        Sums of squared deviations from the mean.
-    count : int64 (n, ...) or None
-        Values of every element; None: `frames` of them.
-    """
+    bins: Array  # int64 (n,), rising
+    frames: Array  # int64 (n,): how many are in each bin
+    # float64 or int64 (n, ...); NaN where one is in any frame, unless `count` tells.
+    sum: Array | RowsOnDisk
+    # float64 (n, ...), of deviations from the mean.
+    squares: Array | RowsOnDisk | None = None
+    # int64 (n, ...); None: `frames` of each element.
+    count: Array | RowsOnDisk | None = None
 
-    bins: Array
-    frames: Array
-    sum: Array | Rows
-    squares: Array | Rows | None = None
-    count: Array | Rows | None = None
-
-    def row(self, at: int) -> Row:
-        """Return the sums of one bin."""
+    def row(self, at: int) -> OneBin:
         n = self.frames[at] if self.count is None else self.count[at]
         squares = None if self.squares is None else np.asarray(self.squares[at])
-        return Row(np.asarray(n), np.asarray(self.sum[at]), squares)
+        return OneBin(np.asarray(n), np.asarray(self.sum[at]), squares)
 
 
 @dataclass(frozen=True)
-class Row:
+class OneBin:
     """Sums of one bin; `n` is one number, or one for every element."""
 
     n: Array
     sum: Array
     squares: Array | None
 
-    def plus(self, other: Row) -> Row:
-        """Return the sums of both, by the formula of Chan, Golub and LeVeque (1983)."""
+    def plus(self, other: OneBin) -> OneBin:
+        # The formula of Chan, Golub and LeVeque (1983): nothing large is subtracted.
         n = self.n + other.n
         total = self.sum + other.sum
         if self.squares is None or other.squares is None:
-            return Row(n, total, None)
+            return OneBin(n, total, None)
         with np.errstate(invalid="ignore", divide="ignore"):
             apart = self.sum / self.n - other.sum / other.n
             between = apart * apart * (self.n * other.n / n)
         if self.n.ndim or other.n.ndim:
             # An element without a value in one of them is as far as the other.
             between = np.where((self.n == 0) | (other.n == 0), 0.0, between)
-        return Row(n, total, self.squares + other.squares + between)
+        return OneBin(n, total, self.squares + other.squares + between)
 
 
 # By detector; None: nothing to add.
@@ -97,7 +87,6 @@ States = Mapping[str, BinSums | None]
 
 
 def save(states: States, place: Path, blocks: range) -> Path:
-    """Write the sums of consecutive blocks; they appear complete or not at all."""
     path = path_of(place, blocks)
     new = new_directory(path)
     for i, state in enumerate(states.values()):
@@ -109,13 +98,7 @@ def save(states: States, place: Path, blocks: range) -> Path:
 
 
 def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
-    """Return sums on disk by the name of the detector; rows are read when used.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a file is damaged.
-    """
+    """Return sums on disk by detector, checked; rows are read when they are used."""
     files = checked_files(path)
     out = {}
     for i, name in enumerate(names):
@@ -130,7 +113,6 @@ def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
 
 
 def sums_of_parts(path: Path, parts: dict[str, Any]) -> BinSums:
-    """Return the sums of one detector; InconsistentDataError if parts do not fit."""
     if not {"bins", "frames", "sum"} <= parts.keys():
         raise damaged(path, f"it has only {listing(parts)} of a detector")
     n = parts["bins"].shape
@@ -141,13 +123,7 @@ def sums_of_parts(path: Path, parts: dict[str, Any]) -> BinSums:
 
 
 def checked_files(path: Path) -> set[str]:
-    """Return the names of the files of a state, all of which are as they were written.
-
-    Raises
-    ------
-    InconsistentDataError
-        If one is not, or there are no checksums.
-    """
+    """Return the files of a state; InconsistentDataError if one has changed."""
     if path.is_symlink() or not path.is_dir():
         raise damaged(path, "it is no directory")
     try:
@@ -172,19 +148,16 @@ def checked_files(path: Path) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of an array on disk, each read when it is asked for.
+class RowsOnDisk:
+    """RowsOnDisk of an array on disk, each read when it is asked for."""
 
-    A memory map would leave all of them in the memory of the process.
-    """
-
+    # A memory map would leave all of them in the memory of the process.
     path: Path
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     start: int
 
     def __getitem__(self, at: int) -> Array:
-        """Return one row."""
         n = prod(self.shape[1:])
         offset = self.start + at * n * self.dtype.itemsize
         found = np.fromfile(self.path, self.dtype, n, offset=offset)
@@ -193,18 +166,18 @@ class Rows:
         return found.reshape(self.shape[1:])
 
 
-def read_array(path: Path) -> Array | Rows:
-    """Return an array of numbers, or one whose rows are read when used."""
+def read_array(path: Path) -> Array | RowsOnDisk:
     try:
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
             shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            rows = Rows(path, kind, shape, file.tell())
+            rows = RowsOnDisk(path, kind, shape, file.tell())
         expected = rows.start + prod(shape) * kind.itemsize
         if path.stat().st_size != expected:
             raise damaged(path, f"{path.stat().st_size} bytes, not {expected}")
-        if kind.kind not in "iuf":
+        if kind.kind not in "iuf":  # objects are pickles, which run code
             raise damaged(path, f"values of {kind}")
+        # Numbers of bins and frames are small, and searched: these are in memory.
         return np.load(path, allow_pickle=False) if len(shape) == 1 else rows
     except (ValueError, TypeError, SyntaxError, RecursionError) as error:
         raise damaged(path, repr(error)) from error
@@ -228,7 +201,6 @@ def merge(place: Path, names: Sequence[str], blocks: range) -> Path:
 
 
 def merge_detector(states: Sequence[BinSums], new: Path, number: int) -> None:
-    """Write the sums of one detector of several states, bin by bin."""
     bins = np.unique(np.concatenate([s.bins for s in states]))
     shape = (len(bins), *states[0].sum.shape[1:])
     frames = np.zeros(len(bins), np.int64)
@@ -254,16 +226,16 @@ def merge_detector(states: Sequence[BinSums], new: Path, number: int) -> None:
     write_array(new / f"{number}.frames.npy", frames)
 
 
-def sums_of_bin(states: Sequence[BinSums], one: int) -> tuple[Row, int]:
+def sums_of_bin(states: Sequence[BinSums], one: int) -> tuple[OneBin, int]:
     """Return the sums of one bin over all states in their order, and its frames."""
-    rows: list[Row] = []
+    rows: list[OneBin] = []
     frames = 0
     for state in states:
         at = int(np.searchsorted(state.bins, one))
         if at < len(state.bins) and state.bins[at] == one:
             rows.append(state.row(at))
             frames += int(state.frames[at])
-    return reduce(Row.plus, rows), frames
+    return reduce(OneBin.plus, rows), frames
 
 
 def path_of(place: Path, blocks: range) -> Path:
@@ -300,15 +272,13 @@ def size_of(path: Path) -> int:
 
 
 def new_directory(path: Path) -> Path:
-    """Return an empty directory for a state that is being written."""
     new = path.with_name(f"{path.name}.unfinished")
-    remove(new)
+    remove(new)  # a killed process may have left it
     new.mkdir()
     return new
 
 
 def published(new: Path, path: Path) -> Path:
-    """Give a state its checksums and its name, once all of it is on the disk."""
     blocks = blocks_of(path)
     files = {p.name: checksum_of(p) for p in sorted(new.iterdir())}
     content = {
@@ -317,6 +287,7 @@ def published(new: Path, path: Path) -> Path:
         "files": files,
     }
     write_record(new / CHECKSUMS, content)
+    # A rename may reach the disk before the content: after a crash the name would lie.
     for file in (*new.iterdir(), new):
         flush_to_disk(file)
     remove(path)
@@ -326,19 +297,17 @@ def published(new: Path, path: Path) -> Path:
 
 
 def write_array(path: Path, values: Array) -> None:
-    """Write an array as it is, without pickling."""
     with path.open("wb") as file:
         write_header(file, values.dtype, values.shape)
         write_values(file, values, values.dtype)
 
 
 def write_header(file: BinaryIO, kind: np.dtype[Any], shape: Sequence[int]) -> None:
-    """Write what comes before the values in a file of numpy."""
     header = {"descr": kind.str, "fortran_order": False, "shape": tuple(shape)}
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def write_values(file: BinaryIO, values: Array, kind: np.dtype[Any]) -> None:
-    """Write values; numpy's own way does not notice every full disk."""
     if values.size:
+        # numpy's own way does not notice every full disk.
         file.write(np.ascontiguousarray(values, kind).reshape(-1).view(np.uint8).data)

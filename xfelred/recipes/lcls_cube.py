@@ -27,7 +27,6 @@ DAMAGE = "damage/"
 
 
 def lcls_names(plan: CubePlan) -> dict[str, str]:
-    """Return the name of the file of every laser state."""
     run = file_name(plan.run.run_id)
     axis = "-".join(axis_name(plan, n, s) for n, s in plan.recipe.model.bins.items())
     return {
@@ -38,7 +37,6 @@ def lcls_names(plan: CubePlan) -> dict[str, str]:
 
 
 def axis_name(plan: CubePlan, name: str, spec: BinSpec) -> str:
-    """Return the name of an axis: that of the scan if it is binned by its motor."""
     variable = spec.variable or name
     if variable == DELAY:
         nominal = str(plan.shots.scalars[DELAY].attrs.get("nominal", ""))
@@ -51,43 +49,29 @@ def axis_name(plan: CubePlan, name: str, spec: BinSpec) -> str:
 def write_lcls_file(
     plan: CubePlan, binned: Mapping[str, xr.Dataset], state: str, path: Path
 ) -> None:
-    """Write the file of one laser state.
-
-    Parameters
-    ----------
-    plan : CubePlan
-    binned : mapping of str to Dataset
-        Binned frames of every detector, as `ops.bin_frames` gives them.
-    state : {"on", "off", "all"}
-    path : Path
-    """
+    """Write the file of one laser state: "on", "off" or "all"."""
     arrays = scalar_arrays(plan, state)
     constants = {}
     for name, ds in binned.items():
         arrays |= detector_arrays(plan, name, of_state(ds, state), state)
         constants[in_result(name)] = configuration(plan, name)
-    write_lcls_cube(
-        path,
-        arrays,
-        constants=constants,
-        selection=selection_text(all_cuts(plan, state)),
-    )
+    text = selection_text(all_cuts(plan, state))
+    write_lcls_cube(path, arrays, constants=constants, selection=text)
 
 
-def of_state(ds: Any, state: str) -> Any:
-    """Return the bins of one laser state."""
+def of_state(ds: xr.Dataset, state: str) -> xr.Dataset:
     if LASER_ON not in ds.dims:
         return ds
+    # Before cubes are finished, states have no labels: the first one is "on".
     return ds.isel({LASER_ON: int(state == "off")}, drop=True)
 
 
-def axes_of(plan: CubePlan) -> list[Axis]:
-    """Return the axes of bins without that of the laser."""
+def axes_of(plan: CubePlan) -> list[Axis]:  # of the laser there is a file each
     return [a for a in plan.labels.axes if a.name != LASER_ON]
 
 
 def with_outlier_bins(plan: CubePlan, value: xr.DataArray, fill: float) -> xr.DataArray:
-    """Return an array with the bin that comes before distinct values, here empty."""
+    """Return an array with the empty bin that comes before distinct values."""
     if plan.compat:
         return value  # has it
     unique = [a.name for a in axes_of(plan) if a.bins is not None and a.bins.unique]
@@ -106,10 +90,10 @@ def scalar_arrays(plan: CubePlan, state: str) -> dict[str, Any]:
     data = plan.shots.scalars[names].assign(
         {"": xr.zeros_like(plan.shots.where, np.int8)}
     )
+    shots, which = plan.shots, ("sum", "count", "var")
     ds = ops.bin_frames(
-        data, plan.shots.by, where=plan.shots.where, compat=plan.compat,
-        quantities=("sum", "count", "var"),
-    )  # fmt: skip
+        data, shots.by, where=shots.where, compat=plan.compat, quantities=which
+    )
     ds = of_state(ds, state)
     entries = ds["n_shots"]
     filled = entries > 0
@@ -122,7 +106,8 @@ def scalar_arrays(plan: CubePlan, state: str) -> dict[str, Any]:
             total = total.fillna(0.0)
         out[stem] = with_outlier_bins(plan, total.where(filled), np.nan).values
         if name in model.variables:
-            spread = np.sqrt(ds[f"{stem}_var"].where(filled))
+            variance = ds[f"{stem}_var"].where(filled)
+            spread = variance.copy(data=np.sqrt(variance.data))
             out[f"std_{stem}"] = with_outlier_bins(plan, spread, np.nan).values
     if len(binned_by) == 1:
         out["binVar"] = out[binned_by[0].replace("/", "__")]
@@ -130,7 +115,6 @@ def scalar_arrays(plan: CubePlan, state: str) -> dict[str, Any]:
 
 
 def bin_arrays(plan: CubePlan) -> dict[str, Any]:
-    """Return where bins are: left edges of one axis; of several see recipes.md."""
     out = {}
     axes = [a for a in axes_of(plan) if a.bins is not None]
     for i, axis in enumerate(axes):
@@ -143,6 +127,7 @@ def bin_arrays(plan: CubePlan) -> dict[str, Any]:
         if len(axes) == 1:
             out["binVar_bins"] = edges[:-1]
         else:
+            # Left edges of a single axis; of several what docs/recipes.md tells.
             out[f"bins_{name}"] = edges[1:] if i == 0 else (edges[1:] + edges[:-1]) / 2
     return out
 
@@ -150,7 +135,6 @@ def bin_arrays(plan: CubePlan) -> dict[str, Any]:
 def detector_arrays(
     plan: CubePlan, name: str, ds: xr.Dataset, state: str
 ) -> dict[str, Any]:
-    """Return sums, counts and what was made of the sums of a detector."""
     spec = plan.recipe.model.detectors[name]
     finished = plan.finished_detector(name, ds)
     constants = constants_of(plan.run, name) if spec.image else xr.Dataset()
@@ -173,23 +157,20 @@ def detector_arrays(
 
 
 def configuration(plan: CubePlan, name: str) -> xr.Dataset:
-    """Return the constants of a detector that go into the file."""
     known = constants_of(plan.run, name)
     if not plan.recipe.model.detectors[name].image:
         return known
     if GAIN_RANGE in known.dims:
-        known = known.isel({GAIN_RANGE: 0})
+        known = known.isel({GAIN_RANGE: 0})  # an image has room for one, the highest
     return known.map(lambda a: assembled(a, constants_of(plan.run, name)))
 
 
 def all_cuts(plan: CubePlan, state: str) -> list[Cut]:
-    """Return the cuts of a laser state, and the range of the bins.
-
-    smalldata_tools also lists the cuts that it drops for shots without laser.
-    """
+    """Return the cuts of a laser state, and the range of the bins."""
     shots = plan.shots
     cuts = shots.cuts[state]
     if plan.compat and state == "off":
+        # smalldata_tools also lists the cuts that it drops for shots without laser.
         cuts = cuts_of(plan.recipe, shots.filter_name, shots.scalars, None)
     specs = plan.recipe.model.bins.items()
     edges = [a.bins for a in axes_of(plan)]
@@ -198,5 +179,6 @@ def all_cuts(plan: CubePlan, state: str) -> list[Cut]:
         for (n, s), b in zip(specs, edges, strict=False)
         if b is not None
     ]
+    # They add those on damage behind all others.
     last = [c for c in cuts if c.name.startswith(DAMAGE)]
     return [*(c for c in cuts if c not in last), *ranges, *last]

@@ -28,67 +28,38 @@ DONE: Final = "done"
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive shots that are worked off together.
-
-    Attributes
-    ----------
-    id : int
-    trains : (first, last)
-        Train IDs.
-    n_trains : int
-    status : {"pending", "done"}
-        "done": what it contributes is safe on disk.
-    """
+    """Consecutive shots that are worked off together."""
 
     id: StrictInt
-    trains: tuple[StrictInt, StrictInt]
+    trains: tuple[StrictInt, StrictInt]  # IDs of the first and the last one
     n_trains: StrictInt
-    status: Literal["pending", "done"] = PENDING
+    status: Literal["pending", "done"] = PENDING  # done: its sums are safe on disk
 
     @property
     def done(self) -> bool:
-        """Whether what it contributes is safe on disk."""
         return self.status == DONE
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a product is made from; the same job gives the same bits.
-
-    Attributes
-    ----------
-    recipe_sha256 : str
-    recipe : dict
-        What the recipe says, to tell what has changed.
-    sources : list of (name, size, mtime_ns)
-    options : dict
-        Such as the filter.
-    """
+    """What a product is made from; the same job gives the same bits."""
 
     recipe_sha256: str
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Any]  # what it says, to tell what has changed
     sources: list[Source]
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # such as the filter
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A job and its blocks.
-
-    Attributes
-    ----------
-    job : Job
-    blocks : tuple of Block
-    result : dict
-        What a finished job adds: computed, reused, products.
-    """
+    """A job and its blocks."""
 
     job: Job
     blocks: tuple[Block, ...]
+    # What a finished job adds: computed, reused, products.
     result: Mapping[str, Any] = field(default_factory=dict)
 
     def with_done(self, ids: range) -> Manifest:
-        """Return the manifest after some more blocks."""
         blocks = tuple(
             replace(b, status=DONE) if b.id in ids else b for b in self.blocks
         )
@@ -96,11 +67,9 @@ class Manifest:
 
     @property
     def n_done(self) -> int:
-        """Number of blocks that are done."""
         return sum(b.done for b in self.blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON types."""
         return {
             "schema_version": SCHEMA_VERSION,
             "recipe_sha256": self.job.recipe_sha256,
@@ -114,7 +83,6 @@ class Manifest:
         }
 
     def write(self, path: Path) -> None:
-        """Replace the file in one step: a reader sees the old one or the new one."""
         write_record(path, self.to_dict())
 
 
@@ -128,13 +96,7 @@ RESULTS: dict[str, TypeAdapter[Any]] = {
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Return the manifest in a file.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the file is damaged, or of another version.
-    """
+    """Return the manifest in a file; InconsistentDataError if it is damaged."""
     content = read_record(path, "manifest")
     try:
         blocks = BLOCKS.validate_python(content["blocks"])
@@ -152,13 +114,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check_same(path: Path, old: Manifest, new: Manifest) -> None:
-    """Raise unless two manifests are of the same job.
-
-    Raises
-    ------
-    ConfigError
-        It names what has changed.
-    """
+    """Raise ConfigError, which says what changed, unless both are of the same job."""
     what = ""
     if old.job.recipe_sha256 != new.job.recipe_sha256:
         keys = changed_keys(old.job.recipe, new.job.recipe)
@@ -177,7 +133,7 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
         )
 
 
-def changed_keys(old: Any, new: Any, above: str = "") -> list[str]:
+def changed_keys(old: object, new: object, above: str = "") -> list[str]:
     """Return the dotted keys whose values differ."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         # Tuples come back from JSON as lists.

@@ -33,9 +33,8 @@ GROUPS = ("bank", "row", "column", "full_row", "full_column", "all")
 FILTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
-def no_boolean(value: object) -> Any:
-    """Refuse True and False, which pydantic takes for 1 and 0."""
-    if isinstance(value, bool):
+def no_boolean(value: object) -> object:
+    if isinstance(value, bool):  # pydantic takes True and False for 1 and 0
         raise ArgumentError(f"must be a number, not {str(value).lower()}")
     return value
 
@@ -51,8 +50,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def laser_mode(value: object) -> Any:
-    """Return "on" and "off" for the booleans that YAML makes of these words."""
+def laser_mode(value: object) -> object:
+    # YAML 1.1 makes booleans of the words on and off.
     return MODES.get(value, value) if isinstance(value, bool) else value
 
 
@@ -75,15 +74,7 @@ class BinSpec(Strict):
     quantiles: int | list[float] | None = None
 
     def bins(self, name: str) -> Bins:
-        """Return the bins of the variable.
-
-        Raises
-        ------
-        ValueError
-            If a value is no number; its first argument names the key.
-        ConfigError
-            If they make no bins.
-        """
+        """Return the bins; KeyedValueError for a wrong value, or a ConfigError."""
         unit = default_unit(self.variable or name)
         given: dict[str, Any] = {}
         for key in ("edges", "centres", "range", "start", "stop", "step", "tolerance"):
@@ -105,7 +96,6 @@ class BinSpec(Strict):
         return Bins(n=self.n, unique=self.unique, quantiles=self.quantiles, **given)
 
     def check_order(self, given: dict[str, Any]) -> None:
-        """Raise KeyedValueError if `stop` is before `start`, with a guess why."""
         start, stop = given.get("start"), given.get("stop")
         if start is None or stop is None or stop > start:
             return
@@ -150,7 +140,6 @@ class CommonModeSpec(Strict):
     @field_validator("groups")
     @classmethod
     def known_groups(cls, value: list[str]) -> list[str]:
-        """Refuse groups that no segment has."""
         if not value:
             raise ArgumentError("name at least one group of pixels")
         for i, name in enumerate(value):
@@ -164,7 +153,6 @@ class CommonModeSpec(Strict):
     @field_validator("segment")
     @classmethod
     def known_segment(cls, value: str) -> str:
-        """Refuse the name of an unknown segment."""
         segment_of(value)
         return value
 
@@ -178,7 +166,6 @@ class ThresholdSpec(Strict):
 
     @model_validator(mode="after")
     def one_way(self) -> ThresholdSpec:
-        """Refuse noise together with limits, and nothing at all."""
         if (self.noise is None) == (self.low is None and self.high is None):
             raise ArgumentError("give noise, or low and high")
         if self.low is not None and self.high is not None and self.low >= self.high:
@@ -200,7 +187,6 @@ class RoiSpec(Strict):
     @field_validator("bounds")
     @classmethod
     def two_or_three(cls, value: Sequence[Range] | None) -> Sequence[Range] | None:
-        """Refuse bounds of other than 2 or 3 axes, and those without pixels."""
         if value is not None and len(value) not in (2, 3):
             raise ArgumentError(f"bounds are of 2 or 3 axes, not {len(value)}")
         for low, high in value or ():
@@ -229,7 +215,6 @@ class AzimuthalSpec(Strict):
 
     @model_validator(mode="after")
     def one_way(self) -> AzimuthalSpec:
-        """Refuse q bins in two ways or none."""
         if (self.q_step is None) == (self.q_edges is None):
             raise ArgumentError("give either q_step or q_edges")
         return self
@@ -255,7 +240,6 @@ class DetectorSpec(Strict):
     @field_validator("calibrate")
     @classmethod
     def known_kind(cls, value: str | None) -> str | None:
-        """Refuse an unknown kind of detector."""
         if value is not None:
             kind_of(value)
         return value
@@ -263,7 +247,6 @@ class DetectorSpec(Strict):
     @field_validator("det_proc")
     @classmethod
     def different_names(cls, value: list[Any]) -> list[Any]:
-        """Refuse two results of one name."""
         names = [p.name for p in value]
         for name in names:
             if names.count(name) > 1:
@@ -282,7 +265,6 @@ class PulseSpec(Strict):
 
     @model_validator(mode="after")
     def one_way(self) -> PulseSpec:
-        """Refuse pulses told in two ways or in none, and the same one twice."""
         grid = self.start is not None or self.step is not None
         if [self.ids is not None, grid, self.by is not None].count(True) != 1:
             raise ArgumentError("give one of ids, start and step, or by: position")
@@ -295,15 +277,13 @@ class PulseSpec(Strict):
         return self
 
     def pulse_ids(self, n: int) -> list[int]:
-        """Return the IDs of the first n values."""
         if self.ids is not None:
             return self.ids[:n]
         start, step = self.start or 0, self.step or 1
         return list(range(start, start + n * step, step))
 
 
-def listed_pulses(value: object) -> Any:
-    """Return a list of pulse IDs as what it stands for."""
+def listed_pulses(value: object) -> object:
     return {"ids": value} if isinstance(value, list) else value
 
 
@@ -363,7 +343,6 @@ class CubeModel(Strict):
     @field_validator("filters")
     @classmethod
     def in_the_grammar(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a cut that cannot be read, and a name that files cannot have."""
         for name, cuts in value.items():
             if name == EVERY_FILTER or not FILTER_NAME.fullmatch(name):
                 raise wrong_value(
@@ -381,7 +360,6 @@ class CubeModel(Strict):
     @field_validator("histograms")
     @classmethod
     def rising_limits(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Refuse histograms without bins."""
         for name, limits in value.items():
             if limits is not None and (limits[0] >= limits[1] or limits[2] < 1):
                 raise wrong_value(

@@ -53,25 +53,9 @@ def report(
     frames: Mapping[str, xr.DataArray] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the page about a cube.
+    """Write the page about a cube; of its images only means over bins are computed.
 
-    Parameters
-    ----------
-    plan : CubePlan
-        What the cube was made from.
-    cube : Dataset
-        In memory or lazy; of its images only means over the bins are computed.
-    path : path
-        Of the HTML file.
-    frames : dict of str to DataArray, optional
-        As `make_cube` got them.
-    overwrite : bool, optional
-        Replace a file of this name.
-
-    Raises
-    ------
-    OutputExistsError
-        If there is such a file, unless `overwrite`.
+    `frames` are those that the user gave to `make_cube`.
     """
     means = mean_images(plan, cube)
     detectors = [
@@ -79,11 +63,15 @@ def report(
         for name in plan.frames
     ]
     page = CubeReport(
-        title=f"Cube of {plan.run.run_id}", facts=facts_of(plan),
-        recipe=plan.recipe.to_yaml(), states=states_of(plan),
-        scalars=plan.shots.scalars, histograms=plan.recipe.model.histograms,
-        cube=cube, detectors=detectors,
-    )  # fmt: skip
+        title=f"Cube of {plan.run.run_id}",
+        facts=facts_of(plan),
+        recipe=plan.recipe.to_yaml(),
+        states=states_of(plan),
+        scalars=plan.shots.scalars,
+        histograms=plan.recipe.model.histograms,
+        cube=cube,
+        detectors=detectors,
+    )
     return write_report(Path(path), page, overwrite=overwrite)
 
 
@@ -101,7 +89,6 @@ def states_of(plan: CubePlan) -> list[ShotState]:
 
 
 def facts_of(plan: CubePlan) -> list[tuple[str, str]]:
-    """Return what a page tells about run and recipe."""
     model, shots = plan.recipe.model, plan.shots
     rows = [
         ("run", plan.run.run_id),
@@ -148,10 +135,7 @@ def mean_images(plan: CubePlan, cube: xr.Dataset) -> dict[str, dict[str, xr.Data
 
 
 def mean_over_bins(cube: xr.Dataset, name: str) -> xr.DataArray | None:
-    """Return the mean image over all bins, None if the cube has neither sum nor mean.
-
-    Bins with a pixel that is NaN do not count for that pixel.
-    """
+    """Return the mean over all bins, None if the cube has neither sum nor mean."""
     name = in_result(name)
     dims = [d for d in cube["n_shots"].dims if d != LASER_ON]
     weights = cube.get(f"{name}_count")
@@ -165,6 +149,7 @@ def mean_over_bins(cube: xr.Dataset, name: str) -> xr.DataArray | None:
         total = value * weights
     else:
         return None
+    # A bin that is NaN in a pixel does not count for that pixel.
     known = weights.where(value.notnull())
     n = known.sum(dims)
     mean = (total.sum(dims) / n.where(n > 0)).rename(f"{name}_mean")
@@ -178,12 +163,11 @@ def detector_of(
     images: Mapping[str, xr.DataArray],
     given: dict[str, xr.DataArray],
 ) -> DetectorReport:
-    """Return what a page shows of a detector."""
     spec = plan.recipe.model.detectors[name]
     said = spec.model_dump(mode="json", exclude_defaults=True, exclude={"det_proc"})
     facts = [(key, str(value)) for key, value in said.items()]
-    facts += [(f"{p.function} {p.name}", f"on the {p.on} of every bin")
-              for p in spec.det_proc]  # fmt: skip
+    steps = spec.det_proc
+    facts += [(f"{s.function} {s.name}", f"on the {s.on} of every bin") for s in steps]
     pixels = pixels_of(plan, name, given)
     unit = str(plan.frames[name].attrs.get(UNITS, ""))
     return DetectorReport(name, images, pixels, facts, unit)
@@ -227,10 +211,7 @@ def threshold_of(
 def batches(
     frames: xr.DataArray, where: xr.DataArray, bad: xr.DataArray | None
 ) -> Iterator[NDArray[Any]]:
-    """Yield about 100 shots, evenly out of those that pass the cuts.
-
-    Arrays are (shot, pixel), without bad pixels.
-    """
+    """Yield about 100 shots that pass the cuts: (shot, pixel), without bad pixels."""
     lead = list(shot_dims(frames))
     good = good_pixels(frames, lead, bad)
     first = lead[0]
@@ -241,6 +222,7 @@ def batches(
     # Of trains with many pulses a few pulses of a few trains.
     n_pulses = int(np.clip(int(taken.sum()) // len(some), 1, FEW))
     n = min(len(some), -(-N_SHOTS // n_pulses))
+    # Evenly over the run: what drifts is to be seen.
     some = some[np.linspace(0, len(some) - 1, n).round().astype(int)]
     size = frames.size // max(frames.sizes[first], 1)
     step = max(BATCH // max(size, 1), 1)
@@ -258,7 +240,6 @@ def batches(
 def good_pixels(
     frames: xr.DataArray, lead: list[str], bad: xr.DataArray | None
 ) -> NDArray[np.bool_]:
-    """Return which pixels of a frame are good, one after the other."""
     sizes = {d: n for d, n in frames.sizes.items() if d not in lead}
     good = xr.DataArray(np.ones(tuple(sizes.values()), bool), dims=list(sizes))
     if bad is not None and set(bad.dims) <= set(sizes):

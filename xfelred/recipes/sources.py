@@ -40,6 +40,7 @@ def all_sources(run: Run, frames: Mapping[str, xr.DataArray]) -> list[Source]:
 def run_paths(run: Run) -> Iterator[str]:
     """Yield the paths of the files of a run, of whatever facility."""
     survey = getattr(run, "survey", None)
+    # Readers keep their files in ways of their own; what a run lacks it has none of.
     files = getattr(run, "files", None) or getattr(survey, "files", None) or ()
     more = (getattr(run, "file", None), getattr(run, "contents", None))
     for file in (*files, *more):
@@ -54,6 +55,7 @@ def identity(path: str) -> Source | None:
         found = os.stat(path)
     except OSError:
         return None
+    # Without the directory: a run that was moved is the same.
     return os.path.basename(path), found.st_size, found.st_mtime_ns
 
 
@@ -72,18 +74,14 @@ def changes(old: Iterable[Any], new: list[Source]) -> str:
             words.append(f"{name} is new")
         elif before[name] != after[name]:
             sizes = [sum(size for size, _ in s[name]) for s in (before, after)]
-            how = (
-                f"{sizes[0]} bytes, now {sizes[1]}"
-                if sizes[0] != sizes[1]
-                else "rewritten"
-            )
+            grown = f"{sizes[0]} bytes, now {sizes[1]}"
+            how = "rewritten" if sizes[0] == sizes[1] else grown
             words.append(f"{name} has changed ({how})")
     return "; ".join(words[:5]) + ("; ..." if len(words) > 5 else "")
 
 
 def by_name(found: Iterable[Any]) -> dict[str, list[tuple[Any, ...]]]:
-    """Return what is known of the files of each name; directories may differ."""
     out: dict[str, list[tuple[Any, ...]]] = {}
-    for name, *about in found:
+    for name, *about in found:  # files of other directories may have one name
         out.setdefault(str(name), []).append(tuple(about))
     return out

@@ -20,7 +20,7 @@ import yaml
 from xfelred.errors import ArgumentTypeError, ConfigError
 
 LARGEST = 1 << 20  # bytes of a file; recipes are written by hand
-DEEPEST = 20
+DEEPEST = 20  # maps in maps
 MOST_VALUES = 20_000
 LONGEST_NUMBER = 100  # characters; Python reads long ones in quadratic time
 LARGEST_NUMBER = 2**64  # no file has larger integers
@@ -40,20 +40,11 @@ RULES = yaml.SafeLoader("")
 
 @dataclass(frozen=True)
 class Parsed:
-    """Plain values, and the line of every key.
-
-    Attributes
-    ----------
-    values : dict
-    lines : dict of str to int
-        Line, counted from 1, by dotted key such as ``bins.delay.stop``.
-    name : str
-        Of the file, for messages.
-    """
+    """Plain values, and the line of every key."""
 
     values: Mapping[str, Any]
-    lines: dict[str, int]
-    name: str
+    lines: dict[str, int]  # from 1, by dotted key such as bins.delay.stop
+    name: str  # of the file, for messages
 
     def line(self, key: str) -> int | None:
         """Return the line of a key, or of the nearest one above it."""
@@ -64,7 +55,6 @@ class Parsed:
         return None
 
     def error(self, key: str, text: str) -> ConfigError:
-        """Return the error for a key, with file and line."""
         line = self.line(key)
         where = f"{self.name} line {line}" if line is not None else self.name
         what = f"{where}, {key}: {text}" if key else f"{where}: {text}"
@@ -72,19 +62,7 @@ class Parsed:
 
 
 def parse(text: str, name: str) -> Parsed:
-    """Return the values of a recipe.
-
-    Parameters
-    ----------
-    text : str
-        YAML, or TOML if `name` ends with ``.toml``.
-    name : str
-
-    Raises
-    ------
-    ConfigError
-        If it is neither, holds more than plain values, or is too large.
-    """
+    """Return the values of a recipe: YAML, or TOML if `name` ends with ``.toml``."""
     if not isinstance(text, str):
         raise ArgumentTypeError(
             f"the text of a recipe must be a str, not {type(text).__name__}"
@@ -99,26 +77,19 @@ def parse(text: str, name: str) -> Parsed:
 
 
 def plain_values(parsed: Parsed) -> dict[str, Any]:
-    """Return a copy of values with texts as keys; tuples and arrays become lists.
-
-    Raises
-    ------
-    ConfigError
-        If they are nested too deeply (in themselves, for example), or something in
-        them is too long or too large.
-    """
-    out: dict[str, Any] = plain(parsed.values, parsed, "", 0, count(1))
+    """Return a copy of values with texts as keys; tuples and arrays become lists."""
+    out: dict[str, Any] = plain_value(parsed.values, parsed, "", 0, count(1))
     return out
 
 
-def plain(
+def plain_value(
     values: object, parsed: Parsed, key: str, depth: int, counter: Iterator[int]
 ) -> Any:
     if next(counter) > MOST_VALUES:
         raise parsed.error("", f"has more than {MOST_VALUES} values")
     if depth > DEEPEST:
         raise parsed.error(key, "nested too deeply")
-    if hasattr(values, "tolist"):
+    if hasattr(values, "tolist"):  # numbers and arrays of numpy
         values = values.tolist()
     if isinstance(values, str) and len(values) > LONGEST_TEXT:
         raise parsed.error(key, f"has more than {LONGEST_TEXT} characters")
@@ -128,19 +99,18 @@ def plain(
     if isinstance(values, Mapping):
         out = {}
         for k, value in values.items():
-            name = str(plain(k, parsed, key, depth, counter))
-            out[name] = plain(value, parsed, above + name, depth + 1, counter)
+            name = str(plain_value(k, parsed, key, depth, counter))
+            out[name] = plain_value(value, parsed, above + name, depth + 1, counter)
         return out
     if isinstance(values, (list, tuple)):
         return [
-            plain(value, parsed, f"{above}{i}", depth + 1, counter)
+            plain_value(value, parsed, f"{above}{i}", depth + 1, counter)
             for i, value in enumerate(values)
         ]
     return values
 
 
 def from_toml(text: str, name: str) -> Parsed:
-    """Return the values of a TOML recipe."""
     line: int | None = None
     try:
         check_toml_keys(text, name)
@@ -157,10 +127,7 @@ def from_toml(text: str, name: str) -> Parsed:
 
 
 def check_toml_keys(text: str, name: str) -> None:
-    """Raise ConfigError for a dotted key of many parts, each of which makes a map.
-
-    tomllib takes a time that grows with their square.
-    """
+    # Each part makes a map; the time of tomllib grows with the square of their number.
     for number, line in enumerate(text.split("\n"), start=1):
         at = len(line) - len(line.lstrip(" \t["))
         for n_parts in count(1):
@@ -171,8 +138,9 @@ def check_toml_keys(text: str, name: str) -> None:
                 raise ConfigError(
                     f"{name} line {number}: a key of more than {DEEPEST} parts is"
                     " nested too deeply",
-                    path=name, line=number,
-                )  # fmt: skip
+                    path=name,
+                    line=number,
+                )
             at = found.end()
 
 
@@ -192,7 +160,6 @@ def toml_lines(text: str) -> dict[str, int]:
 
 
 def from_yaml(text: str, name: str) -> Parsed:
-    """Return the values of a YAML recipe."""
     reader = YamlReader(iter(yaml.parse(text, yaml.SafeLoader)), {}, name, count(1))
     try:
         values = reader.document()
@@ -200,10 +167,8 @@ def from_yaml(text: str, name: str) -> Parsed:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
         where = f" line {line}" if line else ""
-        raise ConfigError(
-            f"{name}{where} is no YAML: {error.problem or error.context}",
-            path=name, line=line,
-        ) from None  # fmt: skip
+        text = f"{name}{where} is no YAML: {error.problem or error.context}"
+        raise ConfigError(text, path=name, line=line) from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name} is no YAML: {error}", path=name) from None
     if not isinstance(values, dict):
@@ -215,28 +180,15 @@ def from_yaml(text: str, name: str) -> Parsed:
 
 @dataclass(frozen=True)
 class YamlReader:
-    """Makes values of the events of a YAML text, one by one.
+    """Makes values of the events of a YAML text, one by one."""
 
-    A loader of `yaml` makes nodes of all of it before one can look at any.
-
-    Attributes
-    ----------
-    events : iterator
-    lines : dict of str to int
-        Filled while reading: lines by dotted key.
-    name : str
-        Of the file.
-    counter : iterator of int
-        Counts values.
-    """
-
-    events: Any
-    lines: dict[str, int]
-    name: str
-    counter: Iterator[int]
+    # A loader of `yaml` makes nodes of all of it before one can look at any.
+    events: Iterator[yaml.Event]
+    lines: dict[str, int]  # by dotted key; filled while reading
+    name: str  # of the file
+    counter: Iterator[int]  # of values
 
     def error(self, event: yaml.Event, text: str, key: str = "") -> ConfigError:
-        """Return the error for what is at an event."""
         line = line_of(event)
         where = f"{self.name} line {line}" + (f", {key}" if key else "")
         return ConfigError(f"{where}: {text}", path=self.name, line=line, key=key)
@@ -254,7 +206,6 @@ class YamlReader:
         return value
 
     def value(self, event: yaml.Event, key: str, depth: int) -> Any:
-        """Return the value that begins with an event."""
         self.refuse_link(event)
         if depth > DEEPEST:
             raise self.error(event, "nested too deeply")
@@ -267,7 +218,6 @@ class YamlReader:
         return self.scalar(cast(yaml.ScalarEvent, event))
 
     def refuse_link(self, event: yaml.Event) -> None:
-        """Raise ConfigError for an anchor, an alias or a tag."""
         what = ""
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent):
@@ -282,7 +232,6 @@ class YamlReader:
             )
 
     def scalar(self, event: yaml.ScalarEvent) -> Any:
-        """Return a text, number, boolean or null."""
         tag = RULES.resolve(  # type: ignore[no-untyped-call]
             yaml.ScalarNode, event.value, event.implicit
         )
@@ -300,7 +249,6 @@ class YamlReader:
             raise self.error(event, f"{event.value!r} is no number") from None
 
     def items(self, key: str, depth: int) -> Iterator[Any]:
-        """Yield the values of a list."""
         for i in count():
             event = next(self.events)
             if isinstance(event, yaml.SequenceEndEvent):
@@ -310,7 +258,6 @@ class YamlReader:
             yield self.value(event, below, depth + 1)
 
     def entries(self, key: str, depth: int) -> Iterator[tuple[str, Any]]:
-        """Yield keys and values of a map."""
         seen: dict[str, int] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             self.refuse_link(event)
@@ -328,5 +275,4 @@ class YamlReader:
 
 
 def line_of(event: yaml.Event) -> int:
-    """Return the line of an event, counted from 1."""
     return event.start_mark.line + 1 if event.start_mark else 1

@@ -13,41 +13,20 @@ DELAY = "delay"
 
 
 class KeyedValueError(ArgumentError):
-    """A wrong value of a key below the part that is checked.
-
-    Parameters
-    ----------
-    text : str
-    path : tuple of str
-        The keys that lead to it; names may have points in them.
-    """
+    """A wrong value of a key below the part that is checked."""
 
     def __init__(self, text: str, path: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.path = path
+        self.path = path  # the keys that lead to it, whose names may have points
         self.key = ".".join(path)
 
 
 def wrong_value(key: str | tuple[str, ...], text: str) -> KeyedValueError:
-    """Return the error for a wrong value of a key, or of keys in keys."""
     return KeyedValueError(text, (key,) if isinstance(key, str) else key)
 
 
 def number_of(value: object, unit: str | None) -> float:
-    """Return a number in the default unit.
-
-    Parameters
-    ----------
-    value : float or str
-        "-5 ps", "50 fs", or a plain number, which is in the default unit.
-    unit : {"ps", None}
-        Default unit; None: units are not known, and only numbers will do.
-
-    Raises
-    ------
-    ValueError
-        If it is no number, or the unit is unknown.
-    """
+    """Return a number in the default unit; None: no units are known here."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ArgumentError(f"{value!r} is no number")
     if not isinstance(value, str):
@@ -66,5 +45,4 @@ def number_of(value: object, unit: str | None) -> float:
 
 
 def default_unit(variable: str) -> str | None:
-    """Return the default unit of a binned variable: ps for the delay."""
     return "ps" if variable == DELAY else None

@@ -25,10 +25,10 @@ from xfelred.recipes.cube import CubePlan, cube_plan
 from xfelred.recipes.cube_blocks import (
     DetectorShots,
     binned_dataset,
+    block_groups,
     blocks_of,
     detector_shots,
     sums_of,
-    units,
 )
 from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
 from xfelred.recipes.cube_products import product_paths, write_products
@@ -76,7 +76,7 @@ class CubeResult:
 @entry
 def write_cube(
     run: Any,
-    recipe: Any,
+    recipe: object,
     out: str | os.PathLike[str],
     *,
     resume: bool = True,
@@ -84,7 +84,7 @@ def write_cube(
     filter: str | None = None,
     frames: Mapping[str, xr.DataArray] | None = None,
     compat: bool | None = None,
-    scheduler: Any = None,
+    scheduler: object = None,
     report: Report | None = None,
 ) -> CubeResult:
     """Write a cube block by block; a call that was interrupted can be continued.
@@ -167,8 +167,7 @@ def say_nothing(_: int, __: int) -> None:
 
 
 @contextmanager
-def scheduled(scheduler: Any) -> Iterator[None]:
-    """Compute with a scheduler inside the block."""
+def scheduled(scheduler: object) -> Iterator[None]:
     if scheduler is None:
         yield
     else:
@@ -177,7 +176,6 @@ def scheduled(scheduler: Any) -> Iterator[None]:
 
 
 def finished_result(places: Places, plan: CubePlan) -> CubeResult:
-    """Return the result of a call that has nothing to do."""
     n = len(read_manifest(places.finished).blocks)
     paths = product_paths(plan, places.out)
     logger.info("%s is finished", places.name)
@@ -205,9 +203,8 @@ def computed_result(
     with this_machine():
         paths = write_products(plan, binned, places.work, places.out, frames)
     n = len(now.blocks)
-    result = {
-        "computed": n - reused, "reused": reused, "products": [p.name for p in paths]
-    }  # fmt: skip
+    files = [p.name for p in paths]
+    result = {"computed": n - reused, "reused": reused, "products": files}
     remove_stale(places, paths)
     replace(now, result=result).write(places.finished)
     remove(places.work)
@@ -220,7 +217,7 @@ def limit_of(detectors: Mapping[str, DetectorShots]) -> int:
         8 * (1 + d.squares) * d.labels.n * prod(d.kept_shape)
         for d in detectors.values()
     )
-    return max(LEAST_TO_MERGE, 2 * cube)
+    return max(LEAST_TO_MERGE, 2 * cube)  # putting them together reads and writes all
 
 
 def computed_blocks(
@@ -231,13 +228,13 @@ def computed_blocks(
     report: Report,
 ) -> Manifest:
     """Compute what is missing; return the manifest with all blocks done."""
-    missing = units([b for b in now.blocks if not b.done], detectors)
+    missing = block_groups([b for b in now.blocks if not b.done], detectors)
     names = list(detectors)
     while groups := list(islice(missing, n_at_once())):
         for group, sums in zip(groups, sums_of(groups, detectors), strict=True):
             ids = ids_of(group)
             cube_state.save({n: sums.get(n) for n in names}, places.work, ids)
-            now = now.with_done(ids)
+            now = now.with_done(ids)  # only what is safe on disk
             now.write(places.unfinished)
             report(now.n_done, len(now.blocks))
         states = cube_state.saved(places.work)
@@ -247,11 +244,10 @@ def computed_blocks(
 
 
 def ids_of(group: list[Block]) -> range:
-    """Return the numbers of consecutive blocks."""
     return range(group[0].id, group[-1].id + 1)
 
 
 def n_at_once() -> int:
-    """Return how many groups of blocks are computed together: one for each worker."""
     workers = client()
+    # One group for each worker: they need not wait for each other.
     return max(1, len(workers.nthreads())) if workers else 1

@@ -128,7 +128,6 @@ def mismatch_cell_ids(path: PathLike, entry: int = 0, *, shift: int = 1) -> None
 
 
 def shift_label(path: PathLike, name: str, entry: int, shift: int) -> None:
-    """Add `shift` to one entry of a column of labels."""
     with h5py.File(path, "r+") as h5:
         labels = h5[f"INSTRUMENT/{first_source(h5)}/image/{name}"]
         labels[entry] = labels[entry] + np.array(shift, dtype=labels.dtype)
@@ -154,5 +153,4 @@ def first_source(h5: h5py.File) -> str:
 
 
 def pixel_group(h5: h5py.File) -> str:
-    """Return the index group of the pixels: "image" or "data"."""
     return "image" if "image" in h5[f"INDEX/{first_source(h5)}"] else "data"

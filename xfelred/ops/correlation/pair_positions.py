@@ -19,7 +19,8 @@ from xfelred.errors import (
 from xfelred.kernels.arrays import Array, Ints
 from xfelred.names import FRAME, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
 from xfelred.pairs import from_list
-from xfelred.pairs.shots import SHOT_DIMS, ids_of
+from xfelred.pairs.shots import ids_of
+from xfelred.shots import SHOT_DIMS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xfelred.readers.euxfel.extra_data.source_data import SourceData
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_files
-from xfelred.readers.euxfel.locate import check_conflicts
+from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts
 from xfelred.readers.euxfel.run import Run
 from xfelred.readers.euxfel.run_data import entries_of
 
@@ -23,20 +23,10 @@ def is_collection(source: object) -> bool:
 def from_collection(source: object, inc_suspect_trains: bool | None = None) -> Run:
     """Return the same sources, keys and trains of the same files.
 
-    Parameters
-    ----------
-    source : object
-        With ``files``, each with a ``filename``. As far as it has them it also tells
-        ``train_ids`` and the names of its sources; ``source[name]`` then has
-        the ``files``, ``train_ids`` and ``sel_keys`` (None: all) of each. The data of
-        a single source or key are a collection too.
-    inc_suspect_trains : bool, optional
-        By default as in `source`.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a source has the same train twice.
+    `source` has ``files``, each with a ``filename``. As far as it has them it also
+    tells ``train_ids`` and the names of its sources; ``source[name]`` then has the
+    ``files``, ``train_ids`` and ``sel_keys`` (None: all) of each. The data of a single
+    source or key are a collection too.
     """
     if inc_suspect_trains is None:
         inc_suspect_trains = bool(getattr(source, "inc_suspect_trains", True))
@@ -44,7 +34,8 @@ def from_collection(source: object, inc_suspect_trains: bool | None = None) -> R
     files = {f.path: f for f in read}
     parts = source_parts(source)
     if parts is None:
-        entries = entries_of(tuple(files.values()), inc_suspect_trains)
+        every = all_train_ids(read, inc_suspect_trains)
+        entries = entries_of(read, every, inc_suspect_trains)
     else:
         found = [entry(p, files, inc_suspect_trains) for p in parts]
         entries = {e.source: e for e in found}
@@ -62,7 +53,6 @@ def from_collection(source: object, inc_suspect_trains: bool | None = None) -> R
 
 
 def file_names(source: Any) -> list[str]:
-    """Return the files of a collection, each once."""
     return list(dict.fromkeys(os.fspath(f.filename) for f in source.files))
 
 

@@ -24,8 +24,8 @@ IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
 MOST_ROWS = 2**48
 MOST_STATUS = 1000  # of the old form, where it multiplies the count; 0 or 1 in practice
 IMPOSSIBLE = -1
-TIME_SERVER = "Karabo_TimerServer"
-AUXILIARY = ("REDUCTION", "ERRATA")
+TIME_SERVER = "Karabo_TimerServer"  # listed in 1.1; it has no data
+AUXILIARY = ("REDUCTION", "ERRATA")  # on how data were reduced, no data
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,7 @@ class FileIndex(FileNames):
 def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
     first = row_numbers(file.path, f"{name}/first")
+    # The oldest files have `last` and `status` instead.
     if find_dataset(file.path, f"{name}/count") is not None:
         count = row_numbers(file.path, f"{name}/count")
     else:
@@ -109,8 +110,7 @@ def read_index(file: FileIndex, name: str) -> IndexArrays:
     if len(first) <= file.rows.max(initial=-1) or len(count) < len(first):
         raise BrokenFileError(
             f"{file.path} is inconsistent: {name} describes {len(first)} trains, but"
-            " the"
-            f" file lists {int(file.rows.max(initial=-1)) + 1}"
+            f" the file lists {int(file.rows.max(initial=-1)) + 1}"
         )
     return first[file.rows], count[file.rows]
 
@@ -144,25 +144,16 @@ def row_numbers(path: str, name: str) -> NDArray[np.int64]:
 
 
 def read_file(path: str) -> FileIndex:
-    """Read the index of one file.
-
-    Raises
-    ------
-    BrokenFileError
-        If it is not HDF5, is truncated or lacks its train IDs or its list of sources.
-    """
     with open_file(path) as f:
         return parse(f, path, os.stat(path))
 
 
 def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
     stored = train_numbers(f)
-    rows = np.flatnonzero(stored)
+    rows = np.flatnonzero(stored)  # the index is padded with zeros
     train_ids = stored[rows]
     version = version_of(f)
-    control, instrument = source_names(f, path, version)
-    legacy = legacy_names(f, instrument)
-    groups = {s: index_groups(f, s) for s in instrument}
+    control, instrument = source_names(f, path)
     return FileIndex(
         path=path,
         size=stat.st_size,
@@ -173,20 +164,14 @@ def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
         valid=validity(f, version, train_ids, rows),
         control=control,
         instrument=instrument,
-        legacy=legacy,
-        groups=groups,
+        legacy=legacy_names(f, instrument),
+        groups={s: index_groups(f, s) for s in instrument},
         identity=identity_of(f),
     )
 
 
 def train_numbers(f: Group) -> NDArray[np.uint64]:
-    """Return what INDEX/trainId of a file holds; 0 where there is no train.
-
-    Raises
-    ------
-    BrokenFileError
-        If it is not a list of train IDs.
-    """
+    """Return what INDEX/trainId of a file holds; 0 where there is no train."""
     stored = f.dataset("INDEX/trainId")
     if stored is None:
         raise BrokenFileError(
@@ -221,10 +206,9 @@ def identity_of(f: Group) -> tuple[int, int] | None:
     return found[0], found[1]
 
 
-def source_names(
-    f: Group, path: str, version: str
-) -> tuple[frozenset[str], frozenset[str]]:
+def source_names(f: Group, path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return control and instrument source names from METADATA."""
+    # The second is where format 0.5 has it.
     for name in ("METADATA/dataSources/dataSourceId", "METADATA/dataSourceId"):
         listed = f.dataset(name)
         if listed is not None:
@@ -234,17 +218,15 @@ def source_names(
         raise BrokenFileError(f"{path} has no list of data sources in METADATA")
     control, instrument = set(), set()
     for entry in entries:
-        if not entry:
+        if not entry:  # the list is padded with empty text
             continue
         section, _, device = entry.partition("/")
         if section == "CONTROL":
             control.add(device)
         elif section == "INSTRUMENT":
-            instrument.add(device.rpartition("/")[0])
+            instrument.add(device.rpartition("/")[0])  # without its index group
         elif section not in (TIME_SERVER, *AUXILIARY):
-            raise BrokenFileError(
-                f"{path} lists a source of an unknown kind: {entry!r}"
-            )
+            raise BrokenFileError(f"{path} lists a source of unknown kind: {entry!r}")
     if not (control or instrument) and has_sources(f):
         raise BrokenFileError(
             f"{path} is damaged: {name} names no data source, but the file holds data"
@@ -274,14 +256,10 @@ def index_groups(f: Group, source: str) -> tuple[str, ...]:
 
 
 def validity(
-    f: Group,
-    version: str,
-    train_ids: NDArray[np.uint64],
-    rows: NDArray[np.int64],
+    f: Group, version: str, train_ids: NDArray[np.uint64], rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return False for suspect trains."""
     stored = f.dataset("INDEX/flag")
-    if stored is None:
+    if stored is None:  # format 0.5
         return guessed_validity(train_ids)
     if stored.ndim != 1 or len(stored) <= rows.max(initial=-1):
         raise BrokenFileError(
@@ -311,13 +289,7 @@ def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
 def read_files(
     paths: Sequence[str],
 ) -> tuple[tuple[FileIndex, ...], tuple[LeftOut, ...]]:
-    """Read many files at once; damaged ones cost themselves, with a warning.
-
-    Raises
-    ------
-    BrokenFileError
-        If not one of them can be read.
-    """
+    """Read many files at once; damaged ones cost themselves, with a warning."""
     found, left_out = readable(read_file, paths)
     return tuple(found), left_out
 

@@ -13,14 +13,7 @@ from xfelred.errors import ArgumentTypeError, InconsistentDataError, listing
 from xfelred.hdf5.rows import read_cells
 from xfelred.lazy import Map, Node, Patterns, Source, load, one_each
 from xfelred.lazy.indexing import Selector, as_slice
-from xfelred.names import (
-    CELL,
-    FRAME,
-    GAIN,
-    N_PULSES,
-    PULSE,
-    TRAIN,
-)
+from xfelred.names import CELL, FRAME, GAIN, N_PULSES, PULSE, TRAIN
 from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
 from xfelred.readers.euxfel.frame_labels import (
     N_GAINS,
@@ -53,35 +46,28 @@ class LaidOut:
 
 
 def laid_out(detector: ModuleData, request: FramesRequest) -> LaidOut:
-    positions = detector.positions
-    here = detector.key_table(request.key).count[:, positions] > 0
-    numbers = [detector.modules[i] for i in positions]
+    here = detector.key_table(request.key).count[:, detector.positions] > 0
     if detector.spec.inner:
-        return cell_axes(detector, request, numbers, here)
+        return cell_axes(detector, request, here)
     labels = frame_labels(detector).select(request.pulses)
-    if request.layout == "frame":
-        return flat_pulse_axes(detector, labels, numbers, here)
-    return pulse_axes(detector, labels, numbers, here)
+    make_axes = flat_pulse_axes if request.layout == "frame" else pulse_axes
+    return make_axes(detector, labels, here)
 
 
 def pulse_axes(
-    detector: ModuleData,
-    labels: FrameLabels,
-    numbers: list[int],
-    here: NDArray[np.bool_],
+    detector: ModuleData, labels: FrameLabels, here: NDArray[np.bool_]
 ) -> LaidOut:
     """Return the axes of AGIPD, LPD and DSSC data."""
     labels.check_unique(detector.detector_name, "pulseId")
     used = labels.used()
-    axis = np.unique(labels.pulse[used])
+    axis = np.unique(labels.pulse[used])  # not of kinds that no train is
     slot = np.searchsorted(axis, labels.pulse)
     slots: tuple[int, ...] = (len(axis),)
     coords: dict[str, Any] = {TRAIN: detector.ids, PULSE: axis}
     leading: tuple[str, ...] = (TRAIN, PULSE)
-    recorded = recorded_pulses(labels, slot, len(axis))
-    coords[CELL] = cell_coordinate(labels, slot, recorded)
+    recorded, coords[CELL] = pulses_and_cells(labels, slot, len(axis))
     if detector.parallel_gain:
-        slot = slot * N_GAINS + labels.gain
+        slot = slot * N_GAINS + labels.gain  # gain is the inner one of two axes
         slots, leading = (len(axis), N_GAINS), (TRAIN, PULSE, GAIN)
         coords[GAIN] = np.arange(N_GAINS, dtype=np.uint8)
     coords[N_PULSES] = (TRAIN, recorded.sum(axis=1))
@@ -89,43 +75,33 @@ def pulse_axes(
         labels.pattern, Patterns(labels.ptr, labels.offset, slot), slots
     )
     padded = recorded if not recorded.all() else None
-    return LaidOut(FrameAxes(leading, coords, numbers, here, padded), layout)
+    axes = FrameAxes(leading, coords, detector.numbers_read, here, padded)
+    return LaidOut(axes, layout)
 
 
-def recorded_pulses(
+def pulses_and_cells(
     labels: FrameLabels, slot: NDArray[np.int64], n: int
-) -> NDArray[np.bool_]:
-    """Return which pulses each train has: bool (train, pulse)."""
-    kinds = np.zeros((len(labels.ptr) - 1, n), bool)
-    kind = np.repeat(np.arange(len(kinds)), np.diff(labels.ptr))
-    inside = slot < n
-    kinds[kind[inside], slot[inside]] = True
-    return kinds[labels.pattern]
+) -> tuple[NDArray[np.bool_], tuple[Any, NDArray[np.int64]]]:
+    """Return which pulses each train has, bool (train, pulse), and their memory cells.
 
-
-def cell_coordinate(
-    labels: FrameLabels, slot: NDArray[np.int64], recorded: NDArray[np.bool_]
-) -> tuple[Any, NDArray[np.int64]]:
-    """Return the memory cell of each pulse, per train only where trains differ."""
-    n = recorded.shape[1]
-    kinds = np.full((len(labels.ptr) - 1, n), -1, np.int64)
-    kind = np.repeat(np.arange(len(kinds)), np.diff(labels.ptr))
-    inside = slot < n
-    kinds[kind[inside], slot[inside]] = labels.cell[inside]
-    kinds = kinds[np.unique(labels.pattern)] if len(labels.pattern) else kinds[:0]
-    common = kinds.max(axis=0, initial=-1)
-    if ((kinds == common) | (kinds < 0)).all():
-        return (PULSE, common)
-    full = np.full((int(labels.pattern.max()) + 1, n), -1, np.int64)
-    full[np.unique(labels.pattern)] = kinds
-    return ((TRAIN, PULSE), full[labels.pattern])
+    Cells are a coordinate of pulses, per train only where trains differ.
+    """
+    kind = np.repeat(np.arange(len(labels.ptr) - 1), np.diff(labels.ptr))
+    inside = slot < n  # not so of pulses that only kinds without a train have
+    at = kind[inside], slot[inside]
+    recorded = np.zeros((len(labels.ptr) - 1, n), bool)
+    recorded[at] = True
+    cells = np.full(recorded.shape, -1, np.int64)
+    cells[at] = labels.cell[inside]
+    used = cells[np.unique(labels.pattern)]
+    common = used.max(axis=0, initial=-1)
+    if ((used == common) | (used < 0)).all():
+        return recorded[labels.pattern], (PULSE, common)
+    return recorded[labels.pattern], ((TRAIN, PULSE), cells[labels.pattern])
 
 
 def flat_pulse_axes(
-    detector: ModuleData,
-    labels: FrameLabels,
-    numbers: list[int],
-    here: NDArray[np.bool_],
+    detector: ModuleData, labels: FrameLabels, here: NDArray[np.bool_]
 ) -> LaidOut:
     train, at = labels.expanded
     coords: dict[str, Any] = {
@@ -136,14 +112,12 @@ def flat_pulse_axes(
     if detector.parallel_gain:
         coords[GAIN] = (FRAME, labels.gain[at])
     layout = EntryLayout(labels.pattern, labels.flat(), flat=True)
-    return LaidOut(FrameAxes((FRAME,), coords, numbers, here[train]), layout)
+    axes = FrameAxes((FRAME,), coords, detector.numbers_read, here[train])
+    return LaidOut(axes, layout)
 
 
 def cell_axes(
-    detector: ModuleData,
-    request: FramesRequest,
-    numbers: list[int],
-    here: NDArray[np.bool_],
+    detector: ModuleData, request: FramesRequest, here: NDArray[np.bool_]
 ) -> LaidOut:
     """Return the axes of JUNGFRAU data: memory cells are pulses."""
     cells = memory_cells(detector)
@@ -151,6 +125,7 @@ def cell_axes(
     chosen = chosen_cells(cells, detector.frames_per_entry, request.pulses)
     picked = cells[:, chosen]
     layout = EntryLayout(np.zeros(len(ids), np.int64), one_each(1))
+    # One row a train: its memory cells are cut out of it by the window.
     selector = as_slice(chosen) if len(chosen) else slice(0, 0, 1)
     if request.layout == "frame":
         train = np.repeat(np.arange(len(ids)), len(chosen))
@@ -159,7 +134,7 @@ def cell_axes(
             PULSE: (FRAME, np.tile(chosen, len(ids))),
             CELL: (FRAME, picked.ravel()),
         }
-        axes = FrameAxes((FRAME,), flat, numbers, here[train])
+        axes = FrameAxes((FRAME,), flat, detector.numbers_read, here[train])
         return LaidOut(axes, layout, selector)
     same = len(picked) > 0 and bool((picked == picked[:1]).all())
     coords: dict[str, Any] = {
@@ -168,18 +143,12 @@ def cell_axes(
         CELL: (PULSE, picked[0]) if same else ((TRAIN, PULSE), picked),
         N_PULSES: (TRAIN, np.full(len(ids), len(chosen))),
     }
-    axes = FrameAxes((TRAIN, PULSE), coords, numbers, here)
+    axes = FrameAxes((TRAIN, PULSE), coords, detector.numbers_read, here)
     return LaidOut(axes, layout, selector)
 
 
 def memory_cells(detector: ModuleData) -> NDArray[np.int64]:
-    """Return the memory cell of every frame: int64 (train, cell).
-
-    Raises
-    ------
-    InconsistentDataError
-        If modules that are read disagree in a train, or have it twice.
-    """
+    """Return the memory cell of every frame, int64 (train, cell), alike in modules."""
     check_one_entry(detector)
     key = MultimodKeyData(detector, "data.memoryCell")
     if key.dtype.kind not in "iu" or key.entry_shape != (detector.frames_per_entry,):

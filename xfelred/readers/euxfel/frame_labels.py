@@ -21,8 +21,8 @@ from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
 from xfelred.readers.frames import Pixels
 from xfelred.readers.selection import ById, ByIndex, matches
 
-N_GAINS = 3
-FEW_RUNS, FEW_ROWS = 4, 1 << 16
+N_GAINS = 3  # stages of LPD in parallel-gain mode: high, medium, low
+FEW_RUNS, FEW_ROWS = 4, 1 << 16  # more rows are worth a look at how they are stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,6 @@ class FrameLabels:
 
     @property
     def n_frames(self) -> int:
-        """Number of frames of all trains."""
         return int(self.counts.sum())
 
     def flat(self) -> Patterns:
@@ -71,19 +70,31 @@ class FrameLabels:
         return Patterns(self.ptr, self.offset, np.zeros_like(self.offset))
 
     def keep(self, chosen: NDArray[np.bool_]) -> FrameLabels:
-        """Return the labels of the chosen elements of the arrays."""
-        ptr = np.concatenate([[0], np.cumsum(chosen)])[self.ptr]
-        return FrameLabels(
-            self.pattern, ptr, self.offset[chosen], self.pulse[chosen],
-            self.cell[chosen], self.gain[chosen],
-        )  # fmt: skip
+        return replace(
+            self,
+            ptr=np.concatenate([[0], np.cumsum(chosen)])[self.ptr],
+            offset=self.offset[chosen],
+            pulse=self.pulse[chosen],
+            cell=self.cell[chosen],
+            gain=self.gain[chosen],
+        )
 
     def select(self, pulses: object) -> FrameLabels:
-        """Return the labels of some pulses of each train; see `chosen_pulses`."""
-        return self.keep(chosen_pulses(self, pulses))
+        """Return the labels of some pulses of each train.
+
+        By position in the train, in each of its gain stages, or with ``by_id`` by
+        pulse ID. What a train does not have is ignored.
+        """
+        if isinstance(pulses, ById):
+            return self.keep(matches(self.pulse.astype(np.int64), pulses.value))
+        value = pulses.value if isinstance(pulses, ByIndex) else pulses
+        sizes = np.diff(self.ptr)
+        inside = np.arange(len(self.offset)) - np.repeat(self.ptr[:-1], sizes)
+        if self.gain.any():
+            inside = inside % np.repeat(np.maximum(sizes // N_GAINS, 1), sizes)
+        return self.keep(matches(inside, value))
 
     def trains(self, keep: NDArray[np.bool_]) -> FrameLabels:
-        """Return the labels of some trains."""
         return replace(self, pattern=self.pattern[keep])
 
     def used(self) -> NDArray[Any]:
@@ -103,10 +114,8 @@ class FrameLabels:
             if len(np.unique(pairs)) < len(pairs):
                 raise InconsistentDataError(
                     f"{name}: a train has the same {label} for several frames, so"
-                    " frames"
-                    " cannot be told apart by it. If this is LPD parallel-gain data"
-                    " pass"
-                    " parallel_gain=True; else read without unstacking"
+                    " frames cannot be told apart by it. If this is LPD parallel-gain"
+                    " data pass parallel_gain=True; else read without unstacking"
                     " (unstack_pulses=False, layout='frame')"
                 )
 
@@ -117,22 +126,18 @@ def frame_labels(detector: ModuleData) -> FrameLabels:
 
 
 def read_labels(detector: ModuleData) -> FrameLabels:
-    """Read pulse IDs and memory cells of all modules and check that they agree.
-
-    Raises
-    ------
-    InconsistentDataError
-        If modules that have a frame disagree on it.
-    """
+    """Read pulse IDs and memory cells of all modules and check that they agree."""
     counts = detector.counts
     labels = [Agreement(detector, key, counts) for key in PULSE_KEYS]
     others = set(range(len(detector.modules))) - set(detector.positions)
+    # Those that are read first: others count only where these say nothing.
     for m in (*detector.positions, *sorted(others)):
         for one in labels:
             one.add(m)
     for one in labels:
         one.check()
     pulse, cell = (one.values for one in labels)
+    # Trains of one kind are kept once: a long run has thousands alike.
     per_train = counts // stages(detector)
     end = np.cumsum(counts)
     start = end - counts
@@ -172,7 +177,10 @@ def assembled(
 
 
 class Agreement:
-    """A label of every frame, the same in all modules that have the frame."""
+    """A label of every frame, the same in all modules that have the frame.
+
+    Beyond the first gain stage the labels of parallel-gain data are junk: not `meant`.
+    """
 
     def __init__(
         self, detector: ModuleData, key: str, counts: NDArray[np.int64]
@@ -180,7 +188,8 @@ class Agreement:
         n = int(counts.sum())
         self.detector, self.key, self.counts = detector, key, counts
         self.values, self.known = np.zeros(n, np.uint64), np.zeros(n, bool)
-        self.frame_of = FrameNumbers(counts, stages(detector))
+        inside = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.meant = inside < np.repeat(counts // stages(detector), counts)
         self.plan = plain_plan(detector, key, counts)
 
     def add(self, m: int) -> None:
@@ -191,8 +200,8 @@ class Agreement:
         is_read = m in self.detector.positions
         if not is_read and self.known.all():
             return
-        recorded = recorded_trains(self.detector, self.key, m)
-        here = np.repeat(recorded > 0, self.counts)
+        recorded = self.detector.key_table(self.key).count[:, m] > 0
+        here = np.repeat(recorded, self.counts)
         if not is_read:
             here &= ~self.known
         if is_read and self.plan is not None:
@@ -200,8 +209,8 @@ class Agreement:
         else:
             found = module_labels(self.detector, self.key, m, here)
         odd = (found != self.values[here]) & self.known[here]
-        if (odd & self.frame_of.meant[here]).any():
-            raise disagreement(self.detector, self.key, self.counts, self.frame_of)
+        if (odd & self.meant[here]).any():
+            raise self.disagreement()
         self.values[here], self.known[here] = found, True
 
     def check(self) -> None:
@@ -211,6 +220,36 @@ class Agreement:
                 f"no module of {self.detector.detector_name} has {self.key} for"
                 f" {int((~self.known).sum())} of {len(self.known)} frames"
             )
+
+    def disagreement(self) -> InconsistentDataError:
+        """Return the error that names the modules which are alone with their labels."""
+        detector, key = self.detector, self.key
+        recorded = detector.key_table(key).count[:, detector.positions].T > 0
+        have = np.repeat(recorded, self.counts, axis=1)
+        table = np.zeros(have.shape, np.uint64)
+        for i, m in enumerate(detector.positions):
+            table[i, have[i]] = module_labels(detector, key, m, have[i])
+        have &= self.meant
+        reference = table[have.argmax(axis=0), np.arange(have.shape[1])]
+        at = int(((table != reference) & have).any(axis=0).argmax())
+        train_of = np.repeat(np.arange(len(self.counts)), self.counts)
+        part = (train_of == train_of[at]) & self.meant
+        numbers = detector.numbers_read
+        labels = {
+            number: tuple(table[i, part].tolist())
+            for i, number in enumerate(numbers)
+            if have[i, part].any()
+        }
+        right = usual(list(labels.values()))
+        odd = [number for number, own in labels.items() if own != right]
+        good = [number for number in numbers if number not in odd]
+        return InconsistentDataError(
+            f"inconsistent {key} in {detector.detector_name}: in train"
+            f" {detector.ids[train_of[at]]}"
+            f" {', '.join(f'module {m} has {shown(labels[m])}' for m in odd[:3])}, but"
+            f" {len(labels) - len(odd)} of {len(labels)} modules have {shown(right)}."
+            f" Read the others: modules={good}, or other trains"
+        )
 
 
 def stages(detector: ModuleData) -> int:
@@ -222,12 +261,11 @@ def plain_plan(
 ) -> ReadPlan | None:
     """Return the plan of a label of all modules, None if some have no plain numbers."""
     headers = [h for h in detector.key_headers(key).values() if h is not None]
-    if any(h.dtype.kind != "u" or h.shape not in ((), (1,)) for h in headers):
+    odd = (h.dtype.kind != "u" or h.shape not in ((), (1,)) for h in headers)
+    if not headers or any(odd):
         return None
     layout = EntryLayout(*counted_patterns(counts), flat=True)
     pixels = Pixels((), (), np.dtype(np.uint64), np.uint64(0))
-    if not headers:
-        return None
     return replace(module_plan(detector, key, layout, pixels), read_rows=read_labels_of)
 
 
@@ -252,40 +290,11 @@ def read_labels_of(
         out[place : place + n] = read_entries(path, dataset, start, n).reshape(n)
 
 
-@dataclass(frozen=True, eq=False)
-class FrameNumbers:
-    """Train and place within it of every frame, and whether its label means anything.
-
-    Beyond the first gain stage the labels of parallel-gain data are junk.
-    """
-
-    counts: NDArray[np.int64]
-    stages: int
-
-    @cached_property
-    def train(self) -> NDArray[np.int64]:
-        """Train position of every frame."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
-
-    @cached_property
-    def meant(self) -> NDArray[np.bool_]:
-        """Whether the label of a frame counts."""
-        inside = np.arange(int(self.counts.sum())) - np.repeat(
-            np.cumsum(self.counts) - self.counts, self.counts
-        )
-        return inside < np.repeat(self.counts // self.stages, self.counts)
-
-
-def recorded_trains(detector: ModuleData, key: str, m: int) -> NDArray[np.integer[Any]]:
-    """Return the entries of one module in each train, 0 where a file lacks the key."""
-    return detector.key_table(key).count[:, m]
-
-
 def module_labels(
     detector: ModuleData, key: str, m: int, here: NDArray[np.bool_]
 ) -> NDArray[np.uint64]:
     """Return the labels of one module at the frames `here`, in train order."""
-    source = list(detector.source_to_modno)[m]
+    source = detector.sources[m]
     trains = np.repeat(np.arange(len(detector.counts)), detector.counts)[here]
     ids = detector.ids[np.unique(trains)]
     data = detector.data.entries[source].key_data(key).with_ids(ids).in_train_order()
@@ -298,43 +307,6 @@ def module_labels(
     return (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
 
 
-def disagreement(
-    detector: ModuleData,
-    key: str,
-    counts: NDArray[np.int64],
-    frame_of: FrameNumbers,
-) -> InconsistentDataError:
-    """Return the error that names the modules which are alone with their labels."""
-    n = int(counts.sum())
-    table = np.zeros((len(detector.positions), n), np.uint64)
-    have = np.zeros(table.shape, bool)
-    for i, m in enumerate(detector.positions):
-        have[i] = np.repeat(recorded_trains(detector, key, m) > 0, counts)
-        table[i, have[i]] = module_labels(detector, key, m, have[i])
-    have &= frame_of.meant
-    first = have.argmax(axis=0)
-    reference = table[first, np.arange(n)]
-    at = int(((table != reference) & have).any(axis=0).argmax())
-    train = frame_of.train[at]
-    part = (frame_of.train == train) & frame_of.meant
-    numbers = [detector.modules[m] for m in detector.positions]
-    labels = {
-        number: tuple(table[i, part].tolist())
-        for i, number in enumerate(numbers)
-        if have[i, part].any()
-    }
-    right = usual(list(labels.values()))
-    odd = [number for number, own in labels.items() if own != right]
-    good = [number for number in numbers if number not in odd]
-    return InconsistentDataError(
-        f"inconsistent {key} in {detector.detector_name}: in train"
-        f" {detector.ids[train]}"
-        f" {', '.join(f'module {m} has {shown(labels[m])}' for m in odd[:3])}, but"
-        f" {len(labels) - len(odd)} of {len(labels)} modules have {shown(right)}. Read"
-        f" the others: modules={good}, or other trains"
-    )
-
-
 def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:
     """Return what most modules say; where two are alike, what tells frames apart."""
     votes = Counter(labels)
@@ -343,48 +315,3 @@ def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 def shown(labels: tuple[int, ...]) -> str:
     return f"[{listing(labels, 4)}]"
-
-
-def chosen_pulses(labels: FrameLabels, pulses: object) -> NDArray[np.bool_]:
-    """Return which elements of the arrays of `labels` a selection takes.
-
-    Parameters
-    ----------
-    labels : FrameLabels
-    pulses : slice, int, sequence of int, ``by_id[...]`` or ``by_index[...]``
-        Positions in each train (in each gain stage), or pulse IDs. What a train does
-        not have is ignored.
-
-    Raises
-    ------
-    TypeError, ValueError, NotImplementedError
-        If the selection is not made of non-negative integers.
-    """
-    if isinstance(pulses, ById):
-        return matches(labels.pulse.astype(np.int64), pulses.value)
-    value = pulses.value if isinstance(pulses, ByIndex) else pulses
-    sizes = np.diff(labels.ptr)
-    inside = np.arange(len(labels.offset)) - np.repeat(labels.ptr[:-1], sizes)
-    if labels.gain.any():
-        inside = inside % np.repeat(np.maximum(sizes // N_GAINS, 1), sizes)
-    return matches(inside, value)
-
-
-def first_cells(detector: ModuleData) -> NDArray[np.uint8]:
-    """Return the memory cells of the first train; see `JUNGFRAU.cell_ids`."""
-    found: NDArray[np.uint8] | None = None
-    table = detector.table(detector.main_group)
-    for m, source in enumerate(detector.source_to_modno):
-        if table.count[0, m] == 0:
-            continue
-        key = detector.data.entries[source].key_data("data.memoryCell")
-        cells = key.with_ids(detector.ids[:1]).ndarray()[0]
-        if found is not None and not np.array_equal(found, cells):
-            raise InconsistentDataError(
-                f"modules of {detector.detector_name} disagree on the memory cells of"
-                f" train {detector.ids[0]}: {cells} and {found}"
-            )
-        found = cells
-    if found is None:
-        raise InconsistentDataError(f"{detector.detector_name} has no memory cells")
-    return found

@@ -14,7 +14,7 @@ from xfelred.errors import ArgumentError, InconsistentDataError, SelectionEmptyE
 from xfelred.lazy import Node, Source
 from xfelred.lazy.indexing import Selector, length
 from xfelred.lazy.nodes import sources
-from xfelred.names import FRAME, PULSE, TRAIN
+from xfelred.names import PULSE, TRAIN
 from xfelred.provenance import jsonable
 from xfelred.readers.euxfel.frame_axes import LaidOut, laid_out, per_cell
 from xfelred.readers.euxfel.mask import mask_node
@@ -90,19 +90,17 @@ def complete(detector: ModuleData, request: FramesRequest) -> ModuleData:
 
 @dataclass(frozen=True, eq=False)
 class ModuleFrames:
-    """Frames of the modules that are read, for `xfelred.readers.frames.build`."""
+    """The `FrameSource` of the modules that are read."""
 
     detector: ModuleData
     request: FramesRequest
 
     @property
     def name(self) -> str:
-        """Of the detector."""
         return self.detector.detector_name
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels in the files."""
         return self.detector.stored_as(self.request.key)[0]
 
     @property
@@ -114,17 +112,15 @@ class ModuleFrames:
 
     @cached_property
     def laid(self) -> LaidOut:
-        """How trains and pulses become axes."""
         return laid_out(self.detector, self.request)
 
     @property
     def axes(self) -> FrameAxes:
-        """The axes before the pixels."""
         return self.laid.axes
 
     @property
     def gaps_count(self) -> bool:
-        """False for masks, which stay integers."""
+        # A mask stays integers: as floats it has no bits.
         return self.request.key != self.detector.spec.mask
 
     @property
@@ -135,42 +131,26 @@ class ModuleFrames:
         return self.request.key in pixels and self.detector.has_key(spec.mask)
 
     def node(self, pixels: Pixels, dims: tuple[str, ...]) -> Node:
-        """Return the recipe (*leading, module, *pixels)."""
         cells = self.laid.cells
         if cells is not None:
-            n = length(cells, self.detector.frames_per_entry)
-            pixels = replace(
-                pixels,
-                window=(cells, *pixels.window),
-                shape=(n, *pixels.shape),
-                n_inner=1,
-            )
-        layout = self.laid.layout
-        plan = module_plan(
-            self.detector, self.request.key, layout, pixels, self.detector.positions
-        )
-        return self.on_axes(Source(plan, self.plan_dims(dims)))
-
-    def plan_dims(self, dims: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the axes of a plan, in which memory cells stand apart from trains."""
-        flat_cells = self.laid.cells is not None and dims[0] == FRAME
-        return (TRAIN, PULSE, *dims[1:]) if flat_cells else dims
-
-    def on_axes(self, node: Node) -> Node:
-        """Return a recipe on the axes of frames."""
-        if self.laid.cells is None or self.request.layout == "train":
-            return node
-        return per_cell(node, self.detector.frames_per_entry)
+            window = (cells, *pixels.window)
+            shape = (length(cells, self.detector.frames_per_entry), *pixels.shape)
+            pixels = replace(pixels, window=window, shape=shape, n_inner=1)
+        which = self.detector.positions
+        key, layout = self.request.key, self.laid.layout
+        plan = module_plan(self.detector, key, layout, pixels, which)
+        if cells is None or self.request.layout == "train":
+            return Source(plan, dims)
+        apart = Source(plan, (TRAIN, PULSE, *dims[1:]))
+        return per_cell(apart, self.detector.frames_per_entry)
 
     def bad(self, node: Node, window: tuple[Selector, ...]) -> Node | None:
-        """Return the bad-pixel bits; a warning names files without any."""
         if not self.bad_widens:
             return None
-        self.detector.key_table(self.detector.spec.mask)
+        self.detector.key_table(self.detector.spec.mask)  # tells of files without one
         return mask_node(self.detector, sources(node)[0].plan, node.dims)
 
     def texts(self, dtype: np.dtype[Any]) -> FrameTexts:
-        """Return what the array says about itself."""
         detector, request = self.detector, self.request
         chosen: Any = getattr(request.pulses, "value", request.pulses)
         by = "position" if chosen is request.pulses else type(request.pulses).__name__

@@ -17,7 +17,7 @@ from xfelred.hdf5 import Dataset
 from xfelred.hdf5.rows import find_dataset
 from xfelred.readers.euxfel.files import FileIndex
 
-NUMBERS = "biufc"
+NUMBERS = "biufc"  # kinds of dtypes: bool, integers, floats, complex
 Shape = tuple[int, ...]
 Stored = tuple[np.dtype[Any], Shape]
 
@@ -31,8 +31,14 @@ class Header:
     chunk: Shape
 
 
+def dataset_name(source: str, key: str) -> str:
+    """Return where the data of a key of an instrument source are in a file."""
+    return f"INSTRUMENT/{source}/{key.replace('.', '/')}"
+
+
 def header(file: FileIndex, name: str) -> Header | None:
     """Return the header of a dataset of one file, None if the file has none."""
+    # Kept with the file: of thousands of files every look costs an open.
     if name not in file.headers:
         found = find_dataset(file.path, name)
         file.headers[name] = None if found is None else header_of(found)
@@ -47,19 +53,9 @@ def header_of(dataset: Dataset) -> Header:
 def common(found: Mapping[str, Header], what: str, *, one_axis: bool = True) -> Stored:
     """Return the dtype and entry shape that hold the data of all files unchanged.
 
-    Parameters
-    ----------
-    found : mapping of str to Header
-        By file; not empty.
-    what : str
-        Names the data in the message.
-    one_axis : bool, optional
-        Whether a first axis of length 1, which only some of the files have, is none.
-
-    Raises
-    ------
-    InconsistentDataError
-        If there is no such dtype or shape; it names two files that differ.
+    `found` is by file and not empty; if nothing holds all, the error says `what`
+    differs and names two of the files. With `one_axis` a first axis of length 1, which
+    only some of the files have, is none.
     """
     (first_path, first), *rest = found.items()
     dtype, shape = first.dtype, first.shape
@@ -70,15 +66,15 @@ def common(found: Mapping[str, Header], what: str, *, one_axis: bool = True) -> 
         same = same_shape(shape, other.shape, one_axis)
         if wide is None or same is None:
             raise InconsistentDataError(
-                f"{what} is not stored alike in all files: {described(first)} in"
-                f" {first_path}, {described(other)} in {path}. Take the trains or"
+                f"{what} is not stored alike in all files: {in_words(first)} in"
+                f" {first_path}, {in_words(other)} in {path}. Take the trains or"
                 " modules of one kind: select_trains(by_id[...]), modules="
             )
         dtype, shape = wide, same
     return dtype, shape
 
 
-def described(one: Header) -> str:
+def in_words(one: Header) -> str:
     dtype = "text" if one.dtype == object else one.dtype
     return f"{dtype} {one.shape}"
 
@@ -109,20 +105,14 @@ def holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
     """Return whether a dtype has every value of another one."""
     if wide.kind not in "fc" or narrow.kind not in "iu":
         return True
-    digits = narrow.itemsize * 8 - (narrow.kind == "i")
+    digits = narrow.itemsize * 8 - (narrow.kind == "i")  # one bit is the sign
     return digits <= np.finfo(wide).nmant + 1
 
 
 def say_absent(files: Iterable[FileIndex], name: str, what: str, then: str) -> None:
-    """Warn, once for a file, that it lacks a dataset which others have.
+    """Warn, once for a file, that it lacks the dataset `name` which others have.
 
-    Parameters
-    ----------
-    files : iterable of FileIndex
-    name : str
-        Of the dataset.
-    what, then : str
-        What is missing, and what follows from it.
+    The warning says `what` is missing, and what follows `then`.
     """
     new = [f for f in files if name not in f.said]
     for file in new:

@@ -15,7 +15,7 @@ from xfelred.errors import (
     listing,
     warn,
 )
-from xfelred.readers.euxfel.headers import Header, header
+from xfelred.readers.euxfel.headers import Header, dataset_name, header
 from xfelred.readers.euxfel.run_data import RunData
 
 PULSE_KEYS = ("image.pulseId", "image.cellId")
@@ -52,7 +52,6 @@ def only_name(data: RunData, kind: str) -> str:
 
 
 def no_source(data: RunData, kind: str, name: str | None) -> SourceNameError:
-    """Return the error for a detector that is not there."""
     found = kinds(data)
     asked = f"no {kind} detector" if name is None else f"no detector {name!r} ({kind})"
     return SourceNameError(
@@ -73,6 +72,7 @@ def choose_sources(
 
     Modules that are not `wanted` (None: all are) are not looked into.
     """
+    # Corrected files have had names below /DET/ too, which do not tell them from raw.
     corrected = {s: n for s, (n, c) in found.items() if c}
     plain = {s: n for s, (n, c) in found.items() if not c}
     asked = [s for s, n in plain.items() if wanted is None or n in wanted]
@@ -93,21 +93,14 @@ def choose_sources(
     if raw is False:
         raise SourceNameError(
             f"no corrected data of {name}: its sources hold raw data; open the"
-            " corrected"
-            f" run (data='proc') or use {kind}(..., raw=True)"
+            f" corrected run (data='proc') or use {kind}(..., raw=True)"
         )
     warn(f"{name} has only raw data here; pass raw=True to {kind}() if you want them")
     return plain, True
 
 
 def kinds_of(data: RunData, sources: list[str], spec: Sources) -> dict[str, bool]:
-    """Return whether sources hold raw pixels; those that can be read tell.
-
-    Raises
-    ------
-    BrokenFileError
-        If none can be read.
-    """
+    """Return whether sources hold raw pixels; those that can be read tell."""
     found: dict[str, bool] = {}
     damaged = None
     for source in sources:
@@ -129,7 +122,7 @@ def look_up(data: RunData, source: str, spec: Sources) -> None:
     """
     entry, group = data.entries[source], spec.data.partition(".")[0]
     keys = (spec.data, spec.mask, *(CELL_KEYS if spec.inner else PULSE_KEYS))
-    names = [f"INSTRUMENT/{source}/{key.replace('.', '/')}" for key in keys]
+    names = [dataset_name(source, key) for key in keys]
     with suppress(BrokenFileError):
         entry.all_keys()
     for file in entry.files:
@@ -141,13 +134,7 @@ def look_up(data: RunData, source: str, spec: Sources) -> None:
 
 
 def is_raw(data: RunData, source: str, spec: Sources) -> bool:
-    """Return whether a source below /DET/ holds raw pixels.
-
-    Raises
-    ------
-    InconsistentDataError
-        If it does in some of its files only.
-    """
+    """Return whether a source below /DET/ holds raw pixels; its files must agree."""
     found = {
         path: raw_header(one, spec)
         for path, one in data.entries[source].key_data(spec.data).headers.items()

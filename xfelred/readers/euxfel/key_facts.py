@@ -17,13 +17,7 @@ from xfelred.hdf5.rows import open_dataset, read_rows
 from xfelred.lazy import Patterns, ReadPlan, load
 from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.files import FileIndex
-from xfelred.readers.euxfel.headers import (
-    Header,
-    Stored,
-    common,
-    header,
-    say_absent,
-)
+from xfelred.readers.euxfel.headers import Header, Stored, common, header, say_absent
 from xfelred.readers.euxfel.locate import Location, SourceFiles
 
 
@@ -51,16 +45,16 @@ class KeyFacts(SourceFiles):
     @property
     def source_file_paths(self) -> list[Path]:
         """Files that hold data of the selected trains; all if there are none."""
-        used = np.unique(self.location.file[self.location.count > 0])
-        return [Path(f.path) for f in self.some_files(used)]
+        return [Path(f.path) for f in self.some_files(self.location.files_used)]
 
     @cached_property
     def location(self) -> Location:
         """Where each train lies; nowhere in files that lack the key, with a warning."""
         found = self.located(self.index_group)
-        used = np.unique(found.file[found.count > 0])
         name, what = self.hdf5_data_path, f"{self.key!r} of {self.source}"
-        lacking = [i for i in used if header(self.all_files[i], name) is None]
+        lacking = [
+            i for i in found.files_used if header(self.all_files[i], name) is None
+        ]
         if not lacking:
             return found
         files = [self.all_files[i] for i in lacking]
@@ -73,7 +67,7 @@ class KeyFacts(SourceFiles):
 
         If there is none, what the first file with the key says.
         """
-        used = np.unique(self.location.file[self.location.count > 0])
+        used = self.location.files_used
         named = {f.path: header(f, self.hdf5_data_path) for f in self.some_files(used)}
         found = {path: h for path, h in named.items() if h is not None}
         if not found:
@@ -123,6 +117,7 @@ class KeyFacts(SourceFiles):
         found = open_dataset(path, self.hdf5_data_path)
         if not self.is_control:
             return found.attrs
+        # The unit of slow data stands at the property, above its value.
         above = open_group(path, self.hdf5_data_path.rpartition("/")[0])
         return found.attrs | (above.attrs if above is not None else {})
 
@@ -165,12 +160,12 @@ class KeyFacts(SourceFiles):
         return unit
 
     def unit_in(self, path: str) -> str | None:
-        """Return the unit that one file names."""
         attrs = self.attrs_in(path)
         symbol = attrs.get("unitSymbol")
         if symbol is None:
             return None
         prefix = as_text(attrs.get("metricPrefixSymbol", ""))
+        # Karabo writes micro as u.
         return ("μ" if prefix == "u" else prefix) + as_text(symbol)
 
     def plan(self, roi: object = ()) -> tuple[ReadPlan, tuple[int, ...]]:
@@ -214,9 +209,7 @@ class KeyFacts(SourceFiles):
 
         `read` keeps the order of a file within an unbroken stretch of it.
         """
-        where = self.location
-        # The stretches of `read`, put into the order of their trains.
-        train = np.repeat(where.order, where.count[where.order])
+        train = self.location.per_row(np.arange(len(self.ids)))
         return self.read()[np.argsort(train, kind="stable")]
 
 

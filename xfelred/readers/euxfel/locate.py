@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from xfelred.readers.by_train import ByTrain
 from xfelred.readers.euxfel.files import FileIndex, IndexArrays
 from xfelred.readers.selection import TrainIDs
 
-MANY_ROWS = 2**22  # of the selected trains in one file
+# Of the selected trains in one file: a list of so many rows takes 32 MiB. Below, it is
+# not worth a look at all datasets of the group.
+MANY_ROWS = 2**22
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Index:
 
     @property
     def name(self) -> str:
-        """Where it is in a file."""
         return f"INDEX/{self.source}/{self.group}".rstrip("/")
 
 
@@ -52,10 +53,26 @@ class Location:
 
     def without(self, gone: NDArray[np.bool_]) -> Location:
         """Return the location in which some trains have no data."""
-        return Location(
-            np.where(gone, -1, self.file), self.first,
-            np.where(gone, 0, self.count), self.order[~gone[self.order]],
-        )  # fmt: skip
+        file, count = np.where(gone, -1, self.file), np.where(gone, 0, self.count)
+        return Location(file, self.first, count, self.order[~gone[self.order]])
+
+    @property
+    def files_used(self) -> NDArray[np.int64]:
+        return np.unique(self.file[self.count > 0])
+
+    def per_row(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what each train has, for each of its rows in the order of reading."""
+        return np.repeat(values[self.order], self.count[self.order])
+
+
+def places_among(
+    known: TrainIDs, ids: TrainIDs
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return where IDs stand among sorted ones, and which of them are there at all."""
+    at = np.searchsorted(known, ids)
+    here = at < len(known)
+    here[here] = known[at[here]] == ids[here]
+    return at, here
 
 
 def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
@@ -63,32 +80,24 @@ def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
 
 
 def locate(files: tuple[FileIndex, ...], index: Index, train_ids: TrainIDs) -> Location:
-    """Return where the rows of each of some sorted trains lie, in files of a source.
-
-    Raises
-    ------
-    BrokenFileError
-        If an index points to rows that no dataset can have.
-    """
+    """Return where the rows of each of some sorted trains lie, in files of a source."""
     n = len(train_ids)
     where, first_row, n_rows = np.full(n, -1), np.zeros(n, int), np.zeros(n, int)
     stretches: list[NDArray[np.int64]] = []
     for i, file in enumerate(files):
         use = np.flatnonzero(accepted(file, index.suspect))
-        at = np.searchsorted(train_ids, file.train_ids[use])
-        match = at < n
-        match[match] = train_ids[at[match]] == file.train_ids[use][match]
-        if not match.any():
-            continue
-        if lacks_group(file, index):
+        at, match = places_among(train_ids, file.train_ids[use])
+        if not match.any() or lacks_group(file, index):
             continue
         first, count = file.index(index.source, index.group)
         rows = first[use[match]], count[use[match]]
         check_rows(file, index, file.train_ids[use[match]], rows)
         where[at[match]] = i
         first_row[at[match]], n_rows[at[match]] = rows
+        # Left-out trains break a stretch too: their rows lie in between.
         breaks = np.flatnonzero(np.diff(use[match]) > 1) + 1
         stretches += np.split(at[match], breaks)
+    # A file may hold trains out of order; its stretches are read as they stand.
     stretches.sort(key=lambda s: (int(s[0]), int(s[-1])))
     order = np.concatenate(stretches) if stretches else np.zeros(0, int)
     return Location(where, first_row, n_rows, order[n_rows[order] > 0])
@@ -157,9 +166,8 @@ def check_conflicts(
         if key in checked:
             continue
         checked.add(key)
-        ids = np.concatenate(
-            [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]
-        )
+        own = [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]
+        ids = np.concatenate(own)
         unique, counts = np.unique(ids, return_counts=True)
         if len(unique) < len(ids):
             twice = unique[counts > 1]
@@ -201,7 +209,6 @@ class SourceFiles(ByTrain):
     single: bool = True
 
     def with_ids(self, ids: TrainIDs) -> Self:
-        """Return the same for other trains."""
         return replace(self, ids=ids)
 
     @property

@@ -25,28 +25,17 @@ class Mask:
     value: Any
 
     def apply(self, images: NDArray[Any], bad: NDArray[Any]) -> NDArray[Any]:
-        """Return images with bad pixels replaced."""
         return masked(images, bad, bits=self.bits, value=self.value)
 
     def applied(self, data: Node, bad: Node) -> Map:
-        """Return the recipe of data with bad pixels replaced."""
-        params = {"bits": self.bits, "value": self.value}
-        return Map(
-            masked,
-            (data, bad),
-            data.dims,
-            (),
-            (),
-            data.dtype,
-            "apply_bad_pixels",
-            params,
-        )
+        args, params = (data, bad), {"bits": self.bits, "value": self.value}
+        name = "apply_bad_pixels"
+        return Map(masked, args, data.dims, (), (), data.dtype, name, params)
 
     def node(self, detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
         """Return the recipe of the mask that goes with a plan of pixels."""
-        return mask_node(
-            detector, plan, dims or tuple(map(str, range(len(plan.shape))))
-        )
+        names = dims or tuple(map(str, range(len(plan.shape))))
+        return mask_node(detector, plan, names)
 
 
 def mask_node(detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> Node:
@@ -58,16 +47,12 @@ def mask_node(detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> No
     """
     key = detector.spec.mask
     dtype, planes = mask_planes(detector)
-    name = key.replace(".", "/")
-    targets = []
-    for path, dataset in plan.targets:
-        source = dataset.split("/", 1)[1].rsplit(f"/{detector.main_group}/", 1)[0]
-        targets.append((path, f"INSTRUMENT/{source}/{name}"))
     lacking = [i for i, h in detector.key_headers(key).items() if h is None]
+    # Where a file has no mask, nothing is read and the bits stay 0.
     gone = np.isin(plan.target, lacking)
     bad = replace(
         plan,
-        targets=tuple(targets),
+        targets=detector.table(detector.main_group).places(key),
         target=np.where(gone, -1, plan.target).astype(plan.target.dtype),
         entry=(*plan.entry, *(slice(0, n, 1) for n in planes)),
         entry_shape=(*plan.entry_shape, *planes),
@@ -84,13 +69,7 @@ def mask_node(detector: ModuleData, plan: ReadPlan, dims: tuple[str, ...]) -> No
 
 
 def mask_planes(detector: ModuleData) -> Stored:
-    """Return the dtype of the mask, and its axes beyond those of the pixels.
-
-    Raises
-    ------
-    InconsistentDataError
-        If it has another shape than the pixels.
-    """
+    """Return the dtype of the mask, and its axes beyond those of the pixels."""
     dtype, shape = detector.stored_in(detector.spec.mask)
     _, pixels = detector.stored_as(detector.spec.data)
     if not detector.spec.inner:
@@ -121,7 +100,6 @@ def checked_value(value: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind in "iu" and not np.isfinite(value):
         raise ArgumentError(
             f"bad pixels cannot become {value} in data of dtype {dtype}; pass"
-            " masked_value="
-            " a number, or astype='float32' where the data are read"
+            " masked_value= a number, or astype='float32' where the data are read"
         )
     return value

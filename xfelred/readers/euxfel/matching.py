@@ -18,24 +18,7 @@ Chosen = dict[str, frozenset[str] | None]  # None: all keys of the source
 
 
 def chosen(sources: Sources, what: object, key_glob: str = "*") -> Chosen:
-    """Return the selected sources and their keys.
-
-    Parameters
-    ----------
-    sources : mapping of str to SourceData
-    what : str, list, dict or data object
-        A glob of source names; a list of globs or of (source glob, key glob); a dict
-        {source: set of keys, or None for all}; or something with sources of its own.
-    key_glob : str
-        Goes with a single glob.
-
-    Raises
-    ------
-    ValueError
-        If a glob matches nothing.
-    SourceNameError, PropertyNameError
-        If a source or a key named in a dict is unknown.
-    """
+    """Return the selected sources and their keys; see `Run.select`."""
     if isinstance(what, str):
         return by_globs(sources, [(what, key_glob)])
     if isinstance(what, Mapping):
@@ -58,10 +41,11 @@ def by_globs(sources: Sources, pairs: Iterable[tuple[str, str]]) -> Chosen:
             if not fnmatchcase(name, source_glob):
                 continue
             keys = keys_of(source, key_glob)
-            if keys is not None and not keys:
+            if keys is not None and not keys:  # the name matches, but no key does
                 continue
             matched = True
             old = found.get(name, frozenset())
+            # None, all keys, takes in whatever another glob adds.
             found[name] = None if keys is None or old is None else old | keys
         if not matched:
             raise ArgumentError(
@@ -86,9 +70,8 @@ def by_names(sources: Sources, what: Mapping[str, Any]) -> Chosen:
         if source is None:
             raise no_source(name, sources)
         # Text that is empty stands for all, as None does.
-        found[name] = source.select_keys(
-            keys or None if isinstance(keys, str) else keys
-        ).selected_keys
+        wanted = keys or None if isinstance(keys, str) else keys
+        found[name] = source.select_keys(wanted).selected_keys
     return found
 
 

@@ -66,6 +66,8 @@ class ModuleData(ByTrain):
         Whether the data are uncorrected.
     positions : list of int
         Positions of the modules that are read.
+    parallel_gain : bool
+        Whether each pulse was recorded in three gain stages (LPD).
 
     Raises
     ------
@@ -77,6 +79,7 @@ class ModuleData(ByTrain):
     """
 
     kind: ClassVar[str]
+    parallel_gain = False
 
     @entry
     def __init__(
@@ -127,6 +130,7 @@ class ModuleData(ByTrain):
                 )
         for source in numbers:
             look_up(data, source, self.spec)
+        # JUNGFRAU modules may be counted from another number than names have it.
         shift = 0 if first_modno is None else first_modno - self.spec.first_number
         ordered = sorted(numbers.items(), key=lambda item: item[1])
         self.source_to_modno = {s: n - shift for s, n in ordered}
@@ -145,8 +149,8 @@ class ModuleData(ByTrain):
         """Raise InconsistentDataError if modules differ in the frames of a train."""
         self.table(self.main_group).check_alike(self.detector_name, self.positions)
 
-    def but(self, **changes: Any) -> Self:
-        """Return the same with other attributes."""
+    def but(self, **changes: object) -> Self:
+        # Not through `__init__`, which looks for sources and trains anew.
         out = object.__new__(type(self))
         out.__dict__.update({**self.__dict__, **changes})
         return out
@@ -166,7 +170,8 @@ class ModuleData(ByTrain):
         if positions == self.positions:
             self.check()
             return self
-        tables = {k: v for k, v in self.memo.items() if k[0] == "table"}
+        tables = self.known("table")
+        # Labels are read again: they are those of the modules that are read.
         some = self.but(positions=positions, memo=tables)
         some.check()
         return self.kept(("reading", str(positions)), lambda: some)
@@ -174,27 +179,22 @@ class ModuleData(ByTrain):
     def only(self, positions: list[int]) -> Self:
         """Return the detector without the modules at other positions."""
         numbers = [self.modules[m] for m in positions]
-        tables = {
-            k: v.modules(positions) for k, v in self.memo.items() if k[0] == "table"
-        }
-        labels = {k: v for k, v in self.memo.items() if k[0] == "labels"}
+        tables = {k: v.modules(positions) for k, v in self.known("table").items()}
         return self.but(
             modno_to_source={n: self.modno_to_source[n] for n in numbers},
             source_to_modno={self.modno_to_source[n]: n for n in numbers},
             positions=list(range(len(positions))),
-            memo={**tables, **labels},
+            memo={**tables, **self.known("labels")},
         )
 
     def with_ids(self, ids: NDArray[np.uint64]) -> Self:
-        """Return the detector for some of its trains."""
         keep = np.isin(self.ids, ids)
         data = self.data.with_ids(ids)
-        known = {
-            k: v.trains(keep)
-            for k, v in self.memo.items()
-            if k[0] in ("table", "labels")
-        }
+        known = {k: v.trains(keep) for k, v in self.known("table", "labels").items()}
         return self.but(data=data, ids=data.ids, memo=known)
+
+    def known(self, *what: str) -> dict[tuple[str, ...], Any]:
+        return {k: v for k, v in self.memo.items() if k[0] in what}
 
     # -- what it is ------------------------------------------------------------------
 
@@ -224,14 +224,19 @@ class ModuleData(ByTrain):
         return list(self.modno_to_source)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources, one for each module."""
+        return tuple(self.source_to_modno)
+
+    @property
+    def numbers_read(self) -> list[int]:
+        """Numbers of the modules that are read."""
+        return [self.modules[m] for m in self.positions]
+
+    @property
     def first_number(self) -> int:
         """Number of the first module of a complete detector."""
         return self.spec.first_number
-
-    @property
-    def parallel_gain(self) -> bool:
-        """Whether each pulse was recorded in three gain stages (LPD)."""
-        return False
 
     @property
     def frames_per_entry(self) -> int:
@@ -240,9 +245,8 @@ class ModuleData(ByTrain):
 
     def table(self, group: str) -> ModuleTable:
         """Return where the rows of every module and train lie, for an index group."""
-        sources = tuple(self.source_to_modno)
         return self.kept(
-            ("table", group), lambda: module_table(self.data, sources, group)
+            ("table", group), lambda: module_table(self.data, self.sources, group)
         )
 
     @property
@@ -302,19 +306,16 @@ class ModuleData(ByTrain):
     @property
     def first_source(self) -> str:
         """The source of the first module that is read."""
-        return list(self.source_to_modno)[next(iter(self.positions), 0)]
+        return self.sources[next(iter(self.positions), 0)]
 
     def key_headers(self, key: str) -> dict[int, Header | None]:
         """Return what each file with data of a module says of a key, by target."""
 
         def look_up() -> dict[int, Header | None]:
-            table, name = self.table(group_of(key)), key.replace(".", "/")
-            used = ((i, *table.targets[i]) for i in table.targets_used())
-            return {
-                i: header(file, f"INSTRUMENT/{table.sources[m]}/{name}")
-                for i, m, file in used
-                if m in self.positions
-            }
+            table = self.table(group_of(key))
+            names, targets = table.places(key), table.targets
+            used = [i for i in table.targets_used() if targets[i][0] in self.positions]
+            return {i: header(targets[i][1], names[i][1]) for i in used}
 
         return self.kept(("headers", key), look_up)
 
@@ -349,15 +350,9 @@ class ModuleData(ByTrain):
     def stored_as(self, key: str) -> Stored:
         """Return dtype and entry shape that hold a key of all modules and files.
 
-        Raises
-        ------
-        PropertyNameError
-            If a module lacks the key.
-        InconsistentDataError
-            If there is no such dtype or shape.
+        PropertyNameError if a module lacks the key.
         """
-        sources = list(self.source_to_modno)
-        for source in [sources[m] for m in self.positions]:
+        for source in [self.sources[m] for m in self.positions]:
             known = self.data.entries[source].all_keys()
             if key not in known:
                 raise PropertyNameError(
@@ -371,9 +366,8 @@ class ModuleData(ByTrain):
 
         def in_common() -> Stored:
             targets = self.table(group_of(key)).targets
-            sources = list(self.source_to_modno)
             found = {
-                f"{targets[i][1].path} ({sources[targets[i][0]]})": h
+                f"{targets[i][1].path} ({self.sources[targets[i][0]]})": h
                 for i, h in self.key_headers(key).items()
                 if h is not None
             }

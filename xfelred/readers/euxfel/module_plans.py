@@ -31,30 +31,19 @@ def module_plan(
     pixels: Pixels,
     modules: list[int] | None = None,
 ) -> ReadPlan:
-    """Return the plan of one key of all modules.
+    """Return the plan of one key of the modules at some positions; by default of all.
 
-    Parameters
-    ----------
-    detector : ModuleData
-    key : str
-    layout : EntryLayout
-        One pattern for every train of the detector.
-    pixels : Pixels
-    modules : list of int, optional
-        Positions of the modules to read; by default all.
+    The layout has one pattern for every train of the detector.
     """
     table = detector.key_table(key)
     columns = slice(None) if modules is None else modules
-    name = key.replace(".", "/")
-    targets = tuple(
-        (file.path, f"INSTRUMENT/{table.sources[m]}/{name}")
-        for m, file in table.targets
-    )
+    targets = table.places(key)
     files = [file.token() for _, file in table.targets]
     rows = table.target[:, columns], table.first[:, columns]
     laid = layout.pattern, *vars(layout.patterns).values(), layout.slot_shape
     token = tokenize(files, targets, table.train_ids, *rows, *laid, layout.flat, pixels)
-    # Of the first module: rows, then the axes that are read of a row.
+    # Of the first module: rows, then the axes that are read of a row. It only guides
+    # how blocks are cut, so another module may be stored otherwise.
     chunk = detector.data.entries[detector.first_source].key_data(key).chunk
     n_axes = len(pixels.window)
     return ReadPlan(

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, SelectionEmptyError
 from xfelred.readers.euxfel.files import FileIndex
+from xfelred.readers.euxfel.headers import dataset_name
 from xfelred.readers.euxfel.run_data import RunData
 
-IntTable = NDArray[np.signedinteger[Any]]
+IntTable = NDArray[np.signedinteger[Any]]  # of any width; see `module_table`
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,6 @@ class ModuleTable:
     count: IntTable
 
     def trains(self, keep: NDArray[np.bool_]) -> ModuleTable:
-        """Return the table of some of the trains."""
         return replace(
             self,
             train_ids=self.train_ids[keep],
@@ -49,7 +49,7 @@ class ModuleTable:
         )
 
     def modules(self, positions: list[int]) -> ModuleTable:
-        """Return the table of some of the modules."""
+        # Files of the others stay in the list, so that `target` need not change.
         new = {m: i for i, m in enumerate(positions)}
         return replace(
             self,
@@ -69,6 +69,12 @@ class ModuleTable:
             count=np.where(gone, 0, self.count).astype(self.count.dtype),
         )
 
+    def places(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Return file and dataset of a key, for every target."""
+        return tuple(
+            (f.path, dataset_name(self.sources[m], key)) for m, f in self.targets
+        )
+
     def targets_used(self) -> list[int]:
         """Return the positions of the files that hold data of the trains."""
         seen = np.zeros(len(self.targets) + 1, bool)
@@ -78,10 +84,7 @@ class ModuleTable:
     def entries(self, positions: list[int]) -> NDArray[np.int64]:
         """Return the number of entries of each train, int64 (train,).
 
-        Parameters
-        ----------
-        positions : list of int
-            Modules that tell it; others only where none of these has data.
+        The modules at `positions` tell it, others only where none of these has data.
         """
         chosen = self.count[:, positions].max(axis=1, initial=0).astype(np.int64)
         if len(positions) == len(self.sources):
@@ -115,13 +118,7 @@ class ModuleTable:
         )
 
     def trains_with(self, name: str, min_modules: int) -> NDArray[np.bool_]:
-        """Return the trains with data of at least `min_modules` modules.
-
-        Raises
-        ------
-        SelectionEmptyError
-            If there is no such train.
-        """
+        """Return which trains have data of `min_modules` modules; error if none has."""
         n_modules = (self.count > 0).sum(axis=1)
         keep: NDArray[np.bool_] = n_modules >= min_modules
         if not keep.any():

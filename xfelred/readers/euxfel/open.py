@@ -23,7 +23,7 @@ from xfelred.readers.euxfel.run_data import entries_of
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.paths import check_access
 
-DEFAULT_ROOT = "/gpfs/exfel/exp"
+DEFAULT_ROOT = "/gpfs/exfel/exp"  # on the computers of the facility
 FileFilter = Callable[[list[str]], Iterable[str]]
 OVERVIEW = "overview.h5"  # a virtual copy of the whole run: would double every train
 
@@ -33,17 +33,9 @@ def make_run(
     inc_suspect_trains: bool = True,
     left_out: tuple[LeftOut, ...] = (),
 ) -> Run:
-    """Return the run that a set of files makes.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a source has the same train twice.
-    """
+    """Return the run that a set of files makes; errors as in `RunDirectory`."""
     ids = all_train_ids(files, inc_suspect_trains)
-    entries = {
-        s: e.with_ids(ids) for s, e in entries_of(files, inc_suspect_trains).items()
-    }
+    entries = entries_of(files, ids, inc_suspect_trains)
     check_conflicts({s: e.all_files for s, e in entries.items()}, inc_suspect_trains)
     return Run(
         entries, files, ids, one_run(files), inc_suspect_trains, left_out=left_out
@@ -55,13 +47,7 @@ def run_files(
     include: str = "*",
     file_filter: FileFilter | None = None,
 ) -> list[str]:
-    """Return the data files of a run directory.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the directory does not exist or holds no matching file.
-    """
+    """Return the data files of a run directory; FileNotFoundError if there is none."""
     root = Path(path)
     # Path.is_dir raises where a name is too long.
     if not os.path.isdir(root):
@@ -71,10 +57,8 @@ def run_files(
             f" {'a file' if os.path.exists(root) else 'not there'}"
         )
     check_access(str(root / include))
-    names = sorted(
-        f.name for f in root.iterdir()
-        if f.name.endswith(".h5") and f.name.lower() != OVERVIEW
-    )  # fmt: skip
+    names = sorted(n for n in os.listdir(root) if n.endswith(".h5"))
+    names = [n for n in names if n.lower() != OVERVIEW]
     matching = [str(root / n) for n in names if fnmatchcase(n, include)]
     if file_filter is not None:
         matching = list(file_filter(matching))
@@ -158,8 +142,8 @@ def open_paths(paths: Sequence[str], *, inc_suspect_trains: bool = True) -> Run:
 
 def open_proposal_run(
     proposal: object,
-    run: Any,
-    data: Any = "default",
+    run: int | str,
+    data: str | Sequence[str] = "default",
     include: str = "*",
     file_filter: FileFilter | None = None,
     *,
@@ -167,44 +151,28 @@ def open_proposal_run(
     parallelize: bool = True,
     aliases: object = None,
 ) -> Run:
-    """Open a run by proposal and run number.
+    """Open a run by proposal and run number; see `xfelred.open_run`, `RunDirectory`.
 
-    Parameters
-    ----------
-    proposal : int, str or path
-        2012, ``"2012"``, ``"p002012"`` or the directory of the proposal.
-    run : int or str
-        5, ``"5"`` or ``"r0005"``.
-    data : str or list of str, optional
-        "raw", "proc" or another subdirectory; "default": corrected and raw data, raw
-        ones for equal source names; "all": the same, corrected ones for equal names; a
-        list: the later ones for equal names. Of several kinds only one need be there;
-        a warning names what is missing, but not of "default".
-    include : str, optional
-        Glob of file names.
-    file_filter, inc_suspect_trains, parallelize, aliases
-        See `RunDirectory`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the proposal or the run is not there.
+    A proposal is 2012, ``"2012"``, ``"p002012"`` or its directory, a run 5, ``"5"`` or
+    ``"r0005"``. Of a list of kinds of data the later ones win. Only one kind need be
+    there; a warning names what is missing, but not of "default".
     """
     if aliases is not None:
         say_no_aliases(aliases)
     root = find_proposal(proposal)
     name = run if isinstance(run, str) and run.startswith("r") else f"r{int(run):04d}"
+    # Later ones win.
     order = {"default": ["proc", "raw"], "all": ["raw", "proc"]}
     kinds = order.get(data, [data]) if isinstance(data, str) else list(data)
     opened: Run | None = None
     absent: dict[str, FileNotFoundError] = {}
     for kind in kinds:
         try:
+            place = root / kind / name
             new = RunDirectory(
-                root / kind / name, include, file_filter,
-                inc_suspect_trains=inc_suspect_trains,
-            )  # fmt: skip
-        except FileNotFoundError as error:
+                place, include, file_filter, inc_suspect_trains=inc_suspect_trains
+            )
+        except FileNotFoundError as error:  # told if it was asked for
             absent[kind] = error
             continue
         opened = new if opened is None else prefer(opened, new)

@@ -23,6 +23,7 @@ from xfelred.readers.euxfel.identify import kinds
 from xfelred.readers.every_run import EveryRun
 from xfelred.readers.request import FramesRequest
 
+# JUNGFRAU modules, one row a train, are no detector sources to EXtra-data.
 DETECTOR_SOURCE = re.compile(r"(.+/(?:DET|CORR))/(\d+)CH")
 
 

@@ -21,7 +21,7 @@ from xfelred.readers.by_train import ByTrain
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.extra_data.source_data import SourceData, merged
 from xfelred.readers.euxfel.files import FileIndex, one_run, same_files_or_run
-from xfelred.readers.euxfel.locate import all_train_ids, check_conflicts, files_with
+from xfelred.readers.euxfel.locate import check_conflicts, files_with
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.left_out import LeftOut
 from xfelred.readers.selection import TrainIDs
@@ -67,7 +67,7 @@ class RunData(ByTrain):
     parent: RunData | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is read again where it is needed: labels of every frame."""
+        # Labels of every frame make a pickle large; they are read again where needed.
         stored = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**stored, "memo": {}, "parent": None}
 
@@ -126,9 +126,10 @@ class RunData(ByTrain):
         return {
             old: new
             for old, new in found.items()
-            if new in self.entries and old not in self.entries
+            if new in self.entries
+            and old not in self.entries
             and (self.shown is None or old in self.shown)
-        }  # fmt: skip
+        }
 
     @cached_property
     def files(self) -> tuple[FileIndex, ...]:
@@ -164,7 +165,6 @@ class RunData(ByTrain):
         return isinstance(item, str) and item in self.all_sources
 
     def with_ids(self, ids: TrainIDs) -> Self:
-        """Return the run for some of its trains."""
         entries = {
             # Most often all have the trains of the run, in one array.
             s: e.with_ids(ids if e.ids is self.ids else e.ids[np.isin(e.ids, ids)])
@@ -204,7 +204,6 @@ class RunData(ByTrain):
 
 
 def no_source(name: str, sources: Iterable[str]) -> SourceNameError:
-    """Return the error for a source that is not in the run."""
     known = sorted(sources)
     return SourceNameError(
         f"no source {name!r} in this run.{did_you_mean(name, known)}"
@@ -213,10 +212,9 @@ def no_source(name: str, sources: Iterable[str]) -> SourceNameError:
 
 
 def entries_of(
-    files: tuple[FileIndex, ...], inc_suspect_trains: bool
+    files: tuple[FileIndex, ...], ids: TrainIDs, inc_suspect_trains: bool
 ) -> dict[str, SourceData]:
     """Return the sources that a set of files holds, by present name."""
-    ids = all_train_ids(files, inc_suspect_trains)
     by_source: dict[str, list[FileIndex]] = {}
     control: set[str] = set()
     for file in files:
@@ -237,13 +235,7 @@ def entries_of(
 
 
 def joined_entries(runs: Sequence[RunData], ids: TrainIDs) -> dict[str, SourceData]:
-    """Return the sources of several runs together, each for the trains of all.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a source has the same train in two runs.
-    """
+    """Return the sources of several runs together, each for the trains of all."""
     entries: dict[str, SourceData] = {}
     for run in runs:
         for name, new in run.entries.items():

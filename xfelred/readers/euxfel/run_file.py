@@ -1,12 +1,16 @@
-"""METADATA and train index of a new run file, for data taken from others."""
+"""New files, with METADATA and train index of a run, for data taken from others."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from xfelred.hdf5 import Group, NewGroup, string_dtype
+from xfelred import __version__
+from xfelred.hdf5 import File, Group, NewGroup, string_dtype
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.metadata import (
@@ -15,6 +19,25 @@ from xfelred.readers.euxfel.metadata import (
     run_metadata,
 )
 from xfelred.readers.selection import TrainIDs
+from xfelred.small_files import writing
+
+FilePath = str | os.PathLike[str]
+
+
+@contextmanager
+def new_file(
+    filename: FilePath, libver: tuple[str, str] | None = None
+) -> Iterator[File]:
+    """Open a file that gets its name, and replaces what has it, when it is whole."""
+    target = os.fspath(filename)
+    partial = f"{target}.partial"
+    try:
+        with writing(target), File(partial, "w", libver=libver) as f:
+            yield f
+        os.replace(partial, target)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
 
 
 def stored_row(like: Group, key: str) -> Any:
@@ -29,21 +52,12 @@ def write_metadata(
     single: bool,
     places: list[str],
 ) -> None:
-    """Write what a reader asks of a file first.
+    """Write what a reader asks first of a file with the trains `ids`, from `files`.
 
-    Parameters
-    ----------
-    f : File
-        Open for writing.
-    files : tuple of FileIndex
-        Where the data come from.
-    ids : uint64 (n,)
-        Trains of the new file.
-    single : bool
-        Whether all files are of one run; of several there is no one number.
-    places : list of str
-        Sources and their index groups, such as ``INSTRUMENT/<source>/image``.
+    `places` are sources and their index groups, such as ``INSTRUMENT/<source>/image``.
+    Files that are not of one run (`single`) have no one number of it.
     """
+    f.attrs["writer"] = f"xfelred {__version__}"
     first = first_described(files)
     like = open_group(first.path, "METADATA")
     old = first.version == "0.5"
@@ -68,5 +82,6 @@ def write_metadata(
     if not np.isnat(times).any():
         f["INDEX/timestamp"] = times.astype(np.int64).astype(np.uint64)
     if not old:
+        # Valid is what at least one file regards as such.
         known = [np.isin(ids, file.train_ids[file.valid]) for file in files]
         f["INDEX/flag"] = np.any(known, axis=0).astype(np.int32)

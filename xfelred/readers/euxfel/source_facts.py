@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, NoDataError, listing
-from xfelred.hdf5 import Group
 from xfelred.hdf5.rows import open_group
 from xfelred.readers.euxfel.locate import SourceFiles
 
@@ -78,11 +77,12 @@ class SourceFacts(SourceFiles):
                 continue
             if group is None:
                 continue
-            names = group.all_names()
+            names = group.all_names()  # cheap, datasets are not opened for it
             if known.issuperset(names):
                 continue
             known.update(names)
-            found |= datasets_in(group)
+            # Also datasets that cannot be read: asking for them tells why.
+            found |= {name.replace("/", ".") for name, _ in group.walk()}
         if damaged is not None and not found:
             raise damaged
         return found
@@ -108,9 +108,3 @@ def matching_keys(keys: Iterable[str], glob: str, is_control: bool) -> frozenset
     if is_control and not glob.endswith((".value", "*")):
         glob += ".value"
     return frozenset(k for k in keys if fnmatchcase(k, glob))
-
-
-def datasets_in(group: Group) -> set[str]:
-    """Return the names of the datasets below a group, as keys."""
-    # Also those that cannot be read: asking for them tells why.
-    return {name.replace("/", ".") for name, _ in group.walk()}

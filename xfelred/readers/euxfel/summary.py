@@ -7,19 +7,19 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.detectors.catalogue import SOURCES
 from xfelred.errors import InconsistentDataError, listing, one_line
 from xfelred.readers.description import as_html, as_text, print_lines
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.extra_data.source_data import SourceData
-from xfelred.readers.euxfel.headers import header
+from xfelred.readers.euxfel.headers import dataset_name, header
 from xfelred.readers.euxfel.identify import kinds, raw_header, sources_of
 from xfelred.readers.euxfel.module_table import module_table
 from xfelred.readers.euxfel.run_data import RunData
-from xfelred.readers.left_out import described
+from xfelred.readers.left_out import fact_line
 
+# Modules of a detector differ in the number only; they are shown as one.
 MODULE = re.compile(r"(.+/(?:DET|CORR)/)\d+CH\d+:\w+$")
 
 
@@ -32,39 +32,36 @@ def facts(run: RunData) -> list[tuple[str, str]]:
         out.append(("trains", f"{len(ids)} ({ids[0]} to {ids[-1]}{gaps})"))
     else:
         out.append(("trains", "0"))
-    out += described(run.left_out)
+    out += fact_line(run.left_out)
     for name, kind in kinds(run).items():
         out.append(("detector", detector_line(run, name, kind)))
     modules = {s for s in run.instrument_sources if "/DET/" in s or "/CORR/" in s}
     others = sorted(run.instrument_sources - modules - set(run.legacy_sources))
     out.append(("instrument", f"{len(others)} sources: {listing(others, 4)}"))
-    out.append(
-        (
-            "control",
-            f"{len(run.control_sources)} sources:"
-            f" {listing(sorted(run.control_sources), 4)}",
-        )
-    )
+    slow = run.control_sources
+    out.append(("control", f"{len(slow)} sources: {listing(sorted(slow), 4)}"))
     return out
 
 
 def detector_line(run: RunData, name: str, kind: str) -> str:
-    counts = module_counts(run, name, kind)
-    if counts is None:
+    found = sources_of(run, kind, name)
+    sources = [s for s, (_, corrected) in found.items() if corrected] or list(found)
+    group = SOURCES[kind].data.partition(".")[0]
+    try:
+        count = module_table(run, tuple(sources), group).count
+    except OSError:  # damaged: that is told when frames are asked for
+        count = np.zeros((0, 0), int)
+    if not count.size:
         return f"{name} ({kind}), no data"
-    modules, table = counts
-    most = table.max(axis=0)
-    recorded = most > 0
-    per_train = np.unique(most[recorded])
-    frames = "/".join(str(n) for n in per_train[:3]) + (
-        "..." if len(per_train) > 3 else ""
-    )
-    missing = int((table[:, recorded] == 0).sum())
+    most = count.max(axis=1)
+    per_train = np.unique(most[most > 0])
+    more = "..." if len(per_train) > 3 else ""
+    frames = "/".join(str(n) for n in per_train[:3]) + more
+    missing = int((count[most > 0] == 0).sum())
+    gaps = f"{missing} gaps (module x train)" if missing else "no gaps"
     return (
-        f"{name} ({kind}): {len(modules)} modules, {int(recorded.sum())} trains with"
-        f" {frames or 0} frames"
-        + (f", {missing} gaps (module x train)" if missing else ", no gaps")
-        + f", {data_kind(run, name, kind)} data"
+        f"{name} ({kind}): {len(sources)} modules, {int((most > 0).sum())} trains with"
+        f" {frames or 0} frames, {gaps}, {data_kind(run, name, kind)} data"
     )
 
 
@@ -169,24 +166,6 @@ def detector_info(run: RunData, source: str) -> dict[str, Any]:
     }
 
 
-def module_counts(
-    run: RunData, name: str, kind: str
-) -> tuple[list[int], NDArray[np.int64]] | None:
-    """Return module numbers and entries (module, train), without checks."""
-    found = sources_of(run, kind, name)
-    numbers = {s: n for s, (n, c) in found.items() if c} or {
-        s: n for s, (n, _) in found.items()
-    }
-    group = SOURCES[kind].data.partition(".")[0]
-    try:
-        table = module_table(run, tuple(numbers), group)
-    except OSError:
-        return None
-    if not table.count.size:
-        return None
-    return sorted(numbers.values()), table.count.T
-
-
 def data_kind(run: RunData, name: str, kind: str) -> str:
     """Return "raw" or "corrected", as the first file of the detector has it."""
     found = sources_of(run, kind, name)
@@ -194,9 +173,8 @@ def data_kind(run: RunData, name: str, kind: str) -> str:
         return "corrected"
     spec = SOURCES[kind]
     for source in found:
-        place = f"INSTRUMENT/{source}/{spec.data.replace('.', '/')}"
         for file in run.entries[source].all_files:
-            one = header(file, place)
+            one = header(file, dataset_name(source, spec.data))
             if one is not None:
                 return "raw" if raw_header(one, spec) else "corrected"
     return "unknown"

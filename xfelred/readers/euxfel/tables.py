@@ -20,14 +20,7 @@ from xfelred.errors import (
     shown,
     warn,
 )
-from xfelred.names import (
-    LONG_NAME,
-    PULSE,
-    RECORDED_BY,
-    TRAIN,
-    UNITS,
-    recorded_name,
-)
+from xfelred.names import LONG_NAME, PULSE, RECORDED_BY, TRAIN, UNITS, recorded_name
 from xfelred.provenance import record
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.run_data import RunData
@@ -75,7 +68,7 @@ def trains(
     """Yield (train ID, data) for every train; see `Run.trains`."""
     if require_all:
         run = run.with_ids(trains_with_data(run, True, 1.0))
-    keys = key_list(run)
+    keys, names = key_list(run), run.all_sources
     for tid in run.ids:
         found: dict[Any, Any] = {}
         if not flat_keys:
@@ -93,11 +86,8 @@ def trains(
                 found[key.source][key.key] = value
         for old, new in run.legacy_sources.items():
             found |= under_old_name(found, old, new, flat_keys)
-        shown = run.all_sources
-        yield (
-            int(tid),
-            {k: v for k, v in found.items() if (k[0] if flat_keys else k) in shown},
-        )
+        named = ((k[0] if flat_keys else k, k, v) for k, v in found.items())
+        yield int(tid), {k: v for name, k, v in named if name in names}
 
 
 def under_old_name(
@@ -193,8 +183,9 @@ def named_key(run: RunData, item: object) -> KeyData:
                 f"scalars takes (source, key) or 'source.key', not {shown(item)}"
             )
         return run.key_data(*item)
+    # The longest first: a source may begin with the name of another.
     for name in sorted(run.all_sources, key=len, reverse=True):
-        for separator in (".", "/"):
+        for separator in (".", "/"):  # as in columns of `get_dataframe`
             if item.startswith(name + separator):
                 return run.key_data(name, item[len(name) + 1 :])
     if item in run:
@@ -213,22 +204,18 @@ def scalar(key: KeyData, ids: TrainIDs) -> dict[str, xr.DataArray]:
     if len(key.entry_shape) > 1:
         raise ArgumentError(
             f"{key.source}.{key.key} has entries of shape {key.entry_shape}; scalars"
-            " are"
-            " single values or vectors of pulses. Use run[source, key].xarray()"
+            " are single values or vectors of pulses. Use run[source, key].xarray()"
         )
     counts = key.location.count
     if counts.max(initial=0) > 1:
         raise InconsistentDataError(
             f"{key.source}.{key.key} has up to {counts.max()} entries in a train;"
-            " scalars"
-            " need one per train. Use run[source, key].xarray()"
+            " scalars need one per train. Use run[source, key].xarray()"
         )
     values = key.in_train_order()
     here = np.isin(ids, key.ids[counts > 0])
-    attrs: dict[str, Any] = {
-        UNITS: key.units or "1",
-        LONG_NAME: f"{key.source} {key.short_key}",
-    }
+    long_name = f"{key.source} {key.short_key}"
+    attrs: dict[str, Any] = {UNITS: key.units or "1", LONG_NAME: long_name}
     name = f"{key.source}.{key.short_key}"
     if not values.dtype.names:
         return {name: on_trains(name, values, here, attrs)}

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xfelred.errors import BrokenFileError, UnknownFormatError
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.base import Reader
+from xfelred.readers.base import Reader, first_that_knows
 from xfelred.readers.lcls_calibsuite.open import READER as CALIBRATION_SUITE
 from xfelred.readers.lcls_psana.open import READER as PSANA
 from xfelred.readers.lcls_smalldata.open import READER as SMALL_DATA
-from xfelred.readers.left_out import is_locked, locked
-from xfelred.readers.paths import candidates
+from xfelred.readers.left_out import told
+from xfelred.readers.protocol import Run
 
 # One line for each kind of LCLS data; the first that knows a source opens it.
 KINDS: tuple[Reader, ...] = (PSANA, SMALL_DATA, CALIBRATION_SUITE)
 
 
-def claims(source: Any) -> bool:
+def claims(source: object) -> bool:
     """Return whether a source that is no file names LCLS data."""
     return any(kind.claims(source) for kind in KINDS)
 
@@ -28,12 +26,12 @@ def recognises(path: str) -> bool:
 
 
 def open_source(
-    source: Any,
-    run: Any = None,
-    data: Any = "default",
+    source: object,
+    run: object = None,
+    data: object = "default",
     include: str = "*",
-    **options: Any,
-) -> Any:
+    **options: object,
+) -> Run:
     """Open a run with the reader of its kind; see `xfelred.open_run`.
 
     Raises
@@ -43,10 +41,7 @@ def open_source(
     BrokenFileError
         If the file cannot be opened.
     """
-    kind = next((k for k in KINDS if k.claims(source)), None)
-    if kind is None:
-        paths = candidates(source)
-        kind = next((k for k in KINDS if any(k.recognises(p) for p in paths)), None)
+    kind, paths = first_that_knows(source, KINDS)
     if kind is None:
         check_readable(paths)
         looked = "; ".join(k.looks_for for k in KINDS)
@@ -63,7 +58,7 @@ def check_readable(paths: list[str]) -> None:
         try:
             open_group(path, "/")
         except BrokenFileError as error:
-            raise locked(path, error) if is_locked(error) else error from error
+            raise told(path, error) from error
 
 
 READER = Reader(

@@ -17,31 +17,16 @@ DETECTORS, ANCILLARY = "detectorData", "ancillaryData"
 
 @dataclass(frozen=True)
 class Piece:
-    """The values of one step.
-
-    Attributes
-    ----------
-    dataset : str
-    shape : tuple of int
-        Without the step, in front the events if `per_event`.
-    dtype : dtype
-    per_event : bool
-        One entry for each event; otherwise one for the step.
-    at : int or None
-        Position along a first axis of steps, None if there is no such axis.
-    chunks : tuple of int or None
-        Of the dataset.
-    members : tuple of (int, str)
-        Number and dataset of every event, where these are datasets of their own in the
-        group `dataset`.
-    """
+    """The values of one step."""
 
     dataset: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # without the step, in front the events if `per_event`
     dtype: np.dtype[Any]
-    per_event: bool
-    at: int | None = None
-    chunks: tuple[int, ...] | None = None
+    per_event: bool  # one entry for each event; otherwise one for the step
+    at: int | None = None  # position along a first axis of steps, where there is one
+    chunks: tuple[int, ...] | None = None  # of the dataset
+    # Number and dataset of every event, where these are datasets of their own in the
+    # group `dataset`.
     members: tuple[tuple[int, str], ...] = ()
 
     @property
@@ -50,42 +35,21 @@ class Piece:
         return self.shape[1:] if self.per_event else self.shape
 
 
-Pieces = dict[int, Piece]
+Pieces = dict[int, Piece]  # by the number of the step
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a file holds; nothing but shapes and small values has been read.
-
-    Attributes
-    ----------
-    path : str
-    identity : tuple
-        Name, size and time of the file.
-    flat : bool
-        Steps are an axis of the arrays.
-    steps : int64 (step,)
-        Their numbers, sorted.
-    n_events : int64 (step,)
-    detectors : dict of str to {step number: Piece}
-        Frames (event, module, row, column) of each step.
-    series : dict of str to {step number: Piece}
-        Other values, per event or per step.
-    value_name : str or None
-        The one of `series` that tells the steps apart.
-    metadata : dict
-        Header fields.
-    """
+    """What a file holds; nothing but shapes and small values has been read."""
 
     path: str
-    identity: tuple[Any, ...]
-    flat: bool
-    steps: NDArray[np.int64]
-    n_events: NDArray[np.int64]
-    detectors: dict[str, Pieces]
-    series: dict[str, Pieces]
-    value_name: str | None
-    metadata: dict[str, Any]
+    identity: tuple[str, int, int]  # name, size and time of the file
+    steps: NDArray[np.int64]  # (step,), their numbers, sorted
+    n_events: NDArray[np.int64]  # (step,)
+    detectors: dict[str, Pieces]  # frames (event, module, row, column) of each step
+    series: dict[str, Pieces]  # other values, per event or per step
+    value_name: str | None  # the one of `series` that tells the steps apart
+    metadata: dict[str, Any]  # header fields
 
     @property
     def kind(self) -> str:
@@ -95,24 +59,12 @@ class Contents:
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Events of a file, one after the other, step by step.
+    """Events of a file, one after the other, step by step; each array is (event,)."""
 
-    Attributes
-    ----------
-    ids : int64 (event,)
-        Running numbers in the file.
-    position : int64 (event,)
-        Place of the step in `Contents.steps`.
-    step : int64 (event,)
-        Number of the step.
-    event : int64 (event,)
-        Number within the step.
-    """
-
-    ids: NDArray[np.int64]
-    position: NDArray[np.int64]
-    step: NDArray[np.int64]
-    event: NDArray[np.int64]
+    ids: NDArray[np.int64]  # running numbers in the file
+    position: NDArray[np.int64]  # place of the step in `Contents.steps`
+    step: NDArray[np.int64]  # number of the step
+    event: NDArray[np.int64]  # number within the step
 
 
 def events_of(contents: Contents, ids: NDArray[np.int64]) -> Events:

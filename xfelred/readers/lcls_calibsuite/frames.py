@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from xfelred.hdf5.rows import open_dataset, read_cells, read_rows
 from xfelred.lazy import (
     Patterns,
     ReadPlan,
+    RowReader,
     Rows,
     Source,
     View,
@@ -23,60 +25,54 @@ from xfelred.lazy import (
 )
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.names import (
-    DATA_KIND,
     EVENT,
     FAST,
-    FINGERPRINT,
-    LONG_NAME,
     MODULE,
     PIXEL_DIMS,
     RECORDED,
     SLOW,
     STEP,
     STEP_VALUE,
-    UNITS,
 )
 from xfelred.provenance import record
-from xfelred.readers.entry import entry_window
-from xfelred.readers.frames import module_positions
-from xfelred.readers.lcls_calibsuite.run_data import RunData
+from xfelred.readers.entry import cut, entry_window
+from xfelred.readers.frames import frame_attrs, module_positions
+from xfelred.readers.lcls_calibsuite.run_data import RunData, plain_number
 from xfelred.readers.lcls_calibsuite.values import N_EVENTS
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.shot_frames import (
-    STORED_APART,
-    ShotImages,
-    places,
-)
+from xfelred.readers.shot_frames import STORED_APART, ShotImages
 
 
 def images_of(run: RunData, name: str) -> ShotImages:
     """Return which row of which dataset each event of a run is."""
-    contents = run.contents
+    contents, events = run.contents, run.events
     pieces = contents.detectors[name]
     first = next(iter(pieces.values()))
-    events = run.events
-    # A step without frames has no dataset, but no events either.
-    places = {step: i for i, step in enumerate(pieces)}
-    in_steps = first.at is not None
+    chunks = {p.chunks for p in pieces.values() if p.shape[0]}
+    chunk = next(iter(chunks)) if len(chunks) == 1 else None
+    reader: RowReader = read_rows
     if any(p.members for p in pieces.values()):
-        return images_of_events(run, name)
-    if in_steps:
+        # Each image is a dataset of its own.
+        members = {(s, n): d for s, p in pieces.items() for n, d in p.members}
+        targets = tuple((contents.path, d) for d in members.values())
+        place = {key: i for i, key in enumerate(members)}
+        pairs = zip(events.step.tolist(), events.event.tolist(), strict=True)
+        target = np.array([place.get(pair, -1) for pair in pairs], np.int32)
+        row, chunk, reader = np.zeros(len(run.ids), np.int64), None, read_single
+    elif first.at is not None:
         # Rows of a flat file are steps; the events inside count as rows of their own.
         n = open_dataset(contents.path, first.dataset).shape[1]
         at = np.array([pieces[s].at for s in contents.steps.tolist()], np.int64)
-        targets: tuple[tuple[str, str], ...] = ((contents.path, first.dataset),)
+        targets = ((contents.path, first.dataset),)
         target = np.zeros(len(run.ids), np.int32)
-        row = at[events.position] * n + events.event
+        row, reader = at[events.position] * n + events.event, read_cells
+        chunk = None if chunk is None else chunk[1:]
     else:
         targets = tuple((contents.path, p.dataset) for p in pieces.values())
-        number = np.array(
-            [places.get(s, -1) for s in contents.steps.tolist()], np.int32
-        )
-        target, row = number[events.position], events.event
-    chunks = {p.chunks for p in pieces.values() if p.shape[0]}
-    chunk = next(iter(chunks)) if len(chunks) == 1 else None
-    if chunk is not None and in_steps:
-        chunk = chunk[1:]
+        # A step without frames has no dataset, but no events either.
+        places = {step: i for i, step in enumerate(pieces)}
+        numbers = [places.get(s, -1) for s in contents.steps.tolist()]
+        target, row = np.array(numbers, np.int32)[events.position], events.event
     return ShotImages(
         name=name,
         ids=run.ids,
@@ -88,35 +84,7 @@ def images_of(run: RunData, name: str) -> ShotImages:
         modules=tuple(range(first.entry[0])),
         token=tokenize(contents.path, contents.identity),
         chunk=chunk or (),
-        reader=read_cells if in_steps else read_rows,
-    )
-
-
-def images_of_events(run: RunData, name: str) -> ShotImages:
-    """Return where the images are if each one is a dataset of its own."""
-    contents = run.contents
-    pieces = contents.detectors[name]
-    first = next(iter(pieces.values()))
-    events = run.events
-    datasets = {
-        (step, number): dataset
-        for step, piece in pieces.items()
-        for number, dataset in piece.members
-    }
-    place = {key: i for i, key in enumerate(datasets)}
-    pairs = zip(events.step.tolist(), events.event.tolist(), strict=True)
-    target = np.array([place.get(pair, -1) for pair in pairs], np.int32)
-    return ShotImages(
-        name=name,
-        ids=run.ids,
-        targets=tuple((contents.path, d) for d in datasets.values()),
-        target=target,
-        row=np.zeros(len(run.ids), np.int64),
-        shape=first.entry,
-        dtype=first.dtype,
-        modules=tuple(range(first.entry[0])),
-        token=tokenize(contents.path, contents.identity),
-        reader=read_single,
+        reader=reader,
     )
 
 
@@ -128,12 +96,8 @@ def read_single(
     out: NDArray[Any],
 ) -> None:
     """Read a dataset that is one row; see `xfelred.lazy.RowReader`."""
-    if not len(rows.start):
-        return
-    values = open_dataset(path, dataset)[()]
-    for axis, selector in enumerate(entry):
-        values = values[(slice(None),) * axis + (selector,)]
-    out[rows.place] = values
+    if len(rows.start):
+        out[rows.place] = cut(open_dataset(path, dataset)[()], entry)
 
 
 def step_frames(
@@ -159,40 +123,31 @@ def step_frames(
     counts = np.array([(events.step == s).sum() for s in numbers.tolist()], np.int64)
     at = np.isin(run.contents.steps, numbers)
     slots = np.arange(plan.shape[1])
-    one = {UNITS: "1"}
-    there = {LONG_NAME: "the step has this event"}
+    modules = [images.modules[i] for i in positions]
     coords: dict[str, Any] = {
-        STEP: (STEP, numbers, one | {LONG_NAME: "number of the step"}),
-        EVENT: (EVENT, slots, one | {LONG_NAME: "event of the step"}),
-        MODULE: (
-            MODULE, [images.modules[i] for i in positions],
-            one | {LONG_NAME: "module number"},
-        ),
-        N_EVENTS: (STEP, counts, one | {LONG_NAME: "events of the step"}),
+        STEP: (STEP, numbers, plain_number("number of the step")),
+        EVENT: (EVENT, slots, plain_number("event of the step")),
+        MODULE: (MODULE, modules, plain_number("module number")),
+        N_EVENTS: (STEP, counts, plain_number("events of the step")),
         STEP_VALUE: (STEP, run.step_values[at], run.value_attrs),
-        RECORDED: ((STEP, EVENT), slots < counts[:, None], one | there),
-    }  # fmt: skip
-    out = xr.DataArray(
-        planned(node, block_chunks(node, parse_bytes(request.chunk_size))),
-        dims=node.dims, coords=coords, name=request.key,
-    )  # fmt: skip
-    labels = run.labels_of(images.name, request.key)
-    out.attrs = {
-        UNITS: "adu",
-        LONG_NAME: f"{images.name} {request.key}",
-        "facility": labels.facility,
-        "detector": images.name,
-        "run": labels.run_id,
-        DATA_KIND: labels.data_kind,
-        **places(images.modules),
-        FINGERPRINT: labels.fingerprint,
-        **request.stored(images.dtype, node.dtype),
+        RECORDED: (
+            (STEP, EVENT),
+            slots < counts[:, None],
+            plain_number("the step has this event"),
+        ),
     }
-    return record(
-        out, "frames", detector=images.name, layout="step", astype=str(plan.dtype),
-        fill_value=request.fill_value, modules=[images.modules[i] for i in positions],
-        roi=str(request.roi), run=labels.run_id,
-    )  # fmt: skip
+    array = planned(node, block_chunks(node, parse_bytes(request.chunk_size)))
+    out = xr.DataArray(array, coords, node.dims, name=request.key)
+    texts = run.texts_of(images.name, request.key)
+    texts = replace(texts, n_modules=images.n_modules, attrs={})
+    out.attrs = frame_attrs(texts, images.name, request, images.dtype, node.dtype)
+    params: dict[str, object] = {
+        "detector": images.name,
+        "layout": "step",
+        "astype": str(plan.dtype),
+    }
+    params |= {"fill_value": request.fill_value, "modules": modules}
+    return record(out, "frames", **params, roi=str(request.roi), run=run.run_id)
 
 
 def step_plan(
@@ -215,6 +170,7 @@ def step_plan(
         images.dtype, images.name, gaps=bool((counts < widest).any())
     )
     entry = (as_slice(np.asarray(positions, np.int64)), *window)
+    asked = (entry, str(dtype), str(fill), "step")
     empty = np.zeros(0, np.int64)
     return ReadPlan(
         read_rows=images.reader,
@@ -223,7 +179,8 @@ def step_plan(
         first=np.zeros((n_steps, 1), np.int64),
         pattern=np.arange(n_steps),
         patterns=Patterns(
-            np.array(ptr), np.concatenate([empty, *offset]),
+            np.array(ptr),
+            np.concatenate([empty, *offset]),
             np.concatenate([empty, *slot]),
         ),
         slot_shape=(widest,),
@@ -233,13 +190,10 @@ def step_plan(
         dtype=dtype,
         fill_value=fill,
         flat=False,
-        token=tokenize(
-            images.token, images.targets, run.ids, run.step_numbers, entry, str(dtype),
-            str(fill), "step",
-        ),
+        token=tokenize(images.token, images.targets, run.ids, run.step_numbers, *asked),
         ids=run.step_numbers,
         chunk=images.chunk,
-    )  # fmt: skip
+    )
 
 
 def step_list(frames: xr.DataArray) -> list[xr.DataArray]:

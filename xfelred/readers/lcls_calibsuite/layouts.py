@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from xfelred.errors import BrokenFileError, InconsistentDataError, listing, warn
+from xfelred.errors import (
+    BrokenFileError,
+    InconsistentDataError,
+    listing,
+    python_scalar,
+    warn,
+)
 from xfelred.hdf5 import Dataset, Group
 from xfelred.hdf5.objects import say_lost
 from xfelred.readers.lcls_calibsuite.contents import (
@@ -33,7 +39,7 @@ def step_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def is_stepped(found: Any) -> bool:
+def is_stepped(found: object) -> bool:
     """Tell whether a group holds nothing but steps, each a dataset or of events."""
     return (
         isinstance(found, Group)
@@ -45,7 +51,7 @@ def is_stepped(found: Any) -> bool:
     )
 
 
-def is_of_events(found: Any) -> bool:
+def is_of_events(found: object) -> bool:
     """Tell whether a group holds nothing but a dataset for every event."""
     return (
         isinstance(found, Group)
@@ -57,8 +63,7 @@ def is_of_events(found: Any) -> bool:
     )
 
 
-def is_step(name: str, found: Any) -> bool:
-    """Tell whether a group is that of a step."""
+def is_step(name: str, found: object) -> bool:
     return step_number(name) is not None and isinstance(found, Group)
 
 
@@ -66,20 +71,12 @@ def piece_of(data: Dataset | Group) -> Piece:
     """Return the values of one step: the whole of a dataset, or those of its events."""
     if isinstance(data, Group):
         return piece_of_events(data)
-    return Piece(
-        data.name, data.shape, data.dtype, bool(data.shape), None,
-        data.chunks,
-    )  # fmt: skip
+    per_event = bool(data.shape)
+    return Piece(data.name, data.shape, data.dtype, per_event, None, data.chunks)
 
 
 def piece_of_events(group: Group) -> Piece:
-    """Return the values of one step whose events are datasets of their own.
-
-    Raises
-    ------
-    InconsistentDataError
-        If they have different shapes, or an event is there twice.
-    """
+    """Return the values of one step whose events are datasets of their own."""
     events = dict(datasets(group))
     # Events that cannot be read count: the others keep their numbers.
     numbered = [(int(m[1]), k) for k in group if (m := EVENT_NAME.fullmatch(k))]
@@ -99,13 +96,6 @@ def piece_of_events(group: Group) -> Piece:
 
 
 def add(found: Found, name: str, step: int, piece: Piece) -> None:
-    """Note the values of a step.
-
-    Raises
-    ------
-    InconsistentDataError
-        If it has some already, as ``step1`` and ``1``.
-    """
     pieces = found.setdefault(name, {})
     if step in pieces:
         raise InconsistentDataError(
@@ -121,11 +111,6 @@ def nested_arrays(file: Group) -> tuple[Found, set[int], dict[str, Dataset]]:
     Layouts: ``detectorData/step0/epixM``, ``detectorData/epixM/step0``,
     ``detectorData/step0`` and these without ``detectorData``, each with a dataset for
     a step or for each of its events. Arrays of all steps are not cut up yet.
-
-    Raises
-    ------
-    InconsistentDataError
-        If something beside the steps has another name.
     """
     found: Found = {}
     steps: set[int] = set()
@@ -152,30 +137,30 @@ def nested_arrays(file: Group) -> tuple[Found, set[int], dict[str, Dataset]]:
     return found, steps, whole
 
 
-def is_array(found: Any) -> bool:
-    """Tell whether something is a dataset with axes."""
+def is_array(found: object) -> bool:
     return isinstance(found, Dataset) and bool(found.shape)
 
 
 Source = tuple[str, int, Dataset | Group]
 
 
-def sources_of(name: str, child: Any, *, nameless: bool) -> list[Source]:
+def sources_of(name: str, child: object, *, nameless: bool) -> list[Source]:
     """Return (source, step, values) of something beside other steps or sources.
 
-    Parameters
-    ----------
-    nameless : bool
-        Steps may hold values without the name of a detector, whatever their axes.
+    If `nameless` steps may hold values without the name of a detector, whatever their
+    axes.
     """
     number = step_number(name)
     if number is None:
-        if name in (ANCILLARY, DETECTORS) or not is_stepped(child):
+        known = name in (ANCILLARY, DETECTORS)
+        if known or not isinstance(child, Group) or not is_stepped(child):
             return []
         return [(name, step_number(k) or 0, v) for k, v in child.readable()]
     if isinstance(child, Dataset):
         images = child.ndim == IMAGE_AXES
         return [(FRAMES, number, child)] if images or nameless else []
+    if not isinstance(child, Group):
+        return []
     if is_of_events(child) and piece_of(child).shape[1:] != ():
         return [(FRAMES, number, child)]
     return [
@@ -204,28 +189,18 @@ def values(group: Group, wanted: Callable[[str, Dataset], bool]) -> dict[str, An
     return found
 
 
-def is_group(file: Group, name: str) -> bool:
-    return file.group(name) is not None
-
-
 def ancillary_values(
     file: Group,
 ) -> tuple[Found, dict[str, Any], dict[str, Dataset]]:
-    """Return values of steps below ``ancillaryData``, its header fields, its arrays.
-
-    Raises
-    ------
-    InconsistentDataError
-        If something there is none of these.
-    """
+    """Return values of steps below ``ancillaryData``, its header fields, its arrays."""
     header = file.attrs
     header |= values(file, lambda _, data: not data.shape)
     group = file.group(ANCILLARY)
     if group is None:
-        return {}, plain(header), {}
+        return {}, as_python(header), {}
     header |= group.attrs
     header |= values(group, lambda name, _: step_number(name) is None)
-    header = plain(header)
+    header = as_python(header)
     # Without the name of a type in between there is just one.
     kind = str(header.get(VALUE_NAME, "ancillary"))
     found: Found = {}
@@ -252,15 +227,8 @@ def cut_up(
 ) -> dict[int, Piece]:
     """Return the steps of an array of all steps; nothing if it has no axis of these.
 
-    Parameters
-    ----------
-    data : Dataset (step, event, ...), (step, ...), or of one step (event, ...)
-    steps : list of int
-        Their numbers.
-    counts : list of int
-        Events of every step; more in the array are padding.
-    images : bool
-        The array holds frames.
+    The array is (step, event, ...), (step, ...), or of one step (event, ...); what it
+    has beyond the `counts` of events is padding. With `images` it holds frames.
     """
     lone = len(steps) == 1 and data.shape[0] == counts[0]
     if (images and data.ndim == IMAGE_AXES) or (
@@ -270,38 +238,31 @@ def cut_up(
     if data.shape[0] != len(steps):
         return {}
     per_event = images or (data.ndim > 1 and data.shape[1] == max(counts, default=-1))
-    return {
-        step: Piece(
-            data.name, (n, *data.shape[2:]) if per_event else data.shape[1:],
-            data.dtype, per_event, i, data.chunks,
-        ) for i, (step, n) in enumerate(zip(steps, counts, strict=True))
-    }  # fmt: skip
+    return steps_of(data, steps, counts, per_event=per_event)
 
 
-def plain(header: dict[str, Any]) -> dict[str, Any]:
+def steps_of(
+    data: Dataset, steps: list[int], counts: list[int], *, per_event: bool
+) -> dict[int, Piece]:
+    """Return the steps along the first axis of an array."""
+    found = {}
+    for i, (step, n) in enumerate(zip(steps, counts, strict=True)):
+        shape = (n, *data.shape[2:]) if per_event else data.shape[1:]
+        found[step] = Piece(data.name, shape, data.dtype, per_event, i, data.chunks)
+    return found
+
+
+def as_python(header: dict[str, Any]) -> dict[str, Any]:
     """Return header fields as text and Python numbers."""
-    out: dict[str, Any] = {}
-    for name, value in header.items():
-        if isinstance(value, bytes):
-            out[name] = value.decode(errors="replace")
-        elif isinstance(value, np.generic):
-            item = value.item()
-            out[name] = (
-                item.decode(errors="replace") if isinstance(item, bytes) else item
-            )
-        else:
-            out[name] = value
-    return out
+    items = {name: python_scalar(value) for name, value in header.items()}
+    return {
+        name: item.decode(errors="replace") if isinstance(item, bytes) else item
+        for name, item in items.items()
+    }
 
 
 def flat_arrays(file: Group) -> tuple[Found, list[int]]:
-    """Return arrays with an axis of steps, cut into steps, and the step numbers.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the frames have not the five axes, or the steps are not told apart.
-    """
+    """Return arrays with an axis of steps, cut into steps, and the step numbers."""
     frames = file.dataset(FRAMES)
     if frames is None or frames.ndim != IMAGE_AXES + 1:
         shape = () if frames is None else frames.shape
@@ -328,10 +289,8 @@ def flat_arrays(file: Group) -> tuple[Found, list[int]]:
                 f" {n_steps} steps; wanted one entry for each step"
             )
         per_event = data.ndim > 1 and data.shape[1] == n_events
-        for i, number in enumerate(numbers):
-            shape = (counts[i], *data.shape[2:]) if per_event else data.shape[1:]
-            piece = Piece(data.name, shape, data.dtype, per_event, i, data.chunks)
-            add(found, name, number, piece)
+        pieces = steps_of(data, numbers, counts, per_event=per_event)
+        found |= {name: pieces} if pieces else {}
     return found, numbers
 
 

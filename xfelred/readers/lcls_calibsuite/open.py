@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from xfelred.errors import MultiRunError, listing
@@ -14,7 +12,10 @@ from xfelred.readers.paths import candidates
 
 
 def open_source(
-    source: Any, run: Any = None, data: Any = "default", include: str = "*"
+    source: object,
+    run: int | str | None = None,
+    data: object = "default",
+    include: str = "*",
 ) -> Run:
     """Open the run of one file; see `xfelred.open_run`.
 

@@ -23,11 +23,11 @@ from xfelred.errors import (
     listing,
     shown,
 )
-from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
+from xfelred.names import STEP, STEP_VALUE, TRAIN
 from xfelred.provenance import record
 from xfelred.readers.description import Facts
 from xfelred.readers.lcls_calibsuite import frames as by_step
-from xfelred.readers.lcls_calibsuite.run_data import KEY, RunData
+from xfelred.readers.lcls_calibsuite.run_data import KEY, RunData, plain_number
 from xfelred.readers.lcls_calibsuite.values import (
     MISSING,
     N_EVENTS,
@@ -35,7 +35,7 @@ from xfelred.readers.lcls_calibsuite.values import (
     per_step,
 )
 from xfelred.readers.request import FramesRequest
-from xfelred.readers.selection import listed_keys
+from xfelred.readers.selection import check_position, listed_keys
 from xfelred.readers.shot_frames import ShotImages, chosen_pulse
 
 
@@ -72,11 +72,7 @@ class Run(RunData):
         chosen = np.isin(contents.steps, self.step_numbers)
         n = np.bincount(self.events.position, minlength=len(contents.steps))
         found: dict[str, Any] = {
-            N_EVENTS: (
-                STEP,
-                n.astype(np.int64),
-                {UNITS: "1", LONG_NAME: "events of the step"},
-            ),
+            N_EVENTS: (STEP, n.astype(np.int64), plain_number("events of the step")),
             STEP_VALUE: (STEP, self.step_values, self.value_attrs),
         }
         for name in self.series:
@@ -86,9 +82,9 @@ class Run(RunData):
             each = per_step(contents, name)
             if each is not None and name not in found:
                 extra = [f"{name}_dim{i}" for i in range(each.ndim - 1)]
-                found[name] = ((STEP, *extra), each, {UNITS: "1", LONG_NAME: name})
+                found[name] = ((STEP, *extra), each, plain_number(name))
         out = xr.Dataset(found, coords={STEP: contents.steps}).isel({STEP: chosen})
-        out[STEP].attrs = {UNITS: "1", LONG_NAME: "number of the step"}
+        out[STEP].attrs = plain_number("number of the step")
         return record(out, "steps", run=self.run_id)
 
     @entry(own=("keys",))
@@ -128,31 +124,25 @@ class Run(RunData):
             raise ArgumentError(
                 f"stream={stream!r}; {self.run_id} has the stream 'event' only"
             )
-        names = named(
-            self, [keys] if isinstance(keys, str) else listed_keys(keys), missing_keys
-        )
+        asked = [keys] if isinstance(keys, str) else listed_keys(keys)
+        names = series_named(self, asked, missing_keys)
         found = {}
         for name in names:
             base, position = (name, ()) if name in self.series else split_element(name)
             values = per_event(self.contents, base, self.ids)
+            if position:
+                check_position(name, position, values.shape[1:], SourceNameError)
             where: tuple[Any, ...] = (slice(None), *position)
-            if len(position) not in (0, values.ndim - 1) or any(
-                i >= n for i, n in zip(position, values.shape[1:], strict=False)
-            ):
-                raise SourceNameError(
-                    f"{name!r} asks for position {listing(position)}, but {base!r} of"
-                    f" {self.run_id} has shape {values.shape[1:]} per event"
-                )
             values = values[where]
             whole = values.dtype.kind == "i"
             if missing == "nan" and whole and (values == MISSING).any():
                 values = np.where(values == MISSING, np.nan, values.astype(np.float64))
             dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
-            found[name] = (dims, values, {UNITS: "1", LONG_NAME: name})
-        coords = {TRAIN: self.ids, **self.shot_coords()}
+            found[name] = (dims, values, plain_number(name))
+        coords = {TRAIN: self.ids, **self.coordinates_of()}
         coords = {k: v for k, v in coords.items() if k not in found}
         out = xr.Dataset(found, coords)
-        out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "running event number"}
+        out[TRAIN].attrs = plain_number("running event number")
         return record(out, "scalars", keys=names, run=self.run_id)
 
     @property
@@ -215,9 +205,8 @@ class Run(RunData):
         request = FramesRequest(key or KEY, **options)
         array = by_step.step_frames(self, self.images_of(name, request.key), request)
         if not chosen_pulse(request.pulses):
-            array = array.isel(event=slice(0, 0)).assign_coords(
-                n_events=array[N_EVENTS] * 0
-            )
+            array = array.isel(event=slice(0, 0))
+            array = array.assign_coords(n_events=array[N_EVENTS] * 0)
         return by_step.step_list(array) if layout == "list" else array
 
     def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
@@ -248,15 +237,14 @@ class Run(RunData):
             piece = next(iter(contents.detectors[name].values()))
             modules, *pixels = piece.entry
             size = "x".join(map(str, pixels))
-            found.append(
-                ("detector", f"{name}: {modules} modules of {size} {piece.dtype}")
-            )
+            text = f"{name}: {modules} modules of {size} {piece.dtype}"
+            found.append(("detector", text))
         if self.series:
             found.append(("values", listing(self.series)))
         return found
 
 
-def named(run: RunData, keys: list[str], missing_keys: str) -> list[str]:
+def series_named(run: RunData, keys: list[str], missing_keys: str) -> list[str]:
     """Return the series that names and globs stand for, without repetition."""
     out: list[str] = []
     for key in keys:

@@ -10,19 +10,24 @@ from typing import Any, Self
 
 import numpy as np
 import xarray as xr
-from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import SourceNameError, listing, shown
 from xfelred.names import EVENT, LONG_NAME, STEP, STEP_VALUE, TRAIN, UNITS
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.lcls_calibsuite import values
 from xfelred.readers.lcls_calibsuite.contents import Contents, Events, events_of
+from xfelred.readers.paths import fingerprint
 from xfelred.readers.selection import ById, ByIndex, glob_pairs, matches
-from xfelred.readers.shot_frames import Labels
 from xfelred.readers.shot_run import ShotRun
 
 KEY, VALUE = "frames", "value"
+
+
+def plain_number(text: str) -> dict[str, str]:
+    """Return the attributes of what has no unit."""
+    return {UNITS: "1", LONG_NAME: text}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,10 +74,7 @@ class RunData(ShotRun):
         """Names of the detectors and of the values."""
         return list(self.names)
 
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Always ``("event",)``."""
-        return ("event",)
+    streams = ("event",)
 
     @entry
     def keys(self, source: str) -> list[str]:
@@ -101,39 +103,34 @@ class RunData(ShotRun):
     def value_attrs(self) -> dict[str, str]:
         """Unit and long name of the value of a step."""
         name = self.contents.value_name or ""
-        text = name if name not in ("", STEP_VALUE) else "value of the step"
-        return {UNITS: "1", LONG_NAME: text}
+        known = name not in ("", STEP_VALUE)
+        return plain_number(name if known else "value of the step")
 
-    def labels_of(self, detector: str, key: str) -> Labels:
+    def texts_of(self, detector: str, key: str) -> FrameTexts:
         """Return what frames say about themselves."""
-        return Labels(
+        return FrameTexts(
             facility=self.facility,
             run_id=self.run_id,
-            fingerprint=str(tokenize([self.contents.identity]))[:16],
-            train="running event number",
-            shots=self.shot_coords(),
-            attrs={"script_type": self.contents.kind} if self.contents.kind else None,
+            fingerprint=fingerprint([self.contents.identity]),
+            attrs={"script_type": self.contents.kind} if self.contents.kind else {},
+            long_names={TRAIN: "running event number"},
         )
 
-    def shot_coords(self) -> dict[str, xr.Variable]:
+    def coordinates_of(self, detector: str = "") -> dict[str, xr.Variable]:
         """Return the coordinates ``step``, ``event``, ``step_value`` on train."""
         events, each = self.events, self.step_values
         each = each[events.position] if len(each) else self.ids * np.nan
-        one = {UNITS: "1"}
-        return {
-            STEP: xr.Variable(
-                TRAIN, events.step, one | {LONG_NAME: "number of the step"}
-            ),
-            EVENT: xr.Variable(
-                TRAIN, events.event, one | {LONG_NAME: "number within the step"}
-            ),
-            STEP_VALUE: xr.Variable(TRAIN, each, self.value_attrs),
-        }
+        found = (
+            (STEP, events.step, plain_number("number of the step")),
+            (EVENT, events.event, plain_number("number within the step")),
+            (STEP_VALUE, each, self.value_attrs),
+        )
+        return {k: xr.Variable(TRAIN, v, attrs) for k, v, attrs in found}
 
     # -- selecting -------------------------------------------------------------------
 
     @entry
-    def select(self, sources: Any, key_glob: str = "*") -> Self:
+    def select(self, sources: object, key_glob: str = "*") -> Self:
         """Return the run with the sources that a glob, or one of several, matches.
 
         Raises
@@ -142,13 +139,11 @@ class RunData(ShotRun):
             If nothing matches.
         """
         pairs = glob_pairs(sources, key_glob)
+        known = [(n, self.keys(n)[0]) for n in self.names]
         names = tuple(
             n
-            for n in self.names
-            if any(
-                fnmatchcase(n, g) and any(fnmatchcase(k, key) for k in self.keys(n))
-                for g, key in pairs
-            )
+            for n, key in known
+            if any(fnmatchcase(n, g) and fnmatchcase(key, k) for g, k in pairs)
         )
         if not names:
             raise SourceNameError(
@@ -157,7 +152,7 @@ class RunData(ShotRun):
             )
         return replace(self, names=names)
 
-    def select_steps(self, steps: Any) -> Self:
+    def select_steps(self, steps: object) -> Self:
         """Return the run for some of its steps.
 
         Parameters
@@ -165,18 +160,13 @@ class RunData(ShotRun):
         steps : int, slice, list, bool array, ``by_id[...]`` or ``by_index[...]``
             Positions among the steps, or their numbers with ``by_id``.
         """
-        from_ids = isinstance(steps, ById)
-        value = steps.value if isinstance(steps, (ById, ByIndex)) else steps
-        if from_ids:
+        value: Any = steps.value if isinstance(steps, (ById, ByIndex)) else steps
+        if isinstance(steps, ById):
             keep = matches(self.step_numbers, value)
         else:
-            listed = (
-                [value]
-                if np.ndim(value) == 0 and not isinstance(value, slice)
-                else (value)
-            )
+            one = np.ndim(value) == 0 and not isinstance(value, slice)
             keep = np.zeros(len(self.step_numbers), bool)
-            keep[listed] = True
+            keep[[value] if one else value] = True
         numbers = self.step_numbers[keep]
         keep = np.isin(self.events.step, numbers)
         return replace(self, ids=self.ids[keep], step_numbers=numbers)

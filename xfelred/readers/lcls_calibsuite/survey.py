@@ -26,7 +26,6 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     ancillary_values,
     cut_up,
     flat_arrays,
-    is_group,
     is_of_events,
     nested_arrays,
     piece_of,
@@ -34,7 +33,8 @@ from xfelred.readers.lcls_calibsuite.layouts import (
     sources_of,
     step_number,
 )
-from xfelred.readers.left_out import is_locked, locked
+from xfelred.readers.left_out import told
+from xfelred.readers.paths import file_at
 
 N_EVENTS = "nEvents"
 FLAT_AXES = 3  # of frames that cannot be anything else
@@ -47,7 +47,7 @@ def recognises(path: str) -> bool:
             frames = file.dataset(FRAMES)
             if frames is not None and frames.ndim >= FLAT_AXES:
                 return True
-            if DETECTORS in file or is_group(file, ANCILLARY):
+            if DETECTORS in file or file.group(ANCILLARY) is not None:
                 return True
             return any(holds_images(name, child) for name, child in file.children())
     except OSError:
@@ -63,26 +63,16 @@ def holds_images(name: str, found: object) -> bool:
 
 
 def read_contents(path: str) -> Contents:
-    """Return what a file holds.
-
-    Raises
-    ------
-    BrokenFileError
-        If it cannot be opened.
-    InconsistentDataError
-        If its parts contradict each other.
-    """
     try:
         with open_file(path) as file:
             return contents_of(file, path)
     except BrokenFileError as error:
-        raise (locked(path, error) if is_locked(error) else error) from error
+        raise told(path, error) from error
 
 
 def contents_of(file: Group, path: str) -> Contents:
-    flat = file.dataset(FRAMES) is not None
     ancillary, header, more = ancillary_values(file)
-    if flat:
+    if file.dataset(FRAMES) is not None:
         arrays, numbers = flat_arrays(file)
         steps = set(numbers)
     else:
@@ -109,11 +99,10 @@ def contents_of(file: Group, path: str) -> Contents:
                 ancillary[name] = pieces
     series = {k: fitted(v, ordered, n_events) for k, v in series.items()}
     check_series(path, ordered, n_events, series)
-    found = os.stat(path)
+    found = file_at(path)
     return Contents(
         path=path,
-        identity=(os.path.basename(path), found.st_size, found.st_mtime_ns),
-        flat=flat,
+        identity=(os.path.basename(path), found.size, found.mtime),
         steps=ordered,
         n_events=n_events,
         detectors=detectors,
@@ -130,13 +119,7 @@ def images_of_all_steps(
     steps: set[int],
     header: dict[str, object],
 ) -> set[int]:
-    """Move frames with an axis of steps, or of a single one, to the other frames.
-
-    Returns
-    -------
-    set of int
-        Their steps.
-    """
+    """Move frames of all steps, or of a single one, to the others; return the steps."""
     found: set[int] = set()
     for name, data in list(whole.items()):
         if data.ndim not in (IMAGE_AXES, IMAGE_AXES + 1):
@@ -227,13 +210,7 @@ def check_images(path: str, detectors: Found, arrays: Found) -> None:
 def event_counts(
     path: str, steps: NDArray[np.int64], detectors: Found, series: Found
 ) -> NDArray[np.int64]:
-    """Return the number of events of each step, the same for all detectors.
-
-    Raises
-    ------
-    InconsistentDataError
-        If detectors differ.
-    """
+    """Return the number of events of each step, the same for all detectors."""
     counts = np.zeros(len(steps), np.int64)
     for i, step in enumerate(steps.tolist()):
         found = {n: p[step].shape[0] for n, p in detectors.items() if step in p}

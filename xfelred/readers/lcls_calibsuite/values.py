@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import (
-    InconsistentDataError,
-    listing,
-)
+from xfelred.errors import InconsistentDataError, listing
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces, events_of
 
@@ -29,13 +26,18 @@ def read_piece(contents: Contents, piece: Piece) -> NDArray[Any]:
     return values[: piece.shape[0]] if piece.per_event else values
 
 
+def nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array of NaN, or of 0 or empty text where there is no NaN."""
+    out = np.zeros(shape, dtype)
+    if dtype.kind == "f":
+        out[:] = np.nan
+    return out
+
+
 def read_members(contents: Contents, piece: Piece) -> NDArray[Any]:
     """Return the values of events that are datasets of their own."""
     complete = len(piece.members) == piece.shape[0]
-    dtype = kind_of({0: piece}, complete)
-    out = np.zeros(piece.shape, dtype)
-    if dtype.kind == "f":
-        out[:] = np.nan
+    out = nothing(piece.shape, kind_of({0: piece}, complete))
     for number, name in piece.members:
         out[number] = open_dataset(contents.path, name)[()]
     return out
@@ -64,10 +66,7 @@ def per_event(contents: Contents, name: str, ids: NDArray[np.int64]) -> NDArray[
     events = events_of(contents, ids)
     entry = next(iter(pieces.values())).entry
     here = set(np.unique(events.step).tolist())
-    dtype = kind_of(pieces, here <= set(pieces))
-    out = np.zeros((len(ids), *entry), dtype)
-    if dtype.kind == "f":
-        out[:] = np.nan
+    out = nothing((len(ids), *entry), kind_of(pieces, here <= set(pieces)))
     for step in sorted(here & set(pieces)):
         rows = events.step == step
         values = read_piece(contents, pieces[step])
@@ -80,10 +79,7 @@ def per_step(
 ) -> NDArray[Any] | None:
     """Return a series for steps: (step, ...); None if it differs within one.
 
-    Parameters
-    ----------
-    average : bool
-        Give the mean of values that differ within a step instead.
+    With `average` values that differ within a step become their mean instead.
     """
     pieces = contents.series[name]
     entry = next(iter(pieces.values())).entry
@@ -101,9 +97,7 @@ def per_step(
     dtype = kind_of(pieces, complete)
     if found and dtype.kind in "iufb":
         dtype = np.result_type(dtype, *(np.asarray(v).dtype for v in found.values()))
-    out = np.zeros((len(contents.steps), *entry), dtype)
-    if dtype.kind == "f":
-        out[:] = np.nan
+    out = nothing((len(contents.steps), *entry), dtype)
     for i, step in enumerate(contents.steps.tolist()):
         if step in found:
             out[i] = found[step]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from xfelred.errors import ConfigError, did_you_mean
 
@@ -15,29 +14,14 @@ SUFFIX = ".xtc2"
 
 @dataclass(frozen=True)
 class Address:
-    """Where the files of a run are; hashable and picklable.
+    """Where the files of a run are; hashable and picklable."""
 
-    Attributes
-    ----------
-    exp : str
-        Experiment, empty with `files`.
-    run : int
-        Number of the run, -1 with `files`.
-    dir : str
-        Directory of the ``.xtc2`` files; empty: where the facility keeps them.
-    files : str
-        A single ``.xtc2`` file, in place of the others.
-    detectors : tuple of str
-        Read only the streams of these; empty: all.
-    offline : bool
-        Ask no service of the facility: neither its log book nor its constants.
-    """
-
-    exp: str = ""
-    run: int = -1
-    dir: str = ""
-    files: str = ""
-    detectors: tuple[str, ...] = ()
+    exp: str = ""  # experiment, empty with `files`
+    run: int = -1  # its number, -1 with `files`
+    dir: str = ""  # of the ``.xtc2`` files; empty: where the facility keeps them
+    files: str = ""  # a single ``.xtc2`` file, in place of the others
+    detectors: tuple[str, ...] = ()  # read only the streams of these; empty: all
+    # Ask no service of the facility: neither its log book nor its constants.
     offline: bool = False
 
     def text(self) -> str:
@@ -46,7 +30,6 @@ class Address:
 
     @classmethod
     def from_json(cls, text: str) -> Address:
-        """Return the address that `text` made."""
         fields = json.loads(text)
         return cls(**{**fields, "detectors": tuple(fields["detectors"])})
 
@@ -57,7 +40,7 @@ class Address:
         return f"exp={self.exp}:run={self.run}{where}"
 
 
-def is_address(source: Any) -> bool:
+def is_address(source: object) -> bool:
     """Return whether a source is a psana2 string or an ``.xtc2`` file."""
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
@@ -69,24 +52,17 @@ def is_address(source: Any) -> bool:
     return bool(equals) and first in ("exp", "files")
 
 
-def parse(source: Any, run: Any = None, *, offline: bool = False) -> Address:
+def parse(
+    source: str | os.PathLike[str],
+    run: int | str | None = None,
+    *,
+    offline: bool = False,
+) -> Address:
     """Return the address that a source string names.
 
-    Parameters
-    ----------
-    source : str or path
-        ``exp=NAME:run=NUMBER[:dir=PATH][:detectors=NAME,NAME]``, ``files=PATH`` or the
-        path of an ``.xtc2`` file. ``dir`` and ``files`` may hold colons if they are
-        last.
-    run : int or str, optional
-        Number of the run, if the string has none.
-    offline : bool, optional
-        Ask no service of the facility.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown or repeated key, no experiment, or a run that is no number.
+    It is ``exp=NAME:run=NUMBER[:dir=PATH][:detectors=NAME,NAME]``, ``files=PATH`` or
+    the path of an ``.xtc2`` file. ``dir`` and ``files`` may hold colons if they are
+    last. `run` counts if the string has none.
     """
     text = os.fspath(source)
     if text.endswith(SUFFIX) and "=" not in text:

@@ -9,13 +9,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingConstantError
-from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
+from xfelred.names import GAIN_RANGE, LONG_NAME, MODULE, PIXEL_DIMS, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_psana.run_data import RunData
 from xfelred.readers.lcls_psana.session import LOCK, asking, session
 
-GAIN_RANGE = "gain_range"
-PIXELS = (MODULE, SLOW, FAST)
 ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 STATUS_BITS = np.uint64(0xFFFF)  # lcls status words carry more than bad pixels above
 # Method of the interface, name, unit, long name.
@@ -25,7 +23,6 @@ TABLES = (
     ("_gain", "gain", "adu/keV", "gain; calibrated = (raw - pedestal) / gain"),
     ("_offset", "offset", "adu", "offset, subtracted like the pedestal"),
 )
-COORDINATES = ("x", "y", "z")
 
 
 def constants(run: RunData, detector: str) -> xr.Dataset:
@@ -43,14 +40,14 @@ def constants(run: RunData, detector: str) -> xr.Dataset:
     modules = run.images_of(detector, run.default_key(detector)).modules
     data = {}
     for name, (values, attrs) in found.items():
-        dims = PIXELS if values.ndim == 3 else (GAIN_RANGE, *PIXELS)
+        dims = PIXEL_DIMS if values.ndim == 3 else (GAIN_RANGE, *PIXEL_DIMS)
         data[name] = (dims, values, attrs)
     out = xr.Dataset(data, coords={MODULE: list(modules)})
     out[MODULE].attrs = {UNITS: "1", LONG_NAME: "module number"}
     return record(out, "constants", detector=detector, run=run.run_id)
 
 
-def from_interface(interface: Any) -> dict[str, tuple[NDArray[Any], dict[str, str]]]:
+def from_interface(interface: object) -> dict[str, tuple[NDArray[Any], dict[str, str]]]:
     """Return (values, attributes) of what an interface of psana2 knows, as copies."""
     out: dict[str, tuple[NDArray[Any], dict[str, str]]] = {}
     for method, name, units, text in TABLES:
@@ -61,14 +58,13 @@ def from_interface(interface: Any) -> dict[str, tuple[NDArray[Any], dict[str, st
     if bad is not None:
         attrs = {UNITS: "1", LONG_NAME: "bad in any gain range, 0 is good"}
         out["bad_pixels"] = bad, attrs
-    places = asked_tuple(interface, "_pixel_coords")
-    for axis, values in zip(COORDINATES, places, strict=False):
+    for axis, values in zip("xyz", coordinates_of(interface), strict=False):
         text = f"{axis} of the pixel centre"
         out[axis] = values * 1e-6, {UNITS: "m", LONG_NAME: text}
     return out
 
 
-def bad_pixels(interface: Any) -> NDArray[np.bool_] | None:
+def bad_pixels(interface: object) -> NDArray[np.bool_] | None:
     """Return what any of the status words and the calibration mask call bad."""
     found = []
     for method, bits in (("_status", STATUS_BITS), ("_status_extra", ALL_BITS)):
@@ -78,11 +74,11 @@ def bad_pixels(interface: Any) -> NDArray[np.bool_] | None:
     good = asked(interface, "_mask_calib")
     if good is not None:
         found.append(good == 0)
-    flat = [one.any(axis=0) if one.ndim > len(PIXELS) else one for one in found]
+    flat = [one.any(axis=0) if one.ndim > len(PIXEL_DIMS) else one for one in found]
     return np.logical_or.reduce(flat) if flat else None
 
 
-def asked(interface: Any, method: str) -> NDArray[Any] | None:
+def asked(interface: object, method: str) -> NDArray[Any] | None:
     """Return a copy of a table (..., module, slow, fast), None if there is none."""
     function = getattr(interface, method, None)
     found = None if function is None else function()
@@ -92,9 +88,9 @@ def asked(interface: Any, method: str) -> NDArray[Any] | None:
     return values[None] if values.ndim == 2 else values
 
 
-def asked_tuple(interface: Any, method: str) -> tuple[NDArray[Any], ...]:
-    """Return copies of the coordinates, nothing if there is no geometry."""
-    function = getattr(interface, method, None)
+def coordinates_of(interface: object) -> tuple[NDArray[Any], ...]:
+    """Return copies of x, y and z, in micrometres; nothing if there is no geometry."""
+    function = getattr(interface, "_pixel_coords", None)
     if function is None or asked(interface, "_pedestals") is None:
         return ()
     found = function()

@@ -10,12 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import warn
+from xfelred.hdf5.direct import expanded
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
+from xfelred.readers.entry import cut
 from xfelred.readers.lcls_psana.address import Address
-from xfelred.readers.lcls_psana.session import LOCK, Session, asking, filtered, session
+from xfelred.readers.lcls_psana.session import (
+    LOCK,
+    Event,
+    Session,
+    asking,
+    filtered,
+    session,
+)
 
-IN_CHUNKS = "chunks:"
+IN_CHUNKS = "chunks:"  # before the address of a run whose streams go on in more files
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,6 @@ class Name:
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        """Return the name that ``str`` made."""
         return cls(*text.split("/"))
 
 
@@ -42,11 +50,6 @@ def values(
 
     The copy matters: psana2 returns views of its buffers, some of them the same at
     every event. The caller holds `LOCK` until the last value.
-
-    Raises
-    ------
-    BrokenFileError
-        If psana2 fails at an event.
     """
     opened = filtered(address, ids) if in_chunks and len(ids) else session(address)
     for t, event in zip(ids, opened.events(ids), strict=True):
@@ -54,7 +57,7 @@ def values(
 
 
 def value_at(
-    opened: Session, name: Name, event: Any, timestamp: int
+    opened: Session, name: Name, event: Event, timestamp: int
 ) -> NDArray[Any] | None:
     """Return a copy of what a method returns at an event."""
     interface = opened.interface(name.detector, name.part)
@@ -68,17 +71,10 @@ class ReadEvents:
     """Reads images of events into blocks; see `xfelred.lazy.RowReader`.
 
     The path is an address as text, the dataset a `Name`, and a row a timestamp.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (module, slow, fast) of an image.
-    fill_value : scalar
-        For an event that has none, though its stream has the event.
     """
 
-    shape: tuple[int, ...]
-    fill_value: Any
+    shape: tuple[int, ...]  # (module, slow, fast) of an image
+    fill_value: float  # for an event that has none, though its stream has the event
 
     def __call__(
         self,
@@ -100,7 +96,7 @@ class ReadEvents:
                     out[where] = self.fill_value
                     lost.append(int(t))
                 else:
-                    out[where] = taken(image.reshape(self.shape), entry)
+                    out[where] = cut(image.reshape(self.shape), entry)
         if lost:
             warn(
                 f"{len(lost)} of {len(ids)} events have no whole image of {dataset};"
@@ -110,19 +106,6 @@ class ReadEvents:
 
 def each(rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return (timestamp, place) of every single row, sorted by timestamp."""
-    count = np.asarray(rows.count)
-    inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    ids = np.repeat(rows.start, count) + inside
-    place = np.repeat(rows.place, count) + inside
+    ids, place = expanded(rows.start, rows.count), expanded(rows.place, rows.count)
     order = np.argsort(ids, kind="stable")
-    return ids[order].astype(np.uint64), place[order].astype(np.int64)
-
-
-def taken(image: NDArray[Any], entry: tuple[Selector, ...]) -> NDArray[Any]:
-    """Return what selectors take of an image, one for each of its last axes."""
-    for axis, selector in enumerate(entry, start=image.ndim - len(entry)):
-        if isinstance(selector, slice):
-            image = image[(slice(None),) * axis + (selector,)]
-        else:
-            image = np.take(image, selector, axis=axis)
-    return image
+    return ids[order].astype(np.uint64), place[order]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import xarray as xr
 
@@ -13,13 +12,14 @@ from xfelred.readers.lcls_psana.address import SUFFIX, is_address, parse
 from xfelred.readers.lcls_psana.run import Run
 from xfelred.readers.lcls_psana.session import psana
 from xfelred.readers.lcls_psana.survey import survey
+from xfelred.readers.paths import Path
 
 
 def open_source(
-    source: Any,
-    run: Any = None,
-    data: Any = None,
-    include: Any = None,
+    source: Path,
+    run: int | str | None = None,
+    data: object = None,
+    include: object = None,
     *,
     offline: bool = False,
     constants: Mapping[str, xr.Dataset] | None = None,

@@ -77,23 +77,16 @@ class Run(RunData):
 
     def facts(self) -> Facts:
         """Return (what, value) lines that describe the run."""
+        where = self.address.dir or self.address
         out = [
             ("facility", f"LCLS, xtc2 of {self.survey.exp}, run {self.survey.number}"),
-            (
-                "files",
-                f"{len(self.survey.files)} in {self.address.dir or self.address}",
-            ),
+            ("files", f"{len(self.survey.files)} in {where}"),
             ("events", f"{len(self.ids)} in {len(self.survey.streams)} streams"),
         ]
         if self.survey.steps:
             names = listing(self.scan_names)
             out.append(("steps", f"{len(self.survey.steps)}, scan variables {names}"))
         for name in self.detectors:
-            segments = sorted(
-                {n for s in self.streams_of(name) for n in s.segments[name]}
-            )
-            n = len(self.events_with(name))
-            out.append(
-                ("detector", f"{name}: segments {listing(segments)}, {n} events")
-            )
+            segments, n = listing(self.segments_of(name)), len(self.events_with(name))
+            out.append(("detector", f"{name}: segments {segments}, {n} events"))
         return out

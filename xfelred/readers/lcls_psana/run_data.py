@@ -9,23 +9,24 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import NoDataError, PropertyNameError, did_you_mean, listing
 from xfelred.names import LONG_NAME, STEP, STEP_VALUE, TIME, TRAIN, UNITS
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.lcls_psana.address import Address
 from xfelred.readers.lcls_psana.events import IN_CHUNKS, Name, ReadEvents, values
 from xfelred.readers.lcls_psana.session import LOCK
 from xfelred.readers.lcls_psana.survey import Stream, Survey
-from xfelred.readers.lcls_times import lcls2_time
-from xfelred.readers.shot_frames import Labels, ShotImages, of_psana_key
+from xfelred.readers.lcls_times import LCLS2_EPOCH, event_time
+from xfelred.readers.paths import fingerprint
+from xfelred.readers.shot_frames import ShotImages, of_psana_key
 from xfelred.readers.shot_run import ShotRun
 
 TRIED = 16  # events that are asked for a first image
 PREFERRED = ("raw", "calib")
-NOT_IMAGES = {"config", "image"}
+NOT_IMAGES = {"config", "image"}  # "image" is assembled, and needs a geometry
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,12 +89,10 @@ class RunData(ShotRun):
 
     @property
     def scan_names(self) -> list[str]:
-        """Names of scan variables."""
         return sorted({n for step in self.survey.steps for n in step.values})
 
     @property
     def epics_names(self) -> list[str]:
-        """Names of slowly changing values."""
         return sorted({n for s in self.survey.streams for n in s.epics})
 
     @entry
@@ -109,8 +108,11 @@ class RunData(ShotRun):
         return list(self.methods[name, part or "raw"])
 
     def streams_of(self, detector: str) -> list[Stream]:
-        """Return the streams that hold a detector."""
         return [s for s in self.survey.streams if detector in s.segments]
+
+    def segments_of(self, detector: str) -> list[int]:
+        streams = self.streams_of(detector)
+        return sorted({n for s in streams for n in s.segments[detector]})
 
     def events_with(self, detector: str) -> NDArray[np.uint64]:
         """Return the selected timestamps at which every stream has the detector.
@@ -127,13 +129,7 @@ class RunData(ShotRun):
         return next(k for k in PREFERRED if k in self.methods[detector, "raw"])
 
     def name_of(self, detector: str, key: str) -> Name:
-        """Return the method that a key names: "raw", or "interface/method".
-
-        Raises
-        ------
-        PropertyNameError
-            If the detector has no such method.
-        """
+        """Return the method that a key names: "raw", or "interface/method"."""
         part, _, method = key.rpartition("/")
         known = self.methods.get((detector, part or "raw"), ())
         if method not in known or method == "config":
@@ -150,13 +146,7 @@ class RunData(ShotRun):
             return list(values(self.address, self.survey.in_chunks, name, ids))
 
     def first_image(self, name: Name) -> NDArray[Any]:
-        """Return one image of a detector, to know its shape.
-
-        Raises
-        ------
-        NoDataError
-            If the first events have none.
-        """
+        """Return zeros of the shape and dtype of the images of a detector."""
         if str(name) not in self.memo:
             tried = self.events_with(name.detector)[:TRIED]
             if not len(tried):
@@ -171,8 +161,8 @@ class RunData(ShotRun):
                     f"{name} of {self.run_id} gives {what} at its first {len(tried)}"
                     " events: no images; single values are in run.scalars"
                 )
-            self.memo[str(name)] = image[:0], image.shape, image.dtype
-        _, shape, dtype = self.memo[str(name)]
+            self.memo[str(name)] = image.shape, image.dtype
+        shape, dtype = self.memo[str(name)]
         return np.broadcast_to(np.zeros((), dtype), shape)
 
     def images_of(self, detector: str, key: str) -> ShotImages:
@@ -180,34 +170,42 @@ class RunData(ShotRun):
         name = self.name_of(detector, key)
         image = self.first_image(name)
         shape = (1,) * (3 - image.ndim) + image.shape
-        numbers = sorted(
-            {n for s in self.streams_of(detector) for n in s.segments[detector]}
-        )
+        numbers = self.segments_of(detector)
         modules = tuple(numbers if len(numbers) == shape[0] else range(shape[0]))
         here = np.isin(self.ids, self.events_with(detector))
         path = (IN_CHUNKS if self.survey.in_chunks else "") + self.address.text()
         fill = np.nan if image.dtype.kind == "f" else 0
-        target = np.where(here, 0, -1).astype(np.int32)
         return ShotImages(
-            detector, self.ids, ((path, str(name)),), target,
-            self.ids.astype(np.int64), shape, image.dtype, modules,
-            str(self.survey.files), chunk=(1, *shape), reader=ReadEvents(shape, fill),
-        )  # fmt: skip
+            name=detector,
+            ids=self.ids,
+            targets=((path, str(name)),),
+            target=np.where(here, 0, -1).astype(np.int32),
+            row=self.ids.astype(np.int64),  # `ReadEvents` reads by timestamp
+            shape=shape,
+            dtype=image.dtype,
+            modules=modules,
+            token=str(self.survey.files),
+            chunk=(1, *shape),
+            reader=ReadEvents(shape, fill),
+        )
 
-    def labels_of(self, detector: str, key: str) -> Labels:
+    def texts_of(self, detector: str, key: str) -> FrameTexts:
         """Return what frames of a detector say about themselves."""
-        return Labels(
-            self.facility, self.run_id, str(tokenize(self.survey.files))[:16],
-            units="adu", train="timestamp", shots=self.shot_labels(),
-            attrs={"experiment": self.survey.exp}, data_kind=of_psana_key(key),
-        )  # fmt: skip
+        return FrameTexts(
+            self.facility,
+            self.run_id,
+            fingerprint(self.survey.files),
+            data_kind=of_psana_key(key),
+            attrs={"experiment": self.survey.exp},
+            long_names={TRAIN: "timestamp"},
+        )
 
     def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
         """Return bytes of a value, and of all images of a detector; for `plan`."""
         known = self.memo.get(dataset)
         if known is None:
             return None
-        _, shape, dtype = known
+        shape, dtype = known
         n = len(self.events_with(Name.parse(dataset).detector))
         return dtype.itemsize, n * prod(shape) * dtype.itemsize
 
@@ -232,9 +230,9 @@ class RunData(ShotRun):
         names = self.scan_names
         return STEP_VALUE if STEP_VALUE in names else next(iter(names), None)
 
-    def shot_labels(self) -> dict[str, xr.Variable]:
+    def coordinates_of(self, detector: str = "") -> dict[str, xr.Variable]:
         """Return time, step and step value of the selected events."""
-        out = {TIME: lcls2_time(self.ids)}
+        out = {TIME: event_time(self.ids, LCLS2_EPOCH)}
         at = self.step_numbers()
         if len(self.survey.steps):
             attrs = {UNITS: "1", LONG_NAME: "step of the scan"}

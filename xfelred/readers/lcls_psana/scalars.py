@@ -19,11 +19,13 @@ from xfelred.readers.lcls_psana.events import Name
 from xfelred.readers.lcls_psana.run_data import RunData
 from xfelred.readers.lcls_psana.session import (
     LOCK,
+    OpenRun,
     asking,
     first_run,
     open_source,
 )
 from xfelred.readers.lcls_psana.survey import small_files
+from xfelred.readers.selection import check_position
 
 SCAN = "scan/"
 EPICS = "epics/"
@@ -62,8 +64,8 @@ def scalars(
     found |= {n: element(n, found[base], at) for n, (base, at) in elements.items()}
     found = {k: v for k, v in found.items() if k not in extra}
     out = xr.Dataset(
-        {k: labelled(k, v) for k, v in found.items()},
-        coords={TRAIN: run.ids, **run.shot_labels()},
+        {k: on_events(k, v) for k, v in found.items()},
+        coords={TRAIN: run.ids, **run.coordinates_of()},
     )
     out[TRAIN].attrs = {UNITS: "1", LONG_NAME: "timestamp"}
     return record(out, "scalars", keys=list(found))
@@ -75,25 +77,13 @@ def known(run: RunData, name: str, slow: Collection[str]) -> bool:
 
 
 def element(name: str, values: NDArray[Any], at: tuple[int, ...]) -> NDArray[Any]:
-    """Return one of the values of every event.
-
-    Raises
-    ------
-    PropertyNameError
-        If there is no such position.
-    """
-    shape = values.shape[1:]
-    if len(at) != len(shape) or any(i >= n for i, n in zip(at, shape, strict=True)):
-        raise PropertyNameError(
-            f"{name!r} asks for position {listing(at)}, but there is {shape} per event"
-        )
+    """Return one of the values of every event."""
+    check_position(name, at, values.shape[1:])
     where: tuple[Any, ...] = (slice(None), *at)
-    found: NDArray[Any] = values[where]
-    return found
+    return values[where]
 
 
 def unknown(run: RunData, name: str, known: Sequence[str]) -> PropertyNameError:
-    """Return the error for a name that the run does not have."""
     return PropertyNameError(
         f"no value {name!r} in {run.run_id}.{did_you_mean(name, known)} There are:"
         f" {listing(known)}; and methods of detectors as detector/raw/method, see"
@@ -107,12 +97,10 @@ def is_method(run: RunData, name: str) -> bool:
     return len(parts) == 3 and parts[2] in run.methods.get((parts[0], parts[1]), ())
 
 
-def labelled(key: str, values: NDArray[Any]) -> xr.Variable:
+def on_events(key: str, values: NDArray[Any]) -> xr.Variable:
     """Return values per event with their axes; names of facilities keep their /."""
-    dims = (
-        TRAIN,
-        *(f"{key.replace('/', '__')}_dim{i}" for i in range(values.ndim - 1)),
-    )
+    name = key.replace("/", "__")  # names of axes must not be paths
+    dims = (TRAIN, *(f"{name}_dim{i}" for i in range(values.ndim - 1)))
     return xr.Variable(dims, values, {UNITS: "1", LONG_NAME: key})
 
 
@@ -128,13 +116,7 @@ def at_events(run: RunData, per_step: NDArray[Any]) -> NDArray[Any]:
 
 
 def measured(run: RunData, name: Name) -> NDArray[Any]:
-    """Return what a method gives at the selected events, NaN where it gives nothing.
-
-    Raises
-    ------
-    PropertyNameError
-        If it gives no numbers, or not the same number of them at every event.
-    """
+    """Return what a method gives at the selected events, NaN where it gives nothing."""
     here = run.events_with(name.detector)
     got = run.values(name, here)
     shapes = {v.shape for v in got if v is not None}
@@ -149,11 +131,9 @@ def measured(run: RunData, name: Name) -> NDArray[Any]:
     for at, value in zip(np.searchsorted(run.ids, here), got, strict=True):
         if value is not None:
             out[at] = value
-    whole = len(here) == len(run.ids) and all(v is not None for v in got)
-    dtype = (
-        np.result_type(*(v.dtype for v in got if v is not None)) if got else out.dtype
-    )
-    return out.astype(dtype) if whole else out
+    if not got or len(here) < len(run.ids) or any(v is None for v in got):
+        return out
+    return out.astype(np.result_type(*(v.dtype for v in got)))
 
 
 def slow_values(
@@ -161,21 +141,8 @@ def slow_values(
 ) -> dict[str, NDArray[Any]]:
     """Return slow values at the selected events: the last one before each of them.
 
-    The small files are read in order, because the store of psana2 answers with a later
-    value when it is asked afterwards.
-
-    Parameters
-    ----------
-    run : Run
-    names : dict of str to str
-        Variable of psana2 by the name of the result.
-    by_glob : collection of str
-        Results that nobody named: left out, with a warning, if they are no arrays.
-
-    Raises
-    ------
-    PropertyNameError
-        If the values of one are not of one kind and shape.
+    `names` are variables of psana2 by the name of the result. Results `by_glob`, which
+    nobody named, are left out, with a warning, if they are no arrays.
     """
     found = read_slow(run, names) if names else {}
     out, odd = {}, []
@@ -197,6 +164,8 @@ def read_slow(run: RunData, names: dict[str, str]) -> dict[str, dict[int, Any]]:
     single = run.address.files
     paths = [single] if single else small_files(run.address)[1]
     with LOCK:
+        # In order: the store of psana2 answers with a later value when it is asked
+        # afterwards.
         for path in paths:
             address = replace(run.address, files=path, offline=True)
             opened = first_run(open_source(address), address)
@@ -207,7 +176,7 @@ def read_slow(run: RunData, names: dict[str, str]) -> dict[str, dict[int, Any]]:
 
 
 def slow_of(
-    opened: Any, names: dict[str, str], ids: NDArray[np.uint64]
+    opened: OpenRun, names: dict[str, str], ids: NDArray[np.uint64]
 ) -> Iterator[tuple[str, int, NDArray[Any]]]:
     """Yield (result, position of the event, value) of an open run of psana2."""
     known = {n for n, *_ in opened.epicsinfo}
@@ -225,11 +194,6 @@ def column_of(key: str, at: dict[int, NDArray[Any]], n: int) -> NDArray[Any]:
     """Return values as an array (event, ...): numbers, or texts as objects.
 
     Events without a value have NaN, or an empty text.
-
-    Raises
-    ------
-    PropertyNameError
-        If they are of different kinds or shapes, or neither numbers nor texts.
     """
     shapes = {v.shape for v in at.values()}
     kinds = {"t" if v.dtype.kind in "US" else v.dtype.kind for v in at.values()}

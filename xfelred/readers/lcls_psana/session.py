@@ -10,11 +10,12 @@ import importlib
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from threading import RLock
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ from xfelred.errors import BrokenFileError, MissingExtraError, XfelredError
 from xfelred.readers.lcls_psana.address import Address
 
 LOCK = RLock()
-KEPT = 4
-NO_CONSTANTS = "all"
+KEPT = 4  # sessions: each holds its files open
+NO_CONSTANTS = "all"  # of the detectors whose constants psana2 does not fetch
 BEYOND = 1 << 64  # all timestamps: what failed or came to its end begins anew
 INSTALL = (
     "pip install 'xfelred[lcls]' needs the packages libkrb5-dev, libopenmpi-dev and"
@@ -32,24 +33,41 @@ INSTALL = (
 )
 
 
+class Event(Protocol):
+    timestamp: int
+
+
+class OpenRun(Protocol):
+    """What is used of a run of psana2."""
+
+    expt: str | None
+    runnum: object
+    detinfo: Mapping[tuple[str, str], object]
+    scaninfo: Iterable[tuple[str, ...]]
+    epicsinfo: Iterable[tuple[str, ...]]
+
+    def Detector(self, name: str) -> Any: ...  # noqa: N802 - psana's name
+
+    def steps(self) -> Iterator[Any]: ...
+
+    def events(self) -> Iterator[Event]: ...
+
+    def event(self, timestamp: int) -> Event: ...
+
+    def build_table(self) -> AbstractContextManager[object]: ...
+
+
 class asking:  # noqa: N801 - reads as a statement
     """Turn what psana2 raises into one error that says what it was asked.
 
     psana2 raises errors of any kind, those of its web services among them, and ends
     the process where it finds no files. Errors of ours pass as they are.
-
-    Parameters
-    ----------
-    address : Address
-    what : str
-        What goes on behind "psana2 cannot".
     """
 
     __slots__ = ("address", "what")
 
     def __init__(self, address: Address, what: str) -> None:
-        self.address = address
-        self.what = what
+        self.address, self.what = address, what  # goes on behind "psana2 cannot"
 
     def __enter__(self) -> None:
         pass
@@ -72,13 +90,7 @@ class asking:  # noqa: N801 - reads as a statement
 
 
 def psana() -> Any:
-    """Return the module psana2.
-
-    Raises
-    ------
-    MissingExtraError
-        If it cannot be imported, or is the psana of LCLS-I.
-    """
+    """Return the module psana2."""
     os.environ.setdefault("PS_PARALLEL", "none")
     try:
         with warnings.catch_warnings():  # those of its dependencies
@@ -124,22 +136,15 @@ def without_log_book() -> type[Any]:
     class OnDisk(serial.SerialDataSource):  # type: ignore[misc, name-defined]
         """Takes every stream that lies in the directory."""
 
-        def _get_file_info_from_db(self, runnum: Any = None) -> dict[str, Any]:
+        def _get_file_info_from_db(self, runnum: object = None) -> dict[str, Any]:
             return {}
 
     return OnDisk
 
 
-def first_run(source: Any, address: Address) -> Any:
-    """Return the run of a data source.
-
-    Raises
-    ------
-    BrokenFileError
-        If there is none, or psana2 cannot begin it.
-    """
+def first_run(source: Any, address: Address) -> OpenRun:
     with asking(address, "begin the run"):
-        run = next(iter(source.runs()), None)
+        run: OpenRun | None = next(iter(source.runs()), None)
     if run is None:
         raise BrokenFileError(f"{address} holds no run: no BeginRun was found")
     return run
@@ -150,8 +155,8 @@ class Session:
     """An open run and the events that it gives; used under `LOCK` only."""
 
     address: Address
-    source: Any
-    run: Any
+    source: object
+    run: OpenRun
     detectors: dict[str, Any] = field(default_factory=dict)
 
     def interface(self, detector: str, part: str) -> Any:
@@ -161,7 +166,7 @@ class Session:
                 self.detectors[detector] = self.run.Detector(detector)
             return getattr(self.detectors[detector], part)
 
-    def events(self, ids: NDArray[np.uint64]) -> Iterator[Any]:
+    def events(self, ids: NDArray[np.uint64]) -> Iterator[Event | None]:
         """Yield the events of sorted timestamps, None for one that is not there."""
         raise NotImplementedError
 
@@ -171,12 +176,11 @@ class RandomAccess(Session):
     """Events by the table of the ``.smd.xtc2`` files, read one by one."""
 
     def __post_init__(self) -> None:
-        """Scan the small files once."""
         with asking(self.address, "list the events"), self.run.build_table():
             pass
 
-    def events(self, ids: NDArray[np.uint64]) -> Iterator[Any]:
-        """Yield the events of sorted timestamps, None for one that is not there."""
+    def events(self, ids: NDArray[np.uint64]) -> Iterator[Event | None]:
+        event: Event | None
         for t in ids:
             with asking(self.address, f"read the event of timestamp {t}"):
                 try:
@@ -190,18 +194,16 @@ class RandomAccess(Session):
 class InOrder(Session):
     """Events of a file that has no table; going back opens it again."""
 
-    stream: Iterator[Any] | None = None
+    stream: Iterator[Event] | None = None
     last: int = -1
 
     def restart(self) -> None:
-        """Begin again with the first event."""
         self.source = open_source(self.address)
         self.run = first_run(self.source, self.address)
         self.detectors = {}
         self.stream, self.last = None, -1
 
-    def events(self, ids: NDArray[np.uint64]) -> Iterator[Any]:
-        """Yield the events of sorted timestamps, None for one that is not there."""
+    def events(self, ids: NDArray[np.uint64]) -> Iterator[Event | None]:
         if len(ids) and int(ids[0]) <= self.last:
             self.restart()
         if self.stream is None:
@@ -210,7 +212,7 @@ class InOrder(Session):
         for wanted in ids:
             yield self.forward(int(wanted))
 
-    def forward(self, wanted: int) -> Any:
+    def forward(self, wanted: int) -> Event | None:
         """Return the event of a timestamp, None if the file has gone beyond it."""
         while self.last < wanted:
             last, self.last = self.last, BEYOND  # until it has come

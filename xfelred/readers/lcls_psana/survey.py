@@ -11,83 +11,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import BrokenFileError
+from xfelred.errors import BrokenFileError, python_scalar
 from xfelred.hdf5.guard import check_regular
 from xfelred.readers.lcls_psana.address import Address
 from xfelred.readers.lcls_psana.session import (
     LOCK,
+    OpenRun,
     asking,
     first_run,
     open_source,
 )
 
+# What can be read of each (detector, interface); segments of a detector in a stream.
+Methods = dict[tuple[str, str], tuple[str, ...]]
+Segments = dict[str, tuple[int, ...]]
 STREAM = re.compile(r"-s(\d+)-c(\d+)(?:\.smd)?\.xtc2$")
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A step of a scan.
+    """A step of a scan."""
 
-    Attributes
-    ----------
-    start : int
-        Timestamp of its beginning.
-    values : dict of str to float
-        Scan variables.
-    """
-
-    start: int
-    values: dict[str, Any]
+    start: int  # timestamp of its beginning
+    values: dict[str, Any]  # scan variables: a number, a text or None
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """What one stream of files holds.
+    """What one stream of files holds."""
 
-    Attributes
-    ----------
-    ids : uint64 (n,)
-        Timestamps of its events, sorted.
-    methods : dict of (detector, interface) to tuple of str
-        What can be read of each.
-    segments : dict of detector to tuple of int
-        Numbers of its segments in this stream.
-    epics : tuple of str
-        Names of slow values.
-    steps : tuple of Step
-    """
-
-    ids: NDArray[np.uint64]
-    methods: dict[tuple[str, str], tuple[str, ...]]
-    segments: dict[str, tuple[int, ...]]
-    epics: tuple[str, ...]
+    ids: NDArray[np.uint64]  # timestamps of its events, sorted
+    methods: Methods
+    segments: Segments
+    epics: tuple[str, ...]  # names of slow values
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known about a run before any detector is read.
-
-    Attributes
-    ----------
-    exp : str
-    number : int
-        Of the run.
-    streams : tuple of Stream
-    steps : tuple of Step
-        Those of the stream that knows most scan variables.
-    files : tuple of (name, size, mtime_ns)
-        All files that lie there, for the identity of the run.
-    in_chunks : bool
-        A stream goes on in a further file, so that a table must not be used.
-    """
+    """What is known about a run before any detector is read."""
 
     exp: str
-    number: int
+    number: int  # of the run
     streams: tuple[Stream, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...]  # those of the stream that knows most scan variables
+    # Name, size and time of all files that lie there, for the identity of the run.
     files: tuple[tuple[str, int, int], ...]
-    in_chunks: bool
+    in_chunks: bool  # a stream goes on in a further file, so no table must be used
 
     @property
     def ids(self) -> NDArray[np.uint64]:
@@ -97,35 +67,22 @@ class Survey:
 
 
 def survey(address: Address) -> Survey:
-    """Read the small files of a run, or the file itself if there is but one.
-
-    Raises
-    ------
-    BrokenFileError
-        If psana2 cannot read a file, or there is none.
-    """
+    """Read the small files of a run, or the file itself if there is but one."""
     with LOCK:
         if address.files:
             exp, number, stream = read_stream(address)
-            files = (described(address.files),)
-            return Survey(exp, number, (stream,), stream.steps, files, False)
+            identities = (identity(address.files),)
+            return Survey(exp, number, (stream,), stream.steps, identities, False)
         where, small = small_files(address)
-        found = [
-            read_stream(replace(address, files=path, offline=True)) for path in small
-        ]
+        alone = [replace(address, files=path, offline=True) for path in small]
+        found = [stream for _, _, stream in map(read_stream, alone)]
     wanted = set(address.detectors)
-    kept = [
-        (exp, s)
-        for exp, _, s in found
-        if not wanted or wanted & {detector for detector, _ in s.methods}
-    ]
-    steps = max((s.steps for _, _, s in found), key=known_values, default=())
+    kept = [s for s in found if not wanted or wanted & {name for name, _ in s.methods}]
+    steps = max((s.steps for s in found), key=known_values, default=())
     big = sorted(glob(os.path.join(escape(where), f"{stem(address)}-s*.xtc2")))
-    return Survey(
-        address.exp, address.run, tuple(s for _, s in kept), steps,
-        tuple(described(p) for p in [*small, *big]),
-        any(match and int(match[2]) > 0 for match in map(STREAM.search, big)),
-    )  # fmt: skip
+    files = tuple(map(identity, [*small, *big]))
+    in_chunks = any(m and int(m[2]) > 0 for m in map(STREAM.search, big))
+    return Survey(address.exp, address.run, tuple(kept), steps, files, in_chunks)
 
 
 def known_values(steps: tuple[Step, ...]) -> tuple[int, int]:
@@ -135,7 +92,6 @@ def known_values(steps: tuple[Step, ...]) -> tuple[int, int]:
 
 
 def stem(address: Address) -> str:
-    """Return how the names of the files of a run begin."""
     return f"{address.exp}-r{address.run:04d}"
 
 
@@ -158,8 +114,7 @@ def directory_at_lcls(address: Address) -> str:
     return os.path.join(root, address.exp[:3], address.exp, "xtc")
 
 
-def described(path: str) -> tuple[str, int, int]:
-    """Return name, size and time of a file."""
+def identity(path: str) -> tuple[str, int, int]:
     status = check_regular(path)
     return os.path.basename(path), status.st_size, status.st_mtime_ns
 
@@ -176,33 +131,25 @@ def read_stream(address: Address) -> tuple[str, int, Stream]:
         return contents_of(run)
 
 
-def contents_of(run: Any) -> tuple[str, int, Stream]:
-    """Return what `read_stream` does of an open run of psana2."""
+def contents_of(run: OpenRun) -> tuple[str, int, Stream]:
     names = sorted({name for name, *_ in run.scaninfo})
     ids: list[int] = []
     steps = []
     for step in run.steps():
-        values = {n: plain(run.Detector(n)(step)) for n in names}
+        values = {n: python_scalar(run.Detector(n)(step)) for n in names}
         steps.append(Step(int(step.evt.timestamp), values))
         ids += [int(event.timestamp) for event in step.events()]
     methods, segments = detectors_of(run)
     number = run.runnum if isinstance(run.runnum, int) else -1
-    return str(run.expt or ""), number, Stream(
-        np.unique(np.array(ids, np.uint64)), methods, segments,
-        tuple(sorted({name for name, *_ in run.epicsinfo})), tuple(steps),
-    )  # fmt: skip
+    times = np.unique(np.array(ids, np.uint64))
+    epics = tuple(sorted({name for name, *_ in run.epicsinfo}))
+    stream = Stream(times, methods, segments, epics, tuple(steps))
+    return str(run.expt or ""), number, stream
 
 
-def plain(value: Any) -> Any:
-    """Return a scan value as a Python number or text; None stays."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def detectors_of(
-    run: Any,
-) -> tuple[dict[tuple[str, str], tuple[str, ...]], dict[str, tuple[int, ...]]]:
-    """Return the readable methods and the segments of the detectors of a run."""
-    methods, segments = {}, {}
+def detectors_of(run: OpenRun) -> tuple[Methods, Segments]:
+    methods: Methods = {}
+    segments: Segments = {}
     for (name, part), found in sorted(run.detinfo.items()):
         if not isinstance(found, (list, tuple)):  # a text: psana could not make it
             continue

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -46,54 +45,22 @@ UNITS_OF = {
 
 
 @dataclass(frozen=True)
-class SmallDataFile:
-    """One file, and what tells it from one of the same name."""
-
-    path: str
-    size: int
-    mtime: int
-
-    def token(self) -> tuple[str, int, int]:
-        """Return what identifies the content of the file."""
-        return (self.path, self.size, self.mtime)
-
-
-def file_at(path: str) -> SmallDataFile:
-    """Return a file with its size and time of change."""
-    found = os.stat(path)
-    return SmallDataFile(path, found.st_size, found.st_mtime_ns)
-
-
-@dataclass(frozen=True)
 class Column:
-    """One dataset.
-
-    Attributes
-    ----------
-    name : str
-        As in the file.
-    shape, chunk
-        Of the first file that has it; `chunk` is empty where it lies in one piece.
-    dtype : dtype
-        One that holds what all files have.
-    rows : tuple of int
-        Rows in each file; -1: that file lacks it.
-    """
+    """One dataset of a run, which may be in several files."""
 
     name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    chunk: tuple[int, ...]
-    rows: tuple[int, ...]
+    shape: tuple[int, ...]  # in the first file that has it, as is `chunk`
+    dtype: np.dtype[Any]  # one that holds what all files have
+    chunk: tuple[int, ...]  # empty where it lies in one piece
+    rows: tuple[int, ...]  # in each file; -1: that file lacks it
 
     @property
     def source(self) -> str:
-        """First part of the name."""
         return self.name.partition("/")[0]
 
     @property
     def owner(self) -> str:
-        """The detector that it belongs to: the name but for its last part."""
+        """The detector that it belongs to."""
         return self.name.rpartition("/")[0]
 
     @property
@@ -107,9 +74,8 @@ class Column:
         return bool(self.shape) and all(have in (-1, n) for have, n in pairs)
 
 
-def list_columns(files: Iterable[SmallDataFile]) -> dict[str, Column]:
+def list_columns(paths: list[str]) -> dict[str, Column]:
     """Return every dataset of some files by name, sorted."""
-    paths = [f.path for f in files]
     shapes: dict[str, list[tuple[int, ...] | None]] = {}
     first: dict[str, Dataset] = {}
     kinds: dict[str, dict[np.dtype[Any], str]] = {}  # a file for every dtype
@@ -130,13 +96,7 @@ def list_columns(files: Iterable[SmallDataFile]) -> dict[str, Column]:
 
 
 def common_dtype(name: str, kinds: dict[np.dtype[Any], str]) -> np.dtype[Any]:
-    """Return a dtype that holds what all parts of a run have.
-
-    Raises
-    ------
-    InconsistentDataError
-        If there is none.
-    """
+    """Return a dtype that holds what all parts of a run have."""
     dtypes = list(kinds)
     if len(dtypes) == 1:
         return dtypes[0]

@@ -43,8 +43,12 @@ ARRAYS = (
     ("iy", "iy", 1.0, "1", "column in the assembled image"),
 )
 MASKS = ("cmask", "mask", "statusMask")  # 1 is good
-ATTRS = {"common_mode": "common_mode", "imgShape": "image_shape",
-         "rawShape": "raw_shape", "pixelsize": "pixel_size"}  # fmt: skip
+ATTRS = {
+    "common_mode": "common_mode",
+    "imgShape": "image_shape",
+    "rawShape": "raw_shape",
+    "pixelsize": "pixel_size",
+}
 SWITCHED = ("ped", "rms", "gain", "local_gain")
 FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 
@@ -52,11 +56,7 @@ FACTOR_TEXT = "gain factor; calibrated = (raw - pedestal) * gain_factor"
 def constants(run: RunData, detector: str) -> xr.Dataset:
     """Return what ``UserDataCfg/<detector>`` says; see `Run.constants`."""
     prefix = f"{CONSTANTS}/{detector.removeprefix(f'{INTG}/')}/"
-    stored = without_odd(detector, {
-        name.removeprefix(prefix): read_first(run, name)
-        for name in run.columns
-        if name.startswith(prefix)
-    })  # fmt: skip
+    stored = without_odd(detector, read_below(run, prefix))
     known = [n for n in (*(a[0] for a in ARRAYS), *MASKS) if n in stored]
     if not known:
         raise missing(run, detector, stored)
@@ -86,7 +86,8 @@ def constants(run: RunData, detector: str) -> xr.Dataset:
         attrs = {UNITS: "1", LONG_NAME: "module number"}
         out = out.assign_coords({MODULE: (MODULE, numbers, attrs)})
     out.attrs = {"detector": detector, "detector_kind": run.detectors.get(detector, "")}
-    out.attrs |= {ours: plain(stored[k]) for k, ours in ATTRS.items() if k in stored}
+    known_attrs = {ours: stored[k] for k, ours in ATTRS.items() if k in stored}
+    out.attrs |= {ours: attr_value(v) for ours, v in known_attrs.items()}
     return record(out, "constants", detector=detector, run=run.run_id)
 
 
@@ -117,10 +118,8 @@ def gain_as_it_acts(
     dims, values, attrs = found.pop(GAIN)
     if multiplies(run, detector, found | {GAIN: (dims, values, attrs)}):
         # What it makes of adu, the file does not say.
-        return {
-            **found,
-            GAIN_FACTOR: (dims, values, {UNITS: "1", LONG_NAME: FACTOR_TEXT}),
-        }
+        attrs = {UNITS: "1", LONG_NAME: FACTOR_TEXT}
+        return {**found, GAIN_FACTOR: (dims, values, attrs)}
     if not (told_by(detector) or CAMERA).gain.unit:
         attrs = {LONG_NAME: attrs[LONG_NAME]}  # of cameras psana does not say
     return {**found, GAIN: (dims, values, attrs)}
@@ -172,6 +171,12 @@ def missing(
     )
 
 
+def read_below(run: RunData, prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the datasets of a group by their names in it."""
+    names = [name for name in run.columns if name.startswith(prefix)]
+    return {name.removeprefix(prefix): read_first(run, name) for name in names}
+
+
 def read_first(run: RunData, name: str) -> NDArray[Any]:
     """Return a dataset of the first file that has it."""
     has = run.columns[name].rows
@@ -184,12 +189,11 @@ def pixel_axes(stored: dict[str, NDArray[Any]]) -> int:
 
     Pedestals of detectors that switch their gain have one more.
     """
-    same = [v.ndim for k, v in stored.items()
-            if k in (*MASKS, "x", "y", "ix", "iy") and v.ndim >= 2]  # fmt: skip
-    if same:
-        return min(3, min(same))
-    other = [stored[k].ndim for k in SWITCHED if k in stored and stored[k].ndim >= 2]
-    return min(3, min(other, default=3))
+    for names in ((*MASKS, "x", "y", "ix", "iy"), SWITCHED):
+        axes = [stored[k].ndim for k in names if k in stored and stored[k].ndim >= 2]
+        if axes:
+            return min(3, *axes)
+    return 3
 
 
 def on_pixels(
@@ -205,7 +209,7 @@ def on_pixels(
     return (*extra, *dims), values
 
 
-def plain(value: NDArray[Any]) -> Any:
+def attr_value(value: NDArray[Any]) -> Any:
     """Return a small array as what attributes hold."""
     if value.dtype.kind in "SO":
         item = value.ravel()[0] if value.size else ""
@@ -228,11 +232,7 @@ def bad_pixels(run: RunData, detector: str) -> NDArray[np.bool_] | None:
 
 def sums(run: RunData) -> xr.Dataset:
     """Return the sums over the whole run; see `Run.sums`."""
-    found = {
-        name.removeprefix(f"{SUMS}/"): read_first(run, name)
-        for name in run.columns
-        if name.startswith(f"{SUMS}/")
-    }
+    found = read_below(run, f"{SUMS}/")
     on = {k: sum_dims(v.ndim) for k, v in found.items()}
     lengths: dict[str, set[int]] = {}
     for k, v in found.items():

@@ -31,26 +31,13 @@ def wrapped_code(dtype: np.dtype[Any]) -> Any:
 
 @dataclass(frozen=True)
 class Flavour:
-    """How a generation of files names its events.
-
-    Attributes
-    ----------
-    name : str
-    column : str
-        Dataset of the IDs.
-    second : str or None
-        Dataset of the fiducials.
-    epoch : int or None
-        Seconds of the unix epoch at which times start; None: IDs tell no time.
-    train : str
-        Long name of the IDs.
-    """
+    """How a generation of files names its events."""
 
     name: str
-    column: str
-    second: str | None
-    epoch: int | None
-    train: str
+    column: str  # dataset of the IDs
+    second: str | None  # that of the fiducials, which tell apart events of one time
+    epoch: int | None  # second since 1970 at which times start; None: IDs are no times
+    train: str  # long name of the IDs
 
     @property
     def names(self) -> frozenset[str]:
@@ -59,9 +46,10 @@ class Flavour:
 
 
 LCLS1 = "LCLS1"
+TWO_COLUMNS = "EvtID/time"  # of old files: seconds and nanoseconds
 FLAVOURS = (
     Flavour(LCLS1, "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
-    Flavour(LCLS1, "EvtID/time", "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
+    Flavour(LCLS1, TWO_COLUMNS, "EvtID/fid", 0, "event time (seconds << 32 | ns)"),
     Flavour(
         "LCLS2", "timestamp", None, LCLS2_EPOCH,
         "timestamp (seconds since 1990 << 32 | ns)",
@@ -71,43 +59,28 @@ FLAVOURS = (
 )  # fmt: skip
 
 
-TWO_COLUMNS = "EvtID/time"  # of old files: seconds and nanoseconds
-
-
 @dataclass(frozen=True, eq=False)
 class Events:
-    """The events of a run, sorted by ID, and the row of each.
+    """The events of a run, sorted by ID, and the row of each."""
 
-    Attributes
-    ----------
-    ids : uint64 (event,)
-    file : int32 (event,)
-        Position of its file.
-    row : int64 (event,)
-        Row in that file.
-    n_rows : tuple of int
-        Rows of each file.
-    """
-
-    ids: Ids
-    file: NDArray[np.int32]
-    row: NDArray[np.int64]
-    n_rows: tuple[int, ...]
+    ids: Ids  # (event,)
+    file: NDArray[np.int32]  # (event,), position of its file
+    row: NDArray[np.int64]  # (event,), row in that file
+    n_rows: tuple[int, ...]  # of each file
 
     def at(self, ids: Ids) -> Events:
-        """Return some of the events."""
         if len(ids) == len(self.ids):
             return self
-        i = np.searchsorted(self.ids, ids)
-        return Events(ids, self.file[i], self.row[i], self.n_rows)
+        return self.take(np.searchsorted(self.ids, ids))
+
+    def take(self, at: NDArray[np.intp]) -> Events:
+        return Events(self.ids[at], self.file[at], self.row[at], self.n_rows)
 
 
 def flavour_of(group: Group) -> Flavour | None:
     """Return how a file names its events, None if it does not."""
-    for flavour in FLAVOURS:
-        if group.dataset(flavour.column) is not None:
-            return flavour
-    return None
+    known = (f for f in FLAVOURS if group.dataset(f.column) is not None)
+    return next(known, None)
 
 
 def root(path: str) -> Group:
@@ -118,7 +91,6 @@ def root(path: str) -> Group:
 
 
 def flavour_in(path: str) -> Flavour:
-    """Return how a file names its events; raise UnknownFormatError if it does not."""
     found = flavour_of(root(path))
     if found is None:
         looked = ", ".join(f.column for f in FLAVOURS)
@@ -130,13 +102,7 @@ def flavour_in(path: str) -> Flavour:
 
 
 def read_ids(path: str, column: str) -> Ids:
-    """Return the ID of every row; 0 where the writer had none.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the column does not hold one whole number per row.
-    """
+    """Return the ID of every row; 0 where the writer had none."""
     values = flat(read_column(path, column))
     if values.dtype.kind not in "iu":
         raise InconsistentDataError(
@@ -149,7 +115,7 @@ def read_ids(path: str, column: str) -> Ids:
             f"{column} in {path} has shape {values.shape}; it needs one ID per row"
         )
     if values.dtype.kind == "i":
-        values = np.maximum(values, 0)
+        values = np.maximum(values, 0)  # the code for nothing is negative
     return values.astype(np.uint64)
 
 
@@ -159,13 +125,6 @@ def flat(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_column(path: str, name: str) -> NDArray[Any]:
-    """Return a whole dataset.
-
-    Raises
-    ------
-    BrokenFileError
-        If it cannot be read, also because a part that it joins is missing.
-    """
     return np.asarray(open_dataset(path, name)[()])
 
 
@@ -176,11 +135,6 @@ def read_events(
 
     Rows of parallel writers are not in the order of time. An ID that comes again keeps
     its first row; one warning counts such rows.
-
-    Raises
-    ------
-    InconsistentDataError
-        If the fiducials are not as many as the IDs.
     """
     found = [read_ids(path, column) for path in paths]
     n_rows = tuple(map(len, found))
@@ -215,7 +169,5 @@ def sorted_events(events: Events, path: str, what: str) -> Events:
                 f"{path}: {' and '.join(said)} and are left out: of {len(ids)} {what}"
                 f" rows {int((first & ~no_id).sum())} remain"
             )
-        keep = order[first & ~no_id]
-        return Events(events.ids[keep], events.file[keep], events.row[keep],
-                      events.n_rows)  # fmt: skip
+        return events.take(order[first & ~no_id])
     return events

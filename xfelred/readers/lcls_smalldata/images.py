@@ -14,6 +14,8 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
+from xfelred.names import TRAIN
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.lcls_smalldata import constants
 from xfelred.readers.lcls_smalldata.columns import (
     CONSTANTS,
@@ -24,25 +26,16 @@ from xfelred.readers.lcls_smalldata.columns import (
 from xfelred.readers.lcls_smalldata.lost import lost_images
 from xfelred.readers.lcls_smalldata.rows import read_sorted
 from xfelred.readers.lcls_smalldata.run_data import RunData, kind_of
-from xfelred.readers.shot_frames import Labels, ShotImages, of_psana_key
-
-IMAGE_AXES = (2, 3)
-DATA_PRESENT = (0.5, 1.5)  # of damage/<detector>, the limits of smalldata_tools
+from xfelred.readers.paths import fingerprint
+from xfelred.readers.shot_frames import ShotImages, of_psana_key
 
 
 def stream_of(name: str) -> str:
-    """Return the stream that a detector belongs to."""
     return INTG if name.startswith(f"{INTG}/") else "event"
 
 
 def default_key(run: RunData, name: str) -> str:
-    """Return which images of a detector are its frames.
-
-    Raises
-    ------
-    SourceNotFound
-        If it has none.
-    """
+    """Return which images of a detector are its frames."""
     here = run.image_keys(name)
     found = next((key for key in IMAGE_KEYS if key in here), None)
     if found is None:
@@ -57,13 +50,6 @@ def default_key(run: RunData, name: str) -> str:
 
 
 def images_of(run: RunData, name: str, key: str) -> ShotImages:
-    """Return where the images of a detector are.
-
-    Raises
-    ------
-    PropertyNameError
-        If it has no such images.
-    """
     column = image_column(run, name, key)
     stream = stream_of(name)
     events = run.stream_events(stream).at(run.stream_ids(stream))
@@ -140,16 +126,13 @@ def matching_bad(
     )
 
 
-def labels_of(run: RunData, name: str, key: str) -> Labels:
-    """Return what frames say about themselves."""
-    names = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in run.files]
-    return Labels(
+def texts_of(run: RunData, name: str, key: str) -> FrameTexts:
+    return FrameTexts(
         facility=run.facility,
         run_id=run.run_id,
-        fingerprint=str(tokenize(names))[:16],
-        train=run.flavour.train,
-        shots=run.shot_coordinates(stream_of(name)),
-        attrs={"detector_kind": kind_of(name)},
+        fingerprint=fingerprint(f.token() for f in run.files),
         data_kind=of_psana_key(key),
         left_out=run.left_out,
+        attrs={"detector_kind": kind_of(name)},
+        long_names={TRAIN: run.flavour.train},
     )

@@ -24,16 +24,13 @@ class KeyData(ShotKey):
 
     @property
     def column(self) -> Column:
-        """The dataset."""
         return self.run.columns[f"{self.source}/{self.key}"]
 
     @property
     def stream(self) -> str | None:
         """The stream that it has a row for every event of; None: it has not."""
         for stream in self.run.streams:
-            name = self.column.name
-            name = name.removeprefix(f"{INTG}/") if stream == INTG else name
-            if name in self.run.per_event(stream):
+            if self.column in self.run.per_event(stream).values():
                 return stream
         return None
 

@@ -40,17 +40,8 @@ def lost_images(
 ) -> Bools:
     """Return which images the writer lacked, bool (event,); said once for a column.
 
-    Parameters
-    ----------
-    run : Run
-    column : Column
-        Of images.
-    stream : str
-        Of the column.
-    ids : uint64 (event,)
-        Of the selected events whose data are there as far as the file tells.
-    told : bool
-        The file tells; then nothing is said of images that are not looked at.
+    `ids` are those of the selected events whose data are there as far as the file
+    tells. If it tells (`told`) nothing is said of images that are not looked at.
     """
     everything = run.stream_events(stream)
     states: NDArray[np.int8] = run.memo.setdefault(
@@ -59,18 +50,13 @@ def lost_images(
     at = np.searchsorted(everything.ids, ids)
     new = at[states[at] == NOT_PROBED]
     if len(new):
-        here = Events(
-            everything.ids[new], everything.file[new], everything.row[new],
-            everything.n_rows,
-        )  # fmt: skip
-        found = probed(run, column, here, told=told)
+        found = probed(run, column, everything.take(new), told=told)
         states[new] = np.where(found, LOST, PRESENT)
         say_lost(run, column, found)
     return states[at] == LOST
 
 
 def say_lost(run: RunData, column: Column, lost: Bools) -> None:
-    """Warn of lost images, once for every column."""
     n = int(lost.sum())
     if n and not run.memo.get(f"said {column.name}"):
         run.memo[f"said {column.name}"] = True
@@ -149,7 +135,7 @@ def lost_rows(path: str, name: str, rows: NDArray[np.int64], *, told: bool) -> B
     return lost
 
 
-def missing_codes(dtype: np.dtype[Any], fill_value: Any) -> tuple[Any, ...]:
+def missing_codes(dtype: np.dtype[Any], fill_value: object) -> tuple[Any, ...]:
     """Return what stands for a missing value in images of a dtype, but for NaN.
 
     Integers of fewer bits hold what is left of -99999 in them. A fill value other than

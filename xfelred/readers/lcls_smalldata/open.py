@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from xfelred.errors import (
     ArgumentError,
@@ -15,7 +14,6 @@ from xfelred.errors import (
 )
 from xfelred.hdf5 import Dataset, Group, open_file
 from xfelred.readers.base import Reader
-from xfelred.readers.lcls_smalldata.columns import file_at
 from xfelred.readers.lcls_smalldata.ids import (
     Events,
     Flavour,
@@ -27,8 +25,8 @@ from xfelred.readers.lcls_smalldata.ids import (
 )
 from xfelred.readers.lcls_smalldata.run import Run
 from xfelred.readers.lcls_smalldata.run_data import PART, run_id
-from xfelred.readers.left_out import is_damaged, is_locked, locked, readable
-from xfelred.readers.paths import candidates
+from xfelred.readers.left_out import is_damaged, readable, told
+from xfelred.readers.paths import candidates, file_at
 
 NUMBER = re.compile(r"[Rr]un_?0*(\d+)")
 # What the calibration suite writes; it has timestamps too.
@@ -66,14 +64,16 @@ def is_small_data(file: Group) -> bool:
 
 
 def has_rows(group: Group, n: int) -> bool:
-    """Return whether a group has a dataset of `n` rows."""
     return any(
         isinstance(d, Dataset) and d.shape[:1] == (n,) for _, d in group.children()
     )
 
 
 def open_source(
-    source: Any, run: Any = None, data: Any = "default", include: str = "*"
+    source: object,
+    run: int | str | None = None,
+    data: object = "default",
+    include: str = "*",
 ) -> Run:
     """Open a run; see `xfelred.open_run`.
 
@@ -115,23 +115,16 @@ def open_source(
 
 
 def part_at(path: str) -> tuple[str, Flavour]:
-    """Return a file and how it names its events, which it was asked for.
-
-    Raises
-    ------
-    BrokenFileError
-        If it is damaged, or another process is writing it.
-    """
+    """Return a file and how it names its events; both can be read."""
     try:
         flavour = flavour_in(path)
         read_column(path, flavour.column)
     except BrokenFileError as error:
-        raise (locked(path, error) if is_locked(error) else error) from error
+        raise told(path, error) from error
     return path, flavour
 
 
 def is_lost(path: str) -> bool:
-    """Return whether the IDs of a file cannot be read."""
     try:
         part_at(path)
     except BrokenFileError:
@@ -139,8 +132,8 @@ def is_lost(path: str) -> bool:
     return False
 
 
-def check_run(run: Any, name: str) -> None:
-    """Raise ValueError if a run is asked for that is not the one of a file."""
+def check_run(run: int | str | None, name: str) -> None:
+    """Raise ArgumentError if a run is asked for that is not the one of a file."""
     number = NUMBER.search(name)
     same = number is not None and str(run).lower().lstrip("run0") == number[1]
     if run is not None and not same:
@@ -160,11 +153,6 @@ def ordered_parts(paths: list[str]) -> list[str]:
     """Return files in the order of their parts.
 
     A file that joins its parts stands for them. Damaged files are the last.
-
-    Raises
-    ------
-    MultiRunError
-        If they are not parts of one run.
     """
     known = [p for p in paths if len(paths) == 1 or recognises(p)] or paths
     # What cannot be opened may be a part of the run: it is named.

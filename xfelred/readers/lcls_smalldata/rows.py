@@ -13,6 +13,7 @@ from xfelred.hdf5.rows import open_dataset, read_rows
 from xfelred.lazy import Rows
 from xfelred.lazy.guarded import refuse_too_large
 from xfelred.lazy.indexing import Selector
+from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events
 
 GAP = 512  # rows that are read for nothing rather than started anew behind them
@@ -20,19 +21,11 @@ GAP = 512  # rows that are read for nothing rather than started anew behind them
 
 @dataclass(frozen=True, eq=False)
 class Pick:
-    """How to take some rows of a dataset.
+    """How to take some rows of a dataset."""
 
-    Attributes
-    ----------
-    runs : Rows
-        What is read, in the order of the file, into a buffer of `size` rows.
-    take : int64 (n,) or None
-        Position in the buffer of every row; None: all in order.
-    """
-
-    runs: Rows
+    runs: Rows  # what is read, in the order of the file, into a buffer of `size` rows
     size: int
-    take: NDArray[np.int64] | None
+    take: NDArray[np.int64] | None  # position in the buffer of each; None: all in order
 
 
 def pick_of(row: NDArray[np.int64]) -> Pick:
@@ -87,17 +80,16 @@ class EventReader:
             self.picks[file] = at, pick_of(row)
         return self.picks[file]
 
-    def read(
-        self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...],
-        lacking: tuple[bool, ...] = (),
-    ) -> NDArray[Any]:  # fmt: skip
-        """Return a column (event, *shape); `lacking` files have none of it."""
+    def read(self, column: Column) -> NDArray[Any]:
+        """Return a column (event, ...), with nothing for files that lack it."""
         out: NDArray[Any] | None = None
-        n = len(self.events.ids)
+        n, name, dtype = len(self.events.ids), column.name, column.dtype
+        shape = column.shape[1:]
         for i, path in enumerate(self.paths):
             at, pick = self.pick(i)
-            if lacking and lacking[i]:
-                values = np.full((pick_length(pick), *shape), nothing(dtype))
+            if column.rows[i] < 0:
+                n_rows = pick.size if pick.take is None else len(pick.take)
+                values = np.full((n_rows, *shape), nothing(dtype))
             else:
                 values = read_picked(path, name, dtype, shape, pick)
             if at is None:
@@ -107,10 +99,6 @@ class EventReader:
             out = out.astype(np.result_type(out.dtype, values.dtype), copy=False)
             out[at] = values
         return np.empty((n, *shape), dtype) if out is None else out
-
-
-def pick_length(pick: Pick) -> int:
-    return pick.size if pick.take is None else len(pick.take)
 
 
 def nothing(dtype: np.dtype[Any]) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xfelred.entries import entry
 from xfelred.errors import ArgumentTypeError, InconsistentDataError, SelectionEmptyError
 from xfelred.readers.description import Facts
+from xfelred.readers.frames import FrameTexts
 from xfelred.readers.lcls_smalldata import (
     constants,
     images,
@@ -20,12 +21,10 @@ from xfelred.readers.lcls_smalldata import (
     summary,
     tables,
 )
-from xfelred.readers.lcls_smalldata.columns import (
-    APART,
-)
+from xfelred.readers.lcls_smalldata.columns import CONSTANTS
 from xfelred.readers.lcls_smalldata.keys import KeyData
 from xfelred.readers.lcls_smalldata.run_data import RunData
-from xfelred.readers.shot_frames import Labels, ShotImages
+from xfelred.readers.shot_frames import Coordinates, ShotImages
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,7 +190,7 @@ class Run(RunData):
         SourceNameError
             If there is no such detector.
         """
-        names = {n.split("/")[1] for n in self.columns if n.startswith(f"{APART[1]}/")}
+        names = {n.split("/")[1] for n in self.columns if n.startswith(f"{CONSTANTS}/")}
         known = names | {n.partition("/")[0] for n in self.columns if "/" in n}
         name = detector if detector in known else self.detector_named(detector)
         return constants.constants(self, str(name))
@@ -210,9 +209,13 @@ class Run(RunData):
         """Return where the images of a detector are."""
         return images.images_of(self, name, key)
 
-    def labels_of(self, name: str, key: str) -> Labels:
+    def texts_of(self, name: str, key: str) -> FrameTexts:
         """Return what frames say about themselves."""
-        return images.labels_of(self, name, key)
+        return images.texts_of(self, name, key)
+
+    def coordinates_of(self, detector: str) -> Coordinates:
+        """Return the time, and the fiducials, of the events of a detector."""
+        return self.shot_coordinates(images.stream_of(detector))
 
     # -- description -----------------------------------------------------------------
 
@@ -226,15 +229,12 @@ class Run(RunData):
 
 
 def fiducials(run: RunData, ids: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the fiducials of some events, None if the run has none."""
     second = run.flavour.second
     if second is None or second not in run.columns:
         return None
-    found: NDArray[Any] = run.with_ids(ids).read(run.columns[second], "event")
-    return found
+    return run.with_ids(ids).read(run.columns[second], "event")
 
 
 def span(run: RunData) -> str:
-    """Return words for the events of a run."""
     n = len(run.ids)
     return f"{n} events" + (f" {run.ids[0]} to {run.ids[-1]}" if n else "")

@@ -22,8 +22,8 @@ from xfelred.readers.lcls_smalldata.columns import (
     CONSTANTS,
     DAMAGE,
     INTG,
+    SUMS,
     Column,
-    SmallDataFile,
     check_rows,
     list_columns,
 )
@@ -31,11 +31,13 @@ from xfelred.readers.lcls_smalldata.ids import MISSING, Events, Flavour, Ids, fl
 from xfelred.readers.lcls_smalldata.rows import EventReader
 from xfelred.readers.lcls_times import event_time
 from xfelred.readers.left_out import LeftOut
+from xfelred.readers.paths import StoredFile
 from xfelred.readers.selection import glob_pairs
 from xfelred.readers.shot_run import ShotRun
 
 PART = re.compile(r"(.+)_part\d+")
 IMAGE_AXES = (2, 3)
+ALONG = (f"{SUMS}/", f"{CONSTANTS}/", f"{DAMAGE}/")  # what stays with a source
 DATA_PRESENT = (0.5, 1.5)  # of damage/<detector>, the limits of smalldata_tools
 
 
@@ -45,7 +47,7 @@ class RunData(ShotRun):
 
     Attributes
     ----------
-    files : tuple of SmallDataFile
+    files : tuple of StoredFile
         One, or the parts of the run.
     flavour : Flavour
         How the files name their events.
@@ -61,7 +63,7 @@ class RunData(ShotRun):
         Parts that could not be used.
     """
 
-    files: tuple[SmallDataFile, ...]
+    files: tuple[StoredFile, ...]
     flavour: Flavour
     events: Events
     slow: Events | None
@@ -83,7 +85,7 @@ class RunData(ShotRun):
     def columns(self) -> dict[str, Column]:
         """Every selected dataset by name."""
         if "columns" not in self.memo:
-            found = list_columns(self.files)
+            found = list_columns([f.path for f in self.files])
             check_rows(found, self.flavour, self.events.n_rows, self.files[0].path)
             self.memo["columns"] = found
         everything: dict[str, Column] = self.memo["columns"]
@@ -110,9 +112,8 @@ class RunData(ShotRun):
     @property
     def sources(self) -> list[str]:
         """First parts of the names of datasets, sorted."""
-        ids = self.flavour.names
-        found = {c.source for n, c in self.columns.items() if "/" in n and n not in ids}
-        return sorted(found)
+        names = [n for n in self.columns if n not in self.flavour.names]
+        return sorted({n.partition("/")[0] for n in names if "/" in n})
 
     @entry
     def keys(self, source: str) -> list[str]:
@@ -129,7 +130,7 @@ class RunData(ShotRun):
         return [n.removeprefix(f"{source}/") for n in found]
 
     @entry
-    def select(self, sources: Any, key_glob: str = "*") -> Self:
+    def select(self, sources: object, key_glob: str = "*") -> Self:
         """Return the run with some of its sources and keys.
 
         Parameters
@@ -148,22 +149,17 @@ class RunData(ShotRun):
         pairs = glob_pairs(sources, key_glob)
         found: set[str] = set()
         for source, keys in pairs:
-            here = {
-                n
-                for n, c in self.columns.items()
-                if fnmatchcase(c.source, source)
-                and fnmatchcase(n.partition("/")[2], keys)
+            inside = {
+                n for n, c in self.columns.items() if fnmatchcase(c.source, source)
             }
+            here = {n for n in inside if fnmatchcase(n.partition("/")[2], keys)}
             if not here:
                 raise self.no_source(source if keys == "*" else f"{source} with {keys}")
             found |= here
         kept = {n.partition("/")[0] for n in found} - {*APART}
-        along = (
-            n for n, c in self.columns.items()
-            if c.source in (*APART[:2], "damage")
-            and any(n.split("/")[1].startswith(s) for s in kept if "/" in n)
-        )  # fmt: skip
-        return replace(self, chosen=tuple(sorted({*found, *along})))
+        facts = [n for n in self.columns if n.startswith(ALONG)]
+        along = {n for n in facts if n.split("/")[1].startswith(tuple(kept))}
+        return replace(self, chosen=tuple(sorted(found | along)))
 
     # -- events ----------------------------------------------------------------------
 
@@ -218,12 +214,9 @@ class RunData(ShotRun):
             if inside != (stream == INTG) or not column.fits(n_rows):
                 continue
             name = column.name.removeprefix(f"{INTG}/") if inside else column.name
-            ids = {"timestamp"} if inside else self.flavour.names
-            if (
-                name not in ids
-                and not column.is_table
-                and (inside or column.source not in APART)
-            ):
+            no_data = {"timestamp"} if inside else self.flavour.names
+            apart = column.is_table or (column.source in APART and not inside)
+            if name not in no_data and not apart:
                 found[name] = column
         return found
 
@@ -233,9 +226,7 @@ class RunData(ShotRun):
 
     def read(self, column: Column, stream: str) -> NDArray[Any]:
         """Return a column at the selected events, as in the file."""
-        lacking = tuple(n < 0 for n in column.rows)
-        tail = column.shape[1:]
-        return self.readers[stream].read(column.name, column.dtype, tail, lacking)
+        return self.readers[stream].read(column)
 
     # -- images and their labels ------------------------------------------------------
 
@@ -314,7 +305,7 @@ def kind_of(name: str) -> str:
 
 
 def run_id(path: str) -> str:
-    """Return the name of the run: that of the file, without the number of a part."""
+    """Return the name of the file without the number of a part."""
     stem = Path(path).stem
     part = PART.fullmatch(stem)
     return part[1] if part else stem

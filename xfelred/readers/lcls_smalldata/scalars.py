@@ -31,9 +31,8 @@ from xfelred.readers.lcls_smalldata.columns import (
 from xfelred.readers.lcls_smalldata.ids import MISSING, flat, wrapped_code
 from xfelred.readers.lcls_smalldata.run_data import RunData
 from xfelred.readers.left_out import as_attrs, as_params
-from xfelred.readers.selection import listed_keys
+from xfelred.readers.selection import check_position, listed_keys
 
-STREAMS = ("event", INTG)
 MANY = 16  # values of an event that are never by chance one and the same
 WHERE = {"Sums": "run.sums", "UserDataCfg": "run.constants(detector)"}
 
@@ -63,7 +62,7 @@ def scalars(
         if position:
             where: tuple[Any, ...] = (slice(None), *position)
             values = values[where]
-        found[name] = labelled(name, values)
+        found[name] = on_events(name, values)
     out = xr.Dataset(found, coords=event_coordinates(run, stream))
     out.attrs |= as_attrs(run.left_out)
     return record(
@@ -75,27 +74,14 @@ def scalars(
 def name_and_position(
     name: str, known: dict[str, Column]
 ) -> tuple[str, tuple[int, ...]]:
-    """Return the column of a name, and the position in it if the name has one.
-
-    Raises
-    ------
-    PropertyNameError
-        If the column has no such position.
-    """
+    """Return the column of a name, and the position in it if the name has one."""
     base, position = split_element(name)
     if name in known or base not in known:
         return name, ()
     shape = known[base].shape[1:]
-    fits = len(position) == len(shape) and all(
-        i < n for i, n in zip(position, shape, strict=True)
-    )
     if not shape and position == (0,):
         return base, ()
-    if not fits:
-        raise PropertyNameError(
-            f"{name!r} asks for position {listing(position)}, but {base!r} has shape"
-            f" {shape} per event"
-        )
+    check_position(name, position, shape)
     return base, position
 
 
@@ -105,28 +91,18 @@ def event_coordinates(run: RunData, stream: str = "event") -> dict[str, Any]:
     return {TRAIN: train, **run.shot_coordinates(stream)}
 
 
-def apart(column: Column) -> bool:
-    """Return whether a column stands in a group that is not per event."""
-    return column.source in APART
-
-
 def chosen_names(
     run: RunData, asked: list[str], stream: str, missing_keys: str
 ) -> list[str]:
-    """Return the columns that names and globs choose, each once.
-
-    Raises
-    ------
-    PropertyNameError
-        If there is none of a name.
-    """
+    """Return the columns that names and globs choose, each once."""
     known = run.per_event(stream)
     found: dict[str, None] = {}
     for key in asked:
         here = [key] if name_and_position(key, known)[0] in known else []
         if not here and any(c in key for c in "*?["):
             here = [n for n, c in known.items() if fnmatchcase(n, key) and small(c)]
-        if not here and is_length(run, key, stream):
+        lengths = stream == "event" and key in run.columns and LENGTH.fullmatch(key)
+        if not here and lengths:  # those of a table, which are not per event to it
             here = [key]
         if not here and missing_keys == "raise":
             raise no_column(run, key, stream, known)
@@ -140,15 +116,9 @@ def small(column: Column) -> bool:
     return not (is_image and column.name.rpartition("/")[2] in IMAGE_KEYS)
 
 
-def is_length(run: RunData, key: str, stream: str) -> bool:
-    """Return whether a name is that of the numbers of entries of a table."""
-    return stream == "event" and key in run.columns and bool(LENGTH.fullmatch(key))
-
-
 def no_column(
     run: RunData, key: str, stream: str, known: dict[str, Column]
 ) -> PropertyNameError | InconsistentDataError:
-    """Return the error for a column that is not there, or is not per event."""
     column = run.columns.get(f"{INTG}/{key}" if stream == INTG else key)
     n_rows = sum(run.stream_events(stream).n_rows)
     if column is None:
@@ -167,7 +137,7 @@ def no_column(
             f"{key!r} has one row per shot of the slow detector; read it with"
             f" run.scalars({key.removeprefix('intg/')!r}, stream='intg')"
         )
-    if apart(column) or column.name in run.flavour.names:
+    if column.source in APART or column.name in run.flavour.names:
         how = WHERE.get(column.source, "h5py")
         what = "the coordinate 'train'" if column.name in run.flavour.names else how
         return PropertyNameError(f"{key!r} is not per event; it is in {what}")
@@ -189,18 +159,13 @@ def with_nan(values: NDArray[Any]) -> NDArray[Any]:
         return values
     gone = values == wrapped_code(values.dtype)
     if values.dtype.itemsize <= 2:
-        gone &= False if values[0].size < MANY else every_value(gone)
+        inner = tuple(range(1, gone.ndim))
+        gone &= values[0].size >= MANY and gone.all(axis=inner, keepdims=True)
     if not gone.any():
         return values
     out = values.astype(np.float64)
     out[gone] = np.nan
     return out
-
-
-def every_value(gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return True for events (event, ...) in which all values are gone."""
-    flat = gone.reshape(len(gone), -1).all(axis=1)
-    return flat.reshape(-1, *(1,) * (gone.ndim - 1))
 
 
 def without_absent(
@@ -217,7 +182,7 @@ def without_absent(
     return out
 
 
-def labelled(name: str, values: NDArray[Any]) -> xr.Variable:
+def on_events(name: str, values: NDArray[Any]) -> xr.Variable:
     """Return values per event with names for their axes; one column is no axis."""
     values = flat(values)
     extra = [f"{name}_dim{i}" for i in range(values.ndim - 1)]

@@ -10,20 +10,19 @@ from xfelred.readers.lcls_smalldata import images, tables
 from xfelred.readers.lcls_smalldata.columns import CONSTANTS, IMAGE_KEYS, INTG, SUMS
 from xfelred.readers.lcls_smalldata.run_data import RunData
 from xfelred.readers.lcls_times import event_time
-from xfelred.readers.left_out import described
+from xfelred.readers.left_out import fact_line
 
 LINES = 9  # of detectors
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
-    """Return (what, value) lines that describe a run."""
     size = sum(f.size for f in run.files) / 1e6
     parts = f", {len(run.files)} parts" if len(run.files) > 1 else ""
     name = run.files[0].path.rsplit("/", 1)[-1]
     flavour = run.flavour.name
     out = [("facility", f"LCLS small data ({flavour}), {name} ({size:.1f} MB{parts})")]
     out.append(("events", event_line(run)))
-    out += described(run.left_out)
+    out += fact_line(run.left_out)
     if INTG in run.streams:
         out.append((INTG, f"{len(run.stream_ids(INTG))} rows of slow detectors"))
     kinds = list(run.detectors.items())
@@ -41,7 +40,6 @@ def facts(run: RunData) -> list[tuple[str, str]]:
 
 
 def event_line(run: RunData) -> str:
-    """Return how many events there are, when, and how fast."""
     n = len(run.ids)
     if not n or run.flavour.epoch is None:
         return str(n)
@@ -51,7 +49,6 @@ def event_line(run: RunData) -> str:
 
 
 def detector_line(run: RunData, name: str, kind: str) -> str:
-    """Return one line on a detector: its images, and whether it has constants."""
     keys = run.image_keys(name)
     shown = [k for k in IMAGE_KEYS if k in keys]
     what = "no frames"

@@ -37,18 +37,16 @@ def table(run: RunData, name: str) -> xr.Dataset:
     else:
         raise no_table(run, name)
     train = np.repeat(run.ids, counts)
+    pulse = np.zeros(len(train), np.int64)
     coords = {
         TRAIN: (ENTRY, train, {UNITS: "1", LONG_NAME: run.flavour.train}),
-        PULSE: (ENTRY, np.zeros(len(train), np.int64), {
-            UNITS: "1", LONG_NAME: "pulse ID",
-        }),
-    }  # fmt: skip
-    variables = {
-        k: ((ENTRY, *(f"{k}_dim{i}" for i in range(v.ndim - 1))), v, {
-            UNITS: "1", LONG_NAME: f"{name.rpartition('/')[2]} {k}",
-        })
-        for k, v in found.items()
-    }  # fmt: skip
+        PULSE: (ENTRY, pulse, {UNITS: "1", LONG_NAME: "pulse ID"}),
+    }
+    variables = {}
+    for field, values in found.items():
+        dims = (ENTRY, *(f"{field}_dim{i}" for i in range(values.ndim - 1)))
+        attrs = {UNITS: "1", LONG_NAME: f"{name.rpartition('/')[2]} {field}"}
+        variables[field] = (dims, values, attrs)
     return record(xr.Dataset(variables, coords), "table", name=name, run=run.run_id)
 
 
@@ -56,20 +54,15 @@ def tables(run: RunData) -> list[str]:
     found = set()
     for name, column in run.columns.items():
         if column.is_table:
-            inside = "/var_" in f"/{name}"
-            found.add(name.rpartition("/")[0] if inside and is_field(run, name) else (
-                name.removesuffix("_len") if inside else name
-            ))  # fmt: skip
+            if "/var_" in f"/{name}":
+                group = name.rpartition("/")[0]
+                is_field = f"{group}_len" in run.columns
+                name = group if is_field else name.removesuffix("_len")
+            found.add(name)
     return sorted(found)
 
 
-def is_field(run: RunData, name: str) -> bool:
-    """Return whether a dataset is a field of a table with a column of lengths."""
-    return f"{name.rpartition('/')[0]}_len" in run.columns
-
-
 def no_table(run: RunData, name: str) -> PropertyNameError:
-    """Return the error for a table that is not there."""
     known = tables(run)
     return PropertyNameError(
         f"no table {name!r} in {run.run_id}.{did_you_mean(name, known)} There are"

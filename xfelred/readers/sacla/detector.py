@@ -26,12 +26,10 @@ from xfelred.names import (
     ABSOLUTE_GAIN,
     BEAM,
     DETECTOR_STATUS,
-    FIRST_MODULE,
     IN_EVENT_TABLE,
     LASER_ON,
     LONG_NAME,
     MODULE,
-    N_MODULES,
     PHOTON_ENERGY,
     PHOTON_ENERGY_OK,
     REFERENCE_GAIN,
@@ -40,12 +38,14 @@ from xfelred.names import (
     TRAIN,
     UNITS,
 )
+from xfelred.readers.frames import FrameTexts
+from xfelred.readers.paths import fingerprint
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla.constants import GAINS, module_constants
 from xfelred.readers.sacla.files import IMAGE, Tags
 from xfelred.readers.sacla.images import ModuleImages
 from xfelred.readers.sacla.run_data import RunData
-from xfelred.readers.shot_frames import Labels, assembled
+from xfelred.readers.shot_frames import assembled
 
 LONG_NAMES = {
     SHUTTER_OPEN: "the X-ray shutter was open: not a dark shot; False if unknown",
@@ -80,7 +80,7 @@ class Detector(ModuleImages):
         """Tags of the run at which any module, selected or not, has an image."""
         return [int(t) for t in self.ids]
 
-    def select_trains(self, trains: Any) -> Detector:
+    def select_trains(self, trains: object) -> Detector:
         """Return the detector for a selection of tags; see `Run.select_trains`."""
         run = self.data.with_ids(self.ids).select_trains(trains)
         return replace(self, data=run)
@@ -95,15 +95,7 @@ class Detector(ModuleImages):
             yield replace(self, data=run)
 
     def complete(self, ids: Tags, missing: str, require: str) -> Tags:
-        """Return the tags that `missing` and `require` leave.
-
-        Raises
-        ------
-        InconsistentDataError
-            If an image is missing and ``missing="raise"``.
-        SelectionEmptyError
-            If no tag is left.
-        """
+        """Return the tags that `missing` and `require` leave."""
         if missing == "fill" and require == "any":
             return ids
         keep = np.ones(len(ids), bool)
@@ -170,22 +162,19 @@ class Detector(ModuleImages):
         ids = chosen.complete(self.ids, request.missing, require)
         usable, status = chosen.images(ids)
         token = tokenize([file.token() for file in self.data.files])
-        labels = replace(chosen.labels(ids, status), params={"require": require})
-        return assembled(chosen.shot_images(ids, usable, token), request, labels)
+        texts = replace(chosen.texts(), history={"require": require})
+        coords = chosen.coordinates(ids, status)
+        return assembled(chosen.shot_images(ids, usable, token), request, texts, coords)
 
-    def labels(self, ids: Tags, status: NDArray[np.int64]) -> Labels:
-        """Return what frames of some tags say about themselves."""
-        run = self.data
-        files = [(f.path.rsplit("/", 1)[-1], f.size, f.mtime) for f in run.files]
-        numbers = (self.whole or self.spec).modules
-        shots = {k: shot_variable(k, v) for k, v in run.shots.of(ids).items()}
-        one_image = self.kind in ("assembled", "single", "image") and (
-            status.shape[1] == 1
-        )
-        shots[DETECTOR_STATUS] = shot_variable(
-            DETECTOR_STATUS, status[:, 0] if one_image else status
-        )
-        coords = {}
+    def coordinates(
+        self, ids: Tags, status: NDArray[np.int64]
+    ) -> dict[str, xr.Variable]:
+        """Return what is known of some tags, and the gains of the modules."""
+        coords = {k: shot_variable(k, v) for k, v in self.data.shots.of(ids).items()}
+        one_image = self.kind in ("assembled", "single", "image")
+        if one_image and status.shape[1] == 1:
+            status = status[:, 0]
+        coords[DETECTOR_STATUS] = shot_variable(DETECTOR_STATUS, status)
         if np.isfinite(self.reference_gain):
             for name, dims, value in (
                 (ABSOLUTE_GAIN, (MODULE,), self.gains),
@@ -193,22 +182,23 @@ class Detector(ModuleImages):
             ):
                 attrs = {UNITS: "electron/adu", LONG_NAME: GAINS[name]}
                 coords[name] = xr.Variable(dims, value, attrs)
-        return Labels(
+        return coords
+
+    def texts(self) -> FrameTexts:
+        """Return what frames say about themselves."""
+        run = self.data
+        numbers = (self.whole or self.spec).modules
+        return FrameTexts(
             facility=run.facility,
             run_id=run.run_id,
-            fingerprint=str(tokenize(files))[:16],
-            train="tag number",
-            shots=shots,
-            coords=coords,
+            fingerprint=fingerprint(f.token() for f in run.files),
+            n_modules=int(max(numbers)) - int(min(numbers)) + 1,
+            first_module=int(min(numbers)),
             # Nothing in the file tells whether a dark image was taken off before.
             data_kind="raw",
-            attrs={
-                "detector_kind": self.kind,
-                N_MODULES: int(max(numbers)) - int(min(numbers)) + 1,
-                FIRST_MODULE: int(min(numbers)),
-                "darks_from": run.shots.told_by,
-            },
             left_out=run.left_out,
+            attrs={"detector_kind": self.kind, "darks_from": run.shots.told_by},
+            long_names={TRAIN: "tag number"},
         )
 
     def constants(self) -> xr.Dataset:

@@ -6,31 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xfelred.detectors.sacla import FORMS, LAST_NUMBER, PARTS, SENSORS
-from xfelred.errors import SourceNameError, did_you_mean, listing
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import Group, open_group
 from xfelred.readers.sacla.files import TagGroup
 
 
 @dataclass(frozen=True, eq=False)
 class DetectorSpec:
-    """A detector: the groups of its modules, in the order of its modules.
+    """A detector: the groups of its modules, in the order of its modules."""
 
-    Attributes
-    ----------
-    name : str
-        ``detector_name`` without the number of the module; the only name that is the
-        same in all runs.
-    kind : str
-        "assembled", "octal", "dual", "single", or "image" for anything else.
-    groups : tuple of TagGroup
-    modules : tuple of int
-        The numbers k of ``detector_2d_k``; 0 where there is just one sensor.
-    """
-
+    # ``detector_name`` without the number of the module: the only name that is the same
+    # in all runs.
     name: str
-    kind: str
+    kind: str  # "assembled", "octal", "dual", "single", or "image" for anything else
     groups: tuple[TagGroup, ...]
-    modules: tuple[int, ...]
+    modules: tuple[
+        int, ...
+    ]  # the k of ``detector_2d_k``; 0 if there is just one sensor
 
 
 def find_detectors(groups: Sequence[TagGroup]) -> dict[str, DetectorSpec]:
@@ -59,6 +50,7 @@ def module_of(group: TagGroup) -> tuple[str, int]:
     several = sensors is not None and int(sensors[1]) > 1
     if group.assembled or not several or last is None:
         return name, 0
+    # The last number is the serial number then.
     if len(name.split("-")) < PARTS:
         return name, 0
     return last[1], int(last[2])
@@ -70,44 +62,15 @@ def spec_of(name: str, assembled: bool, groups: list[TagGroup]) -> DetectorSpec:
     n = int(sensors[1]) if sensors else len(groups)
     several = n > 1 and not assembled
     kind = FORMS.get(n, "image") if sensors else "image"
+    kind = "assembled" if assembled else kind
     modules = [g.number for g in groups] if several or len(groups) > 1 else [0]
-    return DetectorSpec(
-        name, "assembled" if assembled else kind, tuple(groups), tuple(modules)
-    )
+    return DetectorSpec(name, kind, tuple(groups), tuple(modules))
 
 
-def choose(
-    detectors: dict[str, DetectorSpec], name: str | None, run: str
-) -> DetectorSpec:
-    """Return a detector by its name, or by the name of one of its groups.
-
-    Raises
-    ------
-    SourceNameError
-        If there is none of this name, or no name is given and there are several.
-    """
-    if name is None:
-        if len(detectors) == 1:
-            return next(iter(detectors.values()))
-        what = "several detectors; name one of them" if detectors else "no detector"
-        raise SourceNameError(f"{run} has {what}: {listing(detectors)}")
-    if name in detectors:
-        return detectors[name]
-    for found in detectors.values():
-        if name in {g.name for g in found.groups}:
-            return found
-    raise SourceNameError(
-        f"no detector {name!r} in {run}.{did_you_mean(name, detectors)} There are:"
-        f" {listing(detectors)}"
-    )
-
-
-def image_keys(spec: DetectorSpec) -> list[str]:
-    """Return what the first tag of a detector has, sorted."""
-    for group in spec.groups:
-        if len(group.tags):
-            first = group.piece_of(group.tags[0])
-            name = f"{first.path}/{first.tag_name(group.tags[0])}"
-            here = open_group(first.file, name)
-            return sorted(here) if here is not None else []
-    return []
+def first_tag(spec: DetectorSpec) -> Group | None:
+    """Return the group of the first tag of a detector, which holds what all do."""
+    group = next((g for g in spec.groups if len(g.tags)), None)
+    if group is None:
+        return None
+    first = group.piece_of(group.tags[0])
+    return open_group(first.file, f"{first.path}/{first.tag_name(group.tags[0])}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from xfelred.errors import (
     did_you_mean,
     listing,
 )
-from xfelred.hdf5 import Dataset, Group, as_text, open_group
+from xfelred.hdf5 import Dataset, as_text, open_group
 from xfelred.readers.sacla.files import EVENTS, MAX_TAG, Tags
 
 TAG_LIST = "tag_number_list"
@@ -27,32 +27,16 @@ TEXT_VALUES = {"saturated": np.inf}  # all other text, such as "not-converged": 
 
 @dataclass(frozen=True, eq=False)
 class EventTable:
-    """Rows of ``event_info`` of one run.
+    """Rows of ``event_info`` of one run."""
 
-    Attributes
-    ----------
-    path : str
-        Of the file.
-    group : str
-    tags : int64 (n,)
-        Of the selected rows, sorted.
-    rows : int64 (n,)
-        Where they stand in the file.
-    length : int
-        Rows in the file.
-    columns : tuple of str
-        Paths below the group.
-    """
-
-    path: str
+    path: str  # of the file
     group: str
-    tags: Tags
-    rows: NDArray[np.int64]
-    length: int
-    columns: tuple[str, ...]
+    tags: Tags  # of the selected rows, sorted
+    rows: NDArray[np.int64]  # where these stand in the file
+    length: int  # rows in the file
+    columns: tuple[str, ...]  # paths below the group
 
     def select(self, keep: NDArray[np.bool_]) -> EventTable:
-        """Return some of the rows."""
         return replace(self, tags=self.tags[keep], rows=self.rows[keep])
 
     def shape(self, column: str) -> tuple[int, ...]:
@@ -62,15 +46,6 @@ class EventTable:
         return () if found is None else found.shape
 
     def dataset(self, column: str) -> Dataset:
-        """Return a column as it is in the file.
-
-        Raises
-        ------
-        PropertyNameError
-            If there is no such column.
-        InconsistentDataError
-            If it does not have one value per row of the table.
-        """
         here = open_group(self.path, self.group)
         found = None if here is None else here.dataset(column)
         if column not in self.columns or found is None:
@@ -96,37 +71,33 @@ class EventTable:
         return values[self.rows]
 
 
+class Column(NamedTuple):
+    """What a column of several files is."""
+
+    shape: tuple[int, ...]  # (row, ...)
+    dtype: np.dtype[Any]
+
+
 class Table(Protocol):
     """What a table of events is asked for: that of a file, or of several."""
 
     @property
-    def tags(self) -> Tags:
-        """Of the selected rows, sorted."""
-
+    def tags(self) -> Tags: ...
     @property
-    def path(self) -> str:
-        """Of the file."""
-
+    def path(self) -> str: ...
     @property
-    def group(self) -> str:
-        """In the file."""
-
+    def group(self) -> str: ...
     @property
-    def length(self) -> int:
-        """Rows in the file."""
-
+    def length(self) -> int: ...
     @property
-    def columns(self) -> tuple[str, ...]:
-        """Paths below the group."""
+    def columns(self) -> tuple[str, ...]: ...
 
-    def select(self, keep: NDArray[np.bool_]) -> Self:
-        """Return some of the rows."""
+    def select(self, keep: NDArray[np.bool_]) -> Self: ...
 
     def shape(self, column: str) -> tuple[int, ...]:
         """Return the shape of a column, () if there is none."""
 
-    def dataset(self, column: str) -> Any:
-        """Return shape and dtype of a column, or raise for one that is not there."""
+    def dataset(self, column: str) -> Dataset | Column: ...
 
     def values(self, column: str) -> NDArray[Any]:
         """Return the values of a column at the selected tags."""
@@ -191,15 +162,7 @@ def as_number(text: str) -> float:
 def read_events(path: str, run: int, duplicates: str = "raise") -> EventTable:
     """Return the table of a run; an empty one if the run has none.
 
-    Parameters
-    ----------
-    duplicates : {"raise", "first"}
-        What to do with a tag that stands in the list twice.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a tag stands in the list twice.
+    Of a tag that stands in the list twice "first" takes the first row.
     """
     name = f"run_{run}/{EVENTS}"
     here = open_group(path, name)
@@ -216,24 +179,13 @@ def read_events(path: str, run: int, duplicates: str = "raise") -> EventTable:
             f" {listing(twice.tolist())}. Which row belongs to the shot is not known;"
             " duplicate_tags='first' takes the first"
         )
-    columns = tuple(sorted(column_names(here)))
+    # Also those that cannot be read: asking for them tells why.
+    columns = tuple(sorted(name for name, _ in here.walk() if name != TAG_LIST))
     return EventTable(path, name, tags, rows.astype(np.int64), len(listed), columns)
 
 
-def column_names(here: Group) -> list[str]:
-    """Return the paths of all datasets below a group."""
-    # Also those that cannot be read: asking for them tells why.
-    return [name for name, _ in here.walk() if name != TAG_LIST]
-
-
 def tag_numbers(stored: Dataset) -> NDArray[np.int64]:
-    """Return the tags of the rows of a table.
-
-    Raises
-    ------
-    BrokenFileError
-        If they are no tags.
-    """
+    """Return the tags of the rows of a table."""
     # Unsigned in the file: differences of such numbers would wrap around.
     listed = np.atleast_1d(stored[()])
     whole = listed.dtype.kind in "iuf" and listed.ndim == 1

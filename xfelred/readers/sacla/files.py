@@ -6,7 +6,6 @@ group ``run_<number>``; each detector in it has one group ``tag_<number>`` per i
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,72 +19,41 @@ from xfelred.errors import BrokenFileError, InconsistentDataError
 from xfelred.hdf5 import Dataset, Group, as_text
 from xfelred.hdf5.objects import say_lost
 from xfelred.hdf5.rows import open_group
-from xfelred.readers.left_out import is_locked, locked
+from xfelred.readers.left_out import told
+from xfelred.readers.paths import StoredFile, file_at
 
 Tags = NDArray[np.int64]
 
 RUN = re.compile(r"run_(\d+)")
 DETECTOR = re.compile(r"detector_2d_(assembled_)?(\d+)")
 TAG = re.compile(rb"tag_(\d+)")
-MAX_TAG = 2**63 - 1
+MAX_TAG = 2**63 - 1  # tags are int64 here, for differences that do not wrap around
 EVENTS = "event_info"
 IMAGE = "detector_data"
 STATUS = "detector_status"
 
 
 @dataclass(frozen=True)
-class SaclaFile:
-    """A file and the numbers of the runs in it."""
-
-    path: str
-    size: int
-    mtime: int
-    runs: tuple[int, ...]
-
-    def token(self) -> tuple[str, int, int]:
-        """Return what identifies the content of the file."""
-        return (self.path, self.size, self.mtime)
+class SaclaFile(StoredFile):
+    runs: tuple[int, ...]  # their numbers
 
 
 @dataclass(frozen=True, eq=False)
 class TagGroup:
-    """One group ``detector_2d_...``: an image per tag.
+    """One group ``detector_2d_...``: an image per tag."""
 
-    Attributes
-    ----------
-    name : str
-        Such as ``detector_2d_3`` or ``detector_2d_assembled_1``.
-    run : int
-    number : int
-        The number at the end of the name; it differs from run to run.
-    assembled : bool
-        One image of all modules.
-    tags : int64 (n,)
-        Sorted by number: by name, 100 comes before 99.
-    own : bool
-        No link leads to another place or file.
-    info : dict
-        Values of ``detector_info``: text, number or list.
-    names : dict of int to str
-        Of tags whose group is not called as usual, such as ``tag_007`` for 7.
-    strange : tuple of str
-        Groups ``tag_...`` that name no tag.
-    file : str
-        Path of the file that it is in.
-    parts : tuple of TagGroup
-        The same group of each file, with its tags, where the run is in several.
-    """
-
-    name: str
+    name: str  # such as detector_2d_3 or detector_2d_assembled_1
     run: int
-    number: int
-    assembled: bool
-    tags: Tags
-    own: bool
-    info: dict[str, Any]
+    number: int  # at the end of the name; it differs from run to run
+    assembled: bool  # one image of all modules
+    tags: Tags  # sorted by number: by name, 100 comes before 99
+    own: bool  # no link leads to another place or file, so it can be read past HDF5
+    info: dict[str, Any]  # of ``detector_info``: text, number or list
+    # Of tags whose group is not called as usual, such as tag_007 for 7.
     names: dict[int, str] = field(default_factory=dict)
-    strange: tuple[str, ...] = ()
-    file: str = ""
+    strange: tuple[str, ...] = ()  # groups tag_... that name no tag
+    file: str = ""  # path of the file that it is in
+    # The same group of each file, with its tags, where the run is in several.
     parts: tuple[TagGroup, ...] = ()
 
     @property
@@ -94,12 +62,10 @@ class TagGroup:
         return self.parts or (self,)
 
     def piece_of(self, tag: int) -> TagGroup:
-        """Return the group of the file that a tag is in."""
         return next(p for p in self.pieces if tag in p.tags)
 
     @property
     def path(self) -> str:
-        """Name in the file."""
         return f"run_{self.run}/{self.name}"
 
     def dataset(self, key: str = IMAGE) -> str:
@@ -107,31 +73,21 @@ class TagGroup:
         return f"{self.path}/tag_*/{key}"
 
     def tag_name(self, tag: int) -> str:
-        """Return the name of the group of a tag."""
         return self.names.get(int(tag), f"tag_{tag}")
 
 
 def read_file(path: str) -> SaclaFile:
-    """Open a file and list its runs.
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be opened, for example while it is still being written.
-    """
+    """Open a file and list its runs."""
     try:
-        found = os.stat(path)
+        found = file_at(path)
     except OSError as error:
         raise BrokenFileError(f"cannot open {path}: {error}") from error
     try:
         top = group(path, "/")
     except BrokenFileError as error:
-        if is_locked(error):
-            raise locked(path, error) from error
-        raise
+        raise told(path, error) from error
     names = (RUN.fullmatch(name) for name in top)
-    runs = tuple(sorted(int(m[1]) for m in names if m))
-    return SaclaFile(path, found.st_size, found.st_mtime_ns, runs)
+    return SaclaFile(*found.token(), tuple(sorted(int(m[1]) for m in names if m)))
 
 
 def group(path: str, name: str) -> Group:
@@ -172,13 +128,7 @@ def detector_groups(path: str, run: int) -> Iterator[TagGroup]:
 def tags_of(
     names: list[bytes], where: str
 ) -> tuple[Tags, dict[int, str], tuple[str, ...]]:
-    """Return the tags that names stand for, sorted; odd names; names of no tag.
-
-    Raises
-    ------
-    InconsistentDataError
-        If two names stand for the same tag, such as ``tag_7`` and ``tag_007``.
-    """
+    """Return the tags that names stand for, sorted; odd names; names of no tag."""
     tags: list[int] = []
     odd: dict[int, str] = {}
     strange: list[str] = []
@@ -201,7 +151,6 @@ def tags_of(
 
 
 def twice(tag: int, where: str) -> InconsistentDataError:
-    """Return the error for a tag that two groups stand for."""
     return InconsistentDataError(
         f"{where} holds tag {tag} more than once, with and without zeros in front of"
         " the number. Which image belongs to the shot is not known: remove one"
@@ -214,7 +163,7 @@ def values_of(here: Group | None) -> dict[str, Any]:
     for name, item in () if here is None else here.readable():
         try:
             if isinstance(item, Dataset) and item.size:
-                found[name] = plain(item)
+                found[name] = small_value(item)
         except BrokenFileError as error:
             lost[name] = error
     if here is not None:
@@ -222,7 +171,7 @@ def values_of(here: Group | None) -> dict[str, Any]:
     return found
 
 
-def plain(dataset: Dataset) -> Any:
+def small_value(dataset: Dataset) -> Any:
     """Return a small dataset as text, a number, or a list of these."""
     value = np.asarray(dataset[()])
     if value.dtype.kind in "SO":

@@ -20,19 +20,12 @@ from xfelred.readers.shot_frames import ShotImages
 
 @dataclass(frozen=True, eq=False)
 class ModuleImages:
-    """Images of the modules of one detector.
-
-    Attributes
-    ----------
-    spec : DetectorSpec
-    surveys : dict
-        What is known about the images of groups; shared by all selections.
-    whole : DetectorSpec, optional
-        All modules where `spec` has some of them.
-    """
+    """Images of the modules of one detector."""
 
     spec: DetectorSpec
+    # What is known about the images of groups; shared by all selections.
     surveys: dict[Any, Any] = field(repr=False)
+    # All modules where `spec` has some of them.
     whole: DetectorSpec | None = field(default=None, repr=False)
 
     @property
@@ -52,12 +45,10 @@ class ModuleImages:
 
     @property
     def groups(self) -> tuple[TagGroup, ...]:
-        """Groups in the file, in the order of the modules."""
         return self.spec.groups
 
     @property
     def all_groups(self) -> tuple[TagGroup, ...]:
-        """Groups of all modules, also of those that are not selected."""
         return (self.whole or self.spec).groups
 
     @property
@@ -94,16 +85,8 @@ class ModuleImages:
         gains = (number(g.info.get("absolute_gain")) for g in self.all_groups)
         return next((g for g in gains if np.isfinite(g) and g > 0), float("nan"))
 
-    def with_modules(self, modules: Any) -> Self:
-        """Return the detector with some of its modules.
-
-        Raises
-        ------
-        SelectionEmptyError
-            If it has none of them.
-        TypeError
-            If `modules` are no integers.
-        """
+    def with_modules(self, modules: object) -> Self:
+        """Return the detector with some of its modules."""
         if modules is None:
             return self
         keep = module_positions(modules, self.modules, self.detector_name)

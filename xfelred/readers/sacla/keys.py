@@ -10,9 +10,9 @@ import xarray as xr
 
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5 import Dataset
-from xfelred.hdf5.rows import open_group
 from xfelred.names import LONG_NAME, MODULE, TRAIN, UNITS
 from xfelred.readers.sacla.detector import Detector
+from xfelred.readers.sacla.detectors import first_tag
 from xfelred.readers.sacla.files import EVENTS, IMAGE
 from xfelred.readers.sacla.places import units_of
 from xfelred.readers.sacla.run_data import RunData
@@ -30,12 +30,10 @@ class KeyData(ShotKey):
 
     @property
     def is_column(self) -> bool:
-        """Whether it is a column of the event table."""
         return self.source == EVENTS
 
     @property
     def detector(self) -> Detector:
-        """The detector that is the source."""
         return Detector(self.run.spec(self.source), self.run.memo, data=self.run)
 
     @property
@@ -57,13 +55,12 @@ class KeyData(ShotKey):
     @property
     def first(self) -> Dataset:
         """The dataset of the first tag."""
-        group = next(g for g in self.run.spec(self.source).groups if len(g.tags))
-        group, tag = group.piece_of(group.tags[0]), group.tags[0]
-        name = f"{group.path}/{group.tag_name(tag)}"
-        here = open_group(group.file, name)
+        here = first_tag(self.run.spec(self.source))
         found = None if here is None else here.dataset(self.key)
         if found is None:
-            raise BrokenFileError(f"no {name}/{self.key} in {group.file}")
+            raise BrokenFileError(
+                f"the first tag of {self.source} in {self.run.called} has no {self.key}"
+            )
         return found
 
     @property
@@ -83,10 +80,8 @@ class KeyData(ShotKey):
         if self.key == IMAGE:
             return self.detector.frames()
         detector = self.detector
-        values = np.stack(
-            [tag_values(g, self.key, detector.ids) for g in detector.groups],
-            axis=1,
-        )
+        each = [tag_values(g, self.key, detector.ids) for g in detector.groups]
+        values = np.stack(each, axis=1)
         attrs = {UNITS: self.units, LONG_NAME: f"{self.source} {self.key}"}
         coords = {TRAIN: detector.ids, MODULE: detector.modules}
         return xr.DataArray(values, coords, (TRAIN, MODULE), name=self.key, attrs=attrs)

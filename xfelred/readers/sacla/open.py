@@ -23,7 +23,7 @@ from xfelred.errors import (
 from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
 from xfelred.readers.base import Reader
 from xfelred.readers.left_out import is_damaged, readable
-from xfelred.readers.paths import check_access
+from xfelred.readers.paths import Source, check_access
 from xfelred.readers.sacla.detectors import find_detectors
 from xfelred.readers.sacla.events import EventTable, read_events
 from xfelred.readers.sacla.files import (
@@ -73,9 +73,9 @@ def may_be_run(found: Group | Dataset | Unreadable) -> bool:
 
 
 def open_source(
-    source: Any,
-    run: Any,
-    data: Any = "default",
+    source: Source | Run,
+    run: int | str | None,
+    data: object = "default",
     include: str = "*",
     *,
     dark_first: int | None = None,
@@ -140,32 +140,17 @@ def open_source(
 
 @dataclass(frozen=True)
 class Part:
-    """What one file holds of a run.
-
-    Attributes
-    ----------
-    groups : list of TagGroup
-    events : EventTable
-    comments, info, config : dict
-        Small values of ``exp_info``, ``run_info`` and its ``sacla_config``.
-    """
+    """What one file holds of a run."""
 
     path: str
     groups: list[TagGroup]
     events: EventTable
-    comments: dict[str, Any]
-    info: dict[str, Any]
-    config: dict[str, Any]
+    comments: dict[str, Any]  # small values of ``exp_info``
+    info: dict[str, Any]  # those of ``run_info``
+    config: dict[str, Any]  # those of its ``sacla_config``
 
 
 def part_of(path: str, run: int, duplicate_tags: str) -> Part:
-    """Read what one file holds of a run.
-
-    Raises
-    ------
-    BrokenFileError
-        If it is damaged.
-    """
     info = open_group(path, f"run_{run}/run_info")
     return Part(
         path,
@@ -187,14 +172,8 @@ def warn_of_strange(path: str, groups: list[TagGroup]) -> None:
         )
 
 
-def paths_of(source: Any, include: str) -> list[str]:
-    """Return the files of a path, glob, list or directory, each once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+def paths_of(source: Source, include: str) -> list[str]:
+    """Return the files of a path, glob, list or directory, each once."""
     if isinstance(source, (list, tuple)):
         listed = named = [os.fspath(p) for p in source]
     else:
@@ -212,18 +191,8 @@ def paths_of(source: Any, include: str) -> list[str]:
     return list({os.path.realpath(p): p for p in reversed(listed)}.values())[::-1]
 
 
-def one_run(files: Sequence[SaclaFile], run: Any) -> int:
-    """Return the number of the run to open.
-
-    Raises
-    ------
-    MultiRunError
-        If there are several and none is named.
-    ValueError
-        If there is no such run, or it is not the name of one.
-    UnknownFormatError
-        If a file holds no run.
-    """
+def one_run(files: Sequence[SaclaFile], run: int | str | None) -> int:
+    """Return the number of the run to open."""
     for file in files:
         if not file.runs:
             raise no_run(file.path)
@@ -243,7 +212,6 @@ def one_run(files: Sequence[SaclaFile], run: Any) -> int:
 
 
 def no_run(path: str) -> UnknownFormatError:
-    """Return the error for a file without a run, with advice for Cheetah files."""
     if any(CHEETAH.fullmatch(name) for name in group(path, "/")):
         return UnknownFormatError(
             f"{path} was written by Cheetah (groups tag-<number>): images there are"

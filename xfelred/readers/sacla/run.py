@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class Run(RunData):
 
     @property
     def photon_energy(self) -> float:
-        """Usual photon energy of the run in eV, NaN if unknown; see `Shots`."""
+        """Usual photon energy of the run in eV, NaN if unknown; see `ShotKinds`."""
         return self.shots.default_energy
 
     # -- arrays ----------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Run(RunData):
         return scalars.scalars(self, keys, missing_keys)
 
     @entry
-    def detector(self, name: str | None = None, *, modules: Any = None) -> Detector:
+    def detector(self, name: str | None = None, *, modules: object = None) -> Detector:
         """Return a detector; without a name the run must have just one.
 
         Parameters
@@ -137,7 +137,7 @@ class Run(RunData):
         """Return (what, value) lines that describe the run."""
         return summary.facts(self)
 
-    def info(self, details_for_sources: Any = ()) -> None:
+    def info(self, details_for_sources: str | Iterable[str] = ()) -> None:
         """Print what the run holds, with the columns of sources that match globs."""
         super().info(details_for_sources)
         if EVENTS in self.sources and not details_for_sources:

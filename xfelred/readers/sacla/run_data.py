@@ -13,13 +13,13 @@ import xarray as xr
 
 from xfelred.entries import entry
 from xfelred.errors import SourceNameError, listing
+from xfelred.names import SHUTTER_OPEN
 from xfelred.readers.left_out import LeftOut
-from xfelred.readers.sacla.detectors import DetectorSpec, choose, image_keys
+from xfelred.readers.sacla.detectors import DetectorSpec, first_tag
 from xfelred.readers.sacla.events import Table
 from xfelred.readers.sacla.files import EVENTS, SaclaFile, Tags, number
 from xfelred.readers.sacla.images import ModuleImages
-from xfelred.readers.sacla.intensity import with_darks
-from xfelred.readers.sacla.shots import Shots, read_shots
+from xfelred.readers.sacla.shots import ShotKinds, read_shots, with_darks
 from xfelred.readers.selection import ById, glob_pairs, select_train_ids
 from xfelred.readers.shot_run import ShotRun
 
@@ -85,6 +85,11 @@ class RunData(ShotRun):
         return f"run_{self.number}"
 
     @property
+    def called(self) -> str:
+        """What messages call the run."""
+        return f"{self.run_id} of {listing(f.path for f in self.files)}"
+
+    @property
     def files(self) -> tuple[SaclaFile, ...]:
         """All files of the run."""
         return (self.file, *self.others)
@@ -110,17 +115,18 @@ class RunData(ShotRun):
         """
         if source == EVENTS and self.columns:
             return list(self.columns)
-        return image_keys(self.spec(source))
+        return sorted(first_tag(self.spec(source)) or ())
 
     def spec(self, name: str | None) -> DetectorSpec:
-        """Return which groups make up a detector."""
+        """Return which groups make up a detector, named itself or by one of these."""
         if name == EVENTS:
             raise SourceNameError(f"{EVENTS} is no detector; see {self.run_id}.scalars")
-        where = listing(f.path for f in self.files)
-        return choose(self.specs, name, f"{self.run_id} of {where}")
+        for spec in () if name in self.specs else self.specs.values():
+            if name in {group.name for group in spec.groups}:
+                return spec
+        return self.specs[self.detector_named(name)]
 
     def modules(self, spec: DetectorSpec) -> ModuleImages:
-        """Return the modules of a detector."""
         return ModuleImages(spec, self.memo)
 
     # -- selecting -------------------------------------------------------------------
@@ -131,7 +137,7 @@ class RunData(ShotRun):
             return self
         return replace(self, ids=ids, event_ids=np.intersect1d(self.event_ids, ids))
 
-    def select_trains(self, trains: Any) -> Self:
+    def select_trains(self, trains: object) -> Self:
         """Return the run for a selection of its tags.
 
         Parameters
@@ -151,7 +157,7 @@ class RunData(ShotRun):
         return self.with_ids(select_train_ids(self.ids, trains))
 
     @entry
-    def select(self, sources: Any, key_glob: str = "*") -> Self:
+    def select(self, sources: object, key_glob: str = "*") -> Self:
         """Return the run with some of its sources and keys.
 
         Parameters
@@ -185,21 +191,19 @@ class RunData(ShotRun):
     # -- shots -----------------------------------------------------------------------
 
     @cached_property
-    def shots(self) -> Shots:
+    def shots(self) -> ShotKinds:
         """Dark, lit and pumped shots, and photon energies, of the whole run."""
         found = read_shots(self.events, self.number, self.config, self.dark_first)
-        if found.shutter_open is not None:
+        if SHUTTER_OPEN in found.values:
             return found
         if self.dark_below is not None:
             return with_darks(self.modules(self.spec(None)), found, self.dark_below)
         if self.dark_first is not None:  # no event table: count images
-            tags = np.unique(np.concatenate([
-                g.tags for s in self.specs.values() for g in s.groups
-            ]))  # fmt: skip
-            return found.with_shutter(
-                tags, np.arange(len(tags)) >= self.dark_first,
-                np.ones(len(tags), bool), f"dark_first={self.dark_first}",
-            )  # fmt: skip
+            groups = [g.tags for s in self.specs.values() for g in s.groups]
+            tags = np.unique(np.concatenate(groups))
+            lit = np.arange(len(tags)) >= self.dark_first
+            known, told_by = np.ones(len(tags), bool), f"dark_first={self.dark_first}"
+            return found.with_shutter(tags, lit, known, told_by)
         return found
 
     @property

@@ -89,18 +89,11 @@ def one(run: RunData, name: str) -> xr.DataArray:
         for part in spec.groups:
             if part.name == group and key:
                 values = tag_values(part, key, run.event_ids)
-                return labelled(run, values, name, name)
+                return on_tags(run, values, name, name)
     return event(run, column_of(run, name), name)
 
 
 def column_of(run: RunData, name: str) -> str:
-    """Return the column of the event table that a name stands for.
-
-    Raises
-    ------
-    PropertyNameError
-        If there is none.
-    """
     if name == TAG_LIST:
         raise PropertyNameError(f"{TAG_LIST} is the coordinate {TRAIN!r} of all values")
     events, alias = run.events, is_alias(name)
@@ -125,11 +118,11 @@ def column_of(run: RunData, name: str) -> str:
 def event(run: RunData, column: str, name: str) -> xr.DataArray:
     """Return one column of the event table at the selected tags, as in the file."""
     keep = np.isin(run.events.tags, run.event_ids)
-    return labelled(run, run.events.select(keep).values(column), column, name)
+    return on_tags(run, run.events.select(keep).values(column), column, name)
 
 
-def labelled(run: RunData, values: Any, column: str, name: str) -> xr.DataArray:
-    """Return values on the tags of the event table."""
+def on_tags(run: RunData, values: NDArray[Any], column: str, name: str) -> xr.DataArray:
+    """Return values on the selected tags of the event table."""
     extra = [f"{name}_{i}" for i in range(1, values.ndim)]
     attrs = {
         UNITS: units_of(column),
@@ -141,18 +134,12 @@ def labelled(run: RunData, values: Any, column: str, name: str) -> xr.DataArray:
 
 
 def flags(run: RunData, which: str) -> xr.DataArray:
-    """Return which shots are dark, lit or pumped: bool (train,).
-
-    Raises
-    ------
-    MissingConstantError
-        If the file does not tell.
-    """
+    """Return which shots are dark, lit or pumped: bool (train,)."""
     shots = run.shots.of(run.ids)
     needed = (SHUTTER_OPEN, LASER_ON) if which == "pumped" else (SHUTTER_OPEN,)
     for name in needed:
         if name not in shots:
-            raise MissingConstantError(missing(run, name))
+            raise not_told(run, name)
     known = shots[IN_EVENT_TABLE] | (len(run.events.tags) == 0)
     known &= shots[SHUTTER_KNOWN]
     opened = shots[SHUTTER_OPEN]
@@ -165,15 +152,14 @@ def flags(run: RunData, which: str) -> xr.DataArray:
     return xr.DataArray(values, {TRAIN: run.ids}, (TRAIN,), name=which, attrs=attrs)
 
 
-def missing(run: RunData, name: str) -> str:
-    """Say that a flag is not in the file, and what to do."""
+def not_told(run: RunData, name: str) -> MissingConstantError:
     if name == LASER_ON:
-        return (
+        return MissingConstantError(
             f"{run.run_id} has no status of the pump laser; looked for"
             f" {listing(known_places('laser_status')[1:])}. There are"
             f" {listing(run.columns, 12)}"
         )
-    return (
+    return MissingConstantError(
         f"{run.run_id} does not tell which shots are dark; looked for"
         f" {listing(known_places('shutter_status')[1:])}. Say how many shots at the"
         " head of the run are: open_run(path, dark_first=50), or tell them by their"
@@ -182,31 +168,20 @@ def missing(run: RunData, name: str) -> str:
 
 
 def tag_values(group: TagGroup, key: str, ids: Tags) -> NDArray[np.float64]:
-    """Return a number that is stored with every image, NaN where there is none.
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be read.
-    """
+    """Return a number that is stored with every image, NaN where there is none."""
     out = np.full(len(ids), np.nan)
     for piece in group.pieces:
-        fill_values(piece, key, ids, out)
+        here = open_group(piece.file, piece.path)
+        if here is None:
+            continue
+        lost = {}
+        for i in np.flatnonzero(np.isin(ids, piece.tags)).tolist():
+            name = f"{piece.tag_name(ids[i])}/{key}"
+            try:
+                found = here.dataset(name)
+                if found is not None and found.size == 1 and found.dtype.kind in "iuf":
+                    out[i] = float(np.asarray(found[()]).ravel()[0])
+            except BrokenFileError as error:
+                lost[name] = error
+        say_lost(here, lost)
     return out
-
-
-def fill_values(group: TagGroup, key: str, ids: Tags, out: NDArray[np.float64]) -> None:
-    """Write the numbers of the tags of one file, in place."""
-    here = open_group(group.file, group.path)
-    if here is None:
-        return
-    lost = {}
-    for i in np.flatnonzero(np.isin(ids, group.tags)).tolist():
-        name = f"{group.tag_name(ids[i])}/{key}"
-        try:
-            found = here.dataset(name)
-            if found is not None and found.size == 1 and found.dtype.kind in "iuf":
-                out[i] = float(np.asarray(found[()]).ravel()[0])
-        except BrokenFileError as error:
-            lost[name] = error
-    say_lost(here, lost)

@@ -10,25 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, PropertyNameError, listing, warn
-from xfelred.readers.sacla.events import EventTable, Table
+from xfelred.readers.sacla.events import Column, EventTable, Table
 from xfelred.readers.sacla.files import TagGroup, Tags
 
 
 def join_groups(files: Sequence[Sequence[TagGroup]], duplicates: str) -> list[TagGroup]:
-    """Return the groups of a run, each with its tags of all files.
-
-    Parameters
-    ----------
-    files : sequence of sequence of TagGroup
-        Groups of each file.
-    duplicates : {"raise", "first"}
-        What to do with a tag of which two files hold an image.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a group is another detector in another file, or a tag is there twice.
-    """
+    """Return the groups of a run, each with its tags of all `files`."""
     by_name: dict[str, list[TagGroup]] = {}
     for groups in files:
         for group in groups:
@@ -37,7 +24,6 @@ def join_groups(files: Sequence[Sequence[TagGroup]], duplicates: str) -> list[Ta
 
 
 def joined(parts: list[TagGroup], duplicates: str) -> TagGroup:
-    """Return one group of those of several files."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -93,7 +79,9 @@ def warn_of_difference(
         )
 
 
-def join_values(found: Sequence[tuple[str, dict[str, Any]]], where: str) -> Any:
+def join_values(
+    found: Sequence[tuple[str, dict[str, Any]]], where: str
+) -> dict[str, Any]:
     """Return small values of the run: of each the first; `found` is (file, values)."""
     out: dict[str, Any] = {}
     for file, values in found:
@@ -104,20 +92,11 @@ def join_values(found: Sequence[tuple[str, dict[str, Any]]], where: str) -> Any:
 
 
 def join_events(tables: Sequence[EventTable], duplicates: str) -> Table:
-    """Return the event table of a run, of the tables of its files."""
     filled = [t for t in tables if len(t.tags)]
     if len(filled) < 2:
         return (filled or list(tables))[0]
     tags = np.unique(np.concatenate([t.tags for t in filled]))
     return EventTables(tuple(filled), tags, duplicates)
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column is: shape (row, ...) and dtype."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,46 +105,32 @@ class EventTables:
 
     A row may stand in several of them, as files may hold the table of the whole run: it
     must be the same then. A column that a file lacks is NaN, or no text, at its tags.
-
-    Attributes
-    ----------
-    parts : tuple of EventTable
-    tags : int64 (n,)
-        Of the selected rows, sorted.
-    duplicates : {"raise", "first"}
-        What to do with rows that differ.
     """
 
     parts: tuple[EventTable, ...]
-    tags: Tags
-    duplicates: str
+    tags: Tags  # of the selected rows, sorted
+    duplicates: str  # "raise" or "first": what to do with rows that differ
 
     @property
     def path(self) -> str:
-        """Names of the files."""
         return listing(t.path for t in self.parts)
 
     @property
     def group(self) -> str:
-        """Name of the group in each file."""
         return self.parts[0].group
 
     @property
     def length(self) -> int:
-        """Rows of all files together."""
         return len(np.unique(np.concatenate([t.tags for t in self.parts])))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of any of the files."""
         return tuple(sorted({c for t in self.parts for c in t.columns}))
 
     def select(self, keep: NDArray[np.bool_]) -> EventTables:
-        """Return some of the rows."""
         return replace(self, tags=self.tags[keep])
 
     def holders(self, column: str) -> list[EventTable]:
-        """Return the tables that have a column."""
         found = [t for t in self.parts if column in t.columns]
         if not found:
             self.parts[0].dataset(column)  # raises the error that names what there is
@@ -173,21 +138,11 @@ class EventTables:
         return found
 
     def shape(self, column: str) -> tuple[int, ...]:
-        """Return the shape of a column, () if there is none."""
         if column not in self.columns:
             return ()
         return (self.length, *self.dataset(column).shape[1:])
 
     def dataset(self, column: str) -> Column:
-        """Return what a column is.
-
-        Raises
-        ------
-        PropertyNameError
-            If there is no such column.
-        InconsistentDataError
-            If its values have other shapes in other files.
-        """
         tables = self.holders(column)
         found = [t.dataset(column) for t in tables]
         for table, one in zip(tables, found, strict=True):
@@ -205,16 +160,9 @@ class EventTables:
         return Column((self.length, *found[0].shape[1:]), dtype)
 
     def values(self, column: str) -> NDArray[Any]:
-        """Return the values of a column at the tags; text as str.
-
-        Raises
-        ------
-        InconsistentDataError
-            If a row has another value in another file.
-        """
+        """Return the values of a column at the tags; text as str."""
         kind = self.dataset(column)
-        missing: Any = "" if kind.dtype == object else 0
-        missing = np.nan if kind.dtype.kind == "f" else missing
+        missing = {"O": "", "f": np.nan}.get(kind.dtype.kind, 0)
         out = np.full((len(self.tags), *kind.shape[1:]), missing, kind.dtype)
         source = np.full(len(self.tags), -1)
         tables = self.holders(column)

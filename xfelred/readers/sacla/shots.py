@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.lazy import load
 from xfelred.names import (
     BEAM,
     IN_EVENT_TABLE,
@@ -19,11 +20,27 @@ from xfelred.names import (
     SHUTTER_KNOWN,
     SHUTTER_OPEN,
 )
+from xfelred.readers.entry import entry_window
+from xfelred.readers.frames import Pixels
 from xfelred.readers.sacla.events import Table, first_with_one_each, one_each_of
 from xfelred.readers.sacla.files import Tags, number
+from xfelred.readers.sacla.images import ModuleImages
 from xfelred.readers.sacla.places import known_places
+from xfelred.readers.shot_frames import image_plan
 
 Flags = NDArray[np.bool_]
+# In the order of the coordinates of frames.
+ORDER = (
+    IN_EVENT_TABLE,
+    SHUTTER_OPEN,
+    SHUTTER_KNOWN,
+    BEAM,
+    LASER_ON,
+    PHOTON_ENERGY,
+    PHOTON_ENERGY_OK,
+)
+EVERY = 16  # rows of an image of which one is read for its intensity
+BATCH = 64  # tags that are read at once
 BEAMLINE = re.compile(r"(?:^|_)bl_(\d+)[/_]")
 NO_CHARGE = 1e-10  # C; a beam monitor that has less saw no beam
 PLAUSIBLE_EV = (5e3, 14e3)  # of a photon energy in the configuration of a run
@@ -52,56 +69,24 @@ DARK_RULES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Shots:
-    """The shots of an event table; None where the table does not tell.
+class ShotKinds:
+    """What is known of the shots of an event table.
 
-    Attributes
-    ----------
-    tags : int64 (n,)
-    in_table : bool (n,)
-        The event table has the tag.
-    shutter_open, beam, laser_on : bool (n,) or None
-        False also where it is unknown.
-    shutter_known : bool (n,) or None
-        The table tells whether the shutter was open.
-    energy : float64 (n,), eV
-        Never NaN where any energy is known.
-    energy_ok : bool (n,)
-        False where `energy` is not that of the shot.
-    default_energy : float
-        What stands for energies that are not known.
-    told_by : str
-        What tells darks.
+    `values` stand under the names of coordinates: flags, False also where it is
+    unknown, and photon energies in eV. What the table does not tell is not among them.
     """
 
-    tags: Tags
-    in_table: Flags
-    shutter_open: Flags | None
-    shutter_known: Flags | None
-    beam: Flags | None
-    laser_on: Flags | None
-    energy: NDArray[np.float64]
-    energy_ok: Flags
-    default_energy: float
-    told_by: str
+    tags: Tags  # (n,)
+    values: dict[str, NDArray[Any]]  # each (n,)
+    default_energy: float  # eV; stands for energies that are not known, perhaps NaN
+    told_by: str  # what tells darks
 
     def with_shutter(
         self, tags: Tags, opened: Flags, known: Flags, told_by: str
-    ) -> Shots:
+    ) -> ShotKinds:
         """Return the shots of some tags with an open shutter where it is said."""
-        old = self.of(tags)
-        return Shots(
-            tags,
-            old[IN_EVENT_TABLE],
-            opened & known,
-            known,
-            old.get(BEAM),
-            old.get(LASER_ON),
-            old[PHOTON_ENERGY],
-            old[PHOTON_ENERGY_OK],
-            self.default_energy,
-            told_by,
-        )
+        shutter = {SHUTTER_OPEN: opened & known, SHUTTER_KNOWN: known}
+        return replace(self, tags=tags, values=self.of(tags) | shutter, told_by=told_by)
 
     def of(self, tags: Tags) -> dict[str, NDArray[Any]]:
         """Return the coordinates of some tags, joined by number.
@@ -111,62 +96,40 @@ class Shots:
         """
         known = np.isin(tags, self.tags)
         at = np.searchsorted(self.tags, tags[known])
-
-        def joined(values: NDArray[Any], unknown: Any) -> NDArray[Any]:
-            out = np.full(len(tags), unknown, values.dtype)
-            out[known] = values[at]
-            return out
-
         found: dict[str, NDArray[Any]] = {}
-        for name, values, unknown in (
-            (IN_EVENT_TABLE, self.in_table, False),
-            (SHUTTER_OPEN, self.shutter_open, False),
-            (SHUTTER_KNOWN, self.shutter_known, False),
-            (BEAM, self.beam, False),
-            (LASER_ON, self.laser_on, False),
-            (PHOTON_ENERGY, self.energy, self.default_energy),
-            (PHOTON_ENERGY_OK, self.energy_ok, False),
-        ):
-            if values is not None:
-                found[name] = joined(values, unknown)
+        for name in ORDER:
+            if name in self.values:
+                unknown = self.default_energy if name == PHOTON_ENERGY else False
+                found[name] = np.full(len(tags), unknown, self.values[name].dtype)
+                found[name][known] = self.values[name][at]
         return found
 
 
 def read_shots(
     events: Table, run: int, config: dict[str, Any], dark_first: int | None
-) -> Shots:
+) -> ShotKinds:
     """Return the shots of a run from its whole event table.
 
-    Parameters
-    ----------
-    config : dict
-        ``run_info/sacla_config``.
-    dark_first : int or None
-        How many shots at the head of the run are dark, if the table does not tell.
+    `config` is ``run_info/sacla_config``; `dark_first` shots at the head of the run are
+    dark if the table does not tell.
     """
+    every = np.ones(len(events.tags), bool)
     dark, known, told_by = dark_shots(events, run)
-    if dark is None and dark_first is not None and len(events.tags):
-        dark = np.arange(len(events.tags)) < dark_first
-        known, told_by = np.ones(len(dark), bool), f"dark_first={dark_first}"
-    beam = flags(events, "accelerator_status")
+    if dark is None and dark_first is not None and len(every):
+        dark, known = np.arange(len(every)) < dark_first, every
+        told_by = f"dark_first={dark_first}"
     energy, ok, default = photon_energies(events, config)
-    return Shots(
-        tags=events.tags,
-        in_table=np.ones(len(events.tags), bool),
-        shutter_open=None if dark is None or known is None else known & ~dark,
-        shutter_known=known,
-        beam=None if beam is None else beam == 1,
-        laser_on=None
-        if (laser := flags(events, "laser_status")) is None
-        else laser == 1,
-        energy=energy,
-        energy_ok=ok,
-        default_energy=default,
-        told_by=told_by,
-    )
+    values = {IN_EVENT_TABLE: every, PHOTON_ENERGY: energy, PHOTON_ENERGY_OK: ok}
+    if dark is not None and known is not None:
+        values |= {SHUTTER_OPEN: known & ~dark, SHUTTER_KNOWN: known}
+    for name, status in ((BEAM, "accelerator_status"), (LASER_ON, "laser_status")):
+        found = status_of(events, status)
+        if found is not None:
+            values[name] = found == 1
+    return ShotKinds(events.tags, values, default, told_by)
 
 
-def flags(events: Table, name: str) -> NDArray[np.float64] | None:
+def status_of(events: Table, name: str) -> NDArray[np.float64] | None:
     """Return a status of every shot, NaN where unknown; None if there is none."""
     column = first_with_one_each(events, known_places(name))
     return None if column is None else one_each_of(events, column)
@@ -181,18 +144,18 @@ def dark_shots(events: Table, run: int) -> tuple[Flags | None, Flags | None, str
         return None, None, "nothing"
     rule = rule_for(events, run)
     if rule is not None and rule.by == "monitor":
-        charge = flags(events, "beam_monitor")
+        charge = status_of(events, "beam_monitor")
         if charge is not None:
             none = np.isnan(charge) | (charge < NO_CHARGE)
             every = np.ones(len(none), bool)
             return head(none, every), every, "beam monitor, head of the run"
-    opened = flags(events, "shutter_open_valid")
-    closed = flags(events, "shutter_close_valid")
+    opened = status_of(events, "shutter_open_valid")
+    closed = status_of(events, "shutter_close_valid")
     if rule is not None and opened is not None and closed is not None:
         known = np.isfinite(opened) & np.isfinite(closed)
         dark = head((opened == 0) & (closed == 1), known)
         return dark, known, "shutter, head of the run"
-    status = flags(events, "shutter_status")
+    status = status_of(events, "shutter_status")
     if status is None:
         return None, None, "nothing"
     told_by = str(first_with_one_each(events, known_places("shutter_status")))
@@ -239,3 +202,28 @@ def photon_energies(
     if not usual > 0:
         usual = float("nan")
     return np.where(ok, found, usual), ok, usual
+
+
+def with_darks(images: ModuleImages, shots: ShotKinds, below: float) -> ShotKinds:
+    """Return the shots with those dark whose mean intensity is below a limit."""
+    ids = images.tags
+    usable, _ = images.images(ids)
+    found = images.shot_images(ids, usable, "")
+    every = list(range(len(images.modules)))
+    window, lengths, _ = entry_window((slice(None, None, EVERY),), found.shape)
+    pixels = Pixels(window, lengths, np.dtype(np.float64), np.nan)
+    plan = image_plan(found, pixels, every, flat=True)
+    batches = [slice(i, min(i + BATCH, len(ids)), 1) for i in range(0, len(ids), BATCH)]
+    means = [mean_of(load(plan.narrow_flat(batch))) for batch in batches]
+    mean = np.concatenate([np.zeros(0), *means])
+    known = np.isfinite(mean)
+    return shots.with_shutter(ids, mean >= below, known, f"intensity below {below:g}")
+
+
+def mean_of(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of every image, NaN where there is none."""
+    flat = images.reshape(len(images), -1)
+    good = np.isfinite(flat)
+    n = good.sum(axis=1)
+    total = np.where(good, flat, 0).sum(axis=1)
+    return np.divide(total, n, out=np.full(len(flat), np.nan), where=n > 0)

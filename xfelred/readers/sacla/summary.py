@@ -16,39 +16,34 @@ from xfelred.names import (
     SHUTTER_KNOWN,
     SHUTTER_OPEN,
 )
-from xfelred.readers.left_out import described
+from xfelred.readers.left_out import fact_line
 from xfelred.readers.sacla.detectors import DetectorSpec
 from xfelred.readers.sacla.run_data import RunData
 from xfelred.readers.sacla.scalars import flags
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
-    """Return (what, value) lines that describe a run."""
     ids = run.ids
     name = run.file.path.rsplit("/", 1)[-1]
     more = f" and {len(run.others)} more" if run.others else ""
     size = sum(f.size for f in run.files) / 1e6
     out = [("facility", f"SACLA, {name}{more} ({size:.1f} MB)")]
+    words = ""
     if len(ids):
         step = run.tag_step
         gaps = (int(ids[-1]) - int(ids[0])) // step + 1 - len(ids)
         missing = f", {gaps} missing in between" if gaps > 0 else ""
-        out.append(
-            ("tags", f"{len(ids)} ({ids[0]} to {ids[-1]}, step {step}{missing})")
-        )
-    else:
-        out.append(("tags", "0"))
-    out += described(run.left_out)
+        words = f" ({ids[0]} to {ids[-1]}, step {step}{missing})"
+    out.append(("tags", f"{len(ids)}{words}"))
+    out += fact_line(run.left_out)
     out += [("detector", detector_line(run, spec)) for spec in run.specs.values()]
     shots = run.shots.of(ids)
     energy = run.shots.default_energy
     out.append(("energy", f"{energy:.1f} eV" if energy > 0 else "unknown"))
-    if SHUTTER_OPEN in shots:
-        out.append(("shots", shot_line(run, shots)))
-    else:
-        out.append(("shots", "the file does not tell which are dark"))
-    rows = f"{len(run.event_ids)} rows, {len(run.columns)} columns"
-    out.append(("events", rows))
+    told = SHUTTER_OPEN in shots
+    words = shot_line(run, shots) if told else "the file does not tell which are dark"
+    out.append(("shots", words))
+    out.append(("events", f"{len(run.event_ids)} rows, {len(run.columns)} columns"))
     if run.notes.get("comment"):
         out.append(("comment", str(run.notes["comment"])[:60]))
     return out
@@ -56,10 +51,8 @@ def facts(run: RunData) -> list[tuple[str, str]]:
 
 def shot_line(run: RunData, shots: dict[str, NDArray[Any]]) -> str:
     """Return how many shots are dark, lit, pumped, and how many are none of these."""
-    words = [
-        f"{int(flags(run, 'darks').sum())} dark",
-        f"{int(flags(run, 'lit').sum())} lit",
-    ]
+    kinds = (("darks", "dark"), ("lit", "lit"))
+    words = [f"{int(flags(run, flag).sum())} {word}" for flag, word in kinds]
     if LASER_ON in shots:
         words.append(f"{int(flags(run, 'pumped').sum())} of them pumped")
     no_row = ~shots[IN_EVENT_TABLE] & (len(run.events.tags) > 0)
@@ -76,7 +69,6 @@ def shot_line(run: RunData, shots: dict[str, NDArray[Any]]) -> str:
 
 
 def detector_line(run: RunData, spec: DetectorSpec) -> str:
-    """Return one line on a detector: modules, shape, gaps."""
     detector = run.modules(spec)
     here = sum(int(np.isin(g.tags, run.ids).sum()) for g in spec.groups)
     n_tags = int(np.isin(run.ids, detector.tags).sum())

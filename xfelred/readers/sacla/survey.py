@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from xfelred.hdf5.shot_survey import (
     UNSEEN,
     ImageKind,
     Look,
-    Shots,
+    ShotPlaces,
 )
 from xfelred.readers.sacla.files import IMAGE, STATUS, TagGroup
 
@@ -41,45 +40,23 @@ WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is known about the images of one `TagGroup`, in the order of its tags.
+    """What is known about the images of one `TagGroup`, in the order of its tags."""
 
-    Attributes
-    ----------
-    status : int64 (n,)
-        ``detector_status``, -1 where there is none.
-    fault : int8 (n,)
-        `FINE`, or what is wrong with the image.
-    """
-
-    status: NDArray[np.int64]
-    fault: NDArray[np.int8]
+    status: NDArray[np.int64]  # (n,), ``detector_status``, -1 where there is none
+    fault: NDArray[np.int8]  # (n,), `FINE`, or what is wrong with the image
 
 
 def unseen(group: TagGroup) -> Survey:
-    """Return the survey of a group at which nobody has looked."""
     n = len(group.tags)
     return Survey(np.full(n, NO_STATUS, np.int64), np.full(n, UNSEEN, np.int8))
 
 
 def image_kind(groups: Sequence[TagGroup]) -> ImageKind:
-    """Return shape and dtype of the images of a detector, from a few of each module.
-
-    Raises
-    ------
-    InconsistentDataError
-        If a module has images of another shape, or there is no image.
-    """
+    """Return shape and dtype of the images of a detector, from a few of each module."""
     pieces = [p for g in groups for p in g.pieces]
     several = len({p.file for p in pieces}) > 1
-    seen = {
-        f"{p.name} of {p.file}" if several else p.name: [
-            k for k in probes(p) if k is not None
-        ]
-        for p in pieces
-    }
-    usual = {
-        n: Counter(kinds).most_common(1)[0][0] for n, kinds in seen.items() if kinds
-    }
+    seen = {f"{p.name} of {p.file}" if several else p.name: probes(p) for p in pieces}
+    usual = {n: Counter(k).most_common(1)[0][0] for n, k in seen.items() if k}
     if not usual:
         raise InconsistentDataError(
             f"none of the images that were looked at in {', '.join(seen)} of"
@@ -96,25 +73,22 @@ def image_kind(groups: Sequence[TagGroup]) -> ImageKind:
     return ImageKind(first.shape, dtype, first.chunk)
 
 
-def probes(group: TagGroup) -> list[ImageKind | None]:
+def probes(group: TagGroup) -> list[ImageKind]:
     """Return what some images of a group of a file are, from the first to the last."""
     here = open_group(group.file, group.path)
     if here is None or not len(group.tags):
         return []
     at = np.unique(np.linspace(0, len(group.tags) - 1, PROBES).astype(int))
-    return [probe(here, f"{group.tag_name(group.tags[i])}/{IMAGE}") for i in at]
+    names = [f"{group.tag_name(group.tags[i])}/{IMAGE}" for i in at]
+    return [kind for name in names if (kind := kind_of(here, name)) is not None]
 
 
-def probe(here: Group, name: str) -> ImageKind | None:
+def kind_of(here: Group, name: str) -> ImageKind | None:
     """Return the kind of one image, None if it is none, or damaged."""
     try:
-        return kind_of(here.get(name))
+        found = here.get(name)
     except BrokenFileError:
         return None
-
-
-def kind_of(found: Any) -> ImageKind | None:
-    """Return the kind of one image, None if it is none."""
     if not isinstance(found, Dataset) or found.ndim != 2:
         return None
     if found.dtype.kind not in "iuf" or 0 in found.shape:
@@ -129,13 +103,7 @@ def look_at(
     positions: NDArray[np.int64],
     kind: ImageKind,
 ) -> None:
-    """Fill in what is not yet known about some images.
-
-    Raises
-    ------
-    BrokenFileError
-        If the file cannot be read.
-    """
+    """Fill in what is not yet known about some images."""
     todo = positions[survey.fault[positions] == UNSEEN]
     if not len(todo):
         return
@@ -143,7 +111,7 @@ def look_at(
         mine = todo[np.isin(group.tags[todo], piece.tags)].tolist()
         if not mine:
             continue
-        shots = Shots(piece.path, IMAGE, STATUS, piece.dataset(), piece.own)
+        shots = ShotPlaces(piece.path, IMAGE, STATUS, piece.dataset(), piece.own)
         look = Look(OPEN_FILES.handle(piece.file), shots, kind)
         for i in mine:
             tag = int(group.tags[i])

@@ -9,16 +9,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
-from xfelred.synth.euxfel.layout import KINDS, DetectorKind
+from xfelred.synth.euxfel.layout import KINDS, Array, DetectorKind
 
-Array = NDArray[Any]
 PerTrain = int | Sequence[int] | Sequence[Sequence[int]]
 Compression = Literal["gzip", "shuffle+gzip"] | None
 Scene = Literal["rings", "noise", "constant"] | Callable[[Array], Array]
-DA01 = "DA01"
+DA01 = "DA01"  # the aggregator of control data, which has a file of its own
 # Of the data format; 0.5 has no METADATA of its own.
 VERSIONS = ("0.5", "1.0", "1.1", "1.2", "1.3")
 FILTERS = (None, "gzip", "shuffle+gzip")
@@ -162,7 +160,6 @@ class RunConfig:
     faults: Sequence[Callable[[Any], object]] = ()
 
     def __post_init__(self) -> None:
-        """Check the fields."""
         if self.kind not in KINDS:
             raise ArgumentError(f"kind={self.kind!r}: choose one of {', '.join(KINDS)}")
         check(self)
@@ -265,7 +262,7 @@ class RunConfig:
 
 
 def per_train(value: PerTrain, n_trains: int) -> list[Array]:
-    """Return IDs for each of `n_trains` trains from a number, IDs, or IDs per train."""
+    """Return IDs for each train from a number, IDs, or IDs per train."""
     if isinstance(value, (int, np.integer)):
         return [np.arange(value, dtype=np.uint64)] * n_trains
     rows: list[Any] = list(value)
@@ -275,7 +272,6 @@ def per_train(value: PerTrain, n_trains: int) -> list[Array]:
 
 
 def check(config: RunConfig) -> None:
-    """Raise ValueError where the fields of a configuration contradict each other."""
     kind, trains = config.facts, config.trains
     named = {t for _, t in (*config.missing, *config.absent)} | set(config.suspect)
     unknown = sorted(named - set(trains))

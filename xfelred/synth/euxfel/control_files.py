@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from xfelred.synth.euxfel.config import DA01, RunConfig
 from xfelred.synth.euxfel.files import (
@@ -21,29 +20,21 @@ from xfelred.synth.euxfel.files import (
     write_source_index,
     write_trains,
 )
-from xfelred.synth.euxfel.shots import PULSE_ENERGY_UJ, Shots
-
-Array = NDArray[Any]
+from xfelred.synth.euxfel.layout import Array
+from xfelred.synth.euxfel.shots import PULSE_ENERGY_UJ, DrawnTrains
 
 XGM = "SA1_XTD2_XGM/DOOCS/MAIN"
 SAMPLE_MOTOR = "SPB_IRU_SAMPLE/MOTOR/X"
 DELAY_STAGE = "SPB_LAS_PPL/MOTOR/DELAY"  # names as at SPB
 LASER = "SPB_LAS_PPL/MDL/SHUTTER"
-XGM_PULSES = 1000  # fixed length of its vectors, whatever the train has
+XGM_PULSES = 1000  # places of ``intensityTD``: the k-th pulse of a train is at place k
 XGM_REST = 1.0  # what stands in the places without a pulse
 MICROJOULE = ("u", "micro", "J", "joule")  # prefix and unit as attributes spell them
 MILLIMETRE = ("m", "milli", "m", "metre")
 
 
-def write_control(directory: Path, config: RunConfig, shots: Shots) -> list[Path]:
-    """Write the sequence files of the aggregator DA01 and return their paths.
-
-    Notes
-    -----
-    Control sources: pulse energy monitor, sample motor, delay stage, laser shutter.
-    ``data.intensityTD`` of the monitor has the energy of the k-th pulse of the train
-    at place k, microjoule.
-    """
+def write_control(directory: Path, config: RunConfig, shots: DrawnTrains) -> list[Path]:
+    """Write the sequence files of the aggregator DA01 and return their paths."""
     paths: list[Path] = []
     if not (config.xgm or config.motors):
         return paths
@@ -103,9 +94,8 @@ def write_device(
 
 
 def write_xgm(
-    h5: h5py.File, config: RunConfig, shots: Shots, where: Sequence[int]
+    h5: h5py.File, config: RunConfig, shots: DrawnTrains, where: Sequence[int]
 ) -> list[str]:
-    """Write the pulse energy monitor: per train (control) and per pulse."""
     counts = counts_of(config, where)
     here = [w for w, n in zip(where, counts, strict=True) if n]
     pulses = np.full((len(here), XGM_PULSES), XGM_REST, dtype=np.float32)
@@ -128,9 +118,8 @@ def write_xgm(
 
 
 def write_motors(
-    h5: h5py.File, config: RunConfig, shots: Shots, where: Sequence[int]
+    h5: h5py.File, config: RunConfig, shots: DrawnTrains, where: Sequence[int]
 ) -> list[str]:
-    """Write a sample motor, the delay stage and the laser shutter."""
     counts = counts_of(config, where)
     here = [w for w, n in zip(where, counts, strict=True) if n]
     sources = []

@@ -10,13 +10,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.synth.euxfel.config import RunConfig
 from xfelred.synth.euxfel.files import (
     START_NS,
     TRAIN_PERIOD_NS,
-    Rows,
+    AllottedRows,
     allot_rows,
     file_path,
     write_metadata,
@@ -24,11 +23,10 @@ from xfelred.synth.euxfel.files import (
     write_trains,
 )
 from xfelred.synth.euxfel.frames import create_pixels, write_frames, write_same
+from xfelred.synth.euxfel.layout import Array
 from xfelred.synth.euxfel.pixels import JUNK_ADU, Renderer
 
-Array = NDArray[Any]
-
-JUNK_ID = 9999  # an ID that no pulse has: whoever uses it read an unwritten row
+JUNK_ID = 9999  # in entries that belong to no train: readers must never show it
 PARALLEL_JUNK = 40000  # added to the IDs of medium and low gain frames
 
 # Columns of the index groups with one entry for each train: dtype and shape.
@@ -51,7 +49,6 @@ TRAIN_GROUPS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
 
 
 def write_module(directory: Path, renderer: Renderer, module: int) -> list[Path]:
-    """Write all sequence files of one module and return their paths."""
     config = renderer.config
     aggregator = f"{config.facts.aggregator}{module:02d}"
     paths = []
@@ -69,7 +66,6 @@ def write_module(directory: Path, renderer: Renderer, module: int) -> list[Path]
 def write_sources(
     h5: h5py.File, config: RunConfig, module: int, groups: list[str], sequence: int
 ) -> None:
-    """Write METADATA of a module file and, if asked for, the legacy names."""
     names = [config.source_name(module)]
     if config.legacy_sources:
         old = config.facts.source(config.name, module, corrected=False)
@@ -118,7 +114,7 @@ def write_per_pulse(
 
 
 def write_labels(
-    image: h5py.Group, renderer: Renderer, where: list[int | None], rows: Rows
+    image: h5py.Group, renderer: Renderer, where: list[int | None], rows: AllottedRows
 ) -> None:
     """Write the IDs of the frames; raw data have an axis of length 1 more."""
     config, shots = renderer.config, renderer.shots
@@ -177,10 +173,9 @@ def write_pixels(
     group: h5py.Group,
     renderer: Renderer,
     module: int,
-    rows: Rows,
+    rows: AllottedRows,
     frames: Iterator[tuple[int, int, int]],
 ) -> None:
-    """Write data and, where the files have them, gain and mask of one module."""
     config, facts = renderer.config, renderer.config.facts
     cells = () if facts.per_pulse else (len(renderer.shots.pulse_ids[0]),)
     places = list(itertools.product(rows.used.tolist(), *map(range, cells)))
@@ -205,8 +200,9 @@ def write_pixels(
         write_same(dataset, unused, np.full(wanted.frame_shape, JUNK_ADU))
 
 
-def write_train_group(h5: h5py.File, config: RunConfig, path: str, rows: Rows) -> None:
-    """Write the index of a group with one entry for each train, and make the group."""
+def write_train_group(
+    h5: h5py.File, config: RunConfig, path: str, rows: AllottedRows
+) -> None:
     write_source_index(h5, config, path, rows)
     h5.create_group(f"INSTRUMENT/{path}")
 
@@ -218,7 +214,6 @@ def write_train_columns(
     trains: Sequence[int],
     n_pulses: list[int],
 ) -> None:
-    """Write the header, detector and trailer groups."""
     source = h5[f"INSTRUMENT/{config.source_name(module)}"]
     counts = np.array([n for n in n_pulses if n], dtype=np.uint64)
     pairs = zip(trains, n_pulses, strict=True)
@@ -256,6 +251,7 @@ def write_per_train(
     }
     group = h5.create_group(f"INSTRUMENT/{source}/data")
     for name, values in columns.items():
+        # Small enough for the bytes of `memoryCell`.
         group.create_dataset(name, data=rows.spread(values, JUNK_ID % 251))
     frames = ((w, cell, 0) for w in known for cell in range(n_cells))
     write_pixels(group, renderer, module, rows, frames)

@@ -9,31 +9,24 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.synth.euxfel.config import RunConfig
-
-Array = NDArray[Any]
+from xfelred.synth.euxfel.layout import Array
 
 BYTES = h5py.string_dtype("ascii")
-# November 2023; any time will do, but it must stay.
-START_NS = 1_700_000_000_000_000_000
-TRAIN_PERIOD_NS = 100_000_000
+START_NS = 1_700_000_000_000_000_000  # the `creationDate` below, since 1970
+TRAIN_PERIOD_NS = 100_000_000  # 10 trains a second
 # The list of sources is padded in real files.
 SOURCE_PADDING = 4
 TIME_SERVER = "Karabo_TimerServer/SYS/TIMESERVER"
 
 
 @dataclass(frozen=True)
-class Rows:
+class AllottedRows:
     """Which entries of a group of datasets belong to which train of a file.
 
-    Parameters
-    ----------
-    first, count : uint64 (train,)
-        Entries ``first : first + count`` hold the train.
-    total : int
-        Length of the datasets.
+    Entries ``first : first + count`` (uint64, one for each train) of `total` hold it.
     """
 
     first: Array
@@ -56,35 +49,29 @@ class Rows:
         return out
 
 
-def allot_rows(counts: Sequence[int], gap: int = 0, tail: int = 0) -> Rows:
-    """Return rows for trains with so many entries each.
-
-    There are `gap` unused rows before every train, and `tail` unused rows at the end.
-    """
+def allot_rows(counts: Sequence[int], gap: int = 0, tail: int = 0) -> AllottedRows:
+    """Return rows for trains with so many entries each, with unused ones between."""
     count = np.asarray(counts, dtype=np.int64)
     ends = np.cumsum(count + gap)
     total = int(ends[-1]) if ends.size else 0
     first = (ends - count).astype(np.uint64)
-    return Rows(first, count.astype(np.uint64), total + tail)
+    return AllottedRows(first, count.astype(np.uint64), total + tail)
 
 
 def file_path(
     directory: Path, config: RunConfig, aggregator: str, sequence: int
 ) -> Path:
-    """Return the path of a file, named as at the facility."""
     category = "CORR" if config.corrected and aggregator[:2] != "DA" else "RAW"
     name = f"{category}-R{config.run:04d}-{aggregator}-S{sequence:05d}.h5"
     return directory / name
 
 
 def padded(values: Array, multiple: int) -> Array:
-    """Return `values` with zeros at the end, up to a multiple of a length."""
     extra = -len(values) % multiple if multiple else 0
     return np.concatenate([values, np.zeros(extra, dtype=values.dtype)])
 
 
 def write_trains(h5: h5py.File, config: RunConfig, trains: Sequence[int]) -> None:
-    """Write the datasets of INDEX which describe the trains of a file."""
     ids = np.array(trains, dtype=np.uint64)
     suspect = np.isin(ids, np.array(sorted(config.suspect), dtype=np.uint64))
     datasets: dict[str, Array] = {"trainId": ids}
@@ -101,8 +88,9 @@ def write_trains(h5: h5py.File, config: RunConfig, trains: Sequence[int]) -> Non
         h5.create_dataset(f"INDEX/{name}", data=values, maxshape=(None,))
 
 
-def write_source_index(h5: h5py.File, config: RunConfig, path: str, rows: Rows) -> None:
-    """Write first and count (or first, last and status) of a source."""
+def write_source_index(
+    h5: h5py.File, config: RunConfig, path: str, rows: AllottedRows
+) -> None:
     group = h5.require_group(f"INDEX/{path}")
     group.create_dataset("first", data=padded(rows.first, config.padding))
     if config.index_form == "count":
@@ -118,7 +106,6 @@ def write_source_index(h5: h5py.File, config: RunConfig, path: str, rows: Rows) 
 def write_metadata(
     h5: h5py.File, config: RunConfig, sources: Sequence[str], sequence: int
 ) -> None:
-    """Write METADATA: the list of sources and the facts about the run."""
     h5.require_group("RUN")
     old = config.format_version == "0.5"
     names = list(sources) + ([TIME_SERVER] if config.format_version == "1.1" else [])

@@ -14,11 +14,11 @@ from typing import Any
 import h5py
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from xfelred.synth.euxfel.config import Compression
+from xfelred.synth.euxfel.layout import Array
 
-Array = NDArray[Any]
 Place = tuple[int, ...]
 
 THREADS = 2
@@ -43,6 +43,7 @@ def create_pixels(
         if not shape[0]:  # HDF5 refuses chunks longer than a dataset that cannot grow
             options["maxshape"] = (None, *shape[1:])
     if compression:
+        # Level 1, as `encode` packs.
         options |= {"compression": "gzip", "compression_opts": 1}
         options["shuffle"] = compression == "shuffle+gzip"
     return group.create_dataset(name, shape, dtype, **options)
@@ -51,7 +52,6 @@ def create_pixels(
 def write_frames(
     dataset: h5py.Dataset, places: Iterable[Place], frames: Iterable[Array]
 ) -> None:
-    """Write each frame at its place on the leading axes of a dataset."""
     if dataset.chunks is None:
         for place, frame in zip(places, frames, strict=True):
             dataset[place] = frame
@@ -60,7 +60,6 @@ def write_frames(
 
 
 def write_same(dataset: h5py.Dataset, places: Sequence[Place], frame: Array) -> None:
-    """Write the same frame at all places."""
     frame = np.ascontiguousarray(frame, dtype=dataset.dtype)
     if dataset.chunks is None:
         for place in places:
@@ -73,7 +72,6 @@ def write_same(dataset: h5py.Dataset, places: Sequence[Place], frame: Array) -> 
 def write_chunks(
     dataset: h5py.Dataset, places: Iterable[Place], chunks: Iterable[Any]
 ) -> None:
-    """Write finished chunks at places on the leading axes."""
     n_axes, write = dataset.ndim, dataset.id.write_direct_chunk
     for place, chunk in zip(places, chunks, strict=True):
         write(place + (0,) * (n_axes - len(place)), chunk)
@@ -95,7 +93,7 @@ def encoded(dataset: h5py.Dataset, frames: Iterable[Array]) -> Iterator[Any]:
 def encode(frame: Array, shuffle: bool, compress: bool) -> Any:
     """Return a frame as HDF5's shuffle and deflate filters would leave it."""
     data = np.ascontiguousarray(frame)
-    if shuffle:
+    if shuffle:  # all first bytes of the numbers, then all second ones
         width = data.dtype.itemsize
         data = np.ascontiguousarray(data.view(np.uint8).reshape(-1, width).T)
     if compress:

@@ -15,8 +15,7 @@ Array = NDArray[Any]
 class DetectorKind:
     """What distinguishes one family of multi-module detectors from another.
 
-    Shapes and names as in the facility's "Data files" documentation and in the
-    files themselves.
+    As in the facility's "Data files" documentation and in the files themselves.
     """
 
     name: str
@@ -118,9 +117,8 @@ def pixel_positions(kind: DetectorKind, distance_m: float) -> Array:
     Parameters
     ----------
     kind : DetectorKind
-        The family of the detector.
     distance_m : float
-        Distance of the flat detector from the sample, metre.
+        Of the flat detector from the sample.
 
     Returns
     -------
@@ -142,7 +140,7 @@ def pixel_positions(kind: DetectorKind, distance_m: float) -> Array:
 
 
 def agipd1m_plane() -> Array:
-    """Return x and y (pixels) of the AGIPD-1M pixels, (16, 512, 128, 2)."""
+    """Return x and y (pixels), float64 (16, 512, 128, 2)."""
     slow = np.arange(512)
     along = slow + AGIPD_TILE_GAP * (slow // AGIPD_TILE) + 0.5
     across = np.arange(128) + 0.5

@@ -8,63 +8,43 @@ addition per frame instead of a random number per pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
 from xfelred.synth.euxfel.config import RunConfig
-from xfelred.synth.euxfel.layout import pixel_positions
-from xfelred.synth.euxfel.shots import Shots
-
-Array = NDArray[Any]
+from xfelred.synth.euxfel.layout import Array, pixel_positions
+from xfelred.synth.euxfel.shots import DrawnTrains
 
 # h c of CODATA 2018, written out: the oracle imports nothing.
 HC_EV_ANGSTROM = 12398.419843320026
-TAPE_LENGTH = 1 << 20
-STAGE_FACTORS = np.array([1.0, 0.1, 0.01], dtype=np.float32)
+TAPE_LENGTH = 1 << 20  # places on the tape at which the noise of a frame may begin
+STAGE_FACTORS = np.array([1.0, 0.1, 0.01], dtype=np.float32)  # of the signal
 STAGE_STEP_ADU = 100.0  # each gain stage has a higher pedestal
+# What AGIPD stores beside the signal: a voltage that tells the stage.
 AGIPD_GAIN_LEVELS = np.array([5000, 7000, 9000], dtype=np.uint16)
-# Code 2 is not used by the chip.
-JUNGFRAU_GAIN_CODES = np.array([0, 1, 3], dtype=np.uint8)
+JUNGFRAU_GAIN_CODES = np.array([0, 1, 3], dtype=np.uint8)  # two bits; 2 does not occur
 LPD_STAGE_BIT = 12
 HOT_FACTOR = 50.0
 PUMPED_SHIFT = 1.05  # rings of the excited sample stand at q times this
-JUNK_ADU = 11111  # nobody takes this for a signal
+JUNK_ADU = 11111  # where nothing was recorded: readers must never show it
 
 
 @dataclass(frozen=True)
 class ModulePixels:
-    """What does not change from frame to frame in one module, (slow_scan, fast_scan).
+    """What does not change from frame to frame in a module, (slow_scan, fast_scan)."""
 
-    Parameters
-    ----------
-    pattern : float32, adu
-        Light at pulse energy 1, as the recorded gain stage shows it.
-    change : float32, adu, or None
-        What full response to the laser adds to `pattern`.
-    pedestal : float32, adu, or None
-        Zero level of the recorded gain stage; None for corrected data.
-    stage : uint8
-        Gain stage 0, 1, 2.
-    bad : uint32
-        Bits of the bad-pixel mask, 0 = good.
-    """
-
-    pattern: Array
-    change: Array | None
-    pedestal: Array | None
-    stage: Array
-    bad: Array
+    pattern: Array  # float32, adu: light at pulse energy 1 in the recorded gain stage
+    change: Array | None  # float32, adu: what full response to the laser adds
+    pedestal: Array | None  # float32, adu: of the recorded stage; None if corrected
+    stage: Array  # uint8: gain stage 0, 1, 2
+    bad: Array  # uint32: bits of the bad-pixel mask, 0 = good
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """Makes any frame of a run."""
-
     config: RunConfig
-    shots: Shots
+    shots: DrawnTrains
     modules: dict[int, ModulePixels]
     tape: Array
 
@@ -81,13 +61,10 @@ class Renderer:
         return light
 
     def frame(self, module: int, train: int, pulse: int, gain: int = 0) -> Array:
-        """Return one frame as it is stored, given by positions.
+        """Return one frame as it is stored, ([data_gain,] slow_scan, fast_scan), adu.
 
-        Returns
-        -------
-        float32 or uint16 ([data_gain,] slow_scan, fast_scan), adu
-            AGIPD raw data have the axis of signal and gain; LPD raw data carry the
-            gain stage in bits 12 and 13.
+        float32, or uint16: AGIPD raw data have the axis of signal and gain, LPD raw
+        data carry the gain stage in bits 12 and 13.
         """
         frame = self.light(module, train, pulse, gain)
         start = mix(self.config.seed, module, train, pulse, gain) % TAPE_LENGTH
@@ -97,7 +74,6 @@ class Renderer:
         return self.digitise(frame, self.modules[module], gain)
 
     def digitise(self, frame: Array, pixels: ModulePixels, gain: int) -> Array:
-        """Return what the readout makes of light and noise: uint16."""
         facts = self.config.facts
         if pixels.pedestal is not None:
             frame += pixels.pedestal + np.float32(gain * STAGE_STEP_ADU)
@@ -116,6 +92,7 @@ class Renderer:
 
 def mix(*numbers: int) -> int:
     """Return a 64-bit number that looks random, from some small ones."""
+    # Digits of pi, and 2^64 over the golden ratio, which keeps neighbours apart.
     state = 0x243F6A8885A308D3
     for number in numbers:
         state = ((state ^ number) * 0x9E3779B97F4A7C15 + 1) & (1 << 64) - 1
@@ -123,8 +100,7 @@ def mix(*numbers: int) -> int:
     return state
 
 
-def make_renderer(config: RunConfig, shots: Shots) -> Renderer:
-    """Return what makes the frames of a run."""
+def make_renderer(config: RunConfig, shots: DrawnTrains) -> Renderer:
     facts = config.facts
     positions = config.positions
     if positions is None:
@@ -144,13 +120,13 @@ def make_renderer(config: RunConfig, shots: Shots) -> Renderer:
 
 
 def make_module(config: RunConfig, module: int, positions: Array) -> ModulePixels:
-    """Return the constant pixels of one module from the places of its pixels."""
     facts = config.facts
     rng = np.random.default_rng([config.seed, 2, module])
     signal = scene_pattern(config, positions)
     bad = draw_bad_pixels(rng, facts.module_shape, config.bad_pixels)
     signal[bad != 0] += HOT_FACTOR * max(config.amplitude, config.noise)
     stage = np.zeros(facts.module_shape, dtype=np.uint8)
+    # In parallel gain every pixel is read in all stages, whatever its signal.
     if not config.parallel_gain:
         for limit in facts.stage_limits:
             stage += signal > limit
@@ -198,8 +174,6 @@ def scene_pattern(config: RunConfig, positions: Array, shift: float = 1.0) -> Ar
 def ring_profile(config: RunConfig, q: Array) -> Array:
     """Return the scattered intensity (adu) at `q` (1/angstrom), pulse energy 1.
 
-    Notes
-    -----
     ``amplitude * (0.1 exp(-q) + sum_i exp(-(q - q_i)^2 / 2 w^2) / (1 + i / 4))`` with
     the ring centres q_i and the width w of the configuration.
     """

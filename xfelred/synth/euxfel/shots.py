@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.synth.euxfel.config import RunConfig
+from xfelred.synth.euxfel.layout import Array
 
-Array = NDArray[Any]
-
-PULSE_ENERGY_UJ = 1000.0
+PULSE_ENERGY_UJ = 1000.0  # of a pulse of intensity 1
 DELAY_START_PS = -1.0  # before time zero, so that a scan has a baseline
 DELAY_STEP_PS = 0.25
 N_DELAYS = 17
@@ -21,41 +18,23 @@ PS_PER_MM = 2e12 / 299792458.0 * 1e-3  # light goes to the mirror and back
 
 
 @dataclass(frozen=True)
-class Shots:
-    """Per-train truth; lists and arrays are in the order of the files.
+class DrawnTrains:
+    """Per-train truth; lists and arrays are in the order of the files."""
 
-    Parameters
-    ----------
-    train_ids : uint64 (train,)
-        Train IDs.
-    pulse_ids, cell_ids : list of uint64 (pulse,)
-        IDs of the pulses (JUNGFRAU: positions of the memory cells) and memory cells.
-    intensity : list of float32 (pulse,)
-        Pulse energy, 1 on average; pixels are proportional to it.
-    laser_on : bool (train,)
-        Whether the pump laser hit the sample.
-    delay_ps : float64 (train,), ps
-        Arrival of the X-rays after the laser.
-    response : float32 (train,)
-        How far the sample has changed, 0 to 1.
-    """
-
-    train_ids: Array
-    pulse_ids: list[Array]
-    cell_ids: list[Array]
-    intensity: list[Array]
-    laser_on: Array
-    delay_ps: Array
-    response: Array
+    train_ids: Array  # uint64 (train,)
+    pulse_ids: list[Array]  # uint64 (pulse,); JUNGFRAU: positions of the memory cells
+    cell_ids: list[Array]  # uint64 (pulse,)
+    intensity: list[Array]  # float32 (pulse,): 1 on average; pixels go with it
+    laser_on: Array  # bool (train,): whether the pump laser hit the sample
+    delay_ps: Array  # float64 (train,): arrival of the X-rays after the laser
+    response: Array  # float32 (train,): how far the sample has changed, 0 to 1
 
     @property
     def stage_mm(self) -> Array:
-        """Position of the delay stage, mm."""
         return self.delay_ps / PS_PER_MM
 
 
-def draw_shots(config: RunConfig) -> Shots:
-    """Return the trains of a run: IDs, pulse energies, laser and delay."""
+def draw_shots(config: RunConfig) -> DrawnTrains:
     rng = np.random.default_rng([config.seed, 0])
     pulse_ids = config.pulse_ids()
     intensity = [
@@ -67,7 +46,7 @@ def draw_shots(config: RunConfig) -> Shots:
     delay = DELAY_START_PS + DELAY_STEP_PS * (position // 2 % N_DELAYS)
     laser_on = position % 2 == 1
     rise = 1 - np.exp(-np.maximum(delay, 0) / RISE_PS)
-    return Shots(
+    return DrawnTrains(
         train_ids=np.array(config.trains, dtype=np.uint64),
         pulse_ids=pulse_ids,
         cell_ids=config.cell_ids(),

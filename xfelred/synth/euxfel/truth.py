@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
 from xfelred.synth.euxfel.config import RunConfig
-from xfelred.synth.euxfel.layout import pixel_positions
+from xfelred.synth.euxfel.layout import Array, pixel_positions
 from xfelred.synth.euxfel.pixels import Renderer, ring_profile
-from xfelred.synth.euxfel.shots import Shots
-
-Array = NDArray[Any]
+from xfelred.synth.euxfel.shots import DrawnTrains
 
 
 @dataclass(frozen=True)
@@ -25,25 +22,12 @@ class Truth:
 
     Trains, pulses and modules are named by their IDs and numbers. `pulse` of a
     JUNGFRAU is the position of the memory cell.
-
-    Parameters
-    ----------
-    directory : Path
-        Where the files are.
-    config : RunConfig
-        What was asked for.
-    files : dict of module (or "DA01") to list of Path
-        The sequence files.
-    shots : Shots
-        Pulses, laser and delay, in the order of the files.
-    renderer : Renderer
-        Makes the pixels.
     """
 
-    directory: Path
+    directory: Path  # of the files
     config: RunConfig
-    files: dict[int | str, list[Path]]
-    shots: Shots = field(repr=False)
+    files: dict[int | str, list[Path]]  # in sequence, of each module and of "DA01"
+    shots: DrawnTrains = field(repr=False)  # in the order of the files
     renderer: Renderer = field(repr=False)
 
     @property

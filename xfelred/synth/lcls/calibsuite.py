@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from xfelred.errors import ArgumentError, ArgumentTypeError
 from xfelred.small_files import writing
 
-Layout = Literal["nested", "by_detector", "at_root", "flat"]
+Nesting = Literal["nested", "by_detector", "at_root", "flat"]
 PEDESTAL, NOISE = 3000.0, 6.0  # adu
 SIGNAL = 40.0  # adu for each unit of the step's value, in the middle of a module
-EPOCH = 1727740800.0  # seconds; 1 October 2024, any time will do
+EPOCH = 1727740800.0  # the date below, in seconds since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class SuiteConfig:
     seed : int
     """
 
-    layout: Layout = "nested"
+    layout: Nesting = "nested"
     n_events: tuple[int, ...] = (5, 9, 3, 7)
     shape: tuple[int, int, int] = (2, 12, 16)
     detectors: tuple[str, ...] = ("epixM",)
@@ -67,7 +67,6 @@ class SuiteConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what cannot be written."""
         if self.layout == "flat" and len(set(self.n_events)) != 1:
             raise ArgumentError(
                 f"a flat file has as many events in all steps, not {self.n_events}"
@@ -89,24 +88,14 @@ class SuiteConfig:
 
 @dataclass(frozen=True)
 class SuiteTruth:
-    """What is in a simulated file.
-
-    Attributes
-    ----------
-    path : Path
-    config : SuiteConfig
-    frames : dict of str to list of uint16 (event, module, row, column)
-        By detector and step.
-    timestamps : list of float64 (event,)
-    flux : list of float64 (event, channel)
-        Of the secondary detector.
-    """
+    """What is in a simulated file."""
 
     path: Path
     config: SuiteConfig
+    # uint16 (event, module, row, column) of each detector and step.
     frames: dict[str, list[NDArray[np.uint16]]]
-    timestamps: list[NDArray[np.float64]]
-    flux: list[NDArray[np.float64]]
+    timestamps: list[NDArray[np.float64]]  # (event,)
+    flux: list[NDArray[np.float64]]  # (event, channel), of the secondary detector
 
 
 def write_suite(
@@ -157,7 +146,7 @@ def draw(path: Path, config: SuiteConfig) -> SuiteTruth:
     for i, (n, value) in enumerate(zip(config.n_events, config.values, strict=True)):
         shots = rng.normal(100 + 50 * value, 3, (n, max(1, config.channels)))
         flux.append(np.round(shots, 3))
-        times.append(EPOCH + 100 * i + np.arange(n) / 120)
+        times.append(EPOCH + 100 * i + np.arange(n) / 120)  # shots at 120 Hz
         for name in config.detectors:
             noise = rng.normal(PEDESTAL, NOISE, (n, modules, rows, columns))
             strength = SIGNAL * value * shots[:, :1, None, None] / 100
@@ -177,7 +166,6 @@ def places(config: SuiteConfig, name: str) -> Iterator[str]:
 
 
 def write_nested(file: h5py.File, truth: SuiteTruth) -> None:
-    """Write a file that is nested by step."""
     config = truth.config
     arrays: dict[str, list[Any]] = {**truth.frames, "timestamp": truth.timestamps}
     if config.channels:
@@ -210,7 +198,6 @@ def write_nested(file: h5py.File, truth: SuiteTruth) -> None:
 def write_array(
     file: h5py.File, place: str, values: NDArray[Any], config: SuiteConfig
 ) -> None:
-    """Write an array, in chunks of one event if that is asked for."""
     if config.chunks and values.ndim > 2 and len(values):
         shape = (1, *values.shape[1:])
         file.create_dataset(
@@ -221,7 +208,6 @@ def write_array(
 
 
 def write_flat(file: h5py.File, truth: SuiteTruth) -> None:
-    """Write a file with an axis of steps, and one detector."""
     config = truth.config
     frames = np.stack(truth.frames[config.detectors[0]])
     options: dict[str, Any] = {}

@@ -8,11 +8,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from xfelred.errors import OutputExistsError
 from xfelred.small_files import writing
-from xfelred.synth.lcls.smalldata_config import SmallDataConfig
+from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
 from xfelred.synth.lcls.smalldata_files import (
     RowFile,
     droplet_tables,
@@ -26,8 +26,6 @@ from xfelred.synth.lcls.smalldata_files import (
 from xfelred.synth.lcls.smalldata_pixels import GAP, PIXEL_UM, Pixels
 from xfelred.synth.lcls.smalldata_shots import draw_shots, event_columns
 from xfelred.synth.lcls.smalldata_truth import SmallDataTruth
-
-Array = NDArray[Any]
 
 
 def write_smalldata(
@@ -85,7 +83,6 @@ def write_smalldata(
 
 
 def write_one(file: RowFile, truth: SmallDataTruth, sums: Sums) -> None:
-    """Write the rows of one file."""
     config = truth.config
     with writing(file.path), h5py.File(file.path, "x") as out:
         write_rows(out, truth.columns, file.events)
@@ -106,7 +103,6 @@ class Sums:
         self.seen = np.zeros(truth.config.n_events, bool)
 
     def add(self, events: Array, images: Array) -> None:
-        """Add images of events that were not added yet."""
         new = ~self.seen[events] & self.truth.available[events]
         first = np.zeros(len(events), bool)
         first[np.unique(events, return_index=True)[1]] = True
@@ -134,7 +130,6 @@ class Sums:
 
 
 def write_constants(out: h5py.File, truth: SmallDataTruth) -> None:
-    """Write what belongs to the pixels of the detector."""
     config, pixels = truth.config, truth.pixels
     shape = config.shape
     modules, slow, fast = config.stack
@@ -169,7 +164,6 @@ def write_constants(out: h5py.File, truth: SmallDataTruth) -> None:
 
 
 def put(out: h5py.File, config: SmallDataConfig, name: str, values: ArrayLike) -> None:
-    """Write a dataset unless it is to be left out."""
     group = name.partition("/")[0]
     if name not in config.without and group not in config.without:
         out[name] = values

@@ -137,8 +137,25 @@ class SmallDataConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError where fields contradict each other."""
-        check(self)
+        problems = (
+            (self.flavour not in ("LCLS1", "LCLS2"), f"flavour={self.flavour!r}"),
+            (self.key not in ("calib", "raw", None), f"key={self.key!r}"),
+            (
+                self.scan not in ("lxt", "fast", "motor", None),
+                f"scan={self.scan!r}; known: lxt, fast, motor, None",
+            ),
+            (self.n_events < 0 or self.repeats < 0, "events cannot be negative"),
+            (self.repeats > self.n_events, "more repeats than events"),
+            (
+                self.stack[2] % self.n_banks != 0,
+                f"n_banks={self.n_banks} does not divide {self.stack[2]} columns",
+            ),
+            (not self.delays, "delays is empty"),
+            (self.parts > 0 and self.n_events < self.parts, "a part without events"),
+        )
+        for wrong, message in problems:
+            if wrong:
+                raise ArgumentError(message)
 
     @property
     def stack(self) -> tuple[int, int, int]:
@@ -167,26 +184,3 @@ class SmallDataConfig:
         """Columns that name the events."""
         old = ("event_time", "fiducials")
         return old if self.flavour == "LCLS1" else ("timestamp",)
-
-
-def check(config: SmallDataConfig) -> None:
-    """Raise ValueError where the fields of a configuration contradict each other."""
-    problems = (
-        (config.flavour not in ("LCLS1", "LCLS2"), f"flavour={config.flavour!r}"),
-        (config.key not in ("calib", "raw", None), f"key={config.key!r}"),
-        (
-            config.scan not in ("lxt", "fast", "motor", None),
-            f"scan={config.scan!r}; known: lxt, fast, motor, None",
-        ),
-        (config.n_events < 0 or config.repeats < 0, "events cannot be negative"),
-        (config.repeats > config.n_events, "more repeats than events"),
-        (
-            config.stack[2] % config.n_banks != 0,
-            f"n_banks={config.n_banks} does not divide {config.stack[2]} columns",
-        ),
-        (not config.delays, "delays is empty"),
-        (config.parts > 0 and config.n_events < config.parts, "a part without events"),
-    )
-    for wrong, message in problems:
-        if wrong:
-            raise ArgumentError(message)

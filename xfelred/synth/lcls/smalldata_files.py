@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.synth.lcls.smalldata_config import SmallDataConfig
+from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
 from xfelred.synth.lcls.smalldata_pixels import BLOCK
-from xfelred.synth.lcls.smalldata_shots import Shots
+from xfelred.synth.lcls.smalldata_shots import DrawnEvents
 
 if TYPE_CHECKING:
     from xfelred.synth.lcls.smalldata_truth import SmallDataTruth
 
-Array = NDArray[Any]
 
 DROPLETS = "epix_2"
-FIELDS = ("data", "row", "col", "tile", "npix")
 SLOW = "andor_dir"
 SLOW_PIXELS = 64
 
@@ -35,7 +32,6 @@ class RowFile:
 
 
 def rows_of_files(path: Path, config: SmallDataConfig) -> list[RowFile]:
-    """Return which events go to which row of which file."""
     rng = np.random.default_rng((config.seed, 9))
     events = np.arange(config.n_events)
     if config.unsorted:
@@ -53,7 +49,6 @@ def rows_of_files(path: Path, config: SmallDataConfig) -> list[RowFile]:
 
 
 def write_rows(out: h5py.Group, columns: dict[str, Array], events: Array) -> None:
-    """Write columns, a row for each event."""
     for name, values in columns.items():
         out[name] = values[events]
 
@@ -87,23 +82,26 @@ def write_images(
                 dataset[row] = image
 
 
-def droplet_tables(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
+def droplet_tables(config: SmallDataConfig, shots: DrawnEvents) -> dict[str, Array]:
     """Return droplets of all events, in the order of time."""
     if not config.droplets:
         return {}
     rng = np.random.default_rng((config.seed, 10))
     n = int(shots.n_droplets.sum())
-    values = (
-        rng.normal(160, 20, n), rng.uniform(0, 704, n), rng.uniform(0, 768, n),
-        np.zeros(n), rng.integers(1, 5, n).astype(np.float64),
-    )  # fmt: skip
-    return dict(zip(FIELDS, values, strict=True))
+    # Single photons on an ePix100 of 704 x 768 pixels.
+    return {
+        "data": rng.normal(160, 20, n),
+        "row": rng.uniform(0, 704, n),
+        "col": rng.uniform(0, 768, n),
+        "tile": np.zeros(n),
+        "npix": rng.integers(1, 5, n).astype(np.float64),
+    }
 
 
 def write_tables(
     out: h5py.Group,
     config: SmallDataConfig,
-    shots: Shots,
+    shots: DrawnEvents,
     tables: dict[str, Array],
     events: Array,
 ) -> None:
@@ -128,8 +126,7 @@ def write_tables(
             ragged[i] = tables["data"][f : f + c]
 
 
-def write_slow(out: h5py.File, config: SmallDataConfig, shots: Shots) -> None:
-    """Write rows of a slow detector that saw several events each."""
+def write_slow(out: h5py.File, config: SmallDataConfig, shots: DrawnEvents) -> None:
     each = config.slow_every
     if config.flavour != "LCLS2" or not each or "intg" in config.without:
         return

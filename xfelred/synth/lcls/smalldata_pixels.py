@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.synth.lcls.smalldata_config import SmallDataConfig
-from xfelred.synth.lcls.smalldata_shots import Shots, response
-
-Array = NDArray[Any]
+from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
+from xfelred.synth.lcls.smalldata_shots import DrawnEvents, response
 
 BLOCK = 32  # events that share a random generator
 PIXEL_UM = 75.0  # of JUNGFRAU
@@ -32,7 +28,7 @@ class Pixels:
     """Makes images; the same event always gives the same image."""
 
     config: SmallDataConfig
-    shots: Shots
+    shots: DrawnEvents
 
     @cached_property
     def xy(self) -> tuple[Array, Array]:
@@ -119,15 +115,14 @@ class Pixels:
         noise = np.empty((len(events), *self.config.stack), np.float32)
         for at, inside, block in blocks_of(events):
             rng = np.random.default_rng((self.config.seed, 8, block))
-            noise[at] = rng.standard_normal((BLOCK, *noise.shape[1:]), np.float32)[
-                inside
-            ]
+            drawn = rng.standard_normal((BLOCK, *noise.shape[1:]), np.float32)
+            noise[at] = drawn[inside]
         noise *= self.config.noise
         if self.config.key == "raw":
             return self.raw(events, noise)
         out = self.signal(events).astype(np.float32)
         out += noise
-        out[:, self.bad] = 1e4
+        out[:, self.bad] = 1e4  # hot
         out[~self.shots.has_image[events]] = np.nan
         return out
 

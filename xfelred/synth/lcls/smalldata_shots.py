@@ -3,60 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import erf
 
-from xfelred.synth.lcls.smalldata_config import MISSING, SmallDataConfig
-
-Array = NDArray[Any]
+from xfelred.synth.lcls.smalldata_config import MISSING, Array, SmallDataConfig
 
 # ttCorr = c0 + c1 p + c2 p^2 in ps, p the position of the edge in pixels.
 TT_CALIBRATION = (-1.0, 2e-3, 1e-7)
 SWEEP = 240  # events of a fast scan there and back
-N_CODES = 288  # length of the event-code vector of LCLS2
+N_CODES = 288  # columns of the table of event codes
 BELOW_ZERO = -30.0  # rises later than this are 0
 
 
 @dataclass(frozen=True, eq=False)
-class Shots:
-    """What is true of every event; all arrays (event,), in the order of time.
+class DrawnEvents:
+    """What is true of every event; all arrays (event,), in the order of time."""
 
-    Attributes
-    ----------
-    nominal, arrival, delay : float64, ps
-        Of the laser's stage; arrival time of the X-rays; their sum, the true delay.
-    tt_correction : float64, ps
-        What the time tool measured; 0 where it failed.
-    i0 : float64
-        True intensity, 1 on average; 0 without X-rays.
-    ipm2, ipm3 : float64
-        Measured intensity.
-    laser_on, xray_on, has_image, has_value : bool
-    step : int64
-        Of the scan, from 0.
-    n_droplets : int64
-    """
-
-    nominal: Array
-    arrival: Array
-    delay: Array
-    tt_correction: Array
-    i0: Array
-    ipm2: Array
+    nominal: Array  # float64, ps: delay of the laser's stage
+    arrival: Array  # float64, ps: of the X-rays
+    delay: Array  # float64, ps: the sum of both, the true delay
+    tt_correction: Array  # float64, ps: what the time tool measured; 0 where it failed
+    i0: Array  # float64: true intensity, 1 on average; 0 without X-rays
+    ipm2: Array  # float64: measured intensity
     ipm3: Array
-    laser_on: Array
+    laser_on: Array  # bool, and so are the next three
     xray_on: Array
     has_image: Array
     has_value: Array
-    step: Array
-    n_droplets: Array
+    step: Array  # int64: of the scan, from 0
+    n_droplets: Array  # int64
 
 
-def draw_shots(config: SmallDataConfig) -> Shots:
-    """Draw the events of a run."""
+def draw_shots(config: SmallDataConfig) -> DrawnEvents:
     n = config.n_events
     rng = np.random.default_rng((config.seed, 1))
     event = np.arange(n)
@@ -70,6 +50,7 @@ def draw_shots(config: SmallDataConfig) -> Shots:
     if config.dropped_every:
         xray_on = event % config.dropped_every != config.dropped_every - 1
     spread = config.i0_jitter
+    # The mean of this distribution is 1.
     i0 = np.exp(spread * rng.standard_normal(n) - spread**2 / 2) * xray_on
     measured = arrival + config.tt_noise * rng.standard_normal(n)
     failed = (rng.random(n) < config.tt_failed) | ~laser_on | ~xray_on
@@ -77,7 +58,7 @@ def draw_shots(config: SmallDataConfig) -> Shots:
     has_value = rng.random(n) >= config.without_value
     if config.flavour == "LCLS2":
         has_value[: config.late_start] = False
-    return Shots(
+    return DrawnEvents(
         nominal=nominal,
         arrival=arrival,
         delay=nominal + arrival,
@@ -95,7 +76,6 @@ def draw_shots(config: SmallDataConfig) -> Shots:
 
 
 def nominal_delay(config: SmallDataConfig, step: Array) -> Array:
-    """Return the nominal delay of events, ps."""
     delays = np.asarray(config.delays, np.float64)
     if config.scan == "lxt":
         return delays[step]
@@ -117,7 +97,7 @@ def response(config: SmallDataConfig, delay: ArrayLike) -> Array:
     return np.asarray(rising * np.exp(-np.maximum(t, 0) / config.decay))
 
 
-def event_columns(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
+def event_columns(config: SmallDataConfig, shots: DrawnEvents) -> dict[str, Array]:
     """Return every column with one row per event, in the order of time."""
     ids = config.ids.astype(np.int64)
     values = (ids, config.fiducials)
@@ -132,8 +112,7 @@ def event_columns(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
     return out
 
 
-def beam_columns(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
-    """Return columns about the X-rays."""
+def beam_columns(config: SmallDataConfig, shots: DrawnEvents) -> dict[str, Array]:
     n = config.n_events
     rng = np.random.default_rng((config.seed, 2))
     lost = 0.0 if config.flavour == "LCLS2" else np.nan
@@ -158,12 +137,12 @@ def beam_columns(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
     }
 
 
-def laser_columns(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
-    """Return columns about the laser: stage, scan and time tool."""
+def laser_columns(config: SmallDataConfig, shots: DrawnEvents) -> dict[str, Array]:
     n = config.n_events
     rng = np.random.default_rng((config.seed, 3))
     c0, c1, c2 = TT_CALIBRATION
     found = shots.tt_correction != 0
+    # The position at which the calibration gives this correction.
     root = np.sqrt(c1**2 + 4 * c2 * (np.where(found, shots.tt_correction, c0) - c0))
     position = np.where(found, (root - c1) / (2 * c2), 0.0)
     tt = {
@@ -190,19 +169,21 @@ def laser_columns(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
     return out
 
 
-def codes_1(shots: Shots) -> dict[str, Array]:
+def codes_1(shots: DrawnEvents) -> dict[str, Array]:
     """Return event codes as LCLS1 has them: one column for each."""
     on, beam = shots.laser_on, shots.xray_on
+    # 40 in every event; 90 and 91: laser on and off; 137 and 162: with X-rays or not.
     codes = {40: np.ones_like(on), 90: on, 91: ~on, 137: beam, 162: ~beam}
     return {f"evr/code_{k}": v.astype(np.uint8) for k, v in codes.items()}
 
 
-def codes_2(config: SmallDataConfig, shots: Shots) -> dict[str, Array]:
+def codes_2(config: SmallDataConfig, shots: DrawnEvents) -> dict[str, Array]:
     """Return event codes as LCLS2 has them: one table."""
     table = np.zeros((config.n_events, N_CODES), np.uint8)
     table[:, 272] = shots.laser_on
     table[:, 273] = ~shots.laser_on
     table[:, 281] = shots.xray_on
+    # Pulse IDs count at 910 kHz; no int32 holds the first one.
     pulse = 4_000_000_000 + 910_000 // max(int(config.rate), 1) * np.arange(
         config.n_events, dtype=np.int64
     )

@@ -4,42 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from xfelred.synth.lcls.smalldata_config import SmallDataConfig
+from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
 from xfelred.synth.lcls.smalldata_pixels import Pixels
-from xfelred.synth.lcls.smalldata_shots import Shots, response
-
-Array = NDArray[Any]
+from xfelred.synth.lcls.smalldata_shots import DrawnEvents, response
 
 
 @dataclass(frozen=True, eq=False)
 class SmallDataTruth:
-    """What a simulated run holds, exactly; arrays (event,) are in the order of time.
-
-    Parameters
-    ----------
-    path : Path
-    config : SmallDataConfig
-        What was asked for.
-    shots : Shots
-        Delay, laser, intensity and time tool of all events.
-    pixels : Pixels
-        Makes the images.
-    columns : dict of str to array
-        Every column with one row per event.
-    tables : dict of str to array
-        Fields of the tables, entries in the order of time; see `shots.n_droplets`.
-    """
+    """What a simulated run holds, exactly; arrays (event,) are in the order of time."""
 
     path: Path
     config: SmallDataConfig
-    shots: Shots = field(repr=False)
+    shots: DrawnEvents = field(repr=False)
     pixels: Pixels = field(repr=False)
-    columns: dict[str, Array] = field(repr=False)
+    columns: dict[str, Array] = field(repr=False)  # with one row per event
+    # Fields of the tables, entries in the order of time; see `shots.n_droplets`.
     tables: dict[str, Array] = field(repr=False)
 
     @property

@@ -23,8 +23,6 @@ HC = 12398.419843320026  # eV angstrom
 
 @dataclass(frozen=True)
 class MountedModule:
-    """Where the facility's files say that a module of the octal sensor is."""
-
     x_um: float
     y_um: float
     angle_deg: float
@@ -169,8 +167,37 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError where fields contradict each other."""
-        check(self)
+        named = {shot for shot, _ in self.missing}.union(
+            *(self.without_image, self.without_event, self.without_data),
+            *(self.odd_shape, self.bad_status, self.energies, self.duplicates),
+        )
+        unknown = sorted(s for s in named if not 0 <= s < self.n_shots)
+        last = self.first_tag + self.tag_step * self.n_shots
+        problems = (
+            (self.dtype not in DTYPES, f"dtype={self.dtype!r}; known: {DTYPES}"),
+            (
+                self.compression not in FILTERS,
+                f"compression={self.compression!r}; known: {FILTERS}",
+            ),
+            (bool(unknown), f"faults of shots {unknown}; n_shots={self.n_shots}"),
+            (
+                not set(self.modules) <= set(range(1, len(OCTAL) + 1)),
+                f"modules={self.modules}; an octal sensor has 1 to 8",
+            ),
+            (
+                self.tag_step < 1 or self.first_tag < 0 or last > 2**32,
+                f"first_tag={self.first_tag} and tag_step={self.tag_step}; tags must"
+                " increase and fit into 32 bits",
+            ),
+            (
+                self.q_ring * self.wavelength / (4 * np.pi) >= np.sin(np.pi / 4),
+                f"a ring at q={self.q_ring} does not reach a flat detector at"
+                f" {self.wavelength} angstrom",
+            ),
+        )
+        for wrong, message in problems:
+            if wrong:
+                raise ArgumentError(message)
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -227,39 +254,3 @@ class RunConfig:
     def radius(self) -> float:
         """Radius of the ring on a flat detector in metres."""
         return float(self.distance * np.tan(2 * self.half_angle))
-
-
-def check(config: RunConfig) -> None:
-    """Raise ValueError where the fields of a configuration contradict each other."""
-    named = {
-        *config.without_image, *config.without_event, *config.without_data,
-        *config.odd_shape, *config.bad_status, *config.energies, *config.duplicates,
-        *(shot for shot, _ in config.missing),
-    }  # fmt: skip
-    unknown = sorted(s for s in named if not 0 <= s < config.n_shots)
-    last = config.first_tag + config.tag_step * config.n_shots
-    problems = (
-        (config.dtype not in DTYPES, f"dtype={config.dtype!r}; known: {DTYPES}"),
-        (
-            config.compression not in FILTERS,
-            f"compression={config.compression!r}; known: {FILTERS}",
-        ),
-        (bool(unknown), f"faults of shots {unknown}; n_shots={config.n_shots}"),
-        (
-            not set(config.modules) <= set(range(1, len(OCTAL) + 1)),
-            f"modules={config.modules}; an octal sensor has 1 to 8",
-        ),
-        (
-            config.tag_step < 1 or config.first_tag < 0 or last > 2**32,
-            f"first_tag={config.first_tag} and tag_step={config.tag_step}; tags must"
-            " increase and fit into 32 bits",
-        ),
-        (
-            config.q_ring * config.wavelength / (4 * np.pi) >= np.sin(np.pi / 4),
-            f"a ring at q={config.q_ring} does not reach a flat detector at"
-            f" {config.wavelength} angstrom",
-        ),
-    )
-    for wrong, message in problems:
-        if wrong:
-            raise ArgumentError(message)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.kernels.calibration.mpccd import Placement, module_vectors
-from xfelred.synth.sacla.config import OCTAL, RunConfig
-from xfelred.synth.sacla.shots import Shots
+from xfelred.synth.sacla.config import OCTAL, Array, RunConfig
+from xfelred.synth.sacla.shots import DrawnShots
 
-Array = NDArray[Any]
 BINS = 3600  # of the table of spots around the ring
 BACKGROUND_WIDTH = 2.0  # 1/angstrom
 EDGE = 6.0  # standard deviations at which the ring ends
@@ -20,24 +17,12 @@ EDGE = 6.0  # standard deviations at which the ring ends
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What one module sees of the scattering at average intensity.
+    """What one module sees of the scattering at average intensity."""
 
-    Attributes
-    ----------
-    smooth : float32 (slow, fast), adu
-        Ring and background.
-    at : int (n,)
-        Flat positions of the pixels on the ring.
-    ring : float32 (n,), adu
-        The ring there.
-    bin : int (n,)
-        Where these stand in a table around the ring.
-    """
-
-    smooth: Array
-    at: Array
-    ring: Array
-    bin: Array
+    smooth: Array  # float32 (slow, fast), adu: ring and background
+    at: Array  # int (n,): flat positions of the pixels on the ring
+    ring: Array  # float32 (n,), adu: the ring there
+    bin: Array  # int (n,): where these stand in a table around the ring
 
 
 def pixel_positions(config: RunConfig, module: int) -> tuple[Array, Array]:
@@ -68,7 +53,6 @@ def pixel_positions(config: RunConfig, module: int) -> tuple[Array, Array]:
 
 
 def momentum(config: RunConfig, radius: Array) -> Array:
-    """Return q in 1/angstrom at distances from the beam in metres."""
     theta = np.arctan(radius / config.distance) / 2
     return np.asarray(4 * np.pi / config.wavelength * np.sin(theta))
 
@@ -80,7 +64,6 @@ def ring_profile(config: RunConfig, q: Array) -> Array:
 
 
 def make_scene(config: RunConfig, module: int) -> Scene:
-    """Return what a module sees."""
     x, y = pixel_positions(config, module)
     q = momentum(config, np.hypot(x, y))
     ring = ring_profile(config, q)
@@ -105,7 +88,7 @@ class Renderer:
     """Makes the image of any shot; the same every time."""
 
     config: RunConfig
-    shots: Shots
+    shots: DrawnShots
     scenes: dict[int, Scene]
 
     def light(self, shot: int, module: int) -> Array:
@@ -136,7 +119,7 @@ class Renderer:
         return out.astype(dtype)
 
 
-def make_renderer(config: RunConfig, shots: Shots) -> Renderer:
+def make_renderer(config: RunConfig, shots: DrawnShots) -> Renderer:
     """Return what makes the images of a run."""
     scenes = {m: make_scene(config, m) for m in config.module_numbers}
     return Renderer(config, shots, scenes)

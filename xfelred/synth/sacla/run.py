@@ -13,7 +13,7 @@ from xfelred.errors import OutputExistsError
 from xfelred.small_files import writing
 from xfelred.synth.sacla.config import OCTAL, RunConfig
 from xfelred.synth.sacla.pixels import Renderer, make_renderer
-from xfelred.synth.sacla.shots import Shots, draw_shots, event_columns
+from xfelred.synth.sacla.shots import DrawnShots, draw_shots, event_columns
 from xfelred.synth.sacla.truth import Truth
 
 VERSION = 3.2
@@ -75,7 +75,6 @@ def write_run(
 
 
 def write_file_info(file: h5py.File, config: RunConfig) -> None:
-    """Write which runs are in the file."""
     info = file.require_group("file_info")
     known = list(info["run_number_list"][()]) if "run_number_list" in info else []
     for name in ("format_type", "version", "run_number_list"):
@@ -87,7 +86,6 @@ def write_file_info(file: h5py.File, config: RunConfig) -> None:
 
 
 def write_run_info(run: h5py.Group, config: RunConfig) -> None:
-    """Write what belongs to the whole run."""
     run["exp_info/comment"] = np.bytes_("simulated gold run")
     run["run_info/start_tag_number"] = int(config.first_tag)
     # Exclusive, as at the facility.
@@ -98,7 +96,7 @@ def write_run_info(run: h5py.Group, config: RunConfig) -> None:
         "photon_energy_in_eV": config.energy,
         "electron_energy_in_eV": 7.07e9,
         "k_parameter": 2.1,
-        "repetition_rate": 60 / config.tag_step,
+        "repetition_rate": 60 / config.tag_step,  # tags count at 60 Hz
     }
     for name, value in accelerator.items():
         run[f"run_info/sacla_config/{name}"] = float(value)
@@ -107,9 +105,9 @@ def write_run_info(run: h5py.Group, config: RunConfig) -> None:
         run["run_info/detector_config/detector_2d_list"] = numbers
 
 
-def write_events(run: h5py.Group, config: RunConfig, shots: Shots) -> None:
-    """Write the event table."""
+def write_events(run: h5py.Group, config: RunConfig, shots: DrawnShots) -> None:
     rows = [i for i in range(config.n_shots) if i not in set(config.without_event)]
+    # Duplicates come at the end, so that a table is not sorted by tag either.
     rows += [i for i in rows if i in set(config.duplicates)]
     events = run.create_group("event_info")
     events["tag_number_list"] = config.tags[rows].astype(np.uint32)
@@ -120,7 +118,6 @@ def write_events(run: h5py.Group, config: RunConfig, shots: Shots) -> None:
 def write_detector(
     run: h5py.Group, truth: Truth, renderer: Renderer, module: int
 ) -> None:
-    """Write the images of one module, or the assembled ones."""
     config = truth.config
     name = f"detector_2d_{module}" if module else "detector_2d_assembled_1"
     group = run.create_group(name)
@@ -141,7 +138,6 @@ def write_detector(
 
 
 def write_detector_info(group: h5py.Group, config: RunConfig, module: int) -> None:
-    """Write what the file says about a module."""
     size = np.full(2, config.pixel * 1e6, np.float32)
     values: dict[str, Any] = {
         "detector_name": np.bytes_(f"{DETECTOR}-{module}" if module else DETECTOR),
@@ -166,7 +162,6 @@ def write_detector_info(group: h5py.Group, config: RunConfig, module: int) -> No
 
 
 def storage(config: RunConfig) -> dict[str, Any]:
-    """Return how images are stored."""
     if config.compression is None:
         return {}
     chunks = tuple(max(1, -(-n // PIECES)) for n in config.image_shape)

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xfelred.errors import TrainIDError
-from xfelred.synth.sacla.config import RunConfig
+from xfelred.synth.sacla.config import Array, RunConfig
 from xfelred.synth.sacla.pixels import Renderer, pixel_positions, ring_profile
-from xfelred.synth.sacla.shots import Shots, peak_angles
-
-Array = NDArray[Any]
+from xfelred.synth.sacla.shots import DrawnShots, peak_angles
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a simulated run holds, exactly.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    config : RunConfig
-        What was asked for.
-    shots : Shots
-        Intensity, energy, laser and crystallites of all shots, in their order.
-    renderer : Renderer
-        Makes the images.
-    """
+    """What a simulated run holds, exactly."""
 
     path: Path
     config: RunConfig
-    shots: Shots = field(repr=False)
+    shots: DrawnShots = field(repr=False)  # in their order
     renderer: Renderer = field(repr=False)
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, BrokenFileError, DoesNotFitError
 from xfelred.hdf5 import (
-    File,
     NewGroup,
     SoftLink,
     VirtualLayout,
@@ -24,47 +23,43 @@ from xfelred.readers.euxfel.frame_labels import frame_labels
 from xfelred.readers.euxfel.metadata import run_metadata
 from xfelred.readers.euxfel.module_data import ModuleData
 from xfelred.readers.euxfel.module_table import ModuleTable
-from xfelred.small_files import writing
+from xfelred.readers.euxfel.run_file import FilePath, new_file
 
 AXES = "experiment_identifier:module_identifier"
+# Of what was not recorded: all bits of a mask, as none of its pixels is good.
 GOOD_FILL = {"gain": 0, "mask": 0xFFFFFFFF}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
-    """Identity of every frame: train ID, pulse ID or memory cell, and its entry."""
+    """Every frame of a detector: train ID, and pulse ID or memory cell."""
 
+    detector: ModuleData
     train: NDArray[np.uint64]
     inner: NDArray[np.uint64]
     per_entry: int
 
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """First frame of each train."""
+        counts = self.detector.counts
+        return (np.cumsum(counts) - counts) * self.per_entry
+
+    def at(self, train: int, n_entries: int) -> slice:
+        """Return the frames of entries that follow each other from a train on."""
+        first = int(self.start[train])
+        return slice(first, first + n_entries * self.per_entry)
+
 
 def write_virtual_cxi(
     detector: ModuleData,
-    filename: str | os.PathLike[str],
+    filename: FilePath,
     fillvalues: dict[str, Any] | None = None,
 ) -> None:
-    """Write a CXI file that shows the data of all modules without copying them.
-
-    Parameters
-    ----------
-    detector : ModuleData
-    filename : path
-        Replaced if it exists; nothing is left there if writing fails.
-    fillvalues : dict, optional
-        Values for what was not recorded, for "data", "gain" or "mask". By default NaN
-        or 0 in data, 0 in gain and all bits in mask.
-
-    Raises
-    ------
-    ValueError
-        If `fillvalues` names something else.
-    OverflowError
-        If a value does not fit the dtype.
-    """
+    """Write a CXI file of virtual datasets; see `Detector.write_virtual_cxi`."""
     given = dict(fillvalues or {})
     main = detector.spec.data.partition(".")[2]
-    if main != "data" and main in given:
+    if main != "data" and main in given:  # "adc" of JUNGFRAU, "data" in the CXI file
         given["data"] = given.pop(main)
     unknown = set(given) - {"data", "gain", "mask"}
     if unknown:
@@ -72,33 +67,26 @@ def write_virtual_cxi(
             f"fillvalues has {sorted(unknown)}; it may have data, gain, mask"
         )
     frames = cell_frames(detector) if detector.spec.inner else pulse_frames(detector)
-    target = os.fspath(filename)
-    partial = f"{target}.partial"
-    try:
-        with writing(target), File(partial, "w", libver=("v110", "v110")) as f:
-            write_file(detector, f, frames, given)
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    # Virtual datasets came with HDF5 1.10; any program that has these reads the file.
+    with new_file(filename, libver=("v110", "v110")) as f:
+        write_file(f, frames, given)
 
 
 def pulse_frames(detector: ModuleData) -> Frames:
     labels = frame_labels(detector)
     train, at = labels.expanded
-    return Frames(detector.ids[train], labels.pulse[at], 1)
+    return Frames(detector, detector.ids[train], labels.pulse[at], 1)
 
 
 def cell_frames(detector: ModuleData) -> Frames:
     """Return the frames of JUNGFRAU: every memory cell of every train."""
     cells = memory_cells(detector).astype(np.uint64)
     trains = np.repeat(detector.ids, cells.shape[1])
-    return Frames(trains, cells.ravel(), cells.shape[1])
+    return Frames(detector, trains, cells.ravel(), cells.shape[1])
 
 
-def write_file(
-    detector: ModuleData, f: NewGroup, frames: Frames, given: dict[str, Any]
-) -> None:
+def write_file(f: NewGroup, frames: Frames, given: dict[str, Any]) -> None:
+    detector = frames.detector
     f["cxi_version"] = [150]
     entry = f.create_group("entry_1")
     describe_entry(detector, entry)
@@ -113,9 +101,9 @@ def write_file(
     instrument["experiment_identifier"] = SoftLink("/entry_1/experiment_identifier")
     entry["data_1"] = SoftLink("/entry_1/instrument_1/detector_1")
     cell_key = "data.memoryCell" if detector.spec.inner else "image.cellId"
-    virtual(detector, entry, "cellId", cell_key, frames, 0, "")
+    virtual(frames, entry, "cellId", cell_key, fill=0)
     for name, key in pixel_keys(detector):
-        add_pixels(detector, entry, instrument, name, key, frames, given)
+        add_pixels(frames, entry, name, key, given.get(name))
 
 
 def pixel_keys(detector: ModuleData) -> list[tuple[str, str]]:
@@ -148,21 +136,16 @@ def describe_entry(detector: ModuleData, entry: NewGroup) -> None:
 
 
 def add_pixels(
-    detector: ModuleData,
-    entry: NewGroup,
-    instrument: NewGroup,
-    name: str,
-    key: str,
-    frames: Frames,
-    given: dict[str, Any],
+    frames: Frames, entry: NewGroup, name: str, key: str, fill: object
 ) -> None:
+    detector, instrument = frames.detector, entry["instrument_1/detector_1"]
     dtype, shape = detector.stored_in(key)
-    default = np.nan if dtype.kind == "f" else 0
-    fill = given.get(name, GOOD_FILL.get(name, default))
+    if fill is None:
+        fill = GOOD_FILL.get(name, np.nan if dtype.kind == "f" else 0)
     fill = checked_virtual_fill(name, fill, dtype)
     n_axes = len(shape) - (1 if detector.spec.inner else 0)
     extra = ":data_gain" if n_axes == 3 and name == "data" else ""
-    virtual(detector, instrument, name, key, frames, fill, f"{extra}:y:x")
+    virtual(frames, instrument, name, key, fill, f"{extra}:y:x")
     if extra:
         planes = [b"data", b"gain"][: shape[-3]]
         entry.create_dataset("data_gain", data=planes, dtype=string_dtype())
@@ -174,6 +157,7 @@ def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind not in "iu":
         return dtype.type(fill)
     info = np.iinfo(dtype)
+    # Of a mask narrower than 32 bits: all that it has.
     if name == "mask" and fill == GOOD_FILL["mask"]:
         fill = min(int(fill), int(info.max))
     if not np.isfinite(fill) or not info.min <= int(fill) <= info.max:
@@ -185,52 +169,39 @@ def checked_virtual_fill(name: str, fill: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def virtual(
-    detector: ModuleData,
-    group: NewGroup,
-    name: str,
-    key: str,
-    frames: Frames,
-    fill: object,
-    axes: str,
+    frames: Frames, group: NewGroup, name: str, key: str, fill: object, axes: str = ""
 ) -> None:
     """Create a virtual dataset (frame, module, ...) of a key."""
+    detector = frames.detector
     dtype, shape = detector.stored_in(key)
     per_row = bool(detector.spec.inner)
-    if name == "cellId":
-        pixels: tuple[int, ...] = ()
-    else:
-        pixels = shape[1:] if per_row else shape
+    pixels = () if name == "cellId" else shape[1:] if per_row else shape
     layout = VirtualLayout((len(frames.train), detector.n_modules, *pixels), dtype)
     table = detector.key_table(key)
+    places = table.places(key)
     counts = detector.counts
-    start = (np.cumsum(counts) - counts) * frames.per_entry
     n_axes = 1 + len(pixels) + (1 if per_row else 0)
     for m, number in enumerate(detector.modules):
-        name_in_file = f"INSTRUMENT/{table.sources[m]}/{key.replace('.', '/')}"
         for trains in stretches(table, m, counts):
-            path = table.targets[int(table.target[trains[0], m])][1].path
+            place = places[int(table.target[trains[0], m])]
             first, n = int(table.first[trains[0], m]), int(counts[trains].sum())
-            part = rows_of(path, name_in_file, first, n, n_axes)
-            at = int(start[trains[0]])
-            here = slice(at, at + n * frames.per_entry)
+            part = rows_of(place, first, n, n_axes)
+            here = frames.at(trains[0], n)
             layout[here, number - detector.first_number] = part
     if name == "mask":
-        add_unmasked(detector, group, layout, frames)
+        add_unmasked(frames, group, layout)
     dataset = group.create_virtual_dataset(name, layout, fillvalue=fill)
     dataset.attrs["axes"] = AXES + axes
 
 
-def add_unmasked(
-    detector: ModuleData, group: NewGroup, layout: VirtualLayout, frames: Frames
-) -> None:
+def add_unmasked(frames: Frames, group: NewGroup, layout: VirtualLayout) -> None:
     """Show no bad pixel where pixels were recorded but a file has no mask.
 
     These zeros are a dataset of which nothing is written, so they take no room.
     """
+    detector, counts = frames.detector, frames.detector.counts
     recorded = detector.table(detector.main_group)
     masked = detector.key_table(detector.spec.mask)
-    counts = detector.counts
-    start = (np.cumsum(counts) - counts) * frames.per_entry
     shape = (layout.shape[0], *layout.shape[2:])
     for m, number in enumerate(detector.modules):
         bare = (recorded.count[:, m] > 0) & (masked.count[:, m] == 0)
@@ -239,21 +210,17 @@ def add_unmasked(
                 "unmasked", shape, layout.dtype, chunks=(1, *shape[1:]), fillvalue=0
             )
         for t in np.flatnonzero(bare).tolist():
-            here = slice(int(start[t]), int(start[t] + counts[t] * frames.per_entry))
+            here = frames.at(t, int(counts[t]))
             zeros = VirtualSource(group["unmasked"])[here]
             layout[here, number - detector.first_number] = zeros
 
 
-def rows_of(path: str, name: str, first: int, n: int, n_axes: int) -> Any:
-    """Return rows of a dataset to be shown elsewhere.
+def rows_of(place: tuple[str, str], first: int, n: int, n_axes: int) -> Any:
+    """Return rows of a dataset of a file to be shown elsewhere.
 
     A second axis that raw data have beyond `n_axes` is of length 1 and dropped.
-
-    Raises
-    ------
-    BrokenFileError
-        If it does not have them.
     """
+    path, name = place
     stored = open_dataset(path, name)
     if first + n > stored.shape[0]:
         raise BrokenFileError(

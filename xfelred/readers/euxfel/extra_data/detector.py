@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Detector(ModuleData):
         self,
         key: str | None = None,
         *,
-        mask_bits: Any = None,
+        mask_bits: int | Iterable[int] | None = None,
         masked_value: object = np.nan,
     ) -> MultimodKeyData:
         """Return pixel data with `masked_value` at bad pixels.
@@ -120,5 +121,21 @@ class Detector(ModuleData):
     def write_virtual_cxi(
         self, filename: str | os.PathLike[str], fillvalues: dict[str, Any] | None = None
     ) -> None:
-        """Write a CXI file with virtual datasets; see `cxi`."""
+        """Write a CXI file that shows the data of all modules without copying them.
+
+        Parameters
+        ----------
+        filename : path
+            Replaced if it exists; nothing is left there if writing fails.
+        fillvalues : dict, optional
+            Values for what was not recorded, for "data", "gain" or "mask". By default
+            NaN or 0 in data, 0 in gain and all bits in mask.
+
+        Raises
+        ------
+        ValueError
+            If `fillvalues` names something else.
+        OverflowError
+            If a value does not fit the dtype.
+        """
         cxi.write_virtual_cxi(self, filename, fillvalues)

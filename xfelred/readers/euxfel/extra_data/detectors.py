@@ -17,17 +17,10 @@ from xfelred.names import CELL, FAST, MODULE, SLOW
 from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.extra_data import frame_writer
 from xfelred.readers.euxfel.extra_data.detector import Detector
-from xfelred.readers.euxfel.extra_data.frame_keys import (
-    FrameKeyData,
-    short_label,
-)
+from xfelred.readers.euxfel.extra_data.frame_keys import FrameKeyData, short_label
 from xfelred.readers.euxfel.extra_data.module_keys import MultimodKeyData
-from xfelred.readers.euxfel.extra_data.single_trains import (
-    by_train,
-    frames_of_train,
-)
-from xfelred.readers.euxfel.frame_axes import check_one_entry
-from xfelred.readers.euxfel.frame_labels import first_cells
+from xfelred.readers.euxfel.extra_data.single_trains import by_train, frames_of_train
+from xfelred.readers.euxfel.frame_axes import check_one_entry, memory_cells
 from xfelred.readers.euxfel.run_data import RunData
 
 TRAIN_AXIS = "train"
@@ -138,7 +131,23 @@ class XtdfDetector(Detector):
     def write_frames(
         self, filename: str | os.PathLike[str], trains: object, pulses: object
     ) -> None:
-        """Write chosen frames to a new run file; see `frame_writer.write_frames`."""
+        """Write chosen frames of all modules to a new file in the facility's layout.
+
+        Parameters
+        ----------
+        filename : path
+            Replaced if it exists; nothing is left there if writing fails.
+        trains, pulses : int arrays (n,)
+            Train and pulse ID of each frame; unknown pairs are ignored. Of each module
+            the rows are written that it has under these IDs, also where modules
+            disagree.
+
+        Raises
+        ------
+        ValueError
+            If `trains` and `pulses` are not one-dimensional and equally long, or for
+            parallel-gain data, whose pulse IDs do not tell frames apart.
+        """
         frame_writer.write_frames(self, filename, trains, pulses)
 
 
@@ -183,16 +192,10 @@ class LPD1M(XtdfDetector):
         parallel_gain: bool = False,
         checked: bool = True,
     ) -> None:
-        self.three_stages = bool(parallel_gain)
-        super().__init__(
-            data, detector_name, modules,
-            min_modules=min_modules, raw=raw, checked=checked,
-        )  # fmt: skip
-
-    @property
-    def parallel_gain(self) -> bool:
-        """Whether each pulse was recorded in three gain stages."""
-        return self.three_stages
+        self.parallel_gain = bool(parallel_gain)
+        self.build(data, detector_name, modules, min_modules, raw)
+        if checked:
+            self.check()
 
     def check(self) -> None:
         """Raise InconsistentDataError where frames cannot be three gain stages."""
@@ -252,15 +255,9 @@ class JUNGFRAU(Detector):
 
     @property
     def n_modules(self) -> int:
-        """Number of modules of the complete detector."""
         if self.modules_given is not None:
             return self.modules_given
         return max(self.all_numbers) - self.first_modno + 1
-
-    @property
-    def frames_per_entry(self) -> int:
-        """Number of memory cells in a row."""
-        return self.key_data(self.spec.data).entry_shape[0]
 
     @entry
     def get_array(
@@ -324,7 +321,8 @@ class JUNGFRAU(Detector):
         InconsistentDataError
             If modules disagree in the first train.
         """
-        return first_cells(self)
+        cells = memory_cells(self.with_ids(self.ids[:1]))[0]
+        return cells.astype(self.key_data("data.memoryCell").dtype)
 
 
 NAMED = (AGIPD1M, AGIPD500K, DSSC1M, LPD1M, LPDSolo, JUNGFRAU)

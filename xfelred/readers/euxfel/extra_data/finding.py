@@ -86,16 +86,15 @@ def find_detector(
             )
         if len(found) > 1:
             raise ArgumentError(
-                f"several detectors in this run: {listing(sorted(found))}; name one"
-                " of them"
+                f"several detectors in this run, name one: {listing(sorted(found))}"
             )
         name = next(iter(found))
     if name not in found:
         raise SourceNameError(
-            f"no detector {name!r} in this run.{did_you_mean(name, found)} Detectors"
-            " here:"
-            f" {listing(sorted(found))}"
+            f"no detector {name!r} in this run.{did_you_mean(name, found)}"
+            f" Detectors here: {listing(sorted(found))}"
         )
+    # What a detector keeps, such as labels, serves the next call of the run too.
     what = (name, checked, *sorted(options.items()))
     if "modules" in options:  # which may be anything that can be iterated over
         return new_detector(run, found[name], name, checked=checked, **options)

@@ -24,7 +24,7 @@ from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
 from xfelred.readers.frames import Pixels
 from xfelred.readers.missing import EXACT
 
-STACKED = "train_pulse"
+STACKED = "train_pulse"  # as scripts for EXtra-data know the axis
 
 
 class FrameKeyData(MultimodKeyData):
@@ -59,8 +59,7 @@ class FrameKeyData(MultimodKeyData):
     def layout(self) -> EntryLayout:
         """Selected entries of each train, in order."""
         if self.pulses is None:
-            pattern, patterns = counted_patterns(self.det.counts)
-            return EntryLayout(pattern, patterns, flat=True)
+            return EntryLayout(*counted_patterns(self.det.counts), flat=True)
         return EntryLayout(self.labels.pattern, self.labels.flat(), flat=True)
 
     @cached_property
@@ -70,7 +69,6 @@ class FrameKeyData(MultimodKeyData):
 
     @property
     def dimensions(self) -> list[str]:
-        """Names of the axes."""
         n = len(self.entry_shape)
         names = {3: [DATA_GAIN, SLOW, FAST], 2: [SLOW, FAST]}
         return [MODULE, STACKED, *names.get(n, [f"dim_{i}" for i in range(n)])]
@@ -94,22 +92,18 @@ class FrameKeyData(MultimodKeyData):
         return pd.MultiIndex.from_arrays(levels, names=list(names))
 
     def stacked(
-        self, data: Any, dims: list[str], inner: str, names: tuple[str, str]
+        self, data: object, dims: list[str], inner: str, names: tuple[str, str]
     ) -> xr.DataArray:
         """Return an array labelled by a multi-index along its second axis."""
-        coords = xr.Coordinates.from_pandas_multiindex(
-            self.index(inner, names), STACKED
-        )
+        index = self.index(inner, names)
+        coords = xr.Coordinates.from_pandas_multiindex(index, STACKED)
         out = xr.DataArray(data, dims=dims, coords=coords)
         return out.assign_coords({MODULE: self.modules})
 
     def labelled(
-        self, data: Any, roi: object = (), inner: str = "pulseId"
+        self, data: object, roi: object = (), inner: str = "pulseId"
     ) -> xr.DataArray:
-        """Return an array with labels."""
-        _, _, dropped = entry_window(roi, self.entry_shape)
-        entry = [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
-        dims = [*self.dimensions[:2], *entry]
+        dims = [*self.dimensions[:2], *self.entry_dims(roi)]
         return self.stacked(data, dims, inner, ("train", short_label(inner)))
 
     @entry
@@ -154,9 +148,10 @@ class FrameKeyData(MultimodKeyData):
         axis = np.unique(values[used])
         here = labels.counts > 0
         gains = np.unique(labels.gain[used])
-        slots = (len(gains), len(axis)) if self.det.parallel_gain else (len(axis),)
+        slots: tuple[int, ...] = (len(axis),)
         slot = np.searchsorted(axis, values)
         if self.det.parallel_gain:
+            slots = (len(gains), len(axis))
             slot = labels.gain.astype(np.int64) * len(axis) + slot
         window, shape, dropped = entry_window(roi, self.entry_shape)
         dtype = as_dtype(astype, self.dtype)
@@ -168,12 +163,13 @@ class FrameKeyData(MultimodKeyData):
         layout = EntryLayout(labels.pattern, patterns, slots)
         pixels = Pixels(window, shape, kind, kind.type(fill))
         plan = module_plan(self.det, self.key, layout, pixels)
-        plan = plan.narrow_lead(
-            (np.flatnonzero(here), *(slice(0, n, 1) for n in slots))
-        )
+        # Trains without a frame are none of the result.
+        trains = np.flatnonzero(here)
+        plan = plan.narrow_lead((trains, *(slice(0, n, 1) for n in slots)))
         n_lead = 1 + len(slots)
         out = np.empty((plan.target.shape[1], *plan.lead_shape, *shape), kind)
         self.read(plan, np.moveaxis(out, 0, n_lead))
+        # Before NaN come in: of integers up to 32 bits float64 holds all.
         if gaps and dtype.kind in "iu" and dtype.itemsize > 4:
             warn_rounding(self.key, out)
         if gaps:
@@ -182,17 +178,11 @@ class FrameKeyData(MultimodKeyData):
             empty[train, at] = False
             out[:, empty.reshape(plan.lead_shape)] = np.nan
         out = out.squeeze(tuple(n_lead + i for i in dropped))
-        dims = [MODULE, "train", *(["gain"] if self.det.parallel_gain else [])]
-        dims += [short_label(inner)]
-        dims += [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
-        coords = {
-            MODULE: self.modules,
-            "train": self.ids[here],
-            short_label(inner): axis,
-        }
+        coords = {MODULE: self.modules, "train": self.ids[here]}
         if self.det.parallel_gain:
             coords["gain"] = gains
-        return xr.DataArray(out, dims=dims, coords=coords)
+        coords[short_label(inner)] = axis
+        return xr.DataArray(out, coords, [*coords, *self.entry_dims(roi)])
 
     @entry
     def dask_array(

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred import __version__
 from xfelred.errors import ArgumentError, BrokenFileError
-from xfelred.hdf5 import File, NewGroup
+from xfelred.hdf5 import NewGroup
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
-from xfelred.readers.euxfel.frame_labels import module_labels, recorded_trains
+from xfelred.readers.euxfel.frame_labels import module_labels
 from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.module_data import ModuleData
-from xfelred.readers.euxfel.run_file import write_metadata
+from xfelred.readers.euxfel.run_file import FilePath, new_file, write_metadata
 
 
 def write_frames(
     detector: ModuleData,
-    filename: str | os.PathLike[str],
+    filename: FilePath,
     trains: object,
     pulses: object,
 ) -> None:
-    """Write chosen frames of all modules to a new file in the facility's layout.
-
-    Parameters
-    ----------
-    detector : AGIPD1M, AGIPD500K, DSSC1M, LPD1M or LPDSolo
-    filename : path
-        Replaced if it exists; nothing is left there if writing fails.
-    trains, pulses : int arrays (n,)
-        Train and pulse ID of each frame; unknown pairs are ignored. Of each module the
-        rows are written that it has under these IDs, also where modules disagree.
-
-    Raises
-    ------
-    ValueError
-        If `trains` and `pulses` are not one-dimensional and equally long, or for
-        parallel-gain data, whose pulse IDs do not tell frames apart.
-    """
+    """Write chosen frames of all modules; see `XtdfDetector.write_frames`."""
     train_ids, pulse_ids = np.asarray(trains), np.asarray(pulses)
     if train_ids.ndim != 1 or pulse_ids.ndim != 1 or train_ids.shape != pulse_ids.shape:
         raise ArgumentError(
@@ -50,28 +32,19 @@ def write_frames(
         )
     if detector.parallel_gain:
         raise ArgumentError(
-            "frames of parallel-gain data cannot be chosen by pulse: each pulse has"
-            " three"
+            "frames of parallel-gain data cannot be chosen by pulse: each has three"
         )
     pairs = paired(train_ids, pulse_ids)
-    target = os.fspath(filename)
-    partial = f"{target}.partial"
-    try:
-        with File(partial, "w") as f:
-            f.attrs["writer"] = f"xfelred {__version__}"
-            run = detector.data
-            places = sorted(
-                f"INSTRUMENT/{source}/{group}"
-                for source in detector.source_to_modno
-                for group in run.entries[source].groups
-            )
-            write_metadata(f, run.all_files, run.ids, run.single, places)
-            for source in detector.source_to_modno:
-                write_source(detector, f, source, pairs)
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    run = detector.data
+    places = sorted(
+        f"INSTRUMENT/{source}/{group}"
+        for source in detector.source_to_modno
+        for group in run.entries[source].groups
+    )
+    with new_file(filename) as f:
+        write_metadata(f, run.all_files, run.ids, run.single, places)
+        for source in detector.source_to_modno:
+            write_source(detector, f, source, pairs)
 
 
 def paired(train: NDArray[Any], pulse: NDArray[Any]) -> NDArray[Any]:
@@ -86,7 +59,7 @@ def chosen_rows(
 ) -> NDArray[np.bool_]:
     """Return which rows of a module are among the pairs, in train order."""
     own = detector.table(detector.main_group).count[:, module]
-    told = recorded_trains(detector, "image.pulseId", module) > 0
+    told = detector.key_table("image.pulseId").count[:, module] > 0
     pulse = module_labels(
         detector, "image.pulseId", module, np.repeat(told, detector.counts)
     )
@@ -139,6 +112,7 @@ def copy_rows(f: NewGroup, key: KeyData, paths: list[str], rows: NDArray[Any]) -
         maxshape=(None, *shape),
         **like.filters,
     )
+    # Row by row: the DAQ stores each frame as a chunk of its own.
     for i, (path, row) in enumerate(zip(paths, rows.tolist(), strict=True)):
         if path in key.headers:
             stored = open_dataset(path, name)

@@ -20,10 +20,10 @@ from xfelred.names import UNITS
 from xfelred.readers.entry import entry_positions
 from xfelred.readers.euxfel.extra_data.single_value import single_value
 from xfelred.readers.euxfel.key_facts import KeyFacts
-from xfelred.readers.euxfel.run_section import check_single, run_value
-from xfelred.readers.selection import checked_position
+from xfelred.readers.euxfel.metadata import check_single, run_value
+from xfelred.readers.selection import TrainIDs, checked_position
 
-BLOCK = 128 << 20
+BLOCK = 128 << 20  # bytes of a block of a lazy array
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,8 @@ class KeyData(KeyFacts):
 
     def attributes(self) -> dict[str, Any]:
         """Return the HDF5 attributes of the key, text as str."""
-        return {
-            k: as_text(v) if isinstance(v, bytes) else v for k, v in self.attrs.items()
-        }
+        found = self.attrs.items()
+        return {k: as_text(v) if isinstance(v, bytes) else v for k, v in found}
 
     def run_value(self, allow_multi_run: bool = False) -> Any:
         """Return the value of the key at the start of the run.
@@ -85,8 +84,7 @@ class KeyData(KeyFacts):
 
     def train_id_coordinates(self) -> NDArray[np.uint64]:
         """Return the train ID of every entry."""
-        order = self.location.order
-        return np.repeat(self.ids[order], self.location.count[order])
+        return self.location.per_row(self.ids)
 
     @entry
     def data_counts(self, labelled: bool = True) -> Any:
@@ -217,20 +215,15 @@ class KeyData(KeyFacts):
     def dask_array(self, labelled: bool = False) -> Any:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
         plan, _ = self.plan()
-        dims = (
-            "trainId",
-            "module",
-            *(f"dim_{i}" for i in range(len(self.entry_shape))),
-        )
-        node = Source(plan, dims)
+        inner = [f"dim_{i}" for i in range(len(self.entry_shape))]
+        node = Source(plan, ("trainId", "module", *inner))
         data = planned(node, block_chunks(node, BLOCK))[:, 0]
         if not labelled:
             return data
-        kept = [d for d in dims if d != "module"]
         name = f"{self.source}.{self.short_key}"
         coords = {"trainId": self.train_id_coordinates()}
         attrs = {UNITS: self.units} if self.units else {}
-        return xr.DataArray(data, dims=kept, coords=coords, name=name, attrs=attrs)
+        return xr.DataArray(data, coords, ["trainId", *inner], name=name, attrs=attrs)
 
     @entry
     def as_single_value(
@@ -293,10 +286,7 @@ class KeyData(KeyFacts):
         self, tid: int, keep_dims: bool = False
     ) -> tuple[int, NDArray[Any]]:
         """Return (train ID, data) of one train; TrainIDError if it is not selected."""
-        if tid < 0 or tid not in self.ids:
-            raise TrainIDError(
-                f"train {tid} is not among the {len(self.ids)} selected trains"
-            )
+        check_train(self.ids, tid)
         data = self.train_values(np.uint64(tid))
         return int(tid), data if len(data) != 1 or keep_dims else data[0]
 
@@ -307,6 +297,15 @@ class KeyData(KeyFacts):
         """Return (train ID, data) of the train at a position."""
         at = checked_position(int(i), len(self.ids))
         return self.train_from_id(int(self.ids[at]), keep_dims)
+
+
+def check_train(ids: TrainIDs, train_id: int) -> None:
+    """Raise TrainIDError if a train is not selected."""
+    if train_id < 0 or train_id not in ids:
+        span = f" ({ids[0]} to {ids[-1]})" if len(ids) else ""
+        raise TrainIDError(
+            f"train {train_id} is not among the {len(ids)} selected trains{span}"
+        )
 
 
 def entry_axes(

@@ -15,21 +15,7 @@ WIDTH, LEAST_HEIGHT, LINE = 9.0, 3.0, 0.28  # inches of the figure, and of one s
 def plot_missing_data(
     run: RunData, min_saved_pct: float, expand_instrument: bool
 ) -> Any:
-    """Plot for which trains sources have data, if they lack many.
-
-    Parameters
-    ----------
-    run : Run
-    min_saved_pct : float
-        Sources with data in more than this percentage of the trains are left out.
-    expand_instrument : bool
-        Show index groups of instrument sources apart.
-
-    Returns
-    -------
-    matplotlib axes
-        One line a source, those with most data on top.
-    """
+    """Plot for which trains sources have data; see `Run.plot_missing_data`."""
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
@@ -50,11 +36,9 @@ def plot_missing_data(
     axes.set_xlabel("position of the train")
     what = f"sources with data in at most {min_saved_pct}% of {len(run.ids)} trains"
     axes.set_title(f"{run.run_id}: {what}" if run.run_id else what, fontsize=10)
-    axes.legend(
-        handles=[Patch(color="tab:blue", label="recorded"),
-                 Patch(color="black", label="missing")],
-        loc="upper left", bbox_to_anchor=(1, 1),
-    )  # fmt: skip
+    drawn = {"recorded": "tab:blue", "missing": "black"}
+    handles = [Patch(color=colour, label=label) for label, colour in drawn.items()]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
     return axes
 
 

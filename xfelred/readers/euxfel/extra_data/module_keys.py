@@ -17,20 +17,21 @@ from xfelred.errors import ArgumentError
 from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
 from xfelred.lazy.nodes import evaluate, full_region
 from xfelred.names import MODULE
+from xfelred.readers.by_train import ByTrain
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window
 from xfelred.readers.euxfel.key_facts import counted_patterns
 from xfelred.readers.euxfel.mask import Mask
-from xfelred.readers.euxfel.module_data import ModuleData
+from xfelred.readers.euxfel.module_data import ModuleData, group_of
 from xfelred.readers.euxfel.module_plans import EntryLayout, module_plan
 from xfelred.readers.frames import Pixels
 
-BLOCK = 128 << 20
-SUB_BLOCK = 16 << 20
+BLOCK = 128 << 20  # bytes of a block of a lazy array
+SUB_BLOCK = 16 << 20  # bytes that are masked at a time, as the mask needs memory too
 SIDE_BY_SIDE = 64 << 20  # bytes from which several threads read
 THREADS = min(4, os.cpu_count() or 1)
 
 
-class MultimodKeyData:
+class MultimodKeyData(ByTrain):
     """One key of all modules, entries of all trains one after the other.
 
     Attributes
@@ -39,18 +40,16 @@ class MultimodKeyData:
     key : str
     mask : Mask or None
         Bad pixels that are replaced when the data are read.
+    stored : (dtype, tuple of int)
+        Dtype and entry shape in the files.
     """
 
     def __init__(self, det: ModuleData, key: str, mask: Mask | None = None) -> None:
-        self.det, self.key, self.mask = det, key, mask
-        self.stored  # noqa: B018  (raises if a module lacks the key)
+        self.det, self.key, self.mask, self.ids = det, key, mask, det.ids
+        # At once, as it raises if a module lacks the key.
+        self.stored = det.stored_as(key)
 
     # -- what it is ------------------------------------------------------------------
-
-    @cached_property
-    def stored(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
-        """Dtype and entry shape in the files."""
-        return self.det.stored_as(self.key)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -69,21 +68,6 @@ class MultimodKeyData:
         """Numbers of the modules."""
         return self.det.modules
 
-    @property
-    def train_ids(self) -> list[int]:
-        """Train IDs."""
-        return self.det.train_ids
-
-    @property
-    def group(self) -> str:
-        """Index group of the key."""
-        return self.key.partition(".")[0]
-
-    @property
-    def ids(self) -> NDArray[np.uint64]:
-        """Train IDs as an array."""
-        return self.det.ids
-
     @cached_property
     def counts(self) -> NDArray[Any]:
         """Entries of each train: one, whether recorded or not, for other keys."""
@@ -97,6 +81,11 @@ class MultimodKeyData:
     def dimensions(self) -> list[str]:
         """Names of the axes."""
         return [MODULE, "trainId", *(f"dim_{i}" for i in range(len(self.entry_shape)))]
+
+    def entry_dims(self, roi: object) -> list[str]:
+        """Return the names of the axes that `roi` leaves of an entry."""
+        _, _, dropped = entry_window(roi, self.entry_shape)
+        return [d for i, d in enumerate(self.dimensions[2:], 1) if i not in dropped]
 
     @property
     def ndim(self) -> int:
@@ -132,8 +121,6 @@ class MultimodKeyData:
             f" {len(self.modules)} modules, {len(self.ids)} trains>"
         )
 
-    __iter__ = None
-
     # -- which trains ----------------------------------------------------------------
 
     def of(self, det: ModuleData) -> Any:
@@ -147,9 +134,8 @@ class MultimodKeyData:
     def __getitem__(self, trains: object) -> Any:
         return self.select_trains(trains)
 
-    def select_trains(self, trains: object) -> Any:
-        """Return the key for a selection of trains."""
-        return self.of(self.det.select_trains(trains))
+    def with_ids(self, ids: NDArray[Any]) -> Any:
+        return self.of(self.det.with_ids(ids))
 
     @entry
     def split_trains(
@@ -164,7 +150,7 @@ class MultimodKeyData:
 
     def data_availability(self, module_gaps: bool = False) -> NDArray[np.bool_]:
         """Return where data exist: bool (module, entry)."""
-        table = self.det.table(self.group)
+        table = self.det.table(group_of(self.key))
         train, _, _ = self.layout.patterns.expand(self.layout.pattern)
         here = (table.count > 0)[train].T
         if not module_gaps:
@@ -183,8 +169,7 @@ class MultimodKeyData:
     @cached_property
     def layout(self) -> EntryLayout:
         """Entries of each train, in order."""
-        pattern, patterns = counted_patterns(self.counts)
-        return EntryLayout(pattern, patterns, flat=True)
+        return EntryLayout(*counted_patterns(self.counts), flat=True)
 
     def plan(
         self, roi: object, fill_value: object, astype: object
@@ -208,9 +193,7 @@ class MultimodKeyData:
         parts = [slice(m, m + 1, 1) for m in range(n)]
         with ThreadPoolExecutor(threads) as pool:
             jobs = [
-                pool.submit(
-                    self.read_modules, plan.narrow_modules(p), out[(*before, p)]
-                )
+                pool.submit(self.read_modules, plan.narrow_modules(p), out[*before, p])
                 for p in parts
             ]
             for job in jobs:
@@ -275,10 +258,11 @@ class MultimodKeyData:
             out = np.empty(shape, plan.dtype)
         elif out.shape != shape:
             raise ArgumentError(f"out has shape {out.shape}, but the data have {shape}")
-        full = out[
-            (slice(None), slice(None), *roi_axes(dropped, len(plan.entry_shape)))
-        ]
-        if module_gaps:
+        # Entry axes that integers in `roi` dropped are put back, as a plan has them.
+        axes = range(1, len(plan.entry_shape) + 1)
+        inner = (np.newaxis if i in dropped else slice(None) for i in axes)
+        full = out[(slice(None), slice(None), *inner)]
+        if module_gaps:  # module by module, as those that are there have gaps between
             absent = sorted(set(range(len(out))) - set(self.positions))
             full[absent] = plan.fill_value
             for m, position in enumerate(self.positions):
@@ -314,13 +298,10 @@ class MultimodKeyData:
         return planned(node, chunks).transpose(order)
 
     def coordinates(self) -> dict[str, Any]:
-        """Return the coordinates of the labelled array."""
         return {MODULE: self.modules, "trainId": self.train_id_coordinates()}
 
-    def labelled(self, data: Any, roi: object = ()) -> xr.DataArray:
-        """Return an array with labels."""
-        _, _, dropped = entry_window(roi, self.entry_shape)
-        entry = [d for i, d in enumerate(self.dimensions[2:]) if i + 1 not in dropped]
+    def labelled(self, data: object, roi: object = ()) -> xr.DataArray:
+        entry = self.entry_dims(roi)
         if self.dimensions[2:3] == ["dim_0"]:
             entry = [f"dim_{i}" for i in range(len(entry))]
         dims = [*self.dimensions[:2], *entry]
@@ -345,8 +326,3 @@ class MultimodKeyData:
         """Return the data as a lazy array, as a DataArray if `labelled`."""
         data = self.lazy(fill_value, astype)
         return self.labelled(data) if labelled else data
-
-
-def roi_axes(dropped: tuple[int, ...], n: int) -> tuple[Any, ...]:
-    """Return the index that puts back the entry axes which integers dropped."""
-    return tuple(np.newaxis if i + 1 in dropped else slice(None) for i in range(n))

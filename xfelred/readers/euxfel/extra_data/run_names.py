@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from xfelred.entries import entry
-from xfelred.errors import MultiRunError, TrainIDError
+from xfelred.errors import MultiRunError
 from xfelred.hdf5 import NewDataset
 from xfelred.readers.description import print_lines
 from xfelred.readers.euxfel import summary, tables
+from xfelred.readers.euxfel.extra_data.key_data import check_train
 from xfelred.readers.euxfel.extra_data.missing_data import plot_missing_data
 from xfelred.readers.euxfel.extra_data.virtual_dataset import virtual_dataset
 from xfelred.readers.euxfel.matching import chosen, without
@@ -166,9 +167,8 @@ class RunNames(RunData):
             Show the modules of a detector on one line, unless details, aggregators or
             counts are asked for; by default every source has its line.
         """
-        summary.print_info(
-            self, details_for_sources, with_aggregators, counts, group_sources
-        )
+        details = details_for_sources
+        summary.print_info(self, details, with_aggregators, counts, group_sources)
 
     @entry
     def train_info(self, train_id: int) -> None:
@@ -179,24 +179,44 @@ class RunNames(RunData):
         TrainIDError
             If it is not selected.
         """
-        if train_id < 0 or train_id not in self.ids:
-            raise TrainIDError(
-                f"train {train_id} is not among the {len(self.ids)} selected trains"
-            )
+        check_train(self.ids, train_id)
         print_lines(summary.train_text(self, train_id).split("\n"))
 
     @entry
     def get_virtual_dataset(
         self, source: str, key: str, filename: str | os.PathLike[str] | None = None
     ) -> NewDataset:
-        """Return a virtual dataset of a key; see `virtual_dataset`."""
+        """Return a dataset that shows all entries of a key, in the order of `ndarray`.
+
+        Parameters
+        ----------
+        source, key : str
+        filename : path, optional
+            A new run file that holds the dataset, replaced if it exists; by default a
+            temporary one, removed when Python ends. Other processes open it by
+            ``dataset.file.filename`` and ``dataset.name``, where the files of the run
+            are too.
+
+        Raises
+        ------
+        OutputExistsError
+            If `filename` is one of the files of the run.
+        """
         return virtual_dataset(self.key_data(source, key), filename)
 
     @entry
     def plot_missing_data(
         self, min_saved_pct: float = 95, expand_instrument: bool = False
     ) -> Any:
-        """Plot which trains some sources lack; see `missing_data`."""
+        """Plot for which trains sources have data, if they lack many; matplotlib axes.
+
+        Parameters
+        ----------
+        min_saved_pct : float, optional
+            Sources with data in more than this percentage of the trains are left out.
+        expand_instrument : bool, optional
+            Show index groups of instrument sources apart.
+        """
         return plot_missing_data(self, min_saved_pct, expand_instrument)
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -207,16 +227,12 @@ class RunNames(RunData):
         self,
         source: str,
         key: str,
-        extra_dims: Any = None,
-        roi: Any = (),
+        extra_dims: list[str] | None = None,
+        roi: object = (),
         name: str | None = None,
     ) -> Any:
         """Read one key as a labelled array; see `KeyData.xarray`."""
-        return (
-            self.source(source)
-            .key_data(key)
-            .xarray(extra_dims=extra_dims, roi=roi, name=name)
-        )
+        return self.key_data(source, key).xarray(extra_dims, roi, name)
 
     @entry
     def get_series(self, source: str, key: str) -> pd.Series:
@@ -238,9 +254,8 @@ class RunNames(RunData):
         self, fields: object = None, *, timestamps: bool = False
     ) -> pd.DataFrame:
         """Read many one-dimensional keys into a table, joined by train ID."""
-        return tables.dataframe(
-            self if fields is None else self.select(fields), timestamps
-        )
+        run = self if fields is None else self.select(fields)
+        return tables.dataframe(run, timestamps)
 
     @entry
     def get_run_value(self, source: str, key: str) -> Any:
@@ -291,11 +306,7 @@ class RunNames(RunData):
         keep_dims: bool = False,
     ) -> tuple[int, dict[Any, Any]]:
         """Return (train ID, data) of one train; TrainIDError if it is not selected."""
-        if train_id < 0 or train_id not in self.ids:
-            raise TrainIDError(
-                f"train {train_id} is not in this run of {len(self.ids)} trains"
-                + (f" ({self.ids[0]} to {self.ids[-1]})" if len(self.ids) else "")
-            )
+        check_train(self.ids, train_id)
         run = self if devices is None else self.select(devices)
         run = run.with_ids(np.array([train_id], np.uint64))
         return next(tables.trains(run, False, flat_keys, keep_dims))
@@ -316,7 +327,27 @@ class RunNames(RunData):
         pydatetime: bool = False,
         euxfel_local_time: bool = False,
     ) -> Any:
-        """Return the time of each train, NaT if unknown; see `metadata`."""
+        """Return the time at which each train was recorded.
+
+        Parameters
+        ----------
+        labelled : bool, optional
+            True: a pandas Series over train IDs.
+        pydatetime : bool, optional
+            True: a list of `datetime` in UTC, None where unknown.
+        euxfel_local_time : bool, optional
+            True: in the time zone of the facility (Europe/Berlin).
+
+        Returns
+        -------
+        datetime64[ns] (train,), list or Series
+            NaT where no file has a timestamp (format 0.5 has none).
+
+        Raises
+        ------
+        ConfigError
+            If local time is asked for as an array, which has no time zones.
+        """
         return train_timestamps(
             self.all_files, self.ids, labelled, pydatetime, euxfel_local_time
         )

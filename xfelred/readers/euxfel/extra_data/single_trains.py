@@ -63,22 +63,11 @@ def listed_modules(detector: ModuleData, key: str) -> list[int]:
 def frames_of_train(
     one: ModuleData, key: str, here: list[int], pulses: object
 ) -> xr.DataArray:
-    """Read a per-pulse key of one train.
+    """Read a per-pulse key of one train: (module, train[, gain], pulse, ...).
 
-    Parameters
-    ----------
-    one : ModuleData
-        With one train.
-    key : str
-    here : list of int
-        Positions of the modules with data. Others that a file lists come back too.
-    pulses : slice, int, list, ``by_id[...]`` or ``by_index[...]``
-
-    Returns
-    -------
-    DataArray (module, train[, gain], pulse, ...)
-        NaN, and then floats of integers, where a module has no such pulse. Modules
-        that differ in their pulse IDs are joined by these.
+    `here` are the positions of the modules with data; others that a file lists come
+    back too. NaN, and then floats of integers, where a module has no such pulse.
+    Modules that differ in their pulse IDs are joined by these.
     """
     data = key_of(one.only(here), key)
     if not isinstance(data, FrameKeyData):
@@ -87,10 +76,8 @@ def frames_of_train(
         array = data.select_pulses(pulses).xarray(unstack_pulses=True)
     except InconsistentDataError:
         own = (FrameKeyData(one.only([m]), key, pulses=pulses) for m in here)
-        array = xr.concat(
-            [data.xarray(unstack_pulses=True) for data in own],
-            MODULE, join="outer", combine_attrs="override",
-        )  # fmt: skip
+        arrays = [data.xarray(unstack_pulses=True) for data in own]
+        array = xr.concat(arrays, MODULE, join="outer", combine_attrs="override")
     if len(here) == len(one.modules):
         return array
     places = {*here, *listed_modules(one, key)}

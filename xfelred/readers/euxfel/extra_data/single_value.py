@@ -28,6 +28,7 @@ def single_value(
         raise NoDataError(f"{name} has no data in these trains")
     if data.dtype == object:
         return single_text(data, name, reduce_by)
+    # A median of these would round, or is not defined.
     if reduce_by is None and (data.dtype.names or not fits_float(data)):
         return exact_value(data, name)
     value = reduced(data, reduce_by)

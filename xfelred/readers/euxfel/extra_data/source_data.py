@@ -22,8 +22,12 @@ from xfelred.hdf5.rows import find_dataset
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.files import same_files_or_run
 from xfelred.readers.euxfel.locate import SourceFiles, check_conflicts
-from xfelred.readers.euxfel.metadata import run_metadata
-from xfelred.readers.euxfel.run_section import check_single, run_value, run_values
+from xfelred.readers.euxfel.metadata import (
+    check_single,
+    run_metadata,
+    run_value,
+    run_values,
+)
 from xfelred.readers.euxfel.source_facts import SourceFacts, matching_keys
 from xfelred.readers.selection import listed_names
 
@@ -106,8 +110,7 @@ class SourceData(SourceFacts):
                     f" {groups[0]!r}, so no train IDs fit both. Name the group:"
                     f" train_id_coordinates({groups[0]!r})"
                 )
-        where = self.located(groups[0])
-        return np.repeat(self.ids[where.order], where.count[where.order])
+        return self.located(groups[0]).per_row(self.ids)
 
     def run_metadata(self) -> dict[str, Any]:
         """Return METADATA of the run; MultiRunError if several were joined."""

@@ -1,9 +1,9 @@
-"""Modules of one train, as `Run.trains` gives them, in one array."""
+"""Sources of one train, as `Run.trains` gives them, in one array."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,11 @@ from xfelred.entries import entry
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
+    InconsistentDataError,
     NoAxisError,
+    NoDataError,
     OutOfRangeError,
+    PropertyNameError,
     listing,
 )
 from xfelred.readers.entry import checked_fill
@@ -178,8 +181,7 @@ def stack_detector_data(
         if found is None:
             raise ArgumentError(
                 f"source {source!r} is not a module of a detector (pattern"
-                f" {pattern!r});"
-                " select the detector's sources first"
+                f" {pattern!r}); select the detector's sources first"
             )
         if data not in values:
             continue
@@ -227,3 +229,70 @@ def checked_parts(parts: dict[int, NDArray[Any]], key: str) -> dict[int, NDArray
         )
     shape = next(iter(full))
     return {m: a for m, a in parts.items() if a.shape == shape}
+
+
+@entry
+def stack_data(
+    train: Mapping[str, Mapping[str, Any]],
+    data: str,
+    axis: int = -3,
+    xcept: Iterable[str] | Mapping[str, Any] = (),
+) -> NDArray[Any]:
+    """Stack the data of the sources of one train, in the order of their numbers.
+
+    For the modules of a detector use `stack_detector_data`, which fills those that are
+    missing.
+
+    Parameters
+    ----------
+    train : mapping
+        ``{source: {key: array}}`` for one train.
+    data : str
+        Key to stack, for example ``image.data``.
+    axis : int, optional
+        New axis, of sources, in the result. They are sorted by the numbers in their
+        names: ``B_7_0`` before ``A_12_0`` before ``A_12_1``.
+    xcept : iterable of str, optional
+        Sources to leave out.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    NoDataError
+        If no source is left.
+    PropertyNameError
+        If a source lacks the key.
+    InconsistentDataError
+        If dtypes or shapes differ.
+    """
+    left_out = {xcept} if isinstance(xcept, str) else set(xcept)
+    sources = sorted((s for s in train if s not in left_out), key=numbers_in)
+    if not sources:
+        raise NoDataError(
+            f"nothing to stack: of {len(train)} sources of this train none is left"
+            f" without xcept={sorted(left_out)}"
+        )
+    lacking = [s for s in sources if data not in train[s]]
+    if lacking:
+        raise PropertyNameError(
+            f"{lacking[0]!r} and {len(lacking) - 1} more of {len(sources)} sources have"
+            f" no {data!r} in this train; leave them out (xcept=), or fill them:"
+            " stack_detector_data"
+        )
+    arrays = [np.asarray(train[s][data]) for s in sources]
+    for source, array in zip(sources, arrays, strict=True):
+        if (array.dtype, array.shape) != (arrays[0].dtype, arrays[0].shape):
+            raise InconsistentDataError(
+                f"{data!r} is {array.dtype} {array.shape} in {source!r}, but"
+                f" {arrays[0].dtype} {arrays[0].shape} in {sources[0]!r}; leave some"
+                " out (xcept=)"
+            )
+    return np.stack(arrays, axis=axis)
+
+
+def numbers_in(name: str) -> tuple[list[int], str]:
+    """Return the numbers in a name, by which sources are sorted, and the name."""
+    return [int(n) for n in re.findall(r"\d+", name)], name

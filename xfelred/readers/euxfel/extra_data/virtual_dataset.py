@@ -9,55 +9,25 @@ import tempfile
 
 import numpy as np
 
-from xfelred import __version__
 from xfelred.errors import OutputExistsError
 from xfelred.hdf5 import File, NewDataset, NewGroup, VirtualLayout, VirtualSource
 from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
-from xfelred.readers.euxfel.run_file import write_metadata
-from xfelred.small_files import writing
+from xfelred.readers.euxfel.run_file import FilePath, new_file, write_metadata
 
 
-def virtual_dataset(
-    key: KeyData, filename: str | os.PathLike[str] | None = None
-) -> NewDataset:
-    """Return a dataset that shows all entries of a key, in the order of `ndarray`.
-
-    Parameters
-    ----------
-    key : KeyData
-    filename : path, optional
-        A new run file that holds the dataset, replaced if it exists; by default a
-        temporary one, removed when Python ends. Other processes open it by
-        ``dataset.file.filename`` and ``dataset.name``, where the files of the run are
-        too.
-
-    Returns
-    -------
-    Dataset
-        Open for reading.
-
-    Raises
-    ------
-    OutputExistsError
-        If `filename` is one of the files of the run.
-    """
-    target = temporary() if filename is None else os.fspath(filename)
+def virtual_dataset(key: KeyData, filename: FilePath | None = None) -> NewDataset:
+    """Return a dataset of a new run file; see `Run.get_virtual_dataset`."""
+    target = temporary() if filename is None else filename
     if os.path.realpath(target) in {os.path.realpath(f.path) for f in key.all_files}:
         raise OutputExistsError(
-            f"{target} is one of the files that the dataset would show; choose another"
-            " filename"
+            f"{os.fspath(target)} is one of the files that the dataset would show;"
+            " choose another filename"
         )
-    partial = f"{target}.partial"
-    try:
-        with writing(target), File(partial, "w", libver=("v110", "latest")) as f:
-            f.attrs["writer"] = f"xfelred {__version__}"
-            write_key(key, f)
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
-    return File(target, "r")[key.hdf5_data_path]
+    # Virtual datasets came with version 1.10 of HDF5.
+    with new_file(target, libver=("v110", "latest")) as f:
+        write_key(key, f)
+    return File(os.fspath(target), "r")[key.hdf5_data_path]
 
 
 def temporary() -> str:
@@ -82,13 +52,13 @@ def write_key(key: KeyData, f: NewGroup) -> None:
     name = key.hdf5_data_path
     layout = VirtualLayout(shape=key.shape, dtype=stored_dtype(key))
     for file, at, first, count in pieces(key):
+        # Absolute, so that it is found from wherever the new file is.
         path = os.path.realpath(key.all_files[file].path)
         stored = open_dataset(path, name)
         source = VirtualSource(path, name, shape=stored.shape, dtype=stored.dtype)
         layout[at : at + count] = source[first : first + count]
     f.create_virtual_dataset(name, layout)
-    first_attrs = key.attrs
-    f[name].attrs.update(first_attrs)
+    f[name].attrs.update(key.attrs)
 
 
 def stored_dtype(key: KeyData) -> np.dtype:
