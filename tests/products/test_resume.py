@@ -25,14 +25,11 @@ class Source:
 
     def frames(self, name="source-1", n_blocks=6):
         return xr.DataArray(
-            dask.array.map_blocks(
-                lambda block_info=None: self.block(
-                    block_info[None]["chunk-location"][0]
-                ),
-                chunks=((2,) * n_blocks, (3,)),
+            dask.array.Array(
+                {(name, n, 0): (self.block, n) for n in range(n_blocks)},
+                name,
+                ((2,) * n_blocks, (3,)),
                 dtype="float32",
-                meta=np.zeros((0, 0), "float32"),
-                name=name,
             ),
             dims=("train", "x"),
             coords={"train": np.arange(2 * n_blocks, dtype="uint64") + 10**9},

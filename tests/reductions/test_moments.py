@@ -9,7 +9,6 @@ from xfelred.reductions.moments import (
     accumulate,
     canonical,
     merge,
-    native,
     statistic,
 )
 
@@ -136,11 +135,10 @@ def test_of_no_frames_there_is_nothing_to_tell():
         np.testing.assert_array_equal(statistic(state, name, 0), np.full(3, want))
 
 
-def test_native_leaves_what_it_can():
-    x = np.ones(3, "f4")
-    assert native(x) is x
-    assert native(np.ones(3, "f2")).dtype == np.float32
-    assert native(np.ones(3, ">i4")).dtype.isnative
+@pytest.mark.parametrize("dtype", ["f2", ">i2", "u1", "i8", "?"])
+def test_extremes_are_float64_unless_float32_holds_them(dtype):
+    state = accumulate(None, np.ones((2, 3), dtype), (0,), NEEDS)
+    assert statistic(state, "min", 0).dtype == ("f4" if dtype == "f2" else "f8")
 
 
 def test_canonical_brings_reduced_axes_to_the_middle():

@@ -20,10 +20,15 @@ USUAL = dict.fromkeys(("b1", "u1", "u2"), "u2")
 USUAL |= dict.fromkeys(("i1", "i2", "f2", "f4"), "f4")
 
 
+def usual_dtype(numbers: Array) -> Array:
+    """Return numbers as uint16, float32 or else float64, however they lie in memory."""
+    kind = USUAL.get(f"{numbers.dtype.kind}{numbers.dtype.itemsize}", "f8")
+    return numbers.astype(kind, copy=False)
+
+
 def usual(numbers: Array) -> Array:
     """Return numbers as uint16, float32 or else float64, to be read only."""
-    kind = USUAL.get(f"{numbers.dtype.kind}{numbers.dtype.itemsize}", "f8")
-    return read_only(numbers.astype(kind, copy=False))
+    return read_only(usual_dtype(numbers))
 
 
 def read_only(values: Array) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+from numpy.typing import DTypeLike
 
 from xfelred.errors import NoBitsError, SchedulerError, warn
 from xfelred.lazy.guarded import GuardedArray
@@ -17,7 +18,8 @@ from xfelred.lazy.layers import Chunks, layered
 from xfelred.lazy.nodes import Node, View, has_gaps, narrow, whole_dims
 
 # numpy functions that stream through a recipe: function(name, array, kwargs) returns a
-# dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it.
+# dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it: it needs
+# reductions, which stand above this file.
 STREAMED: dict[str, Callable[[str, PlannedArray, dict[str, Any]], da.Array | None]] = {}
 
 
@@ -32,7 +34,6 @@ class PlannedArray(GuardedArray):
     __slots__ = ("node",)
 
     def __new__(cls, array: da.Array, node: Node | None) -> PlannedArray:
-        """Attach a recipe to the dask array that computes it."""
         self = super().__new__(
             cls, array.dask, array.name, array.chunks, array.dtype, array._meta
         )
@@ -40,7 +41,6 @@ class PlannedArray(GuardedArray):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the recipe with the array."""
         plain = da.Array(self.dask, self.name, self.chunks, self.dtype, self._meta)
         return PlannedArray, (plain, self.node)
 
@@ -49,7 +49,11 @@ class PlannedArray(GuardedArray):
         return PlannedArray(self, self.node)
 
     def __array_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         """Stream through the recipe if there is a way to; xarray reduces like this."""
         stream = STREAMED.get(func.__name__)
@@ -59,7 +63,7 @@ class PlannedArray(GuardedArray):
                 return found
         return super().__array_function__(func, types, args, kwargs)
 
-    def __getitem__(self, index: Any) -> da.Array:
+    def __getitem__(self, index: object) -> da.Array:
         """Select before reading where possible, else as dask does."""
         if self.node is None:
             return super().__getitem__(index)
@@ -94,12 +98,15 @@ class PlannedArray(GuardedArray):
         )
         return GuardedArray.__getitem__(out, later)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         """Assign as dask does; the recipe no longer describes the result."""
         super().__setitem__(key, value)
+        # Else a selection would read the numbers from the files again, as they were.
         self.node = None
 
-    def rechunk(self, chunks: Any = "auto", *args: Any, **kwargs: Any) -> da.Array:
+    def rechunk(
+        self, chunks: object = "auto", *args: object, **kwargs: object
+    ) -> da.Array:
         """Return the same recipe in other blocks: nothing is read twice or copied."""
         if self.node is None or args or any(v is not None for v in kwargs.values()):
             return super().rechunk(chunks, *args, **kwargs)
@@ -115,11 +122,12 @@ class PlannedArray(GuardedArray):
             chunks, self.shape, dtype=self.dtype, previous_chunks=self.chunks
         )
         by_dim = dict(zip(self.node.dims, new, strict=True))
+        # A kernel needs these axes whole; blocks of its result can still be cut.
         if any(len(by_dim[d]) > 1 for d in whole_dims(self.node)):
             return super().rechunk(new)
         return planned(self.node, by_dim)
 
-    def astype(self, dtype: Any, **kwargs: Any) -> da.Array:
+    def astype(self, dtype: DTypeLike, **kwargs: object) -> da.Array:
         """Cast as dask does; of gaps, which are NaN, no integer can be made."""
         kinds = self.dtype.kind, np.dtype(dtype).kind
         loses = kinds[0] == "f" and kinds[1] in "iu"
@@ -131,10 +139,11 @@ class PlannedArray(GuardedArray):
             )
         return super().astype(dtype, **kwargs)
 
-    def transpose(self, *axes: Any) -> da.Array:
-        """Reorder the axes and keep the recipe."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        order = tuple(order) if order else tuple(reversed(range(self.ndim)))
+    def transpose(self, *axes: int | Sequence[int]) -> da.Array:
+        given: Any = axes
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            (given,) = axes
+        order = tuple(given) if given else tuple(reversed(range(self.ndim)))
         if self.node is None or len(order) != self.ndim:
             return super().transpose(*axes)
         order = tuple(i % self.ndim for i in order)
@@ -148,7 +157,7 @@ def bitwise(name: str) -> Callable[..., da.Array]:
     """Return an operator on bits that says what to do where numbers have none."""
     plain = getattr(GuardedArray, name)
 
-    def operator(self: PlannedArray, *other: Any) -> da.Array:
+    def operator(self: PlannedArray, *other: object) -> da.Array:
         if self.dtype.kind == "f":
             raise NoBitsError(
                 f"{name}: these frames are {self.dtype}, which has no bits. Raw"
@@ -167,7 +176,7 @@ for word in ("and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rs
 
 
 def selection(
-    index: Any, shape: tuple[int, ...]
+    index: object, shape: tuple[int, ...]
 ) -> tuple[list[Selector], list[bool]] | None:
     """Return a selector for every axis and which axes go; None if left to dask."""
     items = list(index) if isinstance(index, tuple) else [index]
@@ -201,24 +210,10 @@ def coarsened(old: da.Array, chunks: Chunks) -> Chunks:
 
 
 def planned(node: Node, chunks: Chunks) -> PlannedArray:
-    """Return the dask array of a recipe.
-
-    Parameters
-    ----------
-    node : Node
-        The recipe.
-    chunks : mapping of str to tuple of int
-        Chunk lengths of every axis of `node`.
-
-    Raises
-    ------
-    SchedulerError
-        If dask's experimental array query planning is switched on.
-    """
     if dask.config.get("array.query-planning", False):
         raise SchedulerError(
             "dask's experimental setting 'array.query-planning' is on and breaks"
-            " labelled"
-            " arrays; switch it off: dask.config.set({'array.query-planning': False})"
+            " labelled arrays; switch it off:"
+            " dask.config.set({'array.query-planning': False})"
         )
     return PlannedArray(layered(node, chunks), node)

@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
+from numpy.typing import DTypeLike, NDArray
 
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.lazy.array import PlannedArray, planned
@@ -26,9 +27,9 @@ def map_frames(
     *companions: xr.DataArray,
     core_dims: tuple[str, ...] = (),
     out_core: Mapping[str, int] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     name: str | None = None,
-    **params: Any,
+    **params: object,
 ) -> xr.DataArray:
     """Apply a kernel to every block of frames.
 
@@ -133,7 +134,6 @@ def node_of(array: xr.DataArray) -> Node | None:
 
 
 def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:
-    """Return the chunk lengths of every dim."""
     if array.chunks is None:
         return {str(d): (n,) for d, n in array.sizes.items()}
     return {str(d): c for d, c in zip(array.dims, array.chunks, strict=True)}
@@ -143,29 +143,27 @@ def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:
 class InMemory:
     """An array that is read block by block; dask would copy all of it first."""
 
-    data: np.ndarray[Any, Any]
+    data: NDArray[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
         return self.data.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the values."""
         return self.data.dtype
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
         return self.data.ndim
 
-    def __getitem__(self, index: Any) -> Any:
-        """Return a part, which shares the memory."""
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         return self.data[index]
 
 
-def in_blocks(data: Any, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+def in_blocks(
+    data: NDArray[Any] | da.Array, chunks: tuple[tuple[int, ...], ...]
+) -> da.Array:
     """Return an array in memory, or an ordinary dask array, in certain blocks."""
     if isinstance(data, da.Array):
         return data.rechunk(chunks)

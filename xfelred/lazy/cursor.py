@@ -20,13 +20,9 @@ Index = tuple[slice, ...]
 class Entries:
     """The recorded entries of one module, in the order of their places.
 
-    Attributes
-    ----------
-    shot, row, place, target : int (entry,)
-        Position of the shot, row of the dataset, place on the flattened lead axes,
-        and number of the dataset.
-    runs : int (run,)
-        First entry of every run of neighbouring rows that go to neighbouring places.
+    Of every entry: its shot, the row of the dataset, the place on the flattened lead
+    axes, and the number of the dataset (`target`). `runs` are the first entries of
+    neighbouring rows that go to neighbouring places.
     """
 
     shot: IntArray
@@ -49,6 +45,7 @@ class Cursor:
         self.lead = plan.lead_shape
         self.shot, self.offset, self.place = plan.entries()
         if (np.diff(self.place) <= 0).any():
+            # Searching needs sorted places; patterns may fill slots in any order.
             order = np.argsort(self.place, kind="stable")
             self.shot, self.offset, self.place = (
                 a[order] for a in (self.shot, self.offset, self.place)
@@ -57,7 +54,6 @@ class Cursor:
         self.buffer: NDArray[Any] = np.empty(0, plan.dtype)
 
     def entries(self, module: int) -> Entries:
-        """Return the recorded entries of one module."""
         if module not in self.modules:
             target = self.plan.target[:, module][self.shot]
             here = target >= 0
@@ -75,18 +71,9 @@ class Cursor:
     def read(self, index: Index, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return one region, by default in memory that the next call uses again.
 
-        Parameters
-        ----------
-        index : tuple of slice
-            One slice with step 1 for every axis of the plan.
-        out : array, optional
-            Where to read to: an array of the shape of the region in which the lead axes
-            follow each other.
-
-        Raises
-        ------
-        BrokenFileError
-            If a file cannot be read; the message names the shots that needed it.
+        `index` has one slice with step 1 for every axis of the plan. The lead axes of
+        `out` follow each other in memory. BrokenFileError names the shots that needed
+        a file that cannot be read.
         """
         shape = tuple(s.stop - s.start for s in index)
         if out is None:
@@ -95,6 +82,7 @@ class Cursor:
             return out
         n_lead, n_inner = len(self.lead), self.plan.n_inner
         span = contiguous(index[:n_lead], self.lead)
+        # Some pulses of several trains are no single range: planned anew.
         if span is None:
             return Cursor(self.plan.narrow(index)).read(whole(shape), out)
         at = n_lead + n_inner
@@ -117,9 +105,9 @@ class Cursor:
         return out
 
     def memory(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return an array of a shape in the reused memory."""
         n = prod(shape)
         if self.buffer.size < n:
+            # Fresh memory for every piece would cost its page faults every time.
             self.buffer = np.empty(n, self.plan.dtype)
         return self.buffer[:n].reshape(shape)
 
@@ -146,6 +134,7 @@ class Cursor:
             start = np.concatenate([[lo], start])
         count = np.append(start[1:], hi) - start
         target = found.target[start]
+        # np.unique sorts; mostly all rows of a piece are in one file.
         for which in [target[0]] if (target == target[0]).all() else np.unique(target):
             mine = target == which
             begin = start[mine]
@@ -160,7 +149,6 @@ class Cursor:
                 ) from error
 
     def named(self, shots: IntArray) -> str:
-        """Return words for some shots."""
         if self.plan.ids is None:
             return f"shots {shots.min()} to {shots.max()} of this block"
         low, high = self.plan.ids[shots.min()], self.plan.ids[shots.max()]
@@ -168,7 +156,6 @@ class Cursor:
 
 
 def whole(shape: tuple[int, ...]) -> Index:
-    """Return the region that is everything."""
     return tuple(slice(0, n, 1) for n in shape)
 
 
@@ -191,13 +178,6 @@ def contiguous(index: Index, shape: tuple[int, ...]) -> tuple[int, int] | None:
 
 
 def load(plan: ReadPlan, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Read everything in a plan into `out`, or into a new array.
-
-    Raises
-    ------
-    BrokenFileError
-        If a file cannot be read.
-    """
     if out is None:
         out = np.empty(plan.shape, plan.dtype)
     return Cursor(plan).read(whole(plan.shape), out)

@@ -5,7 +5,8 @@ Checked with dask 2025.4.0 and 2026.8.0. What computes is in `xfelred.lazy.sched
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
+from typing import TypeAlias
 
 import dask.array as da
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
@@ -15,6 +16,9 @@ from dask.blockwise import Blockwise, BlockwiseDep, blockwise, optimize_blockwis
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 
+Key: TypeAlias = Hashable
+"""Of a task: a name, or a tuple of a name and numbers."""
+
 __all__ = [
     "Alias",
     "Blockwise",
@@ -22,6 +26,7 @@ __all__ = [
     "DataNode",
     "GraphNode",
     "HighLevelGraph",
+    "Key",
     "Layer",
     "MaterializedLayer",
     "Task",
@@ -38,30 +43,30 @@ __all__ = [
 ]
 
 
-def as_kind(kind: type[da.Array], array: da.Array) -> Any:
+def as_kind(kind: type[da.Array], array: da.Array) -> da.Array:
     """Return a dask array as one of a class below it, of the same graph."""
     return kind(
         array.dask, array.name, array.chunks, dtype=array.dtype, meta=array._meta
     )
 
 
-def calls(item: Any) -> bool:
+def calls(item: object) -> bool:
     """Tell whether an item of a graph calls a function; old ones are tuples."""
     if isinstance(item, tuple):
         return bool(item) and callable(item[0])
     return isinstance(item, Task)
 
 
-def known_keys(graph: HighLevelGraph, name: str) -> set[Any]:
+def known_keys(graph: HighLevelGraph, name: str) -> set[Key]:
     """Return the keys that tasks of a layer may stand on; only old tasks need this."""
     layer = graph.layers[name]
-    # Before 2025.5 layers did not say so.
+    # Layers of 2025.4 do not say so.
     if not getattr(layer, "has_legacy_tasks", True):
         return set()
     below = (graph.layers[d].get_output_keys() for d in graph.dependencies[name])
     return set(layer).union(*below)
 
 
-def wraps_tasks(function: Any) -> bool:
+def wraps_tasks(function: object) -> bool:
     """Tell whether a function of dask computes tasks that are its arguments."""
     return (getattr(function, "__module__", None) or "").startswith("dask._")

@@ -110,7 +110,7 @@ class Estimate:
 
 
 def estimate(
-    *results: Any,
+    *results: object,
     workers: int = 1,
     threads: int | None = None,
     rate: float = RATE,
@@ -187,14 +187,8 @@ def estimate(
     )
 
 
-def lazy_parts(results: Iterable[Any]) -> Iterator[Any]:
-    """Yield the dask collections in some results, each array once.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If a result is neither an array nor a dask collection.
-    """
+def lazy_parts(results: Iterable[object]) -> Iterator[Any]:
+    """Yield the dask collections in some results, each array once."""
     for result in results:
         if isinstance(result, xr.DataArray):
             result = result.to_dataset(name="result")
@@ -212,7 +206,6 @@ def lazy_parts(results: Iterable[Any]) -> Iterator[Any]:
 
 
 def all_work(lazy: list[Any]) -> list[LayerWork]:
-    """Return what the layers of several collections have to do together."""
     if not lazy:
         return []
     names = {x.name for x in lazy if isinstance(x, da.Array)}
@@ -223,7 +216,7 @@ def all_work(lazy: list[Any]) -> list[LayerWork]:
     return layer_work(graph, sorted(names), keys)
 
 
-def nbytes(result: Any) -> int:
+def nbytes(result: object) -> int:
     """Return the size of a result in memory, 0 if that is unknown."""
     size = getattr(result, "nbytes", 0)  # NaN, or lazy, where lengths are unknown
     if isinstance(result, xr.DataArray):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.blocks import chunks_of, in_blocks, node_of
 from xfelred.lazy.cursor import Cursor
-from xfelred.lazy.dask_seam import GraphNode, Task, TaskList, TaskRef
+from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
 from xfelred.lazy.nodes import (
     Node,
     aligned,
@@ -28,7 +28,7 @@ from xfelred.lazy.nodes import (
     whole_dims,
 )
 from xfelred.lazy.partition import SUB_BLOCK, evenly
-from xfelred.lazy.parts import attach, packed
+from xfelred.lazy.parts import Skeleton, attach, packed
 
 HELD = 32 << 20  # bytes of frames that a task aims to hold
 
@@ -46,14 +46,12 @@ class Frames(Protocol):
 
     def tasks(
         self, name: str, part: int, wanted: NDArray[np.int64]
-    ) -> tuple[dict[Any, GraphNode], Any, list[Any]]:
+    ) -> tuple[dict[Key, GraphNode], Any, list[Any]]:
         """Return (tasks, function, its arguments): the frames at sorted positions."""
 
 
 @dataclass(frozen=True)
 class RecipeFrames:
-    """Frames that a task reads and computes itself."""
-
     node: Node
     frame_dims: tuple[str, ...]
     token: str
@@ -61,7 +59,7 @@ class RecipeFrames:
 
     def tasks(
         self, name: str, part: int, wanted: NDArray[np.int64]
-    ) -> tuple[dict[Any, GraphNode], Any, list[Any]]:
+    ) -> tuple[dict[Key, GraphNode], Any, list[Any]]:
         """Return the tasks that hold constants, and how to read."""
         first = self.frame_dims[0]
         rest = [sizes(self.node)[d] for d in self.frame_dims[1:]]
@@ -81,7 +79,7 @@ def selector(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
 
 
 def read_frames(
-    skeleton: Any,
+    skeleton: Skeleton,
     frame_dims: tuple[str, ...],
     wanted: NDArray[np.int64],
     *constants: NDArray[Any],
@@ -95,6 +93,7 @@ def read_frames(
     along = next((d for d in reversed(frame_dims) if n[d] > 1), frame_dims[0])
     width = n[along] if along != frame_dims[0] else 0
     step = frames_of_size(node, frame_dims, SUB_BLOCK)
+    # Buffers and plans of the rows are kept from run to run.
     cursors: dict[int, Cursor] = {}
     for start, stop in runs(wanted, width, step):
         place = np.unravel_index(int(wanted[start]), [n[d] for d in frame_dims])
@@ -133,23 +132,20 @@ def frames_of_size(node: Node, frame_dims: tuple[str, ...], size: int) -> int:
 
 @dataclass(frozen=True)
 class BlockFrames:
-    """Frames that are taken from the blocks of a dask array."""
-
     array: da.Array
     n_frame_dims: int
     token: str
 
     @property
     def dependencies(self) -> tuple[da.Array, ...]:
-        """Return the array."""
         return (self.array,)
 
     def tasks(
         self, name: str, part: int, wanted: NDArray[np.int64]
-    ) -> tuple[dict[Any, GraphNode], Any, list[Any]]:
+    ) -> tuple[dict[Key, GraphNode], Any, list[Any]]:
         """Return tasks that take the frames out of blocks, and how to join them."""
         number, local = self.place(wanted)
-        tasks: dict[Any, GraphNode] = {}
+        tasks: dict[Key, GraphNode] = {}
         refs, places = [], []
         for block in np.unique(number):
             here = np.flatnonzero(number == block)

@@ -36,6 +36,7 @@ def address_space() -> Iterator[tuple[int, str]]:
     if most == resource.RLIM_INFINITY:
         return
     pages = text_of(PROC / "self" / "statm").split()
+    # The first number of statm counts pages of addresses, which the limit is on.
     used = int(pages[0]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
     yield max(0, most - used), "the limit on its addresses (ulimit -v)"
 
@@ -44,12 +45,7 @@ def address_space() -> Iterator[tuple[int, str]]:
 class Group:
     """A control group that has a limit: a job of SLURM, a container.
 
-    Attributes
-    ----------
-    limit, used : Path
-        Files that tell.
-    prefix : str
-        Of the lines of ``memory.stat`` that count the groups below as well.
+    Lines of ``memory.stat`` that count the groups below as well begin with `prefix`.
     """
 
     limit: Path

@@ -51,6 +51,7 @@ class Joining(tuple[Any, ...]):
     array: GuardedArray
 
     def __eq__(self, other: object) -> bool:
+        # By identity: dask may compare the same object more than once.
         ASKED.sizes[id(self)] = memory_of(self.array)
         size, need = map(sum, zip(*ASKED.sizes.values(), strict=True))
         refuse_too_large(size, need, self.array.shape)
@@ -76,16 +77,11 @@ def refuse_too_large(
 ) -> None:
     """Raise TooLargeError unless there is memory for results that are gathered.
 
-    Parameters
-    ----------
-    size, need : int
-        Bytes of the results, and with those of their blocks while they are joined.
-    shape : tuple of int
-        Of the last one, for the message.
-    what : str, optional
-        What is asked for.
+    `size` is that of the results, `need` includes their blocks while they are joined
+    (both bytes); `shape` is that of the last one, for the message.
     """
     guard = setting("memory_guard")
+    # What free memory is takes 0.1 ms to find out: not for every small result.
     if guard is False or (guard is True and need < ALWAYS_FITS):
         return
     limit, by = free_memory() if guard is True else (guard, "memory_guard")
@@ -128,51 +124,44 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of every axis."""
         return tuple(map(sum, self.chunks))
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
         return len(self.chunks)
 
     def __dask_postcompute__(self) -> Joining:
-        """Return what joins the blocks."""
         ASKED.sizes.clear()  # a new computation begins
         joining = Joining(super().__dask_postcompute__())
         joining.array = self
         return joining
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Stay guarded on the way between processes."""
         return GuardedArray, super().__reduce__()[1]
 
     @property
     def real(self) -> Any:
-        """Real part."""
         return guarded(super().real)
 
     @property
     def imag(self) -> Any:
-        """Imaginary part."""
         return guarded(super().imag)
 
 
-def guarded(found: Any) -> Any:
+def guarded(found: object) -> Any:
     """Return ordinary dask arrays as guarded ones, anything else as it is."""
-    if type(found) in (tuple, list):
-        return type(found)(guarded(one) for one in found)
+    if type(found) is tuple or type(found) is list:
+        return type(found)(map(guarded, found))
     if type(found) is not da.Array:
         return found
     return as_kind(GuardedArray, found)
 
 
 def passing_on(name: str) -> Callable[..., Any]:
-    """Return a method of dask's arrays whose result is guarded."""
     plain = getattr(da.Array, name)
 
     @wraps(plain)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: da.Array, *args: object, **kwargs: object) -> Any:
         return guarded(plain(self, *args, **kwargs))
 
     return method

@@ -13,14 +13,12 @@ Selector = slice | NDArray[np.integer[Any]]
 
 
 def length(selector: Selector, n: int) -> int:
-    """Return how many of `n` positions a selector takes."""
     if isinstance(selector, slice):
         return len(range(*selector.indices(n)))
     return len(selector)
 
 
 def is_whole(selector: Selector, n: int) -> bool:
-    """Tell whether a selector takes all `n` positions."""
     return isinstance(selector, slice) and selector == slice(0, n, 1)
 
 
@@ -34,7 +32,7 @@ def subset(old: Selector, new: Selector, n: int) -> Selector:
     return old[new]
 
 
-def normalized(index: Any, n: int) -> tuple[Selector, bool] | None:
+def normalized(index: object, n: int) -> tuple[Selector, bool] | None:
     """Return (selector, drops the axis) for one item of an index, None if exotic.
 
     Exotic are dask arrays, ``None`` and unsorted or repeated positions: these are
@@ -43,6 +41,7 @@ def normalized(index: Any, n: int) -> tuple[Selector, bool] | None:
     if isinstance(index, slice):
         start, stop, step = index.indices(n)
         return (slice(start, max(start, stop), step), False) if step > 0 else None
+    # True is an int in Python, but as an index it adds an axis.
     if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
         i = int(index)
         if not -n <= i < n:
@@ -87,6 +86,7 @@ def as_slice(positions: NDArray[np.int64]) -> Selector:
     if len(positions) == 1:
         return slice(int(positions[0]), int(positions[0]) + 1, 1)
     steps = np.diff(positions)
+    # A slice selects without copying, and is pickled in a few bytes.
     if np.all(steps == steps[0]):
         step = int(steps[0])
         return slice(int(positions[0]), int(positions[-1]) + 1, step)

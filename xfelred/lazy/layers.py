@@ -17,12 +17,24 @@ from xfelred.kernels.memory import page_backed
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.dask_seam import BlockwiseDep, HighLevelGraph, blockwise
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import Const, Map, Node, Source, View, aligned, evaluate, sizes
+from xfelred.lazy.nodes import (
+    Const,
+    Kernel,
+    Map,
+    Node,
+    Source,
+    View,
+    aligned,
+    evaluate,
+    sizes,
+)
 from xfelred.lazy.partition import block_pieces, regions
-from xfelred.lazy.parts import attach, detach
+from xfelred.lazy.parts import Skeleton, attach, detach
 from xfelred.lazy.source import ReadPlan
 
 Chunks = Mapping[str, tuple[int, ...]]
+# What a task is given: a list of one, once for each axis that has no blocks.
+Block = NDArray[Any] | ReadPlan | list["Block"]
 
 
 def layered(node: Node, chunks: Chunks) -> da.Array:
@@ -57,7 +69,6 @@ class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
 
     @property
     def numblocks(self) -> tuple[int, ...]:
-        """Number of blocks along each of `axes`."""
         return tuple(len(self.chunks[a]) for a in self.axes)
 
     @cached_property
@@ -66,17 +77,16 @@ class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
         return [[0, *accumulate(c)] for c in self.chunks]
 
     def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
-        """Return the compact plan of one block."""
         at = dict(zip(self.axes, block, strict=True))
         region = tuple(
             slice(e[at.get(a, 0)], e[at.get(a, 0) + 1], 1)
             for a, e in enumerate(self.edges)
         )
+        # A task travels to its worker: it shall not name all files of the run.
         return self.plan.narrow(region).compact()
 
 
 def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
-    """Return the layer in which every task reads one block."""
     index = tuple(range(len(chunks)))
     blocks = PlanBlocks(node.plan, chunks, index)
     name = f"read-{dask.base.tokenize(blocks)}"
@@ -108,13 +118,13 @@ def view_layer(node: View, chunks: Chunks) -> da.Array:
 
 
 def take_axes(
-    block: Any, *, dims: tuple[str, ...], target: tuple[str, ...]
+    block: Block, *, dims: tuple[str, ...], target: tuple[str, ...]
 ) -> NDArray[Any]:
     """Reorder the axes of a block; a contracted axis comes as a list of one block."""
-    block = only(block)
+    one: NDArray[Any] = only(block)
     dropped = tuple(d for d in dims if d not in target)
     order = [dims.index(d) for d in (*target, *dropped)]
-    return block.transpose(order)[(...,) + (0,) * len(dropped)]
+    return one.transpose(order)[(...,) + (0,) * len(dropped)]
 
 
 def map_layer(node: Map, chunks: Chunks) -> da.Array:
@@ -169,21 +179,21 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
             return [dims & set(node.dims)]
 
 
-def compute_block(skeleton: Any, *parts: Any) -> NDArray[Any]:
-    """Read and compute one block of a map, piece by piece."""
+def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
     node = attach(skeleton, [only(part) for part in parts])
     shape, pieces = sizes(node), block_pieces(node)
     cursors: dict[int, Cursor] = {}
     todo = list(regions(shape, pieces, node.dims))
     if len(todo) == 1:
         return evaluate(node, todo[0], cursors)
+    # Blocks live until all are there; on the heap they would stay afterwards.
     out = page_backed(node.shape, node.dtype)
     for region in todo:
         out[tuple(region[d] for d in node.dims)] = evaluate(node, region, cursors)
     return out
 
 
-def only(block: Any) -> Any:
+def only(block: Block) -> Any:
     """Return the one block that an axis without blocks comes as a list of."""
     while isinstance(block, list):
         (block,) = block
@@ -193,7 +203,6 @@ def only(block: Any) -> Any:
 def kernel_layer(
     node: Map, args: list[da.Array], arg_dims: list[tuple[str, ...]]
 ) -> da.Array:
-    """Return the Blockwise layer of a map over dask arrays with aligned blocks."""
     pairs = [x for arg, dims in zip(args, arg_dims, strict=True) for x in (arg, dims)]
     # Core axes that change need labels of their own, or blockwise would align them with
     # those of the arguments; layers without new axes fuse with the one below.
@@ -213,13 +222,12 @@ def kernel_layer(
 
 
 def apply_kernel(
-    *blocks: Any,
-    kernel: Any,
+    *blocks: Block,
+    kernel: Kernel,
     arg_dims: tuple[tuple[str, ...], ...],
     target: tuple[str, ...],
     params: dict[str, Any],
 ) -> NDArray[Any]:
-    """Bring the axes of all blocks into the kernel's order and call it."""
     arrays = []
     for block, dims in zip(blocks, arg_dims, strict=True):
         arrays.append(aligned(only(block), dims, target))

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.cursor import Cursor
-from xfelred.lazy.dask_seam import GraphNode, Task, TaskRef
+from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskRef
 from xfelred.lazy.nodes import Node, aligned, evaluate, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
-from xfelred.lazy.parts import attach, packed
-from xfelred.reductions.reduction import Reduction
+from xfelred.lazy.parts import Skeleton, attach, packed
+from xfelred.reductions.reduction import Reduction, S
 
 MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in one task
 
@@ -29,13 +29,7 @@ MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in on
 class Pieces:
     """The states of one block of the result in pieces, which stay apart to the end.
 
-    Attributes
-    ----------
-    states : tuple
-    places : tuple of tuple of slice
-        Where the result of each state goes.
-    shape : tuple of int
-        Of the block, along the axes that stay.
+    The result of each goes to its place in a block of `shape`, along axes that stay.
     """
 
     states: tuple[Any, ...]
@@ -63,8 +57,8 @@ class LeafMaker(Protocol):
     """Make the task of part `part` of block `block` of the result."""
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         """Return the task under `key` and what else it needs."""
 
 
@@ -81,8 +75,8 @@ class StreamMaker:
     name: str
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         """Return the task, and the constants that it shares with its neighbours."""
         counts = [len(self.chunks[d]) for d in self.reduced]
         at: dict[str, Any] = dict(
@@ -104,28 +98,28 @@ def cut_to(node: Node, region: Mapping[str, slice]) -> Node:
 
 
 def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
-    """Return the slice of chunk `i`."""
     start = sum(chunks[:i])
     return slice(start, start + chunks[i], 1)
 
 
 def stream_partial(
     reduction: Reduction[Any],
-    nodes: tuple[Any, ...],
+    skeletons: tuple[Skeleton, ...],
     inside: dict[str, int],
     kept: tuple[str, ...],
     reduced: tuple[str, ...],
     needs: frozenset[str],
     *constants: NDArray[Any],
 ) -> Any:
-    """Reduce a whole recipe sub-block by sub-block through reused buffers."""
-    nodes = tuple(attach(node, constants) for node in nodes)
+    nodes = tuple(attach(s, constants) for s in skeletons)
     shape, dims = sizes(nodes[0]), nodes[0].dims
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
     states = []
     for outer in regions(shape, inside, kept):
         cut = [cut_to(node, outer) for node in nodes]
+        # `cut` begins where the region does, so that positions count from there.
         ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
+        # Anew for each part that stays: they know the nodes of this cut by identity.
         cursors: dict[int, Cursor] = {}
         state: Any = None
         for inner in regions(shape, inside, reduced):
@@ -155,7 +149,7 @@ def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
     return replace(pieces[0], states=tuple(reduction.combine(p) for p in parts))
 
 
-def finish(reduction: Reduction[Any], state: Any, result: str) -> NDArray[Any]:
+def finish(reduction: Reduction[S], state: S | Pieces, result: str) -> NDArray[Any]:
     if not isinstance(state, Pieces):
         return reduction.finish(state, result)
     found = (reduction.finish(s, result) for s in state.states)
@@ -189,8 +183,6 @@ def stream_leaves(
 
 @dataclass(frozen=True)
 class BlockMaker:
-    """Make tasks that reduce one block of ordinary dask arrays."""
-
     reduction: Reduction[Any]
     names: tuple[str, ...]
     arg_dims: tuple[tuple[str, ...], ...]
@@ -199,9 +191,8 @@ class BlockMaker:
     reduced: tuple[str, ...]
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
-        """Return the task."""
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         counts = [self.numblocks[d] for d in self.reduced]
         at: dict[str, Any] = dict(
             zip(self.reduced, np.unravel_index(part, counts), strict=True)

@@ -8,7 +8,7 @@ where layers hold their tasks already, these are followed one by one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import product
@@ -22,6 +22,7 @@ from xfelred.errors import ArgumentTypeError
 from xfelred.lazy.dask_seam import (
     Blockwise,
     HighLevelGraph,
+    Key,
     Layer,
     TaskRef,
     calls,
@@ -52,16 +53,10 @@ class Need:
 
 @dataclass(frozen=True)
 class LayerWork:
-    """What one layer does.
+    """What one layer does: how many tasks, and how many of them read files.
 
-    Attributes
-    ----------
-    tasks, reading : int
-        Its tasks, and how many of them read files.
-    plans : tuple of (ReadPlan, int)
-        What is read, and how often.
-    task_bytes, held_bytes : int
-        Memory of one task, and of what waits for the layer above.
+    `plans` is what is read, and how often; `task_bytes` the memory of one task, and
+    `held_bytes` that of what waits for the layer above.
     """
 
     tasks: int
@@ -74,21 +69,18 @@ class LayerWork:
 Visit = tuple[LayerWork, dict[str, Need]]
 
 
-def layer_work(graph: Any, names: Iterable[str], keys: set[Any]) -> list[LayerWork]:
+def layer_work(
+    graph: HighLevelGraph | Mapping[Key, object], names: Iterable[str], keys: set[Any]
+) -> list[LayerWork]:
     """Return what every layer of a graph has to do for some results.
 
-    Parameters
-    ----------
-    graph : HighLevelGraph or dict
-        A graph as collections have it, not yet optimised.
-    names : iterable of str
-        Arrays of which all blocks are wanted.
-    keys : set
-        Other tasks that are wanted.
+    The graph is as collections have it, not yet optimised; of the arrays `names` all
+    blocks are wanted, and `keys` are other tasks that are.
     """
     if not isinstance(graph, HighLevelGraph):
         graph = HighLevelGraph.from_collections("graph", graph, dependencies=())
     names = tuple(names)
+    # As dask does before it computes: chains of blocks become one task each.
     graph = optimize_blockwise(graph, keys=[*((n,) for n in names), *keys])
     owners = Owners(graph)
     needs: dict[str, Need] = {}
@@ -113,7 +105,7 @@ class Owners:
         self.layers = graph.layers
         self.found: dict[Any, str] | None = None
 
-    def of(self, name: Any) -> str | None:
+    def of(self, name: Key) -> str | None:
         """Return the layer, None for what is not in the graph (finished futures)."""
         if name in self.layers:
             return str(name)
@@ -127,13 +119,11 @@ class Owners:
         return self.found.get(name)
 
 
-def prefix(key: Any) -> Any:
-    """Return the name in the key of a task."""
+def prefix(key: Key) -> Any:
     return key[0] if isinstance(key, tuple) else key
 
 
 def key_needs(keys: Iterable[Any]) -> dict[str, Need]:
-    """Return the need of some keys, by the name in them."""
     needs: dict[str, Need] = {}
     for key in keys:
         needs.setdefault(prefix(key), Need()).keys.add(key)
@@ -221,16 +211,15 @@ def argument_blocks(
 
 
 def plans_of(dep: PlanBlocks, taken: Counter[Block]) -> list[tuple[ReadPlan, int]]:
-    """Return the plans of some blocks, and how often each is read."""
     axes = [np.unique(axis) for axis in np.array(list(taken)).reshape(len(taken), -1).T]
     often = set(taken.values())
+    # A full grid of blocks is one plan: a million blocks cost as much as one.
     if len(often) == 1 and prod(map(len, axes)) == len(taken):
         return [(plan_of(dep, axes), often.pop())]
     return [(dep[block], times) for block, times in taken.items()]
 
 
 def plan_of(dep: PlanBlocks, numbers: list[NDArray[np.integer[Any]]]) -> ReadPlan:
-    """Return the plan of the blocks of these numbers along every axis."""
     index: list[Selector] = [slice(0, sum(c), 1) for c in dep.chunks]
     for axis, some in zip(dep.axes, numbers, strict=True):
         index[axis] = positions(dep.chunks[axis], some)
@@ -238,7 +227,6 @@ def plan_of(dep: PlanBlocks, numbers: list[NDArray[np.integer[Any]]]) -> ReadPla
 
 
 def positions(chunks: tuple[int, ...], numbers: Iterable[int]) -> Selector:
-    """Return where the elements of some chunks of an axis lie."""
     edges = np.concatenate([[0], np.cumsum(chunks)])
     return as_slice(
         np.concatenate([np.arange(edges[i], edges[i + 1]) for i in numbers])
@@ -280,6 +268,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
     if isinstance(make, StreamMaker):
         plans = tuple((p, 1) for p in streamed_plans(make, wanted, every=every))
         reading = n_leaves * reads(plans)
+        # As `estimate` says: its sub-blocks, and its state twice.
         memory = 2 * state + streamed_bytes(make)
         return LayerWork(tasks, reading, plans, memory, held), {}
     if isinstance(make, BlockMaker):
@@ -302,7 +291,6 @@ def streamed_bytes(make: StreamMaker) -> int:
 
 
 def combining_tasks(n_states: int) -> int:
-    """Return how many tasks combine the states of one block of the result."""
     tasks = 0
     while n_states > 1:
         n_states = ceil(n_states / FAN_IN)
@@ -324,7 +312,6 @@ def streamed_plans(
 
 
 def block_arguments(make: BlockMaker, i: int, blocks: Iterable[Block]) -> set[Any]:
-    """Return the keys of an argument that some blocks of a reduction need."""
     keys = set()
     for block in blocks:
         at = dict(zip(make.kept, block, strict=True))
@@ -358,7 +345,6 @@ def visit_tasks(
 
 
 def reads(plans: Iterable[tuple[ReadPlan, int]]) -> bool:
-    """Tell whether there is anything to read."""
     return any(entries(plan) for plan, _ in plans)
 
 

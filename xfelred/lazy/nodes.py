@@ -27,24 +27,19 @@ Kernel = Callable[..., NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Data that a plan reads from files."""
-
     plan: ReadPlan
     dims: tuple[str, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of every axis."""
         return self.plan.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the numbers."""
         return self.plan.dtype
 
     @property
     def token(self) -> str:
-        """Identity of the recipe."""
         return self.plan.token
 
 
@@ -58,12 +53,10 @@ class Const:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of every axis."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the numbers."""
         return self.array.dtype
 
 
@@ -76,17 +69,14 @@ class View:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of every axis."""
         return tuple(sizes(self.arg)[d] for d in self.dims)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of the numbers."""
         return self.arg.dtype
 
     @property
     def token(self) -> str:
-        """Identity of the recipe."""
         return tokenize("view", self.arg.token, self.arg.dims, self.dims)
 
 
@@ -94,18 +84,9 @@ class View:
 class Map:
     """A kernel on blocks of frames; see `xfelred.lazy.map_frames` for its contract.
 
-    Attributes
-    ----------
-    kernel : callable
-        Importable function ``kernel(block, *companions, **params)``.
-    args : tuple of nodes
-        The array and its companions.
-    frame_dims : tuple of str
-        Axes that may be cut anywhere.
-    core_dims : tuple of str
-        Axes of the first argument that a block always holds whole.
-    out_core : tuple of (str, int)
-        Axes, and their lengths, that stand in place of `core_dims` in the result.
+    `args` are the array and its companions. `frame_dims` may be cut anywhere; of the
+    `core_dims` of the first argument a block always holds all, and `out_core`, names
+    and lengths, stand in their place in the result.
     """
 
     kernel: Kernel
@@ -119,18 +100,15 @@ class Map:
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the axes."""
         return (*self.frame_dims, *(d for d, _ in self.out_core))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of every axis."""
         n = sizes(self.args[0])
         return (*(n[d] for d in self.frame_dims), *(n for _, n in self.out_core))
 
     @property
     def token(self) -> str:
-        """Identity of the recipe."""
         # With their dims: a mask along rows is not one along columns.
         tokens = [(arg.token, arg.dims) for arg in self.args]
         kernel = f"{self.kernel.__module__}.{self.kernel.__qualname__}"
@@ -148,7 +126,6 @@ Node = Source | Const | View | Map
 
 
 def sizes(node: Node) -> dict[str, int]:
-    """Return the length of every axis of a node."""
     return dict(zip(node.dims, node.shape, strict=True))
 
 
@@ -227,15 +204,8 @@ def evaluate(
 ) -> NDArray[Any]:
     """Return the numbers of one region, read and computed in this thread.
 
-    Parameters
-    ----------
-    node : Node
-        What to compute.
-    region : mapping of str to slice
-        One slice with step 1 for every axis of `node`.
-    cursors : dict, optional
-        What is kept from call to call for each source. A result may lie in memory that
-        the next call with the same dict uses again.
+    `cursors` keeps what each source needs from call to call; a result may lie in memory
+    that the next call with the same dict uses again.
     """
     match node:
         case Source():
@@ -274,7 +244,6 @@ def read_source(
 
 
 def arg_region(node: Map, arg: Node, region: Region) -> dict[str, slice]:
-    """Return the region of an argument that a region of a map needs."""
     n = sizes(arg)
     return {
         d: region[d] if d in node.frame_dims else slice(0, n[d], 1) for d in arg.dims
@@ -335,6 +304,7 @@ def has_gaps(node: Node) -> bool:
         plan = source.plan
         if (plan.target < 0).any():
             return True
+        # A shot with fewer entries than slots has gaps; flat plans have no slots.
         sizes = plan.patterns.sizes()[plan.pattern]
         if not plan.flat and (sizes < prod(plan.slot_shape)).any():
             return True
@@ -342,7 +312,6 @@ def has_gaps(node: Node) -> bool:
 
 
 def sources(node: Node) -> list[Source]:
-    """Return every source that a recipe reads."""
     match node:
         case Source():
             return [node]

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xfelred.lazy.dask_seam import (
     GraphNode,
     HighLevelGraph,
+    Key,
     MaterializedLayer,
     Task,
 )
@@ -37,10 +38,11 @@ from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.leaves import Leaves
 from xfelred.lazy.partition import MAX_TASKS, TASK
 from xfelred.lazy.reduce import graph_of
-from xfelred.reductions.reduction import Reduction
+from xfelred.reductions.reduction import Reduction, S
 
 Pairs = NDArray[np.int64]  # (pair, 2 or more): positions of two frames, then anything
 PairKernel = Callable[..., NDArray[Any]]
+Read = Callable[..., NDArray[Any]]  # of the arguments that `Frames.tasks` returns
 
 
 def parts_of(frames: Frames, pairs: Pairs, frame_bytes: int) -> list[slice]:
@@ -82,8 +84,6 @@ def by_block(frames: Frames, pairs: Pairs) -> Pairs:
 
 @dataclass(frozen=True)
 class PairMaker:
-    """Make the tasks that reduce the pairs of one part."""
-
     reduction: Reduction[Any]
     frames: Frames
     pairs: Pairs
@@ -91,9 +91,8 @@ class PairMaker:
     name: str
 
     def __call__(
-        self, key: Any, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Any, GraphNode]:
-        """Return the task and those that it depends on."""
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
         wanted, pairs = renumbered(self.pairs[self.parts[part]])
         tasks, read, args = self.frames.tasks(self.name, part, wanted)
         tasks[key] = Task(key, reduce_part, self.reduction, pairs, needs, read, *args)
@@ -109,20 +108,22 @@ def renumbered(pairs: Pairs) -> tuple[NDArray[np.int64], Pairs]:
 
 
 def reduce_part(
-    reduction: Reduction[Any],
+    reduction: Reduction[S],
     pairs: Pairs,
     needs: frozenset[str],
-    read: Any,
-    *args: Any,
-) -> Any:
-    """Get the frames of a part and reduce its pairs."""
+    read: Read,
+    *args: object,
+) -> S:
     return reduction.partial(None, [read(*args), pairs], (0,), needs)
 
 
 def map_part(
-    kernel: PairKernel, params: dict[str, Any], pairs: Pairs, read: Any, *args: Any
+    kernel: PairKernel,
+    params: dict[str, object],
+    pairs: Pairs,
+    read: Read,
+    *args: object,
 ) -> NDArray[Any]:
-    """Get the frames of a part and compute its pairs."""
     return kernel(read(*args), pairs, **params)
 
 
@@ -133,7 +134,7 @@ def reduce_pairs(
     *,
     frame_dims: tuple[str, ...],
     kept: tuple[str, ...],
-    results: Mapping[str, Any],
+    results: Mapping[str, DTypeLike],
     new_dims: Mapping[str, int],
 ) -> dict[str, xr.DataArray]:
     """Reduce pairs of frames, lazily.
@@ -171,8 +172,8 @@ def map_pairs(
     *,
     frame_dims: tuple[str, ...],
     out_dims: Mapping[str, int],
-    dtype: Any,
-    **params: Any,
+    dtype: DTypeLike,
+    **params: object,
 ) -> xr.DataArray:
     """Apply a kernel to every pair of frames, lazily.
 
@@ -195,7 +196,7 @@ def map_pairs(
     label = f"{kernel.__module__}.{kernel.__qualname__}"
     token = tokenize(label, frames.token, pairs, parts, out_dims, params)
     name = f"{kernel.__name__}-{token}"
-    tasks: dict[Any, GraphNode] = {}
+    tasks: dict[Key, GraphNode] = {}
     for number, part in enumerate(parts):
         wanted, own = renumbered(pairs[part])
         more, read, args = frames.tasks(name, number, wanted)

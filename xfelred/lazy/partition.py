@@ -148,6 +148,7 @@ def sub_blocks(
     inside = dict(length)
     module = module_dim(node)
     if module is not None and module not in whole_dims(node):
+        # The sums of one module stay in the cache while its shots stream by.
         inside[module] = min(1, length[module])
     least, goal = stored_pieces(node)
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from xfelred.lazy.dask_seam import DataNode, GraphNode, Task, TaskRef, wraps_tasks
+from xfelred.lazy.dask_seam import (
+    DataNode,
+    GraphNode,
+    Key,
+    Task,
+    TaskRef,
+    wraps_tasks,
+)
 from xfelred.lazy.nodes import Const, Map, Node, Source, View
 from xfelred.lazy.source import ReadPlan
 
@@ -22,9 +29,10 @@ class Slot:
 
 
 Skeleton = Node | Slot
+Leaf = Source | Const | Slot
 
 
-def with_leaves(node: Any, change: Callable[[Any], Any]) -> Any:
+def with_leaves(node: Skeleton, change: Callable[[Any], Leaf]) -> Any:
     """Return a recipe in which each source, constant or slot is another one."""
     match node:
         case View():
@@ -41,7 +49,7 @@ def detach(
 ) -> Skeleton:
     """Return the recipe with leaves of some kinds taken out and appended to `parts`."""
 
-    def slot(leaf: Source | Const) -> Source | Const | Slot:
+    def slot(leaf: Source | Const) -> Leaf:
         if not isinstance(leaf, kinds):
             return leaf
         parts.append(leaf)
@@ -51,9 +59,7 @@ def detach(
 
 
 def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
-    """Return the recipe with arrays and plans put back."""
-
-    def leaf(found: Source | Const | Slot) -> Source | Const:
+    def leaf(found: Leaf) -> Source | Const:
         if not isinstance(found, Slot):
             return found
         part = parts[found.number]
@@ -65,13 +71,13 @@ def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
 
 
 def compacted(leaf: Source | Const) -> Source | Const:
-    """Return a source whose plan names only the files it reads."""
+    # A task is sent to its worker: only the files that it reads go along.
     return replace(leaf, plan=leaf.plan.compact()) if isinstance(leaf, Source) else leaf
 
 
 def packed(
     nodes: Sequence[Node], name: str
-) -> tuple[tuple[Skeleton, ...], list[TaskRef], dict[Any, GraphNode]]:
+) -> tuple[tuple[Skeleton, ...], list[TaskRef], dict[Key, GraphNode]]:
     """Return recipes as a task carries them, and what it needs beside them.
 
     Constants, such as bad-pixel maps, get tasks of their own that all tasks of a name
@@ -81,11 +87,13 @@ def packed(
     some = [detach(with_leaves(node, compacted), constants) for node in nodes]
     keys = [(f"{name}-constant", constant.token) for constant in constants]
     pairs = zip(keys, constants, strict=True)
-    tasks = {key: DataNode(key, constant.array) for key, constant in pairs}
+    tasks: dict[Key, GraphNode] = {
+        key: DataNode(key, constant.array) for key, constant in pairs
+    }
     return tuple(some), [TaskRef(key) for key in keys], tasks
 
 
-def plans_in(item: Any) -> Iterator[ReadPlan]:
+def plans_in(item: object) -> Iterator[ReadPlan]:
     """Yield the plans among the arguments of a task, also of one that was fused."""
     parts: Iterable[Any] = ()
     match item:

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.dask_seam import (
     Alias,
     GraphNode,
     HighLevelGraph,
+    Key,
     Layer,
     MaterializedLayer,
     Task,
@@ -38,7 +40,9 @@ from xfelred.lazy.leaves import (
 from xfelred.lazy.nodes import Const
 from xfelred.reductions.reduction import Reduction
 
-FAN_IN = 8  # states that one task combines
+# States that one task combines: as many wait in memory, and a tree of 4096 parts is
+# four levels deep.
+FAN_IN = 8
 
 
 def reduce_frames(
@@ -46,7 +50,7 @@ def reduce_frames(
     array: xr.DataArray,
     *companions: xr.DataArray,
     dims: Sequence[str],
-    results: Mapping[str, Any],
+    results: Mapping[str, DTypeLike],
     new_dims: Mapping[str, int] | None = None,
 ) -> dict[str, xr.DataArray]:
     """Reduce an array along `dims`, lazily, in one pass over the data.
@@ -105,38 +109,35 @@ class StateLayer(Layer):  # type: ignore[misc]
         super().__init__()
         self.name, self.reduction = name, reduction
         self.leaves, self.results = leaves, results
-        self.tasks: dict[Any, GraphNode] | None = None
+        self.tasks: dict[Key, GraphNode] | None = None
 
+    # Our tasks are dask's objects, not tuples: there is nothing to convert.
     has_legacy_tasks = False
 
     def is_materialized(self) -> bool:
-        """Return whether the tasks for all results have been made."""
         return self.tasks is not None
 
     def get_output_keys(self) -> set[Any]:
-        """Return the keys of all states that a result may ask for."""
         return {(self.name, r, *b) for r in self.results for b in self.blocks()}
 
     def blocks(self) -> Iterator[tuple[int, ...]]:
-        """Return the position of every block of the result."""
         return product(*(range(len(c)) for c in self.leaves.kept_chunks))
 
-    def materialized(self) -> dict[Any, GraphNode]:
-        """Return the tasks for all results."""
+    def materialized(self) -> dict[Key, GraphNode]:
         if self.tasks is None:
             self.tasks = self.make(self.get_output_keys())
         return self.tasks
 
-    def __getitem__(self, key: Any) -> GraphNode:
+    def __getitem__(self, key: Key) -> GraphNode:
         return self.materialized()[key]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self.materialized())
 
     def __len__(self) -> int:
         return len(self.materialized())
 
-    def cull(self, keys: set[Any], _: Any) -> tuple[Layer, dict[Any, set[Any]]]:
+    def cull(self, keys: set[Any], _: object) -> tuple[Layer, dict[Key, set[Any]]]:
         """Return the tasks for the states that `keys` ask for, and no more."""
         tasks = self.make(
             {k for k in keys if isinstance(k, tuple) and k[0] == self.name}
@@ -145,12 +146,13 @@ class StateLayer(Layer):  # type: ignore[misc]
             k: set(t.dependencies) for k, t in tasks.items()
         }
 
-    def make(self, keys: set[Any]) -> dict[Any, GraphNode]:
+    def make(self, keys: set[Any]) -> dict[Key, GraphNode]:
         """Return leaves, combining tree and aliases for output keys."""
         wanted: dict[tuple[int, ...], set[str]] = {}
         for _, result, *block in keys:
             wanted.setdefault(tuple(block), set()).add(result)
-        tasks: dict[Any, GraphNode] = {}
+        tasks: dict[Key, GraphNode] = {}
+        # Sorted: sets have another order in every process, and graphs shall be equal.
         for block, results in sorted(wanted.items()):
             top = self.tree(tasks, block, frozenset(results))
             for result in sorted(results):
@@ -159,13 +161,13 @@ class StateLayer(Layer):  # type: ignore[misc]
         return tasks
 
     def tree(
-        self, tasks: dict[Any, GraphNode], block: tuple[int, ...], needs: frozenset[str]
-    ) -> Any:
+        self, tasks: dict[Key, GraphNode], block: tuple[int, ...], needs: frozenset[str]
+    ) -> Key:
         """Add the tasks for one block of the result; return the key of its state."""
         # What is needed is part of the key: a cluster may still hold a state that was
         # made for other results.
         label = "+".join(sorted(needs))
-        level = []
+        level: list[Key] = []
         for part in range(self.leaves.n_parts):
             key = (f"{self.name}-partial", label, *block, part)
             tasks |= self.leaves.make(key, block, part, needs)
@@ -188,10 +190,9 @@ def graph_of(
     leaves: Leaves,
     array: xr.DataArray,
     kept: tuple[str, ...],
-    results: Mapping[str, Any],
+    results: Mapping[str, DTypeLike],
     new_dims: dict[str, int],
 ) -> dict[str, xr.DataArray]:
-    """Return one lazy array per result on a shared layer of states."""
     states = f"{type(reduction).__name__.lower()}-{leaves.token}"
     layer = StateLayer(states, reduction, leaves, tuple(results))
     below = HighLevelGraph.from_collections(states, layer, list(leaves.dependencies))

@@ -22,15 +22,10 @@ PLAIN = ("threads", "threading", "synchronous", "sync", "single-threaded", "proc
 
 
 def current_scheduler() -> Any:
-    """Return the function that computes, None for the default, which is threads.
-
-    Raises
-    ------
-    SchedulerError
-        The client of a cluster is asynchronous, so that nobody can wait for it here.
-    """
+    """Return the function that computes, None for the default, which is threads."""
     try:
         return dask.base.get_scheduler()
+    # An asynchronous client: nobody can wait for its results on this thread.
     except RuntimeError as error:
         raise SchedulerError(
             "the client of dask that is open here is asynchronous, and this call waits"
@@ -41,7 +36,6 @@ def current_scheduler() -> Any:
 
 
 def threads_compute() -> bool:
-    """Tell whether dask's own threads compute."""
     return current_scheduler() in (None, dask.threaded.get)
 
 

@@ -59,7 +59,6 @@ class Patterns:
         return unpacked, (Patterns, tuple(packed(v) for v in values))
 
     def sizes(self) -> IntArray:
-        """Return the number of entries of each pattern."""
         return np.diff(self.ptr)
 
     def expand(self, pattern: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -72,6 +71,7 @@ class Patterns:
 
     def used_by(self, pattern: IntArray) -> tuple[IntArray, Patterns]:
         """Return (renumbered pattern, only the patterns that occur in it)."""
+        # One pattern for all shots is the usual case, and costs nothing here.
         if len(self.ptr) == 2:
             return pattern, self
         here = np.zeros(len(self.ptr) - 1, bool)
@@ -104,27 +104,14 @@ class ReadPlan:
     `flat`, ``(entry of any shot, *inner, module, *pixels)``. ``inner`` are the first
     `n_inner` axes inside a row of the dataset; they stand before the module axis.
 
-    Attributes
-    ----------
-    read_rows : RowReader
-        Importable function that reads.
-    targets : tuple of (path, dataset name)
-        Every dataset of the plan.
-    target, first : int (shot, module)
-        Dataset of each shot and module (-1: no data) and the first row there.
-    pattern : int (shot,)
-        Row of `patterns` that each shot follows.
-    entry : tuple of slice or int array
-        What is taken from each axis of a row of the dataset.
-    dtype, fill_value
-        Of the result; a value that was not recorded becomes `fill_value`.
-    token : str
-        Identity of the files and of every selection so far.
-    ids : int (shot,), optional
-        Train IDs or the like, for messages.
-    chunk : tuple of int
-        Rows, and elements along the axes of `entry`, that a file stores in one piece;
-        less cannot be read for less. Empty: no pieces.
+    `targets` are (path, name) of every dataset; `target` and `first`, int (shot,
+    module), that of each shot and module (-1: no data) and the first row there;
+    `pattern` (shot,) the row of `patterns` that each shot follows; `entry` what is
+    taken from each axis of a row. What was not recorded becomes `fill_value`. `token`
+    is the identity of the files and of every selection so far; `ids` (shot,) are train
+    IDs or the like, for messages. `chunk` are the rows, and elements along the axes of
+    `entry`, that a file stores in one piece; less cannot be read for less. Empty: no
+    pieces.
     """
 
     read_rows: RowReader
@@ -151,7 +138,6 @@ class ReadPlan:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array that the plan describes."""
         inner, pixels = (
             self.entry_shape[: self.n_inner],
             self.entry_shape[self.n_inner :],
@@ -206,7 +192,6 @@ class ReadPlan:
         )
 
     def of_shots(self, shots: Selector) -> dict[str, Any]:
-        """Return what belongs to single shots for some of them."""
         return {
             "target": self.target[shots],
             "first": self.first[shots],
@@ -214,12 +199,12 @@ class ReadPlan:
         }
 
     def narrow_flat(self, entries: Selector) -> ReadPlan:
-        """Return the plan of the selected entries of a flat plan."""
         sizes = self.patterns.sizes()[self.pattern]
         end = np.cumsum(sizes)
         if is_whole(entries, int(end[-1]) if len(end) else 0):
             return self
         if isinstance(entries, slice):
+            # A range keeps the patterns of its shots; positions get one for each shot.
             if entries.step == 1 and entries.stop > entries.start:
                 return self.cut_flat(entries.start, entries.stop, end)
             entries = np.arange(entries.start, entries.stop, entries.step)
@@ -245,6 +230,7 @@ class ReadPlan:
             int(np.searchsorted(end, stop - 1, side="right")) + 1,
         )
         pattern, patterns = self.patterns.used_by(self.pattern[shots])
+        # `used_by` may return a view of the plan that this one is cut from.
         pattern = pattern.copy()
         begin = np.concatenate([[0], end])[shots.start : shots.stop]
         for i in {0, len(pattern) - 1}:
@@ -266,7 +252,6 @@ class ReadPlan:
         )
 
     def narrow_modules(self, modules: slice | list[int]) -> ReadPlan:
-        """Return the plan of some of the modules."""
         return replace(
             self, target=self.target[:, modules], first=self.first[:, modules]
         )
@@ -302,7 +287,6 @@ class ReadPlan:
 def select_slots(
     patterns: Patterns, slot_shape: tuple[int, ...], index: tuple[Selector, ...]
 ) -> tuple[Patterns, tuple[int, ...]]:
-    """Return patterns and slot shape after selecting along each slot axis."""
     at = np.unravel_index(patterns.slot, slot_shape)
     keep = np.ones(len(patterns.slot), bool)
     new: list[IntArray] = []
@@ -320,13 +304,11 @@ def select_slots(
     return patterns.where(keep, slot), shape
 
 
-def packed(value: Any) -> Any:
-    """Return a field of a plan in a form that is small where it is regular."""
+def packed(value: object) -> object:
     if isinstance(value, np.ndarray) and value.ndim in (1, 2):
         return to_runs(value)
     return value
 
 
 def unpacked(kind: type[Any], values: tuple[Any, ...]) -> Any:
-    """Return the plan or the patterns with these fields."""
     return kind(*(from_runs(v) if isinstance(v, Runs) else v for v in values))

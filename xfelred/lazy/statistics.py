@@ -16,19 +16,10 @@ EXACT = 4  # bytes; sums and extremes of wider integers may not fit float64
 
 
 def streamed(name: str, array: PlannedArray, kwargs: dict[str, Any]) -> da.Array | None:
-    """Return the result of a numpy function, None if dask should compute it.
+    """Return the result of a numpy function such as ``nanmean``, None if dask should.
 
-    Only what gives the same numbers as dask, or better ones: sums of float32 are
-    float64 here and rounded at the end.
-
-    Parameters
-    ----------
-    name : str
-        Of the numpy function, such as ``nanmean``.
-    array : PlannedArray
-        With a recipe.
-    kwargs : dict
-        What numpy was given beside the array.
+    `kwargs` is what numpy was given beside the array. Only what gives the same numbers
+    as dask, or better ones: sums of float32 are float64 here and rounded at the end.
     """
     if array.node is None:
         return None
@@ -38,6 +29,7 @@ def streamed(name: str, array: PlannedArray, kwargs: dict[str, Any]) -> da.Array
     axes = range(array.ndim) if axis is None else np.atleast_1d(axis).tolist()
     which = name.removeprefix("nan")
     floating = array.dtype.kind == "f"
+    # Without nan- numpy's functions spread NaN, which the reduction leaves out.
     if not axes or (floating and which == name) or array.dtype.kind not in "iuf":
         return None
     if which in ("sum", "min", "max") and not floating:
@@ -45,6 +37,7 @@ def streamed(name: str, array: PlannedArray, kwargs: dict[str, Any]) -> da.Array
         if empty or array.itemsize > EXACT:
             return None
     dims = [array.node.dims[i] for i in axes]
+    # The dtype that numpy itself would return.
     dtype = getattr(np, name)(np.ones(1, array.dtype)).dtype
     statistic = Statistics(int(kwargs.get("ddof", 0)), not floating)
     found = reduce_frames(

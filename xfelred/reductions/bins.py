@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError
+from xfelred.kernels.arrays import read_only, usual_dtype
 from xfelred.kernels.memory import page_backed
 from xfelred.kernels.reductions.bin_moments import (
     FEW,
@@ -24,9 +25,11 @@ from xfelred.kernels.reductions.bin_moments import (
 )
 from xfelred.kernels.reductions.statistics import TILE, add_extrema
 from xfelred.reductions import moments
-from xfelred.reductions.reduction import State, as_rows
+from xfelred.reductions.reduction import Axes, Blocks, Needs, State, as_rows
 
-TOGETHER = 1 << 18  # elements of a state that are worked off at once
+# Elements of a state that are worked off at once: temporaries of a few MiB, not as
+# large as the result.
+TOGETHER = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,9 @@ class BinStatistics:
     and for variances ``pivot`` and ``s2``, where sums are of deviations from it; and
     ``lost``, the number of values that were NaN, where there are any.
 
-    Attributes
-    ----------
-    n_bins : int
-    ddof : int
-        Divisor of variances is ``count - ddof``.
-    complete : bool
-        NaN is not left out: what is NaN in a frame is NaN in its bin, and ``count`` is
-        the number of frames.
-    nothing : float
-        The sum where there is no value.
+    The divisor of variances is ``count - ddof``. `complete`: NaN is not left out; what
+    is NaN in a frame is NaN in its bin, and ``count`` is the number of frames.
+    `nothing` is the sum where there is no value.
     """
 
     n_bins: int
@@ -58,15 +54,12 @@ class BinStatistics:
     nothing: float = 0.0
 
     def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
-        """Add a block to the states of the bins that its frames belong to."""
         x, labels = blocks
-        moved, shape, (label,) = as_rows(moments.native(x), axes, labels)
+        # Not as contiguous: frames stay where they are, see `in_one_memory`.
+        moved, shape, (label,) = as_rows(usual_dtype(x), axes, labels)
+        label = read_only(label.astype(np.int64, copy=False))
         if label.size and label.max() >= self.n_bins:
             raise ArgumentError(
                 f"label {label.max()} of a frame is not below the number of bins,"
@@ -74,11 +67,11 @@ class BinStatistics:
             )
         number = number_of_each(label, self.n_bins)[:-1]
         state = with_bins(
-            state, np.flatnonzero(number), shape, moved.dtype, needs, self.n_bins
+            state, np.flatnonzero(number), shape, x.dtype, needs, self.n_bins
         )
         if x.size:
             if prod(shape) < FEW:
-                few = moved.reshape(label.size, prod(shape))
+                few = read_only(moved.reshape(label.size, prod(shape)))
                 add_few(state, few, label, number, self.complete)
             else:
                 rows = in_one_memory(moved, len(axes))
@@ -88,7 +81,6 @@ class BinStatistics:
         return state
 
     def combine(self, states: Sequence[State]) -> State:
-        """Put the states of every bin together in their order."""
         bins = np.unique(np.concatenate([s["bins"] for s in states]))
         shape = states[0]["s1"].shape[1:]
         out: State = {"bins": bins, "frames": np.zeros(len(bins), np.int64)}
@@ -112,17 +104,19 @@ class BinStatistics:
             for name in names:
                 out[name][k] = merged[name][0]
         out["frames"][k] += one["frames"][i]
+        # Not all states have met NaN.
         if "lost" in one:
             out["lost"][k] += one["lost"][i]
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one statistic of all bins, NaN where there is nothing to tell."""
         bins, shape = state["bins"], state["s1"].shape[1:]
         if result == "count" and "lost" not in state:
             frames = np.zeros(self.n_bins, np.int64)
             frames[bins] = state["frames"]
+            # The same number for all pixels, in the memory of one.
             each = frames.reshape(-1, *(1,) * len(shape))
             return np.moveaxis(np.broadcast_to(each, (self.n_bins, *shape)), 0, -1)
+        # Plain sums of all bins are the result already: no copy.
         if result == "sum" and is_whole(state, self.n_bins):
             return np.moveaxis(state["s1"], 0, -1)
         kind = np.dtype(np.int64 if result == "count" else np.float64)
@@ -166,7 +160,7 @@ def with_bins(
     present: NDArray[np.int64],
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    needs: frozenset[str],
+    needs: Needs,
     most: int,
 ) -> State:
     """Return a state that has rows for some bins; those that it has stay in place."""
@@ -176,7 +170,8 @@ def with_bins(
         names = ("pivot", "s1", "s2") if squares else ("s1",)
         kinds: dict[str, Any] = dict.fromkeys(names, np.float64)
         if needs & moments.EXTREMA:
-            kinds |= {"low": dtype, "high": dtype, "seen": np.dtype(bool)}
+            extremes = moments.extreme_dtype(dtype)
+            kinds |= {"low": extremes, "high": extremes, "seen": np.dtype(bool)}
         rows = {k: page_backed((len(present), *shape), v) for k, v in kinds.items()}
         return {**state, **rows}
     more = np.setdiff1d(present, state["bins"])
@@ -200,14 +195,12 @@ def with_bins(
 
 
 def rows_in(state: State, bins: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows of some bins, which the state has."""
     order = np.argsort(state["bins"], kind="stable")
     found: NDArray[np.int64] = order[np.searchsorted(state["bins"], bins, sorter=order)]
     return found
 
 
 def flat_rows(state: State, n: int) -> State:
-    """Return the sums of a state with `n` pixels in a row."""
     names = ("pivot", "s1", "s2", "lost")
     return {k: state[k].reshape(len(state["s1"]), n) for k in names if k in state}
 
@@ -243,7 +236,6 @@ def add_many(
     number: NDArray[np.int64],
     complete: bool,
 ) -> None:
-    """Add frames, bin by bin."""
     there = np.flatnonzero(number)
     row, each = rows_in(state, there), number[there]
     bins = FramesOfBins(sorted_by_bin(label, number), each, row, state["frames"])
@@ -251,6 +243,7 @@ def add_many(
     n_tiles, done = len(there) * -(-n_pixels // TILE), 0
     while True:
         flat = flat_rows(state, n_pixels)
+        # Without pixels: the kernel stops at the first NaN instead of counting.
         lost = flat.get("lost", np.empty((len(flat["s1"]), 0), np.int32))
         sums = flat.get("pivot"), flat["s1"], flat.get("s2")
         done = add_frames(x, bins, lost, *sums, complete, done)
@@ -269,6 +262,7 @@ def in_one_memory(x: NDArray[Any], n_shot_dims: int) -> Frames:
     shots, length = x.shape[:n_shot_dims], prod(x.shape[n_shot_dims:])
     steps = x.strides[:n_shot_dims]
     beside = x[(0,) * n_shot_dims].flags.c_contiguous
+    # A kernel counts in elements, and from where the memory begins.
     if not beside or any(s < 0 or s % x.itemsize for s in steps):
         x = np.ascontiguousarray(x)
         steps = x.strides[:n_shot_dims]
@@ -287,4 +281,4 @@ def add_extremes(state: State, x: NDArray[Any], label: NDArray[Any]) -> None:
         low, high, seen = (
             state[name][k : k + 1].reshape(1, -1) for name in ("low", "high", "seen")
         )
-        add_extrema(x[label == one][None], low, high, seen)
+        add_extrema(read_only(x[label == one][None]), low, high, seen)

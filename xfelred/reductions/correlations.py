@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xfelred.kernels.correlation import pair_errors, rows
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.reductions import moments
-from xfelred.reductions.reduction import State, added, by_group
+from xfelred.reductions.reduction import Axes, Blocks, Needs, State, added, by_group
 
 SPREAD = frozenset({"sem"})
 TOTAL, CROSSING = "total", "crossing"
@@ -23,13 +23,8 @@ TOTAL, CROSSING = "total", "crossing"
 class RingCorrelation:
     """Mean correlation of shots, as a reduction over shots and azimuths.
 
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    different : bool
-        Between different shots in place of within each.
+    `lead` is the ring that leads, if one does; `different`: between different shots in
+    place of within each.
     """
 
     lead: int | None
@@ -37,13 +32,8 @@ class RingCorrelation:
     different: bool = False
 
     def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
-        """Add some shots."""
         items = rows.all_items(blocks[0])
         raw = self.normalization == "none"
         values = self.different or "correlation" in needs
@@ -53,11 +43,9 @@ class RingCorrelation:
         return sums if state is None else added(state, sums)
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
         return reduce(added, states)
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one quantity."""
         sums = correlation.inter_sums(state, self.lead) if self.different else state
         if result == "n_pairs":
             return sums["pairs"]
@@ -68,13 +56,7 @@ class RingCorrelation:
 class PairCorrelation:
     """Mean correlation of differences, as a reduction over pairs of different shots.
 
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    errors : str
-        "jackknife": the last column of the pairs is the number of their group.
+    `errors` "jackknife": the last column of the pairs is the number of their group.
     """
 
     lead: int | None
@@ -82,11 +64,7 @@ class PairCorrelation:
     errors: str
 
     def partial(
-        self,
-        state: dict[str, State] | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: dict[str, State] | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> dict[str, State]:
         """Return the sums over some pairs, one set for every group."""
         frames, pairs = blocks
@@ -110,14 +88,12 @@ class PairCorrelation:
         return state or {}
 
     def combine(self, states: Sequence[dict[str, State]]) -> dict[str, State]:
-        """Add up the sums of every group in their order."""
         spread = [s["spread"] for s in states if "spread" in s]
         groups = [{k: v for k, v in s.items() if k != "spread"} for s in states]
         out = dict(sorted(by_group(groups, added).items()))
         return out | ({"spread": moments.merge(spread)} if spread else {})
 
     def finish(self, state: dict[str, State], result: str) -> NDArray[Any]:
-        """Return one quantity."""
         groups = [one for name, one in state.items() if name != "spread"]
         sums = reduce(added, groups)
         if result == "n_pairs":
@@ -131,7 +107,6 @@ class PairCorrelation:
         return spread / np.abs(divisor)[:, None]
 
     def mean(self, sums: State) -> NDArray[np.float64]:
-        """Return the correlation of all pairs in some sums."""
         return correlation.mean_correlation(sums, self.lead, self.normalization)
 
     def jackknife(self, sums: State, groups: list[State]) -> NDArray[np.float64]:
@@ -154,13 +129,7 @@ class PairCorrelation:
 class SharedPairs:
     """Mean correlation of differences of pairs that share shots.
 
-    Attributes
-    ----------
-    lead : int, optional
-        The ring that leads.
-    normalization : str
-    errors : str
-        "jackknife": also of the standard deviations in "variance".
+    `errors` "jackknife": also of the standard deviations in "variance".
     """
 
     lead: int | None
@@ -168,11 +137,7 @@ class SharedPairs:
     errors: str
 
     def partial(
-        self,
-        state: dict[str, State] | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: dict[str, State] | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> dict[str, State]:
         """Return the sums over some pairs, for each block and for all."""
         frames, pairs = blocks
@@ -197,11 +162,9 @@ class SharedPairs:
         return by_group(found, added)
 
     def combine(self, states: Sequence[dict[str, State]]) -> dict[str, State]:
-        """Add up the sums of every block in their order."""
         return by_group(states, added)
 
     def finish(self, state: dict[str, State], result: str) -> NDArray[Any]:
-        """Return one quantity."""
         total = state[TOTAL]
         if result == "n_pairs":
             return total["pairs"]
@@ -219,6 +182,7 @@ class SharedPairs:
 def cells_of(pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Return the pairs of each two blocks."""
     low, high = np.sort(pairs[:, 2:4], axis=1).T
+    # Sorted, so that neighbours of equal blocks are one cell.
     order = np.lexsort((high, low))
     new = np.flatnonzero(np.diff(low[order]) | np.diff(high[order])) + 1
     return list(np.split(pairs[order], new))

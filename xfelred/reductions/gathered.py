@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.reductions.reduction import State
+from xfelred.reductions.reduction import Axes, Blocks, Needs, State
 
 
 @dataclass(frozen=True)
@@ -17,37 +17,24 @@ class Gathered:
     """Lists of values, where all of them are numbers; for `reduce_frames`.
 
     For a few numbers per frame: memory grows with their number. All dims are reduced.
-
-    Attributes
-    ----------
-    kernel : callable
-        Importable function ``kernel(*lists, **params) -> dict`` of results, given
-        float64 lists of equal length for the array and its companions.
-    params : mapping
-        Small parameters of the kernel.
+    `kernel` is importable, ``kernel(*lists, **params) -> dict`` of results, and gets
+    float64 lists of equal length for the array and its companions.
     """
 
     kernel: Callable[..., Mapping[str, NDArray[Any]]]
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
-        """Append the values of a block."""
         whole = np.broadcast_arrays(*blocks)
         good = np.logical_and.reduce([~np.isnan(b) for b in whole])
         new = {str(i): b[good].astype(np.float64) for i, b in enumerate(whole)}
         return new if state is None else self.combine([state, new])
 
     def combine(self, states: Sequence[State]) -> State:
-        """Put lists behind each other in their order."""
         return {k: np.concatenate([s[k] for s in states]) for k in states[0]}
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one result."""
         lists = (state[str(i)] for i in range(len(state)))
         return np.asarray(self.kernel(*lists, **self.params)[result])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import SumOverflowError
+from xfelred.kernels.arrays import read_only, usual
 from xfelred.kernels.image.masking import not_a_number
 from xfelred.kernels.memory import is_uniform, page_backed
 from xfelred.kernels.reductions.statistics import (
@@ -22,9 +23,11 @@ from xfelred.kernels.reductions.statistics import (
     add_moments,
     find_pivots,
 )
-from xfelred.reductions.reduction import State
+from xfelred.reductions.reduction import Axes, Blocks, Needs, State
 
-LANES = 64  # columns into which a reduction along the last axis is folded
+# Columns into which a reduction along the last axis is folded: kernels are vectorised
+# along that axis, and one number per row would leave nothing to vectorise.
+LANES = 64
 
 SUMS = frozenset({"mean", "sum", "var", "std", "sem"})
 SQUARES = frozenset({"var", "std", "sem"})
@@ -35,47 +38,30 @@ EXTREMA = frozenset({"min", "max"})
 class Statistics:
     """Statistics of all frames; companions are masks, non-zero where bad.
 
-    Attributes
-    ----------
-    ddof : int
-        Divisor of variances is ``count - ddof``.
-    integer : bool
-        Sums are whole numbers.
+    The divisor of variances is ``count - ddof``; `integer`: sums are whole numbers.
     """
 
     ddof: int
     integer: bool
 
     def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
-        """Add a block, without its bad pixels, to a state."""
         x, *bad = blocks
+        # A mask without bad pixels costs no copy of the block.
         if any(b.any() for b in bad):
             x = not_a_number(x, *bad)
         return accumulate(state, x, axes, needs)
 
     def combine(self, states: Sequence[State]) -> State:
-        """Put states together in their order."""
         return merge(states)
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one statistic."""
         value = statistic(state, result, self.ddof)
-        if result == "sum" and self.integer:
-            return whole_sums(value)
-        if result in ("min", "max") and self.integer:
-            return value.astype(np.float64, copy=False)
-        return value
+        return whole_sums(value) if result == "sum" and self.integer else value
 
 
-def canonical(
-    x: NDArray[Any], axes: tuple[int, ...]
-) -> tuple[NDArray[Any], tuple[int, ...]]:
+def canonical(x: NDArray[Any], axes: Axes) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Return `x` as (a, r, b) with `axes` in r, and the shape of the kept axes."""
     kept = [i for i in range(x.ndim) if i not in axes]
     shape = tuple(x.shape[i] for i in kept)
@@ -88,61 +74,43 @@ def canonical(
     return x.transpose((*axes, *kept)).reshape(1, r, prod(shape)), shape
 
 
-def native(x: NDArray[Any]) -> NDArray[Any]:
-    """Return `x` in a dtype that numba knows: no half precision, native byte order."""
-    if x.dtype == np.float16:
-        return x.astype(np.float32)
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+def accumulate(state: State | None, x: NDArray[Any], axes: Axes, needs: Needs) -> State:
+    """Return `state` with a block added in place, without its NaN; a new one for None.
 
-
-def accumulate(
-    state: State | None, x: NDArray[Any], axes: tuple[int, ...], needs: frozenset[str]
-) -> State:
-    """Return `state` with a block added; a new state if there is none.
-
-    Parameters
-    ----------
-    state : dict or None
-        Updated in place.
-    x : real (...)
-        Block; NaN is left out. Not modified.
-    axes : tuple of int
-        Axes to reduce; the arrays of the state have the other axes, in order.
-    needs : frozenset of str
-        Results that will be asked of the state.
-
-    Returns
-    -------
-    dict of arrays
-        ``count`` int32, or int64 once states were merged, in the memory of one number
-        while all pixels have the same; with sums ``pivot``, ``s1`` and, for variances,
-        ``s2`` float64; with extrema ``low``, ``high`` and ``seen``.
+    The arrays of a state have the axes that are not reduced, in their order: ``count``
+    int32, or int64 once states were merged, in the memory of one number while all
+    pixels have the same; with sums ``pivot``, ``s1`` and, for variances, ``s2``
+    float64; with extrema ``low``, ``high`` and ``seen``.
     """
-    x = native(x)
     block, shape = canonical(x, axes)
+    block, extremes = usual(block), extreme_dtype(x.dtype)
     a, r, b = block.shape
     if b == 1 and r >= LANES:
-        return along_rows(state, block.reshape(a, r), shape, needs)
+        return along_rows(state, block.reshape(a, r), shape, needs, extremes)
     if state is None:
-        state = empty_state(shape, x.dtype, needs)
+        state = empty_state(shape, extremes, needs)
     add(block, state)
     return state
 
 
 def along_rows(
-    state: State | None, x: NDArray[Any], shape: tuple[int, ...], needs: frozenset[str]
+    state: State | None,
+    x: NDArray[Any],
+    shape: tuple[int, ...],
+    needs: Needs,
+    extremes: np.dtype[Any],
 ) -> State:
     """Add rows (a, r) to a state with one value per row, through `LANES` columns."""
     a, r = x.shape
-    fold = empty_state((a, LANES), x.dtype, needs)
+    fold = empty_state((a, LANES), extremes, needs)
     full = r - r % LANES
-    add(x[:, :full].reshape(a, full // LANES, LANES), fold)
+    add(read_only(x[:, :full]).reshape(a, full // LANES, LANES), fold)
     lanes = [
         {k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()}
         for i in range(LANES)
     ]
-    rest = empty_state((a,), x.dtype, needs)
-    add(x[:, full:].reshape(a, r - full, 1), rest)
+    rest = empty_state((a,), extremes, needs)
+    add(read_only(x[:, full:]).reshape(a, r - full, 1), rest)
     now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
     if state is None:
         return now
@@ -150,16 +118,19 @@ def along_rows(
     return state
 
 
-def empty_state(
-    shape: tuple[int, ...], dtype: np.dtype[Any], needs: frozenset[str]
-) -> State:
+def extreme_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of extremes: float64 unless float32 holds them, as results."""
+    return np.dtype("f4" if dtype.kind == "f" and dtype.itemsize <= 4 else "f8")
+
+
+def empty_state(shape: tuple[int, ...], extremes: np.dtype[Any], needs: Needs) -> State:
     state: State = {"count": uniform(0, shape)}
     if needs & SUMS:
         state |= {"pivot": page_backed(shape), "s1": page_backed(shape)}
     if needs & SQUARES:
         state["s2"] = page_backed(shape)
     if needs & EXTREMA:
-        state |= {"low": np.zeros(shape, dtype), "high": np.zeros(shape, dtype)}
+        state |= {k: np.zeros(shape, extremes) for k in ("low", "high")}
         state["seen"] = np.zeros(shape, bool)
     return state
 
@@ -187,7 +158,7 @@ def add(x: NDArray[Any], state: State) -> None:
             # Tiles before the first NaN have been added.
             count = np.full((a * -(-b // TILE), TILE), n, np.int32)
             count[:first] += r
-            cut = count.reshape(a, -1)[:, :b]
+            cut = np.ascontiguousarray(count.reshape(a, -1)[:, :b])
             state["count"] = cut.reshape(state["count"].shape)
     if r and x.size:
         add_some(x, at, state["count"].reshape(a, b), first)
@@ -252,7 +223,7 @@ def both(one: State, two: State) -> State:
 
 
 def sum_of_counts(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the sum of two counts, as int64: 2**31 pixels pass in two seconds."""
+    # Of pixels too, where pixels are reduced: 2**31 of them pass in two seconds.
     if is_uniform(one) and is_uniform(two):
         total = np.int64(one.flat[0]) + np.int64(two.flat[0])
         return np.broadcast_to(total, one.shape)
@@ -269,13 +240,8 @@ def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def whole_sums(sums: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return sums of integers as int64.
-
-    Raises
-    ------
-    SumOverflowError
-        If one does not fit.
-    """
+    """Return sums of integers as int64; SumOverflowError if one does not fit."""
+    # Pivot times count and the sum of deviations are rounded apart.
     rounded = np.rint(sums)
     if rounded.size and not np.abs(rounded).max() < 2.0**63:
         raise SumOverflowError(
@@ -292,8 +258,8 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
         return compact(n, np.dtype(np.int64))
     if name in EXTREMA:
         value = state["low" if name == "min" else "high"]
-        kind = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
-        return np.where(state["seen"], value, np.nan).astype(kind, copy=False)
+        # NaN of the dtype of the values, which float64 would widen.
+        return np.where(state["seen"], value, value.dtype.type(np.nan))
     if "pivot" not in state:
         with np.errstate(invalid="ignore", divide="ignore"):
             return state["s1"] if name == "sum" else state["s1"] / n
@@ -307,8 +273,10 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
             out[n == 0] = np.nan
             return out
         free = n - (1 if name == "sem" else ddof)
+        # In place, in one array of results: a state may be half a GB.
         np.divide(state["s1"] * state["s1"], n, out=out)
         np.subtract(state["s2"], out, out=out)
+        # Rounding may leave less than nothing where all values are equal.
         np.maximum(out, 0.0, out=out)
         out /= free
         out[free <= 0] = np.nan
@@ -319,6 +287,7 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
 
 def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return values of a dtype; the memory of one value where all are equal."""
+    # Mostly all pixels have the same count.
     if values.size and (values == values.flat[0]).all():
         return np.broadcast_to(np.asarray(values.flat[0], dtype), values.shape)
     return values.astype(dtype)

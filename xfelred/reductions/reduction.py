@@ -9,23 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 State = dict[str, NDArray[Any]]
+Blocks = Sequence[NDArray[Any]]  # of the array and of its companions
+Axes = tuple[int, ...]  # that are reduced
+Needs = frozenset[str]  # the results that are wanted: a state holds no more than that
 S = TypeVar("S")
 K = TypeVar("K", int, str)
 
 
 class Reduction(Protocol[S]):
-    """The three pieces of a reduction; frozen, picklable and small.
+    """The three pieces of a reduction; frozen, picklable and small."""
 
-    `needs` names the results that are wanted, so that a state holds no more than that.
-    """
-
-    def partial(
-        self,
-        state: S | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
-    ) -> S:
+    def partial(self, state: S | None, blocks: Blocks, axes: Axes, needs: Needs) -> S:
         """Return `state` with more blocks reduced along `axes`, or a first state."""
 
     def combine(self, states: Sequence[S]) -> S:
@@ -36,7 +30,6 @@ class Reduction(Protocol[S]):
 
 
 def added(one: State, two: State) -> State:
-    """Return the sums of both, which have the same names."""
     return {name: one[name] + two[name] for name in one}
 
 
@@ -50,7 +43,7 @@ def by_group(states: Sequence[Mapping[K, S]], merge: Callable[[S, S], S]) -> dic
 
 
 def as_rows(
-    x: NDArray[Any], axes: tuple[int, ...], *per_row: NDArray[Any]
+    x: NDArray[Any], axes: Axes, *per_row: NDArray[Any]
 ) -> tuple[NDArray[Any], tuple[int, ...], list[NDArray[Any]]]:
     """Return (block with `axes` first, lengths of the others, values of every row).
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.kernels.reductions import pair_moments
-from xfelred.reductions.reduction import State, as_rows, by_group
+from xfelred.reductions.reduction import Axes, Blocks, Needs, State, as_rows, by_group
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,8 @@ class Regression:
     n_groups: int
 
     def partial(
-        self,
-        state: Groups | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: Groups | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> Groups:
-        """Add a block to the states of the groups that its frames belong to."""
         y, x, labels = blocks
         moved, shape, (value, label) = as_rows(y, axes, x, labels)
         frames = moved.reshape(len(label), prod(shape))
@@ -53,7 +48,6 @@ class Regression:
         return state
 
     def combine(self, states: Sequence[Groups]) -> Groups:
-        """Put the states of every group together in their order."""
         of = by_group([s.of for s in states], pair_moments.merge)
         return Groups(states[0].shape, of)
 

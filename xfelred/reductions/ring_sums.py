@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from xfelred.kernels.azimuthal import integrate as azimuthal
-from xfelred.reductions.reduction import State, added
+from xfelred.reductions.reduction import Axes, Blocks, Needs, State, added
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,15 @@ class RingSums:
     setup: azimuthal.Integration
 
     def partial(
-        self,
-        state: State | None,
-        blocks: Sequence[NDArray[Any]],
-        axes: tuple[int, ...],
-        needs: frozenset[str],
+        self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
-        """Add some pixels of some frames."""
         frame_axes = tuple(i for i in range(blocks[0].ndim) if i not in axes)
         ordered = [b.transpose((*frame_axes, *axes)) for b in blocks]
         sums = azimuthal.ring_sums(*ordered, n_core=len(axes), rings=self.setup)
         return sums if state is None else added(state, sums)
 
     def combine(self, states: Sequence[State]) -> State:
-        """Add up sums in their order."""
         return reduce(added, states)
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
-        """Return one quantity."""
         return azimuthal.averages(state, self.setup)[result]

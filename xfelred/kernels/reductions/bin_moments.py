@@ -6,19 +6,20 @@ loaded and stored once for all of them. Single numbers are added in their order.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
 from xfelred.kernels.reductions.statistics import TILE, add_to, has_nan
 
 FEW = 8  # values of a frame that are not worth a look-up of the frames of a bin
 
 
 @njit(nogil=True, cache=True)
-def number_of_each(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.int64]:
+def number_of_each(labels: NDArray[np.int64], n_bins: int) -> NDArray[np.int64]:
     """Return how many labels there are of every bin, and at last of -1 and below."""
     out = np.zeros(n_bins + 1, np.int64)
     for label in labels:
@@ -28,7 +29,7 @@ def number_of_each(labels: NDArray[np.integer[Any]], n_bins: int) -> NDArray[np.
 
 @njit(nogil=True, cache=True)
 def sorted_by_bin(
-    labels: NDArray[np.integer[Any]], number: NDArray[np.int64]
+    labels: NDArray[np.int64], number: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return the positions of labels from 0 on, bin by bin in their order."""
     start = np.zeros(number.size, np.int64)
@@ -43,31 +44,21 @@ def sorted_by_bin(
 
 
 class Frames(NamedTuple):
-    """Frames that begin somewhere in a common memory.
+    """Frames that begin at `start` (r) somewhere in a common memory `flat` (n).
 
-    Attributes
-    ----------
-    flat : real (n)
-        The memory, without gaps, so that kernels are vectorised.
-    start : int64 (r)
-        Where each frame begins.
+    It is without gaps, so that kernels are vectorised.
     """
 
-    flat: NDArray[Any]
+    flat: Array
     start: NDArray[np.int64]
 
 
 class FramesOfBins(NamedTuple):
     """Which frames go to which rows of the sums.
 
-    Attributes
-    ----------
-    order : int64
-        Frames, bin by bin.
-    number, row : int64 (n)
-        For each bin that occurs: how many frames, and its row in the sums.
-    before : int64 (n_rows)
-        Frames of earlier blocks in every row.
+    `order` holds the frames, bin by bin; `number` and `row` (n) say of each bin that
+    occurs how many frames it has, and its row in the sums; `before` (n_rows), how many
+    frames of earlier blocks each row has.
     """
 
     order: NDArray[np.int64]
@@ -78,22 +69,19 @@ class FramesOfBins(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def add_numbers(
-    x: Any, labels: Any, row: Any, count: Any, pivot: Any, s1: Any, s2: Any,
+    x: Array,
+    labels: NDArray[np.int64],
+    row: NDArray[np.int64],
+    count: NDArray[np.int64],
+    pivot: Array | None,
+    s1: Array,
+    s2: Array | None,
     complete: bool,
-) -> None:  # fmt: skip
-    """Add a few numbers of many shots one after the other.
+) -> None:
+    """Add a few numbers (r, b) of many shots one after the other.
 
-    Parameters
-    ----------
-    x : any real dtype (r, b)
-    labels : integer (r)
-    row : int64 (n_bins)
-        Row of every bin in the sums.
-    count : int64 (n_rows, b)
-    pivot, s1, s2 : float64 (n_rows, b)
-        Without squares, `pivot` and `s2` are None and `s1` is the sum itself.
-    complete : bool
-        Do not leave out NaN.
+    `row` (n_bins) is that of every bin in `count`, `pivot`, `s1` and `s2`, all
+    (n_rows, b); for these see `add_frames`. `complete`: NaN is not left out.
     """
     for i in range(x.shape[0]):
         if labels[i] < 0:
@@ -104,7 +92,7 @@ def add_numbers(
             if v != v and not complete:
                 continue
             count[k, j] += 1
-            if s2 is None:
+            if s2 is None or pivot is None:
                 s1[k, j] += v
             else:
                 # Of a first value that is not finite the pivot stays 0.
@@ -117,28 +105,22 @@ def add_numbers(
 
 @njit(nogil=True, cache=True)
 def add_frames(
-    x: Frames, bins: FramesOfBins, lost: Any, pivot: Any, s1: Any, s2: Any,
-    complete: bool, done: int,
-) -> int:  # fmt: skip
+    x: Frames,
+    bins: FramesOfBins,
+    lost: NDArray[np.int32],
+    pivot: Array | None,
+    s1: Array,
+    s2: Array | None,
+    complete: bool,
+    done: int,
+) -> int:
     """Add frames to the sums of their bins; stop at NaN if nothing counts it.
 
-    Parameters
-    ----------
-    x, bins
-    lost : int32 (n_rows, b) or (n_rows, 0)
-        How many of the values of every pixel were NaN; updated.
-    pivot, s1, s2 : float64 (n_rows, b)
-        Sums, and squares, of deviations from the pivot, all updated. Without squares,
-        `pivot` and `s2` are None and `s1` is the sum itself.
-    complete : bool
-        Do not leave out NaN.
-    done : int
-        Tiles that an earlier call has added.
-
-    Returns
-    -------
-    int
-        Tiles that are done now.
+    `lost`, int32 (n_rows, b) or (n_rows, 0), is how many values of each pixel were NaN;
+    `pivot`, `s1`, `s2`, float64 (n_rows, b), are sums, and squares, of deviations from
+    the pivot. All are updated. Without squares, `pivot` and `s2` are None and `s1` is
+    the sum itself. `complete`: NaN is not left out. Of the tiles, `done` were added by
+    an earlier call; returned are those that are done now.
     """
     n_b = s1.shape[1]
     counting = lost.shape[1] == n_b
@@ -154,7 +136,7 @@ def add_frames(
                 continue
             hi = min(lo + TILE, n_b)
             s, q = sums[: hi - lo], squares[: hi - lo]
-            if s2 is None:
+            if s2 is None or pivot is None:
                 if counting:
                     sum_some(x, rows, lo, lost[at, lo:hi], s1[at, lo:hi])
                     continue
@@ -162,14 +144,14 @@ def add_frames(
             else:
                 p, before = pivot[at, lo:hi], bins.before[at]
                 if counting:
-                    square_some(
-                        x, rows, lo, before, lost[at, lo:hi], p, s1[at, lo:hi],
-                        s2[at, lo:hi],
-                    )  # fmt: skip
+                    good = s1[at, lo:hi], s2[at, lo:hi]
+                    square_some(x, rows, lo, before, lost[at, lo:hi], p, *good)
                     continue
+                # Later blocks keep the pivot that the sums of the bin are from.
                 if before == 0:
                     find_pivots(x, rows, lo, p)
                 square_all(x, rows, lo, p, s, q)
+            # What is done stays done: the caller adds a count of NaN and goes on.
             if not complete and has_nan(s):
                 return tile - 1
             add_to(s, s1[at, lo:hi])
@@ -179,7 +161,7 @@ def add_frames(
 
 
 @njit(nogil=True, cache=True)
-def sum_all(x: Frames, rows: Any, lo: int, s: Any) -> None:
+def sum_all(x: Frames, rows: Array, lo: int, s: Array) -> None:
     """Set the sums of a tile to those of some frames, four at a time."""
     n = s.size
     s[:] = 0.0
@@ -200,9 +182,10 @@ def sum_all(x: Frames, rows: Any, lo: int, s: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def sum_some(x: Frames, rows: Any, lo: int, lost: Any, s: Any) -> None:
+def sum_some(x: Frames, rows: Array, lo: int, lost: Array, s: Array) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = s.size
+    # Of the usual dtype of counts, so that they are added without widening.
     one, zero = np.int32(1), np.int32(0)
     for r in rows:
         at = x.start[r] + lo
@@ -215,7 +198,7 @@ def sum_some(x: Frames, rows: Any, lo: int, lost: Any, s: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def find_pivots(x: Frames, rows: Any, lo: int, p: Any) -> None:
+def find_pivots(x: Frames, rows: Array, lo: int, p: Array) -> None:
     """Set the pivots of a tile to the first finite values of its pixels."""
     at = x.start[rows[0]] + lo
     values = x.flat[at : at + p.size]
@@ -227,7 +210,7 @@ def find_pivots(x: Frames, rows: Any, lo: int, p: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def first_finite(x: Frames, rows: Any, i: int) -> float:
+def first_finite(x: Frames, rows: Array, i: int) -> float:
     """Return the first finite value of a pixel; 0 if there is none."""
     for r in rows:
         v = np.float64(x.flat[x.start[r] + i])
@@ -237,7 +220,7 @@ def first_finite(x: Frames, rows: Any, i: int) -> float:
 
 
 @njit(nogil=True, cache=True)
-def square_all(x: Frames, rows: Any, lo: int, p: Any, s: Any, q: Any) -> None:
+def square_all(x: Frames, rows: Array, lo: int, p: Array, s: Array, q: Array) -> None:
     """Set the sums of a tile to those of some frames, two at a time."""
     n = p.size
     s[:] = 0.0
@@ -261,12 +244,20 @@ def square_all(x: Frames, rows: Any, lo: int, p: Any, s: Any, q: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def square_some(
-    x: Frames, rows: Any, lo: int, before: int, lost: Any, p: Any, s: Any, q: Any
-) -> None:  # fmt: skip
+    x: Frames,
+    rows: Array,
+    lo: int,
+    before: int,
+    lost: Array,
+    p: Array,
+    s: Array,
+    q: Array,
+) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
     n = p.size
     one, zero = np.int32(1), np.int32(0)
     for i in range(n):
+        # No number so far: all that came before were NaN.
         if before == lost[i]:
             p[i] = first_finite(x, rows, lo + i)
     for r in rows:

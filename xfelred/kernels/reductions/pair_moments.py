@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-State = dict[str, NDArray[Any]]
+from xfelred.kernels.arrays import Array, usual
+
+State = dict[str, Array]
+Floats = NDArray[np.float64]
 # Of one length while all pixels have the same values, above all without NaN: 1.
 COMMON = ("n", "sx", "sxx")
 OWN = ("py", "sy", "syy", "sxy")
@@ -27,18 +28,14 @@ def empty_state(n_pixels: int, pivot: float) -> State:
 
 @njit(nogil=True, cache=True)
 def add_complete(
-    y: NDArray[Any],
-    x: NDArray[np.float64],
-    py: NDArray[np.float64],
-    sy: NDArray[np.float64],
-    syy: NDArray[np.float64],
-    sxy: NDArray[np.float64],
+    y: Array, x: Floats, own: tuple[Floats, Floats, Floats, Floats]
 ) -> int:
-    """Add frames `y` (frame, pixel) with values `x` (frame,), tile by tile.
+    """Add frames `y` (frame, pixel) with values `x` (frame,) to `OWN`, tile by tile.
 
     Returns the pixels that were added: those before the first tile with a NaN. There
     are no branches inside, so that it is vectorised; two frames at a time.
     """
+    py, sy, syy, sxy = own
     s, q, c = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     n_frames, n_pixels = y.shape
     for lo in range(0, n_pixels, TILE):
@@ -76,18 +73,15 @@ def add_complete(
 
 @njit(nogil=True, cache=True)
 def add_some(
-    y: NDArray[Any],
-    x: NDArray[np.float64],
+    y: Array,
+    x: Floats,
     first: int,
-    n: NDArray[np.int64],
-    sx: NDArray[np.float64],
-    sxx: NDArray[np.float64],
-    py: NDArray[np.float64],
-    sy: NDArray[np.float64],
-    syy: NDArray[np.float64],
-    sxy: NDArray[np.float64],
+    common: tuple[NDArray[np.int64], Floats, Floats],
+    own: tuple[Floats, Floats, Floats, Floats],
 ) -> None:
     """Add frames without NaN to the sums of the pixels from `first` on."""
+    n, sx, sxx = common
+    py, sy, syy, sxy = own
     for f in range(y.shape[0]):
         row, dx = y[f], x[f]
         for p in range(first, row.size):
@@ -105,15 +99,10 @@ def add_some(
             sxy[p] += dx * dy
 
 
-def accumulate(state: State | None, y: NDArray[Any], x: NDArray[Any]) -> State:
-    """Return a state with frames added, in place; pairs with NaN are left out.
+def accumulate(state: State | None, y: Array, x: Array) -> State:
+    """Return a state with frames `y`, real (frame, pixel), added in place.
 
-    Parameters
-    ----------
-    state : dict or None
-    y : real (frame, pixel)
-        Not modified.
-    x : real (frame,)
+    `x`, real (frame,), is the value of each frame; pairs with NaN are left out.
     """
     y, x = known_pairs(y, x)
     if state is None:
@@ -126,32 +115,26 @@ def accumulate(state: State | None, y: NDArray[Any], x: NDArray[Any]) -> State:
         state["py"][:] = y[0]
     x = x - state["px"]
     done = 0
+    own = state["py"], state["sy"], state["syy"], state["sxy"]
     if len(state["n"]) == 1:
-        own = (state[name] for name in OWN)
-        done = add_complete(y, x, *own)
+        done = add_complete(y, x, own)
     whole = done == y.shape[1]
     for name, value in zip(COMMON, (len(x), x.sum(), (x * x).sum()), strict=True):
         if not whole and len(state[name]) == 1:
             state[name] = np.repeat(state[name], y.shape[1])
         state[name][: None if whole else done] += value
     if not whole:
-        add_some(y, x, done, *(state[name] for name in (*COMMON, *OWN)))
+        add_some(y, x, done, (state["n"], state["sx"], state["sxx"]), own)
     return state
 
 
-def known_pairs(
-    y: NDArray[Any], x: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return the frames whose value is no NaN, in a dtype that numba knows."""
-    if y.dtype == np.float16:
-        y = y.astype(np.float32)
-    elif not y.dtype.isnative:
-        y = y.astype(y.dtype.newbyteorder("="))
+def known_pairs(y: Array, x: Array) -> tuple[Array, Floats]:
+    """Return the frames whose value is no NaN, in a dtype that is compiled for."""
     x = np.ascontiguousarray(x, np.float64)
     known = ~np.isnan(x)
     if not known.all():
         x, y = x[known], y[known]
-    return np.ascontiguousarray(y), x
+    return usual(y), x
 
 
 def merge(one: State, two: State) -> State:
@@ -170,7 +153,7 @@ def merge(one: State, two: State) -> State:
     return out
 
 
-def results(state: State, name: str) -> NDArray[Any]:
+def results(state: State, name: str) -> Array:
     """Return one result of a state; NaN where it is not defined.
 
     ``correlation`` is ``(E[xy] - E x E y) / (sx sy)``; ``slope``, ``intercept`` and
@@ -190,6 +173,7 @@ def results(state: State, name: str) -> NDArray[Any]:
             f"{a}{b}": state[f"s{a}{b}"] - state[f"s{a}"] * mean[b]
             for a, b in ("xx", "yy", "xy")
         }
+        # A line through equal x has any slope.
         varies = spread(state, central, "x")
         if name in ("slope", "intercept"):
             slope = np.where(varies, central["xy"] / central["xx"], np.nan)
@@ -199,12 +183,14 @@ def results(state: State, name: str) -> NDArray[Any]:
             return centre["y"] - slope * centre["x"]
         both = varies & spread(state, central, "y")
         value = central["xy"] / np.sqrt(central["xx"] * central["yy"])
+        # Rounding may leave a little more than 1.
         value = np.where(both, np.clip(value, -1.0, 1.0), np.nan)
         return value if name == "correlation" else value * value
 
 
 def spread(state: State, central: State, axis: str) -> NDArray[np.bool_]:
     """Return where values differ by more than the rounding of their sums."""
+    # Some 50 times the rounding of float64: a constant must not pass for a slope.
     noise = 1e-14 * state["n"] * state[f"s{axis}{axis}"]
     found: NDArray[np.bool_] = central[f"{axis}{axis}"] > noise
     return found

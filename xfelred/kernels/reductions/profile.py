@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from xfelred.kernels.arrays import Array
 
 
 def profile(
@@ -14,25 +14,16 @@ def profile(
     *,
     n_bins: int,
     limits: tuple[float, float] | None,
-) -> dict[str, NDArray[Any]]:
-    """Return mean, median and spread of `y` in bins of `x`.
+) -> dict[str, Array]:
+    """Return mean, median and spread of `y` in `n_bins` bins of `x`, float64 (value,).
 
-    Parameters
-    ----------
-    y, x : float64 (value,)
-    n_bins : int
-        Of equal width; the last one includes its end.
-    limits : (low, high), optional
-        What they span; by default from the lowest x to the highest.
-
-    Returns
-    -------
-    dict of arrays (bin,)
-        ``x``, the centres; ``mean``, ``median``, ``std`` (ddof 0), ``error``
-        (std / root of the count); NaN in empty bins; ``count`` int64.
+    Bins have equal widths, span `limits`, by default from the lowest x to the highest,
+    and the last one includes its end. Results (bin,): ``x``, the centres; ``mean``,
+    ``median``, ``std`` (ddof 0), ``error`` (std / root of the count), NaN in empty
+    bins; ``count`` int64.
     """
     names = ("x", "mean", "median", "std", "error")
-    out: dict[str, NDArray[Any]] = {k: np.full(n_bins, np.nan) for k in names}
+    out: dict[str, Array] = {k: np.full(n_bins, np.nan) for k in names}
     out["count"] = np.zeros(n_bins, np.int64)
     if limits is None and not x.size:
         return out

@@ -17,13 +17,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xfelred.kernels.arrays import Array
+
 TILE = 1024  # pixels whose sums stay in the first-level cache while frames stream by
 
 
 @njit(nogil=True, cache=True)
-def find_pivots(
-    x: NDArray[Any], count: NDArray[np.integer[Any]], pivot: NDArray[np.float64]
-) -> None:
+def find_pivots(x: Array, count: Array, pivot: NDArray[np.float64]) -> None:
     """Set the pivot of every pixel without a count to its first finite value."""
     for a in range(x.shape[0]):
         for b in range(x.shape[2]):
@@ -37,25 +37,17 @@ def find_pivots(
 
 @njit(nogil=True, cache=True)
 def add_complete(
-    x: NDArray[Any],
+    x: Array,
     pivot: NDArray[np.float64],
     s1: NDArray[np.float64],
-    s2: Any,
+    s2: NDArray[np.float64] | None,
 ) -> int:
     """Add pixels to their sums tile by tile, up to the first tile with a NaN in it.
 
-    Parameters
-    ----------
-    x : any real dtype (a, r, b)
-        Pixels; not modified.
-    pivot, s1, s2 : float64 (a, b)
-        Pivot, sum and sum of squares of ``x - pivot``; the sums are updated. Without
-        `s2`, whose branches are not compiled then, `s1` gets the same bits.
-
-    Returns
-    -------
-    int
-        Number of tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
+    `x`, real (a, r, b), is not modified. `pivot`, `s1` and `s2` are float64 (a, b): the
+    pivot, and the sums and sums of squares of ``x - pivot``, which are updated. Without
+    `s2`, whose branches are not compiled then, `s1` gets the same bits. Returned are
+    the tiles that were added; ``a * ceil(b / TILE)`` if all were complete.
     """
     n_b, done = x.shape[2], 0
     sums, squares = np.empty(TILE), np.empty(TILE)
@@ -74,7 +66,7 @@ def add_complete(
 
 
 @njit(nogil=True, cache=True)
-def sum_rows(x: Any, lo: int, p: Any, s: Any, q: Any) -> None:
+def sum_rows(x: Array, lo: int, p: Array, s: Array, q: Array | None) -> None:
     """Set the sums of a tile to those of ``x - p``, and of their squares."""
     n_r, n = x.shape[0], s.size
     hi = lo + n
@@ -118,22 +110,19 @@ def add_to(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
 
 @njit(nogil=True, cache=True)
 def add_moments(
-    x: NDArray[Any],
-    count: NDArray[np.integer[Any]],
+    x: Array,
+    count: Array,
     pivot: NDArray[np.float64],
     s1: NDArray[np.float64],
-    s2: Any,
+    s2: NDArray[np.float64] | None,
     first: int,
 ) -> None:
     """Add the pixels of many frames to their counts and sums; NaN is left out.
 
-    Parameters as of `add_complete`, and
-
-    count : int32 or int64 (a, b)
-        Number of values so far; updated.
-    first : int
-        Number of tiles to skip, because `add_complete` has added them.
+    As `add_complete`, which has added the `first` tiles. `count`, int32 or int64
+    (a, b), is updated.
     """
+    # Of the usual dtype of counts, so that they are added without widening.
     one, zero = np.int32(1), np.int32(0)
     n_b, tile = x.shape[2], -1
     for a in range(x.shape[0]):
@@ -152,13 +141,13 @@ def add_moments(
                     d = v - p[i] if good else 0.0
                     n[i] += one if good else zero
                     s[i] += d
+                    # Not q: only branches on an argument are pruned.
                     if s2 is not None:
                         q[i] += d * d
 
 
 @njit(nogil=True, cache=True)
-def add_counts(x: NDArray[Any], count: NDArray[np.integer[Any]]) -> None:
-    """Add one to the count of every pixel that is not NaN."""
+def add_counts(x: Array, count: Array) -> None:
     for a in range(x.shape[0]):
         for r in range(x.shape[1]):
             for b in range(x.shape[2]):
@@ -167,9 +156,7 @@ def add_counts(x: NDArray[Any], count: NDArray[np.integer[Any]]) -> None:
 
 
 @njit(nogil=True, cache=True)
-def add_extrema(
-    x: NDArray[Any], low: NDArray[Any], high: NDArray[Any], seen: NDArray[np.bool_]
-) -> None:
+def add_extrema(x: Array, low: Array, high: Array, seen: NDArray[np.bool_]) -> None:
     """Update the smallest and the largest value of every pixel; NaN is left out."""
     for a in range(x.shape[0]):
         for r in range(x.shape[1]):

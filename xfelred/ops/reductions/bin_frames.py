@@ -12,6 +12,7 @@ import xarray as xr
 
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
+from xfelred.kernels.arrays import read_only
 from xfelred.kernels.reductions.bin_moments import FEW, number_of_each
 from xfelred.lazy import reduce_frames
 from xfelred.lazy.array import PlannedArray
@@ -31,15 +32,12 @@ DEFAULT = ("sum", "count", "mean", "var", "sem")
 
 @dataclass(frozen=True)
 class Options:
-    """How values in a bin become results."""
-
     quantities: tuple[str, ...]
     skipna: bool
     ddof: int
     compat: bool
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an unknown quantity."""
         for name in self.quantities:
             if name not in QUANTITIES:
                 raise ArgumentError(
@@ -114,6 +112,7 @@ def bin_frames(
     check("ops.bin_frames", "by", by, Mapping)
     options = Options(tuple(quantities), bool(skipna), int(ddof), bool(compat))
     arrays = variables_of(data, by)
+    # The variable with most shot dims: labels of trains can be spread over pulses.
     reference = max(arrays.values(), key=lambda a: len(shot_dims(a)))
     labels = bin_labels(data, reference, by, where, compat)
     out: dict[str, xr.DataArray] = {}
@@ -124,6 +123,7 @@ def bin_frames(
     names = map(str, {**result.coords, **result.sizes})
     result = result.rename({n: n.replace("/", "__") for n in names if "/" in n})
     result.attrs = {**data.attrs, "n_outside": labels.n_outside}
+    # What shots are binned by has a history of its own.
     histories = [b.values for b in by.values() if isinstance(b.values, xr.DataArray)]
     return record(
         result, "bin_frames", data, *histories, by=list(by), where=where,
@@ -152,8 +152,8 @@ def variables_of(
 def binned(
     name: str, array: xr.DataArray, labels: Labels, options: Options
 ) -> dict[str, xr.DataArray]:
-    """Return the quantities of one variable."""
     array, mine = prepared(array, labels)
+    # As many numbers are added up sooner than a graph is made.
     if array.chunks is None and array.size // max(mine.size, 1) < FEW:
         found = at_once(array, mine, labels.n, options)
     else:
@@ -166,7 +166,6 @@ def binned(
 
 
 def reduction_of(array: xr.DataArray, n_bins: int, options: Options) -> BinStatistics:
-    """Return what adds frames up."""
     whole = array.dtype.kind in "biu"
     nothing = 0.0 if whole and not options.compat else np.nan
     # Integers have no NaN to leave out.
@@ -203,6 +202,7 @@ def taken_only(
     array: xr.DataArray, mine: xr.DataArray
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Leave out shots in no bin where that saves reading them."""
+    # Blocks of other arrays are computed whole, whatever is taken of them.
     if not isinstance(array.data, PlannedArray):
         return array, mine
     first = mine.dims[0]
@@ -214,7 +214,7 @@ def taken_only(
 
 
 def n_frames(array: xr.DataArray, mine: xr.DataArray, n_bins: int) -> xr.DataArray:
-    inside = number_of_each(mine.values.ravel(), n_bins)[:-1]
+    inside = number_of_each(read_only(mine.values.ravel()), n_bins)[:-1]
     frames = xr.DataArray(inside, dims=BIN)
     # A label per train counts for each of its pulses.
     return frames * prod(array.sizes[d] for d in shot_dims(array) if d not in mine.dims)
@@ -230,18 +230,9 @@ def quantities_of(
 ) -> dict[str, xr.DataArray]:
     """Return the quantities of one variable from its statistics in every bin.
 
-    Parameters
-    ----------
-    name : str
-    array : DataArray
-        What was added up.
-    found : dict of str to DataArray (bin, ...)
-        As `needed` wants them, in any order of dims; NaN where there is no value, but
-        counts, and sums of integers unless compat, are 0.
-    frames : DataArray (bin)
-        Number of frames.
-    labels : Labels
-    options : Options
+    `found` is as `needed` wants it, with dims in any order; NaN where there is no
+    value, but counts, and sums of integers unless compat, are 0. `frames` (bin) counts
+    frames.
     """
     found = finished(found, frames, options, sum_dtype(array.dtype).kind == "i")
     unit = str(array.attrs.get(UNITS, ""))
@@ -278,12 +269,12 @@ def finished(
         if not options.skipna:
             out["count"] = frames.astype(np.int64)
         if options.compat:
+            # smalldata_tools has NaN there too.
             out["count"] = out["count"].where(frames > 0)
     return out
 
 
 def counted(labels: Labels, options: Options) -> xr.DataArray:
-    """Return the number of shots of every bin."""
     values = np.bincount(labels.flat[labels.flat >= 0].ravel(), minlength=labels.n)
     out = xr.DataArray(values.astype(np.int64), dims=BIN)
     if options.compat:
@@ -294,7 +285,6 @@ def counted(labels: Labels, options: Options) -> xr.DataArray:
 
 
 def described(name: str, quantity: str, unit: str) -> dict[str, str]:
-    """Return units and long name of a result."""
     units = {"count": "1", "var": f"({unit})**2" if unit not in ("", "1") else "1"}
     words = {
         "count": "number of values of",

@@ -29,29 +29,20 @@ ALL = "all"
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One axis of bins."""
-
     name: str
     bins: BinEdges | None
     attrs: dict[str, Any]
 
     @property
     def n(self) -> int:
-        """Number of bins."""
         return 1 if self.bins is None else len(self.bins)
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The bin of every shot.
+    """The bin of every shot: its flat number, row-major over the axes, int64.
 
-    Attributes
-    ----------
-    shots : DataArray of int64
-        Flat number of the bin, row-major over the axes; -1: in no bin, or not taken.
-    axes : tuple of Axis
-    n_outside : int
-        Shots that were taken but are in no bin.
+    -1: in no bin, or not taken; `n_outside` shots were taken but are in no bin.
     """
 
     shots: xr.DataArray
@@ -60,12 +51,10 @@ class Labels:
 
     @property
     def n(self) -> int:
-        """Number of bins of all axes together."""
         return prod(a.n for a in self.axes)
 
     @property
     def flat(self) -> NDArray[np.int64]:
-        """Labels of all shots."""
         return np.asarray(self.shots.values)
 
     def on(self, array: xr.DataArray) -> xr.DataArray:
@@ -84,7 +73,6 @@ class Labels:
         return xr.DataArray(data, coords, (*(a.name for a in self.axes), *rest))
 
     def coords(self) -> dict[str, Any]:
-        """Return positions and edges of the bins."""
         out: dict[str, Any] = {}
         for axis in self.axes:
             if axis.bins is None:
@@ -130,7 +118,6 @@ def bin_labels(
 def resolved_bins(
     name: str, bins: Bins, values: xr.DataArray, compat: bool
 ) -> BinEdges:
-    """Return bins with numbers; ConfigError names the axis."""
     try:
         found = bins.resolve(values.values)
     except ConfigError as error:
@@ -146,6 +133,7 @@ def taken_shots(
     taken = xr.DataArray(np.ones(sizes, bool), dims=dims)
     padding = reference.coords.get(RECORDED)
     if padding is not None:
+        # Slots of a rectangle that no pulse was recorded in.
         taken = taken & xr.DataArray(padding.values, dims=padding.dims)
     if where is None:
         return taken
@@ -198,6 +186,7 @@ def values_of(
 def with_ids(labels: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
     """Return labels with the IDs of the shots, by which variables are joined."""
     ids = {d: reference[d] for d in labels.dims if d in reference.coords}
+    # A frame has no ID of its own: its train and its pulse are that.
     if FRAME in labels.dims:
         ids = {k: reference[k] for k in (TRAIN, PULSE) if k in reference.coords}
     return labels.assign_coords({k: v.variable for k, v in ids.items()})

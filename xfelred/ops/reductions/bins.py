@@ -172,6 +172,7 @@ class Bins:
             raise ConfigError("there are no finite values to make bins from")
         if self.unique:
             return unique_bins(finite, self.tolerance)
+        # With repeats: percentiles count shots.
         every = np.asarray(values, np.float64).ravel()
         return self.at_percentiles(every[np.isfinite(every)])
 
@@ -233,8 +234,10 @@ class Bins:
     def at_percentiles(self, values: Floats) -> BinEdges:
         """Return bins with edges at percentiles of finite values."""
         q = self.percentiles()
+        # Equal percentiles, of many equal values, make no bin between them.
         edges = np.unique(np.percentile(values, q))
         if q[-1] == 100:
+            # Bins are half open: the largest value shall be in the last one.
             edges[-1] = np.nextafter(edges[-1], np.inf)
         if len(edges) < 2:
             raise ConfigError(
@@ -244,13 +247,7 @@ class Bins:
 
 
 def counted(n: float | np.integer) -> int:
-    """Return a number of bins, rounded down.
-
-    Raises
-    ------
-    ConfigError
-        If there are more than anybody wants.
-    """
+    """Return a number of bins, rounded down; ConfigError if there are too many."""
     if n > MOST_BINS:
         raise ConfigError(
             f"{min(n, 1e300):.3g} bins are too many; at most {MOST_BINS} along an axis"
@@ -259,12 +256,10 @@ def counted(n: float | np.integer) -> int:
 
 
 def between(edges: Floats) -> BinEdges:
-    """Return the bins between edges, each at its centre."""
     return BinEdges(edges, (edges[1:] + edges[:-1]) / 2)
 
 
 def unique_bins(values: Floats, tolerance: float) -> BinEdges:
-    """Return a bin for every one of sorted distinct values."""
     kept = [values[0]]
     if tolerance:
         for v in values[1:].tolist():
@@ -276,18 +271,11 @@ def unique_bins(values: Floats, tolerance: float) -> BinEdges:
 
 
 def finite_rise(low: float, high: float) -> bool:
-    """Return whether two numbers are finite and the second one is larger."""
     return math.isfinite(low) and math.isfinite(high) and low < high
 
 
 def rising(values: ArrayLike, what: str, least: int) -> Floats:
-    """Return values as float64.
-
-    Raises
-    ------
-    ConfigError
-        Unless there are enough of them, finite and rising.
-    """
+    """Return values as float64; ConfigError unless enough, finite and rising."""
     try:
         out = np.asarray(values, np.float64)
     except (TypeError, ValueError):

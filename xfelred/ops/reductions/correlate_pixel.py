@@ -56,6 +56,7 @@ def correlate_pixel(
     dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
     at = position(da, dims, pixel)
     array = good_pixels(da, bad_pixels)
+    # The same recipe: the pixel is corrected as all of them are.
     one = array.isel(at).reset_coords(drop=True)
     found = against(array, one, {"correlation": np.float64}, by=by)
     out = found["correlation"].rename("correlation")
@@ -70,7 +71,6 @@ def correlate_pixel(
 def position(
     da: xr.DataArray, dims: tuple[str, ...], pixel: tuple[int, ...]
 ) -> dict[str, int]:
-    """Return the place of a pixel along the pixel dims."""
     if len(pixel) != len(dims):
         raise GeometryMismatchError(
             f"pixel={tuple(pixel)} has {len(pixel)} numbers, the frames have {dims}"

@@ -74,6 +74,7 @@ def fit_linear(
     for key, value in found.items():
         value.attrs = {UNITS: labels[key][0], LONG_NAME: labels[key][1]}
         out[key] = value.rename(key)
+    # The history names a group by its coordinate, not by its values.
     group = by if by is None or isinstance(by, str) else by.name
     return record(
         out, "fit_linear", da, x=x if isinstance(x, str) else values, by=group,

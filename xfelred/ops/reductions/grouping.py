@@ -17,16 +17,9 @@ from xfelred.shots import at_shots, in_memory
 class Grouping:
     """The group of every frame.
 
-    Attributes
-    ----------
-    name : str
-        Dim of results.
-    values : array (group,)
-        What the frames of each group have in common, sorted.
-    labels : DataArray of int64
-        Position in `values` of every frame, -1 where it has none; on frame dims.
-    attrs : dict
-        Of the coordinate.
+    `values` (group,), sorted, are what the frames of each group have in common: the
+    dim `name` of results, with `attrs`. `labels` on frame dims are positions in them,
+    -1 where a frame has none.
     """
 
     name: str
@@ -36,7 +29,6 @@ class Grouping:
 
     @property
     def n(self) -> int:
-        """Number of groups."""
         return len(self.values)
 
     def first(self, result: xr.DataArray, group_dim: str) -> xr.DataArray:
@@ -52,20 +44,10 @@ def grouping(
 ) -> Grouping | None:
     """Return the groups of the frames of an array; None if all are one.
 
-    Parameters
-    ----------
-    da : DataArray
-    by : str or DataArray, optional
-        A coordinate of `da`, or an array with a name whose dims are dims of `da`; it
-        is looked up by labels such as train IDs where both have them. One value per
-        group; frames with NaN are in none.
-    dims : tuple of str
-        Dims that are reduced; those of `by` must be among them.
-
-    Raises
-    ------
-    ValueError
-        If there is no such coordinate, or it is not on the dims that are reduced.
+    `by` is a coordinate of `da`, or an array with a name whose dims are dims of `da`,
+    which is looked up by labels such as train IDs where both have them: one value per
+    group; frames with NaN are in none. Its dims must be among `dims`, which are
+    reduced.
     """
     if by is None:
         return None
@@ -82,6 +64,7 @@ def grouping(
         )
     flat = coord.values
     missing = np.isnan(flat) if flat.dtype.kind == "f" else np.zeros(flat.shape, bool)
+    # NaN is no group: its frames are in none.
     values, found = np.unique(flat[~missing], return_inverse=True)
     labels = np.full(flat.shape, -1, np.int64)
     labels[~missing] = found.ravel()
@@ -112,13 +95,7 @@ def coordinate(da: xr.DataArray, by: str | xr.DataArray) -> xr.DataArray:
 
 
 def frame_dims(da: xr.DataArray, pixels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the dims of an array that are not pixel dims.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+    """Return the dims that are not pixel dims; an error if there is none."""
     dims = tuple(str(d) for d in da.dims if d not in pixels)
     if not dims:
         raise ArgumentError(

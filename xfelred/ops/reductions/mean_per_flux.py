@@ -66,11 +66,13 @@ def mean_per_flux(
     array = good_pixels(da, bad_pixels)
     name = str(flux.name or "flux")
     mine = at_shots(flux, da, name)
+    # In one pass: both sums are in the state of a regression.
     if how == "ratio_of_sums":
         kinds = {"ratio": np.float64, "count": np.int64}
         found = against(array, mine, kinds, by=by)
         mean, count = found["ratio"], found["count"]
     else:
+        # A ratio for every frame first; by 0 it is NaN, which the mean leaves out.
         dims = frame_dims(da, PIXEL_DIMS)
         ratios = map_frames(
             divided, array, mine, name="mean_per_flux", dtype=np.float64,

@@ -61,6 +61,7 @@ def profile(
     name = x if isinstance(x, str) else str(getattr(x, "name", None) or "x")
     values = coordinate(da, x) if isinstance(x, str) else at_shots(x, da, name)
     names = ("x", "mean", "median", "std", "error", "count")
+    # A median needs all values at once, so they are gathered.
     found = reduce_frames(
         Gathered(kernel, {"n_bins": int(bins), "limits": limits}), da,
         values.astype(np.float64),

@@ -32,19 +32,13 @@ def against(
 ) -> dict[str, xr.DataArray]:
     """Return results of pixels against one value per frame, over all frame dims.
 
-    Parameters
-    ----------
-    da : DataArray
-        Frames without bad pixels.
-    values : DataArray
-        On frame dims, at the labels of `da`.
-    results : mapping of str to dtype
-    by : str or DataArray, optional
-        Groups of frames.
+    `da` is without bad pixels, `values` at its labels, and `results` maps names to
+    dtypes.
     """
     dims = frame_dims(da, PIXEL_DIMS)
     groups = grouping(da, by, dims)
     values = values.drop_vars(list(values.coords))
+    # One group, so that with and without `by` the sums are made in one way.
     labels = xr.DataArray(np.zeros(da.sizes[dims[0]], np.int64), dims=dims[:1])
     found = reduce_frames(
         Regression(groups.n if groups else 1), da, values,

@@ -98,6 +98,7 @@ def statistics(
     wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
     if groups is None:
         reduction = moments.Statistics(int(ddof), integer)
+        # float64 does not hold all digits of int64.
         if wide := "sum" in wanted and array.dtype == np.int64:
             del wanted["sum"]
         found = reduce_frames(reduction, array, *companions, dims=dims, results=wanted)
