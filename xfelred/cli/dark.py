@@ -124,8 +124,9 @@ def parse_gain_runs(_: object, __: object, texts: tuple[str, ...]) -> dict[int, 
     help="Compute in N processes on this machine; by default in threads.",
 )  # fmt: skip
 @click.option(
-    "--cluster", metavar="ADDRESS", help="Compute on the cluster of this scheduler."
-)
+    "--cluster", metavar="threads|local|slurm|ADDRESS",
+    help="Where to compute, as for `xfelred cube`; by default in threads.",
+)  # fmt: skip
 def dark(
     run: str,
     output: Path | None,

@@ -1,4 +1,16 @@
-"""The only place that builds dask graphs."""
+"""The only place that builds dask graphs: plan -> recipe -> graph -> reduction.
+
+A *plan* (`source`) says which rows of which dataset fill which place of an array: a few
+integer arrays for a whole run. A *recipe* (`nodes`) is a small tree of plans, constants
+and the kernels applied to them; `map_frames` adds a node, a selection cuts the tree
+down to the plans, so that only what is wanted is read. A `PlannedArray` (`array`) is a
+dask array that keeps its recipe; its *graph* (`layers`) is one layer whatever the
+recipe, of which each task evaluates the tree for its block. A *reduction*
+(`reduce_frames`) streams: a task reads, corrects and adds up many frames piece by piece
+(`leaves`), and the states are combined in a fixed order; what is added up is a value of
+`xfelred.reductions`. What a computation will cost (`estimate`, `needs`) is found
+without running it.
+"""
 
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.blocks import map_frames
