@@ -186,7 +186,7 @@ def test_direct_reads_equal_h5py(how, data):
     check(how, data)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(max_examples=600, deadline=None)
 @given(stored(), st.data())
 def test_direct_reads_equal_h5py_on_many_more_layouts(how, data):
