@@ -19,14 +19,7 @@ from xfelred.lazy.elementwise import KINDS, elementwise
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered
-from xfelred.lazy.nodes import (
-    Node,
-    all_dims,
-    has_gaps,
-    narrow,
-    viewed,
-    whole_dims,
-)
+from xfelred.lazy.nodes import Node, all_dims, has_gaps, narrow, viewed, whole_dims
 
 # numpy functions that a recipe takes, by name: they return a dask array, or None if
 # dask should do it. `arithmetic` and `statistics`, above this file, fill it.

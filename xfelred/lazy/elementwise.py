@@ -17,15 +17,7 @@ from xfelred.errors import warn
 from xfelred.kernels.elementwise import BITS, Step, Value, choose, mask_of, run_steps
 from xfelred.kernels.memory import is_uniform
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import (
-    Const,
-    Map,
-    Node,
-    all_dims,
-    constant,
-    relabelled,
-    viewed,
-)
+from xfelred.lazy.nodes import Const, Map, Node, all_dims, constant, relabelled, viewed
 
 KINDS = "biufc"  # of numbers
 

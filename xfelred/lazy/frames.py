@@ -17,16 +17,8 @@ from numpy.typing import NDArray
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.blocks import chunks_of, in_blocks, node_of
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
-from xfelred.lazy.nodes import (
-    Memory,
-    Node,
-    aligned,
-    evaluate,
-    narrow,
-    sizes,
-    sources,
-    whole_dims,
-)
+from xfelred.lazy.evaluate import Memory, aligned, evaluate
+from xfelred.lazy.nodes import Node, narrow, sizes, sources, whole_dims
 from xfelred.lazy.partition import SUB_BLOCK, evenly
 from xfelred.lazy.parts import Skeleton, attach, packed
 

@@ -23,20 +23,9 @@ from xfelred.lazy.dask_seam import (
     blockwise,
     slices_from_chunks,
 )
+from xfelred.lazy.evaluate import Memory, aligned, evaluate, with_dims
 from xfelred.lazy.guarded import GuardedArray, guarded
-from xfelred.lazy.nodes import (
-    Const,
-    Kernel,
-    Map,
-    Memory,
-    Node,
-    Source,
-    View,
-    aligned,
-    evaluate,
-    sizes,
-    with_dims,
-)
+from xfelred.lazy.nodes import Const, Kernel, Map, Node, Source, View, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import Skeleton, attach, detach
 from xfelred.lazy.source import ReadPlan

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskRef
-from xfelred.lazy.nodes import Memory, Node, aligned, evaluate, narrow, sizes
+from xfelred.lazy.evaluate import Memory, aligned, evaluate
+from xfelred.lazy.nodes import Node, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import Skeleton, attach, packed
 from xfelred.reductions.reduction import Reduction, S
