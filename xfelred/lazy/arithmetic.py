@@ -36,6 +36,7 @@ COMPARISONS: dict[str, Callable[..., Any]] = {
 UNARY: dict[str, Callable[..., Any]] = {
     "neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert,
 }  # fmt: skip
+REORDER = ("transpose", "moveaxis", "swapaxes")
 BITWISE = {"and", "or", "xor", "lshift", "rshift", "invert"}
 
 
@@ -140,6 +141,18 @@ def isclose(a: object, b: object, **options: object) -> da.Array | None:
     return applied(np.isclose, [a, b], options) if plain else None
 
 
+def reordered(function: Callable[..., Any]) -> Callable[..., da.Array | None]:
+    """Return a function that only puts axes in another order."""
+
+    def by_recipe(a: PlannedArray, *args: Any, **kwargs: Any) -> da.Array | None:
+        # An array whose lengths are the numbers of its axes tells where they go.
+        order = function(np.empty(range(a.ndim)), *args, **kwargs).shape
+        return a.transpose(order) if a.ndim else None
+
+    return by_recipe
+
+
+FUNCTIONS |= {name: reordered(getattr(np, name)) for name in REORDER}
 FUNCTIONS |= {
     "where": where,
     "clip": clip,

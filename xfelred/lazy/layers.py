@@ -160,10 +160,13 @@ def map_layer(node: Map, chunks: Chunks) -> da.Array:
     shape = tuple(
         chunks[d] if d in node.frame_dims else (n,) for d, n in sizes(node).items()
     )
+    # Views may have added axes, of length 1, which nothing below has.
+    known = {d for leaf in leaves for d in leaf.dims}
+    absent = [d for d in node.frame_dims if d not in known]
     name = f"{node.name}-{dask.base.tokenize(node.token, shape)}"
     layer = blockwise(
         compute_block, name, (*node.frame_dims, *out_core), *pairs,
-        numblocks=numblocks, new_axes=dict.fromkeys(out_core, 1),
+        numblocks=numblocks, new_axes=dict.fromkeys((*out_core, *absent), 1),
     )  # fmt: skip
     graph = HighLevelGraph.from_collections(name, layer, dependencies=arrays)
     return GuardedArray(graph, name, shape, dtype=node.dtype)
