@@ -171,7 +171,8 @@ def all_pairs(
         "results": kinds,
         "new_dims": {LAG: array.sizes[PHI]},
     }
-    if share_shots(positions):
+    _, uses = np.unique(positions, return_counts=True)
+    if (uses > 1).any():  # a shot is in several pairs
         shared = SharedPairs(lead, normalization, errors or "")
         return reduce_pairs(shared, array, in_blocks(positions), **dims)
     order = np.lexsort((positions[:, 1], positions[:, 0]))
@@ -182,11 +183,6 @@ def all_pairs(
     columns = np.concatenate([positions[order], group[:, None]], axis=1)
     independent = PairCorrelation(lead, normalization, errors or "")
     return reduce_pairs(independent, array, columns, **dims)
-
-
-def share_shots(positions: Ints) -> bool:
-    """Tell whether a shot is in several pairs."""
-    return bool((np.unique(positions, return_counts=True)[1] > 1).any())
 
 
 def in_blocks(positions: Ints) -> Ints:

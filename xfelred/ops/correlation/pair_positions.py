@@ -19,7 +19,7 @@ from xfelred.errors import (
 from xfelred.kernels.arrays import Array, Ints
 from xfelred.names import FRAME, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
 from xfelred.pairs import from_list
-from xfelred.pairs.shots import ids_of
+from xfelred.pairs.shots import ids_of, index_of
 from xfelred.shots import SHOT_DIMS
 
 
@@ -87,12 +87,10 @@ def find_pairs(
     if not wanted.size:
         raise SelectionEmptyError("the list of pairs is empty; nothing to correlate")
     if pulse is None:
-        keys, asked = coded([train], [wanted])
-        positions, asked_pulse = looked_up(keys, asked), None
+        positions, asked_pulse = looked_up([train], [wanted]), None
     else:
         wanted, asked_pulse = with_pulses(labelled, pulse)
-        keys, asked = coded([train, pulse], [wanted, asked_pulse])
-        positions = looked_up(keys, asked)
+        positions = looked_up([train, pulse], [wanted, asked_pulse])
     there = (positions >= 0).all(axis=1)
     found = positions[there]
     if not len(found):
@@ -120,32 +118,15 @@ def with_pulses(pairs: xr.DataArray, pulse: Array) -> tuple[Array, Array]:
     return trains, np.stack([pulses, pulses], axis=1)
 
 
-def coded(have: list[Array], asked: list[Array]) -> tuple[Ints, Ints]:
-    """Return one number for each combination of IDs; -1 for one that is not there."""
-    keys = np.zeros(have[0].shape, np.int64)
-    wanted = np.zeros(asked[0].shape, np.int64)
-    for ids, ask in zip(have, asked, strict=True):
-        known, number = np.unique(ids, return_inverse=True)
-        at = np.clip(np.searchsorted(known, ask), 0, max(len(known) - 1, 0))
-        there = known[at] == ask if len(known) else np.zeros(ask.shape, bool)
-        # Position in a table with an axis for every kind of ID.
-        keys = keys * len(known) + number.reshape(keys.shape)
-        wanted = np.where((wanted >= 0) & there, wanted * len(known) + at, -1)
-    return keys, wanted
-
-
-def looked_up(keys: Ints, asked: Ints) -> Ints:
-    """Return where keys are, -1 if nowhere; ValueError if one is there twice."""
-    known, first, many = np.unique(keys, return_index=True, return_counts=True)
-    if (many > 1).any():
+def looked_up(have: list[Array], asked: list[Array]) -> Ints:
+    """Return where combinations of IDs are, -1 if nowhere; ValueError for repeats."""
+    index = index_of(have)
+    if not index.is_unique:
         raise ArgumentError(
-            f"{int((many > 1).sum())} train IDs stand for several frames; give the"
-            " frames a coordinate `pulse` as well"
+            f"{index[index.duplicated()].nunique()} train IDs stand for several frames;"
+            " give the frames a coordinate `pulse` as well"
         )
-    if not len(known):
-        return np.full(asked.shape, -1)
-    at = np.clip(np.searchsorted(known, asked), 0, len(known) - 1)
-    return np.where(known[at] == asked, first[at], -1)
+    return index.get_indexer(index_of(asked)).reshape(asked[0].shape)
 
 
 def span(ids: Array) -> str:

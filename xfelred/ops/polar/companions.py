@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.errors import GeometryMismatchError, listing
 from xfelred.names import PHI, RADIUS
 from xfelred.ops.companions import on_pixels
 
@@ -32,11 +32,3 @@ def polar_masks(
     whole = np.shape(bad_pixels) == polar.shape
     dims = polar.dims if whole else (RADIUS, PHI)
     return [on_pixels(bad_pixels, polar, dims)]
-
-
-def ring_coord(polar: xr.DataArray, name: str, advice: str) -> xr.DataArray:
-    if name not in polar.coords:
-        raise MissingConstantError(
-            f"the polar map has no coordinate {name!r}; {advice}"
-        )
-    return polar[name]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
-from xfelred.hdf5.rows import open_dataset
+from xfelred.hdf5 import open_dataset
 from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces, events_of
 
 MISSING = -99999  # what LCLS writes where an integer is missing
