@@ -17,16 +17,13 @@ def read_library(
     """Read windows of rows through h5py; a chunk that several rows share only once."""
     # Into a strided array HDF5 writes value by value, 16 times slower than a copy.
     straight = out.flags.c_contiguous and out.dtype == source.dtype
-    for rows_of_run, take, place in runs_of(rows, chunk_rows(source)):
+    together = int(source.chunks[0]) if source.chunks else 1
+    for rows_of_run, take, place in runs_of(rows, together):
         if straight and rows_of_run is None and isinstance(place, slice):
             source.read_direct(out, (take, *window), (place,))
             continue
         block = source[(take, *window)]
         out[place] = block if rows_of_run is None else block[rows_of_run]
-
-
-def chunk_rows(source: h5py.Dataset) -> int:
-    return int(source.chunks[0]) if source.chunks else 1
 
 
 Run = tuple[NDArray[Any] | None, slice, slice | NDArray[Any]]

@@ -177,12 +177,11 @@ def add_spread(
     bins: Array,
     shares: Array,
     intensity: Array,
-    out: Array,
-    moments: Array,
+    sums: Array,
 ) -> None:
     """Add up the squared distances from the mean of the bin, and what is lost of them.
 
-    `moments` (3, frame, bin) gets the sums of c^2 u, c^3 n u and (c n)^2 over the
+    `sums` (4, frame, bin) gets the former, and c^2 u, c^3 n u and (c n)^2 over the
     pixels that count, with their shares c (`start` None: 1), the norm n and the
     relative variance u of what a pixel adds: that of counts, which grows with the norm.
     """
@@ -200,7 +199,7 @@ def add_spread(
                 if b < 0:
                     continue
                 c = 1.0 if shares is None else shares[e]
-                out[i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
-                moments[0, i, b] += c * c * u
-                moments[1, i, b] += c * c * c * n * u
-                moments[2, i, b] += c * c * n * n
+                sums[0, i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
+                sums[1, i, b] += c * c * u
+                sums[2, i, b] += c * c * c * n * u
+                sums[3, i, b] += c * c * n * n

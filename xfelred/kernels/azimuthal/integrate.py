@@ -254,9 +254,10 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
     divided: the mean is that of the same pixels, and follows them. For n equal pixels
     this is (n - 1) / n. u is that of counts, in proportion to n.
     """
-    out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
+    sums = np.zeros((4, *intensity.shape))
     arrays = usual(block.frames), block.gain, block.norms
-    add_spread(*arrays, *split(block.entries), intensity, out, moments)
+    add_spread(*arrays, *split(block.entries), intensity, sums)
+    spread, first, second, third = sums
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
-        return np.where(left > LEAST_SPREAD, out / left, np.nan)
+        left = 1 - 2 * second / (norm * first) + third / norm**2
+        return np.where(left > LEAST_SPREAD, spread / left, np.nan)
