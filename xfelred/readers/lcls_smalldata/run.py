@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentTypeError, InconsistentDataError, SelectionEmptyError
-from xfelred.readers.description import Facts
-from xfelred.readers.frames import FrameTexts
 from xfelred.readers.lcls_smalldata import (
     constants,
     images,
@@ -24,7 +22,7 @@ from xfelred.readers.lcls_smalldata import (
 from xfelred.readers.lcls_smalldata.columns import CONSTANTS
 from xfelred.readers.lcls_smalldata.keys import KeyData
 from xfelred.readers.lcls_smalldata.run_data import RunData
-from xfelred.readers.shot_frames import Coordinates, ShotImages
+from xfelred.readers.shot_frames import Coordinates
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,17 +199,9 @@ class Run(RunData):
             return name  # asking it for frames tells what is missing
         return super().detector_named(name)
 
-    def default_key(self, name: str) -> str:
-        """Return which images of a detector are its frames: calib, full_area, ..."""
-        return images.default_key(self, name)
-
-    def images_of(self, name: str, key: str) -> ShotImages:
-        """Return where the images of a detector are."""
-        return images.images_of(self, name, key)
-
-    def texts_of(self, name: str, key: str) -> FrameTexts:
-        """Return what frames say about themselves."""
-        return images.texts_of(self, name, key)
+    default_key = images.default_key
+    images_of = images.images_of
+    texts_of = images.texts_of
 
     def coordinates_of(self, detector: str) -> Coordinates:
         """Return the time, and the fiducials, of the events of a detector."""
@@ -219,13 +209,8 @@ class Run(RunData):
 
     # -- description -----------------------------------------------------------------
 
-    def facts(self) -> Facts:
-        """Return (what, value) lines that describe the run."""
-        return summary.facts(self)
-
-    def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
-        """Return bytes of a value, and of a whole dataset as selected; for `plan`."""
-        return summary.stored(self, path, dataset)
+    facts = summary.facts
+    stored = summary.stored
 
 
 def fiducials(run: RunData, ids: NDArray[Any]) -> NDArray[Any] | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from xfelred.entries import entry
-from xfelred.readers.description import Facts, as_html, print_lines
+from xfelred.readers.description import as_html, print_lines
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla import scalars, summary
 from xfelred.readers.sacla.detector import Detector
@@ -129,13 +129,8 @@ class Run(RunData):
         """Return gains, pixel sizes and places of the modules; see `constants`."""
         return self.detector(detector).constants()
 
-    def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
-        """Return bytes of a value, and of all images of a group; for `plan`."""
-        return summary.stored(self, path, dataset)
-
-    def facts(self) -> Facts:
-        """Return (what, value) lines that describe the run."""
-        return summary.facts(self)
+    facts = summary.facts
+    stored = summary.stored
 
     def info(self, details_for_sources: str | Iterable[str] = ()) -> None:
         """Print what the run holds, with the columns of sources that match globs."""
