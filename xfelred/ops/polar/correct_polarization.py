@@ -12,7 +12,7 @@ from xfelred.kernels.polar.remap import result_dtype
 from xfelred.kernels.polar.ring_norm import divided
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, TWO_THETA, UNITS, Q
-from xfelred.ops.polar.companions import check_polar
+from xfelred.ops.companions import check_polar
 from xfelred.provenance import record
 
 
