@@ -76,7 +76,6 @@ def asking(address: Address, what: str) -> Iterator[None]:
 
 
 def psana() -> Any:
-    """Return the module psana2."""
     os.environ.setdefault("PS_PARALLEL", "none")
     try:
         with warnings.catch_warnings():  # those of its dependencies
