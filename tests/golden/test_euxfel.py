@@ -472,7 +472,25 @@ def test_first_row_is_honoured(tmp_path):
             np.testing.assert_array_equal(shown, want)
 
 
-@pytest.mark.parametrize("case_id", [c for c in CASES if c not in WRONG])
+def kind(case):
+    """What a case has in common with others: it is enough to run one of them always."""
+    given = sorted(k for k in case if k not in ("id", "run", "group", "expect"))
+    error, detector = case["expect"].get("error"), case.get("det", {}).get("cls")
+    return case["op"], error, detector, *given, "kw", *sorted(case.get("kw", {}))
+
+
+def one_of_each_kind():
+    """Every case; those of a kind, or of a run and an operation, seen before nightly."""
+    seen = set()
+    for case in CASES.values():
+        facts = {kind(case), (case["op"], case["run"])}
+        marks = pytest.mark.nightly if facts <= seen else ()
+        seen |= facts
+        if case["id"] not in WRONG:
+            yield pytest.param(case["id"], marks=marks)
+
+
+@pytest.mark.parametrize("case_id", [*one_of_each_kind()])
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_case(case_id, tmp_path):
     case = CASES[case_id]
