@@ -151,7 +151,14 @@ def test_dry_run_counts_workers(dssc_run, capsys):
 
 def test_json_is_all_that_stands_on_stdout(dssc_run, tmp_path, capsys):
     path = tmp_path / "c.zarr"
-    arguments = ["dark", str(dssc_run.directory), "-o", str(path), "--json", "--no-report"]
+    arguments = [
+        "dark",
+        str(dssc_run.directory),
+        "-o",
+        str(path),
+        "--json",
+        "--no-report",
+    ]
     assert run(arguments) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["output"] == str(path)
@@ -192,7 +199,14 @@ def test_frames_without_memory_cells_are_not_said_to_have_some(tmp_path, capsys)
 
 def test_interrupted_call_is_resumed(dssc_run, tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.zarr"
-    arguments = ["dark", str(dssc_run.directory), "-o", str(path), "--resume", "--no-report"]
+    arguments = [
+        "dark",
+        str(dssc_run.directory),
+        "-o",
+        str(path),
+        "--resume",
+        "--no-report",
+    ]
 
     def full(*_, **__):
         raise OSError("no space left")
