@@ -350,14 +350,9 @@ def python_scalar(value: object) -> Any:
 def size_of(value: object) -> str:
     sizes = getattr(value, "sizes", None)
     if isinstance(sizes, Mapping):
-        return f" with dims {shown_sizes(sizes)}"
+        return f" with dims ({listing(f'{dim}: {n}' for dim, n in sizes.items())})"
     shape = getattr(value, "shape", None)
     return f" of shape {shape}" if isinstance(shape, tuple) else ""
-
-
-def shown_sizes(sizes: Mapping[Any, int]) -> str:
-    """Return dims and lengths, such as ``(train: 3, pulse: 2)``."""
-    return f"({listing(f'{dim}: {n}' for dim, n in sizes.items())})"
 
 
 def must_be_one_of(name: str, given: object, known: Iterable[object]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import dask.config
@@ -149,7 +148,7 @@ class Options:
                     f"{did_you_mean(name, SETTINGS)}"
                 )
             checked[f"xfelred.{name}"] = SETTINGS[name][0](value)
-        changed = Changed(dask.config.set(checked))
+        changed = Changed(checked)
         if is_shown():
             LINE.register()
         return changed
@@ -178,22 +177,11 @@ class Options:
         return "\n".join(["<xfelred.options>", *lines])
 
 
-class Changed:
+class Changed(dask.config.set):  # type: ignore[misc]
     """Settings that were changed; the end of a ``with`` statement puts them back."""
-
-    def __init__(self, change: dask.config.set) -> None:
-        self.change = change
 
     def __enter__(self) -> Options:
         return options
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.change.__exit__(kind, error, where)
 
     def __repr__(self) -> str:
         return repr(options)

@@ -23,7 +23,7 @@ def read(path):
     out = np.full((N, 4), -1, "f4")
     rows = Rows(np.array([0]), np.array([N]), np.array([0]))
     hdf5.read_rows(path, "x", rows, (slice(0, 4, 1),), out)
-    return out, files.layout(path, "x").index.made
+    return out, files.target(path, "x")[1].layout.index.made
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_chunks_never_written_and_skipped_filters_are_kept(path, cache, built):
 
 def forge(path, file, change):
     """Write a cache file that is right in all but what `change` does to the arrays."""
-    index = hdf5.OPEN_FILES.layout(path, "x").index
+    index = hdf5.OPEN_FILES.target(path, "x")[1].layout.index
     table = index.made
     arrays = np.stack([table.offset, table.size, np.zeros_like(table.offset)])
     change(arrays)

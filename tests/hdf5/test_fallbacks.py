@@ -29,7 +29,7 @@ def read(path, name="x", window=WHOLE, dtype="f4", n=20):
 
 
 def is_direct(path, name="x"):
-    return hdf5.OPEN_FILES.layout(str(path), name) is not None
+    return hdf5.OPEN_FILES.target(str(path), name)[1].layout is not None
 
 
 @pytest.fixture

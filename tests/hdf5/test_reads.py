@@ -205,7 +205,7 @@ def test_one_row_of_many_chunks_is_left_to_h5py_and_builds_no_index(tmp_path, co
     path = make(tmp_path, values, chunks=(1, 8), compression="gzip")
     window = (slice(0, 8, 1),)
     check(path, rows_of((3000, 1, 0)), window, values)
-    index = hdf5.OPEN_FILES.layout(path, "x").index
+    index = hdf5.OPEN_FILES.target(path, "x")[1].layout.index
     assert index.made is None
     assert not counted
     check(path, rows_of((1000, 100, 0)), window, values)

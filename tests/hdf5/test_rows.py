@@ -170,7 +170,7 @@ def test_every_layout_equals_h5py(layout, values, tmp_path):
 @pytest.mark.parametrize("layout", DIRECT)
 def test_safe_layouts_are_read_directly(layout, values, tmp_path):
     path = make(tmp_path, layout, values)
-    assert hdf5.OPEN_FILES.layout(path, "x") is not None
+    assert hdf5.OPEN_FILES.target(path, "x")[1].layout is not None
 
 
 @pytest.mark.parametrize("layout", LIBRARY)
@@ -179,8 +179,8 @@ def test_other_layouts_are_left_to_h5py_and_that_is_logged_once(
 ):
     path = make(tmp_path, layout, np.ones(SHAPE, "f4"))
     with caplog.at_level(logging.INFO, "xfelred"):
-        assert hdf5.OPEN_FILES.layout(path, "x") is None
-        hdf5.OPEN_FILES.layout(path, "x")
+        assert hdf5.OPEN_FILES.target(path, "x")[1].layout is None
+        hdf5.OPEN_FILES.target(path, "x")
     assert len([r for r in caplog.records if path in r.message]) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import click
@@ -97,14 +97,7 @@ def demo(
     pumped = lcls_demo(directory, events, seed)
     tell()
     tell("The results are here:")
-    for path in (
-        places.run,
-        places.image,
-        places.profiles,
-        places.figure,
-        *gold,
-        *pumped,
-    ):
+    for path in (*astuple(places), *gold, *pumped):
         tell(f"  {path}")
 
 

@@ -118,14 +118,10 @@ def local(
                 preload=[*dask.config.get("distributed.worker.preload"), SETUP],
             )
         except RuntimeError as error:
-            raise not_started(n_workers, error) from None
+            raise ClusterError(
+                f"xf.cluster.local could not start {n_workers} worker processes"
+                f" ({cause(error)});"
+                " what they printed above says why. In a script, put what it does under"
+                ' `if __name__ == "__main__":`, because each worker imports the script'
+            ) from None
     return client_of(cluster, ExitStack())
-
-
-def not_started(n_workers: int, error: BaseException) -> ClusterError:
-    return ClusterError(
-        f"xf.cluster.local could not start {n_workers} worker processes"
-        f" ({cause(error)});"
-        " what they printed above says why. In a script, put what it does under"
-        ' `if __name__ == "__main__":`, because each worker imports the script'
-    )

@@ -41,8 +41,6 @@ class CrystfelFile:
     """What a geometry file says."""
 
     panels: tuple[Panel, ...]  # their z includes the camera length
-    # first (slow, fast) data index of each panel, as in the file
-    origins: Mapping[str, tuple[int, int]]
     resolution: Mapping[str, float]  # pixels per metre of each panel
     shape: Shape  # (module, slow, fast); smallest array that holds every panel
     # index of the module dimension in the data, if there is one
@@ -92,15 +90,10 @@ def read_crystfel(
         for name, entries in sections.panels.items()
     )
     distance = panel_distance(sections, panels)
-    limits = {
-        name: [sections.integer(e[key], key) for key in NEEDED[:4]]
-        for name, e in sections.panels.items()
-    }
     n_slow, n_fast = (max(getattr(p, axis)[1] for p in panels) for axis in AXES)
     shape = (1 + max(layers.values()), n_slow, n_fast)
     return CrystfelFile(
         panels=panels,
-        origins={name: (low[2], low[0]) for name, low in limits.items()},
         resolution={
             name: sections.number(e["res"], "res")
             for name, e in sections.panels.items()

@@ -19,7 +19,6 @@ TRUTH = {"true": True, "false": False}
 class BadRegion:
     """A rectangle of bad pixels, limits inclusive."""
 
-    name: str  # name in the file
     # True: limits in data coordinates (fs, ss); False: in the laboratory (x, y), in
     # pixels
     on_data: bool
@@ -106,7 +105,7 @@ def bad_region(sections: Sections, name: str) -> BadRegion:
         limits = listing(f"{key} = {entries[key].text}" for key in keys)
         raise sections.fail(line, f"bad region {name!r} holds nothing: {limits}")
     panels = frozenset(region_panels(sections, name))
-    return BadRegion(name, named[0], (low1, high1), (low2, high2), panels)
+    return BadRegion(named[0], (low1, high1), (low2, high2), panels)
 
 
 def region_panels(sections: Sections, name: str) -> list[str]:

@@ -17,7 +17,7 @@ from xfelred.errors import (
     OutputExistsError,
 )
 from xfelred.geometry.panels import Panel, Vector
-from xfelred.geometry.pixel_places import PixelPlaces
+from xfelred.geometry.pixel_places import PixelPlaces, check_placed
 from xfelred.kernels.arrays import Bools
 
 # Where `write_virtual_cxi` and others put frames (frame, module, slow_scan, fast_scan).
@@ -94,11 +94,7 @@ def to_crystfel(
 
 
 def check_panels(geometry: PixelPlaces) -> None:
-    if not geometry.placed or geometry.distance is None:
-        raise MissingConstantError(
-            "the geometry does not know how far the detector is from the sample; give"
-            " distance=<metres> where it is made"
-        )
+    check_placed(geometry, reference=True)
     if not geometry.lattice or any(p.stagger for p in geometry.lattice):
         raise MissingConstantError(
             "CrystFEL describes rectangles of square or oblong pixels on straight"

@@ -244,9 +244,12 @@ def size(shape: Shape) -> str:
     return f"{modules} of {shape[1]}x{shape[2]}"
 
 
-def check_placed(geometry: PixelPlaces) -> None:
-    """Raise MissingConstantError unless the distance from the sample is known."""
-    if not geometry.placed:
+def check_placed(geometry: PixelPlaces, *, reference: bool = False) -> None:
+    """Raise MissingConstantError unless the distance from the sample is known.
+
+    With `reference` that of the geometry as a whole, too.
+    """
+    if not geometry.placed or (reference and geometry.distance is None):
         raise MissingConstantError(
             "the geometry does not know how far the detector is from the sample; give"
             " distance=<metres> where it is made"

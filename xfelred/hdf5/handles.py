@@ -75,24 +75,23 @@ class Handle:
             if name in self.targets:
                 return self.targets[name]
             dataset = dataset_in(self, name)
-            reason = "the file is being written"
-            low, layout = dataset.low, None
-            watched = watched_files(low, self.file)
-            if not self.live:
-                layout, reason = layout_of(low, self.file, self.path, self.identity)
-            if layout is None:
-                make_readable(low)
-                self.say(name, reason)
-            made = Target(low, dataset.shape, layout, watched)
+            watched = watched_files(dataset.low, self.file)
+            layout = self.layout(name, dataset.low)
+            made = Target(dataset.low, dataset.shape, layout, watched)
             self.targets[name] = made
             return made
 
-    def say(self, name: str, reason: str) -> None:
-        """Log, once, that a dataset is read through h5py."""
-        key = (self.path, name)
-        if key not in SAID:
-            SAID.add(key)
-            log.info("%s in %s is read through h5py: %s", name, self.path, reason)
+    def layout(self, name: str, dataset: h5py.Dataset) -> Layout | None:
+        """Return how to read without HDF5; None, logged once, where h5py must."""
+        layout, reason = None, "the file is being written"
+        if not self.live:
+            layout, reason = layout_of(dataset, self.file, self.path, self.identity)
+        if layout is None:
+            make_readable(dataset)
+            if (self.path, name) not in SAID:
+                SAID.add((self.path, name))
+                log.info("%s in %s is read through h5py: %s", name, self.path, reason)
+        return layout
 
     def unchanged(self) -> bool:
         """Tell whether the bytes that were read are still those of this handle."""
@@ -147,10 +146,6 @@ class OpenFiles:
                 handle = self.handle(path)
                 target = handle.target(name)
             return handle, target
-
-    def layout(self, path: str, name: str) -> Layout | None:
-        """Return how to read a dataset without HDF5, None if h5py must do it."""
-        return self.target(path, name)[1].layout
 
     def handle(self, path: str) -> Handle:
         """Return the open file; open it if it is not, or not the same any more."""

@@ -17,10 +17,9 @@ from h5py import h5d, h5t
 from xfelred.errors import BrokenFileError
 from xfelred.hdf5.datasets import Dataset
 from xfelred.hdf5.direct import expanded
-from xfelred.hdf5.filters import make_readable
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, Target
-from xfelred.hdf5.layout import Layout, layout_of
+from xfelred.hdf5.layout import Layout
 from xfelred.hdf5.objects import Group, node
 from xfelred.hdf5.raw import byte_span
 from xfelred.hdf5.rows import OPEN_FILES, Entry, open_group, read_target
@@ -147,19 +146,13 @@ def image_target(handle: Handle, dataset: str, tag: int) -> Target:
                 f"{handle.path} has no image {name}. If it is still being written, open"
                 " the run again when it is complete"
             )
-        opened, layout = found.low, None
-        reason = "the file is being written"
-        if not handle.live:
-            layout, reason = layout_of(
-                opened, handle.file, handle.path, handle.identity
-            )
+        opened, layout = found.low, handle.layout(dataset, found.low)
         if layout is None:
-            make_readable(opened)
-            handle.say(dataset, reason)
-        elif layout.start is not None and layout.start >= 0:
+            watched = watched_files(opened, handle.file)
+            return Target(opened, opened.shape, None, watched)
+        if layout.start is not None and layout.start >= 0:
             remember(handle, dataset, tag, opened, layout.start)
-        watched = () if layout is not None else watched_files(opened, handle.file)
-        return Target(opened, opened.shape, layout, watched)
+        return Target(opened, opened.shape, layout, ())
 
 
 def opened_at(handle: Handle, name: str) -> Group | Dataset | None:

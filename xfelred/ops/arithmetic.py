@@ -178,12 +178,8 @@ def error_of(ds: xr.Dataset, name: str) -> xr.DataArray | None:
         # Sum of squares over n (n - 1), whatever was subtracted from n before.
         free = n - 1
         sample = var * (n - int(var.attrs.get("ddof", 0)))
-        return root(sample / (free * n).where(free > 0))
+        return (sample / (free * n).where(free > 0)) ** 0.5
     return None
-
-
-def root(x: xr.DataArray) -> xr.DataArray:
-    return x**0.5
 
 
 def propagated(
@@ -199,9 +195,9 @@ def propagated(
         for s in (sigma_a, sigma_b)
     )
     if op == "subtract":
-        return root(sigma_a**2 + sigma_b**2)
+        return (sigma_a**2 + sigma_b**2) ** 0.5
     # Written without a / a, which has no value where a is 0.
-    return root(sigma_a**2 + (value * sigma_b) ** 2) / abs(b.where(b != 0))
+    return (sigma_a**2 + (value * sigma_b) ** 2) ** 0.5 / abs(b.where(b != 0))
 
 
 @entry(own=("by",))

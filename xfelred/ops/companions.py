@@ -18,8 +18,10 @@ from xfelred.names import (
     FAST,
     FRAME,
     MODULE,
+    PHI,
     PIXEL_DIMS,
     PULSE,
+    RADIUS,
     SLOW,
     TRAIN,
 )
@@ -208,3 +210,26 @@ def on_frames(values: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
         if d in SHOT_DIMS and d in da.indexes and d not in found.indexes:
             raise without_ids(name, str(d))
     return matching(found, da, name)
+
+
+def check_polar(polar: xr.DataArray) -> None:
+    if not {RADIUS, PHI} <= set(polar.dims):
+        raise GeometryMismatchError(
+            f"the array has dims {listing(polar.dims)}; wanted {RADIUS} and {PHI}, as"
+            " from ops.remap_polar"
+        )
+
+
+def polar_masks(
+    bad_pixels: xr.DataArray | ArrayLike | None, polar: xr.DataArray
+) -> list[xr.DataArray]:
+    """Return bad samples at the labels of a polar map, in a list of one or none.
+
+    An array without labels has the shape (radius, phi), or that of `polar`.
+    """
+    if bad_pixels is None:
+        return []
+    # One mask for all maps, unless it is as large as these.
+    whole = np.shape(bad_pixels) == polar.shape
+    dims = polar.dims if whole else (RADIUS, PHI)
+    return [on_pixels(bad_pixels, polar, dims)]

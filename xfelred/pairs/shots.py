@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -187,18 +188,21 @@ def positions_of(
     """Return where the shots are in an array, by train ID, or train and pulse."""
     ids, pulses = ids_of(labelled)
     check_unique(ids, pulses)
-    here, wanted = ids.tolist(), train.tolist()
-    if pulse is not None and pulses is not None:
-        here = list(zip(here, pulses.tolist(), strict=True))
-        wanted = list(zip(wanted, pulse.tolist(), strict=True))
-    where = {shot: i for i, shot in enumerate(here)}
-    absent = [shot for shot in wanted if shot not in where]
-    if absent:
+    both = pulse is not None and pulses is not None
+    wanted = index_of([train, pulse] if both else [train])
+    at = index_of([ids, pulses] if both else [ids]).get_indexer(wanted)
+    if (at < 0).any():
         raise ArgumentError(
-            f"{name} has nothing for {len(absent)} of {len(wanted)} shots:"
-            f" {listing(absent)}"
+            f"{name} has nothing for {int((at < 0).sum())} of {len(at)} shots:"
+            f" {listing(wanted[at < 0].tolist())}"
         )
-    return np.array([where[shot] for shot in wanted], np.intp)
+    return at
+
+
+def index_of(ids: Sequence[Any]) -> pd.Index:
+    """Return an index of shots by train ID, or train and pulse."""
+    flat = [np.ravel(each) for each in ids]
+    return pd.Index(flat[0]) if len(flat) == 1 else pd.MultiIndex.from_arrays(flat)
 
 
 def must_be_in_memory(values: object, name: str) -> None:

@@ -51,7 +51,7 @@ def store_chunks(
     return tuple(chunk)
 
 
-def hdf5_storage(array: NDArray[Any], limit_bytes: int) -> dict[str, Any]:
+def hdf5_storage(array: NDArray[Any], limit_bytes: int = 2**20) -> dict[str, Any]:
     """Return how an HDF5 file stores an array: its chunks and filters."""
     if not (array.ndim and array.size) or array.nbytes <= SMALL_BYTES:
         return {}

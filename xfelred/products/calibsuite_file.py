@@ -27,7 +27,6 @@ from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
 from xfelred.products.sink import CheckedTarget, checked_sink
 
-CHUNK_BYTES = 2**20
 DETECTORS, ANCILLARY = "detectorData", "ancillaryData"
 
 
@@ -157,7 +156,7 @@ def write_file(
         for name, of_steps in detectors.items():
             for step, array in of_steps.arrays.items():
                 place = f"{DETECTORS}/step{step}/{name}"
-                options = hdf5_storage(array, CHUNK_BYTES)
+                options = hdf5_storage(array)
                 file.create_dataset(place, array.shape, array.dtype, **options)
                 if 0 not in array.shape:  # without events there is nothing to compute
                     lazy[place] = dask.array.asarray(array)

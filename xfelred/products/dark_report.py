@@ -130,9 +130,9 @@ def ranges_of(constants: xr.Dataset) -> list[int | None]:
 
 
 def of_range(one: xr.DataArray, gain_range: int | None) -> xr.DataArray:
-    if gain_range is None or GAIN_RANGE not in one.dims:
+    if gain_range is None:
         return one
-    return one.isel({GAIN_RANGE: gain_range}, drop=True)
+    return one.isel({GAIN_RANGE: gain_range}, drop=True, missing_dims="ignore")
 
 
 def name_of(gain_range: int | None) -> str:

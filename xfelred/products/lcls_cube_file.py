@@ -16,7 +16,6 @@ from xfelred.ops.cuts import Cut
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.sink import checked_sink
 
-CHUNK_BYTES = 1 << 20
 SELECTION = "cubeSelection"
 CONFIG = "_cfg"
 MICROMETRES = 1e6  # in a metre: positions of pixels are in m here
@@ -53,9 +52,8 @@ def write_lcls_cube(
             if not isinstance(values, da.Array):
                 file[name] = np.asarray(values)
                 continue
-            file.create_dataset(
-                name, values.shape, values.dtype, **hdf5_storage(values, CHUNK_BYTES)
-            )
+            options = hdf5_storage(values)
+            file.create_dataset(name, values.shape, values.dtype, **options)
             lazy[name] = values
         store(lazy, {name: file[name] for name in lazy})
         for detector, known in constants.items():

@@ -16,7 +16,6 @@ from xfelred.products.sink import Sink, checked_sink
 
 
 def write_netcdf(ds: xr.Dataset, path: Path) -> None:
-    """Write a prepared Dataset as netCDF-4."""
     if find_spec("h5netcdf") is None:
         raise require_extra("h5netcdf", "io")
     complex_names = [n for n, v in ds.variables.items() if v.dtype.kind == "c"]

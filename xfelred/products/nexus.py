@@ -18,7 +18,6 @@ from xfelred.products.prepare import CREATED
 from xfelred.products.sink import CheckedTarget, checked_sink
 from xfelred.provenance import history_of
 
-CHUNK_BYTES = 2**20
 # Where a Dataset holds the standard error of a variable (users.md, design.md 4).
 ERROR_NAMES = {"intensity": "sigma", "mean": "sem", "correlation": "sem"}
 ONLY_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
@@ -97,9 +96,8 @@ def write_field(
     lazy: dict[str, dask.array.Array],
 ) -> None:
     values, extra = encoded(variable)
-    is_lazy = isinstance(values, dask.array.Array)
-    options = hdf5_storage(values, CHUNK_BYTES)
-    if is_lazy:
+    options = hdf5_storage(values)
+    if isinstance(values, dask.array.Array):
         data.create_dataset(name, values.shape, values.dtype, **options)
         lazy[name] = values
     elif values.dtype.kind == "U":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 
-class Sink:
+class Sink(FileIO):
     """A file for HDF5 to write into, in which writing never fails.
 
     HDF5 crashes the whole process when it closes a file that it could not write
@@ -18,62 +19,48 @@ class Sink:
     it is told that all is well, and we ask afterwards.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
-        self.raw = raw  # for reading and writing, without buffer
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
         self.error: OSError | None = None
 
     def check(self) -> None:
         if self.error is not None:
             raise self.error
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         written = 0
         while written < len(view) and self.error is None:
             try:
-                written += self.raw.write(view[written:])
+                written += super().write(view[written:])
             except OSError as error:
                 self.error = error
         return len(view)  # also of what the disk did not take: see `check`
 
     def truncate(self, size: int | None = None) -> int:
         try:
-            return self.raw.truncate(size)
+            return super().truncate(size)
         except OSError as error:
             self.error = self.error or error
             return size or 0
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.raw.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.raw.tell()
-
-    def read(self, size: int = -1) -> bytes:
-        return self.raw.read(size)
-
-    def readinto(self, buffer: memoryview) -> int:
-        return int(self.raw.readinto(buffer))  # type: ignore[attr-defined]
-
-    def flush(self) -> None:
-        """Do nothing: there is no buffer."""
-
     def close(self) -> None:
-        """Do nothing: who opened the file closes it."""
+        """Do nothing, whoever calls it: `checked_sink` closes the file."""
 
 
 @contextmanager
 def checked_sink(path: Path) -> Iterator[Sink]:
     """Open a new file for HDF5; raise at the end if the disk did not take all of it."""
-    with path.open("w+b", buffering=0) as raw:
-        sink = Sink(raw)
-        try:
-            yield sink
-        except Exception:
-            # What HDF5 says about a file that is not as it was told is of no use.
-            sink.check()
-            raise
+    sink = Sink(path)
+    try:
+        yield sink
+    except Exception:
+        # What HDF5 says about a file that is not as it was told is of no use.
         sink.check()
+        raise
+    finally:
+        FileIO.close(sink)
+    sink.check()
 
 
 class BlockTarget(Protocol):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xfelred.errors import ArgumentTypeError, listing
 from xfelred.readers.paths import candidates
 from xfelred.readers.protocol import Run
-
-
-def claims_nothing(source: object) -> bool:
-    return False
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Reader:
     looks_for: str
     recognises: Callable[[str], bool]
     open: Callable[..., Run]
-    claims: Callable[[object], bool] = claims_nothing
+    claims: Callable[[object], bool] = field(default=lambda source: False)
 
     def opened(
         self,

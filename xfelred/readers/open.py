@@ -16,7 +16,7 @@ from xfelred.errors import (
     did_you_mean,
     shown,
 )
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import open_group
 from xfelred.readers.base import Reader, first_that_knows
 from xfelred.readers.euxfel.open import READER as EUXFEL
 from xfelred.readers.lcls.reader import READER as LCLS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from glob import glob
+from glob import escape, glob
 
 from dask.base import tokenize
 
@@ -48,7 +48,7 @@ def candidates(source: object) -> list[str]:
         text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
         named = [text]
         if os.path.isdir(text):
-            paths = sorted(glob(os.path.join(glob_escape(text), "*.h5")))
+            paths = sorted(glob(os.path.join(escape(text), "*.h5")))
             if not paths:
                 check_access(text)
                 raise MissingFileError(f"no *.h5 file in the directory {text}")
@@ -84,8 +84,3 @@ def check_access(*paths: str) -> None:
                 ) from error
             except (OSError, ValueError):
                 continue
-
-
-def glob_escape(text: str) -> str:
-    """Return a path in which no character has a meaning for glob."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)

@@ -148,20 +148,20 @@ def as_positions(selection: object) -> NDArray[Any]:
         return np.array([None])
 
 
-def entries_of(several: Iterable[Any]) -> list[Any]:
-    """Return the entries; none of what only looks as if it had some."""
+def entries_of(several: object) -> list[Any] | None:
+    """Return the entries; None of what has none, or only looks as if it had some."""
+    if not isinstance(several, Iterable) or isinstance(several, (bytes, Mapping)):
+        return None
     try:
         return list(several)
     except TypeError:  # an array without axes
-        return []
+        return None
 
 
 def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
     """Return (source glob, key glob) of what a user selects."""
-    listed = [sources] if isinstance(sources, str) else sources
-    pairs = []
-    if isinstance(listed, Iterable) and not isinstance(listed, (bytes, Mapping)):
-        pairs = [(s, key_glob) if isinstance(s, str) else s for s in entries_of(listed)]
+    listed = [sources] if isinstance(sources, str) else entries_of(sources)
+    pairs = [(s, key_glob) if isinstance(s, str) else s for s in listed or ()]
     for pair in pairs or [None]:
         if (
             not isinstance(pair, (tuple, list))
@@ -177,11 +177,8 @@ def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
 
 def listed_keys(keys: object) -> list[Any]:
     """Return the keys that `scalars` is asked for; ArgumentTypeError for no list."""
-    found: list[Any] | None = None
-    if isinstance(keys, Iterable) and not isinstance(keys, (bytes, Mapping)):
-        found = entries_of(keys)
-    simple = all(isinstance(key, (str, tuple, list)) for key in found or ())
-    if found is None or not simple or getattr(keys, "shape", None) == ():
+    found = entries_of(keys)
+    if found is None or not all(isinstance(key, (str, tuple, list)) for key in found):
         raise ArgumentTypeError(
             f"scalars takes a list of names of keys, not {shown(keys)}"
         )

@@ -24,47 +24,24 @@ from xfelred.readers.description import Facts, as_html, as_text, print_lines
 from xfelred.readers.every_run import EveryRun
 from xfelred.readers.frames import FrameTexts
 from xfelred.readers.left_out import LeftOut
-from xfelred.readers.protocol import Detector
+from xfelred.readers.protocol import Detector, Run
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.shot_frames import Coordinates, ShotImages, shot_frames
 
 
-class ShotRun(EveryRun):
+class ShotRun(EveryRun, Run):
     """What runs of these facilities share; a facility fills in the first part."""
 
     facility: str
     left_out: tuple[LeftOut, ...] = ()
 
     @property
-    def run_id(self) -> str:
-        """What the facility calls the run."""
-        raise NotImplementedError
-
-    @property
     def called(self) -> str:
         """What messages call the run."""
         return self.run_id
 
-    @property
-    def sources(self) -> list[str]:
-        """Names of everything that has keys."""
-        raise NotImplementedError
-
-    @property
-    def detectors(self) -> dict[str, str]:
-        """Names of the detectors and their kinds."""
-        raise NotImplementedError
-
-    def keys(self, source: str) -> list[str]:
-        """Return the keys of a source, sorted."""
-        raise NotImplementedError
-
     def key_data(self, source: str, key: str) -> ShotKey | xr.DataArray:
         """Return one key of a source."""
-        raise NotImplementedError
-
-    def constants(self, detector: str | None = None) -> xr.Dataset:
-        """Return what is known about the pixels of a detector."""
         raise NotImplementedError
 
     def default_key(self, detector: str) -> str:

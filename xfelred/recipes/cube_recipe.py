@@ -216,7 +216,6 @@ def checked(parsed: Parsed) -> CubeRecipe:
 
 
 def lcls_kind(name: str, mode: object) -> str:
-    """Return the kind of detector that a name tells."""
     found = told_by(name)
     # Numbers of common modes have a meaning only for one kind of detector.
     if found is None or kind_of(found.name).modes is None:

@@ -159,11 +159,8 @@ def write_cube(
         done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
         if done is None:
             return finished_result(places, plan)
-        return computed_result(places, done, plan, frames, report or say_nothing)
-
-
-def say_nothing(_: int, __: int) -> None:
-    """Report nothing."""
+        tell = report or (lambda _, __: None)
+        return computed_result(places, done, plan, frames, tell)
 
 
 @contextmanager

@@ -16,26 +16,17 @@ FEW = 3  # so many frames are faster one by one than as eight
 
 
 @njit(nogil=True, cache=True)
-def add_totals(bins: Array, norms: Array, total: Array) -> None:
-    for p in range(bins.size):
-        if bins[p] >= 0:
-            total[0, bins[p]] += 1.0
-            total[1, bins[p]] += norms[p]
-
-
-@njit(nogil=True, cache=True)
-def add_split_totals(
-    start: Array,
-    bins: Array,
-    shares: Array,
-    norms: Array,
-    total: Array,
+def add_totals(
+    start: Array, bins: Array, shares: Array, norms: Array, total: Array
 ) -> None:
-    """Add up the count and the norm of all pixels, split over bins."""
-    for p in range(start.size - 1):
-        for e in range(start[p], start[p + 1]):
-            total[0, bins[e]] += shares[e]
-            total[1, bins[e]] += shares[e] * norms[p]
+    """Add up the count and the norm of all pixels; `start` None: none is split."""
+    for p in range(norms.size):
+        first, end = (p, p + 1) if start is None else (start[p], start[p + 1])
+        for e in range(first, end):
+            if bins[e] >= 0:
+                c = 1.0 if shares is None else shares[e]
+                total[0, bins[e]] += c
+                total[1, bins[e]] += c * norms[p]
 
 
 @njit(nogil=True, cache=True)
@@ -195,56 +186,33 @@ def add_spread(
     frames: Array,
     gain: Array,
     norms: Array,
+    start: Array,
     bins: Array,
+    shares: Array,
     intensity: Array,
-    out: Array,
-    moments: Array,
+    sums: Array,
 ) -> None:
     """Add up the squared distances from the mean of the bin, and what is lost of them.
 
-    `moments` (3, frame, bin) gets the sums of u, n u and n^2 over the pixels that
-    count, with the norm n and the relative variance u of what a pixel adds: that of
-    counts, which grows with the norm.
+    `sums` (4, frame, bin) gets the former, and c^2 u, c^3 n u and (c n)^2 over the
+    pixels that count, with their shares c (`start` None: 1), the norm n and the
+    relative variance u of what a pixel adds: that of counts, which grows with the norm.
     """
     for i in range(len(frames)):
-        for p in range(bins.size):
-            b, v = bins[p], frames[i, p]
-            if b >= 0 and v == v:
-                n = norms[p]
-                g = 1.0 if gain is None else gain[p]
-                u = n if gain is None else g
-                out[i, b] += (v * g - intensity[i, b] * n) ** 2
-                moments[0, i, b] += u
-                moments[1, i, b] += n * u
-                moments[2, i, b] += n * n
-
-
-@njit(nogil=True, cache=True)
-def add_split_spread(
-    frames: Array,
-    gain: Array,
-    norms: Array,
-    entries: tuple[Array, Array, Array],
-    intensity: Array,
-    out: Array,
-    moments: Array,
-) -> None:
-    """Add up the squared distances from the mean, with pixels split over bins.
-
-    `moments` as in `add_spread`, with the shares c: c^2 u, c^3 n u and (c n)^2.
-    """
-    start, bins, shares = entries
-    for i in range(len(frames)):
-        for p in range(start.size - 1):
+        for p in range(norms.size):
             v = frames[i, p]
             if v != v:
                 continue
             n = norms[p]
             g = 1.0 if gain is None else gain[p]
             u = n if gain is None else g
-            for e in range(start[p], start[p + 1]):
-                b, c = bins[e], shares[e]
-                out[i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
-                moments[0, i, b] += c * c * u
-                moments[1, i, b] += c * c * c * n * u
-                moments[2, i, b] += c * c * n * n
+            first, end = (p, p + 1) if start is None else (start[p], start[p + 1])
+            for e in range(first, end):
+                b = bins[e]
+                if b < 0:
+                    continue
+                c = 1.0 if shares is None else shares[e]
+                sums[0, i, b] += (c * (v * g - intensity[i, b] * n)) ** 2
+                sums[1, i, b] += c * c * u
+                sums[2, i, b] += c * c * c * n * u
+                sums[3, i, b] += c * c * n * n

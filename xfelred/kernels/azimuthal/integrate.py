@@ -12,8 +12,6 @@ from xfelred.kernels.arrays import Array, Floats, read_only, usual
 from xfelred.kernels.azimuthal.binning import (
     add_frames,
     add_split_frames,
-    add_split_spread,
-    add_split_totals,
     add_spread,
     add_totals,
 )
@@ -206,6 +204,10 @@ def integrate_azimuthally(
     return np.stack([found[name] for name in names], axis=block.ndim - n_core)
 
 
+def split(entries: Entries) -> tuple[Array | None, Array, Array | None]:
+    return entries if len(entries) == 3 else (None, entries[0], None)
+
+
 def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
     """Return signal, count and norm, float64 (frame, bin)."""
     # Count and norm are summed once for all pixels; what NaN pixels would have added to
@@ -216,13 +218,11 @@ def bin_sums(block: Block, n_bins: int) -> tuple[Floats, Floats, Floats]:
     signal = np.zeros((n_frames, n_bins))
     lost = np.zeros((2, n_frames, n_bins))
     total = np.zeros((2, n_bins))
-    if len(block.entries) == 1:
-        (bins,) = block.entries
-        add_totals(bins, norms, total)
+    start, bins, shares = split(block.entries)
+    add_totals(start, bins, shares, norms, total)
+    if start is None:
         add_frames(frames, gain, norms, bins, signal, lost)
     else:
-        start, bins, shares = block.entries
-        add_split_totals(start, bins, shares, norms, total)
         add_split_frames(frames, gain, norms, start, bins, shares, signal, lost)
     return signal, total[0] - lost[0], total[1] - lost[1]
 
@@ -254,12 +254,10 @@ def unbiased_spread(block: Block, intensity: Floats, norm: Floats) -> Floats:
     divided: the mean is that of the same pixels, and follows them. For n equal pixels
     this is (n - 1) / n. u is that of counts, in proportion to n.
     """
-    out, moments = np.zeros_like(intensity), np.zeros((3, *intensity.shape))
+    sums = np.zeros((4, *intensity.shape))
     arrays = usual(block.frames), block.gain, block.norms
-    if len(block.entries) == 1:
-        add_spread(*arrays, *block.entries, intensity, out, moments)
-    else:
-        add_split_spread(*arrays, block.entries, intensity, out, moments)
+    add_spread(*arrays, *split(block.entries), intensity, sums)
+    spread, first, second, third = sums
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = 1 - 2 * moments[1] / (norm * moments[0]) + moments[2] / norm**2
-        return np.where(left > LEAST_SPREAD, out / left, np.nan)
+        left = 1 - 2 * second / (norm * first) + third / norm**2
+        return np.where(left > LEAST_SPREAD, spread / left, np.nan)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, Bools, Floats, Ints
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints, usual_dtype
 
 TILE = 1 << 17  # values of one batch of rows, which stays in the cache of one core
 
@@ -60,23 +60,14 @@ class Items:
 
 def all_items(frames: Array) -> Items:
     """Return every frame (..., ring, azimuth) as an item."""
-    flat = native(frames).reshape(-1, *frames.shape[-2:])
+    flat = usual_dtype(frames).reshape(-1, *frames.shape[-2:])
     return Items(flat, np.arange(len(flat)))
 
 
 def differences(frames: Array, pairs: NDArray[np.integer[Any]]) -> Items:
     """Return differences of frames (frame, ring, azimuth), by their positions."""
-    flat = native(frames)
+    flat = usual_dtype(frames)
     return Items(flat, pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp))
-
-
-def native(x: Array) -> Array:
-    """Return an array as numba takes it: native byte order, no float16, no bool."""
-    if x.dtype.kind == "b":
-        return x.view(np.uint8)
-    if x.dtype == np.float16 or not x.dtype.isnative:
-        return x.astype(np.result_type(x.dtype.newbyteorder("="), np.float32))
-    return x
 
 
 @dataclass(frozen=True)

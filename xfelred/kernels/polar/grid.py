@@ -39,11 +39,6 @@ def q_to_radius(q: ArrayLike, step: float, wavelength: ArrayLike) -> Floats:
     return np.asarray(np.where(seen, np.tan(two_theta) / step, np.nan))
 
 
-def ring_radii(r_min: float, r_max: float) -> Floats:
-    """Return radii one pixel apart: r_min, r_min + 1, ... below r_max."""
-    return r_min + np.arange(int(np.ceil(r_max - r_min)), dtype=np.float64)
-
-
 def azimuths(n_phi: int) -> Floats:
     """Return equal steps of the full circle, rad, from 0; the end is not repeated."""
     return TURN * np.arange(n_phi) / n_phi

@@ -157,8 +157,7 @@ def integrate_azimuthally(
     companions += [] if known is None else [known]
     # The maps of split pixels hold for all modules together.
     whole_frames = errors == "azimuthal" or split != "no" or sigma_clip is not None
-    integrate = whole_at_once if whole_frames else module_by_module
-    found = integrate(da, companions, axis.dims, sizes, setup)
+    found = integrated(da, companions, axis.dims, sizes, setup, whole=whole_frames)
     result = curves(found, da, whole_counts=split == "no")
     result = result.assign_coords(rings.edge_coords(axis, edges, phi_edges))
     return record(
@@ -185,34 +184,29 @@ def integrate_azimuthally(
     )
 
 
-def module_by_module(
+def integrated(
     da: xr.DataArray,
     companions: list[xr.DataArray],
     dims: tuple[str, ...],
     sizes: dict[str, int],
     setup: azimuthal.Integration,
+    *,
+    whole: bool = False,
 ) -> dict[str, xr.DataArray]:
-    """Return quantities of which sums over parts of the pixels can be added."""
-    names = quantities(setup)
-    return reduce_frames(
-        RingSums(setup),
-        da,
-        *companions,
-        dims=dims,
-        results=dict.fromkeys(names, np.float64),
-        new_dims=sizes,
-    )
+    """Return the quantities; `whole`: the kernel needs all pixels of a frame.
 
-
-def whole_at_once(
-    da: xr.DataArray,
-    companions: list[xr.DataArray],
-    dims: tuple[str, ...],
-    sizes: dict[str, int],
-    setup: azimuthal.Integration,
-) -> dict[str, xr.DataArray]:
-    """Return quantities for which a kernel needs all pixels of a frame."""
-    names = quantities(setup)
+    Otherwise sums over parts of the pixels, such as modules, are added.
+    """
+    names = ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
+    if not whole:
+        return reduce_frames(
+            RingSums(setup),
+            da,
+            *companions,
+            dims=dims,
+            results=dict.fromkeys(names, np.float64),
+            new_dims=sizes,
+        )
     packed = map_frames(
         azimuthal.integrate_azimuthally,
         da,
@@ -224,10 +218,6 @@ def whole_at_once(
         rings=setup,
     )
     return {name: packed.isel({QUANTITY: i}) for i, name in enumerate(names)}
-
-
-def quantities(setup: azimuthal.Integration) -> tuple[str, ...]:
-    return ("intensity", "count", "norm", *(("sigma",) if setup.errors else ()))
 
 
 def pixel_variance(

@@ -12,7 +12,7 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, shown
 from xfelred.kernels.azimuthal.integrate import Integration
 from xfelred.names import LONG_NAME, MODULE, RADIUS, UNITS
-from xfelred.ops.azimuthal.integrate_azimuthally import curves, module_by_module
+from xfelred.ops.azimuthal.integrate_azimuthally import curves, integrated
 from xfelred.ops.polar.setup import checked_centre, core_dims, unpacked
 from xfelred.ops.validity import masks_of
 from xfelred.provenance import record
@@ -75,7 +75,7 @@ def radial_profile(
     maps = [np.ones(shape), bins.reshape(shape)]
     companions = [*(xr.DataArray(m, dims=dims) for m in maps), *masks]
     setup = Integration((n,), mean=True, n_masks=len(masks))
-    found = module_by_module(da, companions, dims, {RADIUS: n}, setup)
+    found = integrated(da, companions, dims, {RADIUS: n}, setup)
     result = curves(found, da, whole_counts=True)[["intensity", "count"]]
     attrs = {UNITS: "pixel", LONG_NAME: "distance from the centre"}
     result = result.assign_coords({RADIUS: (RADIUS, np.arange(n) + 0.5, attrs)})

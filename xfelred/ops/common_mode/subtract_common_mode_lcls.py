@@ -11,8 +11,8 @@ from xfelred.detectors import Detector, Segment
 from xfelred.detectors.lcls import DARK_COLUMNS
 from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, MissingConstantError
-from xfelred.kernels.common_mode.ghosts import without_ghosts
 from xfelred.kernels.common_mode.segments import Stage
+from xfelred.kernels.per_frame import without_ghosts
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, FRAME, SLOW, TRAIN
 from xfelred.ops.common_mode.lcls_stages import dark_region, stages_of

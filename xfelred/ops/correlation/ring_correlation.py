@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.arrays import Array
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
-from xfelred.ops.polar.companions import check_polar, polar_masks
+from xfelred.ops.companions import check_polar, polar_masks
 from xfelred.ops.validity import unrecorded, without
 
 Normalization = Literal["none", "pairs", "variance", "mean"]

@@ -12,7 +12,7 @@ from xfelred.kernels.polar.remap import result_dtype
 from xfelred.kernels.polar.ring_norm import divided
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, TWO_THETA, UNITS, Q
-from xfelred.ops.polar.companions import check_polar, ring_coord
+from xfelred.ops.companions import check_polar
 from xfelred.provenance import record
 
 
@@ -61,13 +61,16 @@ def correct_polarization(
     """
     check_polar(polar)
     h = out_of_plane_part(polarization, out_of_plane)
-    phi = ring_coord(
-        polar, PHI, "give the azimuths in rad: polar.assign_coords(phi=...)"
-    )
+    if PHI not in polar.coords:
+        raise MissingConstantError(
+            f"the polar map has no coordinate {PHI!r}; give the azimuths in rad:"
+            " polar.assign_coords(phi=...)"
+        )
     sine = np.sin(scattering_angles(polar, photon_energy(energy, wavelength)))
+    azimuth = polar[PHI].values.astype(np.float64)
     # Both conventions of phi have the same squares of its cosine and sine.
-    along_x = sine[:, None] * np.cos(phi.values.astype(np.float64))
-    along_y = sine[:, None] * np.sin(phi.values.astype(np.float64))
+    along_x = sine[:, None] * np.cos(azimuth)
+    along_y = sine[:, None] * np.sin(azimuth)
     factor = (1 - h) * (1 - along_x**2) + h * (1 - along_y**2)
     dtype = result_dtype(polar.dtype)
     out = map_frames(

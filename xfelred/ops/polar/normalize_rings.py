@@ -13,7 +13,7 @@ from xfelred.kernels.polar import ring_norm
 from xfelred.kernels.polar.remap import result_dtype
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, UNITS
-from xfelred.ops.polar.companions import check_polar, polar_masks
+from xfelred.ops.companions import check_polar, polar_masks
 from xfelred.provenance import record
 
 LONG_NAMES = {

@@ -257,7 +257,8 @@ def rings_of(
         raise ArgumentError(
             f"n_phi={n_phi}; wanted a whole number of azimuths, 1 or more"
         )
-    radii = polar_grid.ring_radii(low, high)
+    # A pixel apart.
+    radii = low + np.arange(int(np.ceil(high - low)), dtype=np.float64)
     if plane is None:
         return PolarAxes(radii, n)
     q = None

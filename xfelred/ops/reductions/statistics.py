@@ -20,7 +20,6 @@ from xfelred.reductions import moments
 from xfelred.reductions.bins import BinStatistics
 
 Statistic = Literal["mean", "std", "var", "sem", "count", "sum", "min", "max", "rms"]
-KNOWN = ("mean", "std", "var", "sem", "count", "sum", "min", "max", "rms")
 STD = "std"
 
 

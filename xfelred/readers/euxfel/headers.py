@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from xfelred.errors import InconsistentDataError, listing, warn
-from xfelred.hdf5 import Dataset
-from xfelred.hdf5.rows import find_dataset
+from xfelred.hdf5 import Dataset, find_dataset
 from xfelred.readers.euxfel.files import FileIndex
 
 NUMBERS = "biufc"  # kinds of dtypes: bool, integers, floats, complex

@@ -12,8 +12,8 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
-from xfelred.hdf5 import as_text, open_group
-from xfelred.hdf5.rows import open_dataset, read_rows
+from xfelred.hdf5 import as_text, open_dataset, open_group
+from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import Patterns, ReadPlan, load
 from xfelred.readers.entry import entry_window
 from xfelred.readers.euxfel.files import FileIndex

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
-from xfelred.hdf5 import Dataset
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import Dataset, open_group
 from xfelred.readers.by_train import ByTrain
 from xfelred.readers.euxfel.files import FileIndex, IndexArrays
 from xfelred.readers.selection import TrainIDs

@@ -18,8 +18,7 @@ from xfelred.errors import (
     PropertyNameError,
     listing,
 )
-from xfelred.hdf5 import Dataset, Group, Unreadable
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import Dataset, Group, Unreadable, open_group
 from xfelred.readers.euxfel.files import FileIndex, runs_of
 from xfelred.readers.euxfel.locate import places_among
 from xfelred.readers.selection import TrainIDs

@@ -15,6 +15,7 @@ from xfelred.errors import (
     InconsistentDataError,
     MissingConstantError,
 )
+from xfelred.readers.description import as_html
 from xfelred.readers.euxfel import summary, tables
 from xfelred.readers.euxfel.extra_data.finding import find_detector
 from xfelred.readers.euxfel.extra_data.run_names import RunNames
@@ -135,4 +136,4 @@ class Run(RunNames, EveryRun):
         return summary.text(self)
 
     def _repr_html_(self) -> str:
-        return summary.html(self)
+        return as_html(self.run_id, summary.facts(self), "sources", self.sources)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from xfelred import __version__
-from xfelred.hdf5 import File, Group, NewGroup, string_dtype
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import File, Group, NewGroup, open_group, string_dtype
 from xfelred.readers.euxfel.files import FileIndex
 from xfelred.readers.euxfel.metadata import (
     first_described,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, NoDataError, listing
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import open_group
 from xfelred.readers.euxfel.locate import SourceFiles
 
 

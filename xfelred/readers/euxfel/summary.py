@@ -10,7 +10,7 @@ import numpy as np
 
 from xfelred.detectors.catalogue import SOURCES
 from xfelred.errors import InconsistentDataError, listing, one_line
-from xfelred.readers.description import as_html, as_text, print_lines
+from xfelred.readers.description import as_text, print_lines
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.extra_data.source_data import SourceData
 from xfelred.readers.euxfel.headers import dataset_name, header
@@ -68,10 +68,6 @@ def detector_line(run: RunData, name: str, kind: str) -> str:
 def text(run: RunData) -> str:
     """Return a short description, at most 20 lines."""
     return as_text(run.run_id, facts(run))
-
-
-def html(run: RunData) -> str:
-    return as_html(run.run_id, facts(run), "sources", run.sources)
 
 
 def print_info(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xfelred.errors import BrokenFileError, UnknownFormatError
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import open_group
 from xfelred.readers.base import Reader, first_that_knows
 from xfelred.readers.lcls_calibsuite.open import READER as CALIBRATION_SUITE
 from xfelred.readers.lcls_psana.open import READER as PSANA

@@ -42,25 +42,25 @@ def step_number(name: str) -> int | None:
 
 def is_stepped(found: object) -> bool:
     """Tell whether a group holds nothing but steps, each a dataset or of events."""
-    return (
-        isinstance(found, Group)
-        and len(found) > 0
-        and all(
-            step_number(k) is not None and (isinstance(v, Dataset) or is_of_events(v))
-            for k, v in found.readable()
-        )
-    )
+    return holds_only(found, STEP_NAME, lambda v: is_of_events(v) or is_dataset(v))
 
 
 def is_of_events(found: object) -> bool:
     """Tell whether a group holds nothing but a dataset for every event."""
+    return holds_only(found, EVENT_NAME, is_dataset)
+
+
+def is_dataset(found: object) -> bool:
+    return isinstance(found, Dataset)
+
+
+def holds_only(
+    found: object, name: re.Pattern[str], fits: Callable[[object], bool]
+) -> bool:
     return (
         isinstance(found, Group)
         and len(found) > 0
-        and all(
-            EVENT_NAME.fullmatch(k) and isinstance(v, Dataset)
-            for k, v in found.readable()
-        )
+        and all(name.fullmatch(k) and fits(v) for k, v in found.readable())
     )
 
 

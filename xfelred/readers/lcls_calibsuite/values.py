@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
-from xfelred.hdf5.rows import open_dataset
+from xfelred.hdf5 import open_dataset
 from xfelred.readers.lcls_calibsuite.contents import Contents, Piece, Pieces, events_of
 
 MISSING = -99999  # what LCLS writes where an integer is missing
@@ -106,11 +106,8 @@ def per_step(
 
 def equal(values: NDArray[Any]) -> bool:
     """Tell whether all events have one value; NaN is equal to NaN."""
-    first = values[:1]
-    same = values == first
-    if values.dtype.kind == "f":
-        same |= np.isnan(values) & np.isnan(first)
-    return bool(same.all())
+    first = np.broadcast_to(values[:1], values.shape)
+    return np.array_equal(values, first, equal_nan=values.dtype.kind == "f")
 
 
 def nanmean(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,10 +11,9 @@ import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from threading import RLock
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,40 +56,26 @@ class OpenRun(Protocol):
     def build_table(self) -> AbstractContextManager[object]: ...
 
 
-class asking:  # noqa: N801 - reads as a statement
-    """Turn what psana2 raises into one error that says what it was asked.
+@contextmanager
+def asking(address: Address, what: str) -> Iterator[None]:
+    """Turn what psana2 raises into one error that says what it cannot do.
 
     psana2 raises errors of any kind, those of its web services among them, and ends
     the process where it finds no files. Errors of ours pass as they are.
     """
-
-    __slots__ = ("address", "what")
-
-    def __init__(self, address: Address, what: str) -> None:
-        self.address, self.what = address, what  # goes on behind "psana2 cannot"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, XfelredError) or not isinstance(
-            error, (Exception, SystemExit)
-        ):
-            return
-        hint = "" if self.address.offline else ". Away from LCLS pass offline=True"
+    try:
+        yield
+    except XfelredError:
+        raise
+    except (Exception, SystemExit) as error:
+        hint = "" if address.offline else ". Away from LCLS pass offline=True"
         raise BrokenFileError(
-            f"psana2 cannot {self.what} ({self.address}): {type(error).__name__}:"
+            f"psana2 cannot {what} ({address}): {type(error).__name__}:"
             f" {str(error).rstrip('.') or 'no reason given'}{hint}"
         ) from error
 
 
 def psana() -> Any:
-    """Return the module psana2."""
     os.environ.setdefault("PS_PARALLEL", "none")
     try:
         with warnings.catch_warnings():  # those of its dependencies

@@ -233,7 +233,7 @@ def bad_pixels(run: RunData, detector: str) -> NDArray[np.bool_] | None:
 def sums(run: RunData) -> xr.Dataset:
     """Return the sums over the whole run; see `Run.sums`."""
     found = read_below(run, f"{SUMS}/")
-    on = {k: sum_dims(v.ndim) for k, v in found.items()}
+    on = {k: {2: (SLOW, FAST), 3: PIXEL_DIMS}.get(v.ndim, ()) for k, v in found.items()}
     lengths: dict[str, set[int]] = {}
     for k, v in found.items():
         for d, n in zip(on[k], v.shape, strict=False):
@@ -246,8 +246,3 @@ def sums(run: RunData) -> xr.Dataset:
         attrs = {UNITS: "adu", LONG_NAME: f"sum of {k} over the run"}
         variables[k] = (dims, v, attrs)
     return record(xr.Dataset(variables), "sums", run=run.run_id)
-
-
-def sum_dims(ndim: int) -> tuple[str, ...]:
-    """Return the dims of a sum of images; nothing for one of anything else."""
-    return {2: (SLOW, FAST), 3: PIXEL_DIMS}.get(ndim, ())

@@ -34,29 +34,30 @@ def stream_of(name: str) -> str:
     return INTG if name.startswith(f"{INTG}/") else "event"
 
 
-def default_key(run: RunData, name: str) -> str:
-    """Return which images of a detector are its frames."""
-    here = run.image_keys(name)
+def default_key(run: RunData, detector: str) -> str:
+    """Return which images of a detector are its frames: calib, full_area, ..."""
+    here = run.image_keys(detector)
     found = next((key for key in IMAGE_KEYS if key in here), None)
     if found is None:
         other = f" It has {listing(here)}, to be named with key=." if here else ""
         raise SourceNotFound(
-            f"no frames of {name!r} in {run.run_id}: looked for"
-            f" {', '.join(f'{name}/{k}' for k in IMAGE_KEYS)}.{other} A small-data file"
-            " seldom holds frames; give a recipe those of another run, joined by ID:"
-            " frames={...}, or open that run here"
+            f"no frames of {detector!r} in {run.run_id}: looked for"
+            f" {', '.join(f'{detector}/{k}' for k in IMAGE_KEYS)}.{other} A"
+            " small-data file seldom holds frames; give a recipe those of another run,"
+            " joined by ID: frames={...}, or open that run here"
         )
     return found
 
 
-def images_of(run: RunData, name: str, key: str) -> ShotImages:
-    column = image_column(run, name, key)
-    stream = stream_of(name)
+def images_of(run: RunData, detector: str, key: str) -> ShotImages:
+    """Return where the images of a detector are."""
+    column = image_column(run, detector, key)
+    stream = stream_of(detector)
     events = run.stream_events(stream).at(run.stream_ids(stream))
     target = events.file.copy()
     lacking = np.array([n < 0 for n in column.rows])
     target[lacking[events.file]] = -1
-    absent = run.absent(name) if stream == "event" else None
+    absent = run.absent(detector) if stream == "event" else None
     there = np.ones(len(target), bool) if absent is None else ~absent
     there[there] = ~lost_images(
         run, column, stream, events.ids[there], told=absent is not None
@@ -64,9 +65,9 @@ def images_of(run: RunData, name: str, key: str) -> ShotImages:
     target[~there] = -1
     shape = column.shape[1:]
     n_modules = shape[0] if len(shape) > 2 else 1
-    bad, misfit = matching_bad(run, name, key, shape)
+    bad, misfit = matching_bad(run, detector, key, shape)
     return ShotImages(
-        name=name,
+        name=detector,
         ids=events.ids,
         targets=tuple((f.path, column.name) for f in run.files),
         target=target,
@@ -126,13 +127,14 @@ def matching_bad(
     )
 
 
-def texts_of(run: RunData, name: str, key: str) -> FrameTexts:
+def texts_of(run: RunData, detector: str, key: str) -> FrameTexts:
+    """Return what frames say about themselves."""
     return FrameTexts(
         facility=run.facility,
         run_id=run.run_id,
         fingerprint=fingerprint(f.token() for f in run.files),
         data_kind=of_psana_key(key),
         left_out=run.left_out,
-        attrs={"detector_kind": kind_of(name)},
+        attrs={"detector_kind": kind_of(detector)},
         long_names={TRAIN: run.flavour.train},
     )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import warn
-from xfelred.hdf5.rows import open_dataset
+from xfelred.hdf5 import open_dataset
 from xfelred.lazy import Rows
 from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import MISSING, Events, Ids, wrapped_code

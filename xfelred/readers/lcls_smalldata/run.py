@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentTypeError, InconsistentDataError, SelectionEmptyError
-from xfelred.readers.description import Facts
-from xfelred.readers.frames import FrameTexts
+from xfelred.names import LONG_NAME, UNITS
 from xfelred.readers.lcls_smalldata import (
     constants,
     images,
@@ -21,10 +20,10 @@ from xfelred.readers.lcls_smalldata import (
     summary,
     tables,
 )
-from xfelred.readers.lcls_smalldata.columns import CONSTANTS
-from xfelred.readers.lcls_smalldata.keys import KeyData
+from xfelred.readers.lcls_smalldata.columns import CONSTANTS, INTG, Column, units_of
 from xfelred.readers.lcls_smalldata.run_data import RunData
-from xfelred.readers.shot_frames import Coordinates, ShotImages
+from xfelred.readers.shot_frames import Coordinates
+from xfelred.readers.shot_run import ShotKey
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,17 +200,9 @@ class Run(RunData):
             return name  # asking it for frames tells what is missing
         return super().detector_named(name)
 
-    def default_key(self, name: str) -> str:
-        """Return which images of a detector are its frames: calib, full_area, ..."""
-        return images.default_key(self, name)
-
-    def images_of(self, name: str, key: str) -> ShotImages:
-        """Return where the images of a detector are."""
-        return images.images_of(self, name, key)
-
-    def texts_of(self, name: str, key: str) -> FrameTexts:
-        """Return what frames say about themselves."""
-        return images.texts_of(self, name, key)
+    default_key = images.default_key
+    images_of = images.images_of
+    texts_of = images.texts_of
 
     def coordinates_of(self, detector: str) -> Coordinates:
         """Return the time, and the fiducials, of the events of a detector."""
@@ -219,13 +210,8 @@ class Run(RunData):
 
     # -- description -----------------------------------------------------------------
 
-    def facts(self) -> Facts:
-        """Return (what, value) lines that describe the run."""
-        return summary.facts(self)
-
-    def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
-        """Return bytes of a value, and of a whole dataset as selected; for `plan`."""
-        return summary.stored(self, path, dataset)
+    facts = summary.facts
+    stored = summary.stored
 
 
 def fiducials(run: RunData, ids: NDArray[Any]) -> NDArray[Any] | None:
@@ -238,3 +224,51 @@ def fiducials(run: RunData, ids: NDArray[Any]) -> NDArray[Any] | None:
 def span(run: RunData) -> str:
     n = len(run.ids)
     return f"{n} events" + (f" {run.ids[0]} to {run.ids[-1]}" if n else "")
+
+
+@dataclass(frozen=True, eq=False)
+class KeyData(ShotKey):
+    """One dataset of a file, for the selected events if it has one row for each."""
+
+    run: RunData
+
+    @property
+    def column(self) -> Column:
+        return self.run.columns[f"{self.source}/{self.key}"]
+
+    @property
+    def stream(self) -> str | None:
+        """The stream that it has a row for every event of; None: it has not."""
+        for stream in self.run.streams:
+            if self.column in self.run.per_event(stream).values():
+                return stream
+        return None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        stream = self.stream
+        if stream is None:
+            return self.column.shape
+        return (len(self.run.stream_ids(stream)), *self.column.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype in the file."""
+        return self.column.dtype
+
+    @property
+    def units(self) -> str:
+        """Unit, as far as the name tells."""
+        return units_of(self.column.name)
+
+    def xarray(self) -> xr.DataArray:
+        """Return the values: on ``train`` if there is one per event."""
+        stream, name = self.stream, self.column.name
+        if stream is not None:
+            name = name.removeprefix(f"{INTG}/") if stream == INTG else name
+            return scalars.scalars(self.run, [name], stream, missing="keep")[name]
+        values = constants.read_first(self.run, name)
+        attrs = {UNITS: self.units, LONG_NAME: name.replace("/", " ")}
+        dims = [f"{self.key}_dim{i}" for i in range(values.ndim)]
+        return xr.DataArray(values, dims=dims, name=name, attrs=attrs)

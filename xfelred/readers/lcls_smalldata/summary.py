@@ -16,6 +16,7 @@ LINES = 9  # of detectors
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
+    """Return (what, value) lines that describe the run."""
     size = sum(f.size for f in run.files) / 1e6
     parts = f", {len(run.files)} parts" if len(run.files) > 1 else ""
     name = run.files[0].path.rsplit("/", 1)[-1]

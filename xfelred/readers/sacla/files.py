@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError
-from xfelred.hdf5 import Dataset, Group, as_text
+from xfelred.hdf5 import Dataset, Group, as_text, open_group
 from xfelred.hdf5.objects import say_lost
-from xfelred.hdf5.rows import open_group
 from xfelred.readers.left_out import told
 from xfelred.readers.paths import StoredFile, file_at
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+OPEN_VALID = (
+    "bl_?/shutter_1_open_valid_status",
+    "*shutter_1_open_valid_status",
+    "*shutter_1_open_valid_status/status",
+    "*shutter_1_open_valid/status",
+)
 # Tried in this order; ``*`` stands for anything, also for several levels.
 ALIASES: dict[str, tuple[str, ...]] = {
     "photon_energy": (
@@ -43,17 +49,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "*xfel_pulse_selector_status",
         "*xfel_pulse_selector_status/status",
         "*xfel_pulse_selector/status",
-        "bl_?/shutter_1_open_valid_status",
-        "*shutter_1_open_valid_status",
-        "*shutter_1_open_valid_status/status",
-        "*shutter_1_open_valid/status",
+        *OPEN_VALID,
     ),
-    "shutter_open_valid": (
-        "bl_?/shutter_1_open_valid_status",
-        "*shutter_1_open_valid_status",
-        "*shutter_1_open_valid_status/status",
-        "*shutter_1_open_valid/status",
-    ),
+    "shutter_open_valid": OPEN_VALID,
     "shutter_close_valid": (
         "bl_?/shutter_1_close_valid_status",
         "*shutter_1_close_valid_status",

@@ -6,16 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from xfelred.entries import entry
-from xfelred.readers.description import Facts, as_html, print_lines
+from xfelred.errors import BrokenFileError
+from xfelred.hdf5 import Dataset
+from xfelred.names import LONG_NAME, MODULE, TRAIN, UNITS
+from xfelred.readers.description import as_html, print_lines
 from xfelred.readers.request import FramesRequest
 from xfelred.readers.sacla import scalars, summary
 from xfelred.readers.sacla.detector import Detector
-from xfelred.readers.sacla.files import EVENTS
-from xfelred.readers.sacla.keys import KeyData
+from xfelred.readers.sacla.detectors import first_tag
+from xfelred.readers.sacla.files import EVENTS, IMAGE
+from xfelred.readers.sacla.places import units_of
 from xfelred.readers.sacla.run_data import RunData
+from xfelred.readers.shot_run import ShotKey
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,13 +135,8 @@ class Run(RunData):
         """Return gains, pixel sizes and places of the modules; see `constants`."""
         return self.detector(detector).constants()
 
-    def stored(self, path: str, dataset: str) -> tuple[int, int] | None:
-        """Return bytes of a value, and of all images of a group; for `plan`."""
-        return summary.stored(self, path, dataset)
-
-    def facts(self) -> Facts:
-        """Return (what, value) lines that describe the run."""
-        return summary.facts(self)
+    facts = summary.facts
+    stored = summary.stored
 
     def info(self, details_for_sources: str | Iterable[str] = ()) -> None:
         """Print what the run holds, with the columns of sources that match globs."""
@@ -146,3 +147,71 @@ class Run(RunData):
 
     def _repr_html_(self) -> str:
         return as_html(self.run_id, self.facts(), "columns", self.columns)
+
+
+TAG_UNITS = {"temperature": "degC", IMAGE: "adu"}
+
+
+@dataclass(frozen=True, eq=False)
+class KeyData(ShotKey):
+    """One key: a column of the event table, or a value per tag and module."""
+
+    run: RunData
+
+    @property
+    def is_column(self) -> bool:
+        return self.source == EVENTS
+
+    @property
+    def detector(self) -> Detector:
+        return Detector(self.run.spec(self.source), self.run.memo, data=self.run)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis: train[, module], and those of a value."""
+        if self.is_column:
+            column = self.run.events.dataset(self.key)
+            return (len(self.run.event_ids), *column.shape[1:])
+        detector = self.detector
+        return (len(detector.ids), len(detector.modules), *self.first.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype in the file."""
+        if self.is_column:
+            return self.run.events.dataset(self.key).dtype
+        return self.first.dtype
+
+    @property
+    def first(self) -> Dataset:
+        """The dataset of the first tag."""
+        here = first_tag(self.run.spec(self.source))
+        found = None if here is None else here.dataset(self.key)
+        if found is None:
+            raise BrokenFileError(
+                f"the first tag of {self.source} in {self.run.called} has no {self.key}"
+            )
+        return found
+
+    @property
+    def units(self) -> str:
+        """Unit, as far as the name tells."""
+        if self.is_column:
+            return units_of(self.key)
+        return TAG_UNITS.get(self.key, "1")
+
+    def xarray(self) -> xr.DataArray:
+        """Return the values: (train, ...) or (train, module), read at once.
+
+        Images come as lazy frames.
+        """
+        if self.is_column:
+            return scalars.event(self.run, self.key, self.key)
+        if self.key == IMAGE:
+            return self.detector.frames()
+        detector = self.detector
+        each = [scalars.tag_values(g, self.key, detector.ids) for g in detector.groups]
+        values = np.stack(each, axis=1)
+        attrs = {UNITS: self.units, LONG_NAME: f"{self.source} {self.key}"}
+        coords = {TRAIN: detector.ids, MODULE: detector.modules}
+        return xr.DataArray(values, coords, (TRAIN, MODULE), name=self.key, attrs=attrs)

@@ -19,8 +19,8 @@ from xfelred.errors import (
     listing,
     shown,
 )
+from xfelred.hdf5 import open_group
 from xfelred.hdf5.objects import say_lost
-from xfelred.hdf5.rows import open_group
 from xfelred.names import (
     BEAM,
     IN_EVENT_TABLE,

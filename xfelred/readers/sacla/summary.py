@@ -23,6 +23,7 @@ from xfelred.readers.sacla.scalars import flags
 
 
 def facts(run: RunData) -> list[tuple[str, str]]:
+    """Return (what, value) lines that describe the run."""
     ids = run.ids
     name = run.file.path.rsplit("/", 1)[-1]
     more = f" and {len(run.others)} more" if run.others else ""

@@ -120,6 +120,5 @@ class Renderer:
 
 
 def make_renderer(config: RunConfig, shots: DrawnShots) -> Renderer:
-    """Return what makes the images of a run."""
     scenes = {m: make_scene(config, m) for m in config.module_numbers}
     return Renderer(config, shots, scenes)

@@ -15,9 +15,9 @@ from xfelred.hdf5 import (
     SoftLink,
     VirtualLayout,
     VirtualSource,
+    open_dataset,
     string_dtype,
 )
-from xfelred.hdf5.rows import open_dataset
 from xfelred.readers.euxfel.frame_axes import memory_cells
 from xfelred.readers.euxfel.frame_labels import frame_labels
 from xfelred.readers.euxfel.metadata import run_metadata

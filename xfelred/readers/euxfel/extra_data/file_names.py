@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError
-from xfelred.hdf5 import File
-from xfelred.hdf5.rows import open_group
+from xfelred.hdf5 import File, open_group
 
 # RAW-R0102-DA01-S00000.h5: category, run, aggregator, sequence.
 FILE_NAME = re.compile(r"([A-Z]+)-R(\d{4})-(\w+?)(?:-S(\d{5}))?\.h5$")

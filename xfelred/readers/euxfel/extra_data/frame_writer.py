@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, BrokenFileError
-from xfelred.hdf5 import NewGroup
-from xfelred.hdf5.rows import open_dataset
+from xfelred.hdf5 import NewGroup, open_dataset
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.frame_labels import module_labels
 from xfelred.readers.euxfel.key_facts import counted_patterns

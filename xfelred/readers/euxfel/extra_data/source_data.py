@@ -18,7 +18,7 @@ from xfelred.errors import (
     PropertyNameError,
     did_you_mean,
 )
-from xfelred.hdf5.rows import find_dataset
+from xfelred.hdf5 import find_dataset
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.files import same_files_or_run
 from xfelred.readers.euxfel.locate import SourceFiles, check_conflicts

@@ -10,8 +10,14 @@ import tempfile
 import numpy as np
 
 from xfelred.errors import OutputExistsError
-from xfelred.hdf5 import File, NewDataset, NewGroup, VirtualLayout, VirtualSource
-from xfelred.hdf5.rows import open_dataset
+from xfelred.hdf5 import (
+    File,
+    NewDataset,
+    NewGroup,
+    VirtualLayout,
+    VirtualSource,
+    open_dataset,
+)
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.run_file import FilePath, new_file, write_metadata
 
