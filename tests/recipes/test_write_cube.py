@@ -89,8 +89,17 @@ def close(one, two):
 # -- the numbers ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block_trains", [1, 7, 10_000])
-@pytest.mark.parametrize("laser", ["all", "split"])
+@pytest.mark.parametrize(
+    ("laser", "block_trains"),
+    [
+        ("split", 1),
+        ("all", 7),
+        ("split", 10_000),
+        pytest.param("all", 1, marks=pytest.mark.nightly),
+        pytest.param("split", 7, marks=pytest.mark.nightly),
+        pytest.param("all", 10_000, marks=pytest.mark.nightly),
+    ],
+)
 def test_equals_the_lazy_cube(run, tmp_path, block_trains, laser):
     if block_trains == 1:
         run = run.select_trains(slice(0, 15))
