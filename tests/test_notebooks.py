@@ -51,7 +51,13 @@ def test_functions_in_notebooks_are_short(path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Jupyter, in this process
-@each_notebook
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] * (i > 0))
+        for i, path in enumerate(NOTEBOOKS)
+    ],
+)
 def test_notebook_runs(path, tmp_path, monkeypatch):
     # The kernel is another process, which shall find the package of this checkout.
     found = os.environ.get("PYTHONPATH")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import xfelred as xf
+from tests.support.run_copies import copied
 from xfelred import synth
 from xfelred.checks import findings, opening, structure
 from xfelred.cli.main import run as command
@@ -19,12 +20,18 @@ from xfelred.synth import faults
 KINDS_IN_TABLE = ("fault", "warning")
 
 
-@pytest.fixture
-def truth(tmp_path):
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
     return synth.euxfel.write_run(
-        tmp_path / "run", modules=(0, 3), n_trains=6, pulses=(0, 4), sequences=2,
-        compression="gzip",
+        tmp_path_factory.mktemp("sound"), modules=(0, 3), n_trains=6, pulses=(0, 4),
+        sequences=2, compression="gzip",
     )  # fmt: skip
+
+
+@pytest.fixture
+def truth(sound, tmp_path):
+    """A copy of the sound run, to be damaged."""
+    return copied(sound, tmp_path / "run")
 
 
 def pixels(truth, module=0):

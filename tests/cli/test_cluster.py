@@ -78,7 +78,10 @@ def start(path, *options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)],
+)
 def test_started_cluster_can_be_used_and_stopped(tmp_path, number, capsys):
     path = tmp_path / "cluster.json"
     # Of a cluster that died: it is replaced.

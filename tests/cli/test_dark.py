@@ -151,7 +151,14 @@ def test_dry_run_counts_workers(dssc_run, capsys):
 
 def test_json_is_all_that_stands_on_stdout(dssc_run, tmp_path, capsys):
     path = tmp_path / "c.zarr"
-    arguments = ["dark", str(dssc_run.directory), "-o", str(path), "--json"]
+    arguments = [
+        "dark",
+        str(dssc_run.directory),
+        "-o",
+        str(path),
+        "--json",
+        "--no-report",
+    ]
     assert run(arguments) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["output"] == str(path)
@@ -161,7 +168,7 @@ def test_json_is_all_that_stands_on_stdout(dssc_run, tmp_path, capsys):
 
 def test_older_result_is_kept_unless_told_otherwise(dssc_run, tmp_path, capsys):
     path = tmp_path / "c.zarr"
-    arguments = ["dark", str(dssc_run.directory), "-o", str(path)]
+    arguments = ["dark", str(dssc_run.directory), "-o", str(path), "--no-report"]
     assert run(arguments) == 0
     assert run([*arguments, "--by", "none"]) == 1
     assert str(path) in capsys.readouterr().err
@@ -192,7 +199,14 @@ def test_frames_without_memory_cells_are_not_said_to_have_some(tmp_path, capsys)
 
 def test_interrupted_call_is_resumed(dssc_run, tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.zarr"
-    arguments = ["dark", str(dssc_run.directory), "-o", str(path), "--resume"]
+    arguments = [
+        "dark",
+        str(dssc_run.directory),
+        "-o",
+        str(path),
+        "--resume",
+        "--no-report",
+    ]
 
     def full(*_, **__):
         raise OSError("no space left")
@@ -299,7 +313,10 @@ def test_constants_from_a_file_go_into_calibrate(dssc_run, call, no_compute):
     np.testing.assert_array_equal(here.values, want)
 
 
-@pytest.mark.parametrize("ending", [".zarr", ".nc", ".nxs"])
+@pytest.mark.parametrize(
+    "ending",
+    [".zarr", *(pytest.param(e, marks=pytest.mark.nightly) for e in (".nc", ".nxs"))],
+)
 def test_a_run_with_light_is_no_dark_run(tmp_path, capsys, ending):
     """Corrected frames, and rings that come and go."""
     write_run(

@@ -1,10 +1,14 @@
+import contextlib
+import io
+import shutil
+
 import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
 import xfelred as xf
-from xfelred.cli import demo
+from xfelred.cli import demo, demo_session
 from xfelred.cli.demo_lcls import BANKS, SHAPE
 from xfelred.cli.main import run
 
@@ -12,19 +16,23 @@ SMALL = ["--trains", "6", "--pulses", "3", "--shots", "60", "--events", "120"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A small demo that has run."""
-    directory = tmp_path_factory.mktemp("demo")
-    assert run(["demo", str(directory), *SMALL]) == 0
-    return demo.Places.under(directory)
+def ran(tmp_path_factory):
+    """A small demo that has run; where it wrote, and what it said."""
+    directory = tmp_path_factory.mktemp("demo") / "new"
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert run(["demo", str(directory), *SMALL]) == 0
+    return demo.Places.under(directory), out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def made(ran):
+    return ran[0]
 
 
 @pytest.mark.slow
-def test_demo_writes_what_it_names(tmp_path, capsys):
-    directory = tmp_path / "new"
-    assert run(["demo", str(directory), *SMALL]) == 0
-    out, err = capsys.readouterr()
-    places = demo.Places.under(directory)
+def test_demo_writes_what_it_names(ran):
+    places, out, err = ran
     for path in (places.run, places.image, places.profiles, places.figure):
         assert path.exists()
         assert str(path) in out
@@ -68,11 +76,21 @@ def test_correlation_of_the_demo_is_that_of_gold(made):
         assert abs(lag[here][np.argmax(ring[here])] - angle) < 1.5
 
 
-@pytest.mark.slow
-def test_demo_replaces_only_what_it_made(made, capsys):
-    other = made.run.parent / "notes.txt"
+@pytest.mark.nightly
+def test_demo_replaces_only_what_it_made(tmp_path):
+    for _ in range(2):
+        assert run(["demo", str(tmp_path), *SMALL]) == 0
+        other = tmp_path / "notes.txt"
+        other.write_text("mine")
+    assert other.read_text() == "mine"
+
+
+def test_a_run_of_the_demo_is_replaced_and_nothing_else(made, tmp_path):
+    shutil.copytree(made.run, tmp_path / "r0001")
+    other = tmp_path / "notes.txt"
     other.write_text("mine")
-    assert run(["demo", str(made.run.parent), *SMALL]) == 0
+    demo_session.new_directory(tmp_path / "r0001")
+    assert [p.name for p in (tmp_path / "r0001").iterdir()] == [demo_session.MARKER]
     assert other.read_text() == "mine"
 
 
@@ -113,14 +131,14 @@ def test_cube_of_the_demo_shows_the_difference(made, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:trains of .* differ in their pulses")
-def test_the_code_that_the_demo_shows_can_be_pasted(tmp_path, capsys):
-    assert run(["demo", str(tmp_path / "new"), *SMALL]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_the_code_that_the_demo_shows_can_be_pasted(ran):
+    places, out, _ = ran
+    lines = out.splitlines()
     code = [line.removeprefix(">>> ") for line in lines if line.startswith(">>> ")]
     assert len(code) > 25
     session = {}
     for line in code:
         exec(compile(line, line, "single"), session)
     assert {"frames", "profiles", "found", "signal", "change"} <= {*session}
-    stored = xr.open_zarr(tmp_path / "new" / "mean_image.zarr")
+    stored = xr.open_zarr(places.image)
     np.testing.assert_array_equal(session["image"]["mean"], stored["mean"])

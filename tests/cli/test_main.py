@@ -89,7 +89,10 @@ def test_faults_of_the_program_keep_their_traceback(failing):
         main.run(["fail"])
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["no"], 2)])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--version"], 0), pytest.param(["no"], 2, marks=pytest.mark.nightly)],
+)
 def test_process_exits_with_the_code(arguments, code):
     call = "import sys; from xfelred.cli.main import main; main(sys.argv[1:])"
     done = subprocess.run(
@@ -101,7 +104,10 @@ def test_process_exits_with_the_code(arguments, code):
     assert done.returncode == code
 
 
-@pytest.mark.parametrize("module", ["xfelred", "xfelred.cli.main"])
+@pytest.mark.parametrize(
+    "module",
+    ["xfelred", pytest.param("xfelred.cli.main", marks=pytest.mark.nightly)],
+)
 def test_python_runs_the_command_as_a_module(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module, "info", "no_such.h5"],

@@ -96,7 +96,9 @@ def test_jungfrau_offsets_may_be_in_another_unit():
     "theirs",
     [
         eg.AGIPD_1MGeometry.from_quad_positions(AGIPD_QUADS),
-        eg.LPD_1MGeometry.from_quad_positions(LPD_QUADS),
+        pytest.param(
+            eg.LPD_1MGeometry.from_quad_positions(LPD_QUADS), marks=pytest.mark.nightly
+        ),
         eg.DSSC_1MGeometry.from_quad_positions(DSSC_QUADS),
         eg.JUNGFRAUGeometry.from_module_positions(OFFSETS, ORIENTATIONS),
     ],

@@ -472,7 +472,33 @@ def test_first_row_is_honoured(tmp_path):
             np.testing.assert_array_equal(shown, want)
 
 
-@pytest.mark.parametrize("case_id", [c for c in CASES if c not in WRONG])
+# They tell what a run has, the others read it.
+LOOKING = {"collection", "metadata", "identify", "describe", "keys", "key_info"}
+
+
+def kind(case):
+    """What a case has in common with others: it is enough to run one of them always."""
+    given = sorted(k for k in case if k not in ("id", "run", "group", "expect"))
+    error, detector = case["expect"].get("error"), case.get("det", {}).get("cls")
+    return case["op"], error, detector, *given, "kw", *sorted(case.get("kw", {}))
+
+
+# Reads every pixel of a large run through a virtual file, for 16 s.
+HEAVY = {"jf1m_burst-020"}
+
+
+def one_of_each_kind():
+    """Every case; those of a kind, and of a run, that were seen before are nightly."""
+    seen = set()
+    for case in CASES.values():
+        facts = {kind(case), (case["op"] in LOOKING, case["run"])}
+        marks = pytest.mark.nightly if facts <= seen or case["id"] in HEAVY else ()
+        seen |= facts
+        if case["id"] not in WRONG:
+            yield pytest.param(case["id"], marks=marks)
+
+
+@pytest.mark.parametrize("case_id", [*one_of_each_kind()])
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_case(case_id, tmp_path):
     case = CASES[case_id]

@@ -220,7 +220,7 @@ def test_damage_never_ends_the_process(tmp_path, values):
     fuzz(tmp_path, values, 500)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_much_damage_never_ends_the_process(tmp_path, values):
     fuzz(tmp_path, values, 10_000)
 

@@ -1,5 +1,6 @@
 """Heaps of text in which HDF5 would go in circles."""
 
+import itertools
 import struct
 import subprocess
 import sys
@@ -17,11 +18,12 @@ READ = """
 import sys
 from xfelred.hdf5 import open_file
 from xfelred.errors import BrokenFileError
-with open_file(sys.argv[1]) as file:
-    try:
-        print([str(file.dataset(f"t{i}").text()) for i in range(3)])
-    except BrokenFileError as error:
-        print(error)
+for path in sys.argv[1:]:
+    with open_file(path) as file:
+        try:
+            print([str(file.dataset(f"t{i}").text()) for i in range(3)], flush=True)
+        except BrokenFileError as error:
+            print(error, flush=True)
 """
 
 
@@ -32,28 +34,29 @@ def written(path):
     return path
 
 
-def read(path):
+def read(*paths):
     """What is read in a process of its own, which may not come back."""
     return subprocess.run(
-        [sys.executable, "-c", READ, str(path)],
+        [sys.executable, "-c", READ, *map(str, paths)],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-    ).stdout.strip()  # fmt: skip
+    ).stdout.splitlines()  # fmt: skip
 
 
-def test_texts_of_an_intact_heap_are_read(tmp_path):
-    assert read(written(tmp_path / "a.h5")) == str(TEXTS)
-
-
-@pytest.mark.parametrize("fill", [b"\xff", b"\0"])
-@pytest.mark.parametrize("start", [4, 16, 24])
-def test_a_heap_that_is_overwritten_is_an_error(tmp_path, fill, start):
-    path = written(tmp_path / "a.h5")
-    data = path.read_bytes()
-    at = data.index(b"GCOL") + 16 + start
-    path.write_bytes(data[:at] + fill * 512 + data[at + 512 :])
-    found = read(path)
-    assert str(path) in found
-    assert "cannot read t" in found
+def test_a_heap_that_is_overwritten_is_an_error(tmp_path):
+    sound = written(tmp_path / "a.h5")
+    data = sound.read_bytes()
+    paths = []
+    for start, fill in itertools.product([4, 16, 24], [b"\xff", b"\0"]):
+        at = data.index(b"GCOL") + 16 + start
+        path = tmp_path / f"{start}-{fill[0]}.h5"
+        path.write_bytes(data[:at] + fill * 512 + data[at + 512 :])
+        paths.append(path)
+    first, *found = read(sound, *paths)
+    assert first == str(TEXTS)
+    assert len(found) == len(paths) == 6
+    for path, line in zip(paths, found, strict=True):
+        assert str(path) in line
+        assert "cannot read t" in line
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def check(how, data):
     hdf5.OPEN_FILES.forget(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stored(), st.data())
 def test_direct_reads_equal_h5py(how, data):
     check(how, data)

@@ -138,9 +138,8 @@ def make(tmp_path, layout, values, **options):
     return path
 
 
-def expected(path, runs, window, out):
-    with h5py.File(path, "r") as f:
-        data = f["x"][...]
+def selected(data, runs, window, out):
+    """What `runs` and `window` ask for, by numpy, in `out`."""
     for axis, w in enumerate(window):
         data = data[(slice(None),) * (axis + 1) + (w,)]
     for s, n, p in zip(runs.start, runs.count, runs.place, strict=True):
@@ -148,10 +147,13 @@ def expected(path, runs, window, out):
     return out
 
 
-@pytest.mark.parametrize("userblock", [0, 1024])
 @pytest.mark.parametrize("layout", [*DIRECT, *LIBRARY, skipped_filter])
-def test_every_layout_equals_h5py(layout, values, tmp_path, userblock):
+def test_every_layout_equals_h5py(layout, values, tmp_path):
+    # Half of the files begin with something else.
+    userblock = 1024 if values.dtype in ("f4", "u1") else 0
     path = make(tmp_path, layout, values, userblock_size=userblock)
+    with h5py.File(path, "r") as f:
+        data = f["x"][...]
     for name, window in WINDOWS.items():
         shape = (40, *np.empty(SHAPE[1:])[window].shape)
         for runs in RUNS.values():
@@ -160,7 +162,7 @@ def test_every_layout_equals_h5py(layout, values, tmp_path, userblock):
                 np.full(shape, 99, "f8"),
                 np.full((40, 2, *shape[1:]), 99, values.dtype)[:, 1],
             ):
-                want = expected(path, runs, window, out.copy())
+                want = selected(data, runs, window, out.copy())
                 hdf5.read_rows(path, "x", runs, window, out)
                 np.testing.assert_array_equal(out, want, err_msg=name)
 

@@ -127,7 +127,14 @@ def call(code, path, out):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("case", CASES)
+# Each is a process that imports and computes everything anew.
+NIGHTLY = {"by multiprocessing.Pool, also on a thread", "beside an open client"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.nightly) if c in NIGHTLY else c for c in CASES],
+)
 def test_a_forked_child_computes(case, run_path, tmp_path):
     call(CASES[case], run_path, tmp_path)
 

@@ -184,7 +184,17 @@ FULL_DISK = """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits of POSIX")
-@pytest.mark.parametrize("suffix", [".zarr", ".nxs", ".nc", ".cxi"])
+# `test_faults.py` does it to every format, in one process.
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".nc",
+        *(
+            pytest.param(s, marks=pytest.mark.nightly)
+            for s in (".zarr", ".nxs", ".cxi")
+        ),
+    ],
+)
 def test_full_disk_leaves_nothing(tmp_path, suffix):
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(

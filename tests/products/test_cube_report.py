@@ -206,12 +206,19 @@ def test_page_is_not_replaced_unless_wanted(tmp_path):
     "more",
     [
         {"laser": "all", "bins": {}},
-        {"laser": "on", "quantities": ["mean"]},
-        {"laser": "off", "quantities": ["var"]},
+        pytest.param(
+            {"laser": "on", "quantities": ["mean"]}, marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            {"laser": "off", "quantities": ["var"]}, marks=pytest.mark.nightly
+        ),
         {"bins": {"delay": {"edges": [-2, 0, 4]}, "ipm2/sum": {"quantiles": 3}}},
         {"bins": {"delay": {"unique": True}}, "output": {"compat": True}},
         {"detectors": {"jungfrau1M": {"image": True, "threshold": {"noise": 3}}}},
-        {"detectors": {"jungfrau1M": {"threshold": {"low": 1, "high": 9}}}},
+        pytest.param(
+            {"detectors": {"jungfrau1M": {"threshold": {"low": 1, "high": 9}}}},
+            marks=pytest.mark.nightly,
+        ),
         {"detectors": {}, "variables": []},
     ],
     ids=str,

@@ -26,7 +26,7 @@ def constants():
     return ops.dark_statistics({0: da, 2: da + np.uint16(50)}).compute()
 
 
-def test_page_names_what_there_is_and_nothing_else(constants, tmp_path):
+def test_page_names_what_there_is_and_nothing_else(constants):
     text = dark_report(constants, title="<b>dark</b>")
     assert "<b>dark" not in text
     assert "<i>" not in text
@@ -47,6 +47,11 @@ def test_page_names_what_there_is_and_nothing_else(constants, tmp_path):
             assert found == [str(one) for one in n]
     share = f"{100 * (bad[0, 1] != 0).mean():.3g} %"
     assert share in text
+
+
+def test_a_page_is_replaced_only_when_told(tmp_path):
+    da = xr.DataArray(np.ones((3, 4, 6)), dims=("train", *DIMS[2:]))
+    constants = ops.dark_statistics(da).compute()
     path = tmp_path / "page.html"
     write_dark_report(constants, path, title="dark")
     with pytest.raises(OutputExistsError):

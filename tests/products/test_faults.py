@@ -316,7 +316,9 @@ def test_damaged_manifest_is_a_clear_error(frames, tmp_path, text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".zarr", ".h5"])
+@pytest.mark.parametrize(
+    "suffix", [".zarr", pytest.param(".h5", marks=pytest.mark.nightly)]
+)
 def test_ctrl_c_leaves_nothing(start, tmp_path, suffix):
     path, log = tmp_path / f"a{suffix}", tmp_path / "log"
     with start(path, seconds=0.3, log=log) as process:

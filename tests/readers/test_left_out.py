@@ -242,7 +242,9 @@ def test_windows_of_sacla(tmp_path, damage, which):
 @pytest.mark.parametrize("which", [0, 1])
 def test_parts_of_lcls(tmp_path, damage, which):
     joined = tmp_path / "xpptest01_Run0047.h5"
-    xf.synth.lcls.write_smalldata(joined, n_events=40, parts=2)
+    xf.synth.lcls.write_smalldata(
+        joined, n_events=40, parts=2, shape=(2, 6, 8), n_banks=2
+    )
     joined.unlink()
     paths = sorted(tmp_path.glob("*.h5"))
     whole = xf.open_run([str(p) for p in paths])
@@ -257,7 +259,9 @@ def test_parts_of_lcls(tmp_path, damage, which):
 
 def test_a_file_whose_parts_are_damaged_leaves_the_other_parts(tmp_path):
     joined = tmp_path / "xpptest01_Run0047.h5"
-    xf.synth.lcls.write_smalldata(joined, n_events=40, parts=2)
+    xf.synth.lcls.write_smalldata(
+        joined, n_events=40, parts=2, shape=(2, 6, 8), n_banks=2
+    )
     whole = xf.open_run(tmp_path)
     assert not whole.left_out
     garbage(tmp_path / "xpptest01_Run0047_part1.h5")

@@ -286,7 +286,16 @@ def draw(rng, example, ints=False):
         return trains, modules, pulses, roi, mask, truth
 
 
-@pytest.fixture(scope="module", params=[*SMALL, *BIG])
+# Of the big ones, one with gaps, one with memory cells and one that is reduced; the
+# others, which are like a small one, nightly.
+ALWAYS = {"make_reduced_spb_run", "make_lpd_run_mini_missed_train", "make_jungfrau_run"}
+EXAMPLES = [
+    pytest.param(n, marks=() if n in ALWAYS or n in SMALL else pytest.mark.nightly)
+    for n in (*SMALL, *BIG)
+]
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
 def example(request, tmp_path_factory):
     rng = np.random.default_rng(77)
     directory = tmp_path_factory.mktemp(request.param)

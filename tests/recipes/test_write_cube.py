@@ -89,8 +89,17 @@ def close(one, two):
 # -- the numbers ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block_trains", [1, 7, 10_000])
-@pytest.mark.parametrize("laser", ["all", "split"])
+@pytest.mark.parametrize(
+    ("laser", "block_trains"),
+    [
+        ("split", 1),
+        ("all", 7),
+        ("split", 10_000),
+        pytest.param("all", 1, marks=pytest.mark.nightly),
+        pytest.param("split", 7, marks=pytest.mark.nightly),
+        pytest.param("all", 10_000, marks=pytest.mark.nightly),
+    ],
+)
 def test_equals_the_lazy_cube(run, tmp_path, block_trains, laser):
     if block_trains == 1:
         run = run.select_trains(slice(0, 15))
@@ -264,15 +273,17 @@ def test_sums_on_disk_are_put_together_when_there_are_many(run, tmp_path, monkey
 
 
 def test_every_scheduler_gives_the_same_bits(run, tmp_path):
-    threads = write_cube(run, recipe(), tmp_path / "threads", scheduler="threads")
+    # Processes are started, and import all, for every two blocks or so.
+    two = recipe(60)
+    threads = write_cube(run, two, tmp_path / "threads", scheduler="threads")
     for name in ("synchronous", "processes"):
-        other = write_cube(run, recipe(), tmp_path / name, scheduler=name)
+        other = write_cube(run, two, tmp_path / name, scheduler=name)
         same_bits(opened(threads.paths[0]), opened(other.paths[0]))
 
 
 def test_distributed_workers_give_the_same_bits(run, tmp_path):
     plain = write_cube(run, recipe(), tmp_path / "threads")
-    with xf.cluster.local(2):
+    with xf.cluster.local(1):
         result = write_cube(run, recipe(), tmp_path / "workers")
     same_bits(opened(result.paths[0]), opened(plain.paths[0]))
 
@@ -510,7 +521,7 @@ def started(source, out, r, merge=0):
 
 
 def killed_and_resumed(source, tmp_path, times, merge):
-    r = recipe(2, output={"formats": ["zarr", "lcls_h5"], "report": False})
+    r = recipe(4, output={"formats": ["zarr", "lcls_h5"], "report": False})
     plain = write_cube(xf.open_run(source), r, tmp_path / "plain")
     expected = opened(plain.paths[0])
     chance = random.Random(17 + merge)

@@ -566,18 +566,23 @@ def test_golden_azimuthal_binning_of_smalldata_tools(shared, case):
 
 
 @pytest.mark.filterwarnings("ignore:.*is padding")
-@pytest.mark.parametrize("layout", ["train", "frame"])
 @pytest.mark.parametrize(
-    "options",
+    ("options", "layout"),
     [
-        {},
-        {"phi_bins": 4},
-        {"errors": "poisson"},
-        {"errors": "azimuthal"},
-        {"normalization": "mean"},
-        {"split": "bbox"},
-        {"split": "bbox", "phi_bins": 3, "errors": "poisson"},
-        {"split": "bbox", "errors": "azimuthal", "normalization": "mean"},
+        ({"phi_bins": 4}, "train"),
+        ({"errors": "poisson"}, "frame"),
+        ({"split": "bbox", "errors": "azimuthal", "normalization": "mean"}, "train"),
+        *(
+            pytest.param(options, layout, marks=pytest.mark.nightly)
+            for layout in ("train", "frame")
+            for options in (
+                {},
+                {"errors": "azimuthal"},
+                {"normalization": "mean"},
+                {"split": "bbox"},
+                {"split": "bbox", "phi_bins": 3, "errors": "poisson"},
+            )
+        ),
     ],
 )
 def test_frames_from_files_give_what_frames_in_memory_give(

@@ -81,7 +81,7 @@ def test_same_bits_on_any_scheduler(agipd_run):
         {"scheduler": "synchronous"},
         {"scheduler": "threads", "num_workers": 1},
         {"scheduler": "threads", "num_workers": 4},
-        {"scheduler": "processes", "num_workers": 2},
+        {"scheduler": "processes", "num_workers": 1},
     ):
         with dask.config.set(**options):
             runs.append(result.compute())

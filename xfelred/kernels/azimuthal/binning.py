@@ -30,6 +30,25 @@ def add_totals(
 
 
 @njit(nogil=True, cache=True)
+def clear(sums: Array, gone: Array) -> None:
+    for b in range(len(sums)):
+        for i in range(LANES):
+            sums[b, i] = gone[0, b, i] = gone[1, b, i] = 0.0
+
+
+@njit(nogil=True, cache=True)
+def hand_over(
+    sums: Array, gone: Array, first: int, n: int, signal: Array, lost: Array
+) -> None:
+    """Copy the first `n` lanes to where they belong."""
+    for i in range(n):
+        for b in range(len(sums)):
+            signal[first + i, b] = sums[b, i]
+            for k in range(2):
+                lost[k, first + i, b] = gone[k, b, i]
+
+
+@njit(nogil=True, cache=True)
 def add_frames(
     frames: Array,
     gain: Array,
@@ -51,12 +70,9 @@ def add_frames(
                 frames[first], gain, norms, bins, signal[first], lost[:, first]
             )
         else:
-            sums[:] = 0.0
-            gone[:] = 0.0
+            clear(sums, gone)
             add_eight_frames(frames, first, n, gain, norms, bins, sums, gone)
-            for i in range(n):
-                signal[first + i] = sums[:, i]
-                lost[:, first + i] = gone[:, :, i]
+            hand_over(sums, gone, first, n, signal, lost)
         first += n
 
 
@@ -145,8 +161,7 @@ def add_split_frames(
     values = np.zeros(LANES)
     for first in range(0, n_frames, LANES):
         n = min(LANES, n_frames - first)
-        sums[:] = 0.0
-        gone[:] = 0.0
+        clear(sums, gone)
         for p in range(start.size - 1):
             if start[p] == start[p + 1]:
                 continue
@@ -163,9 +178,7 @@ def add_split_frames(
                 c = shares[e]
                 for i in range(LANES):
                     at[i] += values[i] * c
-        for i in range(n):
-            signal[first + i] = sums[:, i]
-            lost[:, first + i] = gone[:, :, i]
+        hand_over(sums, gone, first, n, signal, lost)
 
 
 @njit(nogil=True, cache=True)

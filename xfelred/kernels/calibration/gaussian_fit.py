@@ -15,8 +15,9 @@ AMPLITUDE, POSITION, WIDTH = range(3)
 @njit(nogil=True, cache=True)
 def histogram(values: Floats, low: float, width: float, counts: Floats) -> None:
     """Count values in bins of a width from `low` on; the last includes its end."""
-    counts[:] = 0.0
     n = counts.size
+    for i in range(n):
+        counts[i] = 0.0
     for v in values:
         i = int(np.floor((v - low) / width))
         # As numpy; the width is rounded, so that the end may lie a digit above.
@@ -31,8 +32,10 @@ def add_normal(
     counts: Floats, low: float, width: float, p: Floats, matrix: Floats, side: Floats
 ) -> float:
     """Fill the normal equations of the fit at `p`; return the sum of squares."""
-    matrix[:] = 0.0
-    side[:] = 0.0
+    for a in range(3):
+        side[a] = 0.0
+        for b in range(3):
+            matrix[a, b] = 0.0
     total = 0.0
     slope = np.empty(3)
     for i in range(counts.size):
@@ -53,9 +56,10 @@ def add_normal(
 @njit(nogil=True, cache=True)
 def solve(matrix: Floats, side: Floats, damping: float) -> Floats:
     """Return the damped step of three normal equations, by Cramer's rule."""
-    m = matrix.copy()
+    m = np.empty((3, 3))
     for a in range(3):
-        m[a, a] *= 1.0 + damping
+        for b in range(3):
+            m[a, b] = matrix[a, b] * (1.0 + damping) if a == b else matrix[a, b]
     c0 = m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]
     c1 = m[1, 2] * m[2, 0] - m[1, 0] * m[2, 2]
     c2 = m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]
@@ -63,26 +67,17 @@ def solve(matrix: Floats, side: Floats, damping: float) -> Floats:
     step = np.zeros(3)
     if det == 0.0 or det != det:
         return step
-    inv = np.empty((3, 3))
-    inv[0] = (
-        c0,
-        m[0, 2] * m[2, 1] - m[0, 1] * m[2, 2],
-        m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1],
-    )
-    inv[1] = (
-        c1,
-        m[0, 0] * m[2, 2] - m[0, 2] * m[2, 0],
-        m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2],
-    )
-    inv[2] = (
-        c2,
-        m[0, 1] * m[2, 0] - m[0, 0] * m[2, 1],
-        m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0],
-    )
-    for a in range(3):
-        step[a] = (
-            inv[a, 0] * side[0] + inv[a, 1] * side[1] + inv[a, 2] * side[2]
-        ) / det
+    # Number by number, as everywhere here: to assign rows takes seconds to compile.
+    s0, s1, s2 = side[0], side[1], side[2]
+    i01 = m[0, 2] * m[2, 1] - m[0, 1] * m[2, 2]
+    i02 = m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]
+    i11 = m[0, 0] * m[2, 2] - m[0, 2] * m[2, 0]
+    i12 = m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]
+    i21 = m[0, 1] * m[2, 0] - m[0, 0] * m[2, 1]
+    i22 = m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
+    step[0] = (c0 * s0 + i01 * s1 + i02 * s2) / det
+    step[1] = (c1 * s0 + i11 * s1 + i12 * s2) / det
+    step[2] = (c2 * s0 + i21 * s1 + i22 * s2) / det
     return step
 
 
@@ -96,9 +91,11 @@ def fit_counts(counts: Floats, low: float, width: float, p: Floats) -> bool:
     other_matrix, other_side = np.zeros((3, 3)), np.zeros(3)
     now = add_normal(counts, low, width, p, matrix, side)
     damping = 1e-3
+    new = np.empty(3)
     for _ in range(MAX_STEPS):
         step = solve(matrix, side, damping)
-        new = p + step
+        for a in range(3):
+            new[a] = p[a] + step[a]
         if not new[WIDTH] > 0.0:
             damping *= 10.0
             continue
@@ -108,16 +105,36 @@ def fit_counts(counts: Floats, low: float, width: float, p: Floats) -> bool:
             if damping > 1e12:
                 break
             continue
-        small = np.abs(step) <= TOLERANCE * (np.abs(new) + TOLERANCE)
-        p[:] = new
-        matrix[:] = other_matrix
-        side[:] = other_side
+        small = True
+        for a in range(3):
+            small &= abs(step[a]) <= TOLERANCE * (abs(new[a]) + TOLERANCE)
+            p[a] = new[a]
+            side[a] = other_side[a]
+            for b in range(3):
+                matrix[a, b] = other_matrix[a, b]
         damping = max(damping * 0.1, 1e-12)
         now = then
-        if small.all():
+        if small:
             break
     inside = low <= p[POSITION] <= low + counts.size * width
     return inside and p[AMPLITUDE] > 0.0 and p[WIDTH] < counts.size * width
+
+
+@njit(nogil=True, cache=True)
+def spread(values: Floats, low: float, high: float) -> tuple[int, float, float]:
+    """Return number, mean and standard deviation of the values within limits."""
+    n, total, squares = 0, 0.0, 0.0
+    for v in values:
+        if low <= v <= high:
+            n += 1
+            total += v
+    if n == 0:
+        return 0, np.nan, np.nan
+    mean = total / n
+    for v in values:
+        if low <= v <= high:
+            squares += (v - mean) * (v - mean)
+    return n, mean, (squares / n) ** 0.5
 
 
 @njit(nogil=True, cache=True)
@@ -132,7 +149,8 @@ def fit_lists(
     p = np.empty(3)
     for i in range(start.size - 1):
         some = values[start[i] : start[i + 1]]
-        out[i] = np.nan
+        for a in range(3):
+            out[i, a] = np.nan
         lo, hi = low, high
         if low >= high:
             lo, hi = some.min(), some.max()
@@ -140,12 +158,13 @@ def fit_lists(
             continue
         width = (hi - lo) / n_bins
         histogram(some, lo, width, counts)
-        inside = some[(some >= lo) & (some <= hi)]
-        if inside.size < 3 or not inside.std() > 0.0:
+        n, mean, deviation = spread(some, lo, hi)
+        if n < 3 or not deviation > 0.0:
             continue
-        p[AMPLITUDE], p[POSITION], p[WIDTH] = counts.max(), inside.mean(), inside.std()
+        p[AMPLITUDE], p[POSITION], p[WIDTH] = counts.max(), mean, deviation
         if fit_counts(counts, lo, width, p):
-            out[i] = p
+            for a in range(3):
+                out[i, a] = p[a]
 
 
 def fit_gaussian(

@@ -57,7 +57,8 @@ def median(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 def medians_of_rows(flat: Array, keys: Array, floats: Array, out: Array) -> None:
     n = flat.shape[1]
     for i in range(flat.shape[0]):
-        floats[:n] = flat[i]
+        for j in range(n):
+            floats[j] = flat[i, j]
         n_good = to_keys(keys, floats, n)
         out[i] = median_of_keys(keys, floats, n, n_good)
 

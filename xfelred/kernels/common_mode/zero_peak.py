@@ -40,8 +40,10 @@ def peak_of(
             if -1000.5 < v < 1999.5 and not (flags and use[r, c] == 0):
                 half = np.float64(0.5 if v >= 0 else -0.5)
                 parts[c & 3, np.uint32(np.int32(v + half) - LOWEST)] += 1
-    histogram = parts.sum(axis=0)
-    n = int(histogram.sum())
+    histogram, n = np.zeros(N_BINS, np.int64), 0
+    for i in range(N_BINS):
+        histogram[i] = parts[0, i] + parts[1, i] + parts[2, i] + parts[3, i]
+        n += histogram[i]
     peak, right = first_peak(histogram, threshold)
     if right < 0:
         return np.nan, np.nan, n
@@ -104,7 +106,10 @@ def subtract_runs(
                 n += 1
         offset = np.nan
         if n and mean:
-            offset = floats[:n].mean()
+            total = 0.0
+            for i in range(n):
+                total += floats[i]
+            offset = total / n
         elif n:
             offset = lower_median(keys, floats, n)
         applied = abs(offset) <= max_offset

@@ -28,7 +28,8 @@ def cut(
         here = sign * (polygon[i, axis] - limit)
         there = sign * (polygon[j, axis] - limit)
         if here >= 0:
-            out[m] = polygon[i]
+            # Number by number: to assign a row takes seconds to compile.
+            out[m, 0], out[m, 1] = polygon[i, 0], polygon[i, 1]
             m += 1
         if (here > 0 and there < 0) or (here < 0 and there > 0):
             t = here / (here - there)

@@ -178,7 +178,7 @@ def for_sectors(
     normal, gradient, linear, error, residual, noise = found
     m = params.size
     # Linear terms, derivatives and data of the pixels of one sector.
-    basis = np.empty((np.max(np.diff(start)), N_LINEAR + m + 1))
+    basis = np.empty((longest(start), N_LINEAR + m + 1))
     cross = np.empty((N_LINEAR + m + 1, N_LINEAR + m + 1))
     inverse = np.empty((N_LINEAR, N_LINEAR))
     for k in range(start.size - 1):
@@ -192,11 +192,9 @@ def for_sectors(
             add_products(row_of, weight[p], cross)
         if not inverted(cross, inverse):
             continue
-        solution = np.zeros((N_LINEAR, m + 1))
-        for i in range(N_LINEAR):
-            for c in range(N_LINEAR):
-                solution[i] += inverse[i, c] * cross[c, N_LINEAR:]
-        linear[k] = solution[:, m]
+        solution = solved(inverse, cross, m + 1)
+        for c in range(N_LINEAR):
+            linear[k, c] = solution[c, m]
         total, number = 0.0, 0.0
         for p in range(first, last):
             off = value[p]
@@ -212,6 +210,28 @@ def for_sectors(
         noise[k] = np.sqrt(squared)
         error[k] = np.sqrt(max(inverse[0, 0], 0.0) * squared)
         project(cross, solution, linear[k, 0], squared, normal[k], gradient[k])
+
+
+# Number by number: to assign rows of arrays takes seconds to compile.
+
+
+@njit(nogil=True, cache=True)
+def longest(start: Array) -> int:
+    most = 0
+    for k in range(start.size - 1):
+        most = max(most, start[k + 1] - start[k])
+    return int(most)
+
+
+@njit(nogil=True, cache=True)
+def solved(inverse: Array, cross: Array, n: int) -> Array:
+    """Return what the linear terms make of each of the `n` others."""
+    out = np.zeros((N_LINEAR, n))
+    for i in range(N_LINEAR):
+        for c in range(N_LINEAR):
+            for j in range(n):
+                out[i, j] += inverse[i, c] * cross[c, N_LINEAR + j]
+    return out
 
 
 @njit(nogil=True, cache=True)
