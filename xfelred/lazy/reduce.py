@@ -30,7 +30,9 @@ from xfelred.lazy.dask_seam import (
     TaskRef,
 )
 from xfelred.lazy.guarded import GuardedArray
+from xfelred.lazy.in_turn import InTurn
 from xfelred.lazy.leaves import (
+    BlockMaker,
     Leaves,
     block_leaves,
     combine,
@@ -38,6 +40,7 @@ from xfelred.lazy.leaves import (
     stream_leaves,
 )
 from xfelred.lazy.nodes import Const
+from xfelred.lazy.partition import WIDE
 from xfelred.reductions.reduction import Reduction
 
 # States that one task combines: as many wait in memory, and a tree of 4096 parts is
@@ -89,7 +92,8 @@ def reduce_frames(
     else:
         some = [n for n in nodes if n]
         leaves = stream_leaves(reduction, some, kept, tuple(dims), wide)
-    return graph_of(reduction, leaves, array, kept, results, dict(new_dims or {}))
+    new = dict(new_dims or {})
+    return graph_of(reduction, leaves, array, kept, results, new)
 
 
 class StateLayer(Layer):  # type: ignore[misc]
@@ -105,8 +109,10 @@ class StateLayer(Layer):  # type: ignore[misc]
         reduction: Reduction[Any],
         leaves: Leaves,
         results: tuple[str, ...],
+        in_turn: InTurn | None = None,
     ) -> None:
         super().__init__()
+        self.in_turn = in_turn
         self.name, self.reduction = name, reduction
         self.leaves, self.results = leaves, results
         self.tasks: dict[Key, GraphNode] | None = None
@@ -152,9 +158,15 @@ class StateLayer(Layer):  # type: ignore[misc]
         for _, result, *block in keys:
             wanted.setdefault(tuple(block), set()).add(result)
         tasks: dict[Key, GraphNode] = {}
+        needs = {b: frozenset(wanted[b]) for b in sorted(wanted)}
+        if self.in_turn is not None:
+            tasks |= self.in_turn.tasks(needs)
         # Sorted: sets have another order in every process, and graphs shall be equal.
         for block, results in sorted(wanted.items()):
-            top = self.tree(tasks, block, frozenset(results))
+            if self.in_turn is None:
+                top = self.tree(tasks, block, needs[block])
+            else:
+                top = self.in_turn.state(block, needs[block])
             for result in sorted(results):
                 key = (self.name, result, *block)
                 tasks[key] = Alias(key, top)
@@ -185,6 +197,16 @@ class StateLayer(Layer):  # type: ignore[misc]
         return level[0]
 
 
+def in_turn(name: str, leaves: Leaves, new_dims: Mapping[str, int]) -> InTurn | None:
+    """Return how large states of ordinary blocks are added up; None: as a tree."""
+    make = leaves.make
+    wide = prod(new_dims.values())
+    if not isinstance(make, BlockMaker) or wide < WIDE or leaves.n_parts == 1:
+        return None
+    arrays, chunks = leaves.dependencies, leaves.kept_chunks
+    return InTurn(name, make, arrays, leaves.n_parts, chunks)
+
+
 def graph_of(
     reduction: Reduction[Any],
     leaves: Leaves,
@@ -194,7 +216,9 @@ def graph_of(
     new_dims: dict[str, int],
 ) -> dict[str, xr.DataArray]:
     states = f"{type(reduction).__name__.lower()}-{leaves.token}"
-    layer = StateLayer(states, reduction, leaves, tuple(results))
+    layer = StateLayer(
+        states, reduction, leaves, tuple(results), in_turn(states, leaves, new_dims)
+    )
     below = HighLevelGraph.from_collections(states, layer, list(leaves.dependencies))
     coords = {
         k: c.variable for k, c in array.coords.items() if set(c.dims) <= set(kept)
