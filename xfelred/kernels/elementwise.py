@@ -57,53 +57,54 @@ class Scratch:
 
 
 def run_steps(
-    *blocks: Array, steps: tuple[Step, ...], scratch: Scratch | None = None
+    *blocks: Array,
+    steps: tuple[Step, ...],
+    scratch: Scratch | None = None,
+    owned: Sequence[int] = (),
 ) -> Array:
     """Return the result of the last step for blocks that broadcast to one shape.
 
-    With `scratch` it lies in memory that the next call with the same one uses again.
+    With `scratch` it lies in memory that the next call with the same one uses again, or
+    in that of the `owned` blocks, which nobody else needs.
     """
     memory = scratch or Scratch()
     registers = list(blocks)
-    shapes = [b.shape for b in blocks]
     last_use: dict[int, int] = {}
     for i, step in enumerate(steps):
         last_use |= dict.fromkeys(registers_of(step), i)
-    # Of what memory a register is, and until which step it is needed.
-    slots: dict[int, tuple[object, ...]] = {}
+    # In whose memory a register is. What nobody needs any more is used again.
+    slots: dict[int, object] = {k: ("block", k) for k in owned}
     # As xarray does: what has no number becomes NaN or infinite, without a word.
     with np.errstate(all="ignore"):
         for i, step in enumerate(steps):
-            shape = np.broadcast_shapes(*(shapes[k] for k in registers_of(step)))
-            slot = free_slot(step, i, (shape, step.dtype), slots, last_use)
-            out = memory.get(slot, shape, step.dtype)
+            shape = np.broadcast_shapes(
+                *(registers[k].shape for k in registers_of(step))
+            )
+            over = (
+                k
+                for k in in_place(step)
+                if k in slots
+                and last_use[k] == i
+                and (registers[k].shape, registers[k].dtype) == (shape, step.dtype)
+            )
+            k = next(over, None)
+            if k is None:
+                busy = {slot for r, slot in slots.items() if last_use.get(r, i) >= i}
+                kind = shape, step.dtype
+                slot: object = next(
+                    s for s in ((n, *kind) for n in count()) if s not in busy
+                )
+                out = memory.get(slot, shape, step.dtype)
+            else:
+                slot, out = slots[k], registers[k]
             apply(step, registers, out)
             slots[len(registers)] = slot
             registers.append(out)
-            shapes.append(shape)
     return registers[-1]
 
 
 def registers_of(step: Step) -> list[int]:
     return [o for o in step.operands if not isinstance(o, Value)]
-
-
-def free_slot(
-    step: Step,
-    i: int,
-    kind: tuple[object, ...],
-    slots: Mapping[int, tuple[object, ...]],
-    last_use: Mapping[int, int],
-) -> tuple[object, ...]:
-    """Return memory for the result of step `i` that nobody needs any more.
-
-    In place of an operand is best, as what was just read is in the cache.
-    """
-    for k in in_place(step):
-        if k in slots and last_use[k] == i and slots[k][1:] == kind:
-            return slots[k]
-    busy = {slot for k, slot in slots.items() if last_use.get(k, i) >= i}
-    return next(s for s in ((n, *kind) for n in count()) if s not in busy)
 
 
 def in_place(step: Step) -> list[int]:
@@ -125,7 +126,9 @@ def apply(step: Step, registers: Sequence[Array], out: Array) -> None:
 def mask_of(condition: Array, *, out: Array) -> None:
     """Write all bits where a condition is true, none elsewhere."""
     true = np.asarray(condition, bool).view(np.int8)
-    np.negative(true, out=out, casting="unsafe")
+    # In two steps: a function that casts as it goes takes three times as long.
+    np.copyto(out, true)
+    np.negative(out, out=out)
 
 
 def choose(mask: Array, one: Array, other: Array, *, out: Array) -> None:
