@@ -7,7 +7,7 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from memory_files import DATA, READ, make_plan, read_rows, whole
+from memory_files import DATA, READ, make_plan, read_rows, whole, without_recipe
 
 from xfelred.lazy import (
     Patterns,
@@ -120,7 +120,7 @@ def test_kernels_with_and_without_core_dims(chunks, want):
 def test_plain_dask_arrays_give_the_same_as_recipes(want):
     frames = lazy_frames()
     offset = xr.DataArray(np.full((4, 6), 3, "f4"), dims=DIMS[3:])
-    plain = frames + 0
+    plain = without_recipe(frames)
     assert not isinstance(plain.data, PlannedArray)
     got = map_frames(subtract, plain, offset)
     np.testing.assert_array_equal(got.values, want - 3)

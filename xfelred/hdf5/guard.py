@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 from types import TracebackType
-from typing import NoReturn
 
 from xfelred.errors import (
     BrokenFileError,
@@ -49,11 +48,7 @@ class guarded:  # noqa: N801 - reads as a statement
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, Exception) and not isinstance(error, XfelredError):
-            fail(self.path, self.name, error)
-
-
-def fail(path: str, name: str, error: Exception) -> NoReturn:
-    raise broken(path, name, error) from error
+            raise broken(self.path, self.name, error) from error
 
 
 def broken(path: str, name: str, error: Exception | str) -> BrokenFileError:

@@ -98,7 +98,8 @@ def check_source(
     done: set[Place],
 ) -> Iterator[str]:
     where = f"virtual dataset {dataset.name} in {dataset.file.filename}"
-    path = source_path(dataset.file.filename, file_name)
+    own = dataset.file.filename
+    path = own if file_name == "." else beside(own, file_name, "HDF5_VDS_PREFIX")
     if path is None:
         raise BrokenFileError(
             f"{where} needs {name} from {file_name}, which is missing. Copy it next to"
@@ -131,12 +132,6 @@ def check_source(
     finally:
         if file_name != ".":
             file.close()
-
-
-def source_path(virtual_file: str, name: str) -> str | None:
-    if name == ".":
-        return virtual_file
-    return beside(virtual_file, name, "HDF5_VDS_PREFIX")
 
 
 def expanded_names(

@@ -12,6 +12,9 @@ recipe, of which each task evaluates the tree for its block. A *reduction*
 without running it.
 """
 
+# They say how numpy's functions work on planned arrays.
+from xfelred.lazy import arithmetic as arithmetic
+from xfelred.lazy import statistics as statistics
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.blocks import map_frames
 from xfelred.lazy.cursor import Cursor, load
@@ -21,7 +24,6 @@ from xfelred.lazy.partition import block_chunks
 from xfelred.lazy.reduce import reduce_frames
 from xfelred.lazy.scheduler import client, shares_memory
 from xfelred.lazy.source import Patterns, ReadPlan, RowReader, Rows, one_each
-from xfelred.lazy.statistics import streamed
 
 __all__ = [
     "Const",
@@ -46,5 +48,4 @@ __all__ = [
     "reduce_pairs",
     "shares_memory",
     "stored_again",
-    "streamed",
 ]

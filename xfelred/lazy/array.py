@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from math import prod
 from typing import Any
 
@@ -11,24 +12,27 @@ import dask.array as da
 import numpy as np
 from numpy.typing import DTypeLike
 
-from xfelred.errors import NoBitsError, SchedulerError, warn
+from xfelred.errors import SchedulerError, warn
+from xfelred.kernels.elementwise import cast
+from xfelred.lazy.dask_seam import written_to
+from xfelred.lazy.elementwise import KINDS, elementwise
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered
-from xfelred.lazy.nodes import Node, View, has_gaps, narrow, whole_dims
+from xfelred.lazy.nodes import Node, all_dims, has_gaps, narrow, viewed, whole_dims
 
-# numpy functions that stream through a recipe: function(name, array, kwargs) returns a
-# dask array, or None if dask should do it. `xfelred.lazy.statistics` fills it: it needs
-# reductions, which stand above this file.
-STREAMED: dict[str, Callable[[str, PlannedArray, dict[str, Any]], da.Array | None]] = {}
+# numpy functions that a recipe takes, by name: they return a dask array, or None if
+# dask should do it. `arithmetic` and `statistics`, above this file, fill it.
+FUNCTIONS: dict[str, Callable[..., da.Array | None]] = {}
 
 
 class PlannedArray(GuardedArray):
     """A dask array with the recipe (`node`) that made it.
 
-    It is an ordinary dask array in every respect but two: basic and sorted integer
-    indexing cut the recipe instead of the blocks, and reductions of this package stream
-    through the recipe. Any other operation gives a `GuardedArray`.
+    It is an ordinary dask array in every respect but three: basic and sorted integer
+    indexing cut the recipe instead of the blocks, what works number by number becomes
+    a node of the recipe, and reductions stream through it. Any other operation gives a
+    `GuardedArray`.
     """
 
     __slots__ = ("node",)
@@ -55,18 +59,40 @@ class PlannedArray(GuardedArray):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Stream through the recipe if there is a way to; xarray reduces like this."""
-        stream = STREAMED.get(func.__name__)
-        if stream and self.node is not None and len(args) == 1 and args[0] is self:
-            found = stream(func.__name__, self, kwargs)
-            if found is not None:
-                return found
-        return super().__array_function__(func, types, args, kwargs)
+        """Stream through the recipe if there is a way to; xarray works like this."""
+        by_recipe = FUNCTIONS.get(func.__name__)
+        found = None if by_recipe is None else by_recipe(*args, **kwargs)
+        if found is None:
+            found = super().__array_function__(func, types, args, kwargs)
+            forget(kwargs.get("out"))
+        return found
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any
+    ) -> Any:
+        """Add a node to the recipe if this is sure to give numpy's numbers."""
+        out = kwargs.get("out")
+        options = {k: v for k, v in kwargs.items() if k != "out"}
+        found = None
+        plain = ufunc.signature is None and ufunc.nout == 1 and method == "__call__"
+        if plain and options.keys() <= {"dtype"}:
+            found = applied(ufunc, inputs, options)
+        if found is None:
+            found = super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+            forget(out)
+        elif out is not None:
+            result = found
+            found = written_to(out, result)
+            if isinstance(found, PlannedArray):
+                found.node = result.node
+        return found
 
     def __getitem__(self, index: object) -> da.Array:
         """Select before reading where possible, else as dask does."""
         if self.node is None:
             return super().__getitem__(index)
+        if isinstance(index, tuple) and adds_axes(index):
+            return with_new_axes(self, index)
         found = selection(index, self.shape)
         if found is None:
             return super().__getitem__(index)
@@ -84,8 +110,7 @@ class PlannedArray(GuardedArray):
         kept = tuple(
             d for d, out in zip(dims, dropped, strict=True) if not out or d in rest
         )
-        if kept != dims:
-            node = View(node, kept)
+        node = viewed(node, kept)
         out = planned(node, coarsened(self, {d: chunks[d] for d in kept}))
         if not rest:
             return out
@@ -137,7 +162,12 @@ class PlannedArray(GuardedArray):
                 f" {np.dtype(dtype)} does not have: fill them first, .fillna(0), or"
                 " read integers with frames(fill_value=...)"
             )
-        return super().astype(dtype, **kwargs)
+        new = np.dtype(dtype)
+        if new == self.dtype or kwargs.get("casting", "unsafe") != "unsafe":
+            return super().astype(dtype, **kwargs)
+        known = new.kind in KINDS and self.dtype.kind != "c"
+        found = applied(cast, [self], trial=lambda x: x.astype(new)) if known else None
+        return super().astype(dtype, **kwargs) if found is None else found
 
     def transpose(self, *axes: int | Sequence[int]) -> da.Array:
         given: Any = axes
@@ -149,30 +179,55 @@ class PlannedArray(GuardedArray):
         order = tuple(i % self.ndim for i in order)
         if order == tuple(range(self.ndim)):
             return self
-        node = View(self.node, tuple(self.node.dims[i] for i in order))
+        node = viewed(self.node, tuple(self.node.dims[i] for i in order))
         return PlannedArray(super().transpose(order), node)
 
 
-def bitwise(name: str) -> Callable[..., da.Array]:
-    """Return an operator on bits that says what to do where numbers have none."""
-    plain = getattr(GuardedArray, name)
-
-    def operator(self: PlannedArray, *other: object) -> da.Array:
-        if self.dtype.kind == "f":
-            raise NoBitsError(
-                f"{name}: these frames are {self.dtype}, which has no bits. Raw"
-                " integers with gaps are floating, so that a gap is NaN: read them with"
-                " frames(fill_value=0), or use ops.strip_gain_bits, ops.gain_index and"
-                " ops.calibrate, which know"
-            )
-        return plain(self, *other)
-
-    return operator
+def forget(out: object) -> None:
+    """Drop the recipe of arrays that dask has written something else to."""
+    for array in out if isinstance(out, tuple) else (out,):
+        if isinstance(array, PlannedArray):
+            array.node = None
 
 
-for word in ("and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift",
-             "rrshift", "invert"):  # fmt: skip
-    setattr(PlannedArray, f"__{word}__", bitwise(f"__{word}__"))
+def applied(
+    function: Callable[..., Any],
+    operands: Sequence[object],
+    options: Mapping[str, Any] | None = None,
+    *,
+    trial: Callable[..., Any] | None = None,
+) -> PlannedArray | None:
+    """Return a function of planned arrays and numbers; None if dask should do it."""
+    found = elementwise(function, operands, options, trial=trial)
+    if found is None:
+        return None
+    node, like = found
+    return planned(node, dict(zip(node.dims, like.chunks, strict=True)))
+
+
+def adds_axes(index: tuple[object, ...]) -> bool:
+    """Tell whether an index says ``None`` and nothing that changes the axes besides."""
+    plain = (type(None), type(Ellipsis), slice, int, np.integer)
+    usual = all(isinstance(i, plain) and not isinstance(i, bool) for i in index)
+    return usual and any(i is None for i in index)
+
+
+def with_new_axes(array: PlannedArray, index: tuple[object, ...]) -> da.Array:
+    """Return a selection with axes of length 1 where the index says ``None``."""
+    found = array[tuple(i for i in index if i is not None)]
+    # What stands in the result, in this order: numbers take their axes away.
+    items = [i for i in index if i is None or not isinstance(i, (int, np.integer))]
+    missing = found.ndim - sum(i is not None and i is not Ellipsis for i in items)
+    at = next((k for k, i in enumerate(items) if i is Ellipsis), len(items))
+    items[at : at + 1] = [slice(None)] * missing
+    new = [i is None for i in items]
+    if not isinstance(found, PlannedArray) or found.node is None:
+        return found[tuple(None if n else slice(None) for n in new)]
+    taken, old = all_dims(found.node), iter(found.node.dims)
+    names = (d for d in (f"new-{i}" for i in count()) if d not in taken)
+    dims = tuple(next(names) if n else next(old) for n in new)
+    chunks = dict(zip(found.node.dims, found.chunks, strict=True))
+    return planned(viewed(found.node, dims), {d: chunks.get(d, (1,)) for d in dims})
 
 
 def selection(

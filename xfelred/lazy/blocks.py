@@ -9,16 +9,13 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.base import tokenize
 from numpy.typing import DTypeLike, NDArray
 
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.guarded import guarded
 from xfelred.lazy.layers import kernel_layer
-from xfelred.lazy.nodes import Const, Kernel, Map, Node, relabelled
-
-HASHED = 256 << 20  # bytes in memory whose values make the name of an array
+from xfelred.lazy.nodes import HASHED, Const, Kernel, Map, Node, constant, relabelled
 
 
 def map_frames(
@@ -130,7 +127,7 @@ def node_of(array: xr.DataArray) -> Node | None:
         return relabelled(data.node, dict(zip(data.node.dims, dims, strict=True)))
     if isinstance(data, da.Array):
         return None
-    return Const(data, dims, tokenize(data))
+    return constant(data, dims)
 
 
 def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:

@@ -6,12 +6,12 @@ Checked with dask 2025.4.0 and 2026.8.0. What computes is in `xfelred.lazy.sched
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import dask.array as da
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 from dask._task_spec import List as TaskList
-from dask.array.core import slices_from_chunks
+from dask.array.core import handle_out, slices_from_chunks
 from dask.blockwise import Blockwise, BlockwiseDep, blockwise, optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
@@ -40,6 +40,7 @@ __all__ = [
     "optimize_blockwise",
     "slices_from_chunks",
     "wraps_tasks",
+    "written_to",
 ]
 
 
@@ -70,3 +71,8 @@ def known_keys(graph: HighLevelGraph, name: str) -> set[Key]:
 def wraps_tasks(function: object) -> bool:
     """Tell whether a function of dask computes tasks that are its arguments."""
     return (getattr(function, "__module__", None) or "").startswith("dask._")
+
+
+def written_to(out: object, result: da.Array) -> Any:
+    """Return the array of ``out=``, which is now `result`, as dask does."""
+    return handle_out(out, result)

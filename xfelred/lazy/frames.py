@@ -16,17 +16,9 @@ from numpy.typing import NDArray
 
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.blocks import chunks_of, in_blocks, node_of
-from xfelred.lazy.cursor import Cursor
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
-from xfelred.lazy.nodes import (
-    Node,
-    aligned,
-    evaluate,
-    narrow,
-    sizes,
-    sources,
-    whole_dims,
-)
+from xfelred.lazy.evaluate import Memory, aligned, evaluate
+from xfelred.lazy.nodes import Node, narrow, sizes, sources, whole_dims
 from xfelred.lazy.partition import SUB_BLOCK, evenly
 from xfelred.lazy.parts import Skeleton, attach, packed
 
@@ -94,14 +86,14 @@ def read_frames(
     width = n[along] if along != frame_dims[0] else 0
     step = frames_of_size(node, frame_dims, SUB_BLOCK)
     # Buffers and plans of the rows are kept from run to run.
-    cursors: dict[int, Cursor] = {}
+    memory: Memory = {}
     for start, stop in runs(wanted, width, step):
         place = np.unravel_index(int(wanted[start]), [n[d] for d in frame_dims])
         region = {d: slice(0, n[d], 1) for d in other}
         for d, i in zip(frame_dims, place, strict=True):
             length = stop - start if d == along else 1
             region[d] = slice(int(i), int(i) + length, 1)
-        block = evaluate(node, region, cursors)
+        block = evaluate(node, region, memory)
         block = aligned(block, node.dims, (*frame_dims, *other))
         out[start:stop] = block.reshape(stop - start, *out.shape[1:])
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Any
 
 import dask
@@ -13,21 +13,19 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.memory import page_backed
-from xfelred.lazy.cursor import Cursor, load
-from xfelred.lazy.dask_seam import BlockwiseDep, HighLevelGraph, blockwise
-from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import (
-    Const,
-    Kernel,
-    Map,
-    Node,
-    Source,
-    View,
-    aligned,
-    evaluate,
-    sizes,
+from xfelred.kernels.memory import is_uniform, page_backed
+from xfelred.lazy.cursor import load
+from xfelred.lazy.dask_seam import (
+    BlockwiseDep,
+    DataNode,
+    HighLevelGraph,
+    MaterializedLayer,
+    blockwise,
+    slices_from_chunks,
 )
+from xfelred.lazy.evaluate import Memory, aligned, evaluate, with_dims
+from xfelred.lazy.guarded import GuardedArray, guarded
+from xfelred.lazy.nodes import Const, Kernel, Map, Node, Source, View, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import Skeleton, attach, detach
 from xfelred.lazy.source import ReadPlan
@@ -103,7 +101,19 @@ def const_layer(node: Const, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return the layer that holds a constant, cut as the blocks that it goes to."""
     # All tasks of a name must be cut alike.
     name = f"constant-{dask.base.tokenize(node.token, chunks)}"
-    return da.from_array(node.array, chunks=chunks, name=name)
+    if is_uniform(node.array):
+        number = node.array.flat[0]
+        return guarded(
+            da.full(node.shape, number, node.dtype, chunks=chunks, name=name)
+        )
+    keys = product((name,), *(range(len(c)) for c in chunks))
+    # da.from_array would copy all of it, for every function that is applied.
+    tasks = {
+        key: DataNode(key, node.array[part])
+        for key, part in zip(keys, slices_from_chunks(chunks), strict=True)
+    }
+    graph = HighLevelGraph({name: MaterializedLayer(tasks)}, {name: set()})
+    return GuardedArray(graph, name, chunks, dtype=node.dtype)
 
 
 def view_layer(node: View, chunks: Chunks) -> da.Array:
@@ -112,6 +122,7 @@ def view_layer(node: View, chunks: Chunks) -> da.Array:
     return da.blockwise(
         take_axes, node.dims, arg, node.arg.dims,
         dims=node.arg.dims, target=node.dims,
+        new_axes={d: 1 for d in node.dims if d not in node.arg.dims},
         dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
         align_arrays=False, name=f"view-{dask.base.tokenize(node.token, arg.chunks)}",
     )  # fmt: skip
@@ -121,10 +132,7 @@ def take_axes(
     block: Block, *, dims: tuple[str, ...], target: tuple[str, ...]
 ) -> NDArray[Any]:
     """Reorder the axes of a block; a contracted axis comes as a list of one block."""
-    one: NDArray[Any] = only(block)
-    dropped = tuple(d for d in dims if d not in target)
-    order = [dims.index(d) for d in (*target, *dropped)]
-    return one.transpose(order)[(...,) + (0,) * len(dropped)]
+    return with_dims(only(block), dims, target)
 
 
 def map_layer(node: Map, chunks: Chunks) -> da.Array:
@@ -152,10 +160,13 @@ def map_layer(node: Map, chunks: Chunks) -> da.Array:
     shape = tuple(
         chunks[d] if d in node.frame_dims else (n,) for d, n in sizes(node).items()
     )
+    # Views may have added axes, of length 1, which nothing below has.
+    known = {d for leaf in leaves for d in leaf.dims}
+    absent = [d for d in node.frame_dims if d not in known]
     name = f"{node.name}-{dask.base.tokenize(node.token, shape)}"
     layer = blockwise(
         compute_block, name, (*node.frame_dims, *out_core), *pairs,
-        numblocks=numblocks, new_axes=dict.fromkeys(out_core, 1),
+        numblocks=numblocks, new_axes=dict.fromkeys((*out_core, *absent), 1),
     )  # fmt: skip
     graph = HighLevelGraph.from_collections(name, layer, dependencies=arrays)
     return GuardedArray(graph, name, shape, dtype=node.dtype)
@@ -182,14 +193,14 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
 def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
     node = attach(skeleton, [only(part) for part in parts])
     shape, pieces = sizes(node), block_pieces(node)
-    cursors: dict[int, Cursor] = {}
+    memory: Memory = {}
     todo = list(regions(shape, pieces, node.dims))
     if len(todo) == 1:
-        return evaluate(node, todo[0], cursors)
+        return evaluate(node, todo[0], memory)
     # Blocks live until all are there; on the heap they would stay afterwards.
     out = page_backed(node.shape, node.dtype)
     for region in todo:
-        out[tuple(region[d] for d in node.dims)] = evaluate(node, region, cursors)
+        out[tuple(region[d] for d in node.dims)] = evaluate(node, region, memory)
     return out
 
 

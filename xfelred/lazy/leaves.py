@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
-from xfelred.lazy.cursor import Cursor
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskRef
-from xfelred.lazy.nodes import Node, aligned, evaluate, narrow, sizes
+from xfelred.lazy.evaluate import Memory, aligned, evaluate
+from xfelred.lazy.nodes import Node, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import Skeleton, attach, packed
 from xfelred.reductions.reduction import Reduction, S
@@ -120,13 +120,13 @@ def stream_partial(
         # `cut` begins where the region does, so that positions count from there.
         ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
         # Anew for each part that stays: they know the nodes of this cut by identity.
-        cursors: dict[int, Cursor] = {}
+        memory: Memory = {}
         state: Any = None
         for inner in regions(shape, inside, reduced):
             region = ranges | inner
             blocks = [
                 aligned(
-                    evaluate(n, {d: region[d] for d in n.dims}, cursors), n.dims, dims
+                    evaluate(n, {d: region[d] for d in n.dims}, memory), n.dims, dims
                 )
                 for n in cut
             ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.indexing import Selector, is_whole
 from xfelred.lazy.source import ReadPlan
+
+HASHED = 256 << 20  # bytes in memory whose values make the name of an array
 
 Region = Mapping[str, slice]
 Selection = Mapping[str, Selector]
@@ -62,20 +64,25 @@ class Const:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The same numbers with other axes: `dims` reordered, axes of length 1 dropped."""
+    """The same numbers with other axes.
+
+    `dims` are those of `arg` reordered, axes of length 1 are dropped or, where `arg`
+    does not have them, new.
+    """
 
     arg: Node
     dims: tuple[str, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(sizes(self.arg)[d] for d in self.dims)
+        n = sizes(self.arg)
+        return tuple(n.get(d, 1) for d in self.dims)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.arg.dtype
 
-    @property
+    @cached_property
     def token(self) -> str:
         return tokenize("view", self.arg.token, self.arg.dims, self.dims)
 
@@ -104,10 +111,12 @@ class Map:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        n = sizes(self.args[0])
+        n: dict[str, int] = {}
+        for arg in self.args:
+            n |= sizes(arg)
         return (*(n[d] for d in self.frame_dims), *(n for _, n in self.out_core))
 
-    @property
+    @cached_property
     def token(self) -> str:
         # With their dims: a mask along rows is not one along columns.
         tokens = [(arg.token, arg.dims) for arg in self.args]
@@ -155,8 +164,10 @@ def narrow(
             # Always named: tasks share constants by name.
             return Const(array, node.dims, tokenize(node.token, index)), {}
         case View():
-            arg, rest = narrow(node.arg, index, named=named)
-            return replace(node, arg=arg), rest
+            below = {d: s for d, s in index.items() if d in node.arg.dims}
+            arg, rest = narrow(node.arg, below, named=named)
+            new = {d: s for d, s in index.items() if d not in below}
+            return replace(node, arg=arg), {**rest, **new}
         case Map():
             return narrow_map(node, index, named)
 
@@ -199,65 +210,30 @@ def narrow_map(
     return replace(node, args=tuple(args)), rest
 
 
-def evaluate(
-    node: Node, region: Region, cursors: dict[int, Cursor] | None = None
-) -> NDArray[Any]:
-    """Return the numbers of one region, read and computed in this thread.
+def constant(array: NDArray[Any], dims: tuple[str, ...]) -> Const:
+    """Return an array in memory as a node."""
+    # The user may change it before anything is computed.
+    own = array.copy() if array.nbytes <= HASHED else array
+    return Const(own, dims, tokenize(own))
 
-    `cursors` keeps what each source needs from call to call; a result may lie in memory
-    that the next call with the same dict uses again.
-    """
+
+def viewed(node: Node, dims: tuple[str, ...]) -> Node:
+    """Return a node with other axes, see `View`."""
+    if isinstance(node, View):
+        # An axis that is new in one view and gone in the next was never there.
+        return viewed(node.arg, dims)
+    return node if dims == node.dims else View(node, dims)
+
+
+def all_dims(node: Node) -> set[str]:
+    """Return the axes of a node and of all nodes below it."""
     match node:
-        case Source():
-            return read_source(node, region, cursors)
-        case Const():
-            return node.array[tuple(region[d] for d in node.dims)]
+        case Source() | Const():
+            return set(node.dims)
         case View():
-            dropped = tuple(d for d in node.arg.dims if d not in node.dims)
-            block = evaluate(
-                node.arg, {**region, **dict.fromkeys(dropped, slice(0, 1, 1))}, cursors
-            )
-            order = [node.arg.dims.index(d) for d in (*node.dims, *dropped)]
-            return block.transpose(order)[(...,) + (0,) * len(dropped)]
+            return {*node.dims, *all_dims(node.arg)}
         case Map():
-            blocks = [
-                aligned(
-                    evaluate(arg, arg_region(node, arg, region), cursors),
-                    arg.dims,
-                    (*node.frame_dims, *node.core_dims),
-                )
-                for arg in node.args
-            ]
-            return node.kernel(*blocks, **node.params)
-
-
-def read_source(
-    node: Source, region: Region, cursors: dict[int, Cursor] | None
-) -> NDArray[Any]:
-    """Read one region of a source, into reused memory if there are cursors."""
-    index = tuple(region[d] for d in node.dims)
-    if cursors is None:
-        return load(node.plan.narrow(index))
-    if id(node) not in cursors:
-        cursors[id(node)] = Cursor(node.plan)
-    return cursors[id(node)].read(index)
-
-
-def arg_region(node: Map, arg: Node, region: Region) -> dict[str, slice]:
-    n = sizes(arg)
-    return {
-        d: region[d] if d in node.frame_dims else slice(0, n[d], 1) for d in arg.dims
-    }
-
-
-def aligned(
-    block: NDArray[Any], dims: tuple[str, ...], target: tuple[str, ...]
-) -> NDArray[Any]:
-    """Return `block` with its axes in the order of `target`, length 1 where absent."""
-    if dims == target:
-        return block
-    block = block.transpose([dims.index(d) for d in target if d in dims])
-    return block[tuple(slice(None) if d in dims else np.newaxis for d in target)]
+            return {*node.dims, *node.core_dims}.union(*map(all_dims, node.args))
 
 
 def relabelled(node: Node, names: Mapping[str, str]) -> Node:

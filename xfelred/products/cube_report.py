@@ -22,10 +22,10 @@ from xfelred.products.report_histograms import (
     pixel_picture,
     shot_histogram,
 )
-from xfelred.products.report_page import render_page
-from xfelred.products.report_pictures import (
+from xfelred.products.report_page import (
     image_picture,
     map_picture,
+    render_page,
     shown_state,
     steps_picture,
     with_unit,

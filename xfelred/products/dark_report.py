@@ -24,8 +24,7 @@ from xfelred.names import (
     VERSION,
 )
 from xfelred.products.atomic import atomic_output
-from xfelred.products.report_page import inline_png, render_page
-from xfelred.products.report_pictures import mosaic, span
+from xfelred.products.report_page import inline_png, mosaic, render_page, span
 from xfelred.provenance import history_of
 from xfelred.small_files import writing
 

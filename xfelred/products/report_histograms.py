@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xfelred.ops.cuts import Cut
 from xfelred.ops.shots.select_shots import CutFlow, per_shot
-from xfelred.products.report_pictures import (
+from xfelred.products.report_page import (
     BLUE,
     COLOURS,
     GREY,

@@ -39,10 +39,12 @@ class Statistics:
     """Statistics of all frames; companions are masks, non-zero where bad.
 
     The divisor of variances is ``count - ddof``; `integer`: sums are whole numbers.
+    What has fewer than `complete` values, as some were NaN, is NaN.
     """
 
     ddof: int
     integer: bool
+    complete: int = 0
 
     def partial(
         self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
@@ -58,6 +60,8 @@ class Statistics:
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
         value = statistic(state, result, self.ddof)
+        if self.complete and not (state["count"] == self.complete).all():
+            value = np.where(state["count"] == self.complete, value, np.nan)
         return whole_sums(value) if result == "sum" and self.integer else value
 
 

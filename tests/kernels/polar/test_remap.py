@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from xfelred.kernels.polar import grid as polar_grid
 from xfelred.kernels.polar import remap as polar
 from xfelred.kernels.polar import tables as polar_tables
-from xfelred.kernels.polar.modules import PixelFinder, module_linear_table
 from xfelred.kernels.polar.moving import Sampling, remap_polar_moving
+from xfelred.kernels.polar.tables import PixelFinder, module_linear_table
 
 SHAPE = (13, 17)
 CENTRE = (7.3, 5.9)

@@ -11,8 +11,6 @@ All arrays are three-dimensional, ``(a, r, b)``: `r` is reduced, `a` and `b` sta
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -122,28 +120,65 @@ def add_moments(
     As `add_complete`, which has added the `first` tiles. `count`, int32 or int64
     (a, b), is updated.
     """
-    # Of the usual dtype of counts, so that they are added without widening.
-    one, zero = np.int32(1), np.int32(0)
     n_b, tile = x.shape[2], -1
+    sums, squares, numbers = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     for a in range(x.shape[0]):
         for lo in range(0, n_b, TILE):
             tile += 1
             if tile < first:
                 continue
             hi = min(lo + TILE, n_b)
-            n, p, s = count[a, lo:hi], pivot[a, lo:hi], s1[a, lo:hi]
-            q: Any = None if s2 is None else s2[a, lo:hi]
-            for r in range(x.shape[1]):
-                row = x[a, r, lo:hi]
-                for i in range(hi - lo):
-                    v = np.float64(row[i])
-                    good = v == v
-                    d = v - p[i] if good else 0.0
-                    n[i] += one if good else zero
-                    s[i] += d
-                    # Not q: only branches on an argument are pruned.
-                    if s2 is not None:
-                        q[i] += d * d
+            n, s = numbers[: hi - lo], sums[: hi - lo]
+            q = None if s2 is None else squares[: hi - lo]
+            sum_good_rows(x[a], lo, pivot[a, lo:hi], n, s, q)
+            for i in range(hi - lo):
+                count[a, lo + i] += np.int32(n[i])
+            add_to(s, s1[a, lo:hi])
+            if s2 is not None:
+                add_to(q, s2[a, lo:hi])
+
+
+@njit(nogil=True, cache=True)
+def sum_good_rows(
+    x: Array, lo: int, p: Array, n: Array, s: Array, q: Array | None
+) -> None:
+    """Set counts and sums of a tile as `sum_rows`, without NaN, to the same bits.
+
+    Counts are float64 here, so that they are added as fast as the sums.
+    """
+    n_r, width = x.shape[0], s.size
+    hi = lo + width
+    n[:] = 0.0
+    s[:] = 0.0
+    if q is not None:
+        q[:] = 0.0
+    for r in range(0, n_r - 3, 4):
+        x0, x1 = x[r, lo:hi], x[r + 1, lo:hi]
+        x2, x3 = x[r + 2, lo:hi], x[r + 3, lo:hi]
+        for i in range(width):
+            d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
+            d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
+            n[i] += (one_if(d0) + one_if(d1)) + (one_if(d2) + one_if(d3))
+            d0, d1 = d0 if d0 == d0 else 0.0, d1 if d1 == d1 else 0.0
+            d2, d3 = d2 if d2 == d2 else 0.0, d3 if d3 == d3 else 0.0
+            s[i] += (d0 + d1) + (d2 + d3)
+            if q is not None:
+                q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for r in range(n_r - n_r % 4, n_r):
+        row = x[r, lo:hi]
+        for i in range(width):
+            d = np.float64(row[i]) - p[i]
+            n[i] += one_if(d)
+            d = d if d == d else 0.0
+            s[i] += d
+            if q is not None:
+                q[i] += d * d
+
+
+@njit(nogil=True, cache=True)
+def one_if(d: float) -> float:
+    """Return 1 for a number, 0 for NaN."""
+    return 1.0 if d == d else 0.0
 
 
 @njit(nogil=True, cache=True)

@@ -142,7 +142,8 @@ def on_pixels(given: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
             return xr.DataArray(values, dims=MODULE)
         # Of four ASICs, unless the module has no more pixels.
         if values.shape[-2:] == (2, 2) != shape[-2:]:
-            values = per_asic(values, shape[-2:])
+            rows, columns = shape[-2] // 2, shape[-1] // 2
+            values = values.repeat(rows, axis=-2).repeat(columns, axis=-1)
         if values.ndim and values.shape not in {shape, shape[-2:]}:
             raise GeometryMismatchError(
                 f"{name} has shape {np.shape(given)}, the frames have {shape}; give a"
@@ -152,8 +153,3 @@ def on_pixels(given: Mask, da: xr.DataArray, name: str) -> xr.DataArray:
     if given.dtype.kind not in "biu":
         raise ArgumentError(f"{name} must be integer bits, not {given.dtype}")
     return matching(given, da, name)
-
-
-def per_asic(values: Array, shape: tuple[int, ...]) -> Array:
-    rows, columns = shape[0] // 2, shape[1] // 2
-    return values.repeat(rows, axis=-2).repeat(columns, axis=-1)

@@ -89,11 +89,13 @@ def subtract_common_mode_below(
         if kind == "region":
             out = subtract_region(out, region, cut, masks)
         else:
+            bad = companions(out, masks)
+            taking_part = map_frames(below, out, *bad, dtype=bool, cut=float(cut))
             out = subtract_common_mode(
                 out,
                 kind,
                 segment=division,
-                use=taking_part(out, cut, masks),
+                use=taking_part,
                 min_pixels=0,
                 apply_to="all",
             )
@@ -114,14 +116,6 @@ def subtract_common_mode_below(
 
 def companions(da: xr.DataArray, masks: Sequence[Mask | None]) -> list[xr.DataArray]:
     return [matching(checked_bad_pixels(m, da), da) for m in masks if m is not None]
-
-
-def taking_part(
-    da: xr.DataArray, cut: float, masks: Sequence[Mask | None]
-) -> xr.DataArray:
-    return map_frames(
-        below, da, *companions(da, masks), name="below", dtype=bool, cut=float(cut)
-    )
 
 
 def subtract_region(

@@ -18,7 +18,7 @@ from xfelred.kernels.polar import moving as polar_moving
 from xfelred.kernels.polar import remap as polar
 from xfelred.kernels.polar import tables as polar_tables
 from xfelred.kernels.polar.grid import sample_positions
-from xfelred.kernels.polar.modules import PixelFinder, module_linear_table
+from xfelred.kernels.polar.tables import PixelFinder
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, PHI, RADIUS, UNITS, Q
 from xfelred.ops.companions import on_pixels
@@ -226,7 +226,7 @@ def module_table(
     x, y = sample_positions(radii, n_phi)
     if method == "nearest":
         return polar_tables.nearest_table(finder.nearest(x, y), good)
-    return module_linear_table(finder, x, y, good, dtype)
+    return polar_tables.module_linear_table(finder, x, y, good, dtype)
 
 
 def follow_shots(

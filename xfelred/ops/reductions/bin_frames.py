@@ -27,7 +27,6 @@ from xfelred.reductions.moments import sum_dtype
 from xfelred.shots import shot_dims
 
 QUANTITIES = ("sum", "count", "mean", "var", "sem")
-DEFAULT = ("sum", "count", "mean", "var", "sem")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def bin_frames(
     by: Mapping[str, Bins],
     *,
     where: xr.DataArray | None = None,
-    quantities: Sequence[str] = DEFAULT,
+    quantities: Sequence[str] = QUANTITIES,
     skipna: bool = True,
     ddof: int = 0,
     compat: bool = False,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError, NoDataError
 from xfelred.kernels.rings import find_centre as kernels
-from xfelred.ops.rings.image_input import Stack, image_or_stack
+from xfelred.ops.rings.image_input import Image, Stack, image_or_stack
 
 
 @entry
@@ -80,11 +80,16 @@ def find_centre(
             f"there are frames, {dict(found.frames.sizes)}; give one image, such as"
             " their mean"
         )
-    x, y, r, contrast = kernels.find_centre(found.values, found.good)
-    # The kernel gives NaN for an image without structure.
-    if not np.isfinite(r):
+    return guess_of(found)
+
+
+def guess_of(image: Image) -> RingGuess:
+    """Return where the rings of an image are; NoDataError if it has no structure."""
+    found = RingGuess(*kernels.find_centre(image.values, image.good))
+    # The kernel gives NaN then.
+    if not np.isfinite(found.r):
         raise NoDataError(
-            f"the image of {found.size} has no structure: {found.good.sum()} good"
+            f"the image of {image.size} has no structure: {image.good.sum()} good"
             " pixels; is everything masked?"
         )
-    return RingGuess(x, y, r, contrast)
+    return found

@@ -14,10 +14,10 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError, NoDataError
 from xfelred.kernels.arrays import Floats
 from xfelred.kernels.rings import ring_fit
-from xfelred.kernels.rings.find_centre import find_centre as search
 from xfelred.kernels.rings.ring_fit import RingOptions, largest_gap
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, UNITS
+from xfelred.ops.rings.find_centre import guess_of
 from xfelred.ops.rings.image_input import Image, image_or_stack
 from xfelred.provenance import record
 
@@ -189,12 +189,7 @@ def fit_one(
     image: Image, guess: tuple[float, float, float] | None, options: RingOptions
 ) -> RingFit:
     if guess is None:
-        x, y, r, _ = search(image.values, image.good)
-        if not np.isfinite(r):
-            raise NoDataError(
-                f"the image of {image.size} has no structure: {image.good.sum()} good"
-                " pixels; is everything masked?"
-            )
+        x, y, r = guess_of(image)
         guess = x, y, r
     fit = ring_fit.fit_ring(image.values, image.good, guess, options)
     if fit is None:

@@ -35,7 +35,11 @@ def table(run: RunData, name: str) -> xr.Dataset:
     elif name in run.columns and run.columns[name].is_table:
         found, counts = ragged_table(run, run.columns[name])
     else:
-        raise no_table(run, name)
+        known = tables(run)
+        raise PropertyNameError(
+            f"no table {name!r} in {run.run_id}.{did_you_mean(name, known)} There are"
+            f" {listing(known)}"
+        )
     train = np.repeat(run.ids, counts)
     pulse = np.zeros(len(train), np.int64)
     coords = {
@@ -60,14 +64,6 @@ def tables(run: RunData) -> list[str]:
                 name = group if is_field else name.removesuffix("_len")
             found.add(name)
     return sorted(found)
-
-
-def no_table(run: RunData, name: str) -> PropertyNameError:
-    known = tables(run)
-    return PropertyNameError(
-        f"no table {name!r} in {run.run_id}.{did_you_mean(name, known)} There are"
-        f" {listing(known)}"
-    )
 
 
 def var_table(

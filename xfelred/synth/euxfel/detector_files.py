@@ -108,7 +108,8 @@ def write_per_pulse(
         return ["image"]
     per_train = allot_rows([int(n > 0) for n in n_pulses])
     for group in TRAIN_GROUPS:
-        write_train_group(h5, config, f"{source}/{group}", per_train)
+        write_source_index(h5, config, f"{source}/{group}", per_train)
+        h5.create_group(f"INSTRUMENT/{source}/{group}")
     write_train_columns(h5, config, module, trains, n_pulses)
     return ["detector", "header", "image", "trailer"]
 
@@ -198,13 +199,6 @@ def write_pixels(
         made = (renderer.frame(module, *f).reshape(wanted.frame_shape) for f in frames)
         write_frames(dataset, places, made)
         write_same(dataset, unused, np.full(wanted.frame_shape, JUNK_ADU))
-
-
-def write_train_group(
-    h5: h5py.File, config: RunConfig, path: str, rows: AllottedRows
-) -> None:
-    write_source_index(h5, config, path, rows)
-    h5.create_group(f"INSTRUMENT/{path}")
 
 
 def write_train_columns(

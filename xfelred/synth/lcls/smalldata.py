@@ -14,7 +14,6 @@ from xfelred.errors import OutputExistsError
 from xfelred.small_files import writing
 from xfelred.synth.lcls.smalldata_config import Array, SmallDataConfig
 from xfelred.synth.lcls.smalldata_files import (
-    RowFile,
     droplet_tables,
     join_parts,
     rows_of_files,
@@ -70,7 +69,11 @@ def write_smalldata(
     sums = Sums(truth)
     files = rows_of_files(path, config)
     for file in files:
-        write_one(file, truth, sums)
+        with writing(file.path), h5py.File(file.path, "x") as out:
+            write_rows(out, truth.columns, file.events)
+            write_tables(out, config, shots, truth.tables, file.events)
+            if config.detector is not None and config.key is not None:
+                write_images(out, truth, file.events, sums.add)
     if config.parts:
         join_parts(path, files)
     with h5py.File(path, "r+") as out:
@@ -80,15 +83,6 @@ def write_smalldata(
             for name, values in sums.results().items():
                 put(out, config, f"Sums/{config.detector}_{name}", values)
     return truth
-
-
-def write_one(file: RowFile, truth: SmallDataTruth, sums: Sums) -> None:
-    config = truth.config
-    with writing(file.path), h5py.File(file.path, "x") as out:
-        write_rows(out, truth.columns, file.events)
-        write_tables(out, config, truth.shots, truth.tables, file.events)
-        if config.detector is not None and config.key is not None:
-            write_images(out, truth, file.events, sums.add)
 
 
 class Sums:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.lazy import Node, ReadPlan, Source, block_chunks, load, planned
-from xfelred.lazy.nodes import evaluate, full_region
+from xfelred.lazy.evaluate import evaluate
+from xfelred.lazy.nodes import full_region
 from xfelred.names import MODULE
 from xfelred.readers.by_train import ByTrain
 from xfelred.readers.entry import as_dtype, checked_fill, entry_window

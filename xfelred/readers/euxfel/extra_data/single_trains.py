@@ -26,7 +26,8 @@ def by_train(
     `read` takes the detector for one train, a key, and the positions of these modules.
     """
     some = complete_trains(detector, require_all)
-    keys = common_keys(detector)
+    entries = detector.data.entries
+    keys = sorted(set().union(*(entries[s].keys() for s in detector.source_to_modno)))
     for tid in some.ids:
         one = some.with_ids(np.array([tid], np.uint64))
         here = {k: np.flatnonzero(one.key_table(k).count[0] > 0).tolist() for k in keys}
@@ -43,13 +44,6 @@ def complete_trains(detector: Modules, require_all: bool) -> Modules:
     for group in groups:
         keep &= (detector.table(group).count > 0).all(axis=1)
     return detector.with_ids(detector.ids[keep])
-
-
-def common_keys(detector: ModuleData) -> list[str]:
-    keys: set[str] = set()
-    for source in detector.source_to_modno:
-        keys |= detector.data.entries[source].keys()
-    return sorted(keys)
 
 
 def listed_modules(detector: ModuleData, key: str) -> list[int]:
