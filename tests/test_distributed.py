@@ -9,7 +9,8 @@ from xfelred import open_run, ops
 ALL = ("mean", "std", "var", "sem", "count", "sum", "min", "max")
 DIMS = [("train",), ("train", "pulse"), ("module",), ("slow_scan", "fast_scan")]
 
-pytestmark = pytest.mark.slow
+# `test_faults.py` always asks workers that know nothing of us for the same.
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")
