@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xfelred.kernels.elementwise import Step, Value, choose, mask_of
+from xfelred.kernels.elementwise import Step, Value, choose
 from xfelred.lazy.array import FUNCTIONS, PlannedArray, applied, planned
 from xfelred.lazy.elementwise import is_elementwise, register_of
 from xfelred.lazy.guarded import GuardedArray
@@ -119,8 +119,6 @@ def without_missing(
         if isinstance(operand, Value) or operand < n_args:
             return None
         step = steps[operand - n_args]
-        if step.function is mask_of:
-            return tested(step.operands[0])
         found = step.operands[0] if step.function is np.isnan else None
         return found if isinstance(found, int) else None
 
