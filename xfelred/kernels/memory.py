@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Sequence
-from itertools import chain
 from math import prod
 
 import numpy as np
@@ -44,27 +42,64 @@ def is_uniform(values: Array) -> bool:
     return values.size > 0 and not any(step for step, n in steps if n > 1)
 
 
-def joined(
-    arrays: Iterable[Array], places: Sequence[tuple[slice, ...]], shape: tuple[int, ...]
-) -> Array:
-    """Put arrays into one at their places along the leading axes.
+def as_dtype(values: Array, dtype: DTypeLike) -> Array:
+    """Return values of a dtype; one number repeated stays in the memory of one."""
+    if is_uniform(values):
+        return np.broadcast_to(values.flat[0].astype(dtype), values.shape)
+    return values.astype(dtype, copy=False)
 
-    They are taken one after the other. One number repeated stays in the memory of one.
+
+class Assembly:
+    """An array that is put together from pieces along its leading axes, in any order.
+
+    `shape` are the lengths of these. One number repeated stays in the memory of one,
+    unless there is `out`, the memory of the array.
     """
-    rest = iter(arrays)
-    first = next(rest)
-    whole = (*shape, *first.shape[len(shape) :])
-    number = first.flat[0] if is_uniform(first) else None
-    out: Array | None = None
-    for place, array in zip(places, chain([first], rest), strict=True):
-        if out is None:
-            if is_uniform(array) and array.flat[0] == number:
-                continue
-            # In the order of the parts: another one would copy number by number.
-            order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
-            out = page_backed(tuple(whole[i] for i in order), first.dtype)
-            out = out.transpose(np.argsort(order))
-            if number is not None:
-                out[...] = number
-        out[place] = array
-    return np.broadcast_to(first.flat[0], whole) if out is None else out
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None = None,
+        out: Array | None = None,
+    ) -> None:
+        self.shape, self.dtype, self.out = shape, dtype, out
+        self.first: Array | None = None
+
+    def put(self, place: tuple[slice, ...], piece: Array) -> None:
+        """Put a piece to its place."""
+        if self.out is None:
+            if self.first is None:
+                self.first = as_dtype(piece, self.dtype or piece.dtype)
+                if is_uniform(piece) or piece.shape[: len(place)] == self.shape:
+                    return
+            if self.repeats(piece):
+                return
+            self.out = self.memory(self.first)
+        self.out[place] = piece
+
+    def repeats(self, piece: Array) -> bool:
+        """Tell whether a piece has the one number that all had so far."""
+        first = self.first
+        if first is None or not (is_uniform(first) and is_uniform(piece)):
+            return False
+        return bool(piece.flat[0] == first.flat[0])
+
+    def memory(self, first: Array) -> Array:
+        """Return memory for all pieces; it holds the number that there was so far."""
+        whole = (*self.shape, *first.shape[len(self.shape) :])
+        # In the order of the parts: another one would copy number by number.
+        order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
+        out = page_backed(tuple(whole[i] for i in order), first.dtype)
+        out = out.transpose(np.argsort(order))
+        if is_uniform(first):
+            out[...] = first.flat[0]
+        return out
+
+    def whole(self) -> Array:
+        """Return the array; at least one piece was put."""
+        if self.out is not None:
+            return self.out
+        first = self.first
+        assert first is not None
+        whole = (*self.shape, *first.shape[len(self.shape) :])
+        return first if first.shape == whole else np.broadcast_to(first.flat[0], whole)

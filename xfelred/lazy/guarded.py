@@ -20,9 +20,11 @@ import dask.array as da
 import numpy as np
 from dask.utils import format_bytes
 
-from xfelred.errors import TooLargeError
-from xfelred.lazy.dask_seam import as_kind
+from xfelred.errors import SchedulerError, TooLargeError
+from xfelred.lazy.dask_seam import Key, TaskRef, as_kind
 from xfelred.lazy.free_memory import free_memory
+from xfelred.lazy.rooms import gathered
+from xfelred.lazy.scheduler import shares_memory
 from xfelred.settings import setting
 
 ALWAYS_FITS = 16 << 20  # bytes; to look costs nothing beside the reading of more
@@ -69,7 +71,22 @@ def memory_of(array: da.Array) -> tuple[int, int]:
     size = prod(array.shape) * array.dtype.itemsize
     if not np.isfinite(size):  # lengths that only computing tells
         return 0, 0
-    return int(size), int(size) * (2 if array.npartitions > 1 else 1)
+    twice = array.npartitions > 1 and not (room_of(array) and is_here())
+    return int(size), int(size) * (2 if twice else 1)
+
+
+def room_of(array: da.Array) -> Key | None:
+    """Return the key of the memory into which the blocks of an array are put."""
+    layer = array.dask.layers.get(array.name)
+    return getattr(layer, "room", None)
+
+
+def is_here() -> bool:
+    """Tell whether this process will compute."""
+    try:
+        return shares_memory()
+    except SchedulerError:  # an asynchronous client, which may still be given this
+        return False
 
 
 def refuse_too_large(
@@ -132,9 +149,17 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
 
     def __dask_postcompute__(self) -> Joining:
         ASKED.sizes.clear()  # a new computation begins
-        joining = Joining(super().__dask_postcompute__())
+        joining = Joining(self.joined_by())
         joining.array = self
         return joining
+
+    def joined_by(self) -> tuple[Any, ...]:
+        """Return the function that joins blocks, and what it is given besides."""
+        function, args = super().__dask_postcompute__()
+        room = room_of(self)
+        if room is None or not is_here():
+            return function, args
+        return gathered, (TaskRef(room), function, *args)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GuardedArray, super().__reduce__()[1]

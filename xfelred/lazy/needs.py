@@ -250,10 +250,7 @@ def block_bytes(layer: Blockwise) -> int:
 
 
 def visit_states(layer: StateLayer, need: Need) -> Visit:
-    keys = layer.get_output_keys() if need.whole else need.keys
-    wanted: dict[tuple[int, ...], set[str]] = {}
-    for _, result, *block in keys:
-        wanted.setdefault(tuple(block), set()).add(result)
+    wanted = layer.wanted(layer.get_output_keys() if need.whole else need.keys)
     if not wanted:
         return LayerWork(0), {}
     leaves = layer.leaves
@@ -290,7 +287,7 @@ def streamed_bytes(make: StreamMaker) -> int:
     total = 0
     for source in (s for node in make.nodes for s in sources(node)):
         lengths = zip(source.dims, source.shape, strict=True)
-        part = prod(min(make.inside.get(d, n), n) for d, n in lengths)
+        part = prod(min(make.stream.inside.get(d, n), n) for d, n in lengths)
         total += part * source.dtype.itemsize
     return 3 * total
 
@@ -308,7 +305,7 @@ def streamed_plans(
 ) -> Iterator[ReadPlan]:
     """Yield what is read for some blocks of a streamed reduction."""
     for block in [()] if every else blocks:
-        at = zip(make.kept, block, strict=not every)
+        at = zip(make.stream.kept, block, strict=not every)
         region = {d: positions(make.chunks[d], [i]) for d, i in at}
         for source in (s for node in make.nodes for s in sources(node)):
             lengths = zip(source.dims, source.shape, strict=True)

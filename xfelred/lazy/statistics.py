@@ -73,20 +73,27 @@ def moment(
     spreads = floating and which == name
     if name == "sum":
         array, which, spreads = without_missing(array, which, spreads)
-    statistic = Statistics(ddof, which == "sum" and not floating, n if spreads else 0)
-    return reduced(statistic, array, axes, which).astype(dtype)
+    statistic = Statistics(ddof, not floating, n if spreads else 0)
+    return reduced(statistic, array, axes, which, dtype)
 
 
 def reduced(
-    statistic: Statistics, array: PlannedArray, axes: list[int], which: str
+    statistic: Statistics,
+    array: PlannedArray,
+    axes: list[int],
+    which: str,
+    dtype: np.dtype[Any],
 ) -> da.Array:
     assert array.node is not None
-    whole = which == "count" or (which == "sum" and statistic.integer)
+    # All that numpy could be asked for, so that several of them are one pass.
+    one = np.ones(1, array.dtype)
+    kinds = {r: getattr(np, r)(one).dtype for r in MOMENTS}
     found = reduce_frames(
         statistic,
         xr.DataArray(array, dims=array.node.dims),
         dims=[array.node.dims[i] for i in axes],
-        results={which: np.int64 if whole else np.float64},
+        results={**kinds, "count": np.dtype(np.int64), which: dtype},
+        only=[which],
     )
     return found[which].data
 
@@ -95,7 +102,7 @@ def any_or_all(name: str, array: PlannedArray, axes: list[int]) -> da.Array | No
     true = array if array.dtype == bool else applied(np.not_equal, [array, 0])
     if true is None:
         return None
-    number = reduced(Statistics(0, True), true, axes, "sum")
+    number = reduced(Statistics(0, True), true, axes, "sum", np.dtype(np.int64))
     n = prod(array.shape[i] for i in axes)
     return number > 0 if name == "any" else number == n
 
