@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -44,27 +44,46 @@ def is_uniform(values: Array) -> bool:
     return values.size > 0 and not any(step for step, n in steps if n > 1)
 
 
+class Joined:
+    """Arrays put into one at their places along the leading axes, one by one.
+
+    One number repeated stays in the memory of one.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], memory: Callable[..., Array] = page_backed
+    ) -> None:
+        self.shape, self.memory = shape, memory
+        self.number: Any = None
+        self.whole: tuple[int, ...] | None = None
+        self.out: Array | None = None
+
+    def add(self, place: tuple[slice, ...], array: Array) -> None:
+        if self.whole is None:
+            self.whole = (*self.shape, *array.shape[len(self.shape) :])
+            self.number = array.flat[0] if is_uniform(array) else None
+        if self.out is None:
+            if is_uniform(array) and array.flat[0] == self.number:
+                return
+            # In the order of the parts: another one would copy number by number.
+            order = sorted(range(array.ndim), key=lambda i: -array.strides[i])
+            out = self.memory(tuple(self.whole[i] for i in order), array.dtype)
+            self.out = out.transpose(np.argsort(order))
+            if self.number is not None:
+                self.out[...] = self.number
+        self.out[place] = array
+
+    def array(self) -> Array:
+        if self.out is None:
+            return np.broadcast_to(self.number, self.whole or ())
+        return self.out
+
+
 def joined(
     arrays: Iterable[Array], places: Sequence[tuple[slice, ...]], shape: tuple[int, ...]
 ) -> Array:
-    """Put arrays into one at their places along the leading axes.
-
-    They are taken one after the other. One number repeated stays in the memory of one.
-    """
-    rest = iter(arrays)
-    first = next(rest)
-    whole = (*shape, *first.shape[len(shape) :])
-    number = first.flat[0] if is_uniform(first) else None
-    out: Array | None = None
-    for place, array in zip(places, chain([first], rest), strict=True):
-        if out is None:
-            if is_uniform(array) and array.flat[0] == number:
-                continue
-            # In the order of the parts: another one would copy number by number.
-            order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
-            out = page_backed(tuple(whole[i] for i in order), first.dtype)
-            out = out.transpose(np.argsort(order))
-            if number is not None:
-                out[...] = number
-        out[place] = array
-    return np.broadcast_to(first.flat[0], whole) if out is None else out
+    """Put arrays into one at their places along the leading axes; see `Joined`."""
+    out = Joined(shape)
+    for place, array in zip(places, arrays, strict=True):
+        out.add(place, array)
+    return out.array()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -17,7 +17,8 @@ from xfelred.kernels.memory import joined
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskRef
 from xfelred.lazy.evaluate import Memory, aligned, evaluate
-from xfelred.lazy.nodes import Node, narrow, sizes
+from xfelred.lazy.indexing import Selector
+from xfelred.lazy.nodes import Node, Selection, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import Skeleton, attach, packed
 from xfelred.reductions.reduction import Reduction, S
@@ -51,6 +52,8 @@ class Leaves:
     token: str
     make: LeafMaker
     dependencies: tuple[da.Array, ...] = ()
+    # Of the blocks along the last axis, where they are not the one of all.
+    reductions: tuple[Reduction[Any], ...] = ()
 
 
 class LeafMaker(Protocol):
@@ -78,20 +81,34 @@ class StreamMaker:
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
         """Return the task, and the constants that it shares with its neighbours."""
+        region = self.region(block, part)
+        nodes = [cut_to(node, region) for node in self.nodes]
+        skeletons, refs, tasks = packed(nodes, self.name)
+        cut: Cut = (self.inside, self.kept, self.reduced)
+        task = self.task(key, block, (self.reduction, skeletons, cut, needs, *refs))
+        return {**tasks, **task}
+
+    def task(
+        self, key: Key, block: tuple[int, ...], rest: tuple[Any, ...]
+    ) -> dict[Key, GraphNode]:
+        return {key: Task(key, stream_partial, *rest)}
+
+    def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
+        """Return what the task of a part of a block covers."""
         counts = [len(self.chunks[d]) for d in self.reduced]
         at: dict[str, Any] = dict(
             zip(self.reduced, np.unravel_index(part, counts), strict=True)
         )
         at |= dict(zip(self.kept, block, strict=True))
-        region = {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
-        cut = [cut_to(node, region) for node in self.nodes]
-        skeletons, refs, tasks = packed(cut, self.name)
-        rest = self.inside, self.kept, self.reduced, needs, *refs
-        task = Task(key, stream_partial, self.reduction, skeletons, *rest)
-        return {**tasks, key: task}
+        return {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
+
+    def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
+        """Return what all tasks of a block cover; an axis that it lacks is whole."""
+        places = zip(self.kept, block, strict=True)
+        return {d: chunk_slice(self.chunks[d], i) for d, i in places}
 
 
-def cut_to(node: Node, region: Mapping[str, slice]) -> Node:
+def cut_to(node: Node, region: Selection) -> Node:
     """Return the part of a node in a region, which may be that of a larger array."""
     own = {d: s for d, s in region.items() if d in node.dims}
     return narrow(node, own, named=False)[0]
@@ -102,25 +119,48 @@ def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
     return slice(start, start + chunks[i], 1)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """The results of a block that has no other part."""
+
+    results: dict[str, NDArray[Any]]
+
+
+# The lengths of the pieces of a task, the axes that stay, and those that do not; plain,
+# as every task carries it.
+Cut: TypeAlias = tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]
+
+
 def stream_partial(
     reduction: Reduction[Any],
     skeletons: tuple[Skeleton, ...],
-    inside: dict[str, int],
-    kept: tuple[str, ...],
-    reduced: tuple[str, ...],
+    cut: Cut,
     needs: frozenset[str],
     *constants: NDArray[Any],
 ) -> Any:
     nodes = tuple(attach(s, constants) for s in skeletons)
+    pieces = list(states_of(reduction, nodes, cut, needs))
+    if len(pieces) == 1:
+        return pieces[0][1]
+    places, states = zip(*pieces, strict=True)
+    shape = sizes(nodes[0])
+    return Pieces(states, places, tuple(shape[d] for d in cut[1]))
+
+
+def states_of(
+    reduction: Reduction[Any], nodes: tuple[Node, ...], cut: Cut, needs: frozenset[str]
+) -> Iterator[tuple[tuple[slice, ...], Any]]:
+    """Yield the place and the state of every piece along the axes that stay."""
     shape, dims = sizes(nodes[0]), nodes[0].dims
+    inside, kept, reduced = cut
     axes = tuple(i for i, d in enumerate(dims) if d in reduced)
-    states = []
+    spare: list[NDArray[Any]] = []
     for outer in regions(shape, inside, kept):
-        cut = [cut_to(node, outer) for node in nodes]
-        # `cut` begins where the region does, so that positions count from there.
+        mine = [cut_to(node, outer) for node in nodes]
+        # `mine` begins where the region does, so that positions count from there.
         ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
         # Anew for each part that stays: they know the nodes of this cut by identity.
-        memory: Memory = {}
+        memory = Memory(spare)
         state: Any = None
         for inner in regions(shape, inside, reduced):
             region = ranges | inner
@@ -128,15 +168,12 @@ def stream_partial(
                 aligned(
                     evaluate(n, {d: region[d] for d in n.dims}, memory), n.dims, dims
                 )
-                for n in cut
+                for n in mine
             ]
             state = reduction.partial(state, blocks, axes, needs)
+        spare = memory.buffers()
         if state is not None:
-            states.append(state)
-    if len(states) == 1:
-        return states[0]
-    places = tuple(tuple(r[d] for d in kept) for r in regions(shape, inside, kept))
-    return Pieces(tuple(states), places, tuple(shape[d] for d in kept))
+            yield tuple(outer[d] for d in kept), state
 
 
 def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
@@ -149,7 +186,11 @@ def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
     return replace(pieces[0], states=tuple(reduction.combine(p) for p in parts))
 
 
-def finish(reduction: Reduction[S], state: S | Pieces, result: str) -> NDArray[Any]:
+def finish(
+    reduction: Reduction[S], state: S | Pieces | Finished, result: str
+) -> NDArray[Any]:
+    if isinstance(state, Finished):
+        return state.results[result]
     if not isinstance(state, Pieces):
         return reduction.finish(state, result)
     found = (reduction.finish(s, result) for s in state.states)

@@ -199,7 +199,10 @@ def graph_of(
     coords = {
         k: c.variable for k, c in array.coords.items() if set(c.dims) <= set(kept)
     }
-    last = (0,) * len(new_dims)
+    # The first of the new dims may be one that the leaves are cut along.
+    n_cut = len(leaves.kept_chunks) - len(kept)
+    uncut = list(new_dims.values())[n_cut:]
+    last = (0,) * len(uncut)
     out = {}
     for result, dtype in results.items():
         name = f"{result}-{leaves.token}"
@@ -207,7 +210,7 @@ def graph_of(
             (name, *block, *last): Task(
                 (name, *block, *last),
                 finish,
-                reduction,
+                leaves.reductions[block[-1]] if leaves.reductions else reduction,
                 TaskRef((states, result, *block)),
                 result,
             )
@@ -217,7 +220,7 @@ def graph_of(
             {**below.layers, name: MaterializedLayer(tasks)},
             {**below.dependencies, name: {states}},
         )
-        chunks = (*leaves.kept_chunks, *((n,) for n in new_dims.values()))
+        chunks = (*leaves.kept_chunks, *((n,) for n in uncut))
         data = GuardedArray(graph, name, chunks, dtype=np.dtype(dtype))
         dims = (*kept, *new_dims)
         out[result] = xr.DataArray(data, dims=dims, coords=coords, name=result)

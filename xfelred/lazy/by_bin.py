@@ -1,0 +1,336 @@
+"""Reductions of frames into many bins, cut by bins.
+
+A task makes some bins whole: it reads the frames of these, wherever they are in the
+run, and no others. So every frame is read by one task, as it lies in the file, and
+tasks have no sums in common. Cut by shots, every task would have sums of all bins; cut
+by pixels, every task would read all frames, and unpack those that are compressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import ceil, prod
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from numpy.typing import DTypeLike, NDArray
+
+from xfelred.kernels.memory import Joined, page_backed
+from xfelred.kernels.room import Room
+from xfelred.lazy.blocks import node_of
+from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
+from xfelred.lazy.indexing import Selector, as_slice
+from xfelred.lazy.leaves import (
+    Cut,
+    Finished,
+    Leaves,
+    StreamMaker,
+    chunk_slice,
+    states_of,
+)
+from xfelred.lazy.nodes import (
+    Const,
+    Node,
+    lead_dims,
+    module_dim,
+    sizes,
+    sources,
+    whole_dims,
+)
+from xfelred.lazy.partition import (
+    LARGE_TASK,
+    MAX_SUB_BLOCK,
+    SUB_BLOCK,
+    WIDE,
+    WIDE_STATE,
+    evenly,
+    rows_together,
+    source_bytes,
+    sub_blocks,
+)
+from xfelred.lazy.parts import Skeleton, attach
+from xfelred.lazy.reduce import graph_of, reduce_frames
+from xfelred.lazy.scheduler import in_worker
+from xfelred.reductions.reduction import Reduction
+
+FRAMES_OF_BIN = 16  # that are added up at a time, on average
+SIDE_BY_SIDE = 4  # frames that a kernel adds up at a time
+LARGEST = 4  # times `WIDE_STATE`: where bins of one axis are not to be separated
+AGAIN = 1.25  # how often a piece of a file may be read, on average
+
+
+class BinReduction(Reduction[Any], Protocol):
+    """A reduction whose companion is the bin of each frame, from 0 on; -1: none."""
+
+    def of_bins(self, n: int) -> BinReduction:
+        """Return the same reduction for another number of bins."""
+
+
+def reduce_bins(
+    reduction: BinReduction,
+    array: xr.DataArray,
+    labels: xr.DataArray,
+    *,
+    dims: tuple[str, ...],
+    results: Mapping[str, DTypeLike],
+    new_dim: tuple[str, int],
+    together: int = 1,
+) -> dict[str, xr.DataArray]:
+    """Reduce frames into bins, lazily: as `reduce_frames`, cut by bins where it pays.
+
+    Parameters
+    ----------
+    reduction : BinReduction
+    array : DataArray
+        Array in memory or lazy.
+    labels : DataArray
+        The bin of every frame, on some of `dims`.
+    dims : tuple of str
+        Dims to reduce.
+    results : mapping of str to dtype
+        See `reduce_frames`.
+    new_dim : str and int
+        The dim of the bins, which every result has as its last, and their number.
+    together : int, optional
+        Neighbouring bins that one block of the result should hold, as the axes behind
+        the first one of a grid of bins; it divides their number.
+    """
+    leaves = None
+    if array.chunks is not None and labels.chunks is None:
+        nodes = [node_of(a) for a in (array, labels)]
+        if nodes[0] is not None and nodes[1] is not None:
+            known = nodes[0], nodes[1]
+            bins = new_dim[1], together
+            leaves = bin_leaves(reduction, known, label_of(labels), dims, bins, results)
+    name, n = new_dim
+    if leaves is None:
+        return reduce_frames(
+            reduction, array, labels, dims=dims, results=results, new_dims={name: n}
+        )
+    kept = tuple(str(d) for d in array.dims if d not in dims)
+    return graph_of(reduction, leaves, array, kept, results, {name: n})
+
+
+@dataclass(frozen=True)
+class BinMaker(StreamMaker):
+    """Make tasks that read and reduce the frames of some bins.
+
+    The last number of a block is that of its bins, `shots` are the positions of their
+    frames along the axis `first`.
+    """
+
+    first: str = ""
+    shots: tuple[NDArray[np.int64], ...] = ()
+    n_parts: int = 1
+    widths: tuple[int, ...] = ()
+    results: Mapping[str, DTypeLike] = field(default_factory=dict)
+
+    def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
+        *places, bins = block
+        shots = self.shots[bins]
+        begin, end = (len(shots) * i // self.n_parts for i in (part, part + 1))
+        found: dict[str, Selector] = {**self.selection(tuple(places))}
+        return found | {self.first: as_slice(shots[begin:end])}
+
+    def task(
+        self, key: Key, block: tuple[int, ...], rest: tuple[Any, ...]
+    ) -> dict[Key, GraphNode]:
+        if self.n_parts > 1:
+            return super().task(key, block, rest)
+        reduction, skeletons, cut, needs, *refs = rest
+        chunks = self.widths, *(self.chunks[d] for d in self.kept)
+        *places, bins = block
+        numbers = zip(chunks, (bins, *places), strict=True)
+        at = tuple(chunk_slice(c, i) for c, i in numbers)
+        rooms: dict[Key, GraphNode] = {}
+        for result in sorted(needs):
+            name = (f"{self.name}-room", result)
+            kind = np.dtype(self.results[result])
+            rooms[name] = Task(name, room, tuple(map(sum, chunks)), kind)
+        places_of = Places(tuple(sorted(needs)), at)
+        own = reduction.of_bins(self.widths[bins])
+        some = skeletons, cut, needs, TaskList(*map(TaskRef, rooms)), *refs
+        return {**rooms, key: Task(key, stream_finished, places_of, own, *some)}
+
+    def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
+        places = zip(self.kept, block, strict=False)
+        return {d: chunk_slice(self.chunks[d], i) for d, i in places}
+
+
+def bin_leaves(
+    reduction: BinReduction,
+    nodes: tuple[Node, Node],
+    labels: tuple[NDArray[Any], tuple[str, ...]],
+    dims: tuple[str, ...],
+    bins: tuple[int, int],
+    results: Mapping[str, DTypeLike],
+) -> Leaves | None:
+    """Return leaves that make a few bins each; None where others do better."""
+    node, n = nodes[0], sizes(nodes[0])
+    first, (label, on) = lead_dims(node)[:1], labels
+    n_bins, together = bins
+    kept = tuple(d for d in node.dims if d not in dims)
+    if n_bins < WIDE or on != first or first[0] in {*kept, *whole_dims(node)}:
+        return None
+    length = {**n, **one_module(node, kept)}
+    pixels = max(prod(length[d] for d in kept), 1)
+    width = bins_of_a_block(n_bins, together, pixels)
+    if n_bins * pixels <= WIDE_STATE or width * pixels > LARGEST * WIDE_STATE:
+        return None
+    widths = evenly(n_bins, width)
+    block = label // width
+    shots = tuple(np.flatnonzero(block == i) for i in range(len(widths)))
+    if read_again(node, shots) > AGAIN:
+        return None
+    most = max(map(len, shots))
+    frame = source_bytes(node) * prod(length[d] / n[d] for d in n if n[d])
+    frame /= max(n[first[0]], 1)
+    goal = max(LARGE_TASK, 16 * 8 * width * pixels)
+    n_parts = max(1, ceil(most * frame / goal))
+    length[first[0]] = max(1, ceil(most / n_parts))
+    # Bins are counted from the first one of a block on.
+    own = np.where(label >= 0, label - np.maximum(block, 0) * width, -1)
+    names = Const(own, on, tokenize(nodes[1].token, width))
+    make = BinMaker(
+        reduction,
+        (node, names),
+        {d: evenly(n[d], length[d]) for d in kept},
+        inside(node, length, kept, frame * length[first[0]], width),
+        kept,
+        tuple(d for d in node.dims if d in dims),
+        "",
+        first[0],
+        shots,
+        n_parts,
+        widths,
+        results,
+    )
+    named = [(m.token, m.dims) for m in make.nodes]
+    token = tokenize(reduction, named, make.chunks, kept, widths, n_parts)
+    return Leaves(
+        (*(make.chunks[d] for d in kept), widths),
+        n_parts,
+        token,
+        replace(make, name=f"reduce-{token}"),
+        reductions=tuple(reduction.of_bins(w) for w in widths),
+    )
+
+
+def one_module(node: Node, kept: tuple[str, ...]) -> dict[str, int]:
+    module = module_dim(node)
+    alone = module in kept and module not in whole_dims(node)
+    return {module: min(1, sizes(node)[module])} if module and alone else {}
+
+
+def bins_of_a_block(n_bins: int, together: int, pixels: int) -> int:
+    """Return how many bins a block of the result holds, all about equally many."""
+    most = max(1, WIDE_STATE // pixels // together)
+    n_blocks = ceil(n_bins // together / most)
+    return ceil(n_bins // together / n_blocks) * together
+
+
+def read_again(node: Node, shots: tuple[NDArray[np.int64], ...]) -> float:
+    """Return how often a piece of a file that holds several frames is read."""
+    worst = 1.0
+    for source in sources(node):
+        many = source.plan.chunk[0] if source.plan.chunk else 1
+        if many > 1:
+            # As if frames were in their order in the file, and all of them taken.
+            pieces = [np.unique(some // many) for some in shots]
+            found = np.concatenate(pieces)
+            worst = max(worst, len(found) / max(len(np.unique(found)), 1))
+    return worst
+
+
+def inside(
+    node: Node, length: dict[str, int], kept: tuple[str, ...], size: float, width: int
+) -> dict[str, int]:
+    """Return the lengths of the pieces that a task reads and adds up at a time.
+
+    A few rows of many frames, so that the sums of these rows stay in the cache; where
+    rows are stored together, or needed together, as many frames as a kernel adds up at
+    a time. `size` is the number of bytes that a task reads.
+    """
+    first = lead_dims(node)[0]
+    lead = [d for d in lead_dims(node) if d not in whole_dims(node)]
+    cut = sub_blocks(node, length, lead, kept, size)
+    rows, least = rows_together(node)
+    one = size / max(length[first], 1)
+    if least == 1 and rows in kept and rows not in whole_dims(node):
+        cut |= {d: length[d] for d in lead}
+        cut[first] = min(length[first], FRAMES_OF_BIN * width)
+        row = one * cut[first] / max(length[rows], 1)
+        cut[rows] = max(1, min(length[rows], int(SUB_BLOCK / max(row, 1))))
+    elif one:
+        cut[first] = max(
+            cut[first], min(SIDE_BY_SIDE, int(MAX_SUB_BLOCK / one), length[first])
+        )
+    return cut
+
+
+def label_of(labels: xr.DataArray) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return labels and their dims; without dims along which they are all the same."""
+    values, dims = labels.values, tuple(str(d) for d in labels.dims)
+    while len(dims) > 1:
+        one = values[..., :1]
+        if (values != one).any():
+            break
+        values, dims = one[..., 0], dims[:-1]
+    return values, dims
+
+
+# In a task.
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which results a task makes, and where they are in those of all bins."""
+
+    results: tuple[str, ...]
+    at: tuple[slice, ...]  # bins first
+
+
+def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Room | None:
+    """Return memory for a whole result; None in a worker, which keeps its blocks."""
+    return None if in_worker() else Room(shape, dtype)
+
+
+def stream_finished(
+    places: Places,
+    reduction: BinReduction,
+    skeletons: tuple[Skeleton, ...],
+    cut: Cut,
+    needs: frozenset[str],
+    rooms: list[Room | None],
+    *constants: NDArray[Any],
+) -> Finished:
+    """Do as `stream_partial` and `finish` do, piece by piece into the result."""
+    nodes = tuple(attach(s, constants) for s in skeletons)
+    shape = sizes(nodes[0])
+    out = {}
+    for result, whole in zip(places.results, rooms, strict=True):
+        memory = partial(memory_of_block, whole, places.at)
+        out[result] = Joined(tuple(shape[d] for d in cut[1]), memory)
+    for place, state in states_of(reduction, nodes, cut, needs):
+        for result, block in out.items():
+            block.add(place, reduction.finish(state, result))
+    return Finished({result: block.array() for result, block in out.items()})
+
+
+def memory_of_block(
+    whole: Room | None, at: tuple[slice, ...], shape: tuple[int, ...], dtype: DTypeLike
+) -> NDArray[Any]:
+    here = tuple(s.stop - s.start for s in at)
+    if whole is None or whole.whole.dtype != dtype or longer(here) != longer(shape):
+        return page_backed(shape, dtype)
+    found = whole.place(at)
+    # Axes of length 1 have no order in memory.
+    return page_backed(shape, dtype) if found is None else found.reshape(shape)
+
+
+def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
