@@ -44,16 +44,25 @@ def is_uniform(values: Array) -> bool:
     return values.size > 0 and not any(step for step, n in steps if n > 1)
 
 
+def pages_in_order(
+    shape: tuple[int, ...], order: Sequence[int], dtype: DTypeLike
+) -> Array:
+    """Return zeros whose axes are in another order in memory, the slowest first."""
+    out = page_backed(tuple(shape[i] for i in order), dtype)
+    return out.transpose(np.argsort(order))
+
+
 class Joined:
     """Arrays put into one at their places along the leading axes, one by one.
 
-    One number repeated stays in the memory of one.
+    One number repeated stays in the memory of one. Other memory may be given by a
+    function like `pages_in_order`.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], memory: Callable[..., Array] = page_backed
+        self, shape: tuple[int, ...], memory: Callable[..., Array] | None = None
     ) -> None:
-        self.shape, self.memory = shape, memory
+        self.shape, self.memory = shape, memory or pages_in_order
         self.number: Any = None
         self.whole: tuple[int, ...] | None = None
         self.out: Array | None = None
@@ -67,8 +76,7 @@ class Joined:
                 return
             # In the order of the parts: another one would copy number by number.
             order = sorted(range(array.ndim), key=lambda i: -array.strides[i])
-            out = self.memory(tuple(self.whole[i] for i in order), array.dtype)
-            self.out = out.transpose(np.argsort(order))
+            self.out = self.memory(self.whole, order, array.dtype)
             if self.number is not None:
                 self.out[...] = self.number
         self.out[place] = array

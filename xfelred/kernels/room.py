@@ -64,7 +64,7 @@ class Room:
 
     def give_up(self, block: Array) -> None:
         """Let the system have the pages of a block that nobody has any more."""
-        if self.taken or self.memory is None:
+        if self.taken or self.memory is None or not hasattr(mmap, "MADV_DONTNEED"):
             return
         for start, n in stretches(block):
             begin = start - self.begin

@@ -8,7 +8,7 @@ by pixels, every task would read all frames, and unpack those that are compresse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil, prod
@@ -19,7 +19,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import DTypeLike, NDArray
 
-from xfelred.kernels.memory import Joined, page_backed
+from xfelred.kernels.memory import Joined, pages_in_order
 from xfelred.kernels.room import Room
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
@@ -60,6 +60,7 @@ from xfelred.reductions.reduction import Reduction
 FRAMES_OF_BIN = 16  # that are added up at a time, on average
 SIDE_BY_SIDE = 4  # frames that a kernel adds up at a time
 LARGEST = 4  # times `WIDE_STATE`: where bins of one axis are not to be separated
+STATES = 16  # times as large as its sums is what a task reads, if there is as much
 AGAIN = 1.25  # how often a piece of a file may be read, on average
 
 
@@ -189,7 +190,7 @@ def bin_leaves(
     most = max(map(len, shots))
     frame = source_bytes(node) * prod(length[d] / n[d] for d in n if n[d])
     frame /= max(n[first[0]], 1)
-    goal = max(LARGE_TASK, 16 * 8 * width * pixels)
+    goal = max(LARGE_TASK, STATES * 8 * width * pixels)
     n_parts = max(1, ceil(most * frame / goal))
     length[first[0]] = max(1, ceil(most / n_parts))
     # Bins are counted from the first one of a block on.
@@ -322,15 +323,15 @@ def stream_finished(
 
 
 def memory_of_block(
-    whole: Room | None, at: tuple[slice, ...], shape: tuple[int, ...], dtype: DTypeLike
+    whole: Room | None,
+    at: tuple[slice, ...],
+    shape: tuple[int, ...],
+    order: Sequence[int],
+    dtype: DTypeLike,
 ) -> NDArray[Any]:
-    here = tuple(s.stop - s.start for s in at)
-    if whole is None or whole.whole.dtype != dtype or longer(here) != longer(shape):
-        return page_backed(shape, dtype)
-    found = whole.place(at)
-    # Axes of length 1 have no order in memory.
-    return page_backed(shape, dtype) if found is None else found.reshape(shape)
-
-
-def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)
+    found = None
+    if whole is not None and whole.whole.dtype == dtype:
+        found = whole.place(at)
+    if found is None:
+        return pages_in_order(shape, order, dtype)
+    return np.moveaxis(found, 0, -1)
