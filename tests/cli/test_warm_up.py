@@ -10,7 +10,6 @@ from xfelred.errors import ArgumentError
 
 
 def test_a_task_is_compiled_once_for_every_process_to_come(tmp_path):
-    # On two float32 and uint16 numbers per bin: cheap to compile.
     code = (
         "import sys, numpy; from xfelred.cluster import warm_up as w;"
         "from xfelred.kernels.reductions.bin_moments import number_of_each as n;"

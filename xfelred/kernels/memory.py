@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -44,54 +42,64 @@ def is_uniform(values: Array) -> bool:
     return values.size > 0 and not any(step for step, n in steps if n > 1)
 
 
-def pages_in_order(
-    shape: tuple[int, ...], order: Sequence[int], dtype: DTypeLike
-) -> Array:
-    """Return zeros whose axes are in another order in memory, the slowest first."""
-    out = page_backed(tuple(shape[i] for i in order), dtype)
-    return out.transpose(np.argsort(order))
+def as_dtype(values: Array, dtype: DTypeLike) -> Array:
+    """Return values of a dtype; one number repeated stays in the memory of one."""
+    if is_uniform(values):
+        return np.broadcast_to(values.flat[0].astype(dtype), values.shape)
+    return values.astype(dtype, copy=False)
 
 
-class Joined:
-    """Arrays put into one at their places along the leading axes, one by one.
+class Assembly:
+    """An array that is put together from pieces along its leading axes, in any order.
 
-    One number repeated stays in the memory of one. Other memory may be given by a
-    function like `pages_in_order`.
+    `shape` are the lengths of these. One number repeated stays in the memory of one,
+    unless there is `out`, the memory of the array.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], memory: Callable[..., Array] | None = None
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None = None,
+        out: Array | None = None,
     ) -> None:
-        self.shape, self.memory = shape, memory or pages_in_order
-        self.number: Any = None
-        self.whole: tuple[int, ...] | None = None
-        self.out: Array | None = None
+        self.shape, self.dtype, self.out = shape, dtype, out
+        self.first: Array | None = None
 
-    def add(self, place: tuple[slice, ...], array: Array) -> None:
-        if self.whole is None:
-            self.whole = (*self.shape, *array.shape[len(self.shape) :])
-            self.number = array.flat[0] if is_uniform(array) else None
+    def put(self, place: tuple[slice, ...], piece: Array) -> None:
+        """Put a piece to its place."""
         if self.out is None:
-            if is_uniform(array) and array.flat[0] == self.number:
+            if self.first is None:
+                self.first = as_dtype(piece, self.dtype or piece.dtype)
+                if is_uniform(piece) or piece.shape[: len(place)] == self.shape:
+                    return
+            if self.repeats(piece):
                 return
-            # In the order of the parts: another one would copy number by number.
-            order = sorted(range(array.ndim), key=lambda i: -array.strides[i])
-            self.out = self.memory(self.whole, order, array.dtype)
-            if self.number is not None:
-                self.out[...] = self.number
-        self.out[place] = array
+            self.out = self.memory(self.first)
+        self.out[place] = piece
 
-    def array(self) -> Array:
-        if self.out is None:
-            return np.broadcast_to(self.number, self.whole or ())
-        return self.out
+    def repeats(self, piece: Array) -> bool:
+        """Tell whether a piece has the one number that all had so far."""
+        first = self.first
+        if first is None or not (is_uniform(first) and is_uniform(piece)):
+            return False
+        return bool(piece.flat[0] == first.flat[0])
 
+    def memory(self, first: Array) -> Array:
+        """Return memory for all pieces; it holds the number that there was so far."""
+        whole = (*self.shape, *first.shape[len(self.shape) :])
+        # In the order of the parts: another one would copy number by number.
+        order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
+        out = page_backed(tuple(whole[i] for i in order), first.dtype)
+        out = out.transpose(np.argsort(order))
+        if is_uniform(first):
+            out[...] = first.flat[0]
+        return out
 
-def joined(
-    arrays: Iterable[Array], places: Sequence[tuple[slice, ...]], shape: tuple[int, ...]
-) -> Array:
-    """Put arrays into one at their places along the leading axes; see `Joined`."""
-    out = Joined(shape)
-    for place, array in zip(places, arrays, strict=True):
-        out.add(place, array)
-    return out.array()
+    def whole(self) -> Array:
+        """Return the array; at least one piece was put."""
+        if self.out is not None:
+            return self.out
+        first = self.first
+        assert first is not None
+        whole = (*self.shape, *first.shape[len(self.shape) :])
+        return first if first.shape == whole else np.broadcast_to(first.flat[0], whole)

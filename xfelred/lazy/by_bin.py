@@ -9,28 +9,27 @@ by pixels, every task would read all frames, and unpack those that are compresse
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 from math import ceil, prod
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
 from numpy.typing import DTypeLike, NDArray
 
-from xfelred.kernels.memory import Joined, pages_in_order
-from xfelred.kernels.room import Room
+from xfelred.kernels.memory import Assembly
 from xfelred.lazy.blocks import node_of
-from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
+from xfelred.lazy.dask_seam import GraphNode, Key, TaskList, TaskRef
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.lazy.leaves import (
-    Cut,
+    Ends,
     Finished,
     Leaves,
+    Pieces,
+    Stream,
     StreamMaker,
     chunk_slice,
-    states_of,
 )
 from xfelred.lazy.nodes import (
     Const,
@@ -54,8 +53,8 @@ from xfelred.lazy.partition import (
 )
 from xfelred.lazy.parts import Skeleton, attach
 from xfelred.lazy.reduce import graph_of, reduce_frames
-from xfelred.lazy.scheduler import in_worker
-from xfelred.reductions.reduction import Reduction
+from xfelred.lazy.rooms import Place, Room
+from xfelred.reductions.reduction import Axes, Blocks, Needs, Reduction
 
 FRAMES_OF_BIN = 16  # that are added up at a time, on average
 SIDE_BY_SIDE = 4  # frames that a kernel adds up at a time
@@ -95,71 +94,87 @@ def reduce_bins(
     results : mapping of str to dtype
         See `reduce_frames`.
     new_dim : str and int
-        The dim of the bins, which every result has as its last, and their number.
+        The dim of the bins, which results have as their first or last, and their
+        number.
     together : int, optional
         Neighbouring bins that one block of the result should hold, as the axes behind
         the first one of a grid of bins; it divides their number.
     """
-    leaves = None
+    name, n = new_dim
     if array.chunks is not None and labels.chunks is None:
         nodes = [node_of(a) for a in (array, labels)]
         if nodes[0] is not None and nodes[1] is not None:
             known = nodes[0], nodes[1]
-            bins = new_dim[1], together
-            leaves = bin_leaves(reduction, known, label_of(labels), dims, bins, results)
-    name, n = new_dim
-    if leaves is None:
-        return reduce_frames(
-            reduction, array, labels, dims=dims, results=results, new_dims={name: n}
-        )
-    kept = tuple(str(d) for d in array.dims if d not in dims)
-    return graph_of(reduction, leaves, array, kept, results, {name: n})
+            leaves = bin_leaves(reduction, known, label_of(labels), dims, (n, together))
+            if leaves is not None:
+                kept = tuple(str(d) for d in array.dims if d not in dims)
+                whole = (name, *kept)
+                first = BinsFirst(reduction)
+                return graph_of(first, leaves, array, whole, results, {})
+    return reduce_frames(
+        reduction, array, labels, dims=dims, results=results, new_dims={name: n}
+    )
+
+
+@dataclass(frozen=True)
+class BinsFirst:
+    """A reduction whose results have their bins first, as they are in memory."""
+
+    reduction: BinReduction
+
+    def partial(self, state: Any, blocks: Blocks, axes: Axes, needs: Needs) -> Any:
+        return self.reduction.partial(state, blocks, axes, needs)
+
+    def combine(self, states: Sequence[Any]) -> Any:
+        return self.reduction.combine(states)
+
+    def finish(self, state: Any, result: str) -> NDArray[Any]:
+        return np.moveaxis(self.reduction.finish(state, result), -1, 0)
+
+    def of_bins(self, n: int) -> BinsFirst:
+        return BinsFirst(self.reduction.of_bins(n))
 
 
 @dataclass(frozen=True)
 class BinMaker(StreamMaker):
     """Make tasks that read and reduce the frames of some bins.
 
-    The last number of a block is that of its bins, `shots` are the positions of their
+    The first number of a block is that of its bins; `shots` are the positions of their
     frames along the axis `first`.
     """
 
-    first: str = ""
-    shots: tuple[NDArray[np.int64], ...] = ()
-    n_parts: int = 1
-    widths: tuple[int, ...] = ()
-    results: Mapping[str, DTypeLike] = field(default_factory=dict)
+    first: str
+    shots: tuple[NDArray[np.int64], ...]
+    n_parts: int
+    widths: tuple[int, ...]
+
+    def __call__(
+        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
+    ) -> dict[Key, GraphNode]:
+        rest = needs, self.widths[block[0]]
+        task, tasks = self.task(key, partial_bins, block, part, rest)
+        return {**tasks, key: task}
+
+    def finished(
+        self, key: Key, block: tuple[int, ...], ends: Ends, rooms: Mapping[str, Key]
+    ) -> dict[Key, GraphNode]:
+        refs = TaskList(
+            *(TaskRef(rooms[e.label]) if e.label in rooms else None for e in ends)
+        )
+        chunks = self.widths, *(self.chunks[d] for d in self.stream.kept)
+        places = zip(chunks, block, strict=True)
+        place = tuple(chunk_slice(c, i) for c, i in places)
+        task, tasks = self.task(key, finished_bins, block, 0, (ends, refs, place))
+        return {**tasks, key: task}
 
     def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
-        *places, bins = block
-        shots = self.shots[bins]
+        shots = self.shots[block[0]]
         begin, end = (len(shots) * i // self.n_parts for i in (part, part + 1))
-        found: dict[str, Selector] = {**self.selection(tuple(places))}
-        return found | {self.first: as_slice(shots[begin:end])}
-
-    def task(
-        self, key: Key, block: tuple[int, ...], rest: tuple[Any, ...]
-    ) -> dict[Key, GraphNode]:
-        if self.n_parts > 1:
-            return super().task(key, block, rest)
-        reduction, skeletons, cut, needs, *refs = rest
-        chunks = self.widths, *(self.chunks[d] for d in self.kept)
-        *places, bins = block
-        numbers = zip(chunks, (bins, *places), strict=True)
-        at = tuple(chunk_slice(c, i) for c, i in numbers)
-        rooms: dict[Key, GraphNode] = {}
-        for result in sorted(needs):
-            name = (f"{self.name}-room", result)
-            kind = np.dtype(self.results[result])
-            rooms[name] = Task(name, room, tuple(map(sum, chunks)), kind)
-        places_of = Places(tuple(sorted(needs)), at)
-        own = reduction.of_bins(self.widths[bins])
-        some = skeletons, cut, needs, TaskList(*map(TaskRef, rooms)), *refs
-        return {**rooms, key: Task(key, stream_finished, places_of, own, *some)}
+        return self.selection(block) | {self.first: as_slice(shots[begin:end])}
 
     def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
-        places = zip(self.kept, block, strict=False)
-        return {d: chunk_slice(self.chunks[d], i) for d, i in places}
+        some = as_slice(self.shots[block[0]])
+        return {**super().selection(block[1:]), self.first: some}
 
 
 def bin_leaves(
@@ -168,7 +183,6 @@ def bin_leaves(
     labels: tuple[NDArray[Any], tuple[str, ...]],
     dims: tuple[str, ...],
     bins: tuple[int, int],
-    results: Mapping[str, DTypeLike],
 ) -> Leaves | None:
     """Return leaves that make a few bins each; None where others do better."""
     node, n = nodes[0], sizes(nodes[0])
@@ -196,28 +210,22 @@ def bin_leaves(
     # Bins are counted from the first one of a block on.
     own = np.where(label >= 0, label - np.maximum(block, 0) * width, -1)
     names = Const(own, on, tokenize(nodes[1].token, width))
+    first_bins = BinsFirst(reduction)
+    reduced = tuple(d for d in node.dims if d in dims)
+    cut = inside(node, length, kept, frame * length[first[0]], width)
+    chunks = {d: evenly(n[d], length[d]) for d in kept}
+    named = [(m.token, m.dims) for m in (node, names)]
+    token = tokenize(reduction, named, chunks, kept, widths, n_parts)
     make = BinMaker(
-        reduction,
-        (node, names),
-        {d: evenly(n[d], length[d]) for d in kept},
-        inside(node, length, kept, frame * length[first[0]], width),
-        kept,
-        tuple(d for d in node.dims if d in dims),
-        "",
-        first[0],
-        shots,
-        n_parts,
-        widths,
-        results,
-    )
-    named = [(m.token, m.dims) for m in make.nodes]
-    token = tokenize(reduction, named, make.chunks, kept, widths, n_parts)
+        Stream(first_bins, cut, kept, reduced), (node, names), chunks,
+        f"reduce-{token}", first[0], shots, n_parts, widths,
+    )  # fmt: skip
     return Leaves(
-        (*(make.chunks[d] for d in kept), widths),
+        (widths, *(chunks[d] for d in kept)),
         n_parts,
         token,
-        replace(make, name=f"reduce-{token}"),
-        reductions=tuple(reduction.of_bins(w) for w in widths),
+        make,
+        reductions=tuple(first_bins.of_bins(w) for w in widths),
     )
 
 
@@ -287,51 +295,40 @@ def label_of(labels: xr.DataArray) -> tuple[NDArray[Any], tuple[str, ...]]:
 # In a task.
 
 
-@dataclass(frozen=True)
-class Places:
-    """Which results a task makes, and where they are in those of all bins."""
-
-    results: tuple[str, ...]
-    at: tuple[slice, ...]  # bins first
-
-
-def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Room | None:
-    """Return memory for a whole result; None in a worker, which keeps its blocks."""
-    return None if in_worker() else Room(shape, dtype)
-
-
-def stream_finished(
-    places: Places,
-    reduction: BinReduction,
+def partial_bins(
+    stream: Stream,
     skeletons: tuple[Skeleton, ...],
-    cut: Cut,
     needs: frozenset[str],
-    rooms: list[Room | None],
+    width: int,
+    *constants: NDArray[Any],
+) -> Pieces:
+    nodes = tuple(attach(s, constants) for s in skeletons)
+    pairs = list(stream.states(nodes, needs, once=False))
+    shape, every = sizes(nodes[0]), slice(0, width, 1)
+    return Pieces(
+        tuple(state for _, state in pairs),
+        tuple((every, *place) for place, _ in pairs),
+        (width, *(shape[d] for d in stream.kept)),
+    )
+
+
+def finished_bins(
+    stream: Stream,
+    skeletons: tuple[Skeleton, ...],
+    ends: Ends,
+    rooms: Sequence[Room | None],
+    place: Place,
     *constants: NDArray[Any],
 ) -> Finished:
-    """Do as `stream_partial` and `finish` do, piece by piece into the result."""
+    """Do as `partial_bins` and `finish` do, piece by piece into the result."""
     nodes = tuple(attach(s, constants) for s in skeletons)
-    shape = sizes(nodes[0])
-    out = {}
-    for result, whole in zip(places.results, rooms, strict=True):
-        memory = partial(memory_of_block, whole, places.at)
-        out[result] = Joined(tuple(shape[d] for d in cut[1]), memory)
-    for place, state in states_of(reduction, nodes, cut, needs):
-        for result, block in out.items():
-            block.add(place, reduction.finish(state, result))
-    return Finished({result: block.array() for result, block in out.items()})
-
-
-def memory_of_block(
-    whole: Room | None,
-    at: tuple[slice, ...],
-    shape: tuple[int, ...],
-    order: Sequence[int],
-    dtype: DTypeLike,
-) -> NDArray[Any]:
-    found = None
-    if whole is not None and whole.whole.dtype == dtype:
-        found = whole.place(at)
-    if found is None:
-        return pages_in_order(shape, order, dtype)
-    return np.moveaxis(found, 0, -1)
+    shape = tuple(s.stop - s.start for s in place)
+    found = {end: Assembly(shape, end.dtype) for end in ends}
+    for end, room in zip(ends, rooms, strict=True):
+        found[end].out = room.at(place) if room else None
+    needs, every = frozenset(end.name for end in ends), slice(0, shape[0], 1)
+    reduction = cast(BinsFirst, stream.reduction).of_bins(shape[0])
+    for at, state in stream.states(nodes, needs, once=True):
+        for end, whole in found.items():
+            whole.put((every, *at), reduction.finish(state, end.name))
+    return Finished({end: whole.whole() for end, whole in found.items()})

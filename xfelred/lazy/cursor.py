@@ -32,6 +32,64 @@ class Entries:
     runs: IntArray
 
 
+# Of entries: shot, row, place in a region, dataset; and where runs of them begin.
+Found = tuple[IntArray, IntArray, IntArray, IntArray, IntArray]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A region that is one range of places."""
+
+    start: int
+    stop: int
+
+    def entries(self, of: Entries) -> Found:
+        lo, hi = np.searchsorted(of.place, (self.start, self.stop)).tolist()
+        first, last = np.searchsorted(of.runs, (lo, hi), side="left").tolist()
+        begin = of.runs[first:last]
+        if lo < hi and (not len(begin) or begin[0] != lo):
+            begin = np.concatenate([[lo], begin])
+        s = slice(lo, hi)
+        return of.shot[s], of.row[s], of.place[s] - self.start, of.target[s], begin - lo
+
+
+@dataclass(frozen=True)
+class Box:
+    """A region that is none, such as some pulses of several trains."""
+
+    index: Index
+    shape: tuple[int, ...]
+
+    def entries(self, of: Entries) -> Found:
+        # Places are sorted: what lies before and behind is not looked at.
+        first = np.ravel_multi_index([s.start for s in self.index], self.shape)
+        last = np.ravel_multi_index([s.stop - 1 for s in self.index], self.shape)
+        lo, hi = np.searchsorted(of.place, (first, last + 1)).tolist()
+        at = np.unravel_index(of.place[lo:hi], self.shape)
+        keep = np.ones(hi - lo, bool)
+        for position, s in zip(at, self.index, strict=True):
+            keep &= (position >= s.start) & (position < s.stop)
+        kept = np.flatnonzero(keep)
+        inner = tuple(a[kept] - s.start for a, s in zip(at, self.index, strict=True))
+        place = np.ravel_multi_index(inner, tuple(s.stop - s.start for s in self.index))
+        kept += lo
+        row, target = of.row[kept], of.target[kept]
+        return (
+            of.shot[kept],
+            row,
+            place,
+            target,
+            np.flatnonzero(new(row, place, target)),
+        )
+
+
+def new(row: IntArray, place: IntArray, target: IntArray) -> NDArray[np.bool_]:
+    """Tell which entries do not follow the one before, in the file and in memory."""
+    out = np.ones(len(row), bool)
+    out[1:] = (np.diff(row) != 1) | (np.diff(place) != 1) | (np.diff(target) != 0)
+    return out
+
+
 class Cursor:
     """Reads regions of a plan; what does not depend on the region is done once.
 
@@ -59,13 +117,8 @@ class Cursor:
             here = target >= 0
             shot, place, target = self.shot[here], self.place[here], target[here]
             row = self.plan.first[:, module][shot] + self.offset[here]
-            new = np.ones(len(row), bool)
-            new[1:] = (
-                (np.diff(row) != 1) | (np.diff(place) != 1) | (np.diff(target) != 0)
-            )
-            self.modules[module] = Entries(
-                shot, row, place, target, np.flatnonzero(new)
-            )
+            runs = np.flatnonzero(new(row, place, target))
+            self.modules[module] = Entries(shot, row, place, target, runs)
         return self.modules[module]
 
     def read(self, index: Index, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -81,10 +134,7 @@ class Cursor:
         if out.size == 0:
             return out
         n_lead, n_inner = len(self.lead), self.plan.n_inner
-        span = contiguous(index[:n_lead], self.lead)
-        # Some pulses of several trains are no single range: planned anew.
-        if span is None:
-            return Cursor(self.plan.narrow(index)).read(whole(shape), out)
+        part = self.part(index[:n_lead])
         at = n_lead + n_inner
         inside = (*index[n_lead:at], *index[at + 1 :])
         entry = tuple(
@@ -101,7 +151,7 @@ class Cursor:
             )
         flat = np.moveaxis(flat, 1 + n_inner, 1)
         for i, module in enumerate(range(index[at].start, index[at].stop)):
-            self.read_module(module, span, entry, flat[:, i])
+            self.read_module(module, part, entry, flat[:, i])
         return out
 
     def memory(self, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -111,39 +161,39 @@ class Cursor:
             self.buffer = np.empty(n, self.plan.dtype)
         return self.buffer[:n].reshape(shape)
 
+    def part(self, index: Index) -> Range | Box:
+        """Return how the places of a region of the lead axes are found."""
+        span = contiguous(index, self.lead)
+        return Box(index, self.lead) if span is None else Range(*span)
+
     def read_module(
         self,
         module: int,
-        span: tuple[int, int],
+        part: Range | Box,
         entry: tuple[Selector, ...],
         out: NDArray[Any],
     ) -> None:
-        """Read the places of a span of one module; fill what was not recorded."""
+        """Read the places of a region of one module; fill what was not recorded."""
         found = self.entries(module)
-        lo, hi = np.searchsorted(found.place, span).tolist()
-        place = found.place[lo:hi]
-        if hi - lo < span[1] - span[0]:
+        shot, row, place, target, begin = part.entries(found)
+        if len(place) < len(out):
             empty = np.ones(len(out), bool)
-            empty[place - span[0]] = False
+            empty[place] = False
             out[empty] = self.plan.fill_value
-        if lo == hi:
+        if not len(place):
             return
-        first, last = np.searchsorted(found.runs, (lo, hi), side="left").tolist()
-        start = found.runs[first:last]
-        if not len(start) or start[0] != lo:
-            start = np.concatenate([[lo], start])
-        count = np.append(start[1:], hi) - start
-        target = found.target[start]
+        count = np.append(begin[1:], len(place)) - begin
+        kinds = target[begin]
         # np.unique sorts; mostly all rows of a piece are in one file.
-        for which in [target[0]] if (target == target[0]).all() else np.unique(target):
-            mine = target == which
-            begin = start[mine]
-            rows = Rows(found.row[begin], count[mine], found.place[begin] - span[0])
+        for which in [kinds[0]] if (kinds == kinds[0]).all() else np.unique(kinds):
+            mine = kinds == which
+            start = begin[mine]
+            rows = Rows(row[start], count[mine], place[start])
             path, dataset = self.plan.targets[which]
             try:
                 self.plan.read_rows(path, dataset, rows, entry, out)
             except BrokenFileError as error:
-                shots = found.shot[lo:hi][found.target[lo:hi] == which]
+                shots = shot[target == which]
                 raise BrokenFileError(
                     f"{error}. Needed for {self.named(shots)} of {dataset}"
                 ) from error

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import dask.array as da
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 from dask._task_spec import List as TaskList
-from dask.array.core import finalize, handle_out, slices_from_chunks
+from dask.array.core import handle_out, slices_from_chunks
 from dask.blockwise import Blockwise, BlockwiseDep, blockwise, optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
@@ -35,7 +35,6 @@ __all__ = [
     "as_kind",
     "blockwise",
     "calls",
-    "finalize",
     "flatten",
     "known_keys",
     "optimize_blockwise",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,30 +11,8 @@ from xfelred.kernels.elementwise import Scratch, run_steps
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.nodes import Const, Map, Node, Region, Source, View, sizes
 
-
-class Memory(dict[int, Cursor | Scratch]):
-    """What nodes need from call to call of `evaluate`, by their identity.
-
-    `spare` are buffers that nobody uses any more: to make their pages anew takes
-    longer than reading into them.
-    """
-
-    def __init__(self, spare: Sequence[NDArray[Any]] = ()) -> None:
-        super().__init__()
-        self.spare = list(spare)
-
-    def cursor(self, node: Source) -> Cursor:
-        found = self.get(id(node))
-        if not isinstance(found, Cursor):
-            found = self[id(node)] = Cursor(node.plan)
-            fitting = [b for b in self.spare if b.dtype == found.buffer.dtype]
-            if fitting:
-                found.buffer = fitting[0]
-                self.spare = [b for b in self.spare if b is not fitting[0]]
-        return found
-
-    def buffers(self) -> list[NDArray[Any]]:
-        return [c.buffer for c in self.values() if isinstance(c, Cursor)]
+# What nodes need from call to call of `evaluate`, by their identity.
+Memory = dict[int, Cursor | Scratch]
 
 
 def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArray[Any]:
@@ -76,7 +53,10 @@ def read_source(node: Source, region: Region, memory: Memory | None) -> NDArray[
     index = tuple(region[d] for d in node.dims)
     if memory is None:
         return load(node.plan.narrow(index))
-    return memory.cursor(node).read(index)
+    cursor = memory.get(id(node))
+    if not isinstance(cursor, Cursor):
+        cursor = memory[id(node)] = Cursor(node.plan)
+    return cursor.read(index)
 
 
 def scratch_of(node: Map, memory: Memory) -> Scratch:

@@ -19,12 +19,12 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.utils import format_bytes
-from numpy.typing import NDArray
 
-from xfelred.errors import TooLargeError
-from xfelred.kernels.room import room_of, taken_whole
-from xfelred.lazy.dask_seam import as_kind, finalize
+from xfelred.errors import SchedulerError, TooLargeError
+from xfelred.lazy.dask_seam import Key, TaskRef, as_kind
 from xfelred.lazy.free_memory import free_memory
+from xfelred.lazy.rooms import gathered
+from xfelred.lazy.scheduler import shares_memory
 from xfelred.settings import setting
 
 ALWAYS_FITS = 16 << 20  # bytes; to look costs nothing beside the reading of more
@@ -63,48 +63,7 @@ class Joining(tuple[Any, ...]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a scheduler as dask's own: it was asked here."""
-        return tuple, (da.Array.__dask_postcompute__(self.array),)
-
-
-def gathered(blocks: Any) -> Any:
-    """Return the blocks of an array as one, without a copy where they are one."""
-    found: dict[tuple[int, ...], Any] = {(): blocks}
-    while found and all(isinstance(b, (list, tuple)) for b in found.values()):
-        found = {(*at, i): b for at, some in found.items() for i, b in enumerate(some)}
-    if len(found) > 1 and all(isinstance(b, np.ndarray) for b in found.values()):
-        starts = places_of(found)
-        if starts is not None:
-            places, shape = starts
-            whole = taken_whole(list(found.values()), places, shape)
-            if whole is not None:
-                return whole
-    return finalize(blocks)
-
-
-def places_of(
-    blocks: dict[tuple[int, ...], NDArray[Any]],
-) -> tuple[list[tuple[int, ...]], tuple[int, ...]] | None:
-    """Return where blocks of a grid begin, and the shape of all; None if unknown."""
-    n_axes = len(next(iter(blocks)))
-    if any(b.ndim != n_axes for b in blocks.values()):
-        return None
-    lengths = [
-        [blocks[(0,) * axis + (i,) + (0,) * (n_axes - axis - 1)].shape[axis]
-         for i in range(1 + max(at[axis] for at in blocks))]
-        for axis in range(n_axes)
-    ]  # fmt: skip
-    begin = [np.cumsum([0, *some]).tolist() for some in lengths]
-    places = [tuple(b[i] for b, i in zip(begin, at, strict=True)) for at in blocks]
-    return places, tuple(b[-1] for b in begin)
-
-
-def persisted(blocks: Any, rebuild: Any, *rest: Any, **options: Any) -> Any:
-    """Put together what was persisted: its blocks stay its own."""
-    for block in blocks.values():
-        place = room_of(block)
-        if place is not None:
-            place.take()
-    return rebuild(blocks, *rest, **options)
+        return tuple, (tuple(self),)
 
 
 def memory_of(array: da.Array) -> tuple[int, int]:
@@ -112,7 +71,22 @@ def memory_of(array: da.Array) -> tuple[int, int]:
     size = prod(array.shape) * array.dtype.itemsize
     if not np.isfinite(size):  # lengths that only computing tells
         return 0, 0
-    return int(size), int(size) * (2 if array.npartitions > 1 else 1)
+    twice = array.npartitions > 1 and not (room_of(array) and is_here())
+    return int(size), int(size) * (2 if twice else 1)
+
+
+def room_of(array: da.Array) -> Key | None:
+    """Return the key of the memory into which the blocks of an array are put."""
+    layer = array.dask.layers.get(array.name)
+    return getattr(layer, "room", None)
+
+
+def is_here() -> bool:
+    """Tell whether this process will compute."""
+    try:
+        return shares_memory()
+    except SchedulerError:  # an asynchronous client, which may still be given this
+        return False
 
 
 def refuse_too_large(
@@ -175,16 +149,20 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
 
     def __dask_postcompute__(self) -> Joining:
         ASKED.sizes.clear()  # a new computation begins
-        joining = Joining((gathered, ()))
+        joining = Joining(self.joined_by())
         joining.array = self
         return joining
 
+    def joined_by(self) -> tuple[Any, ...]:
+        """Return the function that joins blocks, and what it is given besides."""
+        function, args = super().__dask_postcompute__()
+        room = room_of(self)
+        if room is None or not is_here():
+            return function, args
+        return gathered, (TaskRef(room), function, *args)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return GuardedArray, super().__reduce__()[1]
-
-    def __dask_postpersist__(self) -> Any:
-        rebuild, rest = super().__dask_postpersist__()
-        return persisted, (rebuild, *rest)
 
     @property
     def real(self) -> Any:

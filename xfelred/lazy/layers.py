@@ -193,7 +193,7 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
 def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
     node = attach(skeleton, [only(part) for part in parts])
     shape, pieces = sizes(node), block_pieces(node)
-    memory = Memory()
+    memory: Memory = {}
     todo = list(regions(shape, pieces, node.dims))
     if len(todo) == 1:
         return evaluate(node, todo[0], memory)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import dask.array as da
 import numpy as np
@@ -13,17 +13,38 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.kernels.memory import joined
+from xfelred.kernels.memory import Assembly, as_dtype
 from xfelred.lazy.blocks import chunks_of, in_blocks
-from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskRef
+from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
 from xfelred.lazy.evaluate import Memory, aligned, evaluate
 from xfelred.lazy.indexing import Selector
 from xfelred.lazy.nodes import Node, Selection, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import Skeleton, attach, packed
-from xfelred.reductions.reduction import Reduction, S
+from xfelred.lazy.rooms import Place, Room
+from xfelred.reductions.reduction import Reduction, Reusable, S
 
 MEMORY_STATE = 4 << 20  # elements of a wide result of an array in memory, in one task
+
+
+class End(NamedTuple):
+    """One result of a reduction: its name and its dtype."""
+
+    name: str
+    dtype: np.dtype[Any]
+
+    @property
+    def label(self) -> str:
+        """What keys of tasks say: results of one name may differ in their dtype."""
+        return f"{self.name}:{self.dtype.str}"
+
+    @staticmethod
+    def of(label: str) -> End:
+        name, _, kind = label.partition(":")
+        return End(name, np.dtype(kind))
+
+
+Ends = tuple[End, ...]
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,13 @@ class Pieces:
     states: tuple[Any, ...]
     places: tuple[tuple[slice, ...], ...]
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The results of one block, of which no more state is needed."""
+
+    results: dict[End, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +80,7 @@ class Leaves:
     token: str
     make: LeafMaker
     dependencies: tuple[da.Array, ...] = ()
-    # Of the blocks along the last axis, where they are not the one of all.
+    # Of the blocks along the first axis, where they are not the one of all.
     reductions: tuple[Reduction[Any], ...] = ()
 
 
@@ -66,45 +94,107 @@ class LeafMaker(Protocol):
 
 
 @dataclass(frozen=True)
-class StreamMaker:
-    """Make tasks that read, correct and reduce one region of a recipe."""
+class Stream:
+    """How the tasks of a reduction go through their recipes."""
 
     reduction: Reduction[Any]
-    nodes: tuple[Node, ...]
-    chunks: dict[str, tuple[int, ...]]
     inside: dict[str, int]
     kept: tuple[str, ...]
     reduced: tuple[str, ...]
+
+    def states(
+        self, nodes: tuple[Node, ...], needs: frozenset[str], *, once: bool
+    ) -> Iterator[tuple[Place, Any]]:
+        """Yield (place, state) of one piece of the block of the result after another.
+
+        `once`: who takes a state is done with it before taking the next one, so that
+        the same memory is used again.
+        """
+        shape, dims = sizes(nodes[0]), nodes[0].dims
+        axes = tuple(i for i, d in enumerate(dims) if d in self.reduced)
+        again = self.reduction if isinstance(self.reduction, Reusable) else None
+        memory: Memory = {}
+        state: Any = None
+        last: tuple[int, ...] | None = None
+        for outer in regions(shape, self.inside, self.kept):
+            length = tuple(s.stop - s.start for s in outer.values())
+            same, last = length == last, length
+            state = again.cleared(state) if once and again and same else None
+            for inner in regions(shape, self.inside, self.reduced):
+                region = outer | inner
+                blocks = [
+                    aligned(
+                        evaluate(n, {d: region[d] for d in n.dims}, memory),
+                        n.dims,
+                        dims,
+                    )
+                    for n in nodes
+                ]
+                state = self.reduction.partial(state, blocks, axes, needs)
+            if state is not None:
+                yield tuple(outer[d] for d in self.kept), state
+
+
+@dataclass(frozen=True)
+class StreamMaker:
+    """Make tasks that read, correct and reduce one region of a recipe."""
+
+    stream: Stream
+    nodes: tuple[Node, ...]
+    chunks: dict[str, tuple[int, ...]]
     name: str
 
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
         """Return the task, and the constants that it shares with its neighbours."""
-        region = self.region(block, part)
-        nodes = [cut_to(node, region) for node in self.nodes]
-        skeletons, refs, tasks = packed(nodes, self.name)
-        cut: Cut = (self.inside, self.kept, self.reduced)
-        task = self.task(key, block, (self.reduction, skeletons, cut, needs, *refs))
-        return {**tasks, **task}
+        task, tasks = self.task(key, stream_partial, block, part, (needs,))
+        return {**tasks, key: task}
+
+    def finished(
+        self, key: Key, block: tuple[int, ...], ends: Ends, rooms: Mapping[str, Key]
+    ) -> dict[Key, GraphNode]:
+        """Return the task that makes the results of a block of one part.
+
+        They are finished piece by piece, while their sums are in the cache.
+        """
+        refs = TaskList(
+            *(TaskRef(rooms[e.label]) if e.label in rooms else None for e in ends)
+        )
+        place = tuple(
+            chunk_slice(self.chunks[d], i)
+            for d, i in zip(self.stream.kept, block, strict=True)
+        )
+        rest = (ends, refs, place) if rooms else (ends, (), ())
+        task, tasks = self.task(key, stream_results, block, 0, rest)
+        return {**tasks, key: task}
 
     def task(
-        self, key: Key, block: tuple[int, ...], rest: tuple[Any, ...]
-    ) -> dict[Key, GraphNode]:
-        return {key: Task(key, stream_partial, *rest)}
+        self,
+        key: Key,
+        function: Callable[..., Any],
+        block: tuple[int, ...],
+        part: int,
+        rest: tuple[Any, ...],
+    ) -> tuple[Task, dict[Key, GraphNode]]:
+        """Return a task for one region, and the tasks of the constants it needs."""
+        region = self.region(block, part)
+        cut = [cut_to(node, region) for node in self.nodes]
+        skeletons, refs, tasks = packed(cut, self.name)
+        return Task(key, function, self.stream, skeletons, *rest, *refs), tasks
 
     def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
         """Return what the task of a part of a block covers."""
-        counts = [len(self.chunks[d]) for d in self.reduced]
+        counts = [len(self.chunks[d]) for d in self.stream.reduced]
         at: dict[str, Any] = dict(
-            zip(self.reduced, np.unravel_index(part, counts), strict=True)
+            zip(self.stream.reduced, np.unravel_index(part, counts), strict=True)
         )
-        at |= dict(zip(self.kept, block, strict=True))
+        at |= dict(zip(self.stream.kept, block, strict=True))
         return {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
 
     def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
         """Return what all tasks of a block cover; an axis that it lacks is whole."""
-        places = zip(self.kept, block, strict=True)
+        places = zip(self.stream.kept, block, strict=True)
         return {d: chunk_slice(self.chunks[d], i) for d, i in places}
 
 
@@ -119,61 +209,39 @@ def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
     return slice(start, start + chunks[i], 1)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The results of a block that has no other part."""
-
-    results: dict[str, NDArray[Any]]
-
-
-# The lengths of the pieces of a task, the axes that stay, and those that do not; plain,
-# as every task carries it.
-Cut: TypeAlias = tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]
-
-
 def stream_partial(
-    reduction: Reduction[Any],
+    stream: Stream,
     skeletons: tuple[Skeleton, ...],
-    cut: Cut,
     needs: frozenset[str],
     *constants: NDArray[Any],
 ) -> Any:
     nodes = tuple(attach(s, constants) for s in skeletons)
-    pieces = list(states_of(reduction, nodes, cut, needs))
-    if len(pieces) == 1:
-        return pieces[0][1]
-    places, states = zip(*pieces, strict=True)
+    pairs = list(stream.states(nodes, needs, once=False))
+    if len(pairs) == 1:
+        return pairs[0][1]
     shape = sizes(nodes[0])
-    return Pieces(states, places, tuple(shape[d] for d in cut[1]))
+    places, states = zip(*pairs, strict=True)
+    return Pieces(states, places, tuple(shape[d] for d in stream.kept))
 
 
-def states_of(
-    reduction: Reduction[Any], nodes: tuple[Node, ...], cut: Cut, needs: frozenset[str]
-) -> Iterator[tuple[tuple[slice, ...], Any]]:
-    """Yield the place and the state of every piece along the axes that stay."""
-    shape, dims = sizes(nodes[0]), nodes[0].dims
-    inside, kept, reduced = cut
-    axes = tuple(i for i, d in enumerate(dims) if d in reduced)
-    spare: list[NDArray[Any]] = []
-    for outer in regions(shape, inside, kept):
-        mine = [cut_to(node, outer) for node in nodes]
-        # `mine` begins where the region does, so that positions count from there.
-        ranges = {d: slice(0, s.stop - s.start, 1) for d, s in outer.items()}
-        # Anew for each part that stays: they know the nodes of this cut by identity.
-        memory = Memory(spare)
-        state: Any = None
-        for inner in regions(shape, inside, reduced):
-            region = ranges | inner
-            blocks = [
-                aligned(
-                    evaluate(n, {d: region[d] for d in n.dims}, memory), n.dims, dims
-                )
-                for n in mine
-            ]
-            state = reduction.partial(state, blocks, axes, needs)
-        spare = memory.buffers()
-        if state is not None:
-            yield tuple(outer[d] for d in kept), state
+def stream_results(
+    stream: Stream,
+    skeletons: tuple[Skeleton, ...],
+    ends: Ends,
+    rooms: Sequence[Room | None],
+    place: Place,
+    *constants: NDArray[Any],
+) -> Finished:
+    nodes = tuple(attach(s, constants) for s in skeletons)
+    shape = tuple(sizes(nodes[0])[d] for d in stream.kept)
+    found = {end: Assembly(shape, end.dtype) for end in ends}
+    for end, room in zip(ends, rooms, strict=False):
+        found[end].out = room.at(place) if room else None
+    needs = frozenset(end.name for end in ends)
+    for at, state in stream.states(nodes, needs, once=True):
+        for end, whole in found.items():
+            whole.put(at, stream.reduction.finish(state, end.name))
+    return Finished({end: whole.whole() for end, whole in found.items()})
 
 
 def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
@@ -187,14 +255,26 @@ def combine(reduction: Reduction[Any], states: Sequence[Any]) -> Any:
 
 
 def finish(
-    reduction: Reduction[S], state: S | Pieces | Finished, result: str
+    reduction: Reduction[S],
+    state: S | Pieces | Finished,
+    end: End,
+    room: Room | None = None,
+    place: Place = (),
 ) -> NDArray[Any]:
+    name, dtype = end
     if isinstance(state, Finished):
-        return state.results[result]
-    if not isinstance(state, Pieces):
-        return reduction.finish(state, result)
-    found = (reduction.finish(s, result) for s in state.states)
-    return joined(found, state.places, state.shape)
+        return state.results[end]
+    out = None if room is None else room.at(place)
+    if isinstance(state, Pieces):
+        whole = Assembly(state.shape, dtype, out)
+        for at, piece in zip(state.places, state.states, strict=True):
+            whole.put(at, reduction.finish(piece, name))
+        return whole.whole()
+    found = reduction.finish(state, name)
+    if out is None:
+        return as_dtype(found, dtype)
+    out[...] = found
+    return out
 
 
 def stream_leaves(
@@ -209,15 +289,8 @@ def stream_leaves(
     # In the order of the array, so that parts follow each other as shots do.
     reduced = tuple(d for d in nodes[0].dims if d in reduced)
     token = tokenize(reduction, [(n.token, n.dims) for n in nodes], cut.chunks, kept)
-    make = StreamMaker(
-        reduction,
-        tuple(nodes),
-        cut.chunks,
-        cut.inside,
-        kept,
-        reduced,
-        f"reduce-{token}",
-    )
+    stream = Stream(reduction, cut.inside, kept, reduced)
+    make = StreamMaker(stream, tuple(nodes), cut.chunks, f"reduce-{token}")
     n_parts = prod(len(cut.chunks[d]) for d in reduced)
     return Leaves(tuple(cut.chunks[d] for d in kept), n_parts, token, make)
 

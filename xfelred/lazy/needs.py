@@ -250,10 +250,7 @@ def block_bytes(layer: Blockwise) -> int:
 
 
 def visit_states(layer: StateLayer, need: Need) -> Visit:
-    keys = layer.get_output_keys() if need.whole else need.keys
-    wanted: dict[tuple[int, ...], set[str]] = {}
-    for _, result, *block in keys:
-        wanted.setdefault(tuple(block), set()).add(result)
+    wanted = layer.wanted(layer.get_output_keys() if need.whole else need.keys)
     if not wanted:
         return LayerWork(0), {}
     leaves = layer.leaves
@@ -285,7 +282,7 @@ def streamed_bytes(make: StreamMaker) -> int:
     total = 0
     for source in (s for node in make.nodes for s in sources(node)):
         lengths = zip(source.dims, source.shape, strict=True)
-        part = prod(min(make.inside.get(d, n), n) for d, n in lengths)
+        part = prod(min(make.stream.inside.get(d, n), n) for d, n in lengths)
         total += part * source.dtype.itemsize
     return 3 * total
 

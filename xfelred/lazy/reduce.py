@@ -15,29 +15,35 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 from numpy.typing import DTypeLike
 
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.dask_seam import (
     Alias,
+    DataNode,
     GraphNode,
     HighLevelGraph,
     Key,
-    Layer,
-    MaterializedLayer,
     Task,
     TaskList,
     TaskRef,
 )
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.leaves import (
+    End,
+    Ends,
     Leaves,
+    StreamMaker,
     block_leaves,
+    chunk_slice,
     combine,
     finish,
     stream_leaves,
 )
 from xfelred.lazy.nodes import Const
+from xfelred.lazy.rooms import ROOM, Room, has_room
+from xfelred.lazy.task_layer import TaskLayer
 from xfelred.reductions.reduction import Reduction
 
 # States that one task combines: as many wait in memory, and a tree of 4096 parts is
@@ -92,73 +98,64 @@ def reduce_frames(
     return graph_of(reduction, leaves, array, kept, results, dict(new_dims or {}))
 
 
-class StateLayer(Layer):  # type: ignore[misc]
+class StateLayer(TaskLayer):
     """The states of every block of the result, one key for each result that asks.
 
-    The graph is cut to what is asked before any task is made (`cull`), so a mean alone
-    does not pay for the variance beside it.
+    A result that is gathered asks for its room, too: its blocks are put there, by the
+    tasks at the bottom where one of these makes a whole block.
     """
 
     def __init__(
-        self,
-        name: str,
-        reduction: Reduction[Any],
-        leaves: Leaves,
-        results: tuple[str, ...],
+        self, name: str, reduction: Reduction[Any], leaves: Leaves, ends: Ends
     ) -> None:
-        super().__init__()
-        self.name, self.reduction = name, reduction
-        self.leaves, self.results = leaves, results
-        self.tasks: dict[Key, GraphNode] | None = None
-
-    # Our tasks are dask's objects, not tuples: there is nothing to convert.
-    has_legacy_tasks = False
-
-    def is_materialized(self) -> bool:
-        return self.tasks is not None
+        super().__init__(name)
+        self.reduction, self.leaves, self.ends = reduction, leaves, ends
 
     def get_output_keys(self) -> set[Any]:
-        return {(self.name, r, *b) for r in self.results for b in self.blocks()}
+        return {(self.name, e.label, *b) for e in self.ends for b in self.blocks()}
 
     def blocks(self) -> Iterator[tuple[int, ...]]:
         return product(*(range(len(c)) for c in self.leaves.kept_chunks))
 
-    def materialized(self) -> dict[Key, GraphNode]:
-        if self.tasks is None:
-            self.tasks = self.make(self.get_output_keys())
-        return self.tasks
-
-    def __getitem__(self, key: Key) -> GraphNode:
-        return self.materialized()[key]
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self.materialized())
-
-    def __len__(self) -> int:
-        return len(self.materialized())
-
-    def cull(self, keys: set[Any], _: object) -> tuple[Layer, dict[Key, set[Any]]]:
-        """Return the tasks for the states that `keys` ask for, and no more."""
-        tasks = self.make(
-            {k for k in keys if isinstance(k, tuple) and k[0] == self.name}
-        )
-        return MaterializedLayer(tasks), {
-            k: set(t.dependencies) for k, t in tasks.items()
-        }
+    def wanted(self, keys: set[Any]) -> dict[tuple[int, ...], set[str]]:
+        """Return the labels that keys have of each block, in the order of blocks."""
+        found: dict[tuple[int, ...], set[str]] = {}
+        for _, label, *block in keys:
+            if label != ROOM:
+                found.setdefault(tuple(block), set()).add(label)
+        # Sorted: sets have another order in every process, and graphs shall be equal.
+        return dict(sorted(found.items()))
 
     def make(self, keys: set[Any]) -> dict[Key, GraphNode]:
-        """Return leaves, combining tree and aliases for output keys."""
-        wanted: dict[tuple[int, ...], set[str]] = {}
-        for _, result, *block in keys:
-            wanted.setdefault(tuple(block), set()).add(result)
-        tasks: dict[Key, GraphNode] = {}
-        # Sorted: sets have another order in every process, and graphs shall be equal.
-        for block, results in sorted(wanted.items()):
-            top = self.tree(tasks, block, frozenset(results))
-            for result in sorted(results):
-                key = (self.name, result, *block)
+        """Return leaves, combining tree, rooms and aliases for output keys."""
+        rooms = {k[2]: k for k in sorted(k for k in keys if k[1] == ROOM)}
+        tasks: dict[Key, GraphNode] = {
+            key: Task(key, Room, key[3], End.of(label).dtype)
+            for label, key in rooms.items()
+        }
+        for block, labels in self.wanted(keys).items():
+            mine = {r: key for r, key in rooms.items() if r in labels}
+            top = self.top(tasks, block, sorted(labels), mine)
+            for label in sorted(labels):
+                key = (self.name, label, *block)
                 tasks[key] = Alias(key, top)
         return tasks
+
+    def top(
+        self,
+        tasks: dict[Key, GraphNode],
+        block: tuple[int, ...],
+        labels: list[str],
+        rooms: dict[str, Key],
+    ) -> Key:
+        """Add the tasks for one block of the result; return the key of the last one."""
+        make = self.leaves.make
+        ends = tuple(map(End.of, labels))
+        if self.leaves.n_parts > 1 or not isinstance(make, StreamMaker):
+            return self.tree(tasks, block, frozenset(end.name for end in ends))
+        key = (f"{self.name}-finished", "+".join(labels), *block)
+        tasks |= make.finished(key, block, ends, rooms)
+        return key
 
     def tree(
         self, tasks: dict[Key, GraphNode], block: tuple[int, ...], needs: frozenset[str]
@@ -185,6 +182,52 @@ class StateLayer(Layer):  # type: ignore[misc]
         return level[0]
 
 
+class ResultLayer(TaskLayer):
+    """The blocks of one result, and its room, which what gathers them asks for."""
+
+    def __init__(
+        self, name: str, states: StateLayer, end: End, new: tuple[int, ...]
+    ) -> None:
+        super().__init__(name)
+        self.states, self.end = states, end
+        self.chunks = (*states.leaves.kept_chunks, *((n,) for n in new))
+        self.room = (name, ROOM) if has_room(self.chunks, end.dtype) else None
+
+    def get_output_keys(self) -> set[Any]:
+        blocks = product(*(range(len(c)) for c in self.chunks))
+        return {(self.name, *block) for block in blocks}
+
+    def materialized(self) -> dict[Key, GraphNode]:
+        if self.tasks is None:
+            # A graph that is not cut has no room, which what gathers asks for.
+            none = {self.room: DataNode(self.room, None)} if self.room else {}
+            self.tasks = super().materialized() | none
+        return self.tasks
+
+    def make(self, keys: set[Any]) -> dict[Key, GraphNode]:
+        below, n = self.states, len(self.states.leaves.kept_chunks)
+        tasks: dict[Key, GraphNode] = {}
+        rooms: tuple[TaskRef, ...] = ()
+        if self.room in keys:
+            key = (below.name, ROOM, self.end.label, self.chunks)
+            tasks[self.room] = Alias(self.room, key)
+            rooms = (TaskRef(key),)
+        for key in sorted(keys - {self.room}):
+            state = TaskRef((below.name, self.end.label, *key[1 : 1 + n]))
+            place = (place_of(self.chunks, key[1:]),) if rooms else ()
+            rest = state, self.end, *rooms, *place
+            each = below.leaves.reductions
+            own = each[key[1]] if each else below.reduction
+            tasks[key] = Task(key, finish, own, *rest)
+        return tasks
+
+
+def place_of(
+    chunks: tuple[tuple[int, ...], ...], block: tuple[int, ...]
+) -> tuple[slice, ...]:
+    return tuple(chunk_slice(c, i) for c, i in zip(chunks, block, strict=True))
+
+
 def graph_of(
     reduction: Reduction[Any],
     leaves: Leaves,
@@ -194,34 +237,20 @@ def graph_of(
     new_dims: dict[str, int],
 ) -> dict[str, xr.DataArray]:
     states = f"{type(reduction).__name__.lower()}-{leaves.token}"
-    layer = StateLayer(states, reduction, leaves, tuple(results))
+    ends = tuple(End(name, np.dtype(kind)) for name, kind in results.items())
+    layer = StateLayer(states, reduction, leaves, ends)
     below = HighLevelGraph.from_collections(states, layer, list(leaves.dependencies))
     coords = {
         k: c.variable for k, c in array.coords.items() if set(c.dims) <= set(kept)
     }
-    # The first of the new dims may be one that the leaves are cut along.
-    n_cut = len(leaves.kept_chunks) - len(kept)
-    uncut = list(new_dims.values())[n_cut:]
-    last = (0,) * len(uncut)
     out = {}
-    for result, dtype in results.items():
-        name = f"{result}-{leaves.token}"
-        tasks = {
-            (name, *block, *last): Task(
-                (name, *block, *last),
-                finish,
-                leaves.reductions[block[-1]] if leaves.reductions else reduction,
-                TaskRef((states, result, *block)),
-                result,
-            )
-            for block in layer.blocks()
-        }
+    for end in ends:
+        name = f"{end.name}-{tokenize(leaves.token, end.label)}"
+        blocks = ResultLayer(name, layer, end, tuple(new_dims.values()))
         graph = HighLevelGraph(
-            {**below.layers, name: MaterializedLayer(tasks)},
-            {**below.dependencies, name: {states}},
+            {**below.layers, name: blocks}, {**below.dependencies, name: {states}}
         )
-        chunks = (*leaves.kept_chunks, *((n,) for n in uncut))
-        data = GuardedArray(graph, name, chunks, dtype=np.dtype(dtype))
+        data = GuardedArray(graph, name, blocks.chunks, dtype=end.dtype)
         dims = (*kept, *new_dims)
-        out[result] = xr.DataArray(data, dims=dims, coords=coords, name=result)
+        out[end.name] = xr.DataArray(data, dims=dims, coords=coords, name=end.name)
     return out

@@ -49,18 +49,6 @@ def shares_memory() -> bool:
     return threads_compute() or current_scheduler() is dask.local.get_sync
 
 
-def in_worker() -> bool:
-    """Tell whether this thread is one of a worker of distributed."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return False
-    try:
-        distributed.get_worker()
-    except ValueError:
-        return False
-    return True
-
-
 def client() -> Any:
     """Return the client of the workers that compute; None where this process does."""
     found = getattr(current_scheduler(), "__self__", None)

@@ -74,19 +74,22 @@ def moment(
     if name == "sum":
         array, which, spreads = without_missing(array, which, spreads)
     statistic = Statistics(ddof, which == "sum" and not floating, n if spreads else 0)
-    return reduced(statistic, array, axes, which).astype(dtype)
+    return reduced(statistic, array, axes, which, dtype)
 
 
 def reduced(
-    statistic: Statistics, array: PlannedArray, axes: list[int], which: str
+    statistic: Statistics,
+    array: PlannedArray,
+    axes: list[int],
+    which: str,
+    dtype: np.dtype[Any],
 ) -> da.Array:
     assert array.node is not None
-    whole = which == "count" or (which == "sum" and statistic.integer)
     found = reduce_frames(
         statistic,
         xr.DataArray(array, dims=array.node.dims),
         dims=[array.node.dims[i] for i in axes],
-        results={which: np.int64 if whole else np.float64},
+        results={which: dtype},
     )
     return found[which].data
 
@@ -95,7 +98,7 @@ def any_or_all(name: str, array: PlannedArray, axes: list[int]) -> da.Array | No
     true = array if array.dtype == bool else applied(np.not_equal, [array, 0])
     if true is None:
         return None
-    number = reduced(Statistics(0, True), true, axes, "sum")
+    number = reduced(Statistics(0, True), true, axes, "sum", np.dtype(np.int64))
     n = prod(array.shape[i] for i in axes)
     return number > 0 if name == "any" else number == n
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xfelred.errors import SumOverflowError
 from xfelred.kernels.arrays import read_only, usual
 from xfelred.kernels.image.masking import not_a_number
-from xfelred.kernels.memory import is_uniform, page_backed
+from xfelred.kernels.memory import PAGE_BACKED, is_uniform, page_backed
 from xfelred.kernels.reductions.statistics import (
     TILE,
     add_complete,
@@ -57,6 +57,12 @@ class Statistics:
 
     def combine(self, states: Sequence[State]) -> State:
         return merge(states)
+
+    def cleared(self, state: State) -> State:
+        for name, values in state.items():
+            if name != "count":
+                values.fill(0)
+        return state | {"count": uniform(0, state["count"].shape)}
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
         value = statistic(state, result, self.ddof)
@@ -179,8 +185,17 @@ def add_all(x: NDArray[Any], at: State, n: int) -> int:
         has_none = x.dtype.kind in "iub" or not np.isnan(x).any()
         return x.shape[0] * -(-x.shape[2] // TILE) if has_none else 0
     if n == 0:
-        find_pivots(x, np.zeros(at["s1"].shape, np.int32), at["pivot"])
+        set_pivots(x, at["pivot"])
     return int(add_complete(x, at["pivot"], at["s1"], at.get("s2")))
+
+
+def set_pivots(x: NDArray[Any], pivot: NDArray[np.float64]) -> None:
+    """Set the pivots of pixels without a value: mostly to the first there is."""
+    if x.size:
+        pivot[...] = x[:, 0]
+    if not np.isfinite(pivot).all():
+        pivot.fill(0)
+        find_pivots(x, np.zeros(pivot.shape, np.int32), pivot)
 
 
 def add_some(x: NDArray[Any], at: State, count: NDArray[np.int32], first: int) -> None:
@@ -267,14 +282,16 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
     if "pivot" not in state:
         with np.errstate(invalid="ignore", divide="ignore"):
             return state["s1"] if name == "sum" else state["s1"] / n
-    out = page_backed(n.shape)
+    # What is small is not worth touching twice.
+    out = page_backed(n.shape) if n.size * 8 >= PAGE_BACKED else np.empty(n.shape)
     if name == "sum":
         return np.add(state["pivot"] * n, state["s1"], out=out)
     with np.errstate(invalid="ignore", divide="ignore"):
         if name == "mean":
             np.divide(state["s1"], n, out=out)
             out += state["pivot"]
-            out[n == 0] = np.nan
+            if not (is_uniform(n) and n.flat[0]):
+                out[n == 0] = np.nan
             return out
         free = n - (1 if name == "sem" else ddof)
         # In place, in one array of results: a state may be half a GB.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,17 @@ class Reduction(Protocol[S]):
 
     def finish(self, state: S, result: str) -> NDArray[Any]:
         """Return one result."""
+
+
+@runtime_checkable
+class Reusable(Protocol):
+    """A reduction whose states can be used again, so that their pages are touched once.
+
+    Nothing that `finish` returned may lie in the memory of a state.
+    """
+
+    def cleared(self, state: Any) -> Any:
+        """Return a state as if nothing had been added, in the same memory."""
 
 
 def added(one: State, two: State) -> State:

@@ -1,0 +1,148 @@
+"""Results that are gathered are put together in one memory, whoever computes them."""
+
+import pickle
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from memory_files import make_plan, whole
+
+from xfelred import ops
+from xfelred.lazy import Source, partition, planned, rooms
+from xfelred.lazy.guarded import memory_of
+from xfelred.lazy.rooms import Room, gathered
+
+DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
+SHAPE = (7, 5, 3, 4, 6)
+MISSING = {(2, 1), (5, 0)}
+RESULTS = ("mean", "std", "count", "min", "sum")
+
+
+@pytest.fixture(params=["one part", "several parts"])
+def frames(request, monkeypatch):
+    """Frames whose results are large enough, in tasks of one module."""
+    monkeypatch.setattr(rooms, "PAGE_BACKED", 1)
+    monkeypatch.setattr(partition, "SUB_STATE", 48)
+    if request.param == "several parts":
+        monkeypatch.setattr(partition, "TASK", 1500)
+    plan = make_plan("rooms", *SHAPE[:3], missing=MISSING)
+    chunks = {d: (n,) for d, n in zip(DIMS, plan.shape, strict=True)}
+    return xr.DataArray(planned(Source(plan, DIMS), chunks), dims=DIMS)
+
+
+def expected():
+    full = whole("rooms", *SHAPE[:3], MISSING, np.nan)
+    return ops.statistics(xr.DataArray(full, dims=DIMS), "train", which=RESULTS)
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """The arrays that rooms hand out, None where blocks had to be joined."""
+    found = []
+    plain = Room.whole
+
+    def spy(self, blocks):
+        found.append(plain(self, blocks))
+        return found[-1]
+
+    monkeypatch.setattr(Room, "whole", spy)
+    return found
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "sync"])
+def test_blocks_are_put_into_the_memory_of_the_result(frames, handed, scheduler):
+    with dask.config.set(scheduler=scheduler):
+        found = ops.statistics(frames, "train", which=RESULTS).compute()
+    assert len(handed) == len(RESULTS)
+    for name, value in found.items():
+        assert any(value.values is h or value.values.base is h for h in handed)
+        np.testing.assert_allclose(
+            value, expected()[name], rtol=1e-12, atol=1e-12, err_msg=name
+        )
+        assert value.values.flags.writeable
+
+
+def test_results_have_the_same_bits_as_blocks_that_are_joined(frames, monkeypatch):
+    lazy = ops.statistics(frames, "train", which=RESULTS)
+    one = lazy.compute()
+    two = lazy.persist()
+    monkeypatch.setattr(rooms, "PAGE_BACKED", 1 << 30)
+    three = ops.statistics(frames, "train", which=RESULTS).compute()
+    xr.testing.assert_identical(one, two.compute())
+    xr.testing.assert_identical(one, three)
+
+
+def test_every_computation_has_a_memory_of_its_own(frames):
+    lazy = ops.statistics(frames, "train")["mean"]
+    (made,) = dask.optimize(lazy)
+    for array in (lazy, made):
+        one = array.compute()
+        before = one.copy(deep=True)
+        one.values[...] = -1
+        two = array.compute()
+        xr.testing.assert_identical(two, before)
+        two.values[...] = -2
+        assert (one == -1).all()
+
+
+def test_results_of_one_name_may_differ_in_their_dtype(frames, handed):
+    single, double = dask.compute(
+        frames.mean("train").data, ops.statistics(frames, "train")["mean"].data
+    )
+    assert (single.dtype, double.dtype) == ("f4", "f8")
+    np.testing.assert_array_equal(single, double.astype("f4"))
+    assert all(h is not None for h in handed)
+
+
+def test_part_of_a_result_is_no_room(frames, handed):
+    mean = ops.statistics(frames, "train")["mean"]
+    part = mean.isel(module=1).compute()
+    (mean + 1).compute()
+    assert not handed
+    np.testing.assert_allclose(part, expected()["mean"].isel(module=1), atol=1e-12)
+
+
+def test_a_dataset_that_dask_finalizes_is_joined(frames):
+    lazy = ops.statistics(frames, "train", which=RESULTS)
+    for found in (dask.compute(lazy)[0], dask.compute({"a": lazy})[0]["a"]):
+        for name, value in found.items():
+            np.testing.assert_allclose(value, expected()[name], rtol=1e-12, atol=1e-12)
+    array = dask.compute(lazy["mean"])[0]
+    np.testing.assert_allclose(array, expected()["mean"], rtol=1e-12, atol=1e-12)
+
+
+def test_an_unoptimised_graph_is_computed(frames):
+    (found,) = dask.compute(frames.mean("train").data, optimize_graph=False)
+    np.testing.assert_allclose(found, expected()["mean"], rtol=1e-6)
+
+
+def test_a_result_that_is_gathered_here_takes_its_memory_once(frames):
+    mean = ops.statistics(frames, "train")["mean"].data
+    assert mean.npartitions > 1
+    assert memory_of(mean) == (mean.nbytes, mean.nbytes)
+    with dask.config.set(scheduler="processes"):
+        assert memory_of(mean) == (mean.nbytes, 2 * mean.nbytes)
+
+
+def test_a_room_that_travelled_takes_no_blocks():
+    room = Room(((2, 1), (3,)), "f8")
+    away = pickle.loads(pickle.dumps(room))
+    assert away.at((slice(0, 2), slice(0, 3))) is None
+    blocks = [[np.ones((2, 3))], [np.ones((1, 3))]]
+    assert gathered(blocks, away, lambda b: "joined") == "joined"
+
+
+def test_blocks_of_other_memory_are_joined():
+    room = Room(((2, 1), (3,)), "f8")
+    first = room.at((slice(0, 2), slice(0, 3)))
+    blocks = [[first], [np.ones((1, 3))]]
+    assert gathered(blocks, room, lambda b: "joined") == "joined"
+
+
+def test_a_room_is_handed_out_once():
+    room = Room(((2, 1), (3,)), "f8")
+    parts = [room.at((s, slice(0, 3))) for s in (slice(0, 2), slice(2, 3))]
+    blocks = [[part] for part in parts]
+    assert room.whole(blocks).shape == (3, 3)
+    assert room.whole(blocks) is None
