@@ -307,25 +307,20 @@ class BlockMaker:
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
+        what = self.reduction, self.arg_dims, self.reduced, needs
+        return {key: Task(key, block_partial, *what, *self.refs(block, part))}
+
+    def refs(self, block: tuple[int, ...], part: int) -> list[TaskRef]:
+        """Return the blocks of the arrays that are reduced together."""
         counts = [self.numblocks[d] for d in self.reduced]
         at: dict[str, Any] = dict(
             zip(self.reduced, np.unravel_index(part, counts), strict=True)
         )
         at |= dict(zip(self.kept, block, strict=True))
-        refs = (
+        return [
             TaskRef((name, *(int(at[d]) for d in dims)))
             for name, dims in zip(self.names, self.arg_dims, strict=True)
-        )
-        task = Task(
-            key,
-            block_partial,
-            self.reduction,
-            self.arg_dims,
-            self.reduced,
-            needs,
-            *refs,
-        )
-        return {key: task}
+        ]
 
 
 def block_partial(
