@@ -319,8 +319,7 @@ def streamed_plans(
 ) -> Iterator[ReadPlan]:
     """Yield what is read for some blocks of a streamed reduction."""
     for block in [()] if every else blocks:
-        at = zip(make.stream.kept, block, strict=not every)
-        region = {d: positions(make.chunks[d], [i]) for d, i in at}
+        region = {} if every else make.selection(block)
         for source in (s for node in make.nodes for s in sources(node)):
             lengths = zip(source.dims, source.shape, strict=True)
             index = tuple(region.get(d, slice(0, n, 1)) for d, n in lengths)

@@ -240,7 +240,9 @@ class ResultLayer(TaskLayer):
             state = TaskRef((below.name, self.end.label, *key[1 : 1 + n]))
             place = (place_of(self.chunks, key[1:]),) if rooms else ()
             rest = state, self.end, *rooms, *place
-            tasks[key] = Task(key, finish, below.reduction, *rest)
+            each = below.leaves.reductions
+            own = each[key[1]] if each else below.reduction
+            tasks[key] = Task(key, finish, own, *rest)
         return tasks
 
 
