@@ -18,6 +18,7 @@ from xfelred.cli.cube import cube
 from xfelred.cli.dark import dark
 from xfelred.cli.demo import demo
 from xfelred.cli.info import info
+from xfelred.cli.warm_up import warm_up
 from xfelred.cli.words import show_warning, tell
 from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError
 
@@ -43,6 +44,7 @@ command.add_command(cube)
 command.add_command(config)
 command.add_command(demo)
 command.add_command(cluster)
+command.add_command(warm_up)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

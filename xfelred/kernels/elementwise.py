@@ -14,12 +14,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numba import njit
 
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, read_only
 
 Shape = tuple[int, ...]
-# Integers with a sign, by bytes, so that -1 has all bits.
-BITS = {n: np.dtype(f"i{n}") for n in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True)
@@ -57,53 +56,54 @@ class Scratch:
 
 
 def run_steps(
-    *blocks: Array, steps: tuple[Step, ...], scratch: Scratch | None = None
+    *blocks: Array,
+    steps: tuple[Step, ...],
+    scratch: Scratch | None = None,
+    owned: Sequence[int] = (),
 ) -> Array:
     """Return the result of the last step for blocks that broadcast to one shape.
 
-    With `scratch` it lies in memory that the next call with the same one uses again.
+    With `scratch` it lies in memory that the next call with the same one uses again, or
+    in that of the `owned` blocks, which nobody else needs.
     """
     memory = scratch or Scratch()
     registers = list(blocks)
-    shapes = [b.shape for b in blocks]
     last_use: dict[int, int] = {}
     for i, step in enumerate(steps):
         last_use |= dict.fromkeys(registers_of(step), i)
-    # Of what memory a register is, and until which step it is needed.
-    slots: dict[int, tuple[object, ...]] = {}
+    # In whose memory a register is. What nobody needs any more is used again.
+    slots: dict[int, object] = {k: ("block", k) for k in owned}
     # As xarray does: what has no number becomes NaN or infinite, without a word.
     with np.errstate(all="ignore"):
         for i, step in enumerate(steps):
-            shape = np.broadcast_shapes(*(shapes[k] for k in registers_of(step)))
-            slot = free_slot(step, i, (shape, step.dtype), slots, last_use)
-            out = memory.get(slot, shape, step.dtype)
+            shape = np.broadcast_shapes(
+                *(registers[k].shape for k in registers_of(step))
+            )
+            over = (
+                k
+                for k in in_place(step)
+                if k in slots
+                and last_use[k] == i
+                and (registers[k].shape, registers[k].dtype) == (shape, step.dtype)
+            )
+            k = next(over, None)
+            if k is None:
+                busy = {slot for r, slot in slots.items() if last_use.get(r, i) >= i}
+                kind = shape, step.dtype
+                slot: object = next(
+                    s for s in ((n, *kind) for n in count()) if s not in busy
+                )
+                out = memory.get(slot, shape, step.dtype)
+            else:
+                slot, out = slots[k], registers[k]
             apply(step, registers, out)
             slots[len(registers)] = slot
             registers.append(out)
-            shapes.append(shape)
     return registers[-1]
 
 
 def registers_of(step: Step) -> list[int]:
     return [o for o in step.operands if not isinstance(o, Value)]
-
-
-def free_slot(
-    step: Step,
-    i: int,
-    kind: tuple[object, ...],
-    slots: Mapping[int, tuple[object, ...]],
-    last_use: Mapping[int, int],
-) -> tuple[object, ...]:
-    """Return memory for the result of step `i` that nobody needs any more.
-
-    In place of an operand is best, as what was just read is in the cache.
-    """
-    for k in in_place(step):
-        if k in slots and last_use[k] == i and slots[k][1:] == kind:
-            return slots[k]
-    busy = {slot for k, slot in slots.items() if last_use.get(k, i) >= i}
-    return next(s for s in ((n, *kind) for n in count()) if s not in busy)
 
 
 def in_place(step: Step) -> list[int]:
@@ -122,27 +122,61 @@ def apply(step: Step, registers: Sequence[Array], out: Array) -> None:
         np.copyto(out, step.function(*given, **step.options))
 
 
-def mask_of(condition: Array, *, out: Array) -> None:
-    """Write all bits where a condition is true, none elsewhere."""
-    true = np.asarray(condition, bool).view(np.int8)
-    np.negative(true, out=out, casting="unsafe")
-
-
-def choose(mask: Array, one: Array, other: Array, *, out: Array) -> None:
-    """Write what `numpy.where` returns, by a mask (`mask_of`) of its itemsize.
-
-    By bits: ``other ^ ((one ^ other) & mask)``, which needs no branch for each number
-    and takes half of the time of `numpy.where`.
-    """
-    kind = mask.dtype
-    bits, second = out.view(kind), np.asarray(other).astype(out.dtype, copy=False)
-    if isinstance(one, np.ndarray) and one.dtype == out.dtype:
-        np.bitwise_xor(one.view(kind), second.view(kind), out=bits)
-    else:
+def choose(condition: Array, one: Array, other: Array, *, out: Array) -> None:
+    """Write what `numpy.where` returns, in less time; `one` may be `out`."""
+    if not (isinstance(one, np.ndarray) and one.dtype == out.dtype):
         np.copyto(out, one, casting="unsafe")
-        np.bitwise_xor(bits, second.view(kind), out=bits)
+        one = out
+    true = np.asarray(condition, bool)
+    shape = rows_and_columns(true.shape, out.shape)
+    plain = np.ndim(other) == 0 and out.dtype.str[1:] in ("f4", "f8")
+    known = out.flags.c_contiguous and one.flags.c_contiguous
+    if shape is None or not plain or not known or one.shape != out.shape:
+        choose_by_bits(true, one, np.asarray(other).astype(out.dtype, copy=False), out)
+        return
+    number = out.dtype.type(other)
+    rows = true.size if shape == (true.size, 1) else out.size // shape[1]
+    both = (read_only(one).reshape(rows, -1), out.reshape(rows, -1))
+    blend(read_only(true).reshape(shape), *both, number)
+
+
+def rows_and_columns(shape: tuple[int, ...], full: tuple[int, ...]) -> Any:
+    """Return a shape of two axes of an array that broadcasts to another one.
+
+    Along each it has all numbers or one. None if there is no such shape.
+    """
+    shape = (1,) * (len(full) - len(shape)) + shape
+    same = [i for i, (n, m) in enumerate(zip(shape, full, strict=True)) if n == m != 1]
+    longer = [i for i, (n, m) in enumerate(zip(shape, full, strict=True)) if n != m]
+    if not longer or not same or max(longer) < min(same):
+        return (1, prod(shape))
+    return (prod(shape), 1) if max(same) < min(longer) else None
+
+
+@njit(nogil=True, cache=True)
+def blend(condition: Array, one: Array, out: Array, other: Any) -> None:
+    """Write `one` where a condition is true, else a number; two axes, see above."""
+    for a in range(out.shape[0]):
+        row = condition[a if condition.shape[0] > 1 else 0]
+        x, y = one[a], out[a]
+        if row.size == 1:
+            true = row[0]
+            for b in range(y.size):
+                y[b] = x[b] if true else other
+        else:
+            for b in range(y.size):
+                y[b] = x[b] if row[b] else other
+
+
+def choose_by_bits(true: Array, one: Array, other: Array, out: Array) -> None:
+    """Write what `numpy.where` returns as ``other ^ ((one ^ other) & mask)``."""
+    kind = np.dtype(f"i{out.itemsize}")
+    mask = true.view(np.int8).astype(kind)
+    np.negative(mask, out=mask)
+    bits = out.view(kind)
+    np.bitwise_xor(one.view(kind), other.view(kind), out=bits)
     np.bitwise_and(bits, mask, out=bits)
-    np.bitwise_xor(bits, second.view(kind), out=bits)
+    np.bitwise_xor(bits, other.view(kind), out=bits)
 
 
 def cast(numbers: Array, *, out: Array) -> None:
@@ -150,4 +184,4 @@ def cast(numbers: Array, *, out: Array) -> None:
     np.copyto(out, numbers, casting="unsafe")
 
 
-INTO = {choose, cast, mask_of}
+INTO = {choose, cast}

@@ -17,6 +17,7 @@ from xfelred.lazy import arithmetic as arithmetic
 from xfelred.lazy import statistics as statistics
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.blocks import map_frames
+from xfelred.lazy.by_bin import reduce_bins
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.nodes import Const, Map, Node, Source, View, stored_again
 from xfelred.lazy.pairwise import map_pairs, reduce_pairs
@@ -44,6 +45,7 @@ __all__ = [
     "map_pairs",
     "one_each",
     "planned",
+    "reduce_bins",
     "reduce_frames",
     "reduce_pairs",
     "shares_memory",

@@ -5,13 +5,22 @@ Checked with dask 2025.4.0 and 2026.8.0. What computes is in `xfelred.lazy.sched
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
 import dask.array as da
-from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
+from dask._task_spec import (
+    Alias,
+    DataNode,
+    GraphNode,
+    Task,
+    TaskRef,
+    convert_legacy_graph,
+    execute_graph,
+)
 from dask._task_spec import List as TaskList
 from dask.array.core import handle_out, slices_from_chunks
+from dask.array.optimization import optimize
 from dask.blockwise import Blockwise, BlockwiseDep, blockwise, optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
@@ -35,10 +44,12 @@ __all__ = [
     "as_kind",
     "blockwise",
     "calls",
+    "execute_graph",
     "flatten",
     "known_keys",
     "optimize_blockwise",
     "slices_from_chunks",
+    "tasks_below",
     "wraps_tasks",
     "written_to",
 ]
@@ -76,3 +87,12 @@ def wraps_tasks(function: object) -> bool:
 def written_to(out: object, result: da.Array) -> Any:
     """Return the array of ``out=``, which is now `result`, as dask does."""
     return handle_out(out, result)
+
+
+def tasks_below(
+    arrays: Sequence[da.Array], keys: Sequence[Sequence[Key]]
+) -> dict[Key, GraphNode]:
+    """Return the tasks that blocks of arrays need, joined as dask would join them."""
+    graph = HighLevelGraph.merge(*(array.dask for array in arrays))
+    flat = [key for some in keys for key in some]
+    return dict(convert_legacy_graph(dict(optimize(graph, flat))))

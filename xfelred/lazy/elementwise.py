@@ -14,7 +14,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import warn
-from xfelred.kernels.elementwise import BITS, Step, Value, choose, mask_of, run_steps
+from xfelred.kernels.elementwise import Step, Value, run_steps
 from xfelred.kernels.memory import is_uniform
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.nodes import Const, Map, Node, all_dims, constant, relabelled, viewed
@@ -159,10 +159,6 @@ def elementwise(
             return None
         places.append(registers.add(node))
     warn_of_wrapping(function, dtype)
-    if function is choose:
-        # Apart: what is the same for many frames is made once.
-        mask = BITS[dtype.itemsize]
-        places[0] = registers.step(Step(mask_of, (places[0],), mask))
     registers.step(Step(function, tuple(places), dtype, options))
     return registers.node(), like
 

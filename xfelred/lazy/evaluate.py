@@ -42,9 +42,10 @@ def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArra
                 for arg in node.args
             ]
             if node.kernel is run_steps and memory is not None:
-                return run_steps(
-                    *blocks, **node.params, scratch=scratch_of(node, memory)
-                )
+                # What was read into memory of ours is overwritten: one pass less.
+                own = [i for i, arg in enumerate(node.args) if isinstance(arg, Source)]
+                scratch = scratch_of(node, memory)
+                return run_steps(*blocks, **node.params, scratch=scratch, owned=own)
             return node.kernel(*blocks, **node.params)
 
 

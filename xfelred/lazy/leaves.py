@@ -17,7 +17,8 @@ from xfelred.kernels.memory import Assembly, as_dtype
 from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
 from xfelred.lazy.evaluate import Memory, aligned, evaluate
-from xfelred.lazy.nodes import Node, narrow, sizes
+from xfelred.lazy.indexing import Selector
+from xfelred.lazy.nodes import Node, Selection, narrow, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import Skeleton, attach, packed
 from xfelred.lazy.rooms import Place, Room
@@ -79,6 +80,8 @@ class Leaves:
     token: str
     make: LeafMaker
     dependencies: tuple[da.Array, ...] = ()
+    # Of the blocks along the first axis, where they are not the one of all.
+    reductions: tuple[Reduction[Any], ...] = ()
 
 
 class LeafMaker(Protocol):
@@ -175,18 +178,27 @@ class StreamMaker:
         rest: tuple[Any, ...],
     ) -> tuple[Task, dict[Key, GraphNode]]:
         """Return a task for one region, and the tasks of the constants it needs."""
+        region = self.region(block, part)
+        cut = [cut_to(node, region) for node in self.nodes]
+        skeletons, refs, tasks = packed(cut, self.name)
+        return Task(key, function, self.stream, skeletons, *rest, *refs), tasks
+
+    def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
+        """Return what the task of a part of a block covers."""
         counts = [len(self.chunks[d]) for d in self.stream.reduced]
         at: dict[str, Any] = dict(
             zip(self.stream.reduced, np.unravel_index(part, counts), strict=True)
         )
         at |= dict(zip(self.stream.kept, block, strict=True))
-        region = {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
-        cut = [cut_to(node, region) for node in self.nodes]
-        skeletons, refs, tasks = packed(cut, self.name)
-        return Task(key, function, self.stream, skeletons, *rest, *refs), tasks
+        return {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
+
+    def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
+        """Return what all tasks of a block cover; an axis that it lacks is whole."""
+        places = zip(self.stream.kept, block, strict=True)
+        return {d: chunk_slice(self.chunks[d], i) for d, i in places}
 
 
-def cut_to(node: Node, region: Mapping[str, slice]) -> Node:
+def cut_to(node: Node, region: Selection) -> Node:
     """Return the part of a node in a region, which may be that of a larger array."""
     own = {d: s for d, s in region.items() if d in node.dims}
     return narrow(node, own, named=False)[0]
@@ -295,25 +307,20 @@ class BlockMaker:
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
+        what = self.reduction, self.arg_dims, self.reduced, needs
+        return {key: Task(key, block_partial, *what, *self.refs(block, part))}
+
+    def refs(self, block: tuple[int, ...], part: int) -> list[TaskRef]:
+        """Return the blocks of the arrays that are reduced together."""
         counts = [self.numblocks[d] for d in self.reduced]
         at: dict[str, Any] = dict(
             zip(self.reduced, np.unravel_index(part, counts), strict=True)
         )
         at |= dict(zip(self.kept, block, strict=True))
-        refs = (
+        return [
             TaskRef((name, *(int(at[d]) for d in dims)))
             for name, dims in zip(self.names, self.arg_dims, strict=True)
-        )
-        task = Task(
-            key,
-            block_partial,
-            self.reduction,
-            self.arg_dims,
-            self.reduced,
-            needs,
-            *refs,
-        )
-        return {key: task}
+        ]
 
 
 def block_partial(

@@ -256,10 +256,15 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
     leaves = layer.leaves
     n_leaves = len(wanted) * leaves.n_parts
     tasks = n_leaves + len(wanted) * combining_tasks(leaves.n_parts)
+    in_turn = layer.in_turn
+    if in_turn is not None:
+        # Of every block: to make it, to add it to each tile and to tell so, its end.
+        each = (2 * len(in_turn.tiles(b)[1]) + 2 for b in wanted)
+        tasks = leaves.n_parts * sum(each) + len(wanted)
     # Besides what the results are made of, a state has a count and a pivot.
     per_value = VALUE * (max(map(len, wanted.values())) + 2)
     state = prod(map(max, leaves.kept_chunks)) * per_value
-    held = state * min(leaves.n_parts, FAN_IN)
+    held = state * (1 if in_turn else min(leaves.n_parts, FAN_IN))
     every = len(wanted) == prod(map(len, leaves.kept_chunks))
     make = leaves.make
     if isinstance(make, StreamMaker):
@@ -300,8 +305,7 @@ def streamed_plans(
 ) -> Iterator[ReadPlan]:
     """Yield what is read for some blocks of a streamed reduction."""
     for block in [()] if every else blocks:
-        at = zip(make.stream.kept, block, strict=not every)
-        region = {d: positions(make.chunks[d], [i]) for d, i in at}
+        region = {} if every else make.selection(block)
         for source in (s for node in make.nodes for s in sources(node)):
             lengths = zip(source.dims, source.shape, strict=True)
             index = tuple(region.get(d, slice(0, n, 1)) for d, n in lengths)

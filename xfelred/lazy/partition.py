@@ -82,7 +82,7 @@ def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
     one_by_one = module in kept or any(d not in kept for d in lead)
     if module is not None and module not in whole and one_by_one:
         length[module] = min(1, n[module])
-    total = max(prod(s.shape) * s.dtype.itemsize for s in sources(node))
+    total = source_bytes(node)
 
     def task_bytes() -> float:
         return total * prod(length[d] / n[d] for d in n if n[d] and d not in whole)
@@ -108,6 +108,11 @@ def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
     if rows and lead:
         inside |= wide_blocks(length, lead[0], rows[0], task_bytes(), wide)
     return Partition({d: evenly(n[d], length[d]) for d in n}, inside)
+
+
+def source_bytes(node: Node) -> int:
+    """Return the bytes of the largest array that a recipe reads."""
+    return max((prod(s.shape) * s.dtype.itemsize for s in sources(node)), default=0)
 
 
 def wide_rows(
@@ -236,7 +241,7 @@ def block_pieces(node: Map) -> dict[str, int]:
         pieces[module] = min(1, length[module])
     least, goal = stored_pieces(node)
     lead = [d for d in lead_dims(node) if d not in whole_dims(node)]
-    total = max((prod(s.shape) * s.dtype.itemsize for s in sources(node)), default=0)
+    total = source_bytes(node)
     for d in lead:
         now = total * prod(pieces[x] / length[x] for x in frame if length[x])
         if now > goal:

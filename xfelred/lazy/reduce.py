@@ -8,7 +8,7 @@ a fixed order, so that the result has the same bits on any scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
 from typing import Any
@@ -30,7 +30,9 @@ from xfelred.lazy.dask_seam import (
     TaskRef,
 )
 from xfelred.lazy.guarded import GuardedArray
+from xfelred.lazy.in_turn import InTurn
 from xfelred.lazy.leaves import (
+    BlockMaker,
     End,
     Ends,
     Leaves,
@@ -42,6 +44,7 @@ from xfelred.lazy.leaves import (
     stream_leaves,
 )
 from xfelred.lazy.nodes import Const
+from xfelred.lazy.partition import WIDE
 from xfelred.lazy.rooms import ROOM, Room, has_room
 from xfelred.lazy.task_layer import TaskLayer
 from xfelred.reductions.reduction import Reduction
@@ -58,6 +61,7 @@ def reduce_frames(
     dims: Sequence[str],
     results: Mapping[str, DTypeLike],
     new_dims: Mapping[str, int] | None = None,
+    only: Sequence[str] | None = None,
 ) -> dict[str, xr.DataArray]:
     """Reduce an array along `dims`, lazily, in one pass over the data.
 
@@ -77,6 +81,9 @@ def reduce_frames(
         that this one needs; computing several at once shares it.
     new_dims : mapping of str to int, optional
         Dims, and their lengths, that every result has behind those that stay.
+    only : sequence of str, optional
+        Results to return, by default all. Calls with equal `results` share the work if
+        their arrays are computed together.
 
     Returns
     -------
@@ -95,7 +102,9 @@ def reduce_frames(
     else:
         some = [n for n in nodes if n]
         leaves = stream_leaves(reduction, some, kept, tuple(dims), wide)
-    return graph_of(reduction, leaves, array, kept, results, dict(new_dims or {}))
+    new = dict(new_dims or {})
+    found = graph_of(reduction, leaves, array, kept, results, new)
+    return {name: found[name] for name in results if only is None or name in only}
 
 
 class StateLayer(TaskLayer):
@@ -112,10 +121,12 @@ class StateLayer(TaskLayer):
         leaves: Leaves,
         ends: Ends,
         new: tuple[int, ...] = (),
+        in_turn: InTurn | None = None,
     ) -> None:
         super().__init__(name)
         self.reduction, self.leaves, self.ends = reduction, leaves, ends
         self.chunks = (*leaves.kept_chunks, *((n,) for n in new))
+        self.in_turn = in_turn
 
     def get_output_keys(self) -> set[Any]:
         # dask 2025.4 asks no layer for what is not here.
@@ -146,7 +157,10 @@ class StateLayer(TaskLayer):
             key: Task(key, Room, key[3], End.of(label).dtype)
             for label, key in rooms.items()
         }
-        for block, labels in self.wanted(keys).items():
+        wanted = self.wanted(keys)
+        if self.in_turn is not None:
+            tasks |= self.in_turn.tasks({b: names(w) for b, w in wanted.items()})
+        for block, labels in wanted.items():
             mine = {r: key for r, key in rooms.items() if r in labels}
             top = self.top(tasks, block, sorted(labels), mine)
             for label in sorted(labels):
@@ -164,8 +178,10 @@ class StateLayer(TaskLayer):
         """Add the tasks for one block of the result; return the key of the last one."""
         make = self.leaves.make
         ends = tuple(map(End.of, labels))
+        if self.in_turn is not None:
+            return self.in_turn.state(block, names(labels))
         if self.leaves.n_parts > 1 or not isinstance(make, StreamMaker):
-            return self.tree(tasks, block, frozenset(end.name for end in ends))
+            return self.tree(tasks, block, names(labels))
         key = (f"{self.name}-finished", "+".join(labels), *block)
         tasks |= make.finished(key, block, ends, rooms)
         return key
@@ -193,6 +209,10 @@ class StateLayer(TaskLayer):
                 level.append(key)
             depth += 1
         return level[0]
+
+
+def names(labels: Iterable[str]) -> frozenset[str]:
+    return frozenset(End.of(label).name for label in labels)
 
 
 class ResultLayer(TaskLayer):
@@ -229,7 +249,9 @@ class ResultLayer(TaskLayer):
             state = TaskRef((below.name, self.end.label, *key[1 : 1 + n]))
             place = (place_of(self.chunks, key[1:]),) if rooms else ()
             rest = state, self.end, *rooms, *place
-            tasks[key] = Task(key, finish, below.reduction, *rest)
+            each = below.leaves.reductions
+            own = each[key[1]] if each else below.reduction
+            tasks[key] = Task(key, finish, own, *rest)
         return tasks
 
 
@@ -247,16 +269,24 @@ def graph_of(
     results: Mapping[str, DTypeLike],
     new_dims: dict[str, int],
 ) -> dict[str, xr.DataArray]:
-    states = f"{type(reduction).__name__.lower()}-{leaves.token}"
     ends = tuple(End(name, np.dtype(kind)) for name, kind in results.items())
-    layer = StateLayer(states, reduction, leaves, ends, tuple(new_dims.values()))
+    # Graphs are joined by the names of layers: other results are another layer.
+    token = tokenize(leaves.token, sorted(end.label for end in ends))
+    states = f"{type(reduction).__name__.lower()}-{token}"
+    in_turn: InTurn | None = None
+    wide = prod(new_dims.values()) >= WIDE
+    if isinstance(leaves.make, BlockMaker) and wide and leaves.n_parts > 1:
+        rest = leaves.dependencies, leaves.n_parts, leaves.kept_chunks
+        in_turn = InTurn(states, leaves.make, *rest)
+    new = tuple(new_dims.values())
+    layer = StateLayer(states, reduction, leaves, ends, new, in_turn)
     below = HighLevelGraph.from_collections(states, layer, list(leaves.dependencies))
     coords = {
         k: c.variable for k, c in array.coords.items() if set(c.dims) <= set(kept)
     }
     out = {}
     for end in ends:
-        name = f"{end.name}-{tokenize(leaves.token, end.label)}"
+        name = f"{end.name}-{tokenize(token, end.label)}"
         blocks = ResultLayer(name, layer, end)
         graph = HighLevelGraph(
             {**below.layers, name: blocks}, {**below.dependencies, name: {states}}

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xfelred.kernels.elementwise import Step, Value, choose, mask_of
+from xfelred.kernels.elementwise import Step, Value, choose
 from xfelred.lazy.array import FUNCTIONS, PlannedArray, applied, planned
 from xfelred.lazy.elementwise import is_elementwise, register_of
 from xfelred.lazy.guarded import GuardedArray
@@ -73,7 +73,7 @@ def moment(
     spreads = floating and which == name
     if name == "sum":
         array, which, spreads = without_missing(array, which, spreads)
-    statistic = Statistics(ddof, which == "sum" and not floating, n if spreads else 0)
+    statistic = Statistics(ddof, not floating, n if spreads else 0)
     return reduced(statistic, array, axes, which, dtype)
 
 
@@ -85,11 +85,15 @@ def reduced(
     dtype: np.dtype[Any],
 ) -> da.Array:
     assert array.node is not None
+    # All that numpy could be asked for, so that several of them are one pass.
+    one = np.ones(1, array.dtype)
+    kinds = {r: getattr(np, r)(one).dtype for r in MOMENTS}
     found = reduce_frames(
         statistic,
         xr.DataArray(array, dims=array.node.dims),
         dims=[array.node.dims[i] for i in axes],
-        results={which: dtype},
+        results={**kinds, "count": np.dtype(np.int64), which: dtype},
+        only=[which],
     )
     return found[which].data
 
@@ -122,8 +126,6 @@ def without_missing(
         if isinstance(operand, Value) or operand < n_args:
             return None
         step = steps[operand - n_args]
-        if step.function is mask_of:
-            return tested(step.operands[0])
         found = step.operands[0] if step.function is np.isnan else None
         return found if isinstance(found, int) else None
 

@@ -39,6 +39,7 @@ from xfelred.ops.correlation.outliers import (
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
 from xfelred.ops.image.find_clusters import find_clusters
+from xfelred.ops.image.map_frames import map_frames
 from xfelred.ops.image.roi import roi
 from xfelred.ops.polar.correct_polarization import correct_polarization
 from xfelred.ops.polar.normalize_rings import normalize_rings
@@ -93,6 +94,7 @@ __all__ = [
     "intra_correlation",
     "invert_negative_gain",
     "label_by_position",
+    "map_frames",
     "match_gains",
     "mean_per_flux",
     "modified_z",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xfelred.column_names import in_result
 from xfelred.kernels.memory import page_backed
-from xfelred.lazy import reduce_frames, shares_memory
+from xfelred.lazy import reduce_bins, shares_memory
 from xfelred.names import BIN, TRAIN
 from xfelred.ops.reductions.bin_frames import Options, n_frames, prepared, quantities_of
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
@@ -203,13 +203,13 @@ def statistics_of(part: DetectorShots) -> dict[str, Any]:
         results["count"] = np.int64
     array = part.array.drop_vars(list(part.array.coords))
     labels = xr.DataArray(renumbered, dims=part.bins.dims)
-    found = reduce_frames(
+    found = reduce_bins(
         BinStatistics(len(present), complete=part.complete),
         array,
         labels,
         dims=shot_dims(array),
         results=results,
-        new_dims={BIN: len(present)},
+        new_dim=(BIN, len(present)),
     )
     return {k: v.transpose(BIN, ...).data for k, v in found.items()}
 

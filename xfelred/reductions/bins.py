@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -52,6 +52,9 @@ class BinStatistics:
     ddof: int = 0
     complete: bool = False
     nothing: float = 0.0
+
+    def of_bins(self, n: int) -> BinStatistics:
+        return replace(self, n_bins=n)
 
     def partial(
         self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs

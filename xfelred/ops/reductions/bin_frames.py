@@ -14,7 +14,7 @@ from xfelred.entries import check, entry
 from xfelred.errors import ArgumentError, ConfigError, did_you_mean
 from xfelred.kernels.arrays import read_only
 from xfelred.kernels.reductions.bin_moments import FEW, number_of_each
-from xfelred.lazy import reduce_frames
+from xfelred.lazy import reduce_bins
 from xfelred.lazy.array import PlannedArray
 from xfelred.names import BIN, LONG_NAME, UNITS
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
@@ -156,9 +156,9 @@ def binned(
     if array.chunks is None and array.size // max(mine.size, 1) < FEW:
         found = at_once(array, mine, labels.n, options)
     else:
-        found = reduce_frames(
+        found = reduce_bins(
             reduction_of(array, labels.n, options), array, mine, dims=shot_dims(array),
-            results=needed(options), new_dims={BIN: labels.n},
+            results=needed(options), new_dim=(BIN, labels.n), together=labels.behind,
         )  # fmt: skip
     frames = n_frames(array, mine, labels.n)
     return quantities_of(name, array, found, frames, labels, options)

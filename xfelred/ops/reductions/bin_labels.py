@@ -54,6 +54,11 @@ class Labels:
         return prod(a.n for a in self.axes)
 
     @property
+    def behind(self) -> int:
+        """How many bins a step along the first axis is."""
+        return prod(a.n for a in self.axes[1:])
+
+    @property
     def flat(self) -> NDArray[np.int64]:
         return np.asarray(self.shots.values)
 
