@@ -12,6 +12,7 @@ plan of a cube of 1e6 events. Results are compared before timing.
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +38,27 @@ import sys, dask, json, xfelred as xf
 recipe = json.loads(sys.argv[2])
 with dask.config.set(scheduler="threads", num_workers=2):
     xf.write_cube(xf.open_run(sys.argv[1]), recipe, sys.argv[3])
+"""
+
+# As a user meets it: one process, one call, and again.
+FRESH = """
+import sys, time, dask, xfelred as xf
+from xfelred import ops
+path, axis, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def binned():
+    run = xf.open_run(path)
+    frames = run.frames("epix", "calib", bad_pixels=None)
+    values = run.scalars([f"order/{axis}"])[f"order/{axis}"]
+    by = {"x": xf.Bins(edges=list(range(n + 1)), values=values)}
+    made = ops.bin_frames(frames, by, quantities=("sum", "count"), skipna=False)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        return made.compute()
+for call in ("first", "second"):
+    found = None
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = binned()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"{axis}, {call} call: {wall:.2f} s, of the CPU {cpu:.2f} s")
 """
 
 
@@ -302,15 +324,29 @@ def memory():
             shutil.rmtree(place)
 
 
+def fresh():
+    """Print what the first calls of a new process take, beside a loop."""
+    path = small_data(N)
+    for axis in ("random", "scan"):
+        cpu = time.process_time()
+        loop_h5(path, positions(N)[axis])
+        print(f"{axis}, h5py loop: of the CPU {time.process_time() - cpu:.2f} s")
+        more = [str(path), axis, str(BINS)]
+        subprocess.run([sys.executable, "-c", FRESH, *more], check=True)
+        print(f"peak memory: {peak_memory(FRESH, *more):.0f} MB", flush=True)
+
+
 def main():
     machine()
-    parts = sys.argv[2:] or ["scalars", "planned", "memory", "times"]
+    parts = sys.argv[2:] or ["scalars", "planned", "memory", "fresh", "times"]
     if "scalars" in parts:
         scalars()
     if "planned" in parts:
         planned()
     if "memory" in parts:
         memory()
+    if "fresh" in parts:
+        fresh()
     if "times" in parts:
         path = small_data(N)
         for source in (from_memory, from_file):

@@ -235,3 +235,13 @@ def test_estimate_can_be_read_by_people_and_programs():
     content = json.loads(json.dumps(found.to_dict()))
     assert content["bytes_to_read"] == found.bytes_to_read
     assert content["bytes_total"] is None
+
+
+def test_what_is_not_streamed_is_named():
+    frames = lazy_frames()
+    for streams in (frames, frames - 1, (frames - 1).mean("train"), frames.sum()):
+        assert estimate(streams).by_dask == ()
+    assert estimate(ops.statistics(frames * 2, "train")).by_dask == ()
+    found = estimate((frames - 1).shift(train=1))
+    assert found.by_dask
+    assert "not streamed" in repr(found)

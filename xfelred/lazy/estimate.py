@@ -15,9 +15,9 @@ from dask.base import is_dask_collection
 from dask.system import CPU_COUNT
 from dask.utils import format_bytes, format_time
 
-from xfelred.errors import ArgumentError, ArgumentTypeError
+from xfelred.errors import ArgumentError, ArgumentTypeError, listing
 from xfelred.lazy.dask_seam import HighLevelGraph, flatten
-from xfelred.lazy.needs import LayerWork, entries, layer_work
+from xfelred.lazy.needs import LayerWork, entries, is_ours, is_recipe, layer_work
 from xfelred.lazy.source import ReadPlan
 
 RATE = 0.7e9  # bytes per second and thread; see `estimate`
@@ -57,6 +57,9 @@ class Estimate:
         Workers, and threads of each.
     rate : float
         Bytes per second that one thread reads and reduces.
+    by_dask : tuple of str
+        Operations of dask that take whole blocks of what is read: they do not stream,
+        and a selection after them reads as much.
     """
 
     bytes_to_read: int
@@ -70,6 +73,7 @@ class Estimate:
     workers: int
     threads: int
     rate: float
+    by_dask: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes as JSON types."""
@@ -83,6 +87,7 @@ class Estimate:
             read += f" of {format_bytes(self.bytes_total)} in the run ({part:.2%})"
         memory = format_bytes(self.peak_memory_per_worker)
         speed = format_bytes(int(self.rate))
+        whole = [("by blocks", listing(self.by_dask) + ": not streamed, by dask")]
         return [
             ("to read", read),
             ("files", f"{self.files}"),
@@ -95,6 +100,7 @@ class Estimate:
                 "workers",
                 f"{self.workers} x {self.threads} threads at {speed}/s per thread",
             ),
+            *(whole if self.by_dask else []),
         ]
 
     def __repr__(self) -> str:
@@ -184,6 +190,7 @@ def estimate(
         workers=int(workers),
         threads=int(threads),
         rate=float(rate),
+        by_dask=tuple(sorted(on_whole_blocks(lazy))),
     )
 
 
@@ -214,6 +221,20 @@ def all_work(lazy: list[Any]) -> list[LayerWork]:
     graphs = [x.__dask_graph__() for x in lazy]
     graph = graphs[0] if len(graphs) == 1 else HighLevelGraph.merge(*graphs)
     return layer_work(graph, sorted(names), keys)
+
+
+def on_whole_blocks(lazy: list[Any]) -> set[str]:
+    """Return the operations of dask that stand on blocks of a recipe."""
+    found: set[str] = set()
+    for collection in lazy:
+        graph = collection.__dask_graph__()
+        if not isinstance(graph, HighLevelGraph):
+            continue
+        recipes = {n for n, layer in graph.layers.items() if is_recipe(layer)}
+        for name, below in graph.dependencies.items():
+            if below & recipes and not is_ours(graph.layers[name]):
+                found.add(str(name).rsplit("-", 1)[0])
+    return found
 
 
 def nbytes(result: object) -> int:

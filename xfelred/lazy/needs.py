@@ -36,6 +36,7 @@ from xfelred.lazy.nodes import Map, sources
 from xfelred.lazy.parts import plans_in
 from xfelred.lazy.reduce import FAN_IN, StateLayer
 from xfelred.lazy.source import ReadPlan
+from xfelred.lazy.task_layer import TaskLayer
 
 VALUE = 8  # bytes of a sum or a count in a state
 PIECES = 16 << 20  # bytes in which a task that works piece by piece holds one source
@@ -244,6 +245,19 @@ def block_bytes(layer: Blockwise) -> int:
         return (len(blocks) + 1) * PIECES
     read = sum(prod(map(max, b.chunks)) * b.plan.dtype.itemsize for b in blocks)
     return read if layer.task.func is load_block else 2 * read
+
+
+def is_recipe(layer: Layer) -> bool:
+    """Tell whether the tasks of a layer read and compute blocks of a recipe."""
+    blocks = layer.io_deps.values() if isinstance(layer, Blockwise) else ()
+    return any(isinstance(b, PlanBlocks) for b in blocks)
+
+
+def is_ours(layer: Layer) -> bool:
+    if not isinstance(layer, Blockwise):
+        return isinstance(layer, TaskLayer)
+    function = getattr(layer.task, "func", None)
+    return (getattr(function, "__module__", None) or "").startswith("xfelred.")
 
 
 # Layers of states of reductions.

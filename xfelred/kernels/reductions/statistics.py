@@ -22,15 +22,27 @@ TILE = 1024  # pixels whose sums stay in the first-level cache while frames stre
 
 @njit(nogil=True, cache=True)
 def find_pivots(x: Array, count: Array, pivot: NDArray[np.float64]) -> None:
-    """Set the pivot of every pixel without a count to its first finite value."""
+    """Set the pivots of tiles without a count to the first finite values of pixels.
+
+    A pixel that has none takes that of another one beside it. What is bad in every
+    frame would be looked through in every block otherwise.
+    """
     for a in range(x.shape[0]):
-        for b in range(x.shape[2]):
-            if count[a, b] == 0:
+        for lo in range(0, x.shape[2], TILE):
+            hi = min(lo + TILE, x.shape[2])
+            if count[a, lo:hi].any():
+                continue
+            last, first = 0.0, hi
+            for b in range(lo, hi):
                 for r in range(x.shape[1]):
                     v = np.float64(x[a, r, b])
                     if np.isfinite(v):
-                        pivot[a, b] = v
+                        last = v
+                        first = min(first, b)
                         break
+                pivot[a, b] = last
+            for b in range(lo, first):
+                pivot[a, b] = pivot[a, first] if first < hi else 0.0
 
 
 @njit(nogil=True, cache=True)
