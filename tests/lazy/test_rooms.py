@@ -146,3 +146,20 @@ def test_a_room_is_handed_out_once():
     blocks = [[part] for part in parts]
     assert room.whole(blocks).shape == (3, 3)
     assert room.whole(blocks) is None
+
+
+def one_block():
+    plan = make_plan("rooms", *SHAPE[:3], missing=MISSING)
+    chunks = {d: (n,) for d, n in zip(DIMS, plan.shape, strict=True)}
+    return xr.DataArray(planned(Source(plan, DIMS), chunks), dims=DIMS)
+
+
+@pytest.mark.parametrize("make", [lambda f: f, lambda f: f.isel(train=3, pulse=1)])
+def test_numbers_that_were_kept_are_not_handed_out(make):
+    lazy = make(one_block())
+    kept = lazy.persist()
+    for array in (lazy, kept):
+        one = array.compute()
+        before = one.copy(deep=True)
+        one.values[...] = -1
+        xr.testing.assert_identical(array.compute(), before)

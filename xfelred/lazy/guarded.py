@@ -23,7 +23,7 @@ from dask.utils import format_bytes
 from xfelred.errors import SchedulerError, TooLargeError
 from xfelred.lazy.dask_seam import Key, TaskRef, as_kind
 from xfelred.lazy.free_memory import free_memory
-from xfelred.lazy.rooms import gathered
+from xfelred.lazy.rooms import gathered, only_block
 from xfelred.lazy.scheduler import shares_memory
 from xfelred.settings import setting
 
@@ -157,9 +157,17 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
         """Return the function that joins blocks, and what it is given besides."""
         function, args = super().__dask_postcompute__()
         room = room_of(self)
-        if room is None or not is_here():
+        if not is_here():
             return function, args
-        return gathered, (TaskRef(room), function, *args)
+        if room is not None:
+            return gathered, (TaskRef(room), function, *args)
+        if self.npartitions == 1 and self.is_new():
+            return only_block, (function, *args)
+        return function, args
+
+    def is_new(self) -> bool:
+        """Tell whether blocks are made for this computation alone."""
+        return False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GuardedArray, super().__reduce__()[1]

@@ -120,13 +120,22 @@ class StateLayer(TaskLayer):
         reduction: Reduction[Any],
         leaves: Leaves,
         ends: Ends,
+        new: tuple[int, ...] = (),
         in_turn: InTurn | None = None,
     ) -> None:
         super().__init__(name)
         self.reduction, self.leaves, self.ends = reduction, leaves, ends
+        self.chunks = (*leaves.kept_chunks, *((n,) for n in new))
         self.in_turn = in_turn
 
     def get_output_keys(self) -> set[Any]:
+        # dask 2025.4 asks no layer for what is not here.
+        return self.block_keys() | {self.room_key(end) for end in self.ends}
+
+    def room_key(self, end: End) -> Key:
+        return (self.name, ROOM, end.label, self.chunks)
+
+    def block_keys(self) -> set[Any]:
         return {(self.name, e.label, *b) for e in self.ends for b in self.blocks()}
 
     def blocks(self) -> Iterator[tuple[int, ...]]:
@@ -209,15 +218,15 @@ def names(labels: Iterable[str]) -> frozenset[str]:
 class ResultLayer(TaskLayer):
     """The blocks of one result, and its room, which what gathers them asks for."""
 
-    def __init__(
-        self, name: str, states: StateLayer, end: End, new: tuple[int, ...]
-    ) -> None:
+    def __init__(self, name: str, states: StateLayer, end: End) -> None:
         super().__init__(name)
-        self.states, self.end = states, end
-        self.chunks = (*states.leaves.kept_chunks, *((n,) for n in new))
+        self.states, self.end, self.chunks = states, end, states.chunks
         self.room = (name, ROOM) if has_room(self.chunks, end.dtype) else None
 
     def get_output_keys(self) -> set[Any]:
+        return self.block_keys() | ({self.room} if self.room else set())
+
+    def block_keys(self) -> set[Any]:
         blocks = product(*(range(len(c)) for c in self.chunks))
         return {(self.name, *block) for block in blocks}
 
@@ -233,7 +242,7 @@ class ResultLayer(TaskLayer):
         tasks: dict[Key, GraphNode] = {}
         rooms: tuple[TaskRef, ...] = ()
         if self.room in keys:
-            key = (below.name, ROOM, self.end.label, self.chunks)
+            key = below.room_key(self.end)
             tasks[self.room] = Alias(self.room, key)
             rooms = (TaskRef(key),)
         for key in sorted(keys - {self.room}):
@@ -269,7 +278,8 @@ def graph_of(
     if isinstance(leaves.make, BlockMaker) and wide and leaves.n_parts > 1:
         rest = leaves.dependencies, leaves.n_parts, leaves.kept_chunks
         in_turn = InTurn(states, leaves.make, *rest)
-    layer = StateLayer(states, reduction, leaves, ends, in_turn)
+    new = tuple(new_dims.values())
+    layer = StateLayer(states, reduction, leaves, ends, new, in_turn)
     below = HighLevelGraph.from_collections(states, layer, list(leaves.dependencies))
     coords = {
         k: c.variable for k, c in array.coords.items() if set(c.dims) <= set(kept)
@@ -277,7 +287,7 @@ def graph_of(
     out = {}
     for end in ends:
         name = f"{end.name}-{tokenize(token, end.label)}"
-        blocks = ResultLayer(name, layer, end, tuple(new_dims.values()))
+        blocks = ResultLayer(name, layer, end)
         graph = HighLevelGraph(
             {**below.layers, name: blocks}, {**below.dependencies, name: {states}}
         )

@@ -75,3 +75,11 @@ def gathered(blocks: Any, room: object, join: Callable[..., Any], *args: Any) ->
     # xarray hides the reference to a room from dask where it finalizes a Dataset.
     whole = room.whole(blocks) if isinstance(room, Room) else None
     return join(blocks, *args) if whole is None else whole
+
+
+def only_block(blocks: Any, join: Callable[..., Any], *args: Any) -> Any:
+    """Return the one block there is; dask would copy it, as others might have it."""
+    (block,) = flatten(blocks)
+    if isinstance(block, np.ndarray) and block.ndim and block.flags.writeable:
+        return block
+    return join(blocks, *args)

@@ -27,12 +27,16 @@ class TaskLayer(Layer):  # type: ignore[misc]
         """Return the tasks of some keys, and what else of this layer they need."""
         raise NotImplementedError
 
+    def block_keys(self) -> set[Any]:
+        """Return the keys of all blocks, which are all that a graph of tasks needs."""
+        raise NotImplementedError
+
     def is_materialized(self) -> bool:
         return self.tasks is not None
 
     def materialized(self) -> dict[Key, GraphNode]:
         if self.tasks is None:
-            self.tasks = self.make(self.get_output_keys())
+            self.tasks = self.make(self.block_keys())
         return self.tasks
 
     def __getitem__(self, key: Key) -> GraphNode:
