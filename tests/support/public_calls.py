@@ -279,6 +279,15 @@ CALLS = {
     },
     "ops.invert_negative_gain": {"da": WORDS, "detector": "epixM"},
     "ops.label_by_position": {"values": np.arange(12.0), "frames": FRAMES},
+    "ops.map_frames": {
+        "da": FRAMES,
+        "func": np.negative,
+        "dims": None,
+        "out_dims": None,
+        "dtype": "f8",
+        "batch": 2,
+        "options": {},
+    },
     "ops.match_gains": {"da": FRAMES, "gain": 10.0, "reference": 1.0},
     "ops.mean_per_flux": {
         "da": FRAMES,

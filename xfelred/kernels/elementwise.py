@@ -131,6 +131,8 @@ def choose(condition: Array, one: Array, other: Array, *, out: Array) -> None:
     shape = rows_and_columns(true.shape, out.shape)
     plain = np.ndim(other) == 0 and out.dtype.str[1:] in ("f4", "f8")
     known = out.flags.c_contiguous and one.flags.c_contiguous
+    if not out.size:
+        return
     if shape is None or not plain or not known or one.shape != out.shape:
         choose_by_bits(true, one, np.asarray(other).astype(out.dtype, copy=False), out)
         return

@@ -5,11 +5,14 @@ integer arrays for a whole run. A *recipe* (`nodes`) is a small tree of plans, c
 and the kernels applied to them; `map_frames` adds a node, a selection cuts the tree
 down to the plans, so that only what is wanted is read. A `PlannedArray` (`array`) is a
 dask array that keeps its recipe; its *graph* (`layers`) is one layer whatever the
-recipe, of which each task evaluates the tree for its block. A *reduction*
-(`reduce_frames`) streams: a task reads, corrects and adds up many frames piece by piece
-(`leaves`), and the states are combined in a fixed order; what is added up is a value of
-`xfelred.reductions`. What a computation will cost (`estimate`, `needs`) is found
-without running it.
+recipe, of which each task evaluates the tree for its block. What numpy and xarray do
+number by number (`arithmetic`) becomes steps of one node (`elementwise`), whatever a
+user writes; the rest is left to dask. A *reduction* (`reduce_frames`) streams: a task
+reads, corrects and adds up many frames piece by piece (`leaves`), and the states are
+combined in a fixed order; what is added up is a value of `xfelred.reductions`. Many
+bins are cut by bins (`by_bin`); those of ordinary dask arrays are added to block after
+block (`in_turn`). A result that is gathered is finished where it will lie (`rooms`).
+What a computation will cost (`estimate`, `needs`) is found without running it.
 """
 
 # They say how numpy's functions work on planned arrays.

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from xfelred.errors import SchedulerError, warn
 from xfelred.kernels.elementwise import cast
 from xfelred.lazy.dask_seam import Blockwise, written_to
-from xfelred.lazy.elementwise import KINDS, elementwise
+from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered
@@ -175,7 +175,9 @@ class PlannedArray(GuardedArray):
         """Cast as dask does; of gaps, which are NaN, no integer can be made."""
         kinds = self.dtype.kind, np.dtype(dtype).kind
         loses = kinds[0] == "f" and kinds[1] in "iu"
-        if loses and self.node is not None and has_gaps(self.node):
+        # Arithmetic may have filled them; what it did to NaN is not known here.
+        plain = self.node is not None and not worked_on(self.node)
+        if loses and self.node is not None and plain and has_gaps(self.node):
             warn(
                 "some frames were not recorded and are NaN, which"
                 f" {np.dtype(dtype)} does not have: fill them first, .fillna(0), or"

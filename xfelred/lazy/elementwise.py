@@ -17,7 +17,16 @@ from xfelred.errors import warn
 from xfelred.kernels.elementwise import Step, Value, run_steps
 from xfelred.kernels.memory import is_uniform
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import Const, Map, Node, all_dims, constant, relabelled, viewed
+from xfelred.lazy.nodes import (
+    Const,
+    Map,
+    Node,
+    View,
+    all_dims,
+    constant,
+    relabelled,
+    viewed,
+)
 
 KINDS = "biufc"  # of numbers
 
@@ -89,6 +98,16 @@ class Operands:
 
 def is_elementwise(node: Node) -> TypeGuard[Map]:
     return isinstance(node, Map) and node.kernel is run_steps
+
+
+def worked_on(node: Node) -> bool:
+    """Tell whether there is a function of numpy anywhere in a recipe."""
+    below: tuple[Node, ...] = ()
+    if isinstance(node, View):
+        below = (node.arg,)
+    elif isinstance(node, Map):
+        below = node.args
+    return is_elementwise(node) or any(map(worked_on, below))
 
 
 def register_of(node: Map, register: int) -> Node:
