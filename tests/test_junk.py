@@ -67,11 +67,11 @@ def call(name, arguments):
     first = []
     if "self" in given:
         first = [given.pop("self")]
-    for parameter in inspect.signature(function).parameters.values():
-        if (
-            parameter.kind is parameter.VAR_POSITIONAL
-            or parameter.kind is parameter.POSITIONAL_ONLY
-        ):
+    parameters = list(inspect.signature(function).parameters.values())
+    several = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
+    before = parameters[: parameters.index(several[0])] if several else []
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY or parameter in before + several:
             first.append(given.pop(parameter.name))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

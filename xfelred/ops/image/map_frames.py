@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from xfelred import lazy
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError, did_you_mean, listing, shown
 from xfelred.kernels.own_function import call_on_frames
 from xfelred.names import FRAME, PULSE, TRAIN
 from xfelred.ops.companions import matching
@@ -103,7 +103,7 @@ def map_frames(
             f"out_dims={listing(result)}: {listing(twice)} is a dim of the frames that"
             " stays; give it another name"
         )
-    kind = np.dtype(da.dtype if dtype is None else dtype)
+    kind = number_dtype(da.dtype if dtype is None else dtype)
     own = [matching(c, da, f"companion {i + 1}") for i, c in enumerate(companions)]
     out = lazy.map_frames(
         call_on_frames,
@@ -121,3 +121,15 @@ def map_frames(
         batch=batch or 0,
     )
     return record(out, "map_frames", da, func=getattr(func, "__name__", str(func)))
+
+
+def number_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"dtype={shown(dtype)} is no dtype of numpy: {error}"
+        ) from error
+    if found.kind not in "biufc":
+        raise ArgumentError(f"dtype={found} is no dtype of numbers")
+    return found
