@@ -388,9 +388,13 @@ def test_operands_that_mean_more_are_left_to_dask(other):
 def test_errors_are_those_of_numpy():
     x, full = frames("u2")
     for function in (lambda v: v + 70000, lambda v: v & 1.5):
-        with pytest.raises((OverflowError, TypeError)) as want:
-            function(full.values)
-        with pytest.raises(want.type):
-            function(x.data)
+        # What numpy takes depends on its version.
+        try:
+            want = function(full.values)
+        except (OverflowError, TypeError) as error:
+            with pytest.raises(type(error)):
+                function(x.data)
+        else:
+            np.testing.assert_array_equal(function(x.data).compute(), want)
     with pytest.raises(ValueError, match="broadcast"):
         x.data + np.ones((3, 7))
