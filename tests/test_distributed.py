@@ -2,8 +2,10 @@
 
 import dask
 import distributed
+import numpy as np
 import pytest
 
+import xfelred as xf
 from xfelred import open_run, ops
 
 ALL = ("mean", "std", "var", "sem", "count", "sum", "min", "max")
@@ -62,3 +64,32 @@ def test_a_worker_opens_the_files_of_pickled_frames(client, agipd_run):
         return float(array.isel(train=1).mean().compute(scheduler="synchronous"))
 
     assert client.submit(mean_of, frames).result() == here
+
+
+def brightest(frame):
+    return frame.max()
+
+
+def written(frames):
+    """Return what people write with frames, of every kind of graph."""
+    signal = np.sqrt((frames - 2).where(frames > 3))
+    label = frames.train % 9
+    bins = {"bin": xf.Bins(edges=np.arange(10) - 0.5, values=label)}
+    apart = signal.copy(data=signal.data.map_blocks(np.positive)).chunk(train=1)
+    return {
+        "mean": signal.mean(("train", "pulse")),
+        "some": signal.isel(train=[1, 3], module=0),
+        "any": (signal > 2).any("pulse"),
+        "own": ops.map_frames(signal, brightest, out_dims={}),
+        # Blocks of dask that are added in turn.
+        "binned": ops.bin_frames(apart.rename("f"), bins)["f_mean"],
+    }
+
+
+def test_arithmetic_has_the_same_bytes(client, agipd_run):
+    lazy = written(open_run(agipd_run.directory).frames(chunk_size="1MiB"))
+    for name, array in lazy.items():
+        with dask.config.set(scheduler="threads"):
+            here = array.compute()
+        there = client.compute(array).result()
+        assert there.values.tobytes() == here.values.tobytes(), name
