@@ -398,3 +398,19 @@ def test_errors_are_those_of_numpy():
             np.testing.assert_array_equal(function(x.data).compute(), want)
     with pytest.raises(ValueError, match="broadcast"):
         x.data + np.ones((3, 7))
+
+
+@pytest.mark.parametrize("function", [
+    lambda v: np.isclose(v, 100, 0.01),
+    lambda v: np.nan_to_num(v, True),
+    lambda v: np.clip(v, 98, 102, None),
+    lambda v: np.mean(v, 0, "f8"),
+    lambda v: v.mean(0, "f8"),
+    lambda v: v.sum(1, None),
+    lambda v: np.zeros_like(v, "f8", "K"),
+])  # fmt: skip
+def test_arguments_by_position_are_those_of_numpy(function):
+    x, full = frames(missing=())
+    np.testing.assert_allclose(
+        np.asarray(function(x.data)), function(full.values), 2e-6
+    )

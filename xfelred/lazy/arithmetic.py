@@ -80,11 +80,15 @@ def where(condition: object, *choices: object) -> da.Array | None:
 
 
 def clip(
-    a: object, a_min: object = None, a_max: object = None, **options: object
+    a: object,
+    a_min: object = None,
+    a_max: object = None,
+    *more: object,
+    **options: object,
 ) -> da.Array | None:
     """Return numbers between two bounds, of which either may be None."""
     bounds = {"min": options.pop("min", a_min), "max": options.pop("max", a_max)}
-    if options:
+    if options or more:
         return None
     low, high = bounds["min"], bounds["max"]
     if low is None or high is None:
@@ -94,8 +98,10 @@ def clip(
     return applied(np.clip, [a, low, high])
 
 
-def round_(a: object, decimals: int = 0, **options: object) -> da.Array | None:
-    if options:
+def round_(
+    a: object, decimals: int = 0, *more: object, **options: object
+) -> da.Array | None:
+    if options or more:
         return None
     return applied(np.round, [a], {"decimals": decimals})
 
@@ -104,9 +110,12 @@ def filled(value: object) -> Callable[..., da.Array | None]:
     """Return ``zeros_like`` or ``ones_like``."""
 
     def by_recipe(
-        a: PlannedArray, dtype: DTypeLike | None = None, **options: object
+        a: PlannedArray,
+        dtype: DTypeLike | None = None,
+        *more: object,
+        **options: object,
     ) -> da.Array | None:
-        return None if options else full_like(a, value, dtype)
+        return None if options or more else full_like(a, value, dtype)
 
     return by_recipe
 
@@ -115,9 +124,10 @@ def full_like(
     a: PlannedArray,
     fill_value: object,
     dtype: DTypeLike | None = None,
+    *more: object,
     **options: object,
 ) -> da.Array | None:
-    if options or a.node is None:
+    if options or more or a.node is None or np.ndim(fill_value):
         return None
     number = np.full((), fill_value, a.dtype if dtype is None else dtype)
     if number.dtype.kind not in KINDS:
@@ -129,16 +139,16 @@ def full_like(
 def by_number(function: Callable[..., Any]) -> Callable[..., da.Array | None]:
     """Return a function of one array with options that are numbers."""
 
-    def by_recipe(a: object, **options: object) -> da.Array | None:
+    def by_recipe(a: object, *more: object, **options: object) -> da.Array | None:
         plain = all(type(v) in (bool, int, float) for v in options.values())
-        return applied(function, [a], options) if plain else None
+        return applied(function, [a], options) if plain and not more else None
 
     return by_recipe
 
 
-def isclose(a: object, b: object, **options: object) -> da.Array | None:
+def isclose(a: object, b: object, *more: object, **options: object) -> da.Array | None:
     plain = all(type(v) in (bool, int, float) for v in options.values())
-    return applied(np.isclose, [a, b], options) if plain else None
+    return applied(np.isclose, [a, b], options) if plain and not more else None
 
 
 def reordered(function: Callable[..., Any]) -> Callable[..., da.Array | None]:

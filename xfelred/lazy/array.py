@@ -79,7 +79,8 @@ class PlannedArray(GuardedArray):
         kwargs: dict[str, Any],
     ) -> Any:
         """Stream through the recipe if there is a way to; xarray works like this."""
-        by_recipe = FUNCTIONS.get(func.__name__)
+        known = getattr(np, func.__name__, None) is func
+        by_recipe = FUNCTIONS.get(func.__name__) if known else None
         found = None if by_recipe is None else by_recipe(*args, **kwargs)
         if found is None:
             found = super().__array_function__(func, types, args, kwargs)

@@ -146,8 +146,11 @@ def without_missing(
 
 
 def by_recipe(name: str) -> Callable[..., da.Array | None]:
-    def function(a: object, axis: object = None, **options: object) -> Any:
-        if not isinstance(a, PlannedArray):
+    def function(
+        a: object, axis: object = None, *more: object, **options: object
+    ) -> Any:
+        # What numpy takes by position behind the axis is left to dask.
+        if more or not isinstance(a, PlannedArray):
             return None
         return streamed(name, a, axis, **options)
 
@@ -157,9 +160,11 @@ def by_recipe(name: str) -> Callable[..., da.Array | None]:
 def method_of(name: str) -> Callable[..., da.Array]:
     plain = getattr(GuardedArray, name)
 
-    def method(self: PlannedArray, axis: object = None, **options: object) -> da.Array:
-        found = streamed(name, self, axis, **options)
-        return plain(self, axis=axis, **options) if found is None else found
+    def method(
+        self: PlannedArray, axis: object = None, *more: object, **options: object
+    ) -> da.Array:
+        found = None if more else streamed(name, self, axis, **options)
+        return plain(self, axis, *more, **options) if found is None else found
 
     return method
 
