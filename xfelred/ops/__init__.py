@@ -39,8 +39,12 @@ from xfelred.ops.correlation.outliers import (
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
 from xfelred.ops.image.find_clusters import find_clusters
+from xfelred.ops.image.lineout import lineout
 from xfelred.ops.image.map_frames import map_frames
+from xfelred.ops.image.project import project
+from xfelred.ops.image.rebin import rebin
 from xfelred.ops.image.roi import roi
+from xfelred.ops.image.spectrum import spectrum
 from xfelred.ops.polar.correct_polarization import correct_polarization
 from xfelred.ops.polar.normalize_rings import normalize_rings
 from xfelred.ops.polar.remap_polar import remap_polar
@@ -94,6 +98,7 @@ __all__ = [
     "intra_correlation",
     "invert_negative_gain",
     "label_by_position",
+    "lineout",
     "map_frames",
     "match_gains",
     "mean_per_flux",
@@ -102,14 +107,17 @@ __all__ = [
     "normalize_rings",
     "off_neighbours",
     "profile",
+    "project",
     "radial_profile",
     "ratio",
+    "rebin",
     "reject_outliers",
     "remap_polar",
     "remove_ring_spots",
     "roi",
     "select_shots",
     "shot_features",
+    "spectrum",
     "statistics",
     "strip_gain_bits",
     "subtract",
