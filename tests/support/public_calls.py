@@ -37,6 +37,7 @@ FRAMES = lazy(
     module=[0, 1],
 )
 IMAGES = lazy(RNG.normal(100, 5, (12, *SHAPE)).astype("f4"), ("train", *PIXELS))
+TRACES = lazy(RNG.normal(2, 1, (12, 24)), ("train", "sample"))
 WORDS = lazy(
     RNG.integers(0, 9999, (12, 1, 352, 384)).astype("u2"),
     ("train", "module", *PIXELS),
@@ -354,6 +355,39 @@ CALLS = {
     "ops.lineout": {"da": FRAMES, "axis": "slow_scan", "index": 3, "bad_pixels": BAD},
     "ops.spectrum": {"da": FRAMES, "bins": [80, 120, 20], "bad_pixels": BAD},
     "ops.rebin": {"da": FRAMES, "shape": (4, 6), "bad_pixels": BAD},
+    "ops.waveform_integrate": {
+        "wf": TRACES,
+        "signal": (2, 9),
+        "background": (0, 2),
+        "negative": True,
+    },
+    "ops.waveform_hits": {
+        "wf": TRACES,
+        "threshold": 3,
+        "threshold_max": 9,
+        "background": (0, 4),
+        "noise": True,
+    },
+    "ops.waveform_cfd": {
+        "wf": TRACES,
+        "sample_interval": 0.5,
+        "threshold": 2,
+        "filter_length": 3,
+        "offset": 2,
+        "fraction": 0.5,
+        "max_hits": 4,
+    },
+    "ops.waveform_fit": {"wf": TRACES, "templates": np.eye(2, 24)},
+    "ops.waveform_svd": {
+        "wf": TRACES,
+        "basis": np.eye(2, 20),
+        "n_pulses": 2,
+        "delay": (0, 4),
+        "sampling": 1.0,
+        "roi": (4, 24),
+        "background_roi": 3,
+        "mode": "both",
+    },
     "ops.roi": {
         "da": FRAMES[:, 0],
         "bounds": ((1, 5), (2, 9)),

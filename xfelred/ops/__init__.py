@@ -61,6 +61,12 @@ from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
 from xfelred.ops.shots.reject_outliers import reject_outliers
 from xfelred.ops.shots.select_shots import CutFlow, select_shots
+from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
+from xfelred.ops.waveforms.traces import (
+    waveform_cfd,
+    waveform_hits,
+    waveform_integrate,
+)
 from xfelred.shots import label_by_position
 
 __all__ = [
@@ -127,6 +133,11 @@ __all__ = [
     "switched_pixels",
     "to_cos_psi",
     "unassemble",
+    "waveform_cfd",
+    "waveform_fit",
+    "waveform_hits",
+    "waveform_integrate",
+    "waveform_svd",
 ]
 
 __dir__ = listed(__all__)

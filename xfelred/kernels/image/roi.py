@@ -54,9 +54,9 @@ def keep_top(row: Array, flags: Bools, cut: tuple[float, float], top: Floats) ->
 
 @njit(nogil=True, cache=True)
 def count_high(row: Array, flags: Bools, saturation: float) -> int:
-    n = np.int64(0)
+    n = 0
     for c in range(row.size):
-        n += np.int64((row[c] >= saturation) & (not flags[c]))
+        n += (row[c] >= saturation) & (not flags[c])
     return n
 
 
