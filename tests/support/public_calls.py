@@ -342,6 +342,19 @@ CALLS = {
         "grow": 1,
         "bad_pixels": None,
     },
+    "ops.autocorrelate": {
+        "da": FRAMES,
+        "other": FRAMES,
+        "roi": ((1, 9), (2, 14)),
+        "bad_pixels": BAD,
+        "threshold": 90,
+    },
+    "masks.circle": {"segment": (9, 9), "centre": (4, 4), "radius": 3},
+    "ops.correct_curvature": {
+        "da": FRAMES,
+        "coefficients": (0.5, 1),
+        "axis": "slow_scan",
+    },
     "ops.project": {
         "da": FRAMES,
         "axis": "slow_scan",

@@ -24,6 +24,7 @@ from xfelred.ops.common_mode.subtract_common_mode_below import (
     subtract_common_mode_below,
 )
 from xfelred.ops.common_mode.subtract_common_mode_lcls import subtract_common_mode_lcls
+from xfelred.ops.correlation.autocorrelate import autocorrelate
 from xfelred.ops.correlation.correlate_angular import correlate_angular
 from xfelred.ops.correlation.difference_correlation import difference_correlation
 from xfelred.ops.correlation.inter_correlation import (
@@ -38,6 +39,7 @@ from xfelred.ops.correlation.outliers import (
 )
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
+from xfelred.ops.image.correct_curvature import correct_curvature
 from xfelred.ops.image.find_clusters import find_clusters
 from xfelred.ops.image.lineout import lineout
 from xfelred.ops.image.map_frames import map_frames
@@ -78,10 +80,12 @@ __all__ = [
     "adu_to_photons",
     "apply_bad_pixels",
     "assemble",
+    "autocorrelate",
     "bin_frames",
     "bit_slices",
     "calibrate",
     "concat",
+    "correct_curvature",
     "correct_polarization",
     "correlate_angular",
     "correlate_pixel",

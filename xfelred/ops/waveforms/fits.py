@@ -20,7 +20,7 @@ COEFFICIENT = "coefficient"
 WAVEFORM_PULSE = "waveform_pulse"
 
 
-@entry(own=("templates",))
+@entry
 def waveform_fit(wf: xr.DataArray, templates: ArrayLike) -> xr.Dataset:
     """Fit every trace with a sum of templates.
 
@@ -56,7 +56,7 @@ def waveform_fit(wf: xr.DataArray, templates: ArrayLike) -> xr.Dataset:
     return record(out, "waveform_fit", wf, templates=shapes)
 
 
-@entry(own=("basis",))
+@entry
 def waveform_svd(
     wf: xr.DataArray,
     basis: ArrayLike,
