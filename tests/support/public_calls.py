@@ -355,6 +355,12 @@ CALLS = {
         "coefficients": (0.5, 1),
         "axis": "slow_scan",
     },
+    "ops.detector_sum": {
+        "da": FRAMES,
+        "name": "calib_thresADU3_img",
+        "flags": {"on": LASER == 1},
+        "geometry": FLAT,
+    },
     "ops.project": {
         "da": FRAMES,
         "axis": "slow_scan",

@@ -53,6 +53,7 @@ from xfelred.ops.polar.remap_polar import remap_polar
 from xfelred.ops.polar.remove_ring_spots import find_ring_spots, remove_ring_spots
 from xfelred.ops.reductions.bin_frames import bin_frames
 from xfelred.ops.reductions.correlate_pixel import correlate_pixel
+from xfelred.ops.reductions.detector_sum import detector_sum
 from xfelred.ops.reductions.fit_linear import fit_linear
 from xfelred.ops.reductions.mean_per_flux import mean_per_flux
 from xfelred.ops.reductions.profile import profile
@@ -91,6 +92,7 @@ __all__ = [
     "correlate_pixel",
     "dark_statistics",
     "delay",
+    "detector_sum",
     "difference_correlation",
     "find_centre",
     "find_clusters",
