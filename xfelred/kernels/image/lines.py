@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 from numba import njit
 
-from xfelred.kernels.arrays import Array, Bools, Floats, read_only
-from xfelred.kernels.per_frame import listed
+from xfelred.kernels.arrays import Array, Bools, Floats
+from xfelred.kernels.per_frame import listed, per_pixel
 
 # Lowest and highest value that stays; whether what is above 0 counts as 1, and whether
 # good pixels are counted.
@@ -118,7 +116,7 @@ def project(
     """
     lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
     flat, bad = listed(frames, rest[:n_masks], n_core)
-    least = limits(rest[n_masks:], lead, flat.shape, noise_sigma)
+    least = per_pixel(rest[n_masks:], lead, flat.shape, noise_sigma)
     stays = (0,) * (3 - n_core) + tuple(int(a not in away) for a in range(n_core))
     whole = tuple(n if s else 1 for n, s in zip(flat.shape[1:], stays, strict=True))
     total = np.zeros((len(flat), *whole))
@@ -129,20 +127,6 @@ def project(
             total /= count
     left = tuple(n for a, n in enumerate(core) if a not in away)
     return total.reshape((*lead, *left))
-
-
-def limits(
-    noise: tuple[Array, ...], lead: tuple[int, ...], shape: tuple[int, ...], by: float
-) -> Floats:
-    """Return the least value of every pixel, (frame or 1, module, slow, fast or 0)."""
-    if not noise:
-        return read_only(np.zeros((1, *shape[1:3], 0)))
-    (given,) = noise
-    per_frame = any(n != 1 for n in given.shape[: len(lead)])
-    kept = lead if per_frame else (1,) * len(lead)
-    core = shape[1:] if given.ndim - len(lead) == 3 else shape[2:]
-    each = np.broadcast_to(by * given.astype(np.float64), (*kept, *core))
-    return read_only(each.reshape(prod(kept), *shape[1:]))
 
 
 def lineout(
