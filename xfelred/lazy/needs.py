@@ -34,7 +34,7 @@ from xfelred.lazy.layers import PlanBlocks, load_block
 from xfelred.lazy.leaves import BlockMaker, StreamMaker
 from xfelred.lazy.nodes import Map, sources
 from xfelred.lazy.parts import plans_in
-from xfelred.lazy.reduce import FAN_IN, StateLayer
+from xfelred.lazy.reduce import FAN_IN, ResultLayer, StateLayer
 from xfelred.lazy.source import ReadPlan
 from xfelred.lazy.task_layer import TaskLayer
 
@@ -46,10 +46,14 @@ Block = tuple[int, ...]
 
 @dataclass
 class Need:
-    """The part of a layer that is needed: some keys, or all of it."""
+    """The part of a layer that is needed: some keys, or all of it.
+
+    Of a layer of states, `labels` are results of which all blocks are needed.
+    """
 
     keys: set[Any] = field(default_factory=set)
     whole: bool = False
+    labels: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Owners:
             self.found = {
                 prefix(key): str(layer_name)
                 for layer_name, layer in self.layers.items()
-                if not isinstance(layer, (Blockwise, StateLayer))
+                if not isinstance(layer, (Blockwise, StateLayer, ResultLayer))
                 for key in layer
             }
         return self.found.get(name)
@@ -140,6 +144,7 @@ def merge(needs: dict[str, Need], owners: Owners, more: dict[str, Need]) -> None
         old = needs.setdefault(owner, Need())
         old.whole |= need.whole and owner == name
         old.keys |= need.keys
+        old.labels |= need.labels
         if need.whole and owner != name:
             old.keys |= {k for k in owners.layers[owner] if prefix(k) == name}
 
@@ -157,6 +162,8 @@ def visit(graph: HighLevelGraph, name: str, need: Need, seen: set[Any]) -> Visit
         return visit_blockwise(layer, need)
     if isinstance(layer, StateLayer):
         return visit_states(layer, need)
+    if isinstance(layer, ResultLayer):
+        return visit_results(layer, need)
     return visit_tasks(graph, layer, name, need, seen)
 
 
@@ -263,33 +270,73 @@ def is_ours(layer: Layer) -> bool:
 # Layers of states of reductions.
 
 
+def visit_results(layer: ResultLayer, need: Need) -> Visit:
+    states, label = layer.states, layer.end.label
+    if need.whole:
+        tasks = prod(map(len, layer.chunks))
+        return LayerWork(tasks), {states.name: Need(labels={label})}
+    n = len(states.leaves.kept_chunks)
+    blocks = {key[1 : 1 + n] for key in need.keys - {layer.room}}
+    below = Need({(states.name, label, *block) for block in blocks})
+    return LayerWork(len(blocks)), {states.name: below}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Blocks of the result of a reduction: how many, which, and the most labels of one.
+
+    Blocks are not told apart (none in `blocks`) where all are wanted.
+    """
+
+    number: int
+    labels: int
+    blocks: tuple[Block, ...] = ()
+
+
+def wanted_of(layer: StateLayer, need: Need) -> Wanted:
+    labels = {e.label for e in layer.ends} if need.whole else need.labels
+    number = prod(map(len, layer.leaves.kept_chunks))
+    keys = {k for k in need.keys if k[1] not in labels}
+    if labels and not layer.wanted(keys):
+        return Wanted(number, len(labels))
+    keys |= {(layer.name, label, *b) for label in labels for b in layer.blocks()}
+    found = layer.wanted(keys)
+    most = max(map(len, found.values()), default=0)
+    return Wanted(len(found), most, tuple(found) if len(found) < number else ())
+
+
 def visit_states(layer: StateLayer, need: Need) -> Visit:
-    wanted = layer.wanted(layer.get_output_keys() if need.whole else need.keys)
-    if not wanted:
+    wanted = wanted_of(layer, need)
+    if not wanted.number:
         return LayerWork(0), {}
     leaves = layer.leaves
-    n_leaves = len(wanted) * leaves.n_parts
-    tasks = n_leaves + len(wanted) * combining_tasks(leaves.n_parts)
+    n_leaves = wanted.number * leaves.n_parts
+    tasks = n_leaves + wanted.number * combining_tasks(leaves.n_parts)
     in_turn = layer.in_turn
     if in_turn is not None:
         # Of every block: to make it, to add it to each tile and to tell so, its end.
-        each = (2 * len(in_turn.tiles(b)[1]) + 2 for b in wanted)
-        tasks = leaves.n_parts * sum(each) + len(wanted)
+        some = wanted.blocks or layer.blocks()
+        each = (2 * len(in_turn.tiles(b)[1]) + 2 for b in some)
+        tasks = leaves.n_parts * sum(each) + wanted.number
     # Besides what the results are made of, a state has a count and a pivot.
-    per_value = VALUE * (max(map(len, wanted.values())) + 2)
-    state = prod(map(max, leaves.kept_chunks)) * per_value
+    per_value = VALUE * (wanted.labels + 2)
+    state = prod(map(max, layer.chunks)) * per_value
     held = state * (1 if in_turn else min(leaves.n_parts, FAN_IN))
-    every = len(wanted) == prod(map(len, leaves.kept_chunks))
     make = leaves.make
     if isinstance(make, StreamMaker):
-        plans = tuple((p, 1) for p in streamed_plans(make, wanted, every=every))
+        plans = tuple((p, 1) for p in streamed_plans(make, wanted.blocks))
         reading = n_leaves * reads(plans)
-        # As `estimate` says: its sub-blocks, and its state twice.
-        memory = 2 * state + streamed_bytes(make)
-        return LayerWork(tasks, reading, plans, memory, held), {}
+        # As `estimate` says: its sub-blocks, and its state twice, or of a block that
+        # one task makes the results.
+        memory = 2 * state
+        if leaves.n_parts == 1:
+            held = memory = prod(map(max, layer.chunks)) * VALUE * wanted.labels
+        return LayerWork(tasks, reading, plans, memory + streamed_bytes(make), held), {}
     if isinstance(make, BlockMaker):
         below = {
-            name: Need(whole=True) if every else Need(block_arguments(make, i, wanted))
+            name: Need(block_arguments(make, i, wanted.blocks))
+            if wanted.blocks
+            else Need(whole=True)
             for i, name in enumerate(make.names)
         }
         return LayerWork(tasks, task_bytes=2 * state, held_bytes=held), below
@@ -314,12 +361,10 @@ def combining_tasks(n_states: int) -> int:
     return tasks
 
 
-def streamed_plans(
-    make: StreamMaker, blocks: Iterable[Block], *, every: bool
-) -> Iterator[ReadPlan]:
-    """Yield what is read for some blocks of a streamed reduction."""
-    for block in [()] if every else blocks:
-        region = {} if every else make.selection(block)
+def streamed_plans(make: StreamMaker, blocks: Iterable[Block]) -> Iterator[ReadPlan]:
+    """Yield what is read for some blocks of a streamed reduction; none: for all."""
+    for block in blocks or [()]:
+        region = make.selection(block) if block else {}
         for source in (s for node in make.nodes for s in sources(node)):
             lengths = zip(source.dims, source.shape, strict=True)
             index = tuple(region.get(d, slice(0, n, 1)) for d, n in lengths)
