@@ -17,8 +17,9 @@ from dask.utils import format_bytes, format_time
 
 from xfelred.errors import ArgumentError, ArgumentTypeError, listing
 from xfelred.lazy.dask_seam import HighLevelGraph, flatten
-from xfelred.lazy.needs import LayerWork, entries, is_ours, is_recipe, layer_work
+from xfelred.lazy.needs import is_ours, is_recipe, layer_work
 from xfelred.lazy.source import ReadPlan
+from xfelred.lazy.work import LayerWork, entries
 
 RATE = 0.7e9  # bytes per second and thread; see `estimate`
 PROCESS = 250 << 20  # bytes of a process that has imported everything
