@@ -29,6 +29,7 @@ from xfelred.lazy.nodes import (
     viewed,
     whole_dims,
 )
+from xfelred.lazy.partition import TASK, bytes_of_block
 
 # numpy functions that a recipe takes, by name: they return a dask array, or None if
 # dask should do it. `arithmetic` and `statistics`, above this file, fill it.
@@ -167,8 +168,12 @@ class PlannedArray(GuardedArray):
             chunks, self.shape, dtype=self.dtype, previous_chunks=self.chunks
         )
         by_dim = dict(zip(self.node.dims, new, strict=True))
-        # A kernel needs these axes whole; blocks of its result can still be cut.
-        if any(len(by_dim[d]) > 1 for d in whole_dims(self.node)):
+        # A kernel needs these axes whole; blocks of its result can still be cut. And
+        # where it leaves a few numbers of each frame, a block of those of all frames
+        # is made of blocks: one task would read the run.
+        old = dict(zip(self.node.dims, self.chunks, strict=True))
+        cut = any(len(by_dim[d]) > 1 for d in whole_dims(self.node))
+        if cut or reads_too_much(self.node, by_dim, old):
             return super().rechunk(new)
         return planned(self.node, by_dim)
 
@@ -203,6 +208,13 @@ class PlannedArray(GuardedArray):
             return self
         node = viewed(self.node, tuple(self.node.dims[i] for i in order))
         return PlannedArray(super().transpose(order), node)
+
+
+def reads_too_much(node: Node, chunks: Chunks, old: Chunks) -> bool:
+    """Tell whether tasks of new blocks would read far more than they return."""
+    read = bytes_of_block(node, chunks)
+    size = prod(max(c, default=0) for c in chunks.values()) * node.dtype.itemsize
+    return read > max(TASK, 2 * size, 2 * bytes_of_block(node, old))
 
 
 def forget(out: object) -> None:

@@ -6,7 +6,7 @@ same data give the same tasks, and therefore the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
@@ -95,9 +95,11 @@ def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
     for d in lead if of_frames else reversed(lead):
         state = prod(length[k] for k in kept)
         if d in kept and of_frames:
-            one = task_bytes() / max(length[d], 1), wide * state / max(length[d], 1)
+            # Trains are cut only where one of them alone is too much.
+            most = goal if d == lead[0] else LONG_TASK
+            step = max(length[d], 1)
             length[d] = frames_of_task(
-                length[d], *one, goal if d == lead[0] else LONG_TASK
+                length[d], task_bytes() / step, wide * state / step, most
             )
         elif d in kept and state > MAX_STATE:
             length[d] = max(1, length[d] * MAX_STATE // state)
@@ -143,6 +145,13 @@ def frames_of_task(n: int, read: float, state: float, goal: float) -> int:
 def source_bytes(node: Node) -> int:
     """Return the bytes of the largest array that a recipe reads."""
     return max((prod(s.shape) * s.dtype.itemsize for s in sources(node)), default=0)
+
+
+def bytes_of_block(node: Node, chunks: Mapping[str, tuple[int, ...]]) -> float:
+    """Return the bytes that the task of the largest block of a map reads."""
+    n = sizes(node)
+    parts = (max(chunks[d], default=0) / n[d] for d in lead_dims(node) if n[d])
+    return source_bytes(node) * prod(parts)
 
 
 def wide_rows(
