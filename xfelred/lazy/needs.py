@@ -29,7 +29,7 @@ from xfelred.lazy.dask_seam import (
 )
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.lazy.layers import PlanBlocks, load_block
-from xfelred.lazy.nodes import Map
+from xfelred.lazy.nodes import Map, kernels
 from xfelred.lazy.pairwise import PairLayer
 from xfelred.lazy.parts import plans_in
 from xfelred.lazy.reduce import ResultLayer, StateLayer
@@ -172,8 +172,20 @@ def visit_blockwise(layer: Blockwise, need: Need) -> Visit:
             elif isinstance(dep, PlanBlocks):
                 plans += plans_of(dep, taken)
     tasks = prod(length.values()) if blocks is None else len(blocks)
-    work = LayerWork(tasks, tasks * reads(plans), tuple(plans), block_bytes(layer))
-    return work, below
+    return LayerWork(
+        tasks, tasks * reads(plans), tuple(plans), block_bytes(layer),
+        calls=tuple(kernels_in(layer)),
+    ), below  # fmt: skip
+
+
+def kernels_in(layer: Blockwise) -> Iterator[Any]:
+    """Yield the kernels of a layer of ours, as it is before dask joins it with more."""
+    for name, index in layer.indices:
+        if index is None and isinstance(name, Map):
+            yield from kernels(name)
+    given = getattr(layer.task, "kwargs", {}).get("kernel")
+    if given is not None:
+        yield given
 
 
 def argument_blocks(

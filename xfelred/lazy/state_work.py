@@ -15,7 +15,7 @@ from xfelred.errors import ArgumentTypeError
 from xfelred.lazy.frames import BlockFrames, RecipeFrames
 from xfelred.lazy.indexing import as_slice
 from xfelred.lazy.leaves import BlockMaker, StreamMaker
-from xfelred.lazy.nodes import narrow, sources
+from xfelred.lazy.nodes import kernels, narrow, sources
 from xfelred.lazy.pairwise import PairLayer, PairMaker, PairParts
 from xfelred.lazy.partition import SUB_BLOCK
 from xfelred.lazy.reduce import FAN_IN, ResultLayer, StateLayer
@@ -86,7 +86,11 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
         memory = 2 * state
         if leaves.n_parts == 1:
             held = memory = prod(map(max, layer.chunks)) * VALUE * wanted.labels
-        return LayerWork(tasks, reading, plans, memory + streamed_bytes(make), held), {}
+        below_it = (k for node in make.nodes for k in kernels(node))
+        return LayerWork(
+            tasks, reading, plans, memory + streamed_bytes(make), held,
+            (type(layer.reduction), *below_it),
+        ), {}  # fmt: skip
     if isinstance(make, PairMaker):
         work, below = pair_work(make.parts)
         return replace(
@@ -94,6 +98,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
             tasks=work.tasks + tasks - n_leaves,
             task_bytes=work.task_bytes + 2 * state,
             held_bytes=work.held_bytes + held,
+            calls=(type(layer.reduction), *work.calls),
         ), below
     if isinstance(make, BlockMaker):
         below = {
@@ -102,7 +107,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
             else Need(whole=True)
             for i, name in enumerate(make.names)
         }
-        return LayerWork(tasks, task_bytes=2 * state, held_bytes=held), below
+        return LayerWork(tasks, 0, (), 2 * state, held, (type(layer.reduction),)), below
     raise ArgumentTypeError(f"nothing is known about the work of {type(make).__name__}")
 
 
@@ -146,7 +151,9 @@ def block_arguments(make: BlockMaker, i: int, blocks: Iterable[Block]) -> set[An
 
 def visit_pairs(layer: PairLayer, need: Need) -> Visit:
     numbers = None if need.whole else np.unique([key[1] for key in need.keys])
-    return pair_work(layer.parts, numbers)
+    work, below = pair_work(layer.parts, numbers)
+    kernel, _ = layer.what
+    return replace(work, calls=(kernel, *work.calls)), below
 
 
 def pair_work(parts: PairParts, numbers: NDArray[np.int64] | None = None) -> Visit:
@@ -161,7 +168,8 @@ def pair_work(parts: PairParts, numbers: NDArray[np.int64] | None = None) -> Vis
     if isinstance(frames, RecipeFrames):
         plans = tuple(pair_plans(frames, part, frame))
         held += 3 * SUB_BLOCK * len(sources(frames.node))
-        return LayerWork(tasks, tasks * reads(plans), plans, held), {}
+        calls = tuple(kernels(frames.node))
+        return LayerWork(tasks, tasks * reads(plans), plans, held, 0, calls), {}
     if not isinstance(frames, BlockFrames):
         raise ArgumentTypeError(f"frames of {type(frames).__name__} are not known")
     block, _ = frames.place(frame)

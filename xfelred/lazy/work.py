@@ -31,7 +31,8 @@ class LayerWork:
     """What one layer does: how many tasks, and how many of them read files.
 
     `plans` is what is read, and how often; `task_bytes` the memory of one task, and
-    `held_bytes` that of what waits for the layer above.
+    `held_bytes` that of what waits for the layer above; `calls` are functions, or
+    classes of them, that its tasks call.
     """
 
     tasks: int
@@ -39,6 +40,7 @@ class LayerWork:
     plans: tuple[tuple[ReadPlan, int], ...] = ()
     task_bytes: int = 0
     held_bytes: int = 0
+    calls: tuple[Any, ...] = ()
 
 
 Visit = tuple[LayerWork, dict[str, Need]]
