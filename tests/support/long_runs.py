@@ -1,7 +1,7 @@
-"""Arguments of public calls as they are for long runs: plans alone, no files, no data."""
+"""Arguments of public calls for long runs: plans alone, without files and data."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -10,8 +10,8 @@ import xfelred as xf
 from xfelred import pairs
 from xfelred.lazy import ReadPlan, Source, one_each, planned
 
-TRAIN, MODULE, PAIR = "train", "module", "pair"
-BLOCK = 128 << 20  # bytes, as the readers choose
+TRAIN, PULSE, MODULE, PAIR = "train", "pulse", "module", "pair"
+BLOCK = 256 << 10  # bytes: a short run of small frames has several, too
 
 
 def refuse(*_, **__):
@@ -22,8 +22,11 @@ def ids(n_trains):
     return 100 + 2 * np.arange(n_trains)
 
 
-def plan_of(n_trains, n_modules, pixels, dtype):
-    """Return the plan of one frame a train, of which no array grows with the run."""
+def plan_of(n_trains, pulses, n_modules, pixels, dtype):
+    """Return a plan of frames, in which no array grows with the run.
+
+    `pulses` is () or their number.
+    """
     shape = (n_trains, n_modules)
     return ReadPlan(
         read_rows=refuse,
@@ -31,30 +34,33 @@ def plan_of(n_trains, n_modules, pixels, dtype):
         target=np.broadcast_to(np.arange(n_modules), shape),
         first=np.broadcast_to(np.zeros(1, int), shape),
         pattern=np.broadcast_to(np.zeros(1, int), (n_trains,)),
-        patterns=one_each(1),
-        slot_shape=(),
+        patterns=one_each(int(np.prod(pulses))),
+        slot_shape=pulses,
         entry=tuple(slice(0, n, 1) for n in pixels),
         entry_shape=tuple(pixels),
         n_inner=0,
         dtype=np.dtype(dtype),
         fill_value=np.dtype(dtype).type(0),
         flat=False,
-        token=f"long-{n_trains}-{n_modules}-{pixels}-{dtype}",
+        token=f"long-{n_trains}-{pulses}-{n_modules}-{pixels}-{dtype}",
     )
 
 
-def frames_like(array, n_trains):
+def frames_like(array, n_trains, block=BLOCK):
     """Return the frames of a run with the dims, labels and dtype of some frames."""
-    rest = [d for d in array.dims if d not in (TRAIN, MODULE)]
+    rest = [d for d in array.dims if d not in (TRAIN, PULSE, MODULE)]
     pixels = tuple(array.sizes[d] for d in rest)
     n_modules = array.sizes.get(MODULE, 1)
-    plan = plan_of(n_trains, n_modules, pixels, array.dtype.str)
-    frame = n_modules * int(np.prod(pixels)) * array.dtype.itemsize
-    step = min(max(1, BLOCK // frame), n_trains)
+    lead = [d for d in (PULSE,) if d in array.dims]
+    pulses = tuple(array.sizes[d] for d in lead)
+    plan = plan_of(n_trains, pulses, n_modules, pixels, array.dtype.str)
+    frame = int(np.prod(plan.shape[1:])) * array.dtype.itemsize
+    step = min(max(1, block // frame), n_trains)
     last = (n_trains % step,) if n_trains % step else ()
-    chunks = {d: (n,) for d, n in zip((MODULE, *rest), plan.shape[1:], strict=True)}
+    names = (*lead, MODULE, *rest)
+    chunks = {d: (n,) for d, n in zip(names, plan.shape[1:], strict=True)}
     chunks[TRAIN] = (step,) * (n_trains // step) + last
-    dims = (TRAIN, MODULE, *rest)
+    dims = (TRAIN, *names)
     found = xr.DataArray(planned(Source(plan, dims), chunks), dims=dims)
     if MODULE not in array.dims:
         found = found.isel({MODULE: 0})
@@ -92,13 +98,8 @@ def repeated(value, n_trains):
     """Return values in memory again and again, under new train IDs."""
     if value.name == TRAIN:
         return xr.DataArray(ids(n_trains), dims=TRAIN)
-    axis = value.dims.index(TRAIN)
-    shape = list(value.shape)
-    shape[axis] = n_trains
-    more = np.resize(
-        np.moveaxis(value.values, axis, 0),
-        np.roll(shape, -axis) if axis == 0 else [n_trains, *np.delete(shape, axis)],
-    )
-    out = xr.DataArray(np.moveaxis(more, 0, axis), dims=value.dims, attrs=value.attrs)
+    first = value.transpose(TRAIN, ...)
+    more = np.resize(first.values, (n_trains, *first.shape[1:]))
+    out = xr.DataArray(more, dims=first.dims, attrs=value.attrs).transpose(*value.dims)
     rest = {k: c for k, c in value.coords.items() if TRAIN not in c.dims}
     return out.rename(value.name).assign_coords({TRAIN: ids(n_trains), **rest})

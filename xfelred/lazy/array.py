@@ -18,7 +18,7 @@ from xfelred.lazy.dask_seam import Blockwise, written_to
 from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
-from xfelred.lazy.layers import Chunks, layered
+from xfelred.lazy.layers import Chunks, layered, pick_layer
 from xfelred.lazy.nodes import (
     Node,
     Source,
@@ -142,7 +142,7 @@ class PlannedArray(GuardedArray):
             for d, s, out in zip(dims, selectors, dropped, strict=True)
             if d in kept
         )
-        return GuardedArray.__getitem__(out, later)
+        return part_of_blocks(out, later)
 
     def __setitem__(self, key: object, value: object) -> None:
         """Assign as dask does; the recipe no longer describes the result."""
@@ -237,6 +237,21 @@ def applied(
         return None
     node, like = found
     return planned(node, dict(zip(node.dims, like.chunks, strict=True)))
+
+
+def part_of_blocks(array: da.Array, index: tuple[object, ...]) -> da.Array:
+    """Return a selection along axes of which blocks hold all, else as dask does."""
+    lengths: dict[int, int] = {}
+    plain = True
+    for i, (item, n) in enumerate(zip(index, array.shape, strict=True)):
+        if isinstance(item, slice) and len(range(*item.indices(n))) < n:
+            lengths[i] = len(range(*item.indices(n)))
+        whole = isinstance(item, slice) and i not in lengths
+        usual = isinstance(item, (slice, int, np.integer))
+        plain &= usual and (whole or array.numblocks[i] == 1)
+    if not plain:
+        return GuardedArray.__getitem__(array, index)
+    return pick_layer(array, index, lengths)  # type: ignore[arg-type]
 
 
 def adds_axes(index: tuple[object, ...]) -> bool:

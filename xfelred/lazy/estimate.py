@@ -126,7 +126,7 @@ class Estimate:
         text = rounded_time(together)
         if self.seconds_to_compile < max(1, together / 10):
             return text
-        return f"{text}, {rounded_time(self.seconds_to_compile)} of it to compile"
+        return f"{text}, with compiling"
 
     def __repr__(self) -> str:
         lines = [f"  {what:<12}{text}" for what, text in self.rows()]

@@ -139,7 +139,7 @@ def frames_of_task(n: int, read: float, state: float, goal: float) -> int:
     """
     read, state = max(read, 1), max(state, 1)
     held = max(FRAME_STATE / state, min(TASK / read, MAX_STATE / state))
-    return alike(n, n / max(min(held, min(goal, LONG_TASK) / read), 1))
+    return alike(n, n / max(int(min(held, min(goal, LONG_TASK) / read)), 1))
 
 
 def source_bytes(node: Node) -> int:
