@@ -14,7 +14,7 @@ from tests.support.public_calls import CALLS, call
 from xfelred import geometry, ops
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.estimate import estimate, lazy_parts
-from xfelred.lazy.partition import LONG_TASK, MAX_STATE, TASK, partition
+from xfelred.lazy.partition import LONG_TASK, MAX_FRAME_STATE, TASK, partition
 from xfelred.names import FAST, MODULE, PULSE, SLOW, TRAIN
 
 FLAT = 1.5  # times the memory of a worker
@@ -138,4 +138,6 @@ def test_what_a_task_reads_and_returns_is_bounded(n_trains, wide, kept):
     assert read <= max(TASK, prod(node.shape) * node.dtype.itemsize / 256)
     # Less than the result of one frame cannot be cut.
     state = wide * prod(size[d] for d in kept)
-    assert state <= MAX_STATE or size[TRAIN] * size[PULSE] == 1 or PULSE not in kept
+    assert (
+        state <= MAX_FRAME_STATE or size[TRAIN] * size[PULSE] == 1 or PULSE not in kept
+    )

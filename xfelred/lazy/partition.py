@@ -29,7 +29,8 @@ TASK = 256 << 20  # bytes that a task reads, if there are as many
 LARGE_TASK = 512 << 20  # and in long runs
 MANY_TASKS, MAX_TASKS = 256, 8192
 LONG_TASK = 4 << 30  # and at most, where every frame has a result of its own
-FRAME_STATE = 1 << 18  # elements of such results in a task that reads more than `TASK`
+# Elements of such results in a task that reads more than `TASK`, and in any other.
+FRAME_STATE, MAX_FRAME_STATE = 1 << 18, 1 << 20
 MAX_STATE = 2 << 20  # elements of the result in one task
 WIDE = 8  # numbers for every pixel from which on pixels are cut and not shots
 WIDE_STATE = 8 << 20  # elements of such a result in one task
@@ -97,10 +98,8 @@ def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
         if d in kept and of_frames:
             # Trains are cut only where one of them alone is too much.
             most = goal if d == lead[0] else LONG_TASK
-            step = max(length[d], 1)
-            length[d] = frames_of_task(
-                length[d], task_bytes() / step, wide * state / step, most
-            )
+            one = task_bytes() / max(length[d], 1), wide * state / max(length[d], 1)
+            length[d] = frames_of_task(length[d], *one, most)
         elif d in kept and state > MAX_STATE:
             length[d] = max(1, length[d] * MAX_STATE // state)
     rows = wide_rows(node, length, kept, wide)
@@ -138,7 +137,7 @@ def frames_of_task(n: int, read: float, state: float, goal: float) -> int:
     with the run, or the memory of a task would.
     """
     read, state = max(read, 1), max(state, 1)
-    held = max(FRAME_STATE / state, min(TASK / read, MAX_STATE / state))
+    held = max(FRAME_STATE / state, min(TASK / read, MAX_FRAME_STATE / state))
     return alike(n, n / max(int(min(held, min(goal, LONG_TASK) / read)), 1))
 
 
