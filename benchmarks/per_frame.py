@@ -3,8 +3,8 @@
     python benchmarks/per_frame.py
 
 Plans of 1 Mpix runs of 1000 and 100 000 trains, without files; then peak memory of runs
-of 1x to 8x the length, whose frames are zeros that nobody stored: each in a new process,
-with two threads, reduced to a mean and written to zarr.
+of 1x to 8x the length, whose frames are zeros that nobody stored: each in a new
+process, with two threads, reduced to a mean and written to zarr.
 """
 
 import gc

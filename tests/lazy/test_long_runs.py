@@ -141,3 +141,18 @@ def test_what_a_task_reads_and_returns_is_bounded(n_trains, wide, kept):
     assert (
         state <= MAX_FRAME_STATE or size[TRAIN] * size[PULSE] == 1 or PULSE not in kept
     )
+
+
+def test_few_numbers_of_all_frames_are_joined_from_blocks():
+    """One task would read the run, to bring together a number of each frame."""
+    mean = ops.map_frames(
+        image_run(LONG), np.mean, dims=(MODULE, SLOW, FAST), out_dims={}, dtype="f4",
+        options={"axis": (-3, -2, -1)},
+    )  # fmt: skip
+    together = mean.chunk({TRAIN: -1})
+    assert together.chunks[0] == (LONG,)
+    found = estimate(together)
+    assert found.blocks == len(mean.chunks[0])
+    assert found.peak_memory_per_worker < FLAT * estimate(mean).peak_memory_per_worker
+    # A selection before that reaches the files all the same.
+    assert estimate(mean[:60].chunk({TRAIN: -1})).blocks == 1

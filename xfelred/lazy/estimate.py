@@ -185,8 +185,9 @@ def estimate(
     Bytes and tasks are exact. The memory of a worker is that of a process with its
     libraries, and for each thread a block of the result, which is copied when it is
     written, and the task that needs most: a reduction its sub-blocks and its state
-    twice, or its results where one task makes a block of them; a map over frames some pieces of a few MiB; any other task what it reads,
-    twice if it also computes. States that wait to be combined, at most 8, are added.
+    twice, or its results where one task makes a block of them; a map over frames some
+    pieces of a few MiB; any other task what it reads, twice if it also computes. States
+    that wait to be combined, at most 8, are added.
     Measured peaks of statistics, of frames written block by block and of azimuthal
     integration are within a factor of 1.5. What other operations of dask hold between
     blocks is not known. A result that is computed rather than written needs up to twice
