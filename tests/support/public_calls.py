@@ -1,7 +1,10 @@
 """Valid arguments for every public function and class, small and lazy."""
 
+import inspect
+import operator
 import os
 import tempfile
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -700,3 +703,24 @@ CALLS = {
     "xf.Bins": {"range": (0.0, 1.0), "n": 4},
     "xf.Bins.resolve": {"self": BINS, "values": [1.0, 2.0]},
 }
+
+
+def public(name):
+    return operator.attrgetter(name.removeprefix("xf."))(xf)
+
+
+def call(name, arguments):
+    """Call a function; what is positional only is given in its place."""
+    function, given = public(name), dict(arguments)
+    first = []
+    if "self" in given:
+        first = [given.pop("self")]
+    parameters = list(inspect.signature(function).parameters.values())
+    several = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
+    before = parameters[: parameters.index(several[0])] if several else []
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY or parameter in before + several:
+            first.append(given.pop(parameter.name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*first, **given)
