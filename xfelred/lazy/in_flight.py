@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ def results_of(groups: Groups[T], at_once: int) -> Iterator[Found[T]]:
         yield found
 
 
-def stream(groups: Groups[T], at_once: int) -> Found[T]:
+def stream(groups: Groups[T], at_once: int) -> Generator[list[tuple[T, Any]]]:
     workers = client()
     if workers is not None:
         yield from of_workers(workers, groups, at_once)

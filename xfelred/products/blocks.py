@@ -99,7 +99,7 @@ def store(
     """
     if not arrays:
         return
-    checked = targets
+    checked: Mapping[str, Any] = targets
     if sink is not None:
         checked = {n: CheckedTarget(t, sink.check) for n, t in targets.items()}
     if shares_memory():
@@ -125,10 +125,7 @@ def store(
     with results_of(groups, at_once) as found:
         for name, result in (pair for some in found for pair in some):
             for where, values in (pair for left in result.flat for pair in left):
-                if isinstance(values, bytes):
-                    targets[name].id.write_direct_chunk(where, values)
-                else:
-                    checked[name][where] = values
+                checked[name][where] = values
 
 
 class Taker(Protocol):

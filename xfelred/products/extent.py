@@ -58,7 +58,7 @@ class Extent:
 
 def write_at(descriptor: int, at: int, values: NDArray[Any]) -> None:
     """Write what lies together in memory; also where the disk takes it bit by bit."""
-    left = memoryview(values.reshape(-1).view(np.uint8))
+    left = values.reshape(-1).view(np.uint8).data
     while left:
         n = os.pwrite(descriptor, left, at)
         left, at = left[n:], at + n

@@ -21,6 +21,7 @@ from zarr.codecs import BloscCodec
 
 from xfelred import __version__
 from xfelred.errors import InconsistentDataError, OutputExistsError
+from xfelred.lazy.in_flight import results_of
 from xfelred.products.atomic import (
     check_free,
     flush_to_disk,
@@ -29,7 +30,6 @@ from xfelred.products.atomic import (
     refuse_link,
     remove,
 )
-from xfelred.lazy.in_flight import results_of
 from xfelred.products.blocks import (
     Region,
     batches,
