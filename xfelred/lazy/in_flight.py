@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ import dask
 
 from xfelred.lazy.scheduler import client
 
+S = TypeVar("S")
 T = TypeVar("T")
 Groups = Iterable[Sequence[tuple[T, Any]]]
 Found = Iterator[list[tuple[T, Any]]]
@@ -36,6 +37,12 @@ def results_of(groups: Groups[T], at_once: int) -> Iterator[Found[T]]:
     """
     with closing(stream(groups, at_once)) as found:
         yield found
+
+
+def each(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Return what a function makes of plain values, by whatever computes."""
+    lazy = [dask.delayed(function, pure=False, traverse=False)(i) for i in items]
+    return list(dask.compute(*lazy))
 
 
 def stream(groups: Groups[T], at_once: int) -> Generator[list[tuple[T, Any]]]:
