@@ -46,7 +46,8 @@ NOTHING = "  nothing: [ipm2/sum > 1e9]\nvariables:"
 PRODUCTS = [f"{NAME}.zarr"]
 BRIGHT = [f"{NAME}_bright.zarr"]
 ESTIMATE = [
-    "blocks", "tasks", "bytes_read", "bytes_output", "memory_estimate", "paths"
+    "blocks", "tasks", "bytes_read", "bytes_output", "memory_estimate",
+    "client_memory", "paths",
 ]  # fmt: skip
 
 

@@ -42,10 +42,13 @@ from xfelred.products.blocks import (
 from xfelred.products.resumable import (
     LARGEST,
     SCHEMA_VERSION,
+    check_versions,
     checksum_of,
     damaged,
     digest,
     read_record,
+    versions,
+    versions_in,
     write_record,
 )
 from xfelred.small_files import read_text
@@ -129,9 +132,11 @@ class Manifest:
             tokens = {str(k): str(v) for k, v in content["tokens"].items()}
             done = {(str(name), tuple(corner)) for name, corner in content["done"]}
             template = {str(k): str(v) for k, v in content["template"].items()}
+            made_by = versions_in(content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(self.path, repr(error)) from error
         compare_tokens(self.path.parent, tokens, self.tokens)
+        check_versions(self.path, made_by)
         self.done, self.template = done, template
         return True
 
@@ -144,6 +149,7 @@ class Manifest:
         content = {
             "schema_version": SCHEMA_VERSION,
             "xfelred_version": __version__,
+            "software": versions(),
             "tokens": self.tokens,
             "template": self.template,
             "done": sorted(self.done),
