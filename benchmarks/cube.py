@@ -95,8 +95,8 @@ def small_data(n, written=True):
         file["lightStatus/laser"] = np.ones(n, "i4")
         for name, values in positions(n).items():
             file[f"order/{name}"] = values + 0.5
-        more = {} if written else {"chunks": (1, *SHAPE)}
-        data = file.create_dataset(DATA, (n, *SHAPE), "f4", **more)
+        # In one piece: of chunks the file would tell that nobody wrote them.
+        data = file.create_dataset(DATA, (n, *SHAPE), "f4")
         if written:
             for first in range(0, n, DISTINCT):
                 m = min(DISTINCT, n - first)

@@ -18,7 +18,9 @@ Found = Iterator[list[tuple[T, Any]]]
 
 
 @contextmanager
-def results_of(groups: Groups[T], at_once: int) -> Iterator[Found[T]]:
+def results_of(
+    groups: Groups[T], at_once: int, *, in_order: bool = False
+) -> Iterator[Found[T]]:
     """Give the results of lazy things as they come; those left over are called off.
 
     Parameters
@@ -29,13 +31,16 @@ def results_of(groups: Groups[T], at_once: int) -> Iterator[Found[T]]:
     at_once : int
         Things that workers of a cluster have in work, or ready, at least: none waits
         until all others are done. This process computes one group after another.
+    in_order : bool, optional
+        Whether results come in the order of the groups; workers hold those that are
+        ready before.
 
     Yields
     ------
     iterator of lists of (name, result)
         What is ready.
     """
-    with closing(stream(groups, at_once)) as found:
+    with closing(stream(groups, at_once, in_order)) as found:
         yield found
 
 
@@ -45,17 +50,21 @@ def each(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
     return list(dask.compute(*lazy))
 
 
-def stream(groups: Groups[T], at_once: int) -> Generator[list[tuple[T, Any]]]:
+def stream(
+    groups: Groups[T], at_once: int, in_order: bool
+) -> Generator[list[tuple[T, Any]]]:
     workers = client()
     if workers is not None:
-        yield from of_workers(workers, groups, at_once)
+        yield from of_workers(workers, groups, at_once, in_order)
         return
     for group in groups:
         found = dask.compute(*(lazy for _, lazy in group))
         yield [(name, result) for (name, _), result in zip(group, found, strict=True)]
 
 
-def of_workers(workers: Any, groups: Groups[T], at_once: int) -> Found[T]:
+def of_workers(
+    workers: Any, groups: Groups[T], at_once: int, in_order: bool
+) -> Found[T]:
     rest = iter(groups)
     running: dict[int, tuple[T, Any]] = {}  # by the order in which they began
     ended: SimpleQueue[int] = SimpleQueue()
@@ -70,10 +79,9 @@ def of_workers(workers: Any, groups: Groups[T], at_once: int) -> Found[T]:
                     begun += 1
             if not running:
                 return
-            ready = [running.pop(ended.get())]
-            while not ended.empty():
-                ready.append(running.pop(ended.get()))
             # One at a time: workers hold the others until they are asked for.
-            yield from ([(name, future.result())] for name, future in ready)
+            name, future = running.pop(next(iter(running)) if in_order else ended.get())
+            yield [(name, future.result())]
+            del future
     finally:
         workers.cancel([future for _, future in running.values()])

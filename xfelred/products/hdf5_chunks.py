@@ -8,9 +8,10 @@ made where the values are, so that only copying them is left.
 from __future__ import annotations
 
 import os
+import socket
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Chunks:
     chunk: tuple[int, ...]
     dtype: np.dtype[Any]
     starts: Mapping[Corner, int]
+    host: str = field(default_factory=socket.gethostname)  # which publishes the file
 
     def fit(self, where: Region) -> bool:
         """Tell whether all chunks of a region are in it as a whole."""
@@ -64,7 +66,8 @@ class Chunks:
         try:
             for corner, piece in self.pieces(where, values):
                 write_at(descriptor, self.starts[corner], piece)
-            os.fsync(descriptor)  # a full disk of another machine says so only here
+            if socket.gethostname() != self.host:
+                os.fsync(descriptor)  # who publishes the file cannot, from elsewhere
         finally:
             os.close(descriptor)
         return []

@@ -121,7 +121,7 @@ def n_shots(detector: DetectorShots, group: Sequence[Block]) -> int:
 
 
 def shot_bytes(detector: DetectorShots) -> int:
-    """Return the size of the IDs and bins of all shots, and of what they are made of."""
+    """Return the size of IDs and bins of all shots, and of what they are made of."""
     return 4 * (detector.trains.nbytes + detector.bins.nbytes)
 
 
