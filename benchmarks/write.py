@@ -2,10 +2,10 @@
 
     python benchmarks/write.py [GB]
 
-Frames of 1 Mpix that workers make, in blocks of 64 MiB, written by four workers with one
-thread each: 1, 2 and 4 times as many GB, by default 1. Every file is written by a process
-of its own, whose peak resident memory is that of the client; the workers are others.
-The values that a block has are compared before.
+Frames of 1 Mpix that workers make, in blocks of 64 MiB, written by four workers with
+one thread each: 1, 2 and 4 times as many GB, by default 1. Every file is written by a
+process of its own, whose peak resident memory is that of the client; the workers are
+others. Some frames of every file are compared with what they should be.
 """
 
 import json
@@ -95,16 +95,17 @@ def one(suffix, resume, kind, size):
 
 def main():
     machine()
-    print(
-        f"{'file':16}{'GB':>6}{'s':>8}{'GB/s':>7}{'client MB':>11}{'more':>6}{'worker MB':>11}"
-    )
+    print("file                GB       s   GB/s  client MB  more  worker MB")
     for way in WAYS:
         for times in (1, 2, 4):
             arguments = [__file__, "one", *way, str(GB * times)]
             done = subprocess.run(
-                [sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True,
+                [sys.executable, *arguments],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
+            )
             r = json.loads(done.stdout.splitlines()[-1])
             name = " ".join(w for w in way if w)
             print(

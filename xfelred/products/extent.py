@@ -31,7 +31,7 @@ class Extent:
         # No new file: where it is gone, the call that wanted this is over.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            for at, run in self.runs(where, np.ascontiguousarray(values, self.dtype)):
+            for at, run in self.runs(where, np.asarray(values, self.dtype, order="C")):
                 write_at(descriptor, at, run)
             # Nobody else can: other machines do not know what this one has not sent.
             os.fsync(descriptor)
