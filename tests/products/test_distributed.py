@@ -1,3 +1,6 @@
+import os
+import signal
+
 import dask
 import dask.array
 import distributed
@@ -124,6 +127,34 @@ def test_what_workers_have_written_before_an_interruption_is_kept(
     assert len(chunks) == 40
     for name in chunks:
         assert (path / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("suffix", [".nxs", ".zarr"])
+@pytest.mark.parametrize("kind", ["f4", "u2"])
+def test_a_worker_that_dies_changes_nothing(tmp_path, suffix, kind):
+    flag = tmp_path / "died"
+
+    def block(block_info=None):
+        first = block_info[None]["array-location"][0][0]
+        if first == 40 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.full(block_info[None]["chunk-shape"], first, kind)
+
+    lazy = dask.array.map_blocks(
+        block, chunks=((4,) * 30, (64,), (64,)), dtype=kind, meta=np.empty((0,) * 3)
+    )
+    da = xr.DataArray(lazy, dims=("train", "y", "x"), name="frames")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
+    )
+    with cluster, distributed.Client(cluster):
+        path = write(da, tmp_path / f"a{suffix}", resume=suffix == ".zarr")
+    assert flag.exists()
+    expected = np.repeat(np.arange(0, 120, 4), 4).astype(kind)
+    np.testing.assert_array_equal(read(path)[:, 3, 5], expected)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, "died"]
 
 
 def read(path):

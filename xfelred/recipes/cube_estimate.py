@@ -25,7 +25,9 @@ from xfelred.recipes.cube_blocks import (
 )
 from xfelred.recipes.cube_products import product_paths
 from xfelred.recipes.manifest import Block
+from xfelred.recipes.write_cube import product_threads
 
+BLOCKS_OF_THREAD = 6  # of the cube, while means and variances are written
 BLOCK_BYTES = 2000  # that the manifest takes for a block, in memory and as text
 
 
@@ -103,14 +105,16 @@ def estimate_cube(
     cube = plan.finished({n: binned_dataset(d, None) for n, d in detectors.items()})
     # Writing the cube holds some blocks of it, however small the frames are; the client
     # of a cluster does that, and knows all shots.
+    rows = [8 * prod(d.kept_shape) for d in detectors.values()]
+    writing = product_threads() * BLOCKS_OF_THREAD * max(ROW_BYTES, *rows, 0)
     known = sum(shot_bytes(d) for d in detectors.values()) + BLOCK_BYTES * len(blocks)
     return CubeEstimate(
         blocks=len(blocks),
         tasks=tasks,
         bytes_read=whole.bytes_to_read,
         bytes_output=output_bytes(plan.recipe.model.output.formats, cube, detectors),
-        memory_estimate=PROCESS + known + max(memory, 4 * ROW_BYTES),
-        client_memory=PROCESS + known + 4 * ROW_BYTES,
+        memory_estimate=PROCESS + known + max(memory, writing),
+        client_memory=PROCESS + known + writing,
         paths=[str(p) for p in product_paths(plan, Path(out).absolute())],
     )
 

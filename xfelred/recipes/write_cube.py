@@ -16,7 +16,7 @@ import xarray as xr
 from xfelred.entries import entry
 from xfelred.errors import logger_of
 from xfelred.lazy.in_flight import results_of
-from xfelred.lazy.scheduler import client, this_machine
+from xfelred.lazy.scheduler import client, n_threads, this_machine
 from xfelred.products.atomic import remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
@@ -41,6 +41,7 @@ logger = logger_of("xfelred.recipes")
 # Sums of blocks on disk are put together when there is more of them than this.
 LEAST_TO_MERGE = 1 << 30
 GROUPS_PER_WORKER = 2
+PRODUCT_THREADS = 4
 Report = Callable[[int, int], None]
 
 
@@ -200,7 +201,7 @@ def computed_result(
         every = range(len(now.blocks))
         sums = cube_state.load(cube_state.merge(places.work, names, every), names)
     binned = {n: binned_dataset(d, sums.get(n)) for n, d in detectors.items()}
-    with this_machine():
+    with this_machine(), dask.config.set(num_workers=product_threads()):
         paths = write_products(plan, binned, places.work, places.out, frames)
     n = len(now.blocks)
     files = [p.name for p in paths]
@@ -209,6 +210,11 @@ def computed_result(
     replace(now, result=result).write(places.finished)
     remove(places.work)
     return CubeResult(paths, n, n - reused, reused, plan.shots.flow_list())
+
+
+def product_threads() -> int:
+    """Return how many threads write products: each holds some blocks of the cube."""
+    return min(n_threads(), PRODUCT_THREADS)
 
 
 def limit_of(detectors: Mapping[str, DetectorShots]) -> int:
