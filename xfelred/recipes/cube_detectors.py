@@ -19,14 +19,15 @@ from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
-from xfelred.recipes.cube_recipe import CubeRecipe, lcls_kind
-from xfelred.recipes.models import CommonModeSpec, DetectorSpec, ThresholdSpec
+from xfelred.recipes.cube_recipe import lcls_kind
+from xfelred.recipes.models import CommonModeSpec, SourceSpec, ThresholdSpec
+from xfelred.recipes.recipe import Recipe
 
 NOISE = "noise"
 
 
 def detector_frames(
-    run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+    run: Run, recipe: Recipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
     """Return the corrected frames of a detector; nothing is read but constants."""
     with at_key(recipe, f"detectors.{name}"):
@@ -35,7 +36,7 @@ def detector_frames(
 
 
 @contextmanager
-def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
+def at_key(recipe: Recipe, key: str) -> Iterator[None]:
     """Turn errors inside the block into those of a key of the recipe."""
     try:
         yield
@@ -50,7 +51,7 @@ def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
 
 
 def raw_frames(
-    run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+    run: Run, recipe: Recipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
     spec = recipe.model.detectors[name]
     if name in given:
@@ -74,7 +75,7 @@ def corrected(
     frames: xr.DataArray,
     run: Run,
     name: str,
-    recipe: CubeRecipe,
+    recipe: Recipe,
     *,
     threshold: bool = True,
 ) -> xr.DataArray:
@@ -111,7 +112,7 @@ def corrected(
 def calibrated(
     frames: xr.DataArray,
     constants: xr.Dataset,
-    spec: DetectorSpec,
+    spec: SourceSpec,
     bad: xr.DataArray | None,
 ) -> xr.DataArray:
     if "pedestal" not in constants:

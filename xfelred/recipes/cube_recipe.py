@@ -11,7 +11,7 @@ from xfelred.errors import ArgumentError, ConfigError, did_you_mean, listing
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.ops.reductions.bins import Bins
-from xfelred.recipes.models import CommonModeSpec, CubeModel, DetectorSpec
+from xfelred.recipes.models import CommonModeSpec, CubeModel, SourceSpec
 from xfelred.recipes.recipe import Recipe
 from xfelred.recipes.units import KeyedValueError
 
@@ -82,7 +82,7 @@ class CubeRecipe(Recipe):
         check_common_modes(self, self.model.detectors)
 
 
-def check_common_modes(recipe: Recipe, detectors: Mapping[str, DetectorSpec]) -> None:
+def check_common_modes(recipe: Recipe, detectors: Mapping[str, SourceSpec]) -> None:
     for name, spec in detectors.items():
         try:
             check_common_mode(name, spec)
@@ -102,7 +102,7 @@ def lcls_kind(name: str, mode: object) -> str:
     return found.kind
 
 
-def check_common_mode(name: str, spec: DetectorSpec) -> None:
+def check_common_mode(name: str, spec: SourceSpec) -> None:
     """Raise ValueError unless a detector has the common mode of a recipe."""
     mode = spec.common_mode
     if mode is None or isinstance(mode, CommonModeSpec):

@@ -223,8 +223,8 @@ class AzimuthalSpec(Strict):
 DetProc = Annotated[RoiSpec | AzimuthalSpec, Field(discriminator="function")]
 
 
-class DetectorSpec(Strict):
-    """What is done to the frames of one detector before they are binned."""
+class SourceSpec(Strict):
+    """Where the frames of a detector are, and how they are corrected."""
 
     key: str | None = None
     frames: FramesSpec | None = None
@@ -232,10 +232,6 @@ class DetectorSpec(Strict):
     common_mode: CommonModeSpec | int | list[float] | None = None
     bad_pixels: Literal["apply", "keep"] = "apply"
     threshold: float | ThresholdSpec | None = None
-    image: bool = False
-    skipna: bool = True
-    max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
-    det_proc: list[DetProc] = []
 
     @field_validator("calibrate")
     @classmethod
@@ -243,6 +239,15 @@ class DetectorSpec(Strict):
         if value is not None:
             kind_of(value)
         return value
+
+
+class DetectorSpec(SourceSpec):
+    """What is done to the frames of one detector before they are binned."""
+
+    image: bool = False
+    skipna: bool = True
+    max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
+    det_proc: list[DetProc] = []
 
     @field_validator("det_proc")
     @classmethod
