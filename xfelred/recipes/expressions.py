@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xfelred.errors import ConfigError, did_you_mean, listing
 
 LONGEST = 1000  # characters
+MOST_TOKENS = 250  # each may be a level of what is computed
 DEEPEST = 50  # parentheses, signs and powers inside each other
 TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
@@ -167,6 +168,10 @@ def tokens_of(text: str) -> list[tuple[str, str, int]]:
         kind = str(found.lastgroup)
         out.append((kind, found[kind], found.start(kind)))
         at = found.end()
+    if len(out) > MOST_TOKENS:
+        raise ConfigError(
+            f"the formula {text[:40]!r}... has more than {MOST_TOKENS} parts"
+        )
     return out
 
 
