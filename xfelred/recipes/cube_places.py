@@ -1,4 +1,4 @@
-"""Where a product and its parts are, and whether a call may go on with what is there."""
+"""Where a product and its parts are, and whether a call may go on with these."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def begin(
     refuse_link(places.work)
     if places.finished.is_dir():
         raise OutputExistsError(
-            f"{places.finished} should be the manifest of a product, but is a directory;"
-            " move it away"
+            f"{places.finished} should be the manifest of a product, but is a"
+            " directory; move it away"
         )
     if overwrite:
         discard(places)
@@ -132,8 +132,8 @@ def check_complete(places: Places, products: Sequence[Path]) -> None:
     for path in products:
         if not path.exists():
             raise OutputExistsError(
-                f"{places.finished} tells of a finished product, but {path.name} is gone;"
-                " pass overwrite=True (--overwrite) to make all of it anew"
+                f"{places.finished} tells of a finished product, but {path.name} is"
+                " gone; pass overwrite=True (--overwrite) to make all of it anew"
             )
 
 

@@ -26,6 +26,7 @@ from xfelred.recipes.units import wrong_value
 
 # What a recipe does not give: arrays, which the run knows, and what only users can.
 NOT_IN_RECIPES = {"bad_pixels", "noise", "labels", "other", "by", "geometry", "flags"}
+NOT_OF_A_CURVE = ("function", "name", "on")
 SHOTS = (TRAIN, PULSE)
 DROPLET, PHOTON = "droplet", "photon"
 # Fields of entries by our names, and by those of the LCLS small data.
@@ -186,7 +187,9 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
     entries = found[["row", "col", "module"]]
-    entries = entries.assign(adu=xr.where(entries["row"].notnull(), 1.0, np.nan))
+    entries = entries.assign(
+        adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
+    )
     return Made(values, replace(given, entries=entries, found_with={}))
 
 
@@ -257,10 +260,13 @@ FUNCTIONS: dict[str, Function] = {
     "curvature": Function(plain("correct_curvature", "data"), ("correct_curvature",)),
     "image": Function(image),
     "azimuthal": Function(
-        azimuthal_curve, more=tuple(set(AzimuthalSpec.model_fields) - {"function", "on", "name"})
+        azimuthal_curve,
+        more=tuple(n for n in AzimuthalSpec.model_fields if n not in NOT_OF_A_CURVE),
     ),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
-    "photons": Function(photons, ("droplets_to_photons", "find_droplets"), ("use_noise",)),
+    "photons": Function(
+        photons, ("droplets_to_photons", "find_droplets"), ("use_noise",)
+    ),
     "photon_counts": Function(photon_counts, ("count_photons",)),
     "sparsify": Function(sparse, more=("n",)),
     "autocorrelate": Function(plain("autocorrelate", "acf"), ("autocorrelate",)),
@@ -281,8 +287,8 @@ def check_parameters(function: str, given: Mapping[str, Any]) -> None:
         if name not in known:
             raise wrong_value(
                 name,
-                f"{function} has no parameter {name!r}.{did_you_mean(name, known)} There"
-                f" are: {listing(sorted(known), 30)}",
+                f"{function} has no parameter {name!r}.{did_you_mean(name, known)}"
+                f" There are: {listing(sorted(known), 30)}",
             )
     missing = [n for n, needed in known.items() if needed and n not in given]
     if missing:

@@ -22,19 +22,28 @@ from xfelred.names import VERSION
 from xfelred.products.atomic import publish, remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
-from xfelred.products.smalldata_file import Table, write_small_data
+from xfelred.products.smalldata_file import Column, Table, write_small_data
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube_places import Places, begin, make_directory
-from xfelred.recipes.manifest import Job, Manifest, blocks_of_ids, read_manifest
+from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids, read_manifest
 from xfelred.recipes.smalldata_blocks import Array, block_task, combined, load
 from xfelred.recipes.smalldata_config import configuration, finished_sums
-from xfelred.recipes.smalldata_plan import SmallDataPlan, smalldata_plan
-from xfelred.recipes.smalldata_shots import whole_columns
+from xfelred.recipes.smalldata_plan import DetectorPlan, SmallDataPlan, smalldata_plan
+from xfelred.recipes.smalldata_shots import User, whole_columns
 from xfelred.recipes.sources import all_sources
 from xfelred.recipes.write_cube import Report, n_at_once, scheduled
 
 logger = logger_of("xfelred.recipes")
+
+
+@dataclass(frozen=True)
+class How:
+    """Whether to go on with what is there, and what computes."""
+
+    resume: bool = True
+    overwrite: bool = False
+    scheduler: object = None
 
 
 @dataclass(frozen=True)
@@ -119,17 +128,18 @@ def reduce_run(
     Notes
     -----
     Frames are read once, whatever number of functions and sums a detector has. Blocks
-    are consecutive shots (``execution.block_trains``); sums are added up in their order:
-    the data have the same bits on any scheduler, interrupted or not. On a cluster, all
-    workers have to reach the directory `out`.
+    are consecutive shots (``execution.block_trains``); sums are added up in their
+    order: the data have the same bits on any scheduler, interrupted or not. On a
+    cluster, all workers have to reach the directory `out`.
 
     Examples
     --------
     >>> import tempfile
-    >>> from xfelred import open_run, synth
+    >>> from xfelred import open_run
+    >>> from xfelred.synth.lcls import write_smalldata
     >>> place = tempfile.TemporaryDirectory()
     >>> source = f"{place.name}/xpptest01_Run0047.h5"
-    >>> truth = synth.write_smalldata(source, n_events=10, shape=(2, 6, 8), n_banks=2)
+    >>> truth = write_smalldata(source, n_events=10, shape=(2, 6, 8), n_banks=2)
     >>> region = {"function": "roi", "name": "ROI_0", "bounds": [[0, 3], [0, 4]]}
     >>> detectors = {"jungfrau1M": {"functions": [region], "sums": ["calib"]}}
     >>> recipe = {"schema_version": 1, "kind": "smalldata", "variables": ["ipm2/sum"],
@@ -140,20 +150,18 @@ def reduce_run(
     10
     >>> place.cleanup()
     """
-    options = {"resume": resume, "overwrite": overwrite, "frames": frames, "user": user}
-    return reduced(run, recipe, out, scheduler=scheduler, **options).path
+    how = How(resume, overwrite, scheduler)
+    return reduced(run, recipe, out, how, frames=frames, user=user).path
 
 
 def reduced(
     run: Run,
     recipe: object,
     out: str | os.PathLike[str],
+    how: How,
     *,
-    resume: bool = True,
-    overwrite: bool = False,
     frames: Mapping[str, xr.DataArray] | None = None,
-    user: Mapping[str, xr.DataArray] | xr.Dataset | None = None,
-    scheduler: object = None,
+    user: User | None = None,
     report: Report | None = None,
 ) -> ReduceResult:
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
@@ -163,11 +171,13 @@ def reduced(
     product = product_of(plan, places.out)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
     with ExitStack() as stack:
-        stack.enter_context(scheduled(scheduler))
+        stack.enter_context(scheduled(how.scheduler))
         stack.enter_context(explained(places.work, resume=True))
         make_directory(places.out)
         stack.enter_context(only_writer(product))
-        now = begin(places, wanted, [product], resume=resume, overwrite=overwrite)
+        now = begin(
+            places, wanted, [product], resume=how.resume, overwrite=how.overwrite
+        )
         if now is None:
             n = len(read_manifest(places.finished).blocks)
             logger.info("%s is finished", places.name)
@@ -187,14 +197,14 @@ def product_of(plan: SmallDataPlan, out: Path) -> Path:
     return out / f"{plan.name}.h5"
 
 
-def blocks_of(plan: SmallDataPlan) -> tuple[Any, ...]:
+def blocks_of(plan: SmallDataPlan) -> tuple[Block, ...]:
     return blocks_of_ids(plan.shots.ids, plan.recipe.model.execution.block_trains)
 
 
 def job_of(
     plan: SmallDataPlan,
     frames: Mapping[str, xr.DataArray] | None,
-    user: Mapping[str, xr.DataArray] | xr.Dataset | None,
+    user: User | None,
 ) -> Job:
     used = {n: d.frames for n, d in plan.detectors.items()}
     return Job(
@@ -243,7 +253,9 @@ def write_file(
 ) -> None:
     """Write the file of what the blocks have stored."""
     states = cube_state.saved(places.work)
-    columns, parts, sums = [], [], []
+    columns: list[Column] = []
+    parts: list[int] = []
+    sums: list[tuple[DetectorPlan, range]] = []
     at = 0
     for detector in plan.detectors.values():
         for c in detector.columns:
@@ -252,7 +264,7 @@ def write_file(
             at += len(c.parts)
         sums.append((detector, range(at, at + len(detector.sums))))
         at += len(detector.sums)
-    n_entries = {}
+    n_entries: dict[str, int] = {}
     i = 0
     for c in columns:
         if isinstance(c, Table):

@@ -22,6 +22,7 @@ from xfelred import ops
 from xfelred.names import PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import parsed
 from xfelred.ops.validity import unrecorded
+from xfelred.products.resumable import damaged
 from xfelred.products.smalldata_file import MISSING, Rows, Table
 from xfelred.recipes import cube_state
 from xfelred.recipes.functions import SHOTS, WHOLE, Entries, Facts, Given
@@ -241,7 +242,7 @@ def load(path: Path, which: Sequence[int]) -> list[Array]:
     for i in which:
         name = f"{i}.{PART}.npy"
         if name not in files:
-            raise cube_state.damaged(path, f"it has no {name}")
+            raise damaged(path, f"it has no {name}")
         cube_state.read_array(path / name)  # refuses what is no array of numbers
         out.append(np.load(path / name, allow_pickle=False))
     return out

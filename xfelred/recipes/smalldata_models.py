@@ -34,7 +34,7 @@ class FunctionSpec(Strict):
 
     function: str
     name: str | None = None
-    functions: list[FunctionSpec] = []
+    functions: list[FunctionSpec] = Field(default_factory=list)
 
     @property
     def called(self) -> str:
@@ -81,8 +81,8 @@ def with_different_names(specs: list[FunctionSpec]) -> list[FunctionSpec]:
 class SmallDataDetector(SourceSpec):
     """What is made of the frames of one detector."""
 
-    functions: list[FunctionSpec] = []
-    sums: list[str] = []
+    functions: list[FunctionSpec] = Field(default_factory=list)
+    sums: list[str] = Field(default_factory=list)
 
     @field_validator("functions")
     @classmethod
@@ -124,12 +124,12 @@ class SmallDataModel(Strict):
 
     schema_version: Literal[1]
     kind: Literal["smalldata"]
-    variables: list[str] = []
-    epics: dict[str, str] = {}
+    variables: list[str] = Field(default_factory=list)
+    epics: dict[str, str] = Field(default_factory=dict)
     light_status: LightSpec = LightSpec()
-    flags: dict[str, str] = {}
-    user: dict[str, str] = {}
-    detectors: dict[str, SmallDataDetector] = {}
+    flags: dict[str, str] = Field(default_factory=dict)
+    user: dict[str, str] = Field(default_factory=dict)
+    detectors: dict[str, SmallDataDetector] = Field(default_factory=dict)
     execution: ExecutionSpec = Field(
         default_factory=lambda: ExecutionSpec(block_trains=1000)
     )

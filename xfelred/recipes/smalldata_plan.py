@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, SelectionEmptyError, did_you_mean, listing
+from xfelred.errors import ArgumentError, SelectionEmptyError, listing
 from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import Sum, parsed
 from xfelred.products.smalldata_file import Column, Rows, Table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from xfelred.errors import (
     XfelredError,
     listing,
 )
-from xfelred.names import FIDUCIALS, PULSE, TRAIN, recorded_name
+from xfelred.names import FIDUCIALS, TRAIN, recorded_name
 from xfelred.ops.cuts import parse_cut
 from xfelred.products.smalldata_file import MISSING
 from xfelred.readers.protocol import Run
@@ -102,10 +103,8 @@ def flags_of(shots: Shots) -> dict[str, xr.DataArray]:
     cuts = {f"flags.{n}": (n, cut) for n, cut in shots.recipe.model.flags.items()}
     found = {name: shots.flag(cut, key) for key, (name, cut) in cuts.items()}
     if DROPPED not in found:
-        try:
+        with suppress(XfelredError):  # a sum that asks for it says so
             found[DROPPED] = shots.flag(f"{LIGHT}/xray == 0", f"flags.{DROPPED}")
-        except XfelredError:
-            pass  # a sum that asks for it says so
     return {
         n: xr.DataArray(v, {TRAIN: shots.ids}, (TRAIN,), n) for n, v in found.items()
     }
@@ -182,10 +181,11 @@ def user_values(shots: Shots, user: User | None) -> Iterator[tuple[str, NDArray[
             raise shots.recipe.error(
                 key, f"these do not go together: {shapes} ({error})"
             ) from error
-    for name, given in (user or {}).items():
+    for label, given in (user or {}).items():
+        name = str(label)
         if name in shots.recipe.model.user:
             raise ConfigError(f"user: the recipe has a formula for {name!r}, too")
-        yield f"userValues/{name}", stored(given_values(shots, str(name), given))
+        yield f"userValues/{name}", stored(given_values(shots, name, given))
 
 
 def given_values(shots: Shots, name: str, given: object) -> NDArray[Any]:
