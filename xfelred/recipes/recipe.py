@@ -40,9 +40,7 @@ class Recipe:
         ConfigError
             If the recipe is wrong: names file, line and key.
         """
-        wrong = partial(ConfigError, path=str(path))
-        text = read_text(path, "recipe", wrong=wrong, limit=LARGEST)
-        return cls.checked(parse(text, str(path)))
+        return cls.checked(parsed_file(path))
 
     @classmethod
     def from_text(cls, text: str, name: str = "recipe") -> Self:
@@ -136,6 +134,17 @@ class Recipe:
     def error(self, key: str, text: str) -> ConfigError:
         """Return the error for a key."""
         return self.source.error(key, text)
+
+
+def parsed_file(path: str | os.PathLike[str]) -> Parsed:
+    wrong = partial(ConfigError, path=str(path))
+    text = read_text(path, "recipe", wrong=wrong, limit=LARGEST)
+    return parse(text, str(path))
+
+
+def kind_in(path: str | os.PathLike[str]) -> str:
+    """Return what kind of recipe a file says it is; nothing if it does not."""
+    return str(parsed_file(path).values.get("kind", ""))
 
 
 def first_error(
