@@ -272,13 +272,15 @@ def test_sums_on_disk_are_put_together_when_there_are_many(run, tmp_path, monkey
 # -- schedulers ----------------------------------------------------------------------
 
 
-def test_every_scheduler_gives_the_same_bits(run, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["synchronous", pytest.param("processes", marks=pytest.mark.nightly)]
+)
+def test_every_scheduler_gives_the_same_bits(run, tmp_path, name):
     # Processes are started, and import all, for every two blocks or so.
     two = recipe(60)
     threads = write_cube(run, two, tmp_path / "threads", scheduler="threads")
-    for name in ("synchronous", "processes"):
-        other = write_cube(run, two, tmp_path / name, scheduler=name)
-        same_bits(opened(threads.paths[0]), opened(other.paths[0]))
+    other = write_cube(run, two, tmp_path / name, scheduler=name)
+    same_bits(opened(threads.paths[0]), opened(other.paths[0]))
 
 
 def test_distributed_workers_give_the_same_bits(run, tmp_path):
