@@ -558,7 +558,7 @@ def killed_and_resumed(source, tmp_path, times, merge):
 
 
 def test_killed_at_random_moments_it_goes_on_to_the_same_bits(source, tmp_path):
-    killed_and_resumed(source, tmp_path, 3, 0)
+    killed_and_resumed(source, tmp_path, 1, 0)
 
 
 @pytest.mark.nightly
