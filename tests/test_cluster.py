@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 import xfelred as xf
-from xfelred.cluster import jobs, settings, this_machine
-from xfelred.cluster.jobs import wall_seconds
+from xfelred.cluster import job_script, jobs, settings, this_machine
+from xfelred.cluster.job_script import wall_seconds
 from xfelred.cluster.worker_setup import worth_saying
 from xfelred.errors import MissingExtraError, XfelredError
 
@@ -594,7 +594,7 @@ def test_a_job_finds_a_private_place_for_kernels(
     planted = scratch / f"xfelred-numba-{os.getuid()}"
     if plant is not None:
         plant(planted)
-    lines = jobs.cache_lines("$TMPDIR/node a")
+    lines = job_script.cache_lines("$TMPDIR/node a")
     done = subprocess.run(
         ["bash", "-c", "\n".join([*lines, 'printf %s "$NUMBA_CACHE_DIR"'])],
         env={"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]},
@@ -689,7 +689,7 @@ def test_wrong_options_of_slurm_are_errors(slurm, options, words):
     ("cores", "expected"), [(1, 1), (2, 1), (3, 1), (8, 2), (40, 10), (42, 7), (7, 1)]
 )
 def test_cores_of_a_job_are_shared_without_rest(cores, expected):
-    assert jobs.default_workers(cores) == expected
+    assert job_script.default_workers(cores) == expected
 
 
 @pytest.mark.parametrize(

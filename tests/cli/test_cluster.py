@@ -52,7 +52,7 @@ def test_job_script_without_encryption(home, capsys):
     "options",
     [
         [],
-        [*JOB],
+        [*JOB, "--profile", "unheard-of"],
         [*JOB, "--walltime", "soon"],
         [*JOB, "--walltime", "60", "--workers-per-job", "3"],
         ["--cores", "0", "--memory", "1GB", "--walltime", "60"],

@@ -524,11 +524,10 @@ def test_cluster_that_is_no_address_exits_with_2_and_says_what_is(call, out, whe
 
 
 def test_slurm_without_a_configuration_says_what_is_missing(call):
-    # Its package, once it is loaded, has a default for some of them.
     with dask.config.set({"jobqueue.slurm": None}):
         code, _, words = call("--cluster", "slurm")
     assert code == 2
-    for word in ("cores", "memory", "walltime"):
+    for word in ("cores", "memory"):  # dask-jobqueue has a default of the walltime
         assert f"jobqueue.slurm.{word}" in words
 
 

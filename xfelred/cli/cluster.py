@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -18,18 +17,16 @@ import click
 import dask
 
 import xfelred as xf
+from xfelred.cli.where import job_options, of_jobs, quiet_dask
 from xfelred.cli.words import tell, tell_json
-from xfelred.errors import ConfigError, OutputExistsError
+from xfelred.errors import OutputExistsError
 from xfelred.small_files import read_bytes
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from xfelred.cluster.client import OwningClient
 
 SCHEDULER_FILE = "xfelred-cluster.json"
 SECONDS_TO_ANSWER = 3.0  # the file of a cluster that ended must not delay a start
-THREADS, LOCAL, SLURM = "threads", "local", "slurm"  # or an address
 
 
 @click.group()
@@ -172,94 +169,49 @@ def stop_signal() -> Iterator[threading.Event]:
 
 
 @cluster.command("job-script")
-@click.option("--cores", required=True, type=click.IntRange(1), help="Of one job.")
-@click.option("--memory", required=True, metavar="SIZE", help="Of one job: 64GB.")
-@click.option(
-    "--walltime", required=True, metavar="TIME",
-    help="Of one job, as SLURM writes it: 2:00:00.",
-)  # fmt: skip
-@click.option("--queue", metavar="NAME", help="Partition.")
-@click.option("--account", metavar="NAME", help="Who pays.")
-@click.option(
-    "--workers-per-job", type=click.IntRange(1), metavar="N",
-    help="Processes. Default: one for each 4 cores.",
-)  # fmt: skip
-@click.option("--interface", metavar="NAME", help="Network, such as ib0.")
-@click.option("--scratch", metavar="DIRECTORY", help="On the nodes: '$TMPDIR'.")
-@click.option(
-    "--prologue", multiple=True, metavar="LINE",
-    help="Line of shell before the worker starts; can be given again.",
-)  # fmt: skip
-@click.option(
-    "--directive", "directives", multiple=True, metavar="OPTION",
-    help="Another option of #SBATCH; can be given again.",
-)  # fmt: skip
+@job_options
 @click.option("--insecure", is_flag=True, help="No encryption and no certificates.")
 def job_script(insecure: bool, **options: Any) -> None:
-    """Print the script that xf.cluster.slurm gives to SLURM; submit nothing."""
+    """Print the script that xf.cluster.slurm gives to SLURM; submit nothing.
+
+    What no option says is as dask's configuration has it.
+    """
+    quiet_dask()
     try:
-        client = xf.cluster.slurm(security=not insecure, **options)
+        client = xf.cluster.slurm(security=not insecure, **of_jobs(options))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with client:  # of a scheduler in this process, which ends with the block
         tell(client.cluster.job_script(), nl=False)
 
 
-def quiet_dask() -> None:
-    """Let dask, whose scheduler is in this process, tell no more than we do."""
-    _ = xf.cluster.local  # it sets its own levels when it is loaded
-    logging.getLogger("distributed").setLevel(logging.getLogger().level)
+@cluster.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def profiles(as_json: bool) -> None:
+    """Show the kinds of jobs that dask's configuration describes.
 
-
-@contextmanager
-def scheduler(where: str | None, workers: int | None) -> Iterator[None]:
-    """Compute inside the block where the user wants to."""
-    where = where or (LOCAL if workers else THREADS)
-    if where == THREADS:
-        with dask.config.set({"num_workers": workers} if workers else {}):
-            yield
+    Each is a section `jobqueue.NAME` of what the site and you have in the files that
+    are named; give --profile NAME to use it. Settings that a section leaves out are
+    those of `slurm`.
+    """
+    found = xf.cluster.profiles()
+    files = [str(f) for f in configuration_files()]
+    if as_json:
+        tell_json({"files": files, "profiles": found})
         return
-    quiet_dask()
-    if where == LOCAL:
-        client = xf.cluster.local(workers)
-    elif where == SLURM:
-        client = slurm(workers or 1)
-    elif workers:
-        raise click.UsageError(
-            f"--workers starts processes, and {where} has its own; give one of them"
-        )
-    else:
-        client = connected(where)
-    with client:
-        yield
+    for name, settings in found.items():
+        tell(name)
+        for key, value in settings.items():
+            text = " ".join(map(str, value)) if isinstance(value, list) else value
+            tell(f"    {key:<24}{text}")
+    tell("")
+    tell("read from " + (", ".join(files) or "no file: these are dask's defaults"))
 
 
-def connected(where: str) -> Client:
-    """Return a client of a running cluster; UsageError for what is no address."""
-    try:
-        return xf.cluster.connect(where)
-    except ConfigError as error:
-        raise click.UsageError(
-            f"--cluster is {THREADS}, {LOCAL}, {SLURM} or an address: {error}"
-        ) from error
-
-
-def slurm(jobs: int) -> Client:
-    """Return a client of jobs of SLURM, as the configuration of dask describes them."""
-    found = dask.config.get("jobqueue.slurm", {}) or {}
-    lacking = [k for k in ("cores", "memory", "walltime") if not found.get(k)]
-    if lacking:
-        raise ConfigError(
-            f"--cluster slurm: dask's configuration has no"
-            f" {', '.join('jobqueue.slurm.' + k for k in lacking)}, so that the size of"
-            " a job is unknown; set it (~/.config/dask/jobqueue.yaml), or start the"
-            " jobs with xf.cluster.slurm(...) and give --cluster their address"
-        )
-    return xf.cluster.slurm(
-        jobs=jobs,
-        cores=int(found["cores"]),
-        memory=found["memory"],
-        walltime=str(found["walltime"]),
-        queue=found.get("queue"),
-        account=found.get("account"),
-    )
+def configuration_files() -> list[Path]:
+    """Return the files that dask read its configuration from."""
+    return [
+        file
+        for place in map(Path, dask.config.paths)
+        for file in ([place] if place.is_file() else sorted(place.glob("*.y*ml")))
+    ]

@@ -11,8 +11,9 @@ import click
 from dask.utils import format_bytes
 
 import xfelred as xf
-from xfelred.cli.cluster import scheduler
 from xfelred.cli.progress import steps
+from xfelred.cli.where import scheduler, where_options
+from xfelred.cli.where import slurm as slurm  # where it was
 from xfelred.cli.words import tell, tell_json
 from xfelred.errors import SelectionEmptyError
 from xfelred.readers.protocol import Run
@@ -42,15 +43,7 @@ COUNTS = ("blocks", "tasks")
     "--dry-run", is_flag=True, help="Only say what would be read, written and needed."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(1),
-    help="Number of processes, of threads with --cluster threads, of jobs with slurm.",
-)  # fmt: skip
-@click.option(
-    "--cluster", metavar="threads|local|slurm|ADDRESS",
-    help="Where to compute: threads or processes here, jobs of SLURM, or a running"
-    " cluster. By default threads; with --workers, processes.",
-)  # fmt: skip
+@where_options
 def cube(
     run: str,
     recipe: Path,
@@ -81,7 +74,7 @@ def cube(
             show_estimate(total_estimate(made.results), as_json)
     else:
         try:
-            with scheduler(options["cluster"], options["workers"]):
+            with scheduler(options):
                 made.each(lambda n: one_cube(opened, checked, output, n, options))
         finally:  # what is complete is told although another cube failed
             if made.results or made.empty:

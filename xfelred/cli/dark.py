@@ -11,8 +11,8 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import ops
-from xfelred.cli.cluster import scheduler
 from xfelred.cli.progress import progress
+from xfelred.cli.where import scheduler, where_options
 from xfelred.cli.words import of_argument, show_warning, tell, tell_json
 from xfelred.detectors import CATALOGUE
 from xfelred.errors import SelectionEmptyError, XfelredError
@@ -119,14 +119,7 @@ def parse_gain_runs(_: object, __: object, texts: tuple[str, ...]) -> dict[int, 
 @click.option("--overwrite", is_flag=True, help="Replace an older result.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(1),
-    help="Compute in N processes on this machine; by default in threads.",
-)  # fmt: skip
-@click.option(
-    "--cluster", metavar="threads|local|slurm|ADDRESS",
-    help="Where to compute, as for `xfelred cube`; by default in threads.",
-)  # fmt: skip
+@where_options
 def dark(
     run: str,
     output: Path | None,
@@ -162,7 +155,7 @@ def dark(
         "plan": plan.to_dict(),
     }
     if not dry_run and output is not None:
-        with scheduler(options["cluster"], workers), progress(f"writing {output.name}"):
+        with scheduler(options), progress(f"writing {output.name}"):
             write(constants, output, options)
         warn_of_bad_pixels(output)
         if options["report"] and output.suffix.lower() in READ_BACK:
@@ -228,10 +221,6 @@ def check_usage(output: Path | None, dry_run: bool, options: dict[str, Any]) -> 
     if options["resume"] and output is not None and output.suffix.lower() != ".zarr":
         raise click.UsageError(
             f"--resume works with .zarr only, not with {output.name}"
-        )
-    if options["workers"] and options["cluster"]:
-        raise click.UsageError(
-            "--workers starts processes here and --cluster uses others; give one"
         )
 
 

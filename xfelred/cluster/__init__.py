@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
     names={
         "xfelred.cluster.this_machine": ("local",),
         "xfelred.cluster.jobs": ("slurm",),
+        "xfelred.cluster.site": ("profiles",),
         "xfelred.cluster.running": ("connect",),
         "xfelred.cluster.client": ("dashboard_link",),
         "xfelred.cluster.certificates": (

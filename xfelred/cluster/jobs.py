@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import distributed
-from dask.utils import parse_bytes
 
 from xfelred.cluster.certificates import (
     from_certificate,
@@ -21,12 +18,15 @@ from xfelred.cluster.certificates import (
     with_worker_files,
 )
 from xfelred.cluster.client import client_of
-from xfelred.cluster.settings import (
-    CACHE_VARIABLE,
-    LOOPBACK,
-    numba_finds_a_place,
-    started_with,
+from xfelred.cluster.job_script import (
+    exports,
+    name_of_jobs,
+    node_directives,
+    scheduler_options,
+    size_of_job,
+    worker_arguments,
 )
+from xfelred.cluster.settings import started_with
 from xfelred.cluster.shell import (
     directive,
     interface_name,
@@ -34,6 +34,8 @@ from xfelred.cluster.shell import (
     unquoted,
     with_variables,
 )
+from xfelred.cluster.site import PASSED_ON, settings_of, texts
+from xfelred.cluster.versions import watch_versions
 from xfelred.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -42,23 +44,19 @@ from xfelred.errors import (
 )
 
 CERTIFICATES = "~/.cache/xfelred"
-# Reading and kernels run well in threads; Python between them does so up to here.
-THREADS_PER_WORKER = 4
-# A worker ends before its job does, to hand over what it holds.
-MARGIN_SECONDS = (60, 600)
-WALLTIME = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"
-VARIABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
-DAY, HOUR, MINUTE = 86400, 3600, 60
 
 
 def slurm(
     jobs: int | None = None,
     *,
-    cores: int,
-    memory: str | int,
-    walltime: str,
+    profile: str | None = None,
+    cores: int | None = None,
+    memory: str | int | None = None,
+    walltime: str | None = None,
     queue: str | None = None,
     account: str | None = None,
+    reservation: str | None = None,
+    constraint: str | None = None,
     workers_per_job: int | None = None,
     minimum: int = 0,
     maximum: int | None = None,
@@ -68,28 +66,39 @@ def slurm(
     prologue: Sequence[str] = (),
     directives: Sequence[str] = (),
     python: str | None = None,
-    job_name: str = "xfelred",
+    job_name: str | None = None,
     security: bool | distributed.Security = True,
-    certificates: str | os.PathLike[str] = CERTIFICATES,
-    dashboard_port: int = 0,
+    certificates: str | os.PathLike[str] | None = None,
+    scheduler_interface: str | None = None,
+    scheduler_port: int | None = None,
+    dashboard_port: int | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> distributed.Client:
     """Start a scheduler here, and workers as jobs of SLURM.
+
+    What is not given here is what dask's configuration says (dask-jobqueue's section
+    ``jobqueue.slurm``, which sites provide): its lines of prologue, directives and
+    arguments of workers stand before those that are given.
 
     Parameters
     ----------
     jobs : int, optional
         Keep this number of jobs running: a new one follows each that ends.
+    profile : str, optional
+        Another section ``jobqueue.PROFILE`` of dask's configuration, whose settings
+        win over those of ``slurm``; see `profiles`.
     cores : int
-        Of one job.
+        Of one job. With `memory`, needed unless the configuration has it.
     memory : str or int
         Of one job: text such as ``"64GB"``, or bytes.
-    walltime : str
+    walltime : str, optional
         Of one job as SLURM writes it: ``"minutes"``, ``"hours:minutes:seconds"``,
         ``"days-hours"``, ... The workers stop earlier and one after the other, and
-        hand over their results.
+        hand over their results. Default of dask-jobqueue: half an hour.
     queue, account : str, optional
         Partition, and who pays.
+    reservation, constraint : str, optional
+        Nodes that are reserved, e.g. for a beamtime, and features that nodes must have.
     workers_per_job : int, optional
         Processes that share the cores and the memory of a job. Default: each has 4
         threads, or a little more if that does not divide `cores`.
@@ -107,22 +116,26 @@ def slurm(
     prologue : sequence of str
         Lines of shell before the worker starts, e.g. ``"module load ..."``.
     directives : sequence of str
-        More options of ``#SBATCH``, e.g. ``"--constraint=EPYC"``.
+        More options of ``#SBATCH``, e.g. ``"--exclusive"``.
     python : str, optional
         Interpreter on the nodes. Default: this one.
-    job_name : str
-        As ``squeue`` shows it.
+    job_name : str, optional
+        As ``squeue`` shows it. Default: ``"xfelred"``.
     security : bool or distributed.Security
         True: connections are encrypted with a new certificate. False: whoever can
         reach the scheduler's port can run programs as you.
-    certificates : path
+    certificates : path, optional
         Directory that the nodes share, for a file of mode 600 with the certificate
-        and its key; removed at close.
-    dashboard_port : int
+        and its key; removed at close. Default: ``~/.cache/xfelred``.
+    scheduler_interface : str, optional
+        Network of the scheduler where it is another than that of the workers.
+    scheduler_port : int, optional
+        Port of the scheduler, e.g. one that a firewall lets pass. Default: a free one.
+    dashboard_port : int, optional
         Of the dashboard, on 127.0.0.1 of this machine only; see `dashboard_link`.
     config : mapping, optional
-        Dask configuration of this cluster alone; workers get it as variables of
-        their environment.
+        Dask configuration of this cluster alone, e.g. ``{"distributed.adaptive.\
+wait-count": 10}``; workers get it as variables of their environment.
 
     Returns
     -------
@@ -134,53 +147,68 @@ def slurm(
     ------
     MissingExtraError
         dask-jobqueue is not installed.
+    ConfigError
+        The size of a job is neither given nor configured; there is no such profile.
     ClusterError
         Jobs are to be submitted, and there is no SLURM on this machine.
 
     Notes
     -----
-    Memory limits, threads of BLAS and the like: see `local`.
+    Memory limits, threads of BLAS and the like: see `local`. A worker that has other
+    versions of xfelred, numpy, ... than this process is told in a warning.
     """
     if find_spec("dask_jobqueue") is None:
         raise require_extra("dask-jobqueue", "cluster")
     from dask_jobqueue.slurm import SLURMCluster
 
     check_limits(jobs, minimum, maximum)
-    workers = workers_per_job or default_workers(cores)
-    if cores < 1 or cores % workers:
-        raise ArgumentError(
-            f"workers_per_job={workers} does not divide cores={cores}; the rest of"
-            " the cores would idle"
-        )
-    shared = Path(certificates).expanduser()
-    arguments = worker_arguments(walltime)
+    site = settings_of(profile)
+    options: dict[str, Any] = size_of_job(
+        site, cores, memory, walltime, workers_per_job
+    )
+    options |= {name.replace("-", "_"): site.get(name) for name in PASSED_ON}
+    options |= {
+        "queue": quoted("queue", queue) or site.get("queue"),
+        "account": quoted("account", account) or site.get("account"),
+        "interface": interface_name(interface) or site.get("interface"),
+        "local_directory": with_variables("scratch", scratch)
+        or site.get("local-directory"),
+        "log_directory": unquoted("log_directory", log_directory)
+        or site.get("log-directory"),
+        "python": quoted("python", python) or site.get("python"),
+        "job_name": quoted("job_name", job_name) or name_of_jobs(site),
+        "job_script_prologue": [
+            *texts(site, "job-script-prologue"),
+            *prologue,
+            *exports(scratch, config or {}),
+        ],
+        "job_extra_directives": [
+            *texts(site, "job-extra-directives"),
+            *node_directives(reservation, constraint),
+            *(directive(d) for d in directives),
+        ],
+        "worker_extra_args": [
+            *texts(site, "worker-extra-args"),
+            *worker_arguments(str(options["walltime"]), site),
+        ],
+        "scheduler_options": scheduler_options(
+            site, scheduler_interface, scheduler_port, dashboard_port
+        ),
+    }
+    place = certificates or site.get("shared-temp-directory") or CERTIFICATES
+    shared = Path(str(place)).expanduser()
     with ExitStack() as undo:
         secured = job_security(security, shared, undo)
         with started_with(config or {}):
             cluster = SLURMCluster(
-                cores=cores,
-                memory=memory_of_job(memory),
-                processes=workers,
-                walltime=walltime,
-                queue=quoted("queue", queue),
-                account=quoted("account", account),
-                interface=interface_name(interface),
-                local_directory=with_variables("scratch", scratch),
-                log_directory=unquoted("log_directory", log_directory),
-                job_script_prologue=[*prologue, *exports(scratch, config or {})],
-                job_extra_directives=[directive(d) for d in directives],
-                python=quoted("python", python),
-                job_name=quoted("job_name", job_name),
-                security=secured,
-                shared_temp_directory=os.fspath(shared),
-                worker_extra_args=arguments,
-                scheduler_options={"dashboard_address": f"{LOOPBACK}:{dashboard_port}"},
+                **options, security=secured, shared_temp_directory=os.fspath(shared)
             )
-        client = client_of(cluster, undo.pop_all())
-    if jobs is not None:
-        minimum = maximum = jobs
-    if maximum is not None:
-        cluster.adapt(minimum_jobs=minimum, maximum_jobs=maximum)
+            client = client_of(cluster, undo.pop_all())
+            watch_versions(client)
+            if jobs is not None:
+                minimum = maximum = jobs
+            if maximum is not None:  # reads its intervals from the configuration
+                cluster.adapt(minimum_jobs=minimum, maximum_jobs=maximum)
     return client
 
 
@@ -201,13 +229,6 @@ def check_limits(jobs: int | None, minimum: int, maximum: int | None) -> None:
             " start Python where SLURM is, or leave out `jobs` and `maximum` to see"
             " client.cluster.job_script()"
         )
-
-
-def default_workers(cores: int) -> int:
-    if cores < 1:
-        raise ArgumentError(f"cores={cores} must be at least 1")
-    wanted = min(cores, THREADS_PER_WORKER)
-    return cores // next(n for n in range(wanted, cores + 1) if cores % n == 0)
 
 
 def job_security(
@@ -231,86 +252,3 @@ def job_security(
     for file in files:
         at_close.callback(file.unlink, missing_ok=True)
     return secured
-
-
-def worker_arguments(walltime: str) -> list[str]:
-    """Return options of ``dask worker``: when to stop, and no open dashboard."""
-    seconds = wall_seconds(walltime)
-    margin = min(max(seconds // 10, MARGIN_SECONDS[0]), MARGIN_SECONDS[1])
-    if seconds < 4 * margin:
-        raise ArgumentError(
-            f"walltime={walltime!r} is {seconds} s; workers hand over their results"
-            f" before a job ends, for which it needs {4 * MARGIN_SECONDS[0]} s or more"
-        )
-    # The stagger goes both ways: the last worker stops one margin before the end.
-    lifetime = ["--lifetime", f"{seconds - 2 * margin}s"]
-    stagger = ["--lifetime-stagger", f"{margin}s"]
-    dashboard = ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0"]
-    return [*lifetime, *stagger, *dashboard]
-
-
-def wall_seconds(walltime: str) -> int:
-    """Return the seconds of a time as SLURM writes it.
-
-    Examples
-    --------
-    >>> wall_seconds("90"), wall_seconds("1:30:00"), wall_seconds("2-12")
-    (5400, 5400, 216000)
-    """
-    found = re.fullmatch(WALLTIME, str(walltime), re.ASCII)
-    if found is None:
-        raise ArgumentError(
-            f"walltime={walltime!r} is not a time of SLURM: write minutes,"
-            " 'minutes:seconds', 'hours:minutes:seconds', 'days-hours' or"
-            " 'days-hours:minutes:seconds'"
-        )
-    days, *parts = (int(p) if p else None for p in found.groups())
-    first, second, third = parts
-    if days is None and third is None:
-        return int(first or 0) * MINUTE + (second or 0)
-    hours = (days or 0) * DAY + (first or 0) * HOUR
-    return hours + (second or 0) * MINUTE + (third or 0)
-
-
-def exports(scratch: str | None, config: Mapping[str, Any]) -> list[str]:
-    """Return lines of shell that give workers their settings."""
-    lines = cache_lines(scratch)
-    for key, value in config.items():
-        # How dask reads its configuration from the environment.
-        name = "DASK_" + key.replace("-", "_").replace(".", "__").upper()
-        if not VARIABLE_NAME.fullmatch(name):
-            raise ArgumentError(
-                f"config has {key!r}, which is no key of dask's configuration, such as"
-                " 'distributed.worker.memory.spill'"
-            )
-        lines.append(f"export {name}={shlex.quote(repr(value))}")
-    return lines
-
-
-def cache_lines(scratch: str | None) -> list[str]:
-    """Return lines that find a place for compiled kernels on a node, if one is needed.
-
-    Nobody else may be able to write there: what numba finds in it is run.
-    """
-    if given := os.environ.get(CACHE_VARIABLE):
-        return [f"export {CACHE_VARIABLE}={shlex.quote(given)}"]
-    if numba_finds_a_place():
-        return []
-    above = with_variables("scratch", scratch) or '"${TMPDIR:-/tmp}"'
-    return [
-        f'cache={above}"/xfelred-numba-$(id -u)"',
-        'mkdir -m 700 "$cache" 2>/dev/null',
-        'if [ -L "$cache" ] || [ ! -d "$cache" ] || [ ! -O "$cache" ]'
-        ' || [ -n "$(find "$cache" -maxdepth 0 -perm /022)" ];'
-        " then cache=$(mktemp -d); fi",
-        f'export {CACHE_VARIABLE}="$cache"',
-    ]
-
-
-def memory_of_job(memory: str | int) -> str:
-    try:
-        return str(parse_bytes(memory))
-    except (ValueError, TypeError):
-        raise ArgumentError(
-            f"memory={memory!r} is no size; write it as '64GB', or as a number of bytes"
-        ) from None

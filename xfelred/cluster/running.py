@@ -15,6 +15,7 @@ from distributed.comm import get_address_host_port
 
 from xfelred.cluster.certificates import read_scheduler_file
 from xfelred.cluster.client import cause
+from xfelred.cluster.versions import watch_versions
 from xfelred.errors import ArgumentTypeError, ClusterError, ConfigError
 
 ENCRYPTED, PLAIN = "tls://", "tcp://"
@@ -60,12 +61,14 @@ def connect(
     address, checked = encryption(address, security)
     try:
         probe(address, checked, timeout)
-        return distributed.Client(address, security=checked, timeout=timeout)
+        client = distributed.Client(address, security=checked, timeout=timeout)
     except (OSError, AssertionError) as error:
         raise ClusterError(
             f"no scheduler of dask can be reached at {address}: {cause(error)}."
             f" {advice(address, error)}"
         ) from None
+    watch_versions(client)
+    return client
 
 
 def encryption(
