@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 
+import h5py
 import numpy as np
 import pytest
 
@@ -172,6 +173,22 @@ def test_inconsistent_pulse_ids(layout, truth):
         xf.AGIPD1M(run).get_array("image.data")
     # The other trains are sound.
     run.select_trains(xf.by_id[10002:]).frames(layout=layout)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (2,), (0,)])
+def test_pulse_ids_that_are_not_one_number_for_a_frame(shape, truth):
+    module = truth.modules[0]
+    name = f"INSTRUMENT/{truth.source(module)}/image/pulseId"
+    with h5py.File(truth.file(module), "r+") as file:
+        shape = (len(file[name]), *shape)
+        del file[name]
+        file.create_dataset(
+            name, shape, "i4", chunks=True, maxshape=(None,) * len(shape)
+        )
+    with refused(
+        errors.InconsistentDataError, "image.pulseId", "holds no", "modules=["
+    ):
+        xf.open_run(truth.directory).frames()
 
 
 def test_inconsistent_cell_ids(truth):
