@@ -163,6 +163,16 @@ def test_modules_with_different_frame_counts(truth):
         xf.AGIPD1M(run)
 
 
+def test_flags_of_trains_that_are_no_numbers(truth):
+    with h5py.File(truth.file(3), "r+") as file:
+        flags = np.zeros(len(file["INDEX/flag"]), "f4, i2")
+        del file["INDEX/flag"]
+        file["INDEX/flag"] = flags
+    with pytest.warns(UserWarning, match="INDEX/flag"):
+        run = xf.open_run(truth.directory)
+    assert [os.path.basename(f.file) for f in run.left_out] == [truth.file(3).name]
+
+
 @pytest.mark.parametrize("layout", ["train", "frame"])
 def test_inconsistent_pulse_ids(layout, truth):
     faults.mismatch_pulse_ids(truth.file(3), entry=2)
