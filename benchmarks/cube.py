@@ -94,9 +94,10 @@ def small_data(n, written=True):
         file["lightStatus/xray"] = np.ones(n, "i4")
         file["lightStatus/laser"] = np.ones(n, "i4")
         for name, values in positions(n).items():
-            file[f"order/{name}"] = values + 0.5
-        more = {} if written else {"chunks": (1, *SHAPE)}
-        data = file.create_dataset(DATA, (n, *SHAPE), "f4", **more)
+            file[f"order/{name}"] = values + rng.random(n)
+        file["order/odd"] = np.arange(n) % 2
+        # In one piece: of chunks the file would tell that nobody wrote them.
+        data = file.create_dataset(DATA, (n, *SHAPE), "f4")
         if written:
             for first in range(0, n, DISTINCT):
                 m = min(DISTINCT, n - first)
@@ -293,18 +294,30 @@ def scalars(n=1_000_000, columns=50):
 
 
 def planned(n=1_000_000):
-    """Print how long the plan of a large cube takes."""
+    """Print how long the plan of a large cube takes, and what it says."""
     path = small_data(n, written=False)
     for axis in ("random", "scan"):
-        start = time.perf_counter()
-        found = estimate_cube(xf.open_run(path), recipe(axis), CACHE / "none")
-        took = time.perf_counter() - start
-        print(
-            f"dry run, {n} events x 1 Mpix, {axis} order: {took:.1f} s;"
-            f" {found.blocks} blocks, {found.tasks} tasks,"
-            f" {found.bytes_read / 1e12:.2f} TB to read,"
-            f" memory {found.memory_estimate / 1e6:.0f} MB"
-        )
+        for fine in (False, True):
+            start = time.perf_counter()
+            wanted = fine_recipe(axis) if fine else recipe(axis)
+            run = xf.open_run(path)
+            found = estimate_cube(run, wanted, CACHE / "none")
+            took = time.perf_counter() - start
+            print(
+                f"dry run, {n} events x 1 Mpix, {axis} order,"
+                f" {'300 bins x 2 laser states' if fine else '100 bins'}: {took:.1f} s;"
+                f" {found.blocks} blocks, {found.tasks} tasks,"
+                f" {found.bytes_read / 1e12:.2f} TB to read,"
+                f" memory {found.memory_estimate / 1e6:.0f} MB,"
+                f" of a client {found.client_memory / 1e6:.0f} MB"
+            )
+
+
+def fine_recipe(axis):
+    """Return a recipe of 300 bins and two laser states, with variances."""
+    more = {"bins": {f"order/{axis}": {"n": 300, "range": [0, BINS]}}}
+    more |= {"laser": "split", "laser_variable": "order/odd"}
+    return recipe(axis, ("sum", "count", "mean", "var")) | more
 
 
 def memory():

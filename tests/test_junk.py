@@ -1,8 +1,6 @@
 """Every public callable of the parts, with junk for each argument in turn."""
 
 import inspect
-import operator
-import warnings
 
 import dask.array
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 import xarray as xr
 
 import xfelred as xf
-from tests.support.public_calls import CALLS, PLANE, PONI
+from tests.support.public_calls import CALLS, PLANE, PONI, call, public
 from xfelred.errors import MAX_TEXT, MissingExtraError, XfelredError
 
 PARTS = ("ops", "geometry", "masks", "pairs", "plot")
@@ -55,27 +53,6 @@ WORDS = {
     "profile": "plot.azimuthal",
     "pulses": "plot.statistics",
 }
-
-
-def public(name):
-    return operator.attrgetter(name.removeprefix("xf."))(xf)
-
-
-def call(name, arguments):
-    """Call a function; what is positional only is given in its place."""
-    function, given = public(name), dict(arguments)
-    first = []
-    if "self" in given:
-        first = [given.pop("self")]
-    parameters = list(inspect.signature(function).parameters.values())
-    several = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
-    before = parameters[: parameters.index(several[0])] if several else []
-    for parameter in parameters:
-        if parameter.kind is parameter.POSITIONAL_ONLY or parameter in before + several:
-            first.append(given.pop(parameter.name))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*first, **given)
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ GROUP = "group"
 BIN = "bin"
 QUANTITY = "quantity"
 ENTRY = "entry"
+SAMPLE = "sample"  # of a trace
 
 # Coordinates that travel with a detector array.
 CELL = "cell"

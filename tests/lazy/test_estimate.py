@@ -10,9 +10,10 @@ from dask._task_spec import Task
 from dask.blockwise import Blockwise
 from memory_files import without_recipe
 
-from xfelred import ops
+from xfelred import ops, pairs
+from xfelred.kernels import first_use
 from xfelred.lazy import ReadPlan, Source, one_each, planned
-from xfelred.lazy.estimate import estimate
+from xfelred.lazy.estimate import estimate, rounded_time
 from xfelred.lazy.reduce import StateLayer
 
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
@@ -53,6 +54,20 @@ def double(block):
     return 2 * block
 
 
+def rings(x):
+    """Return the pixels of one module as if they were rings of frames."""
+    rows = x.isel(module=0).rename(slow_scan="radius", fast_scan="phi")
+    return rows.assign_coords(phi=np.arange(6) * np.pi / 3)
+
+
+def first_pulses(x):
+    return rings(x).isel(pulse=0)
+
+
+def neighbours(x, **options):
+    return ops.difference_correlation(x, pairs.consecutive(x.train), **options)
+
+
 BAD = xr.DataArray(np.eye(4, 6, dtype=bool), dims=DIMS[3:])
 CASES = {
     "frames": lambda x: x,
@@ -83,6 +98,12 @@ CASES = {
     "share": lambda x: xr.Dataset({"a": 2 * x, "b": x.max("train")}),
     "two passes": lambda x: xr.Dataset({"a": x, "b": ops.statistics(x)["mean"]}),
     "delayed": lambda x: dask.delayed(np.sum)(x.data[:3]),
+    "pairs": lambda x: neighbours(first_pulses(x)),
+    "each pair": lambda x: neighbours(first_pulses(x), reduce=None),
+    "counts of each": lambda x: neighbours(first_pulses(x), reduce=None)["n_pairs"],
+    "pairs of ordinary blocks": lambda x: neighbours(without_recipe(first_pulses(x))),
+    "each pair of these": lambda x: neighbours(
+        without_recipe(first_pulses(x)), reduce=None),
     "masked": lambda x: ops.apply_bad_pixels(x, BAD),
     "masked, then reduced": lambda x: ops.statistics(ops.apply_bad_pixels(x, BAD)),
     "masked statistics": lambda x: ops.statistics(x, bad_pixels=BAD),
@@ -245,3 +266,43 @@ def test_what_is_not_streamed_is_named():
     found = estimate((frames - 1).shift(train=1))
     assert found.by_dask
     assert "not streamed" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "under a second"),
+        (0.006, "under a second"),
+        (1.26, "about 1 s"),
+        (46.44, "about 46 s"),
+        (118, "about 120 s"),
+        (527, "about 9 min"),
+        (7201, "about 2 h"),
+        (86_400 * 365, "about 360 days"),
+    ],
+)  # fmt: skip
+def test_durations_are_said_in_two_digits(seconds, text):
+    assert rounded_time(seconds) == text
+
+
+def test_kernels_that_are_not_compiled_yet_are_counted(monkeypatch):
+    result = ops.statistics(lazy_frames())
+    result.compute(scheduler="sync")
+    known = estimate(result)
+    # Not what an operation never calls; what this process has used is there for others.
+    assert 0 <= known.seconds_to_compile < 10
+    assert "compiling" not in repr(estimate(lazy_frames()))
+    everywhere = estimate(result, workers=2)
+    assert everywhere.seconds_to_compile > known.seconds_to_compile
+    monkeypatch.setattr(first_use, "is_cached", lambda kernel: False)
+    new = estimate(result, workers=2)
+    assert new.seconds_to_compile > everywhere.seconds_to_compile
+    assert "with compiling" in repr(new)
+
+
+def test_result_that_does_not_fit_is_told():
+    frames = long_frames()
+    found = estimate(frames)
+    assert found.result_bytes > found.memory_free > 0
+    assert "does not fit" in repr(found)
+    assert "does not fit" not in repr(estimate(frames.isel(train=slice(0, 0))))

@@ -7,7 +7,16 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from memory_files import DATA, READ, make_plan, read_rows, whole, without_recipe
+from dask.blockwise import Blockwise
+from memory_files import (
+    DATA,
+    READ,
+    frames_in_memory,
+    make_plan,
+    read_rows,
+    whole,
+    without_recipe,
+)
 
 from xfelred.lazy import (
     Patterns,
@@ -203,3 +212,20 @@ def test_flat_plan_with_ragged_shots():
             np.testing.assert_array_equal(load(cut), full[lo:hi])
     some = plan.narrow((np.array([0, 4, 8]), slice(0, 1, 1), slice(1, 2, 1)))
     np.testing.assert_array_equal(load(some), full[[0, 4, 8]][..., 1:])
+
+
+@pytest.mark.parametrize(
+    "index", [(0,), (slice(1, None),), (slice(None, None, 2),), (slice(0, 0),)]
+)
+def test_part_of_what_a_kernel_returns_is_one_layer_of_blocks(index):
+    da = map_frames(
+        both_ends, frames_in_memory(), core_dims=DIMS[3:], out_core={"end": 3}
+    )
+    part = da[(..., *index)]
+    np.testing.assert_array_equal(part, da.compute().values[(..., *index)])
+    (layer,) = set(part.data.dask.layers) - set(da.data.dask.layers)
+    assert isinstance(part.data.dask.layers[layer], Blockwise)
+
+
+def both_ends(block):
+    return np.stack([block.min((-2, -1)), block.max((-2, -1)), block[..., 0, 0]], -1)

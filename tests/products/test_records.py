@@ -152,6 +152,7 @@ def test_a_damaged_manifest_is_found(tmp_path):
         {"sources": [1]}, {"sources": ["abc"]}, {"sources": [["a", 1e999, 2]]},
         {"options": None}, {"recipe": 4}, {"recipe_sha256": None, "blocks": None},
         {"computed": "x"}, {"products": 3}, {"blocks": {"id": 0}},
+        {"software": 3}, {"software": {"numpy": 2}}, {"xfelred_version": None},
     ],
     ids=str,
 )  # fmt: skip
@@ -250,6 +251,58 @@ def test_merged_states_have_checksums_too(tmp_path):
     (path / "0.frames.npy").write_bytes((path / "0.bins.npy").read_bytes())
     with pytest.raises(InconsistentDataError, match=r"0\.frames\.npy is damaged"):
         cube_state.load(path, ["a"])
+
+
+def test_a_state_is_published_once_and_written_by_tasks_that_run_again(tmp_path):
+    draft = cube_state.Draft.of(tmp_path, range(3))
+    for _ in range(2):
+        draft.write(0, "bins", np.arange(2))
+        draft.write(0, "frames", np.ones(2, np.int64))
+        draft.write(0, "count", np.ones((2, 3), np.int64))
+        rows = draft.rows(0, "sum", np.dtype(np.float64), (2, 3))
+        for i in (1, 0, 1):
+            rows[slice(i, i + 1), slice(0, 3)] = np.full((1, 3), i + 0.5)
+    for _ in range(2):
+        path = draft.publish(without=["0.count.npy"])
+        assert draft.is_published()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    found = cube_state.load(path, ["a"])["a"]
+    assert [found.row(i).sum.tolist() for i in range(2)] == [[0.5] * 3, [1.5] * 3]
+    assert found.count is None
+    with pytest.raises(FileNotFoundError):
+        rows[slice(0, 1), slice(0, 3)] = np.zeros((1, 3))
+
+
+@pytest.mark.parametrize("size", [1, 150, 1 << 30])
+def test_states_are_put_together_in_their_order_however_they_are_cut(
+    tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr(cube_state, "MERGED_BYTES", size)
+    rng = np.random.default_rng(7)
+    states = []
+    for i, bins in enumerate(([1, 4, 5], [0, 4], [4, 5, 9])):
+        n = len(bins)
+        states.append(
+            cube_state.BinSums(
+                np.array(bins), rng.integers(1, 5, n), rng.random((n, 4, 2)),
+                rng.random((n, 4, 2)), rng.integers(0, 3, (n, 4, 2)) if i else None,
+            )
+        )  # fmt: skip
+        cube_state.save({"b": None, "a": states[-1]}, tmp_path, range(i, i + 1))
+    path = cube_state.merge(tmp_path, ["b", "a"], range(3))
+    assert cube_state.saved(tmp_path) == [path]
+    found = cube_state.load(path, ["b", "a"])["a"]
+    assert found.bins.tolist() == [0, 1, 4, 5, 9]
+    for at, one in enumerate(found.bins.tolist()):
+        mine = [(s, s.bins.tolist().index(one)) for s in states if one in s.bins]
+        total, *rest = (s.row(i) for s, i in mine)
+        for row in rest:
+            total = total.plus(row)
+        got = found.row(at)
+        assert found.frames[at] == sum(s.frames[i] for s, i in mine)
+        np.testing.assert_array_equal(got.sum, total.sum)
+        np.testing.assert_array_equal(got.squares, total.squares)
+        np.testing.assert_array_equal(got.n, np.broadcast_to(total.n, (4, 2)))
 
 
 def test_names_of_states_that_stand_for_no_blocks_are_not_looked_at(tmp_path):

@@ -8,6 +8,7 @@ import xarray as xr
 
 from xfelred.errors import InconsistentDataError, OutputExistsError
 from xfelred.products import blocks, write
+from xfelred.products.resumable import read_record, versions, write_record
 
 
 class Source:
@@ -112,6 +113,24 @@ def test_other_labels_do_not_continue_a_product(interrupted, source):
     frames["train"] = frames.train + 1
     with pytest.raises(InconsistentDataError, match="train differ"):
         write(frames, interrupted, resume=True)
+
+
+def test_other_versions_do_not_continue_a_product_unsaid(interrupted, source):
+    path = interrupted.parent / "a.zarr.partial/manifest.json"
+    content = read_record(path, "manifest")
+    told = content["software"]
+    assert told == versions()
+    write_record(path, content | {"software": told | {"numpy": "1.0"}})
+    with pytest.warns(UserWarning, match=r"numpy 1\.0 .*last digits"):
+        write(source.frames(), interrupted, resume=True)
+    interrupted.rename(interrupted.with_name("done.zarr"))
+    source.fails_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        write(source.frames(), interrupted, resume=True)
+    source.fails_at = None
+    write_record(path, content | {"xfelred_version": "0.0.7"})
+    with pytest.raises(InconsistentDataError, match=r"xfelred 0\.0\.7.*anew"):
+        write(source.frames(), interrupted, resume=True)
 
 
 def test_overwrite_starts_anew(interrupted, source, only):

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice, pairwise
 from pathlib import Path
 
 import dask
@@ -29,6 +31,7 @@ from xfelred.errors import (
 )
 from xfelred.recipes import cube_blocks, cube_state
 from xfelred.recipes import write_cube as module
+from xfelred.recipes.manifest import read_manifest
 from xfelred.synth.lcls import write_smalldata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -283,10 +286,55 @@ def test_every_scheduler_gives_the_same_bits(run, tmp_path, name):
     same_bits(opened(threads.paths[0]), opened(other.paths[0]))
 
 
-def test_distributed_workers_give_the_same_bits(run, tmp_path):
+def test_distributed_workers_give_the_same_bits_and_keep_their_sums(
+    run, tmp_path, monkeypatch
+):
     plain = write_cube(run, recipe(), tmp_path / "threads")
+    monkeypatch.setattr(module, "limit_of", lambda _: 1)
+    came, results_of = [], module.results_of
+
+    @contextmanager
+    def watched(*args):
+        with results_of(*args) as found:
+            yield ((came.append(some), some)[1] for some in found)
+
+    monkeypatch.setattr(module, "results_of", watched)
     with xf.cluster.local(1):
         result = write_cube(run, recipe(), tmp_path / "workers")
+        same_bits(opened(result.paths[0]), opened(plain.paths[0]))
+        interrupted(run, tmp_path / "stopped", 2)
+        again = write_cube(run, recipe(), tmp_path / "stopped")
+    assert again.reused >= 2
+    same_bits(opened(again.paths[0]), opened(plain.paths[0]))
+    # A mark for each group, no sums.
+    assert sum(value.nbytes for some in came for _, value in some) <= len(came)
+
+
+def test_groups_that_end_out_of_order_give_the_same_bits(run, tmp_path, monkeypatch):
+    plain = write_cube(run, recipe(5), tmp_path / "plain")
+    merged, merge = [], cube_state.merge
+
+    @contextmanager
+    def turned(groups, at_once):
+        # Of every three groups the last is done first.
+        def found():
+            while some := list(islice(groups, 3)):
+                for ((ids, lazy),) in reversed(some):
+                    yield [(ids, lazy.compute())]
+
+        yield found()
+
+    def watched(place, names, blocks):
+        merged.append(len(blocks))
+        return merge(place, names, blocks)
+
+    monkeypatch.setattr(module, "results_of", turned)
+    monkeypatch.setattr(module, "limit_of", lambda _: 1)
+    monkeypatch.setattr(cube_state, "merge", watched)
+    interrupted(run, tmp_path / "stopped", 8, recipe(5))
+    result = write_cube(run, recipe(5), tmp_path / "stopped")
+    assert result.reused == 8
+    assert len(merged) > 3
     same_bits(opened(result.paths[0]), opened(plain.paths[0]))
 
 
@@ -345,6 +393,25 @@ def test_manifest_tells_what_is_done(run, tmp_path):
          "status": "done" if i < 4 else "pending"}
         for i in range(6)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["xfelred", "numpy", "dask"])
+def test_other_versions_are_named_where_blocks_are_reused(
+    run, tmp_path, monkeypatch, package
+):
+    interrupted(run, tmp_path, 2)
+    path = tmp_path / f"{NAME}.inprogress" / "manifest.json"
+    old = read_manifest(path)
+    replace(old, software={**old.software, package: "0.0.7"}).write(path)
+    if package == "xfelred":
+        with pytest.raises(InconsistentDataError, match=r"xfelred 0\.0\.7.*overwrite"):
+            write_cube(run, recipe(), tmp_path)
+        assert write_cube(run, recipe(), tmp_path, overwrite=True).reused == 0
+    else:
+        with pytest.warns(UserWarning, match=rf"{package} 0\.0\.7.*last digits"):
+            assert write_cube(run, recipe(), tmp_path).reused == 2
+    # What is finished is as it is.
+    write_cube(run, recipe(), tmp_path)
 
 
 def test_finished_cube_is_left_alone(run, tmp_path):
@@ -505,6 +572,7 @@ JOB = """
 import json, sys
 import xfelred as xf
 from xfelred.recipes import write_cube as module
+from xfelred.recipes.manifest import read_manifest
 source, recipe, out, merge = sys.argv[1:]
 if int(merge):
     module.limit_of = lambda _: int(merge)

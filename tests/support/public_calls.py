@@ -1,7 +1,10 @@
 """Valid arguments for every public function and class, small and lazy."""
 
+import inspect
+import operator
 import os
 import tempfile
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +40,7 @@ FRAMES = lazy(
     module=[0, 1],
 )
 IMAGES = lazy(RNG.normal(100, 5, (12, *SHAPE)).astype("f4"), ("train", *PIXELS))
+TRACES = lazy(RNG.normal(2, 1, (12, 24)), ("train", "sample"))
 WORDS = lazy(
     RNG.integers(0, 9999, (12, 1, 352, 384)).astype("u2"),
     ("train", "module", *PIXELS),
@@ -341,6 +345,71 @@ CALLS = {
         "grow": 1,
         "bad_pixels": None,
     },
+    "ops.autocorrelate": {
+        "da": FRAMES,
+        "other": FRAMES,
+        "roi": ((1, 9), (2, 14)),
+        "bad_pixels": BAD,
+        "threshold": 90,
+    },
+    "masks.circle": {"segment": (9, 9), "centre": (4, 4), "radius": 3},
+    "ops.correct_curvature": {
+        "da": FRAMES,
+        "coefficients": (0.5, 1),
+        "axis": "slow_scan",
+    },
+    "ops.detector_sum": {
+        "da": FRAMES,
+        "name": "calib_thresADU3_img",
+        "flags": {"on": LASER == 1},
+        "geometry": FLAT,
+    },
+    "ops.project": {
+        "da": FRAMES,
+        "axis": "slow_scan",
+        "threshold": 90,
+        "mean": True,
+        "single_photon": False,
+        "bad_pixels": BAD,
+        "noise": None,
+        "noise_sigma": None,
+    },
+    "ops.lineout": {"da": FRAMES, "axis": "slow_scan", "index": 3, "bad_pixels": BAD},
+    "ops.spectrum": {"da": FRAMES, "bins": [80, 120, 20], "bad_pixels": BAD},
+    "ops.rebin": {"da": FRAMES, "shape": (4, 6), "bad_pixels": BAD},
+    "ops.waveform_integrate": {
+        "wf": TRACES,
+        "signal": (2, 9),
+        "background": (0, 2),
+        "negative": True,
+    },
+    "ops.waveform_hits": {
+        "wf": TRACES,
+        "threshold": 3,
+        "threshold_max": 9,
+        "background": (0, 4),
+        "noise": True,
+    },
+    "ops.waveform_cfd": {
+        "wf": TRACES,
+        "sample_interval": 0.5,
+        "threshold": 2,
+        "filter_length": 3,
+        "offset": 2,
+        "fraction": 0.5,
+        "max_hits": 4,
+    },
+    "ops.waveform_fit": {"wf": TRACES, "templates": np.eye(2, 24)},
+    "ops.waveform_svd": {
+        "wf": TRACES,
+        "basis": np.eye(2, 20),
+        "n_pulses": 2,
+        "delay": (0, 4),
+        "sampling": 1.0,
+        "roi": (4, 24),
+        "background_roi": 3,
+        "mode": "both",
+    },
     "ops.roi": {
         "da": FRAMES[:, 0],
         "bounds": ((1, 5), (2, 9)),
@@ -634,3 +703,24 @@ CALLS = {
     "xf.Bins": {"range": (0.0, 1.0), "n": 4},
     "xf.Bins.resolve": {"self": BINS, "values": [1.0, 2.0]},
 }
+
+
+def public(name):
+    return operator.attrgetter(name.removeprefix("xf."))(xf)
+
+
+def call(name, arguments):
+    """Call a function; what is positional only is given in its place."""
+    function, given = public(name), dict(arguments)
+    first = []
+    if "self" in given:
+        first = [given.pop("self")]
+    parameters = list(inspect.signature(function).parameters.values())
+    several = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
+    before = parameters[: parameters.index(several[0])] if several else []
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY or parameter in before + several:
+            first.append(given.pop(parameter.name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*first, **given)

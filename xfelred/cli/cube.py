@@ -133,7 +133,8 @@ def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:
         key: sum(e[key] for e in each)
         for key in ("blocks", "tasks", "bytes_read", "bytes_output")
     }
-    out["memory_estimate"] = max(e["memory_estimate"] for e in each)
+    for key in ("memory_estimate", "client_memory"):
+        out[key] = max(e[key] for e in each)
     out["paths"] = [p for e in each for p in e["paths"]]
     return out
 

@@ -84,6 +84,25 @@ def listed(frames: Array, masks: Sequence[Array], n_core: int) -> tuple[Array, B
     return flat, read_only(bad)
 
 
+def per_pixel(
+    given: Sequence[Array], lead: tuple[int, ...], shape: Sequence[int], by: float = 1.0
+) -> Floats:
+    """Return a number for every pixel, (frame or 1, module, slow_scan, fast_scan or 0).
+
+    given: one array (..., [module,] slow_scan, fast_scan), axes may have length 1; or
+        none, for which the last axis is empty.
+    lead: lengths of the frame axes. shape: of the listed frames. by: a factor.
+    """
+    if not given:
+        return read_only(np.zeros((1, *shape[1:3], 0)))
+    (values,) = given
+    per_frame = any(n != 1 for n in values.shape[: len(lead)])
+    kept = lead if per_frame else (1,) * len(lead)
+    core = tuple(shape[1:])[-(values.ndim - len(lead)) :]
+    each = np.broadcast_to(by * values.astype(np.float64), (*kept, *core))
+    return read_only(each.reshape(prod(kept), *shape[1:]))
+
+
 def without_ghosts(
     images: NDArray[np.floating[Any]], previous: Array, p0: Array, p1: Array
 ) -> NDArray[np.floating[Any]]:

@@ -12,7 +12,8 @@ reads, corrects and adds up many frames piece by piece (`leaves`), and the state
 combined in a fixed order; what is added up is a value of `xfelred.reductions`. Many
 bins are cut by bins (`by_bin`); those of ordinary dask arrays are added to block after
 block (`in_turn`). A result that is gathered is finished where it will lie (`rooms`).
-What a computation will cost (`estimate`, `needs`) is found without running it.
+What a computation will cost (`estimate`, `needs`) is found without running it. Many
+computations follow one another so that workers are never idle (`in_flight`).
 """
 
 # They say how numpy's functions work on planned arrays.

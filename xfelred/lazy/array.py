@@ -18,7 +18,7 @@ from xfelred.lazy.dask_seam import Blockwise, written_to
 from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
-from xfelred.lazy.layers import Chunks, layered
+from xfelred.lazy.layers import Chunks, layered, pick_layer
 from xfelred.lazy.nodes import (
     Node,
     Source,
@@ -29,6 +29,7 @@ from xfelred.lazy.nodes import (
     viewed,
     whole_dims,
 )
+from xfelred.lazy.partition import TASK, bytes_of_block
 
 # numpy functions that a recipe takes, by name: they return a dask array, or None if
 # dask should do it. `arithmetic` and `statistics`, above this file, fill it.
@@ -141,7 +142,7 @@ class PlannedArray(GuardedArray):
             for d, s, out in zip(dims, selectors, dropped, strict=True)
             if d in kept
         )
-        return GuardedArray.__getitem__(out, later)
+        return part_of_blocks(out, later)
 
     def __setitem__(self, key: object, value: object) -> None:
         """Assign as dask does; the recipe no longer describes the result."""
@@ -167,8 +168,12 @@ class PlannedArray(GuardedArray):
             chunks, self.shape, dtype=self.dtype, previous_chunks=self.chunks
         )
         by_dim = dict(zip(self.node.dims, new, strict=True))
-        # A kernel needs these axes whole; blocks of its result can still be cut.
-        if any(len(by_dim[d]) > 1 for d in whole_dims(self.node)):
+        # A kernel needs these axes whole; blocks of its result can still be cut. And
+        # where it leaves a few numbers of each frame, a block of those of all frames
+        # is made of blocks: one task would read the run.
+        old = dict(zip(self.node.dims, self.chunks, strict=True))
+        cut = any(len(by_dim[d]) > 1 for d in whole_dims(self.node))
+        if cut or reads_too_much(self.node, by_dim, old):
             return super().rechunk(new)
         return planned(self.node, by_dim)
 
@@ -205,6 +210,13 @@ class PlannedArray(GuardedArray):
         return PlannedArray(super().transpose(order), node)
 
 
+def reads_too_much(node: Node, chunks: Chunks, old: Chunks) -> bool:
+    """Tell whether tasks of new blocks would read far more than they return."""
+    read = bytes_of_block(node, chunks)
+    size = prod(max(c, default=0) for c in chunks.values()) * node.dtype.itemsize
+    return read > max(TASK, 2 * size, 2 * bytes_of_block(node, old))
+
+
 def forget(out: object) -> None:
     """Drop the recipe of arrays that dask has written something else to."""
     for array in out if isinstance(out, tuple) else (out,):
@@ -225,6 +237,21 @@ def applied(
         return None
     node, like = found
     return planned(node, dict(zip(node.dims, like.chunks, strict=True)))
+
+
+def part_of_blocks(array: da.Array, index: tuple[object, ...]) -> da.Array:
+    """Return a selection along axes of which blocks hold all, else as dask does."""
+    lengths: dict[int, int] = {}
+    plain = True
+    for i, (item, n) in enumerate(zip(index, array.shape, strict=True)):
+        if isinstance(item, slice) and len(range(*item.indices(n))) < n:
+            lengths[i] = len(range(*item.indices(n)))
+        whole = isinstance(item, slice) and i not in lengths
+        usual = isinstance(item, (slice, int, np.integer))
+        plain &= usual and (whole or array.numblocks[i] == 1)
+    if not plain:
+        return GuardedArray.__getitem__(array, index)
+    return pick_layer(array, index, lengths)  # type: ignore[arg-type]
 
 
 def adds_axes(index: tuple[object, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, prod
 from typing import Any
 
 import dask.array as da
@@ -14,8 +15,19 @@ from numpy.typing import DTypeLike, NDArray
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.guarded import guarded
-from xfelred.lazy.layers import kernel_layer
-from xfelred.lazy.nodes import HASHED, Const, Kernel, Map, Node, constant, relabelled
+from xfelred.lazy.layers import Chunks, kernel_layer
+from xfelred.lazy.nodes import (
+    HASHED,
+    Const,
+    Kernel,
+    Map,
+    Node,
+    constant,
+    lead_dims,
+    relabelled,
+    whole_dims,
+)
+from xfelred.lazy.partition import TASK, bytes_of_block, evenly
 
 
 def map_frames(
@@ -82,7 +94,7 @@ def map_frames(
     chunks = {**chunks_of(array), **whole}
     if all(n is not None for n in nodes) and not isinstance(nodes[0], Const):
         node = Map(args=tuple(n for n in nodes if n is not None), **make)  # type: ignore[arg-type]
-        data = planned(node, {**chunks, **{d: (n,) for d, n in out}})
+        data = planned(node, cut_results(node, {**chunks, **{d: (n,) for d, n in out}}))
     else:
         data = plain_map(arrays, chunks, make)
     dims = (*frame_dims, *(d for d, _ in out))
@@ -128,6 +140,17 @@ def node_of(array: xr.DataArray) -> Node | None:
     if isinstance(data, da.Array):
         return None
     return constant(data, dims)
+
+
+def cut_results(node: Node, chunks: Chunks) -> Chunks:
+    """Cut blocks of results of frames that are far larger than the frames."""
+    size = prod(max(chunks[d], default=0) for d in node.dims) * node.dtype.itemsize
+    pieces = int(size / max(TASK, 2 * bytes_of_block(node, chunks)))
+    first = next(iter(lead_dims(node)), "")
+    if pieces < 2 or first in whole_dims(node):
+        return chunks
+    lengths = (evenly(n, ceil(n / pieces)) for n in chunks[first])
+    return {**chunks, first: tuple(n for some in lengths for n in some)}
 
 
 def chunks_of(array: xr.DataArray) -> dict[str, tuple[int, ...]]:

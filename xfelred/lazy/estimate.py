@@ -13,12 +13,15 @@ import numpy as np
 import xarray as xr
 from dask.base import is_dask_collection
 from dask.system import CPU_COUNT
-from dask.utils import format_bytes, format_time
+from dask.utils import format_bytes
 
 from xfelred.errors import ArgumentError, ArgumentTypeError, listing
+from xfelred.kernels.first_use import seconds_of_first_use
 from xfelred.lazy.dask_seam import HighLevelGraph, flatten
-from xfelred.lazy.needs import LayerWork, entries, is_ours, is_recipe, layer_work
+from xfelred.lazy.free_memory import free_memory
+from xfelred.lazy.needs import is_ours, is_recipe, layer_work
 from xfelred.lazy.source import ReadPlan
+from xfelred.lazy.work import LayerWork, entries
 
 RATE = 0.7e9  # bytes per second and thread; see `estimate`
 PROCESS = 250 << 20  # bytes of a process that has imported everything
@@ -52,7 +55,13 @@ class Estimate:
     peak_memory_per_worker : int
         Bytes.
     seconds : float
-        Estimated duration.
+        Estimated duration, of the work alone.
+    seconds_to_compile : float
+        At most what comes before: kernels that this process has not used yet are
+        compiled, or loaded from the cache that ``xfelred warm-up`` fills. Other workers
+        have used none.
+    memory_free : int
+        Bytes of memory that this process could still take.
     workers, threads : int
         Workers, and threads of each.
     rate : float
@@ -73,6 +82,8 @@ class Estimate:
     workers: int
     threads: int
     rate: float
+    seconds_to_compile: float = 0.0
+    memory_free: int | None = None
     by_dask: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,15 +104,29 @@ class Estimate:
             ("files", f"{self.files}"),
             ("blocks", f"{self.blocks}"),
             ("tasks", f"{self.tasks}"),
-            ("result", format_bytes(self.result_bytes)),
+            ("result", format_bytes(self.result_bytes) + self.too_large()),
             ("peak memory", f"{memory} per worker"),
-            ("time", f"about {format_time(self.seconds).strip()}"),
+            ("time", self.duration()),
             (
                 "workers",
                 f"{self.workers} x {self.threads} threads at {speed}/s per thread",
             ),
             *(whole if self.by_dask else []),
         ]
+
+    def too_large(self) -> str:
+        if self.memory_free is None or self.result_bytes <= self.memory_free:
+            return ""
+        free = format_bytes(self.memory_free)
+        return f": does not fit into the {free} that are free here; write it to a file"
+
+    def duration(self) -> str:
+        """Return how long it takes, no more exactly than that can be known."""
+        together = self.seconds + self.seconds_to_compile
+        text = rounded_time(together)
+        if self.seconds_to_compile < max(1, together / 10):
+            return text
+        return f"{text}, with compiling"
 
     def __repr__(self) -> str:
         lines = [f"  {what:<12}{text}" for what, text in self.rows()]
@@ -160,8 +185,9 @@ def estimate(
     Bytes and tasks are exact. The memory of a worker is that of a process with its
     libraries, and for each thread a block of the result, which is copied when it is
     written, and the task that needs most: a reduction its sub-blocks and its state
-    twice; a map over frames some pieces of a few MiB; any other task what it reads,
-    twice if it also computes. States that wait to be combined, at most 8, are added.
+    twice, or its results where one task makes a block of them; a map over frames some
+    pieces of a few MiB; any other task what it reads, twice if it also computes. States
+    that wait to be combined, at most 8, are added.
     Measured peaks of statistics, of frames written block by block and of azimuthal
     integration are within a factor of 1.5. What other operations of dask hold between
     blocks is not known. A result that is computed rather than written needs up to twice
@@ -190,8 +216,25 @@ def estimate(
         workers=int(workers),
         threads=int(threads),
         rate=float(rate),
+        seconds_to_compile=seconds_of_first_use(
+            (function for layer in work for function in layer.calls),
+            everywhere=workers > 1,
+        ),
+        memory_free=free_memory()[0],
         by_dask=tuple(sorted(on_whole_blocks(lazy))),
     )
+
+
+def rounded_time(seconds: float) -> str:
+    """Return a duration in words, with two digits at most."""
+    if seconds < 1:
+        return "under a second"
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number = seconds / length
+        if number >= 2 or unit == "s":
+            break
+    digits = 10 ** max(0, len(f"{number:.0f}") - 2)
+    return f"about {round(number / digits) * digits} {unit}"
 
 
 def lazy_parts(results: Iterable[object]) -> Iterator[Any]:

@@ -172,6 +172,31 @@ def map_layer(node: Map, chunks: Chunks) -> da.Array:
     return GuardedArray(graph, name, shape, dtype=node.dtype)
 
 
+def pick_layer(
+    array: da.Array, index: tuple[int | slice, ...], lengths: Mapping[int, int]
+) -> da.Array:
+    """Return the layer that takes a part of each block, all of them alike.
+
+    `lengths` are those of axes of which a slice is taken. Dask would make a task for
+    each block at once.
+    """
+    kept = tuple(i for i, s in enumerate(index) if isinstance(s, slice))
+    return guarded(
+        da.blockwise(
+            take_part, kept, array, range(array.ndim), index=index,
+            adjust_chunks={i: (n,) for i, n in lengths.items()},
+            dtype=array.dtype, meta=np.empty((0,) * len(kept), array.dtype),
+            align_arrays=False,
+            name=f"part-{dask.base.tokenize(array.name, index)}",
+        )
+    )  # fmt: skip
+
+
+def take_part(block: Block, *, index: tuple[int | slice, ...]) -> NDArray[Any]:
+    found: NDArray[Any] = only(block)[index]
+    return found
+
+
 def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
     """Return, for every leaf, which of some axes of a node it has as well.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -144,6 +146,10 @@ class StreamMaker:
     chunks: dict[str, tuple[int, ...]]
     name: str
 
+    @cached_property
+    def edges(self) -> dict[str, list[int]]:
+        return {d: edges_of(c) for d, c in self.chunks.items()}
+
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
@@ -162,7 +168,7 @@ class StreamMaker:
             *(TaskRef(rooms[e.label]) if e.label in rooms else None for e in ends)
         )
         place = tuple(
-            chunk_slice(self.chunks[d], i)
+            between(self.edges[d], i)
             for d, i in zip(self.stream.kept, block, strict=True)
         )
         rest = (ends, refs, place) if rooms else (ends, (), ())
@@ -190,12 +196,12 @@ class StreamMaker:
             zip(self.stream.reduced, np.unravel_index(part, counts), strict=True)
         )
         at |= dict(zip(self.stream.kept, block, strict=True))
-        return {d: chunk_slice(self.chunks[d], int(i)) for d, i in at.items()}
+        return {d: between(self.edges[d], int(i)) for d, i in at.items()}
 
     def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
         """Return what all tasks of a block cover; an axis that it lacks is whole."""
         places = zip(self.stream.kept, block, strict=True)
-        return {d: chunk_slice(self.chunks[d], i) for d, i in places}
+        return {d: between(self.edges[d], i) for d, i in places}
 
 
 def cut_to(node: Node, region: Selection) -> Node:
@@ -207,6 +213,15 @@ def cut_to(node: Node, region: Selection) -> Node:
 def chunk_slice(chunks: tuple[int, ...], i: int) -> slice:
     start = sum(chunks[:i])
     return slice(start, start + chunks[i], 1)
+
+
+def edges_of(chunks: tuple[int, ...]) -> list[int]:
+    """Return where chunks start, and the end: of many, each would add up the others."""
+    return [0, *accumulate(chunks)]
+
+
+def between(edges: Sequence[int], i: int) -> slice:
+    return slice(edges[i], edges[i + 1], 1)
 
 
 def stream_partial(

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import product
-from math import ceil, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import ArgumentTypeError
 from xfelred.lazy.dask_seam import (
     Blockwise,
     HighLevelGraph,
@@ -31,43 +29,18 @@ from xfelred.lazy.dask_seam import (
 )
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.lazy.layers import PlanBlocks, load_block
-from xfelred.lazy.leaves import BlockMaker, StreamMaker
-from xfelred.lazy.nodes import Map, sources
+from xfelred.lazy.nodes import Map, kernels
+from xfelred.lazy.pairwise import PairLayer
 from xfelred.lazy.parts import plans_in
-from xfelred.lazy.reduce import FAN_IN, StateLayer
+from xfelred.lazy.reduce import ResultLayer, StateLayer
 from xfelred.lazy.source import ReadPlan
+from xfelred.lazy.state_work import visit_pairs, visit_results, visit_states
 from xfelred.lazy.task_layer import TaskLayer
+from xfelred.lazy.work import Block, LayerWork, Need, Visit, reads
 
-VALUE = 8  # bytes of a sum or a count in a state
 PIECES = 16 << 20  # bytes in which a task that works piece by piece holds one source
-
-Block = tuple[int, ...]
-
-
-@dataclass
-class Need:
-    """The part of a layer that is needed: some keys, or all of it."""
-
-    keys: set[Any] = field(default_factory=set)
-    whole: bool = False
-
-
-@dataclass(frozen=True)
-class LayerWork:
-    """What one layer does: how many tasks, and how many of them read files.
-
-    `plans` is what is read, and how often; `task_bytes` the memory of one task, and
-    `held_bytes` that of what waits for the layer above.
-    """
-
-    tasks: int
-    reading: int = 0
-    plans: tuple[tuple[ReadPlan, int], ...] = ()
-    task_bytes: int = 0
-    held_bytes: int = 0
-
-
-Visit = tuple[LayerWork, dict[str, Need]]
+# Layers whose tasks are not made to be counted; the first part of their keys is a name.
+KNOWN = (Blockwise, StateLayer, ResultLayer, PairLayer)
 
 
 def layer_work(
@@ -114,7 +87,7 @@ class Owners:
             self.found = {
                 prefix(key): str(layer_name)
                 for layer_name, layer in self.layers.items()
-                if not isinstance(layer, (Blockwise, StateLayer))
+                if not isinstance(layer, KNOWN)
                 for key in layer
             }
         return self.found.get(name)
@@ -140,6 +113,7 @@ def merge(needs: dict[str, Need], owners: Owners, more: dict[str, Need]) -> None
         old = needs.setdefault(owner, Need())
         old.whole |= need.whole and owner == name
         old.keys |= need.keys
+        old.labels |= need.labels
         if need.whole and owner != name:
             old.keys |= {k for k in owners.layers[owner] if prefix(k) == name}
 
@@ -157,6 +131,10 @@ def visit(graph: HighLevelGraph, name: str, need: Need, seen: set[Any]) -> Visit
         return visit_blockwise(layer, need)
     if isinstance(layer, StateLayer):
         return visit_states(layer, need)
+    if isinstance(layer, ResultLayer):
+        return visit_results(layer, need)
+    if isinstance(layer, PairLayer):
+        return visit_pairs(layer, need)
     return visit_tasks(graph, layer, name, need, seen)
 
 
@@ -194,8 +172,20 @@ def visit_blockwise(layer: Blockwise, need: Need) -> Visit:
             elif isinstance(dep, PlanBlocks):
                 plans += plans_of(dep, taken)
     tasks = prod(length.values()) if blocks is None else len(blocks)
-    work = LayerWork(tasks, tasks * reads(plans), tuple(plans), block_bytes(layer))
-    return work, below
+    return LayerWork(
+        tasks, tasks * reads(plans), tuple(plans), block_bytes(layer),
+        calls=tuple(kernels_in(layer)),
+    ), below  # fmt: skip
+
+
+def kernels_in(layer: Blockwise) -> Iterator[Any]:
+    """Yield the kernels of a layer of ours, as it is before dask joins it with more."""
+    for name, index in layer.indices:
+        if index is None and isinstance(name, Map):
+            yield from kernels(name)
+    given = getattr(layer.task, "kwargs", {}).get("kernel")
+    if given is not None:
+        yield given
 
 
 def argument_blocks(
@@ -260,82 +250,6 @@ def is_ours(layer: Layer) -> bool:
     return (getattr(function, "__module__", None) or "").startswith("xfelred.")
 
 
-# Layers of states of reductions.
-
-
-def visit_states(layer: StateLayer, need: Need) -> Visit:
-    wanted = layer.wanted(layer.get_output_keys() if need.whole else need.keys)
-    if not wanted:
-        return LayerWork(0), {}
-    leaves = layer.leaves
-    n_leaves = len(wanted) * leaves.n_parts
-    tasks = n_leaves + len(wanted) * combining_tasks(leaves.n_parts)
-    in_turn = layer.in_turn
-    if in_turn is not None:
-        # Of every block: to make it, to add it to each tile and to tell so, its end.
-        each = (2 * len(in_turn.tiles(b)[1]) + 2 for b in wanted)
-        tasks = leaves.n_parts * sum(each) + len(wanted)
-    # Besides what the results are made of, a state has a count and a pivot.
-    per_value = VALUE * (max(map(len, wanted.values())) + 2)
-    state = prod(map(max, leaves.kept_chunks)) * per_value
-    held = state * (1 if in_turn else min(leaves.n_parts, FAN_IN))
-    every = len(wanted) == prod(map(len, leaves.kept_chunks))
-    make = leaves.make
-    if isinstance(make, StreamMaker):
-        plans = tuple((p, 1) for p in streamed_plans(make, wanted, every=every))
-        reading = n_leaves * reads(plans)
-        # As `estimate` says: its sub-blocks, and its state twice.
-        memory = 2 * state + streamed_bytes(make)
-        return LayerWork(tasks, reading, plans, memory, held), {}
-    if isinstance(make, BlockMaker):
-        below = {
-            name: Need(whole=True) if every else Need(block_arguments(make, i, wanted))
-            for i, name in enumerate(make.names)
-        }
-        return LayerWork(tasks, task_bytes=2 * state, held_bytes=held), below
-    raise ArgumentTypeError(f"nothing is known about the work of {type(make).__name__}")
-
-
-def streamed_bytes(make: StreamMaker) -> int:
-    """Return the memory in which one task reads and corrects its sub-blocks."""
-    total = 0
-    for source in (s for node in make.nodes for s in sources(node)):
-        lengths = zip(source.dims, source.shape, strict=True)
-        part = prod(min(make.stream.inside.get(d, n), n) for d, n in lengths)
-        total += part * source.dtype.itemsize
-    return 3 * total
-
-
-def combining_tasks(n_states: int) -> int:
-    tasks = 0
-    while n_states > 1:
-        n_states = ceil(n_states / FAN_IN)
-        tasks += n_states
-    return tasks
-
-
-def streamed_plans(
-    make: StreamMaker, blocks: Iterable[Block], *, every: bool
-) -> Iterator[ReadPlan]:
-    """Yield what is read for some blocks of a streamed reduction."""
-    for block in [()] if every else blocks:
-        region = {} if every else make.selection(block)
-        for source in (s for node in make.nodes for s in sources(node)):
-            lengths = zip(source.dims, source.shape, strict=True)
-            index = tuple(region.get(d, slice(0, n, 1)) for d, n in lengths)
-            yield source.plan.narrow(index)
-
-
-def block_arguments(make: BlockMaker, i: int, blocks: Iterable[Block]) -> set[Any]:
-    keys = set()
-    for block in blocks:
-        at = dict(zip(make.kept, block, strict=True))
-        dims = make.arg_dims[i]
-        ranges = ((at[d],) if d in at else range(make.numblocks[d]) for d in dims)
-        keys |= {(make.names[i], *b) for b in product(*ranges)}
-    return keys
-
-
 # Layers that hold their tasks.
 
 
@@ -357,16 +271,3 @@ def visit_tasks(
     sizes = (prod(plan.shape) * plan.dtype.itemsize for plan, _ in plans)
     largest = max(sizes, default=0)
     return LayerWork(len(tasks), reading, tuple(plans), largest), key_needs(outside)
-
-
-def reads(plans: Iterable[tuple[ReadPlan, int]]) -> bool:
-    return any(entries(plan) for plan, _ in plans)
-
-
-def entries(plan: ReadPlan) -> int:
-    """Return the number of rows of datasets that a plan reads."""
-    if not prod(plan.entry_shape):
-        return 0
-    per_shot = plan.patterns.sizes()[plan.pattern]
-    modules = np.count_nonzero(plan.target >= 0, axis=1)
-    return int(per_shot @ modules)

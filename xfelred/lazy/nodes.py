@@ -299,6 +299,16 @@ def sources(node: Node) -> list[Source]:
             return [s for arg in node.args for s in sources(arg)]
 
 
+def kernels(node: Node) -> list[Kernel]:
+    match node:
+        case View():
+            return kernels(node.arg)
+        case Map():
+            return [node.kernel, *(k for arg in node.args for k in kernels(arg))]
+        case _:
+            return []
+
+
 def whole_dims(node: Node) -> set[str]:
     """Return the axes of a node along which it must not be cut."""
     match node:

@@ -23,8 +23,8 @@ from xfelred.lazy.dask_seam import (
     GraphNode,
     HighLevelGraph,
     Key,
-    MaterializedLayer,
     Task,
+    TaskList,
 )
 from xfelred.lazy.frames import (
     HELD,
@@ -38,19 +38,18 @@ from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.leaves import Leaves
 from xfelred.lazy.partition import MAX_TASKS, TASK
 from xfelred.lazy.reduce import graph_of
+from xfelred.lazy.task_layer import TaskLayer
 from xfelred.reductions.reduction import Reduction, S
 
 Pairs = NDArray[np.int64]  # (pair, 2 or more): positions of two frames, then anything
 PairKernel = Callable[..., NDArray[Any]]
-Read = Callable[..., NDArray[Any]]  # of the arguments that `Frames.tasks` returns
 
 
-def parts_of(frames: Frames, pairs: Pairs, frame_bytes: int) -> list[slice]:
-    """Return which pairs each task takes; depends on shapes and pairs only."""
+def parts_of(frames: Frames, pairs: Pairs, frame_bytes: int) -> tuple[slice, ...]:
+    """Return which pairs are read together; depends on shapes and pairs only."""
     per_part = max(1, HELD // max(frame_bytes, 1))
     if isinstance(frames, RecipeFrames):
         per_part = min(per_part, frames_of_size(frames.node, frames.frame_dims, TASK))
-    per_part = max(per_part, ceil(len(pairs) / MAX_TASKS), 1)
     edges = {0, len(pairs)}
     if isinstance(frames, BlockFrames):
         first, within = blocks_of(frames, pairs)
@@ -58,11 +57,11 @@ def parts_of(frames: Frames, pairs: Pairs, frame_bytes: int) -> list[slice]:
         new = np.diff(block) != 0
         edges |= set((np.flatnonzero(new) + 1).tolist())
     ends = sorted(edges)
-    return [
+    return tuple(
         slice(i, min(i + per_part, stop))
         for start, stop in pairwise(ends)
         for i in range(start, stop, per_part)
-    ]
+    )
 
 
 def blocks_of(
@@ -83,19 +82,87 @@ def by_block(frames: Frames, pairs: Pairs) -> Pairs:
 
 
 @dataclass(frozen=True)
-class PairMaker:
-    reduction: Reduction[Any]
+class PairParts:
+    """Pairs in the parts whose frames are held together, `per_task` of them in a task.
+
+    What a task holds does not grow with the run.
+    """
+
     frames: Frames
     pairs: Pairs
-    parts: tuple[slice, ...]
+    slices: tuple[slice, ...]
+    frame_bytes: int
+    per_task: int = 1
+
+    @property
+    def n_tasks(self) -> int:
+        return ceil(len(self.slices) / self.per_task)
+
+    def task(
+        self, name: str, number: int, key: Key, function: Callable[..., Any], *what: Any
+    ) -> dict[Key, GraphNode]:
+        """Return a task ``function(*what, *parts)``, and those that it needs.
+
+        A part is a list of pairs, a function that returns their frames, its arguments.
+        """
+        begin = number * self.per_task
+        tasks: dict[Key, GraphNode] = {}
+        parts = []
+        for some in self.slices[begin : begin + self.per_task]:
+            wanted, pairs = renumbered(self.pairs[some])
+            more, read, args = self.frames.tasks(name, number, wanted)
+            tasks |= more
+            parts.append(TaskList(pairs, read, *args))
+        tasks[key] = Task(key, function, *what, *parts)
+        return tasks
+
+    def held_bytes(self) -> int:
+        """Return the memory of the frames of a part."""
+        most = max((2 * (s.stop - s.start) for s in self.slices), default=0)
+        return most * self.frame_bytes
+
+    def uses(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (number of a part, frame) for all that parts need, once each."""
+        lengths = [s.stop - s.start for s in self.slices]
+        part = np.repeat(np.arange(len(lengths)), lengths)
+        n = int(self.pairs[:, :2].max(initial=0)) + 1
+        both = np.unique(part[:, None] * n + self.pairs[:, :2])
+        return both // n, both % n
+
+
+@dataclass(frozen=True)
+class PairMaker:
+    reduction: Reduction[Any]
+    parts: PairParts
     name: str
 
     def __call__(
         self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
     ) -> dict[Key, GraphNode]:
-        wanted, pairs = renumbered(self.pairs[self.parts[part]])
-        tasks, read, args = self.frames.tasks(self.name, part, wanted)
-        tasks[key] = Task(key, reduce_part, self.reduction, pairs, needs, read, *args)
+        what = key, reduce_parts, self.reduction, needs
+        return self.parts.task(self.name, part, *what)
+
+
+class PairLayer(TaskLayer):
+    """The blocks of a kernel's results for pairs, each made by one task."""
+
+    def __init__(
+        self, name: str, parts: PairParts, n_out: int, kernel: PairKernel, params: Any
+    ) -> None:
+        super().__init__(name)
+        self.parts, self.n_out, self.what = parts, n_out, (kernel, params)
+
+    def get_output_keys(self) -> set[Any]:
+        return self.block_keys()
+
+    def block_keys(self) -> set[Any]:
+        rest = (0,) * self.n_out
+        return {(self.name, i, *rest) for i in range(self.parts.n_tasks)}
+
+    def make(self, keys: set[Any]) -> dict[Key, GraphNode]:
+        tasks: dict[Key, GraphNode] = {}
+        for key in sorted(keys):
+            tasks |= self.parts.task(self.name, key[1], key, map_part, *self.what)
         return tasks
 
 
@@ -107,23 +174,17 @@ def renumbered(pairs: Pairs) -> tuple[NDArray[np.int64], Pairs]:
     return wanted, out
 
 
-def reduce_part(
-    reduction: Reduction[S],
-    pairs: Pairs,
-    needs: frozenset[str],
-    read: Read,
-    *args: object,
-) -> S:
-    return reduction.partial(None, [read(*args), pairs], (0,), needs)
+def reduce_parts(reduction: Reduction[S], needs: frozenset[str], *parts: Any) -> S:
+    state: S | None = None
+    for pairs, read, *args in parts:
+        new = reduction.partial(None, [read(*args), pairs], (0,), needs)
+        state = new if state is None else reduction.combine([state, new])
+    assert state is not None
+    return state
 
 
-def map_part(
-    kernel: PairKernel,
-    params: dict[str, object],
-    pairs: Pairs,
-    read: Read,
-    *args: object,
-) -> NDArray[Any]:
+def map_part(kernel: PairKernel, params: dict[str, object], part: Any) -> NDArray[Any]:
+    pairs, read, *args = part
     return kernel(read(*args), pairs, **params)
 
 
@@ -157,11 +218,16 @@ def reduce_pairs(
     """
     frames = frames_in(array, frame_dims)
     pairs = by_block(frames, pairs)
-    parts = tuple(parts_of(frames, pairs, bytes_of_frame(array, frame_dims)))
-    token = tokenize(reduction, frames.token, pairs, parts, kept)
-    make = PairMaker(reduction, frames, pairs, parts, f"pairs-{token}")
+    size = bytes_of_frame(array, frame_dims)
+    slices = parts_of(frames, pairs, size)
+    # The frames of ordinary blocks would wait in memory for all parts of a task.
+    recipe = isinstance(frames, RecipeFrames)
+    per_task = ceil(len(slices) / MAX_TASKS) if recipe else 1
+    parts = PairParts(frames, pairs, slices, size, max(per_task, 1))
+    token = tokenize(reduction, frames.token, pairs, size, parts.per_task, kept)
+    make = PairMaker(reduction, parts, f"pairs-{token}")
     chunks = tuple((array.sizes[d],) for d in kept)
-    leaves = Leaves(chunks, len(parts), token, make, frames.dependencies)
+    leaves = Leaves(chunks, parts.n_tasks, token, make, frames.dependencies)
     return graph_of(reduction, leaves, array, kept, results, dict(new_dims))
 
 
@@ -191,22 +257,14 @@ def map_pairs(
     **params
         Small parameters of the kernel.
     """
-    frames = frames_in(array, frame_dims)
-    parts = parts_of(frames, pairs, bytes_of_frame(array, frame_dims))
+    frames, size = frames_in(array, frame_dims), bytes_of_frame(array, frame_dims)
+    parts = PairParts(frames, pairs, parts_of(frames, pairs, size), size)
     label = f"{kernel.__module__}.{kernel.__qualname__}"
-    token = tokenize(label, frames.token, pairs, parts, out_dims, params)
+    token = tokenize(label, frames.token, pairs, size, out_dims, params)
     name = f"{kernel.__name__}-{token}"
-    tasks: dict[Key, GraphNode] = {}
-    for number, part in enumerate(parts):
-        wanted, own = renumbered(pairs[part])
-        more, read, args = frames.tasks(name, number, wanted)
-        key = (name, number, *((0,) * len(out_dims)))
-        tasks |= more
-        tasks[key] = Task(key, map_part, kernel, params, own, read, *args)
-    graph = HighLevelGraph.from_collections(
-        name, MaterializedLayer(tasks), list(frames.dependencies)
-    )
-    lengths = tuple(p.stop - p.start for p in parts)
+    layer = PairLayer(name, parts, len(out_dims), kernel, params)
+    graph = HighLevelGraph.from_collections(name, layer, list(frames.dependencies))
+    lengths = tuple(s.stop - s.start for s in parts.slices)
     chunks = (lengths, *((n,) for n in out_dims.values()))
     data = GuardedArray(graph, name, chunks, dtype=np.dtype(dtype))
     return xr.DataArray(data, dims=("pair", *out_dims))

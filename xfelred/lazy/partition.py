@@ -6,7 +6,7 @@ same data give the same tasks, and therefore the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
@@ -28,6 +28,9 @@ SUB_STATE = 1 << 16  # elements of the result that a sub-block adds to
 TASK = 256 << 20  # bytes that a task reads, if there are as many
 LARGE_TASK = 512 << 20  # and in long runs
 MANY_TASKS, MAX_TASKS = 256, 8192
+LONG_TASK = 4 << 30  # and at most, where every frame has a result of its own
+# Elements of such results in a task that reads more than `TASK`, and in any other.
+FRAME_STATE, MAX_FRAME_STATE = 1 << 18, 1 << 20
 MAX_STATE = 2 << 20  # elements of the result in one task
 WIDE = 8  # numbers for every pixel from which on pixels are cut and not shots
 WIDE_STATE = 8 << 20  # elements of such a result in one task
@@ -73,6 +76,7 @@ def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
     One task covers one module and as many shots as make up `TASK` bytes; of axes that
     stay, only as much as gives `MAX_STATE` elements of result. Where every pixel has
     many (`wide`) results, as in bins, tasks are some rows of a module and many shots.
+    Where every frame has, there are as many tasks as the length of the run asks for.
     """
     n = sizes(node)
     length = dict(n)
@@ -87,32 +91,66 @@ def partition(node: Node, kept: tuple[str, ...], wide: int = 1) -> Partition:
     def task_bytes() -> float:
         return total * prod(length[d] / n[d] for d in n if n[d] and d not in whole)
 
-    for d in reversed(lead):
+    goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
+    of_frames = run_dim(node) in kept
+    for d in lead if of_frames else reversed(lead):
         state = prod(length[k] for k in kept)
-        if d in kept and state > MAX_STATE:
+        if d in kept and of_frames:
+            # Trains are cut only where one of them alone is too much.
+            most = goal if d == lead[0] else LONG_TASK
+            one = task_bytes() / max(length[d], 1), wide * state / max(length[d], 1)
+            length[d] = frames_of_task(length[d], *one, most)
+        elif d in kept and state > MAX_STATE:
             length[d] = max(1, length[d] * MAX_STATE // state)
     rows = wide_rows(node, length, kept, wide)
     if rows:
         length[rows[0]] = rows[1]
-    if lead:
-        goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
+    if lead and not of_frames:
         if wide >= WIDE:
             # The sums shall be small beside what is read.
             goal = max(goal, 16 * 8 * wide * prod(length[k] for k in kept))
         first = lead[0]
-        if task_bytes() > goal:
-            # Tasks of one length, so that no thread waits for the longest.
-            n_tasks = min(ceil(task_bytes() / goal), length[first])
-            length[first] = ceil(length[first] / n_tasks)
+        length[first] = alike(length[first], task_bytes() / goal)
     inside = sub_blocks(node, length, lead, kept, task_bytes())
     if rows and lead:
         inside |= wide_blocks(length, lead[0], rows[0], task_bytes(), wide)
     return Partition({d: evenly(n[d], length[d]) for d in n}, inside)
 
 
+def alike(n: int, tasks: float) -> int:
+    """Return the length of tasks that cover `n` steps, at least as many as that.
+
+    They are of one length, so that no thread waits for the longest.
+    """
+    return ceil(n / min(ceil(tasks), n)) if tasks > 1 else n
+
+
+def run_dim(node: Node) -> str:
+    """Return the axis that grows with the run, wherever in the array it stands."""
+    return next((s.dims[0] for s in sources(node)), "")
+
+
+def frames_of_task(n: int, read: float, state: float, goal: float) -> int:
+    """Return how many of `n` steps along an axis of results per frame a task takes.
+
+    A step reads `read` bytes and has `state` elements of result. No number here grows
+    with the run, or the memory of a task would.
+    """
+    read, state = max(read, 1), max(state, 1)
+    held = max(FRAME_STATE / state, min(TASK / read, MAX_FRAME_STATE / state))
+    return alike(n, n / max(int(min(held, min(goal, LONG_TASK) / read)), 1))
+
+
 def source_bytes(node: Node) -> int:
     """Return the bytes of the largest array that a recipe reads."""
     return max((prod(s.shape) * s.dtype.itemsize for s in sources(node)), default=0)
+
+
+def bytes_of_block(node: Node, chunks: Mapping[str, tuple[int, ...]]) -> float:
+    """Return the bytes that the task of the largest block of a map reads."""
+    n = sizes(node)
+    parts = (max(chunks[d], default=0) / n[d] for d in lead_dims(node) if n[d])
+    return source_bytes(node) * prod(parts)
 
 
 def wide_rows(

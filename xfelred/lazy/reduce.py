@@ -9,6 +9,7 @@ a fixed order, so that the result has the same bits on any scheduler.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -37,15 +38,16 @@ from xfelred.lazy.leaves import (
     Ends,
     Leaves,
     StreamMaker,
+    between,
     block_leaves,
-    chunk_slice,
     combine,
+    edges_of,
     finish,
     stream_leaves,
 )
 from xfelred.lazy.nodes import Const
 from xfelred.lazy.partition import WIDE
-from xfelred.lazy.rooms import ROOM, Room, has_room
+from xfelred.lazy.rooms import ROOM, Place, Room, has_room
 from xfelred.lazy.task_layer import TaskLayer
 from xfelred.reductions.bins import BinStatistics
 from xfelred.reductions.reduction import Reduction
@@ -224,6 +226,10 @@ class ResultLayer(TaskLayer):
         self.states, self.end, self.chunks = states, end, states.chunks
         self.room = (name, ROOM) if has_room(self.chunks, end.dtype) else None
 
+    @cached_property
+    def edges(self) -> list[list[int]]:
+        return [edges_of(c) for c in self.chunks]
+
     def get_output_keys(self) -> set[Any]:
         return self.block_keys() | ({self.room} if self.room else set())
 
@@ -248,7 +254,7 @@ class ResultLayer(TaskLayer):
             rooms = (TaskRef(key),)
         for key in sorted(keys - {self.room}):
             state = TaskRef((below.name, self.end.label, *key[1 : 1 + n]))
-            place = (place_of(self.chunks, key[1:]),) if rooms else ()
+            place = (place_of(self.edges, key[1:]),) if rooms else ()
             rest = state, self.end, *rooms, *place
             each = below.leaves.reductions
             own = each[key[1]] if each else below.reduction
@@ -256,10 +262,8 @@ class ResultLayer(TaskLayer):
         return tasks
 
 
-def place_of(
-    chunks: tuple[tuple[int, ...], ...], block: tuple[int, ...]
-) -> tuple[slice, ...]:
-    return tuple(chunk_slice(c, i) for c, i in zip(chunks, block, strict=True))
+def place_of(edges: Sequence[list[int]], block: tuple[int, ...]) -> Place:
+    return tuple(between(e, i) for e, i in zip(edges, block, strict=True))
 
 
 def graph_of(

@@ -7,6 +7,7 @@ and can be cut to any block, module or pixel window before anything is read.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,8 +149,13 @@ class ReadPlan:
     def lead_shape(self) -> tuple[int, ...]:
         """Shape of the axes that rows of the datasets are spread over."""
         if self.flat:
-            return (int(self.patterns.sizes()[self.pattern].sum()),)
+            return (int(self.ends[-1]) if len(self.ends) else 0,)
         return (len(self.pattern), *self.slot_shape)
+
+    @cached_property
+    def ends(self) -> IntArray:
+        """How many entries all shots up to each one have; every task is cut by it."""
+        return np.cumsum(self.patterns.sizes()[self.pattern])
 
     def narrow(self, index: tuple[Selector, ...], *, token: str = "") -> ReadPlan:
         """Return the plan of ``array[index]``: a slice or sorted int array an axis."""
@@ -199,9 +205,8 @@ class ReadPlan:
         }
 
     def narrow_flat(self, entries: Selector) -> ReadPlan:
-        sizes = self.patterns.sizes()[self.pattern]
-        end = np.cumsum(sizes)
-        if is_whole(entries, int(end[-1]) if len(end) else 0):
+        end = self.ends
+        if is_whole(entries, self.lead_shape[0]):
             return self
         if isinstance(entries, slice):
             # A range keeps the patterns of its shots; positions get one for each shot.
@@ -210,7 +215,8 @@ class ReadPlan:
             entries = np.arange(entries.start, entries.stop, entries.step)
         shot = np.searchsorted(end, entries, side="right")
         shots, counts = np.unique(shot, return_counts=True)
-        at = self.patterns.ptr[self.pattern[shot]] + (entries - (end - sizes)[shot])
+        start = end[shot] - self.patterns.sizes()[self.pattern[shot]]
+        at = self.patterns.ptr[self.pattern[shot]] + (entries - start)
         ptr = np.concatenate([[0], np.cumsum(counts)])
         return replace(
             self,
@@ -232,7 +238,7 @@ class ReadPlan:
         pattern, patterns = self.patterns.used_by(self.pattern[shots])
         # `used_by` may return a view of the plan that this one is cut from.
         pattern = pattern.copy()
-        begin = np.concatenate([[0], end])[shots.start : shots.stop]
+        begin = end[shots] - patterns.sizes()[pattern]
         for i in {0, len(pattern) - 1}:
             full = slice(*patterns.ptr[pattern[i] : pattern[i] + 2].tolist())
             lo = full.start + max(0, start - int(begin[i]))

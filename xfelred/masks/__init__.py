@@ -5,6 +5,7 @@ from xfelred.lazy_names import listed
 from xfelred.masks.quality import bits, combine, from_good, from_status, names
 from xfelred.masks.shapes import (
     central,
+    circle,
     edges,
     grow,
     segment_of,
@@ -16,6 +17,7 @@ __all__ = [
     "Segment",
     "bits",
     "central",
+    "circle",
     "combine",
     "edges",
     "from_good",

@@ -82,6 +82,52 @@ def edges(
 
 
 @entry
+def circle(
+    segment: Segment | str | tuple[int, int],
+    centre: tuple[float, float],
+    radius: float,
+) -> xr.DataArray:
+    """Return all pixels outside a circle: a round region of interest is what is left.
+
+    Parameters
+    ----------
+    segment : Segment, str or (rows, columns)
+        Such as "jungfrau"; see `masks.segments`.
+    centre : (row, column)
+        Of the circle; pixel centres are at whole numbers.
+    radius : float
+        In pixels. A pixel whose centre is further away is bad.
+
+    Returns
+    -------
+    bool DataArray (slow_scan, fast_scan)
+        True is bad.
+
+    Raises
+    ------
+    ArgumentError
+        If no pixel is inside.
+
+    Examples
+    --------
+    >>> circle((3, 4), (1, 1), 1).values.astype(int)
+    array([[1, 0, 1, 1],
+           [0, 0, 0, 1],
+           [1, 0, 1, 1]])
+    """
+    shape = segment_of(segment).shape
+    rows, columns = np.indices(shape)
+    away = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 > radius**2
+    if away.all():
+        raise ArgumentError(
+            f"no pixel of {shape} is within {radius} pixels of {tuple(centre)}"
+        )
+    return segment_map(
+        away, "circle", segment=str(segment), centre=list(centre), radius=radius
+    )
+
+
+@entry
 def central(
     segment: Segment | str | tuple[int, int], width: int | tuple[int, int] = 1
 ) -> xr.DataArray:

@@ -24,6 +24,7 @@ from xfelred.ops.common_mode.subtract_common_mode_below import (
     subtract_common_mode_below,
 )
 from xfelred.ops.common_mode.subtract_common_mode_lcls import subtract_common_mode_lcls
+from xfelred.ops.correlation.autocorrelate import autocorrelate
 from xfelred.ops.correlation.correlate_angular import correlate_angular
 from xfelred.ops.correlation.difference_correlation import difference_correlation
 from xfelred.ops.correlation.inter_correlation import (
@@ -38,15 +39,21 @@ from xfelred.ops.correlation.outliers import (
 )
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
+from xfelred.ops.image.correct_curvature import correct_curvature
 from xfelred.ops.image.find_clusters import find_clusters
+from xfelred.ops.image.lineout import lineout
 from xfelred.ops.image.map_frames import map_frames
+from xfelred.ops.image.project import project
+from xfelred.ops.image.rebin import rebin
 from xfelred.ops.image.roi import roi
+from xfelred.ops.image.spectrum import spectrum
 from xfelred.ops.polar.correct_polarization import correct_polarization
 from xfelred.ops.polar.normalize_rings import normalize_rings
 from xfelred.ops.polar.remap_polar import remap_polar
 from xfelred.ops.polar.remove_ring_spots import find_ring_spots, remove_ring_spots
 from xfelred.ops.reductions.bin_frames import bin_frames
 from xfelred.ops.reductions.correlate_pixel import correlate_pixel
+from xfelred.ops.reductions.detector_sum import detector_sum
 from xfelred.ops.reductions.fit_linear import fit_linear
 from xfelred.ops.reductions.mean_per_flux import mean_per_flux
 from xfelred.ops.reductions.profile import profile
@@ -57,6 +64,12 @@ from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
 from xfelred.ops.shots.reject_outliers import reject_outliers
 from xfelred.ops.shots.select_shots import CutFlow, select_shots
+from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
+from xfelred.ops.waveforms.traces import (
+    waveform_cfd,
+    waveform_hits,
+    waveform_integrate,
+)
 from xfelred.shots import label_by_position
 
 __all__ = [
@@ -68,15 +81,18 @@ __all__ = [
     "adu_to_photons",
     "apply_bad_pixels",
     "assemble",
+    "autocorrelate",
     "bin_frames",
     "bit_slices",
     "calibrate",
     "concat",
+    "correct_curvature",
     "correct_polarization",
     "correlate_angular",
     "correlate_pixel",
     "dark_statistics",
     "delay",
+    "detector_sum",
     "difference_correlation",
     "find_centre",
     "find_clusters",
@@ -94,6 +110,7 @@ __all__ = [
     "intra_correlation",
     "invert_negative_gain",
     "label_by_position",
+    "lineout",
     "map_frames",
     "match_gains",
     "mean_per_flux",
@@ -102,14 +119,17 @@ __all__ = [
     "normalize_rings",
     "off_neighbours",
     "profile",
+    "project",
     "radial_profile",
     "ratio",
+    "rebin",
     "reject_outliers",
     "remap_polar",
     "remove_ring_spots",
     "roi",
     "select_shots",
     "shot_features",
+    "spectrum",
     "statistics",
     "strip_gain_bits",
     "subtract",
@@ -119,6 +139,11 @@ __all__ = [
     "switched_pixels",
     "to_cos_psi",
     "unassemble",
+    "waveform_cfd",
+    "waveform_fit",
+    "waveform_hits",
+    "waveform_integrate",
+    "waveform_svd",
 ]
 
 __dir__ = listed(__all__)

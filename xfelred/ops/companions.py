@@ -179,7 +179,7 @@ def check_labels(
 ) -> None:
     """Raise GeometryMismatchError unless a companion has each label once."""
     index = companion.indexes[dim]
-    absent = [label for label in wanted.tolist() if label not in index]
+    absent = wanted[~np.isin(wanted, index.values)].tolist()
     if absent:
         raise GeometryMismatchError(
             f"{name} has {dim} {listing(index, 20)}, not {listing(absent)} of the data"

@@ -8,10 +8,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xfelred.errors import ArgumentError
+from xfelred.errors import ArgumentError, GeometryMismatchError
 from xfelred.kernels.image.masking import not_a_number
 from xfelred.lazy import map_frames
-from xfelred.names import AVAILABLE, BAD_PIXELS, RECORDED
+from xfelred.names import (
+    AVAILABLE,
+    BAD_PIXELS,
+    FAST,
+    PIXEL_DIMS,
+    RECORDED,
+    SLOW,
+)
 from xfelred.ops.companions import on_pixels
 from xfelred.shots import recorded_marks, shot_dims
 
@@ -48,6 +55,28 @@ def masks_of(
     """
     masks = unrecorded(da)
     return masks if bad_pixels is None else [*masks, on_pixels(bad_pixels, da, dims)]
+
+
+def frame_pixels(da: xr.DataArray, what: str) -> tuple[str, ...]:
+    """Return the pixel dims of frames, in order; an error where there are none."""
+    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    if SLOW not in dims or FAST not in dims:
+        raise GeometryMismatchError(f"{what} need {SLOW} and {FAST}; got {da.dims}")
+    return dims
+
+
+def without_gaps(
+    value: xr.DataArray, gaps: Sequence[xr.DataArray], dims: Sequence[Hashable]
+) -> xr.DataArray:
+    """Return floats with NaN for frames of which no module was recorded.
+
+    gaps: as of `unrecorded`. dims: of the pixels, which `value` may lack.
+    """
+    if value.dtype.kind == "f":
+        for gone in gaps:
+            # Without any module there is no frame, not one with nothing on it.
+            value = value.where(~gone.all([d for d in gone.dims if d in dims]))
+    return value
 
 
 def numbers_of(da: xr.DataArray) -> xr.DataArray:

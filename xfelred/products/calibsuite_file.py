@@ -25,7 +25,7 @@ from xfelred.products.calibsuite_input import (
 )
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
-from xfelred.products.sink import CheckedTarget, checked_sink
+from xfelred.products.sink import checked_sink
 
 DETECTORS, ANCILLARY = "detectorData", "ancillaryData"
 
@@ -163,4 +163,4 @@ def write_file(
         for name, by_step in values.items():
             for step, value in by_step.items():
                 file[f"{DETECTORS}/step{step}/{name}"] = np.asarray(value)
-        store(lazy, {n: CheckedTarget(file[n], sink.check) for n in lazy})
+        store(lazy, {n: file[n] for n in lazy}, sink)

@@ -37,7 +37,7 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.products.blocks import hdf5_storage, store
-from xfelred.products.sink import CheckedTarget, checked_sink
+from xfelred.products.sink import BlockTarget, checked_sink
 from xfelred.provenance import history_of
 
 CXI_VERSION = 150  # of the CXI file format: 1.5
@@ -75,8 +75,7 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
             make_images(detector, name, array, place.n)
         for name, default in ((UNITS, "1"), (DATA_KIND, "unknown")):
             detector["data"].attrs[name] = da.attrs.get(name, default)
-        targets = {n: Placed(detector[n], place.at) for n in lazy}
-        store(lazy, {n: CheckedTarget(t, sink.check) for n, t in targets.items()})
+        store(lazy, {n: placed(detector[n], place) for n in lazy}, sink)
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,11 @@ def module_places(da: xr.DataArray) -> ModulePlaces:
             " or give each module its number: da.assign_coords(module=[...])"
         )
     return ModulePlaces(np.arange(first, first + n), at)
+
+
+def placed(target: h5py.Dataset, place: ModulePlaces) -> BlockTarget:
+    whole = np.array_equal(place.at, np.arange(place.n))
+    return target if whole else Placed(target, place.at)
 
 
 class Placed:
@@ -258,8 +262,9 @@ def make_images(
 ) -> None:
     options = hdf5_storage(array, CHUNK_BYTES)
     # In chunks what is not written takes no room.
-    if n_modules > array.shape[-3] and "chunks" not in options:
-        options["chunks"] = True if array.size else None
+    if n_modules > array.shape[-3]:
+        options.pop("dcpl", None)
+        options.setdefault("chunks", True if array.size else None)
     shape = (*array.shape[:-3], n_modules, *array.shape[-2:])
     fill: Any = ALL_BITS if name == "mask" else None
     if name == "data" and array.dtype.kind == "f":

@@ -15,7 +15,7 @@ from xfelred import __version__
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.products.blocks import hdf5_storage, store
 from xfelred.products.prepare import CREATED
-from xfelred.products.sink import CheckedTarget, checked_sink
+from xfelred.products.sink import checked_sink
 from xfelred.provenance import history_of
 
 # Where a Dataset holds the standard error of a variable (users.md, design.md 4).
@@ -54,7 +54,7 @@ def write_nexus(ds: xr.Dataset, path: Path, at_root: Collection[str] = ()) -> No
         for name in {*at_root, *map(str, ds.coords), *map(str, ds.sizes)}:
             if at_root:
                 file[name] = h5py.SoftLink(f"/entry/data/{name}")
-        store(lazy, {n: CheckedTarget(data[n], sink.check) for n in lazy})
+        store(lazy, {n: data[n] for n in lazy}, sink)
 
 
 def main_signal(ds: xr.Dataset) -> str | None:

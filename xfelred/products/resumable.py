@@ -17,8 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dask
+import numpy as np
+
 from xfelred import __version__
-from xfelred.errors import InconsistentDataError, MissingFileError
+from xfelred.errors import InconsistentDataError, MissingFileError, warn
 from xfelred.products.atomic import flush_to_disk
 from xfelred.small_files import opened, read_bytes
 
@@ -76,6 +79,39 @@ def read_record(path: Path, what: str) -> dict[str, Any]:
     if not found:
         raise damaged(path, "it has no checksum: it was edited, or is an old one")
     return dict(content)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which the last bits of a result depend."""
+    return {"xfelred": __version__, "numpy": np.__version__, "dask": dask.__version__}
+
+
+def versions_in(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions that a record tells, as far as it does."""
+    found = dict(content.get("software", {}), xfelred=content["xfelred_version"])
+    if not all(isinstance(v, str) for v in found.values()):
+        raise ValueError(f"versions {found}")
+    return found
+
+
+def check_versions(path: Path, found: Mapping[str, str]) -> None:
+    """Raise, or warn, if what has been done was done by other versions.
+
+    Another xfelred may add up in another order, so that the parts do not belong
+    together; numpy and dask are seldom seen in the result, and then in its last digits.
+    """
+    other = {n: v for n, v in versions().items() if found.get(n, v) != v}
+    told = ", ".join(f"{n} {found[n]} (now {v})" for n, v in other.items())
+    if "xfelred" in other:
+        raise InconsistentDataError(
+            f"what {path} tells to be done was done by {told}: a result of both would"
+            f" have the bits of neither; go on with those versions, or {START_ANEW}"
+        )
+    if other:
+        warn(
+            f"what {path} tells to be done was done by {told}: the last digits may"
+            f" differ from those of one call; if that matters, {START_ANEW}"
+        )
 
 
 def damaged(path: Path, why: str) -> InconsistentDataError:

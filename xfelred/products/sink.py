@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+import h5py
 from numpy.typing import NDArray
 
 
@@ -75,7 +76,11 @@ class CheckedTarget:
     def __init__(self, target: BlockTarget, check: Callable[[], None]) -> None:
         self.target, self.check = target, check
 
-    def __setitem__(self, where: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def __setitem__(self, where: tuple[Any, ...], values: NDArray[Any] | bytes) -> None:
+        """Write values, or a packed chunk to the corner where it begins."""
         self.check()
-        self.target[where] = values
+        if isinstance(values, bytes):
+            cast(h5py.Dataset, self.target).id.write_direct_chunk(where, values)
+        else:
+            self.target[where] = values
         self.check()

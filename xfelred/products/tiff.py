@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import dask.array
@@ -13,6 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, require_extra
+from xfelred.lazy.in_flight import results_of
+from xfelred.products.blocks import all_threads
 
 # Larger files need the 64-bit variant of the format; the rest is room for its tables.
 CLASSIC_LIMIT = 2**32 - 2**25
@@ -56,16 +59,20 @@ def only_image(ds: xr.Dataset) -> xr.DataArray:
 
 
 def pages(da: xr.DataArray, dtype: np.dtype) -> Iterator[NDArray[np.generic]]:
-    """Yield one image after the other; of a lazy array, one block is held at a time."""
+    """Yield one image after the other; of a lazy array, a block is held at a time.
+
+    Workers of a cluster are some blocks ahead.
+    """
     stack = da if da.ndim == 3 else da.expand_dims("page")
     if stack.chunks is None:
         yield from stack.values.astype(dtype)
         return
     array: dask.array.Array = stack.data
-    start = 0
-    for size in array.chunks[0]:
-        yield from array[start : start + size].compute().astype(dtype)
-        start += size
+    ends = np.cumsum(array.chunks[0]).tolist()
+    lazy = ([(b, array[a:b])] for a, b in pairwise([0, *ends]))
+    with results_of(lazy, 2 * all_threads(), in_order=True) as found:
+        for (_, block), *_ in found:
+            yield from block.astype(dtype)
 
 
 def description(da: xr.DataArray, ds: xr.Dataset) -> str:

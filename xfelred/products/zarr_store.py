@@ -21,6 +21,7 @@ from zarr.codecs import BloscCodec
 
 from xfelred import __version__
 from xfelred.errors import InconsistentDataError, OutputExistsError
+from xfelred.lazy.in_flight import results_of
 from xfelred.products.atomic import (
     check_free,
     flush_to_disk,
@@ -34,17 +35,20 @@ from xfelred.products.blocks import (
     batches,
     block_list,
     busy_blocks,
-    compute_batch,
     is_regular,
+    put,
     store_chunks,
 )
 from xfelred.products.resumable import (
     LARGEST,
     SCHEMA_VERSION,
+    check_versions,
     checksum_of,
     damaged,
     digest,
     read_record,
+    versions,
+    versions_in,
     write_record,
 )
 from xfelred.small_files import read_text
@@ -128,9 +132,11 @@ class Manifest:
             tokens = {str(k): str(v) for k, v in content["tokens"].items()}
             done = {(str(name), tuple(corner)) for name, corner in content["done"]}
             template = {str(k): str(v) for k, v in content["template"].items()}
+            made_by = versions_in(content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(self.path, repr(error)) from error
         compare_tokens(self.path.parent, tokens, self.tokens)
+        check_versions(self.path, made_by)
         self.done, self.template = done, template
         return True
 
@@ -143,6 +149,7 @@ class Manifest:
         content = {
             "schema_version": SCHEMA_VERSION,
             "xfelred_version": __version__,
+            "software": versions(),
             "tokens": self.tokens,
             "template": self.template,
             "done": sorted(self.done),
@@ -281,17 +288,49 @@ def check_template(store: Path, wanted: Mapping[str, str]) -> None:
 
 def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
     lazy = {str(n): v.data for n, v in ds.variables.items() if v.chunks is not None}
+    takers = {n: Blocks(store, n, *dims_and_attrs(ds.variables[n])) for n in lazy}
     missing = [b for b in block_list(lazy) if (b[0], corner(b[1])) not in manifest.done]
-    for batch in batches(missing, limit_blocks=busy_blocks()):
-        for (name, region), values in compute_batch(lazy, batch):
-            write_block(ds, name, store, region, values)
-            flush_block(store, name, region)
-            manifest.done.add((name, corner(region)))
-        manifest.write_if_due()
+    groups = (
+        [((n, corner(region)), put(lazy[n], region, takers[n])) for n, region in batch]
+        for batch in batches(missing, limit_blocks=busy_blocks())
+    )
+    with results_of(groups, busy_blocks()) as found:
+        for some in found:
+            manifest.done.update(where for where, _ in some)
+            manifest.write_if_due()
+
+
+def dims_and_attrs(
+    variable: xr.Variable,
+) -> tuple[tuple[str, ...], dict[Hashable, Any]]:
+    return tuple(map(str, variable.dims)), dict(variable.attrs)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A variable in a store, which takes blocks wherever they are computed."""
+
+    store: Path
+    name: str
+    dims: tuple[str, ...]
+    attrs: dict[Hashable, Any]
+
+    def put(self, where: Region, values: NDArray[Any]) -> tuple[()]:
+        """Write a block; it is done only when its chunks are on the disk."""
+        # By xarray, which encodes the block as it does the whole variable.
+        block = xr.Dataset({self.name: (self.dims, values, self.attrs)})
+        block.to_zarr(
+            self.store,
+            mode="r+",
+            region=dict(zip(self.dims, where, strict=True)),
+            consolidated=False,
+            zarr_format=3,
+        )
+        flush_block(self.store, self.name, where)
+        return ()
 
 
 def flush_block(store: Path, name: str, region: Region) -> None:
-    # A block is done only when its chunks are on the disk.
     array = zarr.open_array(store, path=name, mode="r", zarr_format=3)
     axes = zip(region, array.chunks, strict=True)
     grid = [range(where.start // n, -(-where.stop // n)) for where, n in axes]
@@ -307,19 +346,6 @@ def remove_unfinished_files(store: Path) -> None:
     for file in store.rglob("*.partial"):
         if UNFINISHED.fullmatch(file.name):
             file.unlink()
-
-
-def write_block(
-    ds: xr.Dataset, name: str, store: Path, region: Region, values: NDArray[Any]
-) -> None:
-    variable = ds.variables[name]
-    # By xarray, which encodes the block as it does the whole variable.
-    block = xr.Dataset({name: (variable.dims, values, variable.attrs)}, attrs=ds.attrs)
-    if region:
-        where = {str(d): s for d, s in zip(variable.dims, region, strict=True)}
-        block.to_zarr(store, region=where, consolidated=False, zarr_format=3)
-    else:
-        block.to_zarr(store, mode="a", consolidated=False, zarr_format=3)
 
 
 def corner(region: Region) -> tuple[int, ...]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import in_result
-from xfelred.kernels.memory import page_backed
-from xfelred.lazy import reduce_bins, shares_memory
+from xfelred.lazy import reduce_bins
 from xfelred.names import BIN, TRAIN
 from xfelred.ops.reductions.bin_frames import Options, n_frames, prepared, quantities_of
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
+from xfelred.products.extent import Extent
+from xfelred.recipes import cube_state
 from xfelred.recipes.cube import RESULTS, CubePlan
 from xfelred.recipes.cube_state import BinSums, RowsOnDisk
 from xfelred.recipes.manifest import Block
@@ -34,6 +36,8 @@ SMALL_SUMS = 64 << 20
 PART = 8  # how many times as large as their sums frames have to be
 MOST_FRAMES = 4 << 30  # bytes
 ROW_BYTES = 64 << 20  # of a block of the finished cube
+# Results of a reduction, and what is kept of them.
+PARTS = {"sum": "sum", "var": "squares", "count": "count"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,35 +161,107 @@ def is_enough(group: list[Block], detectors: Mapping[str, DetectorShots]) -> boo
     return sums <= SMALL_SUMS or sums * PART <= frames or frames >= MOST_FRAMES
 
 
+@dataclass(frozen=True, eq=False)
+class LazySums:
+    """What some blocks add to the bins of a detector, not computed yet."""
+
+    part: DetectorShots
+    bins: NDArray[np.int64]  # that occur
+    frames: NDArray[np.int64]  # in each of them
+    found: Mapping[str, da.Array]  # sum, var, count on (bin, ...)
+
+
 def sums_of(
     groups: Sequence[list[Block]], detectors: Mapping[str, DetectorShots]
-) -> list[dict[str, BinSums]]:
-    """Return what groups of blocks add to the bins, all in one computation."""
-    parts = [[d.of_blocks(g) for d in detectors.values()] for g in groups]
-    lazy = [{p.name: statistics_of(p) for p in some} for some in parts]
-    found = in_place(lazy) if shares_memory() else dask.compute(lazy)[0]
-    return [
-        {p.name: bin_sums(p, one[p.name]) for p in some if one[p.name]}
-        for some, one in zip(parts, found, strict=True)
-    ]
+) -> Iterator[dict[str, LazySums]]:
+    """Yield what groups of blocks add to the bins, where there is something."""
+    for group in groups:
+        sums = {}
+        for name, detector in detectors.items():
+            part = detector.of_blocks(group)
+            if found := statistics_of(part):
+                bins = part.present()
+                frames = n_frames(part.array, part.bins, part.labels.n).values[bins]
+                sums[name] = LazySums(part, bins, frames, found)
+        yield sums
 
 
-def in_place(lazy: list[dict[str, dict[str, da.Array]]]) -> list[Any]:
-    """Compute arrays piece by piece into their place: never twice in memory."""
-    out = [
-        {
-            name: {k: page_backed(a.shape, a.dtype) for k, a in one.items()}
-            for name, one in some.items()
-        }
-        for some in lazy
-    ]
-    sources, targets = (
-        [a for some in both for one in some.values() for a in one.values()]
-        for both in (lazy, out)
+def saving(
+    sums: Mapping[str, LazySums], names: Sequence[str], place: Path, blocks: range
+) -> da.Array:
+    """Return what saves the sums of some blocks when it is computed.
+
+    Each task writes its piece of them, wherever it runs; the last one gives the state
+    its name. No process has all of them.
+    """
+    draft = cube_state.Draft.of(place, blocks)
+    numbers = tuple(i for i, name in enumerate(names) if name in sums)
+    uniform = [written(sums[names[i]], draft, i).all() for i in numbers]
+    marks = da.stack(uniform) if uniform else da.zeros(1, dtype=bool)
+    options = one_mark(1)
+    return marks.rechunk(-1).map_blocks(
+        publish, draft=draft, numbers=numbers, chunks=((1,),), **options
     )
-    if sources:
-        da.store(sources, targets, lock=False)
-    return out
+
+
+def one_mark(ndim: int) -> dict[str, Any]:
+    # Never the same name twice: a cluster may still know what an earlier call has done.
+    name = f"cube-{secrets.token_hex(16)}"
+    return {"name": name, "dtype": bool, "meta": np.empty((0,) * ndim, bool)}
+
+
+def written(sums: LazySums, draft: cube_state.Draft, number: int) -> da.Array:
+    """Return what writes the sums of a detector: whether all pixels have all frames."""
+    shape = (len(sums.bins), *sums.part.kept_shape)
+    kinds = {"sum": sums.part.sum_dtype, "var": np.dtype(np.float64)}
+    kinds |= {"count": np.dtype(np.int64)}
+    files = {
+        name: draft.rows(number, PARTS[name], kinds[name], shape) for name in sums.found
+    }
+    draft.write(number, "bins", sums.bins)
+    draft.write(number, "frames", sums.frames)
+    blocks = list(sums.found.values())
+    return da.map_blocks(
+        put_sums,
+        *blocks,
+        draft=draft,
+        files=files,
+        frames=sums.frames,
+        chunks=tuple((1,) * n for n in blocks[0].numblocks),
+        **one_mark(blocks[0].ndim),
+    )
+
+
+def put_sums(
+    *blocks: NDArray[Any],
+    draft: cube_state.Draft,
+    files: Mapping[str, Extent],
+    frames: NDArray[np.int64],
+    block_info: Any = None,
+) -> NDArray[np.bool_]:
+    """Write a piece of the sums of a detector."""
+    found = dict(zip(files, blocks, strict=True))
+    where = tuple(slice(a, b) for a, b in block_info[0]["array-location"])
+    each = frames[where[0]].reshape(-1, *(1,) * (len(where) - 1))
+    count = found.get("count", each)
+    if files["sum"].dtype.kind == "i":
+        found["sum"] = whole_sums(found["sum"])  # computed in float64, stored exactly
+    if "var" in found:
+        # Sums, not means: these can be put together with those of other blocks.
+        found["var"] = np.where(count == 0, 0.0, found["var"] * count)
+    if not draft.is_published():
+        for name, values in found.items():
+            files[name][where] = values
+    return np.full((1,) * len(where), (count == each).all())
+
+
+def publish(
+    uniform: NDArray[np.bool_], draft: cube_state.Draft, numbers: Sequence[int]
+) -> NDArray[np.bool_]:
+    # A third less on disk, for the usual case: no count of its own for each pixel.
+    pairs = zip(numbers, uniform.tolist(), strict=False)
+    draft.publish(without=[f"{i}.count.npy" for i, same in pairs if same])
+    return np.ones(1, bool)
 
 
 def statistics_of(part: DetectorShots) -> dict[str, Any]:
@@ -212,23 +288,6 @@ def statistics_of(part: DetectorShots) -> dict[str, Any]:
         new_dim=(BIN, len(present)),
     )
     return {k: v.transpose(BIN, ...).data for k, v in found.items()}
-
-
-def bin_sums(part: DetectorShots, found: Mapping[str, Any]) -> BinSums:
-    present = part.present()
-    frames = n_frames(part.array, part.bins, part.labels.n).values[present]
-    total, squares, count = found["sum"], found.get("var"), found.get("count")
-    each = frames.reshape(-1, *(1,) * (total.ndim - 1))
-    if count is not None and (count == each).all():
-        count = None  # a third less on disk, for the usual case
-    if part.sum_dtype.kind == "i":
-        total = whole_sums(total)  # computed in float64, stored exactly
-    if squares is not None:
-        # Sums, not means: these can be put together with those of other blocks.
-        squares *= each if count is None else count
-        if count is not None:
-            squares[count == 0] = 0.0
-    return BinSums(present, frames, total, squares, count)
 
 
 @dataclass(frozen=True, eq=False)

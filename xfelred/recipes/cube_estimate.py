@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from xfelred.lazy.estimate import PROCESS
+from xfelred.lazy.estimate import PROCESS, largest_block
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube import cube_plan
 from xfelred.recipes.cube_blocks import (
@@ -25,6 +25,10 @@ from xfelred.recipes.cube_blocks import (
 )
 from xfelred.recipes.cube_products import product_paths
 from xfelred.recipes.manifest import Block
+from xfelred.recipes.write_cube import product_threads
+
+BLOCKS_OF_THREAD = 6  # of the cube, while means and variances are written
+BLOCK_BYTES = 2000  # that the manifest takes for a block, in memory and as text
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ class CubeEstimate:
     bytes_output : int
         Products, before compression.
     memory_estimate : int
-        Peak of this process, or of a worker together with it.
+        Peak of what computes: this process, or every worker of a cluster.
+    client_memory : int
+        Peak of this process where a cluster computes.
     paths : list of str
     """
 
@@ -50,6 +56,7 @@ class CubeEstimate:
     bytes_read: int
     bytes_output: int
     memory_estimate: int
+    client_memory: int
     paths: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,18 +95,26 @@ def estimate_cube(
             groups, key=lambda g: sum(n_shots(d, g) for d in detectors.values())
         )
         parts = [d.of_blocks(largest) for d in detectors.values()]
-        one = run.plan(*(a for p in parts for a in statistics_of(p).values()))
+        lazy = [list(statistics_of(p).values()) for p in parts]
+        one = run.plan(*(a for arrays in lazy for a in arrays))
         tasks = one.tasks * len(groups)
         memory = max(one.peak_memory_per_worker - PROCESS, 0)
-        memory += sum(sums_bytes(p) for p in parts)
+        # A thread has a piece of all sums of a detector when it writes them.
+        pieces = (sum(map(largest_block, arrays)) for arrays in lazy)
+        memory += one.threads * max(pieces, default=0)
     cube = plan.finished({n: binned_dataset(d, None) for n, d in detectors.items()})
+    # Writing the cube holds some blocks of it, however small the frames are; the client
+    # of a cluster does that, and knows all shots.
+    rows = [8 * prod(d.kept_shape) for d in detectors.values()]
+    writing = product_threads() * BLOCKS_OF_THREAD * max(ROW_BYTES, *rows, 0)
+    known = sum(shot_bytes(d) for d in detectors.values()) + BLOCK_BYTES * len(blocks)
     return CubeEstimate(
         blocks=len(blocks),
         tasks=tasks,
         bytes_read=whole.bytes_to_read,
         bytes_output=output_bytes(plan.recipe.model.output.formats, cube, detectors),
-        # Writing the cube holds some blocks of it, however small the frames are.
-        memory_estimate=PROCESS + max(memory, 4 * ROW_BYTES),
+        memory_estimate=PROCESS + known + max(memory, writing),
+        client_memory=PROCESS + known + writing,
         paths=[str(p) for p in product_paths(plan, Path(out).absolute())],
     )
 
@@ -109,9 +124,9 @@ def n_shots(detector: DetectorShots, group: Sequence[Block]) -> int:
     return at.stop - at.start if isinstance(at, slice) else len(at)
 
 
-def sums_bytes(part: DetectorShots) -> int:
-    each = 8 * (1 + part.squares) * prod(part.kept_shape)
-    return len(part.present()) * each
+def shot_bytes(detector: DetectorShots) -> int:
+    """Return the size of IDs and bins of all shots, and of what they are made of."""
+    return 4 * (detector.trains.nbytes + detector.bins.nbytes)
 
 
 def output_bytes(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xfelred.errors import InconsistentDataError, MissingFileError, OutputExistsError
 from xfelred.products.atomic import refuse_link, remove
+from xfelred.products.resumable import check_versions
 from xfelred.recipes import cube_state, manifest
 from xfelred.recipes.cube import CubePlan
 from xfelred.recipes.cube_products import product_paths
@@ -52,6 +53,7 @@ def begin(
             raise exists(places.work, "is unfinished", "continue it")
         old = read_manifest(places.unfinished)
         check_same(places.unfinished, old, wanted)
+        check_versions(places.unfinished, old.software)
         cube_state.remove_old(places.work)
         return checked_states(places, old)
     elif places.finished.exists():

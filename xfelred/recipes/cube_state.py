@@ -6,26 +6,31 @@ number), ``sum``, ``squares`` (sums of squared deviations from the mean) and, on
 pixels are NaN and left out, ``count``; and ``checksums.json`` with the checksums of all
 these, which are compared whenever a state is loaded. States without it, as older
 versions wrote them, are refused. A directory appears complete, by a rename.
-States are put together bin by bin, in the order of the blocks, one row at a time.
+States are put together bin by bin, in the order of the blocks, one row at a time, by
+whatever computes: sums that are put together in another order have other bits, but
+bins do not know of each other.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import secrets
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import MissingFileError, listing
+from xfelred.lazy.in_flight import each
 from xfelred.products.atomic import flush_to_disk, remove
+from xfelred.products.extent import Extent
 from xfelred.products.resumable import (
     SCHEMA_VERSION,
     checksum_of,
@@ -38,6 +43,7 @@ Array = NDArray[Any]
 NAME = re.compile(r"(\d{6,})-(\d{6,})")
 CHECKSUMS = "checksums.json"
 PARTS = ("bins", "frames", "sum", "squares", "count")
+MERGED_BYTES = 64 << 20  # of sums that one task puts together
 
 
 @dataclass(frozen=True)
@@ -86,30 +92,92 @@ class OneBin:
 States = Mapping[str, BinSums | None]
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A state that is written, by this process or others, and then gets its name.
+
+    Files are made here; others find them, or that the state is published already: a
+    task runs again where its worker died before it could say that it was done.
+    """
+
+    new: Path
+    path: Path
+
+    @classmethod
+    def of(cls, place: Path, blocks: range) -> Draft:
+        path = path_of(place, blocks)
+        # A name of its own: what an earlier call has left running cannot disturb.
+        new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.unfinished")
+        new.mkdir()
+        return cls(new, path)
+
+    def rows(
+        self, number: int, part: str, kind: np.dtype[Any], shape: tuple[int, ...]
+    ) -> Extent:
+        """Return where the values of a part of a detector are to be written."""
+        file = self.new / f"{number}.{part}.npy"
+        with file.open("wb") as header:
+            info = {"descr": kind.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(header, info)
+            return Extent(file, header.tell(), shape, kind)
+
+    def write(self, number: int, part: str, values: Array) -> None:
+        rows = self.rows(number, part, values.dtype, values.shape)
+        rows[tuple(slice(0, n) for n in values.shape)] = values
+
+    def is_published(self) -> bool:
+        return not self.new.exists() and self.path.exists()
+
+    def publish(self, without: Collection[str] = ()) -> Path:
+        """Give a state its name; files that it is `without` after all are dropped."""
+        if self.is_published():
+            return self.path
+        blocks = blocks_of(self.path)
+        parts = sorted(p.name for p in self.new.glob("*.npy"))
+        files = {n: checksum_of(self.new / n) for n in parts if n not in without}
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "blocks": [blocks[0], blocks[-1]],
+            "files": files,
+        }
+        write_record(self.new / CHECKSUMS, content)
+        # A rename may reach the disk before the content: after a crash the name would
+        # lie.
+        for file in (*(self.new / n for n in files), self.new):
+            flush_to_disk(file)
+        remove(self.path)
+        self.new.rename(self.path)
+        flush_to_disk(self.path.parent)
+        for name in without:
+            remove(self.path / name)
+        return self.path
+
+
 def save(states: States, place: Path, blocks: range) -> Path:
-    path = path_of(place, blocks)
-    new = new_directory(path)
+    draft = Draft.of(place, blocks)
     for i, state in enumerate(states.values()):
         for part in PARTS:
             values = getattr(state, part, None)
             if values is not None:
-                write_array(new / f"{i}.{part}.npy", np.asarray(values))
-    return published(new, path)
+                draft.write(i, part, np.asarray(values))
+    return draft.publish()
 
 
 def load(path: Path, names: Sequence[str]) -> dict[str, BinSums]:
     """Return sums on disk by detector, checked; rows are read when they are used."""
     files = checked_files(path)
-    out = {}
-    for i, name in enumerate(names):
-        parts: dict[str, Any] = {
-            part: read_array(path / f"{i}.{part}.npy")
-            for part in PARTS
-            if f"{i}.{part}.npy" in files
-        }
-        if parts:
-            out[name] = sums_of_parts(path, parts)
-    return out
+    found = {n: state_of(path, i, files) for i, n in enumerate(names)}
+    return {n: state for n, state in found.items() if state is not None}
+
+
+def state_of(path: Path, number: int, files: Collection[str]) -> BinSums | None:
+    """Return the sums of one detector, of the files that belong to a state."""
+    parts: dict[str, Any] = {
+        part: read_array(path / name)
+        for part in PARTS
+        if (name := f"{number}.{part}.npy") in files
+    }
+    return sums_of_parts(path, parts) if parts else None
 
 
 def sums_of_parts(path: Path, parts: dict[str, Any]) -> BinSums:
@@ -186,56 +254,85 @@ def read_array(path: Path) -> Array | RowsOnDisk:
 def merge(place: Path, names: Sequence[str], blocks: range) -> Path:
     """Put the states of blocks together in their order; return where they are now."""
     path = path_of(place, blocks)
-    parts = [p for p in saved(place) if blocks_of(p)[0] in blocks]
+    parts = saved(place, blocks)
     if parts == [path]:
         return path
-    new = new_directory(path)
-    loaded = [load(p, names) for p in parts]
-    for i, name in enumerate(names):
-        states = [s[name] for s in loaded if name in s]
-        if states:
-            merge_detector(states, new, i)
-    published(new, path)
-    remove_old(place)
+    files = each(checked_files, parts)
+    draft = Draft.of(place, blocks)
+    rows = [
+        some
+        for number in range(len(names))
+        for some in merged_detector(list(zip(parts, files, strict=True)), number, draft)
+    ]
+    each(write_rows, rows)
+    each(Draft.publish, [draft])
+    for part in parts:
+        remove(part)
     return path
 
 
-def merge_detector(states: Sequence[BinSums], new: Path, number: int) -> None:
+Part = tuple[Path, Collection[str]]  # of a job: a state and its files
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some bins of a detector, to be put together."""
+
+    states: Sequence[Part]
+    number: int
+    bins: Array
+    first: int  # row of the first of these bins
+    out: Mapping[str, Extent]
+
+
+def merged_detector(parts: Sequence[Part], number: int, draft: Draft) -> Iterator[Rows]:
+    """Make the files of a detector; yield the sums that have to be written there."""
+    found = [(part, state_of(part[0], number, part[1])) for part in parts]
+    states = [state for _, state in found if state is not None]
+    if not states:
+        return
     bins = np.unique(np.concatenate([s.bins for s in states]))
-    shape = (len(bins), *states[0].sum.shape[1:])
     frames = np.zeros(len(bins), np.int64)
+    for state in states:
+        frames[np.searchsorted(bins, state.bins)] += state.frames
+    draft.write(number, "bins", bins)
+    draft.write(number, "frames", frames)
+    shape = (len(bins), *states[0].sum.shape[1:])
     kinds = {"sum": states[0].sum.dtype}
     if states[0].squares is not None:
         kinds["squares"] = np.dtype(np.float64)
     if any(s.count is not None for s in states):
         kinds["count"] = np.dtype(np.int64)
-    with ExitStack() as stack:
-        # Not by a memory map: on a full disk that would kill the process.
-        out = {
-            part: stack.enter_context((new / f"{number}.{part}.npy").open("wb"))
-            for part in kinds
-        }
-        for part, kind in kinds.items():
-            write_header(out[part], kind, shape)
-        for i, one in enumerate(bins.tolist()):
-            total, frames[i] = sums_of_bin(states, one)
-            for part, kind in kinds.items():
-                values = total.n if part == "count" else getattr(total, part)
-                write_values(out[part], np.broadcast_to(values, shape[1:]), kind)
-    write_array(new / f"{number}.bins.npy", bins)
-    write_array(new / f"{number}.frames.npy", frames)
+    out = {part: draft.rows(number, part, kind, shape) for part, kind in kinds.items()}
+    mine = [part for part, state in found if state is not None]
+    n = max(1, MERGED_BYTES // max(1, 8 * prod(shape[1:])))
+    for i in range(0, len(bins), n):
+        yield Rows(mine, number, bins[i : i + n], i, out)
 
 
-def sums_of_bin(states: Sequence[BinSums], one: int) -> tuple[OneBin, int]:
-    """Return the sums of one bin over all states in their order, and its frames."""
+def write_rows(rows: Rows) -> None:
+    """Put some bins together, one after the other."""
+    parts = (state_of(path, rows.number, files) for path, files in rows.states)
+    states = [state for state in parts if state is not None]
+    where = slice(rows.first, rows.first + len(rows.bins))
+    shape = next(iter(rows.out.values())).shape[1:]
+    made = {k: np.empty((len(rows.bins), *shape), e.dtype) for k, e in rows.out.items()}
+    for i, one in enumerate(rows.bins.tolist()):
+        total = sums_of_bin(states, one)
+        for part, values in made.items():
+            values[i] = total.n if part == "count" else getattr(total, part)
+    for part, values in made.items():
+        rows.out[part][(where, *(slice(0, n) for n in shape))] = values
+
+
+def sums_of_bin(states: Sequence[BinSums], one: int) -> OneBin:
+    """Return the sums of one bin over all states in their order."""
     rows: list[OneBin] = []
-    frames = 0
     for state in states:
         at = int(np.searchsorted(state.bins, one))
         if at < len(state.bins) and state.bins[at] == one:
             rows.append(state.row(at))
-            frames += int(state.frames[at])
-    return reduce(OneBin.plus, rows), frames
+    return reduce(OneBin.plus, rows)
 
 
 def path_of(place: Path, blocks: range) -> Path:
@@ -247,10 +344,12 @@ def blocks_of(path: Path) -> range:
     return range(int(first), int(last) + 1)
 
 
-def saved(place: Path) -> list[Path]:
-    """Return the directories of all states, in the order of their blocks."""
+def saved(place: Path, within: range = range(sys.maxsize)) -> list[Path]:
+    """Return the directories of the states of some blocks, in the order of these."""
     found = [p for p in place.iterdir() if NAME.fullmatch(p.name) and blocks_of(p)]
-    return sorted(found, key=lambda p: blocks_of(p)[0])
+    return sorted(
+        (p for p in found if blocks_of(p)[0] in within), key=lambda p: blocks_of(p)[0]
+    )
 
 
 def remove_old(place: Path) -> None:
@@ -269,45 +368,3 @@ def remove_old(place: Path) -> None:
 
 def size_of(path: Path) -> int:
     return sum(p.stat().st_size for p in path.iterdir())
-
-
-def new_directory(path: Path) -> Path:
-    new = path.with_name(f"{path.name}.unfinished")
-    remove(new)  # a killed process may have left it
-    new.mkdir()
-    return new
-
-
-def published(new: Path, path: Path) -> Path:
-    blocks = blocks_of(path)
-    files = {p.name: checksum_of(p) for p in sorted(new.iterdir())}
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "blocks": [blocks[0], blocks[-1]],
-        "files": files,
-    }
-    write_record(new / CHECKSUMS, content)
-    # A rename may reach the disk before the content: after a crash the name would lie.
-    for file in (*new.iterdir(), new):
-        flush_to_disk(file)
-    remove(path)
-    new.rename(path)
-    flush_to_disk(path.parent)
-    return path
-
-
-def write_array(path: Path, values: Array) -> None:
-    with path.open("wb") as file:
-        write_header(file, values.dtype, values.shape)
-        write_values(file, values, values.dtype)
-
-
-def write_header(file: BinaryIO, kind: np.dtype[Any], shape: Sequence[int]) -> None:
-    header = {"descr": kind.str, "fortran_order": False, "shape": tuple(shape)}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def write_values(file: BinaryIO, values: Array, kind: np.dtype[Any]) -> None:
-    if values.size:
-        # numpy's own way does not notice every full disk.
-        file.write(np.ascontiguousarray(values, kind).reshape(-1).view(np.uint8).data)

@@ -11,12 +11,13 @@ from typing import Any, Final, Literal
 
 from pydantic import StrictInt, TypeAdapter
 
-from xfelred import __version__
 from xfelred.errors import ConfigError
 from xfelred.products.resumable import (
     SCHEMA_VERSION,
     damaged,
     read_record,
+    versions,
+    versions_in,
     write_record,
 )
 from xfelred.recipes.sources import Source, changes, fingerprint
@@ -58,6 +59,7 @@ class Manifest:
     blocks: tuple[Block, ...]
     # What a finished job adds: computed, reused, products.
     result: Mapping[str, Any] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=versions)
 
     def with_done(self, ids: range) -> Manifest:
         blocks = tuple(
@@ -74,7 +76,8 @@ class Manifest:
             "schema_version": SCHEMA_VERSION,
             "recipe_sha256": self.job.recipe_sha256,
             "source_fingerprint": fingerprint(self.job.sources),
-            "xfelred_version": __version__,
+            "xfelred_version": self.software["xfelred"],
+            "software": dict(self.software),
             "options": dict(self.job.options),
             "recipe": dict(self.job.recipe),
             "sources": self.job.sources,
@@ -105,7 +108,8 @@ def read_manifest(path: Path) -> Manifest:
             for k, kind in RESULTS.items()
             if k in content
         }
-        found = Manifest(JOB.validate_python(content), blocks, result)
+        job = JOB.validate_python(content)
+        found = Manifest(job, blocks, result, versions_in(content))
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, repr(error)) from error
     if [b.id for b in blocks] != [*range(len(blocks))]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import xarray as xr
 
 from xfelred.entries import entry
 from xfelred.errors import logger_of
-from xfelred.lazy.scheduler import client, this_machine
+from xfelred.lazy.in_flight import results_of
+from xfelred.lazy.scheduler import client, n_threads, this_machine
 from xfelred.products.atomic import remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
@@ -28,6 +28,7 @@ from xfelred.recipes.cube_blocks import (
     block_groups,
     blocks_of,
     detector_shots,
+    saving,
     sums_of,
 )
 from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
@@ -39,6 +40,8 @@ logger = logger_of("xfelred.recipes")
 
 # Sums of blocks on disk are put together when there is more of them than this.
 LEAST_TO_MERGE = 1 << 30
+GROUPS_PER_WORKER = 2
+PRODUCT_THREADS = 4
 Report = Callable[[int, int], None]
 
 
@@ -138,8 +141,9 @@ def write_cube(
     Blocks are consecutive shots (``execution.block_trains``) and are added up in their
     order, so that the result has the same bits on any scheduler, interrupted or not.
     Where a block reaches so many bins that its sums would not be small beside its
-    frames, a few blocks are computed at once. Memory holds the sums of the blocks that
-    are being computed; all others wait on disk.
+    frames, a few blocks are computed at once. Who computes a piece of the sums writes
+    it, so that neither this process nor a worker holds all sums of a block; on a
+    cluster, all workers have to reach the directory `out`.
     """
     plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
     place = Path(out).absolute()
@@ -197,7 +201,7 @@ def computed_result(
         every = range(len(now.blocks))
         sums = cube_state.load(cube_state.merge(places.work, names, every), names)
     binned = {n: binned_dataset(d, sums.get(n)) for n, d in detectors.items()}
-    with this_machine():
+    with this_machine(), dask.config.set(num_workers=product_threads()):
         paths = write_products(plan, binned, places.work, places.out, frames)
     n = len(now.blocks)
     files = [p.name for p in paths]
@@ -206,6 +210,11 @@ def computed_result(
     replace(now, result=result).write(places.finished)
     remove(places.work)
     return CubeResult(paths, n, n - reused, reused, plan.shots.flow_list())
+
+
+def product_threads() -> int:
+    """Return how many threads write products: each holds some blocks of the cube."""
+    return min(n_threads(), PRODUCT_THREADS)
 
 
 def limit_of(detectors: Mapping[str, DetectorShots]) -> int:
@@ -225,18 +234,23 @@ def computed_blocks(
     report: Report,
 ) -> Manifest:
     """Compute what is missing; return the manifest with all blocks done."""
-    missing = block_groups([b for b in now.blocks if not b.done], detectors)
     names = list(detectors)
-    while groups := list(islice(missing, n_at_once())):
-        for group, sums in zip(groups, sums_of(groups, detectors), strict=True):
-            ids = ids_of(group)
-            cube_state.save({n: sums.get(n) for n in names}, places.work, ids)
+
+    def groups() -> Iterator[list[tuple[range, Any]]]:
+        for group in block_groups([b for b in now.blocks if not b.done], detectors):
+            (sums,) = sums_of([group], detectors)
+            yield [(ids_of(group), saving(sums, names, places.work, ids_of(group)))]
+
+    with results_of(groups(), n_at_once()) as found:
+        for ids, _ in (pair for some in found for pair in some):
             now = now.with_done(ids)  # only what is safe on disk
             now.write(places.unfinished)
             report(now.n_done, len(now.blocks))
-        states = cube_state.saved(places.work)
-        if len(states) > 2 and sum(map(cube_state.size_of, states)) > limit:
-            cube_state.merge(places.work, names, range(now.n_done))
+            # In their order: what follows a block that is not done has to wait.
+            first = next((b.id for b in now.blocks if not b.done), len(now.blocks))
+            states = cube_state.saved(places.work, range(first))
+            if len(states) > 2 and sum(map(cube_state.size_of, states)) > limit:
+                cube_state.merge(places.work, names, range(first))
     return now
 
 
@@ -246,5 +260,5 @@ def ids_of(group: list[Block]) -> range:
 
 def n_at_once() -> int:
     workers = client()
-    # One group for each worker: they need not wait for each other.
-    return max(1, len(workers.nthreads())) if workers else 1
+    # Some for each worker: none of them waits for another, or for this process.
+    return GROUPS_PER_WORKER * max(1, len(workers.nthreads())) if workers else 1

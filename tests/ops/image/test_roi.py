@@ -148,7 +148,7 @@ def test_other_wrong_arguments():
     da = frames(3)
     with pytest.raises(ValueError, match="low is above high"):
         ops.roi(da, threshold=(5, 1))
-    with pytest.raises(GeometryMismatchError, match="needs slow_scan"):
+    with pytest.raises(GeometryMismatchError, match="need slow_scan"):
         ops.roi(da[..., 0])
     with pytest.raises(GeometryMismatchError, match="3 pairs"):
         ops.roi(da[:, 0, 0].drop_vars("module"), [(0, 1), (0, 2), (0, 2)])

@@ -95,3 +95,18 @@ def not_a_number(images: Array, *bad: Array) -> Array:
     for mask in bad:
         np.copyto(out, np.nan, where=mask != 0)
     return out
+
+
+def shifted(frames: Array, *, steps: tuple[int, ...], along_rows: bool) -> Array:
+    """Shift every row, or column, towards lower positions; they wrap round.
+
+    frames: (..., slow_scan, fast_scan). steps: of each row, or column, in pixels.
+    """
+    rows, columns = np.indices(frames.shape[-2:])
+    by = np.asarray(steps, np.int64)
+    if along_rows:
+        columns = (columns + by[:, np.newaxis]) % max(frames.shape[-1], 1)
+    else:
+        rows = (rows + by) % max(frames.shape[-2], 1)
+    out: Array = frames[..., rows, columns]
+    return out

@@ -26,34 +26,71 @@ def limited(frames: Array, *, low: float | None, high: float | None) -> Array:
 
 
 @njit(nogil=True, cache=True)
-def add_region(
-    frame: Array, bad: Bools, low: float, high: float, saturation: float, out: Floats
+def add_rows(
+    row: Array, flags: Bools, cut: tuple[float, float], r: int, sums: Floats
 ) -> None:
-    """Reduce one frame (module, slow_scan, fast_scan) to its quantities."""
-    total, at_slow, at_fast = 0.0, 0.0, 0.0
-    top, n_top = -np.inf, np.int64(0)
-    found = False
+    """Add a row of pixels to the sums of columns, and to those times its number."""
+    low, high = cut
+    total, at_slow = sums[0], sums[1]
+    for c in range(row.size):
+        v = np.float64(row[c])
+        good = (v == v) & (not flags[c])
+        out = (v < low) | (v > high)
+        v = v if good & (not out) else np.float64(0.0)
+        total[c] += v
+        at_slow[c] += v * r
+
+
+@njit(nogil=True, cache=True)
+def keep_top(row: Array, flags: Bools, cut: tuple[float, float], top: Floats) -> None:
+    """Keep the highest good pixel of every column; what is cut off counts as 0."""
+    low, high = cut
+    for c in range(row.size):
+        v = np.float64(row[c])
+        good = (v == v) & (not flags[c])
+        v = np.float64(0.0) if (v < low) | (v > high) else v
+        top[c] = v if good & (v > top[c]) else top[c]
+
+
+@njit(nogil=True, cache=True)
+def count_high(row: Array, flags: Bools, saturation: float) -> int:
+    n = 0
+    for c in range(row.size):
+        n += (row[c] >= saturation) & (not flags[c])
+    return n
+
+
+@njit(nogil=True, cache=True)
+def add_region(
+    frame: Array,
+    bad: Bools,
+    cut: tuple[float, float],
+    saturation: float,
+    sums: Floats,
+    out: Floats,
+) -> None:
+    """Reduce one frame (module, slow_scan, fast_scan) to its quantities.
+
+    sums: (3, fast_scan), room for sums of columns, those times the row, and maxima.
+    """
+    sums[:2], sums[2] = 0.0, -np.inf
+    n_top = np.int64(0)
     for m in range(frame.shape[0]):
         for r in range(frame.shape[1]):
             row, flags = frame[m, r], bad[m, r]
-            line, weighted = 0.0, 0.0
-            for c in range(row.size):
-                v = np.float64(row[c])
-                if flags[c] or v != v:
-                    continue
-                n_top += np.int64(v >= saturation)
-                if v < low or v > high:
-                    v = np.float64(0.0)
-                line += v
-                weighted += v * c
-                top = max(top, v)
-                found = True
-            total += line
-            at_slow += line * r
-            at_fast += weighted
+            add_rows(row, flags, cut, r, sums)
+            keep_top(row, flags, cut, sums[2])
+            if saturation < np.inf:
+                n_top += count_high(row, flags, saturation)
+    total, at_slow, at_fast, top = 0.0, 0.0, 0.0, -np.inf
+    for c in range(frame.shape[2]):
+        total += sums[0, c]
+        at_slow += sums[1, c]
+        at_fast += sums[0, c] * c
+        top = max(top, sums[2, c])
     out[SUM] = total
     out[MEAN] = total / frame.size
-    out[MAX] = top if found else np.nan
+    out[MAX] = top if top > -np.inf else np.nan
     out[COM_SLOW] = at_slow / total if total != 0 else np.nan
     out[COM_FAST] = at_fast / total if total != 0 else np.nan
     out[N_SATURATED] = n_top
@@ -70,8 +107,9 @@ def add_regions(
     out: Floats,
 ) -> None:
     """Reduce every frame; `bad_step` is 0 if all have the same bad pixels."""
+    sums, cut = np.empty((3, frames.shape[3])), (low, high)
     for i in range(len(frames)):
-        add_region(frames[i], bad[i * bad_step], low, high, saturation, out[i])
+        add_region(frames[i], bad[i * bad_step], cut, saturation, sums, out[i])
 
 
 def roi(

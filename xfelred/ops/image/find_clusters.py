@@ -9,11 +9,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.errors import ArgumentError
 from xfelred.kernels.image import clusters as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
-from xfelred.ops.validity import masks_of
+from xfelred.names import LONG_NAME, MODULE, QUANTITY, UNITS
+from xfelred.ops.validity import frame_pixels, masks_of
 from xfelred.provenance import record
 
 CLUSTER = "cluster"
@@ -79,9 +79,7 @@ def find_clusters(
     The cluster analysis of the LCLS calibration suite. Two neighbours of exactly the
     same value are both seeds, as there.
     """
-    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
-    if SLOW not in dims or FAST not in dims:
-        raise GeometryMismatchError(f"clusters need {SLOW} and {FAST}; got {da.dims}")
+    dims = frame_pixels(da, "clusters")
     for name, value in (("seed", seed), ("neighbour", neighbour)):
         if not np.isfinite(value):
             raise ArgumentError(f"{name}={value}; wanted a number")

@@ -15,7 +15,7 @@ from xfelred.kernels.image import roi as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
 from xfelred.ops.reductions.statistics import as_whole
-from xfelred.ops.validity import masks_of, unrecorded
+from xfelred.ops.validity import frame_pixels, masks_of, unrecorded, without_gaps
 from xfelred.provenance import record
 from xfelred.reductions.moments import sum_dtype
 
@@ -81,7 +81,7 @@ def roi(
     >>> float(roi(frame, [(1, 3), (1, 9)])["sum"])
     2.0
     """
-    dims = tuple(d for d in PIXEL_DIMS if d in da.dims)
+    dims = frame_pixels(da, "regions")
     low, high = limits(threshold)
     check("ops.roi", "bounds", bounds, Iterable | None)
     region = window(da, dims, bounds)
@@ -103,12 +103,8 @@ def roi(
         saturation=np.inf if saturation is None else float(saturation),
     )
     out = region_variables(packed, da, saturation is not None)
-    for gone in masks[: len(gaps)]:
-        # Without any module there is no frame, which is not one with nothing on it.
-        none = gone.all([d for d in gone.dims if d in dims])
-        for name in ("sum", "mean"):
-            if out[name].dtype.kind == "f":
-                out[name] = out[name].where(~none)
+    for name in ("sum", "mean"):
+        out[name] = without_gaps(out[name], masks[: len(gaps)], dims)
     if write_area:
         area = map_frames(kernel.limited, cut, name="roi_area", low=low, high=high)
         area.attrs = {UNITS: unit_of(da), LONG_NAME: "pixels of the region"}
@@ -145,8 +141,6 @@ def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
 def window(
     da: xr.DataArray, dims: tuple[str, ...], bounds: Bounds | None
 ) -> dict[str, slice]:
-    if SLOW not in dims or FAST not in dims:
-        raise GeometryMismatchError(f"a region needs {SLOW} and {FAST}; got {da.dims}")
     if bounds is None:
         return {d: slice(0, da.sizes[d]) for d in dims}
     pairs = [bound(b) for b in bounds]

@@ -24,6 +24,7 @@ from xfelred.readers.selection import ById, ByIndex, matches
 
 N_GAINS = 3  # stages of LPD in parallel-gain mode: high, medium, low
 FEW_RUNS, FEW_ROWS = 4, 1 << 16  # more rows are worth a look at how they are stored
+FEW_KINDS = 16  # of trains, found by comparing all with the first of each
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,18 +142,10 @@ def read_labels(detector: ModuleData) -> FrameLabels:
     pulse, cell = (one.values for one in labels)
     # Trains of one kind are kept once: a long run has thousands alike.
     per_train = counts // stages(detector)
-    end = np.cumsum(counts)
-    start = end - counts
-    kinds: dict[tuple[bytes, bytes], int] = {}
-    pattern = np.zeros(len(counts), np.int64)
-    pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
-    for t, (i, n) in enumerate(zip(start.tolist(), per_train.tolist(), strict=True)):
-        piece = (pulse[i : i + n], cell[i : i + n])
-        key = (piece[0].tobytes(), piece[1].tobytes())  # arrays cannot be looked up
-        if key not in kinds:
-            kinds[key] = len(kinds)
-            pieces.append(piece)
-        pattern[t] = kinds[key]
+    start = np.cumsum(counts) - counts
+    pattern, firsts = kinds_of_trains(start, per_train, (pulse, cell))
+    parts = [slice(start[t], start[t] + per_train[t]) for t in firsts]
+    pieces = [(pulse[part], cell[part]) for part in parts]
     # The kinds one after the other, and in each of them the gain stages.
     n_gains = stages(detector)
     lengths = np.array([n_gains * len(p) for p, _ in pieces], np.int64)
@@ -169,6 +162,40 @@ def read_labels(detector: ModuleData) -> FrameLabels:
             or [np.zeros(0, np.uint8)]
         ),
     )
+
+
+def kinds_of_trains(
+    start: NDArray[np.int64],
+    size: NDArray[np.int64],
+    labels: tuple[NDArray[np.uint64], ...],
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Return the kind of each train, and the first train of each kind.
+
+    Kinds are numbered as they come. A train is a stretch of the labels, at `start`.
+    """
+    pattern = np.full(len(start), -1)
+    firsts: list[int] = []
+    left = np.arange(len(start))
+    # Most runs have a few kinds, and a million trains are too many for a loop.
+    while len(left) and len(firsts) < FEW_KINDS:
+        first, n = int(left[0]), int(size[left[0]])
+        alike = size[left] == n
+        for values in labels:
+            for k in range(n):
+                at = left[alike]
+                alike[alike] = values[start[at] + k] == values[start[first] + k]
+        pattern[left[alike]] = len(firsts)
+        firsts.append(first)
+        left = left[~alike]
+    found: dict[tuple[bytes, ...], int] = {}
+    for t in left.tolist():
+        part = slice(start[t], start[t] + size[t])
+        key = tuple(values[part].tobytes() for values in labels)
+        if key not in found:
+            found[key] = len(firsts)
+            firsts.append(t)
+        pattern[t] = found[key]
+    return pattern, firsts
 
 
 class Agreement:

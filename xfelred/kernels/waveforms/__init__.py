@@ -1,0 +1,1 @@
+"""Kernels for traces of digitizers."""

@@ -1,0 +1,1 @@
+"""Traces of digitizers: integrals, hits and fits."""
