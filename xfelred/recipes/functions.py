@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
-from xfelred.names import PULSE, SAMPLE, TRAIN
+from xfelred.names import DROPLET, PHOTON, PULSE, SAMPLE, TRAIN
 from xfelred.recipes.cube_outputs import Rings, assembled, on_rings, rings_of
 from xfelred.recipes.models import AzimuthalSpec
 from xfelred.recipes.units import wrong_value
@@ -28,7 +28,6 @@ from xfelred.recipes.units import wrong_value
 NOT_IN_RECIPES = {"bad_pixels", "noise", "labels", "other", "by", "geometry", "flags"}
 NOT_OF_A_CURVE = ("function", "name", "on")
 SHOTS = (TRAIN, PULSE)
-DROPLET, PHOTON = "droplet", "photon"
 # Fields of entries by our names, and by those of the LCLS small data.
 FIELDS = {"adu": "data", "npix": "npix", "row": "row", "col": "col", "module": "tile"}
 WHOLE = ("npix", "tile")  # whole numbers among them
