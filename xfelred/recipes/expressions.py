@@ -235,7 +235,7 @@ class Parser:
         if self.next != "**":
             return base
         self.take()
-        return Call(np.float_power, (base, self.signed(depth + 1)))  # from the right
+        return Call(np.power, (base, self.signed(depth + 1)))  # from the right
 
     def atom(self, depth: int) -> Part:
         if self.next is None:

@@ -182,7 +182,9 @@ def droplet_options(given: Given, parameters: Mapping[str, Any]) -> dict[str, An
 
 def photons(given: Given, parameters: dict[str, Any]) -> Made:
     # Photons are those of the droplets that the function above has found.
-    options = droplet_options(given, {**given.found_with, **parameters})
+    known = FUNCTIONS["photons"].parameters
+    above = {k: v for k, v in given.found_with.items() if k in known}
+    options = droplet_options(given, {**above, **parameters})
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
     entries = found[["row", "col", "module"]]
@@ -209,15 +211,17 @@ def sparse(given: Given, parameters: dict[str, Any]) -> Made:
     }
     if not n:
         return Made({"": Entries(fields, ragged=n == 0)}, None)
-    return Made({k: first_entries(k, v, n) for k, v in fields.items()}, None)
+    there = fields["row"].notnull()
+    return Made({k: first_entries(k, v, there, n) for k, v in fields.items()}, None)
 
 
-def first_entries(name: str, values: xr.DataArray, n: int) -> xr.DataArray:
+def first_entries(
+    name: str, values: xr.DataArray, there: xr.DataArray, n: int
+) -> xr.DataArray:
     """Return the first `n` entries of every shot, 0 behind the last one."""
     (dim,) = (d for d in values.dims if d in (DROPLET, PHOTON))
-    found = values.isel({dim: slice(0, n)})
-    found = found.pad({dim: (0, n - found.sizes[dim])}, constant_values=np.nan)
-    found = found.fillna(0)
+    found = values.where(there, 0).isel({dim: slice(0, n)})
+    found = found.pad({dim: (0, n - found.sizes[dim])}, constant_values=0)
     return found if name == "data" else found.astype(np.int64)
 
 
@@ -263,9 +267,7 @@ FUNCTIONS: dict[str, Function] = {
         more=tuple(n for n in AzimuthalSpec.model_fields if n not in NOT_OF_A_CURVE),
     ),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
-    "photons": Function(
-        photons, ("droplets_to_photons", "find_droplets"), ("use_noise",)
-    ),
+    "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
     "photon_counts": Function(photon_counts, ("count_photons",)),
     "sparsify": Function(sparse, more=("n",)),
     "autocorrelate": Function(plain("autocorrelate", "acf"), ("autocorrelate",)),

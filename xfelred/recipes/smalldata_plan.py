@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, SelectionEmptyError, listing
+from xfelred.errors import ArgumentError, SelectionEmptyError, listing, warn
 from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import Sum, parsed
 from xfelred.products.smalldata_file import Column, Rows, Table
@@ -136,13 +137,11 @@ def detector_plan(
             " (layout='train')" if FRAME in frames.dims else ""
         )
         raise recipe.error(key, text)
-    ids = xr.DataArray(np.asarray(run.train_ids), dims=TRAIN).to_index()
-    check_shots(recipe, name, frames, ids.rename(TRAIN), given)
-    at = ids.get_indexer(frames.indexes[TRAIN])
+    at = rows_of(run, recipe, name, frames, given)
     kept = (at >= 0) & recorded(frames)
     order = np.flatnonzero(kept)
     order = order[np.argsort(at[order], kind="stable")]
-    if len(order) < frames.sizes[TRAIN]:
+    if not np.array_equal(order, np.arange(frames.sizes[TRAIN])):
         frames = frames.isel({TRAIN: order})
     facts = facts_of(run, recipe, name, frames)
     frames = frames.transpose(TRAIN, ...)
@@ -160,6 +159,27 @@ def detector_plan(
         name, frames, at[order], facts, tuple(spec.functions), tuple(spec.sums),
         columns, max(1, step),
     )  # fmt: skip
+
+
+def rows_of(
+    run: Run,
+    recipe: SmallDataRecipe,
+    name: str,
+    frames: xr.DataArray,
+    given: Mapping[str, xr.DataArray],
+) -> NDArray[np.int64]:
+    """Return the row of every frame, -1 for what is of no shot of the run."""
+    ids = pd.Index(np.asarray(run.train_ids), name=TRAIN)
+    if TRAIN not in frames.indexes or not frames.indexes[TRAIN].isin(ids).any():
+        check_shots(recipe, name, frames, ids, given)
+    at = ids.get_indexer(frames.indexes[TRAIN]).astype(np.int64)
+    lost = int((at < 0).sum())
+    if lost:
+        warn(
+            f"{lost} of {len(at)} frames of {name} are of shots that {run.run_id} does"
+            " not have, and are left out"
+        )
+    return at
 
 
 def recorded(frames: xr.DataArray) -> NDArray[np.bool_]:
