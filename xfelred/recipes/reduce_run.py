@@ -166,7 +166,7 @@ def reduced(
 ) -> ReduceResult:
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
     plan = smalldata_plan(run, recipe, frames)
-    whole = list(whole_columns(plan.shots, user))  # also to find what is wrong
+    whole = whole_columns(plan.shots, user)  # also to find what is wrong
     places = Places(Path(out).absolute(), plan.name)
     product = product_of(plan, places.out)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
@@ -248,7 +248,7 @@ def write_file(
     plan: SmallDataPlan,
     places: Places,
     now: Manifest,
-    whole: list[tuple[str, Array]],
+    whole: Mapping[str, Array],
     path: Path,
 ) -> None:
     """Write the file of what the blocks have stored."""
@@ -270,7 +270,7 @@ def write_file(
         if isinstance(c, Table):
             n_entries[c.path] = sum(int(load(s, [parts[i]])[0].sum()) for s in states)
         i += len(c.parts)
-    finished: list[tuple[str, Any]] = [*whole]
+    finished: list[tuple[str, Any]] = [*whole.items()]
     for detector, which in sums:
         total: list[Array] = []
         for state in states if detector.sums else ():

@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.names import PIXEL_DIMS
+from xfelred.names import PIXEL_DIMS, PULSE
 from xfelred.ops.reductions.detector_sum import parsed
 from xfelred.products.lcls_cube_file import MICROMETRES, lcls_constants
 from xfelred.recipes.cube_detectors import constants_of
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.smalldata_models import FunctionSpec
-from xfelred.recipes.smalldata_plan import DetectorPlan, SmallDataPlan
+from xfelred.recipes.smalldata_plan import DetectorPlan, SmallDataPlan, has_pulses
 
 CONFIG = "UserDataCfg"
 Item = tuple[str, Any]
@@ -41,6 +41,8 @@ def configuration(plan: SmallDataPlan, detector: DetectorPlan) -> Iterator[Item]
         yield f"{above}/{'cmask' if name == 'calib_mask' else name}", values
     if "z" in known:
         yield f"{above}/z", known["z"].values * MICROMETRES
+    if has_pulses(detector.frames) and PULSE in detector.frames.coords:
+        yield f"{above}/{PULSE}", detector.frames[PULSE].values
     spec = plan.recipe.model.detectors[detector.name]
     if isinstance(spec.common_mode, int | list):
         yield f"{above}/common_mode", np.asarray(spec.common_mode)

@@ -48,7 +48,7 @@ def estimate_reduction(
         for block in blocks:
             rows = range(*starts[block.id : block.id + 2])
             tasks += sum(1 for _ in lanes_of(detector, {}, rows))
-    whole = sum(values.nbytes for _, values in whole_columns(plan.shots, None))
+    whole = sum(values.nbytes for values in whole_columns(plan.shots, None).values())
     n = len(plan.shots.ids)
     of_rows = sum(
         n * prod(c.shape) * c.dtype.itemsize

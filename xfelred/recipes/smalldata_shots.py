@@ -28,6 +28,8 @@ from xfelred.recipes.smalldata_models import DROPPED
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 
 LIGHT = "lightStatus"
+LCLS = "lcls"
+PSANA = "xfelred.readers.lcls_psana"
 UNKNOWN = -1  # whether there was light
 # Columns of an event code, of LCLS1 and LCLS2.
 CODES = ("evr/code_{}", "timing/eventcodes[{}]")
@@ -42,6 +44,13 @@ class Shots:
     recipe: SmallDataRecipe
     ids: NDArray[Any]
     known: dict[str, NDArray[Any]] = field(default_factory=dict)  # (shot, ...), by name
+
+    @property
+    def computed(self) -> list[str]:
+        """Names of what the recipe tells of the light, whatever the run says."""
+        light = self.recipe.model.light_status
+        names = ("xray", "laser")
+        return [f"{LIGHT}/{n}" for n in names if getattr(light, n) is not None]
 
     def value(self, name: str, key: str) -> NDArray[Any]:
         """Return a value of every shot, NaN where there is none; read once."""
@@ -110,28 +119,16 @@ def flags_of(shots: Shots) -> dict[str, xr.DataArray]:
     }
 
 
-def whole_columns(
-    shots: Shots, user: User | None
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield (name, values) of every dataset that is known without a frame."""
-    yield from ids_of(shots)
-    written = set()
+def whole_columns(shots: Shots, user: User | None) -> dict[str, NDArray[Any]]:
+    """Return every dataset that is known without a frame, by name."""
     model = shots.recipe.model
+    found = dict(ids_of(shots))
     for i, name in enumerate(model.variables):
-        for column, values in copied(shots, name, f"variables.{i}"):
-            if column not in written and f"{LIGHT}/" not in column:
-                yield column, values
-            written.add(column)
-    for name in ("xray", "laser"):
-        column = f"{LIGHT}/{name}"
-        if getattr(model.light_status, name) is not None:
-            yield column, shots.known[column]
-        elif column in written:
-            (found,) = (v for n, v in copied(shots, column, "variables") if n == column)
-            yield column, found
+        found |= copied(shots, name, f"variables.{i}")
+    found |= {n: v for n, v in shots.known.items() if n in shots.computed}
     for alias, name in model.epics.items():
-        yield f"epics/{alias}", shots.value(name, f"epics.{alias}")
-    yield from user_values(shots, user)
+        found[f"epics/{alias}"] = shots.value(name, f"epics.{alias}")
+    return found | dict(user_values(shots, user))
 
 
 def ids_of(shots: Shots) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -142,25 +139,29 @@ def ids_of(shots: Shots) -> Iterator[tuple[str, NDArray[Any]]]:
         seconds = run.scalars([])[FIDUCIALS]
         yield "event_time", shots.ids.astype(np.int64)
         yield "fiducials", stored(seconds.values)
-    elif flavour == "LCLS2" or type(run).__module__.startswith(PSANA):
+    elif flavour == "LCLS2" or is_psana(run):
         yield "timestamp", shots.ids
     else:
         yield "trainId", shots.ids
 
 
-PSANA = "xfelred.readers.lcls_psana"
+def is_psana(run: Run) -> bool:
+    return type(run).__module__.startswith(PSANA)
 
 
-def copied(shots: Shots, name: str, key: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield columns of the run, as in the file."""
+def copied(shots: Shots, name: str, key: str) -> dict[str, NDArray[Any]]:
+    """Return columns of the run, as in the file."""
+    # Only in such files a code stands for what is missing.
+    coded = shots.run.facility == LCLS and not is_psana(shots.run)
+    options: dict[str, Any] = {"missing": "keep"} if coded else {}
     try:
-        found = shots.run.scalars([name])
+        found = shots.run.scalars([name], **options)
     except (XfelredError, KeyError, ValueError) as error:
         raise shots.recipe.error(key, str(error)) from error
-    for column, values in found.data_vars.items():
-        if values.dtype.kind not in "biuf":
-            continue
-        yield str(column), stored(at_rows(values, shots.ids))
+    numbers = {str(k): v for k, v in found.data_vars.items() if v.dtype.kind in "biuf"}
+    if not numbers:
+        raise shots.recipe.error(key, f"{name!r} holds no numbers")
+    return {k: stored(at_rows(v, shots.ids)) for k, v in numbers.items()}
 
 
 def user_values(shots: Shots, user: User | None) -> Iterator[tuple[str, NDArray[Any]]]:
