@@ -22,14 +22,22 @@ from xfelred.names import VERSION
 from xfelred.products.atomic import publish, remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
-from xfelred.products.smalldata_file import Column, Table, write_small_data
+from xfelred.products.smalldata_file import Column, Size, Table, write_small_data
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube_places import Places, begin, make_directory
 from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids, read_manifest
-from xfelred.recipes.smalldata_blocks import Array, block_task, combined, load
+from xfelred.recipes.smalldata_blocks import (
+    Array,
+    block_task,
+    check_parts,
+    combined,
+    load,
+    slots_of,
+)
 from xfelred.recipes.smalldata_config import configuration, finished_sums
-from xfelred.recipes.smalldata_plan import DetectorPlan, SmallDataPlan, smalldata_plan
+from xfelred.recipes.smalldata_intg import check_integrating, integrated
+from xfelred.recipes.smalldata_plan import SmallDataPlan, smalldata_plan
 from xfelred.recipes.smalldata_shots import User, whole_columns
 from xfelred.recipes.sources import all_sources
 from xfelred.recipes.write_cube import Report, n_at_once, scheduled
@@ -167,6 +175,7 @@ def reduced(
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
     plan = smalldata_plan(run, recipe, frames)
     whole = whole_columns(plan.shots, user)  # also to find what is wrong
+    check_integrating(plan)
     places = Places(Path(out).absolute(), plan.name)
     product = product_of(plan, places.out)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
@@ -185,7 +194,7 @@ def reduced(
         reused, n = now.n_done, len(now.blocks)
         now = computed_blocks(places, now, plan, report or (lambda _, __: None))
         unfinished = places.work / product.name
-        write_file(plan, places, now, whole, unfinished)
+        write_file(plan, places.work, whole, unfinished)
         publish(unfinished, product, overwrite=True)
         done = {"computed": n - reused, "reused": reused, "products": [product.name]}
         replace(now, result=done).write(places.finished)
@@ -220,20 +229,13 @@ def computed_blocks(
 ) -> Manifest:
     """Compute what is missing; return the manifest with all blocks done."""
     report(now.n_done, len(now.blocks))
-    starts = np.cumsum([0, *(b.n_trains for b in now.blocks)]).tolist()
     left = [b for b in now.blocks if not b.done]
     # This process computes one group after another: one that keeps its threads busy.
     size = 1 if client() else n_threads()
 
     def groups() -> Iterator[list[tuple[int, Any]]]:
         for i in range(0, len(left), size):
-            yield [
-                (
-                    b.id,
-                    block_task(plan, places.work, b, range(*starts[b.id : b.id + 2])),
-                )
-                for b in left[i : i + size]
-            ]
+            yield [(b.id, block_task(plan, places.work, b)) for b in left[i : i + size]]
 
     with results_of(groups(), n_at_once()) as found:
         for some in found:
@@ -245,45 +247,48 @@ def computed_blocks(
 
 
 def write_file(
-    plan: SmallDataPlan,
-    places: Places,
-    now: Manifest,
-    whole: Mapping[str, Array],
-    path: Path,
+    plan: SmallDataPlan, work: Path, whole: Mapping[str, Array], path: Path
 ) -> None:
-    """Write the file of what the blocks have stored."""
-    states = cube_state.saved(places.work)
+    """Write the file of what the blocks have stored in the directory `work`."""
+    states = cube_state.saved(work)
+    slots = slots_of(plan)
+    for state in states:
+        check_parts(state, slots)
     columns: list[Column] = []
     parts: list[int] = []
-    sums: list[tuple[DetectorPlan, range]] = []
-    at = 0
-    for detector in plan.detectors.values():
-        for c in detector.columns:
-            columns.append(c)
-            parts += range(at, at + len(c.parts))
-            at += len(c.parts)
-        sums.append((detector, range(at, at + len(detector.sums))))
-        at += len(detector.sums)
-    n_entries: dict[str, int] = {}
-    i = 0
-    for c in columns:
-        if isinstance(c, Table):
-            n_entries[c.path] = sum(int(load(s, [parts[i]])[0].sum()) for s in states)
-        i += len(c.parts)
-    finished: list[tuple[str, Any]] = [*whole.items()]
-    for detector, which in sums:
-        total: list[Array] = []
-        for state in states if detector.sums else ():
-            total = combined(detector.sums, total, load(state, which))
-        finished += finished_sums(plan, detector, total)
-        finished += configuration(plan, detector)
+    sizes: list[Size] = []
+    once: list[tuple[str, Any]] = [*whole.items()]
+    results: dict[str, int] = {}  # parts that are values of every shot
+    for slot in slots:
+        if slot.column is None:
+            sums: list[Array] = []
+            for state in states if slot.parts else ():
+                sums = combined(slot.detector.sums, sums, load(state, slot.parts))
+            once += finished_sums(plan, slot.detector, sums)
+            once += configuration(plan, slot.detector)
+            continue
+        columns.append(slot.column)
+        parts += slot.parts
+        size = Size(len(slot.detector.ids))
+        if isinstance(slot.column, Table):
+            n = sum(int(load(s, slot.parts[:1])[0].sum()) for s in states)
+            size = Size(size.rows, n)
+        elif len(slot.detector.ids) == len(plan.shots.ids):
+            results[slot.column.path] = slot.parts[0]
+        sizes.append(size)
+
+    def values(name: str, key: str) -> Array:
+        if name not in results:
+            return plan.shots.value(name, key)
+        return np.concatenate([load(s, [results[name]])[0] for s in states])
+
+    once += integrated(plan, values).items()
     write_small_data(
         path,
         columns,
         (load(s, parts) for s in states),
-        n_rows=len(plan.shots.ids),
-        n_entries=n_entries,
-        whole=finished,
+        sizes,
+        once=once,
         attrs=attributes(plan),
     )
 
