@@ -1,5 +1,7 @@
 """Small data by a recipe: what is in the file, against loops over the frames."""
 
+from pathlib import Path
+
 import dask
 import h5py
 import numpy as np
@@ -8,7 +10,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import ops
-from xfelred.errors import ConfigError, SelectionEmptyError
+from xfelred.errors import ArgumentError, ConfigError, SelectionEmptyError
 from xfelred.recipes.reduce_run import How, reduced
 from xfelred.recipes.smalldata_plan import smalldata_plan
 from xfelred.synth.lcls import write_smalldata
@@ -399,3 +401,24 @@ def test_names_that_the_run_lacks(run):
         xf.reduce_run(run, recipe(user={"a": "`ipm9/sum`"}), "nowhere")
     with pytest.raises(SelectionEmptyError):
         smalldata_plan(run.select_trains(slice(0, 0)), recipe())
+
+
+def test_results_that_would_have_one_name(run, tmp_path):
+    inner = {**REGION, "name": "a", "functions": [{"function": "roi", "name": "b"}]}
+    with pytest.raises(ConfigError, match=r"functions.1: another function makes 'a_b_"):
+        smalldata_plan(run, recipe(inner, {"function": "roi", "name": "a_b"}))
+    copied = recipe(
+        {"function": "roi", "name": "x"}, variables=["jungfrau1M/*", "ipm2/*"]
+    )
+    copied["user"] = {"y": "`ipm2/sum`"}
+    path = xf.reduce_run(run, copied, tmp_path)
+    again = recipe({"function": "roi", "name": "x"}, variables=["jungfrau1M/*"])
+    again["detectors"]["jungfrau1M"]["frames"] = {"source": str(run.files[0].path)}
+    with pytest.raises(ConfigError, match="jungfrau1M/x_com, .* in the file twice"):
+        xf.reduce_run(xf.open_run(path), again, tmp_path / "new")
+
+
+def test_the_run_itself_is_never_replaced(run):
+    place = Path(run.files[0].path).parent
+    with pytest.raises(ArgumentError, match="a file of the run itself"):
+        xf.reduce_run(run, recipe(REGION), place, overwrite=True)

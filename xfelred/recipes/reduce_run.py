@@ -15,7 +15,7 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred.entries import entry
-from xfelred.errors import logger_of
+from xfelred.errors import ArgumentError, listing, logger_of
 from xfelred.lazy.in_flight import results_of
 from xfelred.lazy.scheduler import client, n_threads
 from xfelred.names import VERSION
@@ -39,7 +39,7 @@ from xfelred.recipes.smalldata_config import configuration, finished_sums
 from xfelred.recipes.smalldata_intg import check_integrating, integrated
 from xfelred.recipes.smalldata_plan import SmallDataPlan, smalldata_plan
 from xfelred.recipes.smalldata_shots import User, whole_columns
-from xfelred.recipes.sources import all_sources
+from xfelred.recipes.sources import all_sources, run_paths
 from xfelred.recipes.write_cube import Report, n_at_once, scheduled
 
 logger = logger_of("xfelred.recipes")
@@ -174,10 +174,12 @@ def reduced(
 ) -> ReduceResult:
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
     plan = smalldata_plan(run, recipe, frames)
-    whole = whole_columns(plan.shots, user)  # also to find what is wrong
-    check_integrating(plan)
     places = Places(Path(out).absolute(), plan.name)
     product = product_of(plan, places.out)
+    whole = whole_columns(plan.shots, user)  # also to find what is wrong
+    check_integrating(plan)
+    check_names(plan, whole)
+    check_place(plan, product)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
     with ExitStack() as stack:
         stack.enter_context(scheduled(how.scheduler))
@@ -200,6 +202,31 @@ def reduced(
         replace(now, result=done).write(places.finished)
         remove(places.work)
     return ReduceResult(product, n, n - reused, reused)
+
+
+def check_names(plan: SmallDataPlan, whole: Mapping[str, Array]) -> None:
+    """Raise ConfigError for a dataset that would be there twice, or be a group, too."""
+    names = {c.path for c in plan.columns}
+    twice = names & whole.keys()
+    every = names | whole.keys()
+    for name in every:
+        while name := name.rpartition("/")[0]:
+            twice |= {name} & every
+    if twice:
+        raise plan.recipe.error(
+            "",
+            f"{listing(sorted(twice))} would be in the file twice, as a variable or"
+            " group of the run and as a result; rename the function",
+        )
+
+
+def check_place(plan: SmallDataPlan, product: Path) -> None:
+    """Raise ArgumentError if the file would replace one that it is made from."""
+    for path in run_paths(plan.run):
+        if product.exists() and os.path.exists(path) and product.samefile(path):
+            raise ArgumentError(
+                f"{product} is a file of the run itself; choose another directory"
+            )
 
 
 def product_of(plan: SmallDataPlan, out: Path) -> Path:

@@ -244,17 +244,21 @@ def results(
     for i, spec in enumerate(functions):
         here = f"{key}.functions.{i}"
         called = f"{given.called}_{spec.called}" if given.called else spec.called
-        mine = replace(given, called=called, has_below=bool(spec.functions))
+        work = replace(given, called=called, has_below=bool(spec.functions))
         with at(here):
-            made = FUNCTIONS[spec.function].make(mine, spec.parameters)
+            made = FUNCTIONS[spec.function].make(work, spec.parameters)
             if spec.functions and made.below is None:
                 raise ArgumentError(
                     f"{spec.function} makes nothing for functions below"
                 )
-        out |= {f"{called}_{k}" if k else called: v for k, v in made.values.items()}
+        mine = {f"{called}_{k}" if k else called: v for k, v in made.values.items()}
         if made.below is not None:
             below = replace(made.below, called=called)
-            out |= results(tuple(spec.functions), below, here, at)
+            mine |= results(tuple(spec.functions), below, here, at)
+        with at(here):
+            for name in mine.keys() & out.keys():
+                raise ArgumentError(f"another function makes {name!r}, too; rename one")
+        out |= mine
     return out
 
 
