@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
+from xfelred.lazy import held
 from xfelred.names import PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import parsed
 from xfelred.ops.validity import unrecorded
@@ -60,7 +61,7 @@ class Lane:
         for start in range(0, self.frames.sizes[TRAIN], self.step):
             chosen = self.frames.isel({TRAIN: slice(start, start + self.step)})
             # The only time that these frames are read.
-            frames = chosen.compute(scheduler="synchronous")
+            frames = held(chosen.compute(scheduler="synchronous"))
             found, more = self.of_piece(frames, first=self.first and start == 0)
             parts.append(found)
             sums = combined(self.sums, sums, more)
