@@ -228,6 +228,19 @@ def test_droplets_and_photons_are_stored_as_tables(run, tmp_path, n):
     np.testing.assert_array_equal(table.train, np.asarray(run.train_ids)[[3, 3, 7, 20]])
 
 
+def test_pixels_that_are_lit_are_stored_as_a_table(run, tmp_path):
+    sparse = {"function": "sparsify", "name": "lit"}
+    made = recipe({**REGION, "threshold": 1.0, "functions": [sparse]}, block_trains=N)
+    out = stored(xf.reduce_run(run, made, tmp_path))
+    cut = frames_of(run)[:, 0, 1:5, 2:7]
+    lit = cut >= 1
+    above = "jungfrau1M/var_ROI_0_lit"
+    np.testing.assert_array_equal(out[f"{above}_len"], lit.sum((1, 2)))
+    np.testing.assert_array_equal(out[f"{above}/data"], cut[lit])
+    np.testing.assert_array_equal(out[f"{above}/col"], np.nonzero(lit)[2])
+    np.testing.assert_array_equal(out[f"{above}/tile"], np.zeros(lit.sum()))
+
+
 def test_values_of_shots_are_copied_and_calculated(run, tmp_path):
     ids = np.asarray(run.train_ids)
     mine = xr.DataArray(np.arange(5.0), {"train": ids[4::-1]}, ("train",))
@@ -383,7 +396,7 @@ def test_mistakes_outside_of_detectors(more, match):
         ([{"function": "droplets", "threshold": 2.0, "threshold_low": 4.0,
            "use_noise": False}], "functions.0: .*threshold"),
         ([{**REGION, "threshold": [5, 1]}], "functions.0: .*low is above high"),
-        ([{"function": "sparsify"}], "stands below droplets"),
+        ([{"function": "sparsify", "n": 4}], "of droplets only"),
         ([{"function": "waveform_fit", "templates": [1.0, 2.0]}], "functions.0"),
     ],
 )  # fmt: skip

@@ -144,7 +144,11 @@ def entries(fields: Mapping[str, xr.DataArray]) -> list[Array]:
         out.append(found.astype(np.int64) if name in WHOLE else found)
     if has_pulses(fields["row"]):
         ids = np.asarray(values["row"][PULSE].values).astype(np.int64)
-        out.append(np.broadcast_to(ids[:, None], there.shape)[there])
+        out.append(
+            np.broadcast_to(ids.reshape(-1, *(1,) * (there.ndim - 2)), there.shape)[
+                there
+            ]
+        )
     return out
 
 
