@@ -64,6 +64,9 @@ from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
 from xfelred.ops.shots.reject_outliers import reject_outliers
 from xfelred.ops.shots.select_shots import CutFlow, select_shots
+from xfelred.ops.speckle.correlate_pulses import correlate_pulses, two_time
+from xfelred.ops.speckle.photon_statistics import photon_statistics
+from xfelred.ops.speckle.speckle_contrast import speckle_contrast
 from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
 from xfelred.ops.waveforms.traces import (
     waveform_cfd,
@@ -90,6 +93,7 @@ __all__ = [
     "correct_polarization",
     "correlate_angular",
     "correlate_pixel",
+    "correlate_pulses",
     "dark_statistics",
     "delay",
     "detector_sum",
@@ -118,6 +122,7 @@ __all__ = [
     "normalize",
     "normalize_rings",
     "off_neighbours",
+    "photon_statistics",
     "profile",
     "project",
     "radial_profile",
@@ -129,6 +134,7 @@ __all__ = [
     "roi",
     "select_shots",
     "shot_features",
+    "speckle_contrast",
     "spectrum",
     "statistics",
     "strip_gain_bits",
@@ -138,6 +144,7 @@ __all__ = [
     "subtract_common_mode_lcls",
     "switched_pixels",
     "to_cos_psi",
+    "two_time",
     "unassemble",
     "waveform_cfd",
     "waveform_fit",
