@@ -37,6 +37,8 @@ from xfelred.ops.correlation.outliers import (
     modified_z,
     shot_features,
 )
+from xfelred.ops.hits.find_peaks import find_peaks
+from xfelred.ops.hits.lit_pixels import find_hits, lit_pixels
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
 from xfelred.ops.image.correct_curvature import correct_curvature
@@ -100,6 +102,8 @@ __all__ = [
     "difference_correlation",
     "find_centre",
     "find_clusters",
+    "find_hits",
+    "find_peaks",
     "find_ring_spots",
     "fit_linear",
     "fit_photon_peak",
@@ -115,6 +119,7 @@ __all__ = [
     "invert_negative_gain",
     "label_by_position",
     "lineout",
+    "lit_pixels",
     "map_frames",
     "match_gains",
     "mean_per_flux",

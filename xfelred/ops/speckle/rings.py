@@ -13,7 +13,7 @@ from xfelred.errors import ArgumentError
 from xfelred.geometry import rings as geometry_rings
 from xfelred.geometry.rings import Bins
 from xfelred.names import LONG_NAME, UNITS, Q
-from xfelred.ops.companions import matching
+from xfelred.ops.companions import matching, on_all_pixels
 
 RING = "ring"
 QBins = Bins | Sequence[float] | xr.DataArray
@@ -38,7 +38,9 @@ def ring_map(da: xr.DataArray, q_bins: QBins, dims: tuple[str, ...]) -> RingMap:
         (places,) = geometry_rings.bin_maps(da, axis, edges, None, good)
         coords = geometry_rings.edge_coords(axis, edges, None)
         labels = xr.DataArray(places, dims=axis.dims)
-        return RingMap(whole(labels, da, dims), Q, len(edges) - 1, coords)
+        return RingMap(
+            on_all_pixels(labels, da, dims, "q_bins"), Q, len(edges) - 1, coords
+        )
     if q_bins.dtype.kind not in "iu":
         raise ArgumentError(
             f"q_bins is a map of dtype {q_bins.dtype}; wanted the number of the ring of"
@@ -52,14 +54,6 @@ def ring_map(da: xr.DataArray, q_bins: QBins, dims: tuple[str, ...]) -> RingMap:
     attrs = {UNITS: "1", LONG_NAME: "number of the ring"}
     number: NDArray[np.int64] = np.arange(n)
     coords = {RING: xr.Variable(RING, number, attrs)}
-    return RingMap(whole(found.astype(np.int32), da, dims), RING, n, coords)
-
-
-def whole(
-    labels: xr.DataArray, da: xr.DataArray, dims: tuple[str, ...]
-) -> xr.DataArray:
-    """Return a map on all pixel dims."""
-    if extra := [d for d in labels.dims if d not in dims]:
-        raise ArgumentError(f"q_bins is a map of pixels, but has the dims {extra}, too")
-    pixels = xr.DataArray(np.empty([da.sizes[d] for d in dims], bool), dims=dims)
-    return labels.broadcast_like(pixels).transpose(*dims)
+    return RingMap(
+        on_all_pixels(found.astype(np.int32), da, dims, "q_bins"), RING, n, coords
+    )
