@@ -380,6 +380,26 @@ CALLS = {
     "ops.lineout": {"da": FRAMES, "axis": "slow_scan", "index": 3, "bad_pixels": BAD},
     "ops.spectrum": {"da": FRAMES, "bins": [80, 120, 20], "bad_pixels": BAD},
     "ops.rebin": {"da": FRAMES, "shape": (4, 6), "bad_pixels": BAD},
+    "ops.find_edge": {
+        "da": TRACES,
+        "roi": (2, 22),
+        "background": np.ones(24),
+        "dark": np.zeros(24),
+        "step": 4,
+        "falling": True,
+        "along": "fast_scan",
+    },
+    "ops.calibrate_time_tool": {
+        "position": SHOT,
+        "delay": SHOT * 2,
+        "degree": 1,
+        "n_sigma": 3.0,
+    },
+    "ops.correct_delay": {
+        "delay": SHOT,
+        "position": SHOT,
+        "calibration": ops.calibrate_time_tool(SHOT, SHOT * 2, degree=1),
+    },
     "ops.find_peaks": {
         "da": FRAMES,
         "adc_threshold": 120.0,

@@ -66,9 +66,11 @@ from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
 from xfelred.ops.shots.reject_outliers import reject_outliers
 from xfelred.ops.shots.select_shots import CutFlow, select_shots
+from xfelred.ops.shots.time_tool import calibrate_time_tool, correct_delay
 from xfelred.ops.speckle.correlate_pulses import correlate_pulses, two_time
 from xfelred.ops.speckle.photon_statistics import photon_statistics
 from xfelred.ops.speckle.speckle_contrast import speckle_contrast
+from xfelred.ops.waveforms.find_edge import find_edge
 from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
 from xfelred.ops.waveforms.traces import (
     waveform_cfd,
@@ -90,8 +92,10 @@ __all__ = [
     "bin_frames",
     "bit_slices",
     "calibrate",
+    "calibrate_time_tool",
     "concat",
     "correct_curvature",
+    "correct_delay",
     "correct_polarization",
     "correlate_angular",
     "correlate_pixel",
@@ -102,6 +106,7 @@ __all__ = [
     "difference_correlation",
     "find_centre",
     "find_clusters",
+    "find_edge",
     "find_hits",
     "find_peaks",
     "find_ring_spots",

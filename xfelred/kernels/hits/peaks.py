@@ -95,13 +95,13 @@ def connected(
 
 @njit(nogil=True, cache=True)
 def centre(
-    image: Array, pixels: Ints, n: int, bins: Ints, stats: Floats, raw: bool
+    image: Array, pixels: Ints, bins: Ints, stats: Floats, raw: bool
 ) -> tuple[float, float, float]:
     """Return (sum, row, column) of pixels, above their radius' mean unless `raw`."""
     total, at_row, at_column = 0.0, 0.0, 0.0
     n_columns = image.shape[1]
-    for k in range(n):
-        r, c = pixels[k] // n_columns, pixels[k] % n_columns
+    for at in pixels:
+        r, c = at // n_columns, at % n_columns
         v = np.float64(image[r, c])
         if not raw:
             v -= stats[0, bins[r, c]]
@@ -160,22 +160,22 @@ def measured(
     limits: Limits,
     taken: Bools,
     pixels: Ints,
-    n: int,
     found: Floats,
 ) -> bool:
     """Measure connected pixels; False if they are no peak."""
-    total, row, column = centre(image, pixels, n, bins, stats, False)
+    total, row, column = centre(image, pixels, bins, stats, False)
     if total == 0:
         return False
     at = int(np.rint(row)), int(np.rint(column))
     mean, sigma, top = around(image, bad, bins, stats, at, taken, limits[4])
-    raw, row, column = centre(image, pixels, n, bins, stats, True)
+    raw, row, column = centre(image, pixels, bins, stats, True)
     if raw == 0 or not sigma > 1e-10:
         return False
     highest = 0.0
-    for k in range(n):
-        v = np.float64(image[pixels[k] // image.shape[1], pixels[k] % image.shape[1]])
+    for k in pixels:
+        v = np.float64(image[k // image.shape[1], k % image.shape[1]])
         highest = max(highest, v - mean)
+    n = pixels.size
     intensity = raw - n * mean
     inside = 0 <= row <= image.shape[0] - 1 and 0 <= column <= image.shape[1] - 1
     if intensity / sigma < limits[1] or highest < top - mean or not inside:
@@ -220,7 +220,7 @@ def search(
                 if n < limits[2] or n > limits[3]:
                     continue
                 if not measured(
-                    image, flags, places, stats, limits, taken, pixels, n, found
+                    image, flags, places, stats, limits, taken, pixels[:n], found
                 ):
                     continue
                 if n_peaks < out.shape[1]:
