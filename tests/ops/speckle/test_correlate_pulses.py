@@ -81,6 +81,20 @@ def test_chunks_and_dtypes_make_no_difference():
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_rings_of_q_are_those_of_a_map():
+    q = xr.DataArray(np.linspace(0, 1, 84).reshape(2, 6, 7), dims=rings().dims)
+    numbers = xr.DataArray(np.digitize(q, [0.2, 0.5, 0.81]) - 1, dims=q.dims)
+    numbers = numbers.where(numbers < 2, -1)
+    located = patterns(2).assign_coords(q=q)
+    for op in (ops.two_time, ops.correlate_pulses):
+        found, wanted = op(located, [0.2, 0.5, 0.81]), op(patterns(2), numbers)
+        np.testing.assert_allclose(found["q"], [0.35, 0.655])
+        found = found.rename(q="ring").drop_vars(["q_edges"], errors="ignore")
+        xr.testing.assert_equal(
+            found.drop_vars("ring").compute(), wanted.drop_vars("ring").compute()
+        )
+
+
 def test_pulses_that_were_not_recorded_are_left_out():
     da = patterns(1)
     there = xr.DataArray([[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]])

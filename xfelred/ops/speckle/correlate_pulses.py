@@ -96,8 +96,10 @@ def two_time(
         symmetric=normalization == SYMMETRIC,
     )
     ids = pulse_ids(da)
+    # Edges of rings have a dim that only a Dataset can have.
+    place = {rings.dim: rings.coords[rings.dim]}
     out = out.assign_coords(
-        {**rings.coords, PULSE: (PULSE, ids), OTHER_PULSE: (OTHER_PULSE, ids)}
+        {**place, PULSE: (PULSE, ids), OTHER_PULSE: (OTHER_PULSE, ids)}
     ).rename("two_time")
     out.attrs = {UNITS: "1", LONG_NAME: "correlation of two pulses"}
     return record(
