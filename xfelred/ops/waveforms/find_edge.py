@@ -145,11 +145,10 @@ def cut_of(
     given = [(None, None)] * len(dims) if roi is None else roi
     try:
         windows: list[Any] = [*given] if camera or roi is None else [given]
-        if len(windows) != len(dims):
-            raise ValueError
-        found = {}
-        for d, w in zip(dims, windows, strict=True):
-            found[d] = slice(*window(da.rename({d: SAMPLE}), "roi", w))
+        found = {
+            d: slice(*window(da.rename({d: SAMPLE}), "roi", w))
+            for d, w in zip(dims, windows, strict=True)
+        }
     except (TypeError, ValueError) as error:
         if isinstance(error, GeometryMismatchError):
             raise
