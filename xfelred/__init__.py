@@ -49,9 +49,12 @@ __getattr__, __dir__, __all__ = attach(
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),
         "xfelred.recipes.cube": ("make_cube",),
         "xfelred.recipes.write_cube": ("CubeResult", "write_cube"),
+        "xfelred.recipes.smalldata_recipe": ("SmallDataRecipe",),
+        "xfelred.recipes.reduce_run": ("reduce_run",),
         "xfelred.products": (
             "write",
             "write_calibration_suite",
+            "write_hits",
             "write_polar",
             "write_virtual_cxi",
         ),
