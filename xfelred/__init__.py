@@ -54,6 +54,7 @@ __getattr__, __dir__, __all__ = attach(
         "xfelred.products": (
             "write",
             "write_calibration_suite",
+            "write_hits",
             "write_polar",
             "write_virtual_cxi",
         ),

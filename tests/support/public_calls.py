@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 import xfelred as xf
-from xfelred import geometry, ops, pairs
+from xfelred import geometry, ops, pairs, synth
 from xfelred.geometry import Geometry
 from xfelred.ops import Segment
 
@@ -63,6 +63,9 @@ LOCATED = geometry.locate(FRAMES, FLAT)
 POLAR = ops.remap_polar(
     geometry.locate(IMAGES, PLANE), r_min=2, r_max=7, n_phi=24, unit="pixel"
 )
+PHOTONS = synth.speckle.photons(shape=(1, *SHAPE), n_trains=4, pulses=[0, 2, 3])
+PHOTONS = PHOTONS.isel(module=0, drop=True).chunk(train=2)
+RING_MAP = xr.zeros_like(BAD_IMAGE, int)
 SHOT = xr.DataArray(RNG.normal(5, 1, 12), TRAINS, ("train",), name="i0")
 LASER = xr.DataArray(np.arange(12) % 2 == 0, TRAINS, ("train",), name="laser_on")
 SHOTS = xr.Dataset({"i0": SHOT, "lxt": SHOT * 2, "tt": SHOT * 0.1})
@@ -409,6 +412,66 @@ CALLS = {
     "ops.lineout": {"da": FRAMES, "axis": "slow_scan", "index": 3, "bad_pixels": BAD},
     "ops.spectrum": {"da": FRAMES, "bins": [80, 120, 20], "bad_pixels": BAD},
     "ops.rebin": {"da": FRAMES, "shape": (4, 6), "bad_pixels": BAD},
+    "ops.find_edge": {
+        "da": TRACES,
+        "roi": (2, 22),
+        "background": np.ones(24),
+        "dark": np.zeros(24),
+        "step": 4,
+        "falling": True,
+        "along": "fast_scan",
+    },
+    "ops.calibrate_time_tool": {
+        "position": SHOT,
+        "delay": SHOT * 2,
+        "degree": 1,
+        "n_sigma": 3.0,
+    },
+    "ops.correct_delay": {
+        "delay": SHOT,
+        "position": SHOT,
+        "calibration": ops.calibrate_time_tool(SHOT, SHOT * 2, degree=1),
+    },
+    "ops.find_peaks": {
+        "da": FRAMES,
+        "adc_threshold": 120.0,
+        "minimum_snr": 4.0,
+        "min_pixel_count": 1,
+        "max_pixel_count": 9,
+        "local_bg_radius": 2,
+        "max_n_peaks": 5,
+        "min_res": 0.0,
+        "max_res": 30.0,
+        "radius": np.zeros(SHAPE),
+        "bad_pixels": BAD,
+    },
+    "ops.lit_pixels": {"da": FRAMES, "threshold": 110.0, "bad_pixels": BAD},
+    "ops.find_hits": {"score": SHOT, "threshold": 5.0},
+    "ops.photon_statistics": {
+        "da": PHOTONS,
+        "q_bins": RING_MAP,
+        "max_photons": 9,
+        "dim": (),
+        "bad_pixels": BAD_IMAGE,
+    },
+    "ops.speckle_contrast": {
+        "statistics": filled(ops.photon_statistics(PHOTONS, RING_MAP)),
+        "k_edges": (0.0, 9.0),
+    },
+    "ops.correlate_pulses": {
+        "da": PHOTONS,
+        "q_bins": RING_MAP,
+        "max_lag": 3,
+        "normalization": "symmetric",
+        "reduce": "mean",
+        "bad_pixels": BAD_IMAGE,
+    },
+    "ops.two_time": {
+        "da": PHOTONS,
+        "q_bins": RING_MAP,
+        "normalization": "standard",
+        "bad_pixels": BAD_IMAGE,
+    },
     "ops.waveform_integrate": {
         "wf": TRACES,
         "signal": (2, 9),

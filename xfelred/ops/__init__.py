@@ -37,6 +37,8 @@ from xfelred.ops.correlation.outliers import (
     modified_z,
     shot_features,
 )
+from xfelred.ops.hits.find_peaks import find_peaks
+from xfelred.ops.hits.lit_pixels import find_hits, lit_pixels
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
 from xfelred.ops.image.correct_curvature import correct_curvature
@@ -68,6 +70,11 @@ from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
 from xfelred.ops.shots.reject_outliers import reject_outliers
 from xfelred.ops.shots.select_shots import CutFlow, select_shots
+from xfelred.ops.shots.time_tool import calibrate_time_tool, correct_delay
+from xfelred.ops.speckle.correlate_pulses import correlate_pulses, two_time
+from xfelred.ops.speckle.photon_statistics import photon_statistics
+from xfelred.ops.speckle.speckle_contrast import speckle_contrast
+from xfelred.ops.waveforms.find_edge import find_edge
 from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
 from xfelred.ops.waveforms.traces import (
     waveform_cfd,
@@ -89,11 +96,14 @@ __all__ = [
     "bin_frames",
     "bit_slices",
     "calibrate",
+    "calibrate_time_tool",
     "concat",
     "correct_curvature",
+    "correct_delay",
     "correct_polarization",
     "correlate_angular",
     "correlate_pixel",
+    "correlate_pulses",
     "count_photons",
     "dark_statistics",
     "delay",
@@ -103,6 +113,9 @@ __all__ = [
     "find_centre",
     "find_clusters",
     "find_droplets",
+    "find_edge",
+    "find_hits",
+    "find_peaks",
     "find_ring_spots",
     "fit_linear",
     "fit_photon_peak",
@@ -118,6 +131,7 @@ __all__ = [
     "invert_negative_gain",
     "label_by_position",
     "lineout",
+    "lit_pixels",
     "map_frames",
     "match_gains",
     "mean_per_flux",
@@ -125,6 +139,7 @@ __all__ = [
     "normalize",
     "normalize_rings",
     "off_neighbours",
+    "photon_statistics",
     "profile",
     "project",
     "radial_profile",
@@ -136,6 +151,7 @@ __all__ = [
     "roi",
     "select_shots",
     "shot_features",
+    "speckle_contrast",
     "spectrum",
     "statistics",
     "strip_gain_bits",
@@ -146,6 +162,7 @@ __all__ = [
     "switched_pixels",
     "to_cos_psi",
     "to_table",
+    "two_time",
     "unassemble",
     "waveform_cfd",
     "waveform_fit",

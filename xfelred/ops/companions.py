@@ -75,6 +75,23 @@ def pixel_dims(da: xr.DataArray) -> tuple[Hashable, ...]:
     return tuple(d for d in da.dims if d not in (TRAIN, PULSE, FRAME))[-2:]
 
 
+def on_all_pixels(
+    given: xr.DataArray, da: xr.DataArray, dims: tuple[str, ...], name: str
+) -> xr.DataArray:
+    """Return a map on all of the pixel dims `dims`, in their order.
+
+    given: without labels, as of `matching`.
+    Raises GeometryMismatchError if it is not of pixels alone.
+    """
+    if extra := [d for d in given.dims if d not in dims]:
+        raise GeometryMismatchError(
+            f"{name} is a map of pixels and has the dims {listing(extra)}, too: select"
+            " one of them"
+        )
+    pixels = xr.DataArray(np.empty([da.sizes[d] for d in dims], bool), dims=dims)
+    return given.broadcast_like(pixels).transpose(*dims)
+
+
 def checked_bad_pixels(
     bad_pixels: Mask, da: xr.DataArray, dims: Sequence[Hashable] | None = None
 ) -> xr.DataArray:

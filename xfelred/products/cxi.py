@@ -47,12 +47,24 @@ ALL_BITS = 0xFFFFFFFF  # of uint32
 AXES = "experiment_identifier:module_identifier:y:x"
 
 
-def write_cxi(ds: xr.Dataset, path: Path) -> None:
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What was found in the frames, which goes into the file with them."""
+
+    chosen: NDArray[np.bool_] | None  # frames that are written, all if None
+    # By name, (frame, ...) for all frames of the array.
+    arrays: dict[str, dask.array.Array]
+
+
+def write_cxi(ds: xr.Dataset, path: Path, results: Results | None = None) -> None:
     """Write the detector frames of a prepared Dataset as a list of images."""
     da = only_frames(ds)
     labels = frame_labels(da)
     # Frames that a ragged train does not have are left out.
-    keep = np.flatnonzero(labels.pop(RECORDED, np.ones(n_frames(da), bool)))
+    there = labels.pop(RECORDED, np.ones(n_frames(da), bool))
+    if results and results.chosen is not None:
+        there = there & results.chosen
+    keep = np.flatnonzero(there)
     lazy: dict[str, dask.array.Array] = {}
     place = module_places(da)
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
@@ -75,7 +87,35 @@ def write_cxi(ds: xr.Dataset, path: Path) -> None:
             make_images(detector, name, array, place.n)
         for name, default in ((UNITS, "1"), (DATA_KIND, "unknown")):
             detector["data"].attrs[name] = da.attrs.get(name, default)
-        store(lazy, {n: placed(detector[n], place) for n in lazy}, sink)
+        targets = {n: placed(detector[n], place) for n in lazy}
+        if results:
+            add_slab(entry, [*lazy])
+            found = {n: a[keep] for n, a in results.arrays.items()}
+            group = entry.create_group("result_1")
+            for name, array in found.items():
+                options = hdf5_storage(array)
+                targets[name] = group.create_dataset(
+                    name, array.shape, array.dtype, **options
+                )
+            lazy |= found
+        store(lazy, targets, sink)
+
+
+def add_slab(entry: h5py.Group, names: list[str]) -> None:
+    """Show images as one panel of all modules on top of each other, without a copy.
+
+    Programs that read lists of peaks have positions in such a panel.
+    """
+    group = entry.create_group("data_2")
+    for name in names:
+        stored = entry["instrument_1/detector_1"][name]
+        *lead, n_modules, slow, fast = stored.shape
+        layout = h5py.VirtualLayout((*lead, n_modules * slow, fast), stored.dtype)
+        # The file itself, whatever it is called in the end.
+        source = h5py.VirtualSource(".", stored.name, stored.shape, stored.dtype)
+        for m in range(n_modules if stored.size else 0):
+            layout[..., m * slow : (m + 1) * slow, :] = source[..., m, :, :]
+        group.create_virtual_dataset(name, layout, fillvalue=stored.fillvalue)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Simulated runs in the file layout of each facility, with known truth."""
 
-from xfelred.synth import euxfel, faults, lcls, sacla
+from xfelred.synth import euxfel, faults, lcls, sacla, speckle
 
-__all__ = ["euxfel", "faults", "lcls", "sacla"]
+__all__ = ["euxfel", "faults", "lcls", "sacla", "speckle"]

@@ -39,7 +39,7 @@ def delay(
     *,
     nominal: str | Sequence[str] = "auto",
     use_tt: bool = True,
-    correction: str = "auto",
+    correction: str | Sequence[str] = "auto",
     add_lxt: bool = False,
 ) -> xr.DataArray:
     """Return the delay of every shot in ps.
@@ -58,9 +58,11 @@ def delay(
         vary (s); ``delay`` (ps), a name that works in runs of SACLA.
     use_tt : bool, optional
         Add the correction of the time tool.
-    correction : str, optional
-        Column of the correction in ps. "auto": ``tt/ttCorr``, or ``tt/FLTPOS_PS`` where
-        that is constant; none where the nominal delay is ``delay``.
+    correction : str or (str, unit), optional
+        Column of the correction in ps, or with its unit, such as the arrival time of a
+        beam arrival monitor: ``("bam", "fs")``. "auto": ``tt/ttCorr``, or
+        ``tt/FLTPOS_PS`` where that is constant; none where the nominal delay is
+        ``delay``.
     add_lxt : bool, optional
         Add ``epics/lxt_ttc`` (s) too.
 
@@ -87,8 +89,9 @@ def delay(
     )
     used = "none"
     if use_tt and (correction != "auto" or name != OTHERWISE):
-        used = correction if correction != "auto" else found_correction(ds)
-        values = values + column(ds, used)
+        given = correction if correction != "auto" else found_correction(ds)
+        used = nominal_name(given)
+        values = values + column(ds, used) * factor_of("correction", given)
     if add_lxt:
         values = values + column(ds, TARGETS[0]) * PICO
     out = values.transpose(TRAIN, ...).rename("delay")
@@ -103,7 +106,7 @@ def delay(
 
 
 def columns_of(
-    source: Any, nominal: str | Sequence[str], correction: str
+    source: Any, nominal: str | Sequence[str], correction: str | Sequence[str]
 ) -> xr.Dataset:
     if isinstance(source, xr.Dataset):
         return source
@@ -113,7 +116,7 @@ def columns_of(
             f" {type(source).__name__}: delay(run.scalars([...]))"
         )
     named = [] if nominal == "auto" else [nominal_name(nominal)]
-    named += [] if correction == "auto" else [correction]
+    named += [] if correction == "auto" else [nominal_name(correction)]
     wanted = [*COLUMNS, *named, *(split_element(n)[0] for n in named)]
     found: xr.Dataset = source.scalars(wanted, missing_keys="ignore")
     return found
@@ -148,12 +151,19 @@ def given_nominal(
     if isinstance(nominal, str):
         largest = np.nanmax(np.abs(values.values), initial=0)
         return name, values * (PICO if largest < IN_SECONDS_BELOW else 1.0)
-    if len(nominal) != 2 or nominal[1] not in FACTORS:
+    return name, values * factor_of("nominal", nominal)
+
+
+def factor_of(name: str, given: str | Sequence[str]) -> float:
+    """Return what makes ps of a column, by the unit that was given with it."""
+    if isinstance(given, str):
+        return 1.0
+    if len(given) != 2 or given[1] not in FACTORS:
         raise ConfigError(
-            f"nominal={nominal!r}: give a column, or (column, unit) with one of"
+            f"{name}={given!r}: give a column, or (column, unit) with one of"
             f" {', '.join(FACTORS)}"
         )
-    return name, values * FACTORS[nominal[1]]
+    return FACTORS[given[1]]
 
 
 def found_nominal(ds: xr.Dataset) -> tuple[str, xr.DataArray]:

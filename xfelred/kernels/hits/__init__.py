@@ -1,0 +1,1 @@
+"""Lit pixels and peaks of frames."""

@@ -1,0 +1,1 @@
+"""Photon counts and correlations of speckle patterns."""

@@ -1,0 +1,1 @@
+"""Which frames are hits: lit pixels and peaks."""
