@@ -228,6 +228,24 @@ def test_droplets_and_photons_are_stored_as_tables(run, tmp_path, n):
     np.testing.assert_array_equal(table.train, np.asarray(run.train_ids)[[3, 3, 7, 20]])
 
 
+def test_droplets_without_room_are_counted_and_told(run, tmp_path):
+    ids = np.asarray(run.train_ids)[:2]
+    frames = np.zeros((2, 1, 1, 20, 30), np.float32)
+    frames[0, ..., ::2, ::2] = 9
+    dims = ("train", "pulse", "module", "slow_scan", "fast_scan")
+    da = xr.DataArray(frames, {"train": ids, "pulse": [0], "module": [0]}, dims)
+    tree = {
+        "function": "droplets", "name": "d", "use_noise": False, "max_droplets": 100,
+        "functions": [{"function": "sparsify", "name": "s"}],
+    }  # fmt: skip
+    made = recipe(detectors={"epix_2": {"functions": [tree]}})
+    with pytest.warns(UserWarning, match="has 100 entries, but 150 were found"):
+        path = xf.reduce_run(run, made, tmp_path, frames={"epix_2": da})
+    out = stored(path)
+    assert out["epix_2/d_nDroplets"][0] == 150
+    assert len(out["epix_2/var_d_s/data"]) == out["epix_2/var_d_s_len"].sum() == 100
+
+
 def test_pixels_that_are_lit_are_stored_as_a_table(run, tmp_path):
     sparse = {"function": "sparsify", "name": "lit"}
     made = recipe({**REGION, "threshold": 1.0, "functions": [sparse]}, block_trains=N)

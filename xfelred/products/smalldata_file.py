@@ -42,12 +42,15 @@ class Table:
     """
 
     path: str  # such as epix_2/var_droplet_sparse
-    fields: Mapping[str, np.dtype[Any]]
+    fields: tuple[tuple[str, np.dtype[Any]], ...]
     ragged: bool = False
 
     @property
     def parts(self) -> tuple[np.dtype[Any], ...]:
-        return (np.dtype(np.int64), *self.fields.values())  # lengths come first
+        return (
+            np.dtype(np.int64),
+            *(kind for _, kind in self.fields),
+        )  # lengths come first
 
 
 Column = Rows | Table
@@ -121,13 +124,13 @@ def made(file: h5py.File, column: Column, size: Size) -> Iterator[Place]:
     lengths = f"{column.path}_len"
     if column.ragged:
         yield Place(None, is_lengths=True)
-        for name, kind in column.fields.items():
+        for name, kind in column.fields:
             dataset = file.create_dataset(
                 f"{column.path}_{name}", (size.rows,), h5py.vlen_dtype(kind)
             )
             yield Place(dataset, ragged=True)
         return
     yield Place(file.create_dataset(lengths, (size.rows,), np.int64), is_lengths=True)
-    for name, kind in column.fields.items():
+    for name, kind in column.fields:
         dataset = file.create_dataset(f"{column.path}/{name}", (size.entries,), kind)
         yield Place(dataset)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +16,14 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, listing, logger_of
+from xfelred.errors import ArgumentError, listing, logger_of, warn
 from xfelred.lazy.in_flight import results_of
 from xfelred.lazy.scheduler import client, n_threads
 from xfelred.names import VERSION
 from xfelred.products.atomic import publish, remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
-from xfelred.products.smalldata_file import Column, Size, Table, write_small_data
+from xfelred.products.smalldata_file import Column, Rows, Size, Table, write_small_data
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube_places import Places, begin, make_directory
@@ -42,6 +43,7 @@ from xfelred.recipes.smalldata_shots import User, whole_columns
 from xfelred.recipes.sources import all_sources, run_paths
 from xfelred.recipes.write_cube import Report, n_at_once, scheduled
 
+COUNTS_OF_ENTRIES = ("_nDroplets", "_nPhotons")
 logger = logger_of("xfelred.recipes")
 
 
@@ -309,6 +311,7 @@ def write_file(
             return plan.shots.value(name, key)
         return np.concatenate([load(s, [results[name]])[0] for s in states])
 
+    warn_of_full_tables(dict(zip(columns, sizes, strict=True)), values)
     once += integrated(plan, values).items()
     write_small_data(
         path,
@@ -318,6 +321,32 @@ def write_file(
         once=once,
         attrs=attributes(plan),
     )
+
+
+def warn_of_full_tables(
+    sizes: Mapping[Column, Size], values: Callable[[str, str], Array]
+) -> None:
+    """Warn of droplets and photons that were found, and had no room in a table."""
+    found = {
+        c.path.removesuffix(end): c.path
+        for c in sizes
+        for end in COUNTS_OF_ENTRIES
+        if isinstance(c, Rows) and c.path.endswith(end)
+    }
+    for table, size in sizes.items():
+        if not isinstance(table, Table):
+            continue
+        name = re.sub("/(var|ragged)_", "/", table.path)
+        above = [stem for stem in found if name.startswith(f"{stem}_")]
+        if not above:
+            continue
+        n = int(np.maximum(values(found[max(above, key=len)], ""), 0).sum())
+        if n > size.entries:
+            warn(
+                f"{table.path} has {size.entries} entries, but {n} were found: there"
+                " was no room for the others, which are only counted. Raise max_droplets or"
+                " max_photons"
+            )
 
 
 def attributes(plan: SmallDataPlan) -> dict[str, str]:

@@ -277,7 +277,7 @@ def column(detector: str, name: str, value: Value) -> Column:
     if has_pulses(next(iter(value.fields.values()))):
         kinds[PULSE] = np.dtype(np.int64)
     kind = "ragged" if value.ragged else "var"
-    return Table(f"{detector}/{kind}_{name}", kinds, value.ragged)
+    return Table(f"{detector}/{kind}_{name}", tuple(kinds.items()), value.ragged)
 
 
 def has_pulses(value: xr.DataArray) -> bool:
