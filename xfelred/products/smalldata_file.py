@@ -47,10 +47,8 @@ class Table:
 
     @property
     def parts(self) -> tuple[np.dtype[Any], ...]:
-        return (
-            np.dtype(np.int64),
-            *(kind for _, kind in self.fields),
-        )  # lengths come first
+        lengths = np.dtype(np.int64)  # they come first
+        return (lengths, *(kind for _, kind in self.fields))
 
 
 Column = Rows | Table

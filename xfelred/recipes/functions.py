@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from secrets import token_hex
 from threading import Lock
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ SHOTS = (TRAIN, PULSE)
 RINGS: dict[str, dict[str, Rings]] = {}
 RINGS_LOCK = Lock()
 MOST_RINGS = 4  # detectors
+MOST_OF_A_SHOT = 1 << 30  # bytes
 # Fields of entries by our names, and by those of the LCLS small data.
 FIELDS = {"adu": "data", "npix": "npix", "row": "row", "col": "col", "module": "tile"}
 WHOLE = ("npix", "tile")  # whole numbers among them
@@ -182,7 +184,18 @@ def droplets(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.find_droplets(given.array, **options)
     values: dict[str, Value] = {new: found[old] for old, new in COUNTS.items()}
     entries = found.drop_vars(list(COUNTS))
+    check_room(entries, "max_droplets")
     return Made(values, replace(given, entries=entries, found_with=parameters))
+
+
+def check_room(entries: xr.Dataset, name: str) -> None:
+    """Raise ArgumentError for entries of a shot that fit into no memory."""
+    n_shots = max(1, prod(entries.sizes.get(d, 1) for d in SHOTS))
+    if entries.nbytes / n_shots > MOST_OF_A_SHOT:
+        raise ArgumentError(
+            f"{name} makes room of {entries.nbytes / n_shots / 2**30:.1f} GiB for each"
+            " shot; take a smaller one"
+        )
 
 
 def droplet_options(given: Given, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +213,7 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
     entries = found[["row", "col", "module"]]
+    check_room(entries, "max_photons")
     entries = entries.assign(
         adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
     )

@@ -343,8 +343,8 @@ def warn_of_full_tables(
         n = int(np.maximum(values(found[max(above, key=len)], ""), 0).sum())
         if n > size.entries:
             warn(
-                f"{table.path} has {size.entries} entries, but {n} were found: there"
-                " was no room for the others, which are only counted. Raise max_droplets or"
+                f"{table.path} has {size.entries} entries, but {n} were found: the"
+                " others had no room and are only counted. Raise max_droplets or"
                 " max_photons"
             )
 
