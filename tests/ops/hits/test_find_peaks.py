@@ -1,5 +1,7 @@
 """Peaks: a slow search with scipy, known places, edges, chunks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,6 +10,7 @@ from scipy import ndimage
 from xfelred import geometry, ops
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
 
+GOLDEN = Path(__file__).parents[2] / "golden/data/hits"
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 SHAPE = (2, 40, 50)
 CENTRE = (20.0, 18.0)
@@ -141,6 +144,23 @@ def test_peaks_are_those_of_a_slow_search(snr, no_compute):
             rest = {"module": -1, "n_pixels": 0}.get(name, np.nan)
             np.testing.assert_array_equal(got[n:], rest)
     assert n_all >= {4: 20, 8: 1}[snr]
+
+
+def test_peaks_are_those_of_peakfinder8():
+    golden = np.load(GOLDEN / "peakfinder8.npz")
+    frames = xr.DataArray(golden["frames"].astype("f4"), dims=("train", *DIMS[2:]))
+    found = ops.find_peaks(
+        frames, radius=golden["radius"], bad_pixels=~golden["good"], **LIMITS
+    )
+    # Rows of all modules on top of each other.
+    found["row"] = found["row"] + SHAPE[1] * found["module"]
+    names = ("intensity", "max_intensity", "row", "col", "n_pixels", "snr", "sigma")
+    for i in range(2):
+        wanted = golden["peaks"][golden["peaks"][:, 0] == i, 1:]
+        n = int(found["n_peaks"][i])
+        assert n == len(wanted) > 5
+        for name, column in zip(names, wanted.T, strict=True):
+            np.testing.assert_allclose(found[name][i, :n], column, rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunks", [1, 5])

@@ -62,6 +62,7 @@ def lit_pixels(
         numbers_of(da),
         *masks_of(da, bad_pixels, dims),
         core_dims=(SLOW, FAST),
+        n_core=2,
         out_core={QUANTITY: kernel.N_COUNTS},
         dtype=np.int64,
         threshold=float(threshold),
