@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -752,20 +751,3 @@ def test_jobs_compute_and_end_with_the_client(slurm, tmp_path, monkeypatch):
 def test_cluster_error_is_an_error_of_xfelred_and_a_connection_error():
     assert issubclass(xf.cluster.ClusterError, XfelredError)
     assert issubclass(xf.cluster.ClusterError, ConnectionError)
-
-
-def test_the_package_does_not_load_distributed_before_it_is_needed():
-    code = textwrap.dedent("""
-        import sys
-        import xfelred as xf
-        xf.cluster
-        from xfelred.cli import main
-        assert "distributed" not in sys.modules
-        assert callable(xf.cluster.local)
-    """)
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=True,
-        timeout=60,
-    )

@@ -356,6 +356,7 @@ import gc, sys
 import xfelred
 for name in xfelred.__all__:
     getattr(xfelred, name)
+import xfelred.cli.main
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 if "numba" in sys.modules:
     from numba.core.registry import CPUDispatcher
@@ -366,6 +367,7 @@ if "numba" in sys.modules:
 
 
 def test_import_loads_no_plotting_no_cluster_and_compiles_nothing():
+    """Nor does the command; all of it comes when it is used."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED],
         cwd=ROOT,

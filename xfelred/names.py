@@ -29,6 +29,10 @@ GROUP = "group"
 BIN = "bin"
 QUANTITY = "quantity"
 ENTRY = "entry"
+DROPLET = "droplet"
+PHOTON = "photon"
+CLUSTER = "cluster"
+PEAK = "peak"
 SAMPLE = "sample"  # of a trace
 
 # Coordinates that travel with a detector array.

@@ -361,6 +361,13 @@ def test_workers_and_clusters_compute_the_same(dssc_run, call, monkeypatch):
 
 
 @pytest.mark.slow
+def test_workers_write_what_threads_write(dssc_run, call):
+    here, there = call(dssc_run), call(dssc_run, "--workers", "1", output="w.zarr")
+    for name in here:
+        np.testing.assert_array_equal(here[name], there[name])
+
+
+@pytest.mark.nightly
 def test_process_with_workers_writes_what_threads_write(dssc_run, tmp_path, call):
     here = call(dssc_run)
     path = tmp_path / "workers.zarr"

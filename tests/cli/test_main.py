@@ -89,10 +89,8 @@ def test_faults_of_the_program_keep_their_traceback(failing):
         main.run(["fail"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(["--version"], 0), pytest.param(["no"], 2, marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly  # "as a module" runs always
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["no"], 2)])
 def test_process_exits_with_the_code(arguments, code):
     call = "import sys; from xfelred.cli.main import main; main(sys.argv[1:])"
     done = subprocess.run(

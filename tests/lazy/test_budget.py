@@ -70,10 +70,10 @@ def halved(x):
 
 
 def test_a_block_of_frames_is_less_than_200_bytes():
-    frames = long_frames(2000)
+    frames = long_frames(800)
     corrected = map_frames(halved, frames)
     for array in (frames, corrected, frames.isel(train=slice(5, None), module=[1, 3])):
-        assert array.data.npartitions >= 2000
+        assert array.data.npartitions >= 800
         assert size_of(array) < 200 * array.data.npartitions
 
 
@@ -95,7 +95,7 @@ def test_there_are_few_tasks_for_each_terabyte():
 
 
 def test_the_plan_of_a_task_names_only_its_files():
-    frames = long_frames(2000, trains_per_file=1)
+    frames = long_frames(800, trains_per_file=1)
     graph = culled(frames.mean(("train", "pulse")))
     assert max(len(pickle.dumps(task)) for task in graph.values()) < 20_000
 

@@ -287,16 +287,8 @@ def chain(x, steps, end):
     return getattr(x.astype("f8"), name)(dims, skipna=skipna), name != "max"
 
 
-@settings(
-    max_examples=500,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-    # To make an example smaller takes minutes here.
-    phases=[Phase.explicit, Phase.generate],
-)
 @given(st.lists(STEPS, max_size=6), ENDS, st.sampled_from(["f4", "f8", "i4"]))
-def test_random_chains_give_the_same_as_numpy(steps, end, dtype):
+def check_chain(steps, end, dtype):
     x, full = frames(dtype)
     want, adds_up = in_memory(lambda v: chain(v, steps, end), full)
     got, _ = chain(x, steps, end)
@@ -308,6 +300,18 @@ def test_random_chains_give_the_same_as_numpy(steps, end, dtype):
         np.testing.assert_allclose(values, want.values, rtol=1e-9, atol=1e-9 * scale)
     else:
         np.testing.assert_array_equal(values, want.values)
+
+
+@pytest.mark.parametrize("n", [100, pytest.param(500, marks=pytest.mark.nightly)])
+def test_random_chains_give_the_same_as_numpy(n):
+    settings(
+        max_examples=n,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        # To make an example smaller takes minutes here.
+        phases=[Phase.explicit, Phase.generate],
+    )(check_chain)()
 
 
 def test_a_difference_of_unsigned_frames_may_wrap_and_says_so():

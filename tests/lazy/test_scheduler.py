@@ -128,12 +128,12 @@ def call(code, path, out):
 
 
 # Each is a process that imports and computes everything anew.
-NIGHTLY = {"by multiprocessing.Pool, also on a thread", "beside an open client"}
+ALWAYS = {"by ProcessPoolExecutor, and a child of a child"}
 
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(c, marks=pytest.mark.nightly) if c in NIGHTLY else c for c in CASES],
+    [c if c in ALWAYS else pytest.param(c, marks=pytest.mark.nightly) for c in CASES],
 )
 def test_a_forked_child_computes(case, run_path, tmp_path):
     call(CASES[case], run_path, tmp_path)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 
+import h5py
 import numpy as np
 import pytest
 
@@ -162,6 +163,16 @@ def test_modules_with_different_frame_counts(truth):
         xf.AGIPD1M(run)
 
 
+def test_flags_of_trains_that_are_no_numbers(truth):
+    with h5py.File(truth.file(3), "r+") as file:
+        flags = np.zeros(len(file["INDEX/flag"]), "f4, i2")
+        del file["INDEX/flag"]
+        file["INDEX/flag"] = flags
+    with pytest.warns(UserWarning, match="INDEX/flag"):
+        run = xf.open_run(truth.directory)
+    assert [os.path.basename(f.file) for f in run.left_out] == [truth.file(3).name]
+
+
 @pytest.mark.parametrize("layout", ["train", "frame"])
 def test_inconsistent_pulse_ids(layout, truth):
     faults.mismatch_pulse_ids(truth.file(3), entry=2)
@@ -172,6 +183,22 @@ def test_inconsistent_pulse_ids(layout, truth):
         xf.AGIPD1M(run).get_array("image.data")
     # The other trains are sound.
     run.select_trains(xf.by_id[10002:]).frames(layout=layout)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (2,), (0,)])
+def test_pulse_ids_that_are_not_one_number_for_a_frame(shape, truth):
+    module = truth.modules[0]
+    name = f"INSTRUMENT/{truth.source(module)}/image/pulseId"
+    with h5py.File(truth.file(module), "r+") as file:
+        shape = (len(file[name]), *shape)
+        del file[name]
+        file.create_dataset(
+            name, shape, "i4", chunks=True, maxshape=(None,) * len(shape)
+        )
+    with refused(
+        errors.InconsistentDataError, "image.pulseId", "holds no", "modules=["
+    ):
+        xf.open_run(truth.directory).frames()
 
 
 def test_inconsistent_cell_ids(truth):

@@ -72,6 +72,26 @@ def test_building_computes_nothing(lcls, no_compute):
     xf.make_cube(run, {**HEAD, "detectors": {"jungfrau1M": {"threshold": 2}}})
 
 
+def test_photons_are_counted_shot_by_shot(lcls):
+    run, _ = lcls
+    rule = {"adu_per_photon": 3.0, "fraction": 0.8}
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {"photons": rule}}}
+    cube = xf.make_cube(run, recipe).compute()
+    frames = run.frames("jungfrau1M")
+    good = run.scalars("damage/jungfrau1M")["damage/jungfrau1M"].values == 1
+    counts = ops.count_photons(frames, **rule).astype(float).where(frames.notnull())
+    wanted = counts.values[good].sum((0, 1))
+    assert np.nanmax(wanted) > 50
+    np.testing.assert_array_equal(cube.jungfrau1M_sum[0], wanted)
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {"photons": 0.9}}}
+    with pytest.raises(xf.ConfigError, match="say what one is"):
+        xf.make_cube(run, recipe)
+    photons = {"jungfrau1M": (frames / 3).assign_attrs(units="photon")}
+    recipe = {**HEAD, "detectors": {"jungfrau1M": {"photons": 0.8}}}
+    again = xf.make_cube(run, recipe, frames=photons).compute()
+    assert abs(again.jungfrau1M_sum - cube.jungfrau1M_sum).max() <= 1
+
+
 def test_off_shots_keep_no_cut_on_the_laser(lcls):
     run, _ = lcls
     filters = {"filter1": ["lightStatus/laser == 1", "tt/FLTPOS > 1e9"]}

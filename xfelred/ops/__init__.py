@@ -42,13 +42,17 @@ from xfelred.ops.hits.lit_pixels import find_hits, lit_pixels
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
 from xfelred.ops.image.correct_curvature import correct_curvature
+from xfelred.ops.image.count_photons import count_photons
+from xfelred.ops.image.droplets_to_photons import droplets_to_photons
 from xfelred.ops.image.find_clusters import find_clusters
+from xfelred.ops.image.find_droplets import find_droplets
 from xfelred.ops.image.lineout import lineout
 from xfelred.ops.image.map_frames import map_frames
 from xfelred.ops.image.project import project
 from xfelred.ops.image.rebin import rebin
 from xfelred.ops.image.roi import roi
 from xfelred.ops.image.spectrum import spectrum
+from xfelred.ops.image.to_table import to_table
 from xfelred.ops.polar.correct_polarization import correct_polarization
 from xfelred.ops.polar.normalize_rings import normalize_rings
 from xfelred.ops.polar.remap_polar import remap_polar
@@ -100,12 +104,15 @@ __all__ = [
     "correlate_angular",
     "correlate_pixel",
     "correlate_pulses",
+    "count_photons",
     "dark_statistics",
     "delay",
     "detector_sum",
     "difference_correlation",
+    "droplets_to_photons",
     "find_centre",
     "find_clusters",
+    "find_droplets",
     "find_edge",
     "find_hits",
     "find_peaks",
@@ -154,6 +161,7 @@ __all__ = [
     "subtract_common_mode_lcls",
     "switched_pixels",
     "to_cos_psi",
+    "to_table",
     "two_time",
     "unassemble",
     "waveform_cfd",

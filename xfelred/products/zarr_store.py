@@ -319,13 +319,16 @@ class Blocks:
         """Write a block; it is done only when its chunks are on the disk."""
         # By xarray, which encodes the block as it does the whole variable.
         block = xr.Dataset({self.name: (self.dims, values, self.attrs)})
-        block.to_zarr(
-            self.store,
-            mode="r+",
-            region=dict(zip(self.dims, where, strict=True)),
-            consolidated=False,
-            zarr_format=3,
-        )
+        to: dict[str, Any] = {"consolidated": False, "zarr_format": 3}
+        if where:
+            to |= {"mode": "r+", "region": dict(zip(self.dims, where, strict=True))}
+        else:
+            # xarray 2025.8 has no region of a single number, and what is added without
+            # one brings its own attributes of the group.
+            group = zarr.open_group(self.store, mode="r", zarr_format=3)
+            block.attrs = dict(group.attrs)
+            to |= {"mode": "a"}
+        block.to_zarr(self.store, **to)
         flush_block(self.store, self.name, where)
         return ()
 

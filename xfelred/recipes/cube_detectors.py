@@ -14,13 +14,25 @@ from numpy.typing import NDArray
 from xfelred import ops
 from xfelred.errors import ConfigError, MissingConstantError, XfelredError, warn
 from xfelred.lazy import map_frames
-from xfelred.names import BAD_PIXELS, GAIN, GAIN_FACTOR, GAIN_RANGE
+from xfelred.names import (
+    BAD_PIXELS,
+    GAIN,
+    GAIN_FACTOR,
+    GAIN_RANGE,
+    PHOTON,
+    UNITS,
+)
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_recipe import CubeRecipe, lcls_kind
-from xfelred.recipes.models import CommonModeSpec, DetectorSpec, ThresholdSpec
+from xfelred.recipes.models import (
+    CommonModeSpec,
+    DetectorSpec,
+    PhotonsSpec,
+    ThresholdSpec,
+)
 
 NOISE = "noise"
 
@@ -105,7 +117,29 @@ def corrected(
             frames = with_threshold(
                 frames, spec.threshold, constants, calibrated=spec.calibrate is not None
             )
+    if spec.photons is not None and threshold:
+        with at_key(recipe, f"{key}.photons"):
+            frames = in_photons(frames, spec.photons)
     return frames
+
+
+def in_photons(frames: xr.DataArray, spec: PhotonsSpec) -> xr.DataArray:
+    """Return the number of photons in every pixel, NaN where it is bad."""
+    unit = str(frames.attrs.get(UNITS, ""))
+    adu = spec.adu_per_photon
+    if adu is None and unit != PHOTON:
+        raise MissingConstantError(
+            f"the frames are in {unit or 'no unit'}, not in photons: say what one is,"
+            " such as photons: {adu_per_photon: 154, fraction: 0.9}"
+        )
+    options = spec.model_dump(include={"fraction", "threshold"})
+    counts = ops.count_photons(frames, adu_per_photon=adu or 1.0, **options)
+    # A pixel that is bad has no photon, which is not the same as none seen.
+    out = counts.astype(np.float32)
+    if frames.dtype.kind == "f":
+        out = out.where(frames.notnull())
+    out.attrs = counts.attrs
+    return out
 
 
 def calibrated(

@@ -173,6 +173,19 @@ class ThresholdSpec(Strict):
         return self
 
 
+class PhotonsSpec(Strict):
+    """Arguments of `xfelred.ops.count_photons`."""
+
+    adu_per_photon: Annotated[float, Field(gt=0)] | None = None
+    fraction: Annotated[float, Field(ge=0.5, le=2)] = 0.9
+    threshold: float | None = None
+
+
+def photon_rule(value: object) -> object:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"fraction": value} if number else value
+
+
 class RoiSpec(Strict):
     """`xfelred.ops.roi` on the result of every bin."""
 
@@ -232,6 +245,7 @@ class DetectorSpec(Strict):
     common_mode: CommonModeSpec | int | list[float] | None = None
     bad_pixels: Literal["apply", "keep"] = "apply"
     threshold: float | ThresholdSpec | None = None
+    photons: Annotated[PhotonsSpec | None, BeforeValidator(photon_rule)] = None
     image: bool = False
     skipna: bool = True
     max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None

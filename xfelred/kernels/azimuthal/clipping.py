@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.arrays import Array, Floats, read_only
 
 
 @njit(nogil=True, cache=True)
@@ -111,7 +111,7 @@ def clipped(
     out: NDArray[np.floating[Any]] = frames.astype(kept)  # a copy
     bins = entries[0]
     if len(entries) > 1:
-        bins = np.empty(frames.shape[1], np.int64)
+        bins = np.empty(frames.shape[1], np.int32)
         main_bins(*entries, bins)
-    clip_frames(out, gain, norms, bins, n_bins, threshold, repeats)
+    clip_frames(out, gain, norms, read_only(bins), n_bins, threshold, repeats)
     return out

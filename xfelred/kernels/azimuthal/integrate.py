@@ -235,7 +235,9 @@ def squared_sums(
     `variance` (1 or frame, pixel) is that of the signal; NaN: the pixel does not count.
     """
     entries, gain = block.entries, block.gain
-    squared = entries if len(entries) == 1 else (*entries[:2], entries[2] ** 2)
+    squared = entries
+    if len(entries) > 1:
+        squared = (*entries[:2], read_only(entries[2] ** 2))
     gain2 = None if gain is None else gain**2
     ones = np.ones_like(block.norms) if gain2 is None else gain2
     assumed = block.frames if variance is None else variance

@@ -87,7 +87,7 @@ def calibrate(
     mode, gain, gain_step = gain_array(numbers, given, calibration, shape)
     table, lines, sizes, steps = flat_table(given["table"], shape)
     tiles = tiles_of(given, lead, shape, calibration.planes, gain_step, steps)
-    data = (numbers, gain, table)
+    data = (numbers, gain, read_only(table))
     arguments = (data, (*lines, calibration.rule.n_ranges, *sizes))
     rule = rule_numbers(calibration, mode)
     if not calibration.stages:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.arrays import Array, Floats, read_only
 from xfelred.kernels.common_mode import zero_peak
 from xfelred.kernels.common_mode.group_offsets import (
     TOGETHER,
@@ -76,7 +76,7 @@ class Groups:
         groups = subtract_columns if single else subtract_blocks
         groups(
             frame.image,
-            frame.use,
+            read_only(frame.use),
             (height, width, stride),
             tests,
             (self.mean, self.only_used),
@@ -105,9 +105,8 @@ class WithoutPhotons:
         else:
             one = np.full((1, 1), self.threshold, frame.image.dtype)
             limits = np.broadcast_to(one, frame.image.shape)
-        frame.use = without_photons(
-            frame.image, frame.use, limits, self.per_noise, self.neighbours, self.reach
-        )
+        use, options = read_only(frame.use), (self.neighbours, self.reach)
+        frame.use = without_photons(frame.image, use, limits, self.per_noise, *options)
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,9 @@ class ZeroPeak:
         return 1
 
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
-        threshold = self.threshold if self.threshold > 0 else 100
-        offset, sigma, n = zero_peak.peak_of(frame.image, frame.use, threshold)
+        threshold = float(self.threshold) if self.threshold > 0 else 100.0
+        use = read_only(frame.use)
+        offset, sigma, n = zero_peak.peak_of(frame.image, use, threshold)
         counts[0] = n
         offsets[0] = np.nan
         if abs(offset) <= self.max_offset and sigma <= self.max_sigma:
@@ -202,7 +202,7 @@ class PixelRuns:
     def correct(self, frame: Frame, offsets: Floats, counts: Floats) -> None:
         zero_peak.subtract_runs(
             frame.image.reshape(-1),
-            frame.use.reshape(-1),
+            read_only(frame.use.reshape(-1)),
             self.length,
             (self.threshold, self.max_offset, self.mean),
             key_buffers(self.length, np.dtype(np.float64)),

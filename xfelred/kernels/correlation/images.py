@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from scipy.fft import fftshift, irfft2, rfft2
+from numba import njit
+from scipy.fft import irfft2, rfft2
 
 from xfelred.kernels.arrays import Array, Bools, Floats
 from xfelred.kernels.image.roi import limited
@@ -58,17 +59,45 @@ def pairs(mask: Array, shape: tuple[int, ...]) -> Floats:
 
 
 def one(a: Floats, b: Floats, good: Bools, mask: Array, n_pairs: Floats) -> Floats:
-    shape = a.shape
+    shape, out = a.shape, np.empty(a.shape)
     fa = rfft2(np.where(good, a, 0.0))
     fb = fa if b is a else rfft2(np.where(good, b, 0.0))
-    top = irfft2(fa * fb.conj(), shape) * n_pairs
-    below = irfft2(fa * mask.conj(), shape)
+    product, left = np.empty_like(fa), np.empty_like(fa)
+    times_conjugate(fa, fb, product)
+    times_conjugate(fa, mask, left)
+    top, below = irfft2(product, shape), irfft2(left, shape)
     if b is a:
         # Sums over the other partner are those at the opposite shift.
-        below = below * np.roll(below[::-1, ::-1], 1, axis=(0, 1))
+        other = below[(-np.arange(shape[0])) % shape[0]]
+        shifted_ratio(top, below, other, n_pairs, -1, out)
     else:
-        below = below * irfft2(mask * fb.conj(), shape)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where((below != 0) & (n_pairs != 0), top / below, 0.0)
-    out: Floats = fftshift(ratio)
+        times_conjugate(mask, fb, left)
+        shifted_ratio(top, below, irfft2(left, shape), n_pairs, 1, out)
     return out
+
+
+@njit(nogil=True, cache=True)
+def times_conjugate(a: Array, b: Array, out: Array) -> None:
+    for r in range(a.shape[0]):
+        for c in range(a.shape[1]):
+            out[r, c] = a[r, c] * np.conj(b[r, c])
+
+
+@njit(nogil=True, cache=True)
+def shifted_ratio(
+    top: Floats, below: Floats, other: Floats, n_pairs: Floats, step: int, out: Floats
+) -> None:
+    """Put ``top n / (below other)`` into `out`, no shift in the middle.
+
+    step: -1 if `other` runs the other way along rows. 0 where nothing is below.
+    """
+    rows, columns = top.shape
+    for r in range(rows):
+        y = (r + rows // 2) % rows
+        for c in range(columns):
+            x = c + columns // 2
+            x = x - columns if x >= columns else x
+            k = c if step > 0 or c == 0 else columns - c
+            divisor = below[r, c] * other[r, k]
+            some = divisor != 0 and n_pairs[r, c] != 0
+            out[y, x] = top[r, c] * n_pairs[r, c] / divisor if some else 0.0

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, Bools, Floats, Ints, usual_dtype
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints, usual
 
 TILE = 1 << 17  # values of one batch of rows, which stays in the cache of one core
 
@@ -60,13 +60,13 @@ class Items:
 
 def all_items(frames: Array) -> Items:
     """Return every frame (..., ring, azimuth) as an item."""
-    flat = usual_dtype(frames).reshape(-1, *frames.shape[-2:])
+    flat = usual(frames).reshape(-1, *frames.shape[-2:])
     return Items(flat, np.arange(len(flat)))
 
 
 def differences(frames: Array, pairs: NDArray[np.integer[Any]]) -> Items:
     """Return differences of frames (frame, ring, azimuth), by their positions."""
-    flat = usual_dtype(frames)
+    flat = usual(frames)
     return Items(flat, pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp))
 
 

@@ -32,8 +32,8 @@ def seeds(
         for c in range(width):
             v = np.float64(row[c])
             least = low * unit[r, c] if noisy else low
-            # Less than everything, where it is NaN.
-            if v >= least and v <= top and not flags[c]:
+            # A pixel is not less than anything where it, or its noise, is NaN.
+            if v >= least and v <= top and v != 0 and not flags[c]:
                 found[n] = r * width + c
                 n += 1
     return n

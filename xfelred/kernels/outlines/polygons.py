@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from xfelred.kernels.arrays import Array, Bools, Floats, Ints
+from xfelred.kernels.arrays import Array, Bools, Floats, Ints, read_only
 
 TURN = 2 * np.pi
 VERTICES = 12  # a hexagon that is cut four times has at most ten
@@ -185,6 +185,7 @@ def polygon_entries(
     pyFAI's "full" splitting.
     """
     angles = np.empty(0) if sectors is None else sectors
+    radius, phi = read_only(radius), read_only(phi)
     start = np.empty(good.size + 1, np.int64)
     # Counted first: how many bins a pixel touches is not known before.
     none = np.empty(0, np.int64), np.empty(0)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from xfelred.kernels.arrays import Array, Floats
+from xfelred.kernels.arrays import Array, Floats, read_only
 from xfelred.kernels.polar.grid import TURN, q_to_radius, sample_directions
 from xfelred.kernels.polar.remap import (
     ALL_CORNERS,
@@ -76,7 +76,7 @@ def remap_polar_moving(
     sample_frames(
         images,
         np.stack([x, y], axis=1),
-        (np.ascontiguousarray(radii), cosine * signs[0], sine * signs[1]),
+        (read_only(radii), cosine * signs[0], sine * signs[1]),
         bad,
         METHODS.index(sampling.method),
         sampling.min_weight,

@@ -65,7 +65,7 @@ def remap_polar(
     if FRACTION in names:
         fraction = field(table, FRACTION).reshape(-1, 2)
         index, corners = field(table, INDEX).ravel(), field(table, CORNERS).ravel()
-        parts = (index, fraction, corners)
+        parts = (read_only(index), read_only(fraction), read_only(corners))
         take_linear(frames, block.shape[-1], parts, bad, min_weight, out)
     elif WEIGHT in names:
         start, weight = field(table, START), field(table, WEIGHT)

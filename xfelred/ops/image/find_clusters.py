@@ -12,11 +12,10 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.image import clusters as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, MODULE, QUANTITY, UNITS
+from xfelred.names import CLUSTER, LONG_NAME, MODULE, QUANTITY, UNITS
 from xfelred.ops.validity import frame_pixels, masks_of
 from xfelred.provenance import record
 
-CLUSTER = "cluster"
 # Variable: row of the kernel's result, dtype.
 VARIABLES: dict[str, tuple[int, Any]] = {
     "energy": (kernel.ENERGY, np.float64),

@@ -256,10 +256,11 @@ def validity(
     stored = f.dataset("INDEX/flag")
     if stored is None:  # format 0.5
         return guessed_validity(train_ids)
-    if stored.ndim != 1 or len(stored) <= rows.max(initial=-1):
+    numbers = stored.dtype.kind in "iub"
+    if stored.ndim != 1 or not numbers or len(stored) <= rows.max(initial=-1):
         raise BrokenFileError(
-            f"{f.path} is damaged: INDEX/flag has shape {stored.shape}, but there are"
-            f" {len(rows)} trains"
+            f"{f.path} is damaged: INDEX/flag has shape {stored.shape} and dtype"
+            f" {stored.dtype}, but there are {len(rows)} trains, with a number each"
         )
     flag = stored[:].astype(bool)[rows]
     # In 1.1 the flag is the index of the origin: 0, the time server, is the valid one.

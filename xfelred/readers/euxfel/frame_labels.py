@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -319,15 +320,17 @@ def module_labels(
     source = detector.sources[m]
     trains = np.repeat(np.arange(len(detector.counts)), detector.counts)[here]
     ids = detector.ids[np.unique(trains)]
-    data = detector.data.entries[source].key_data(key).with_ids(ids).in_train_order()
-    if data.dtype.kind not in "iu" or data.ndim > 2 or (data < 0).any():
+    stored = detector.data.entries[source].key_data(key).with_ids(ids)
+    # Raw files have labels (n, 1), corrected ones (n,). Others may not fit in memory.
+    one_number = stored.dtype.kind in "iu" and math.prod(stored.entry_shape) == 1
+    data = stored.in_train_order().reshape(-1) if one_number else None
+    if data is None or (data < 0).any():
         raise InconsistentDataError(
-            f"{key} of {source} is {data.dtype} {data.shape[1:]} and holds no numbers"
-            " of pulses or memory cells. Read the other modules:"
+            f"{key} of {source} is {stored.dtype} {stored.entry_shape} and holds no"
+            " numbers of pulses or memory cells. Read the other modules:"
             f" modules={[n for i, n in enumerate(detector.modules) if i != m]}"
         )
-    # Raw files have labels (n, 1), corrected ones (n,).
-    return (data[:, 0] if data.ndim > 1 else data).astype(np.uint64)
+    return data.astype(np.uint64)
 
 
 def usual(labels: list[tuple[int, ...]]) -> tuple[int, ...]:

@@ -8,12 +8,13 @@ addition per frame instead of a random number per pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from xfelred.errors import ArgumentError
 from xfelred.synth.euxfel.config import RunConfig
-from xfelred.synth.euxfel.layout import Array, pixel_positions
+from xfelred.synth.euxfel.layout import Array, DetectorKind, pixel_positions
 from xfelred.synth.euxfel.shots import DrawnTrains
 
 # h c of CODATA 2018, written out: the oracle imports nothing.
@@ -104,7 +105,7 @@ def make_renderer(config: RunConfig, shots: DrawnTrains) -> Renderer:
     facts = config.facts
     positions = config.positions
     if positions is None:
-        positions = pixel_positions(facts, config.distance_m)
+        positions = usual_positions(facts, config.distance_m)
     wanted = (facts.n_modules, *facts.module_shape, 3)
     if positions.shape != wanted:
         raise ArgumentError(f"positions of shape {positions.shape}; wanted {wanted}")
@@ -112,17 +113,33 @@ def make_renderer(config: RunConfig, shots: DrawnTrains) -> Renderer:
         m: make_module(config, m, positions[m - facts.first_module])
         for m in config.module_numbers
     }
-    rng = np.random.default_rng([config.seed, 1])
     n_pixels = facts.module_shape[0] * facts.module_shape[1]
-    tape = rng.standard_normal(TAPE_LENGTH + n_pixels, dtype=np.float32)
-    tape *= np.float32(config.noise)
+    tape = blank_tape(config.seed, n_pixels) * np.float32(config.noise)
     return Renderer(config, shots, modules, tape)
+
+
+# Of two small runs in a row the second takes half of the time with these kept.
+@lru_cache(maxsize=1)
+def usual_positions(facts: DetectorKind, distance_m: float) -> Array:
+    positions = pixel_positions(facts, distance_m)
+    positions.flags.writeable = False
+    return positions
+
+
+@lru_cache(maxsize=1)
+def blank_tape(seed: int, n_pixels: int) -> Array:
+    """Return noise of standard deviation 1, float32."""
+    rng = np.random.default_rng([seed, 1])
+    tape = rng.standard_normal(TAPE_LENGTH + n_pixels, dtype=np.float32)
+    tape.flags.writeable = False
+    return tape
 
 
 def make_module(config: RunConfig, module: int, positions: Array) -> ModulePixels:
     facts = config.facts
     rng = np.random.default_rng([config.seed, 2, module])
-    signal = scene_pattern(config, positions)
+    still = scene_pattern(config, positions)
+    signal = still.copy()
     bad = draw_bad_pixels(rng, facts.module_shape, config.bad_pixels)
     signal[bad != 0] += HOT_FACTOR * max(config.amplitude, config.noise)
     stage = np.zeros(facts.module_shape, dtype=np.uint8)
@@ -134,7 +151,6 @@ def make_module(config: RunConfig, module: int, positions: Array) -> ModulePixel
     factor = STAGE_FACTORS[stage] if not config.corrected else np.float32(1)
     if config.pump and config.scene == "rings":
         moved = scene_pattern(config, positions, PUMPED_SHIFT)
-        still = scene_pattern(config, positions)
         change = (config.pump * (moved - still) * factor).astype(np.float32)
     if not config.corrected:
         level = facts.pedestal * rng.normal(1, 0.02, facts.module_shape)
@@ -158,7 +174,7 @@ def draw_bad_pixels(
 def scene_pattern(config: RunConfig, positions: Array, shift: float = 1.0) -> Array:
     """Return the light (float64, adu) that one module sees at pulse energy 1."""
     if callable(config.scene):
-        return np.array(config.scene(positions), dtype=np.float64)
+        return np.array(config.scene(positions.copy()), dtype=np.float64)
     if config.scene == "noise":
         return np.zeros(positions.shape[:-1])
     if config.scene == "constant":
