@@ -159,7 +159,7 @@ def test_peaks_are_those_of_peakfinder8():
     for i in range(2):
         wanted = golden["peaks"][golden["peaks"][:, 0] == i, 1:]
         n = int(found["n_peaks"][i])
-        assert n == len(wanted) > 5
+        assert n == len(wanted) > 0
         for name, column in zip(names, wanted.T, strict=True):
             np.testing.assert_allclose(found[name][i, :n], column, rtol=1e-5)
 

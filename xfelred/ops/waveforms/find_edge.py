@@ -10,7 +10,12 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, GeometryMismatchError, must_be_one_of
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    must_be_one_of,
+    shown,
+)
 from xfelred.kernels.waveforms import edges as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, PIXEL_DIMS, QUANTITY, SAMPLE, SLOW
@@ -142,22 +147,24 @@ def cut_of(
     if not camera:
         numbers(da)
     dims = (SLOW, FAST) if camera else (SAMPLE,)
-    given = [(None, None)] * len(dims) if roi is None else roi
-    try:
-        windows: list[Any] = [*given] if camera or roi is None else [given]
-        if len(windows) != len(dims):
-            raise ValueError
-        found = {}
-        for d, w in zip(dims, windows, strict=True):
-            found[d] = slice(*window(da.rename({d: SAMPLE}), "roi", w))
-    except (TypeError, ValueError) as error:
-        if isinstance(error, GeometryMismatchError):
-            raise
+    if roi is None:
+        return {d: slice(0, da.sizes[d]) for d in dims}
+    given: Any = roi if camera else [roi]
+    whole = all(
+        isinstance(w, list | tuple)
+        and len(w) == 2
+        and all(v is None or isinstance(v, int | np.integer) for v in w)
+        for w in (given if isinstance(given, list | tuple) else [given])
+    )
+    if not whole or len(given) != len(dims):
         raise ArgumentError(
-            f"roi: wanted {'two of ' if camera else ''}(start, stop) in whole"
-            f" {'pixels' if camera else 'samples'}"
-        ) from error
-    return found
+            f"roi={shown(roi)}; wanted {'two of ' if camera else ''}(start, stop) in"
+            f" whole {'pixels' if camera else 'samples'}"
+        )
+    return {
+        d: slice(*window(da.rename({d: SAMPLE}), "roi", w))
+        for d, w in zip(dims, given, strict=True)
+    }
 
 
 def as_traces(da: xr.DataArray, cut: dict[str, slice], along: str) -> xr.DataArray:
