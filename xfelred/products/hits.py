@@ -12,8 +12,7 @@ import xarray as xr
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing
-from xfelred.names import MODULE
-from xfelred.ops.hits.find_peaks import PEAK
+from xfelred.names import MODULE, PEAK
 from xfelred.products.cxi import Results, module_places, only_frames, write_cxi
 from xfelred.products.prepare import prepare
 from xfelred.products.write import write_whole

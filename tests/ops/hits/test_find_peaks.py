@@ -237,10 +237,13 @@ def test_lit_pixels_are_those_of_numpy(no_compute):
 
 def test_rates_are_of_the_frames_that_were_recorded(no_compute):
     there = [[True, True], [True, True], [False, False], [True, False], [True, True]]
-    da = crystals(2).assign_coords(available=(("train", "module"), there))
+    there = xr.DataArray(there, dims=("train", "module"))
+    da = crystals(2).assign_coords(available=there)
     with no_compute():
         peaks = ops.find_peaks(da, radius=radii(), max_n_peaks=30, **LIMITS)
         found = ops.find_hits(peaks["n_peaks"], 5)
+    score = ops.lit_pixels(da.where(there), 60)["score"]
+    assert score.isnull().values[:, 0].tolist() == [False, False, True, False, False]
     hit = (peaks["n_peaks"] >= 5).values
     assert not hit[2, 0]
     assert not hit[0, 0]

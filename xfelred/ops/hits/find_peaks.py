@@ -13,7 +13,7 @@ from xfelred.errors import ArgumentError
 from xfelred.geometry.rings import pixel_coord
 from xfelred.kernels.hits import peaks as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, MODULE, QUANTITY, TWO_THETA, UNITS
+from xfelred.names import LONG_NAME, MODULE, PEAK, QUANTITY, TWO_THETA, UNITS
 from xfelred.ops.companions import matching, on_all_pixels, with_dims
 from xfelred.ops.hits.lit_pixels import recorded_frames
 from xfelred.ops.image.find_clusters import numbers
@@ -21,7 +21,6 @@ from xfelred.ops.image.roi import unit_of
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
 from xfelred.provenance import record
 
-PEAK = "peak"
 FARTHEST = 1_000_000  # pixels from the beam
 # Variable: row of the kernel's result, dtype, unit ("" for that of the frames), text.
 VARIABLES: dict[str, tuple[int, Any, str, str]] = {
