@@ -60,28 +60,32 @@ def frames(tmp_path_factory):
     return xf.open_run(path).frames()
 
 
-def slow(block):
-    time.sleep(1)
+def doubled(block):
     return block * 2
 
 
-def means(frames):
+def slow(block):
+    time.sleep(1)
+    return doubled(block)
+
+
+def means(frames, function):
     """Many computations, each much shorter than the life of a worker."""
     each = (frames.isel(train=slice(i, i + 1)) for i in range(frames.sizes["train"]))
     return [
-        ops.statistics(ops.map_frames(f, slow), ["train", "pulse"])["mean"]
+        ops.statistics(ops.map_frames(f, function), ["train", "pulse"])["mean"]
         for f in each
     ]
 
 
 def test_jobs_cancelled_and_ended_leave_the_results(frames, slurm):
-    expected = [mean.compute() for mean in means(frames)]
+    expected = [mean.compute() for mean in means(frames, doubled)]
     with dask.config.set(SITE), slurm(2, profile="short") as client:
         client.wait_for_workers(1, timeout=SECONDS)
         assert set(squeue("%f")) == {"EPYC"}
         assert set(client.run(os.getenv, "OF_THE_SITE").values()) == {"1"}
         first = set(squeue("%i"))
-        pending = client.compute(means(frames))
+        pending = client.compute(means(frames, slow))
         subprocess.run(["scancel", min(first)], check=True)
         found = client.gather(pending)
         assert set(squeue("%i")) - first, "jobs that followed those that ended"

@@ -49,6 +49,8 @@ __getattr__, __dir__, __all__ = attach(
         "xfelred.recipes.cube_recipe": ("CubeRecipe",),
         "xfelred.recipes.cube": ("make_cube",),
         "xfelred.recipes.write_cube": ("CubeResult", "write_cube"),
+        "xfelred.recipes.smalldata_recipe": ("SmallDataRecipe",),
+        "xfelred.recipes.reduce_run": ("reduce_run",),
         "xfelred.products": (
             "write",
             "write_calibration_suite",

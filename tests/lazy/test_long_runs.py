@@ -25,7 +25,7 @@ TOGETHER = {
     "flag_outliers", "flag_strong_correlations", "friedel_weights", "modified_z",
 }  # fmt: skip
 # Tables in memory, and images that are no run.
-NO_RUN = {"fit_photon_peak", "fit_ring", "find_centre"}
+NO_RUN = {"fit_photon_peak", "fit_ring", "find_centre", "to_table"}
 OPERATIONS = sorted(
     name
     for name in CALLS

@@ -4,13 +4,14 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfelred.products import extent
 from xfelred.products.extent import Extent
 
 
+@settings(deadline=None)
 @given(data=st.data(), shape=st.lists(st.integers(1, 5), min_size=0, max_size=4))
 def test_a_block_is_where_numpy_has_it(tmp_path_factory, data, shape):
     cuts = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in shape]

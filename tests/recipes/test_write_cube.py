@@ -475,7 +475,7 @@ def test_damaged_manifest_and_missing_sums_are_errors(run, tmp_path):
     interrupted(run, tmp_path, 3)
     work = tmp_path / f"{NAME}.inprogress"
     shutil.rmtree(work / "000001-000001")
-    with pytest.raises(InconsistentDataError, match="lacks the sums of 1 blocks"):
+    with pytest.raises(InconsistentDataError, match="lacks the results of 1 blocks"):
         write_cube(run, recipe(), tmp_path)
     (work / "manifest.json").write_text('{"schema_version": 1, "blo')
     with pytest.raises(InconsistentDataError, match=r"damaged.*overwrite"):
@@ -487,7 +487,7 @@ def test_directories_of_others_are_never_deleted(run, tmp_path):
     other = tmp_path / f"{NAME}.inprogress"
     other.mkdir()
     (other / "thesis.tex").write_text("all of it")
-    with pytest.raises(OutputExistsError, match="no unfinished cube"):
+    with pytest.raises(OutputExistsError, match="no unfinished product"):
         write_cube(run, recipe(), tmp_path, overwrite=True)
     assert (other / "thesis.tex").exists()
 

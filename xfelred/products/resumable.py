@@ -21,7 +21,12 @@ import dask
 import numpy as np
 
 from xfelred import __version__
-from xfelred.errors import InconsistentDataError, MissingFileError, warn
+from xfelred.errors import (
+    ArgumentError,
+    InconsistentDataError,
+    MissingFileError,
+    warn,
+)
 from xfelred.products.atomic import flush_to_disk
 from xfelred.small_files import opened, read_bytes
 
@@ -90,7 +95,7 @@ def versions_in(content: Mapping[str, Any]) -> dict[str, str]:
     """Return the versions that a record tells, as far as it does."""
     found = dict(content.get("software", {}), xfelred=content["xfelred_version"])
     if not all(isinstance(v, str) for v in found.values()):
-        raise ValueError(f"versions {found}")
+        raise ArgumentError(f"versions {found}")
     return found
 
 

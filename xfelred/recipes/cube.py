@@ -15,14 +15,7 @@ from xfelred import __version__
 from xfelred import ops as ops
 from xfelred.column_names import in_file_name, in_result
 from xfelred.entries import entry
-from xfelred.errors import (
-    CONTROL,
-    ConfigError,
-    InconsistentDataError,
-    XfelredError,
-    did_you_mean,
-    listing,
-)
+from xfelred.errors import CONTROL, XfelredError
 from xfelred.names import (
     DATA_KIND,
     FINGERPRINT,
@@ -36,11 +29,16 @@ from xfelred.names import (
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.readers.protocol import Run
-from xfelred.recipes.cube_detectors import constants_of, detector_frames
+from xfelred.recipes.cube_detectors import (
+    check_detectors,
+    check_shots,
+    constants_of,
+    detector_frames,
+)
 from xfelred.recipes.cube_outputs import assembled, processed
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
-from xfelred.shots import check_overlap, shot_dims
+from xfelred.shots import shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
 # All that a cube can hold, in the order in which files have them.
@@ -229,39 +227,14 @@ def cube_plan(
     """Return a cube before its frames are binned; reads scalars and constants only."""
     checked = CubeRecipe.of(recipe).with_compat(compat)
     given = dict(frames or {})
-    known = [*run.detectors, *given]
-    for name, spec in checked.model.detectors.items():
-        if name not in known and spec.frames is None:
-            raise checked.error(
-                f"detectors.{name}",
-                f"no detector {name!r} in {run.run_id}.{did_you_mean(name, known)}"
-                f" There are: {listing(known)}",
-            )
-    unused = [n for n in given if n not in checked.model.detectors]
-    if unused:
-        raise ConfigError(
-            f"frames= has {listing(unused)}, but the recipe names the detectors"
-            f" {listing(checked.model.detectors)}"
-        )
+    check_detectors(run, checked, given)
     lazy = {
         name: detector_frames(run, checked, name, given)
         for name in checked.model.detectors
     }
     shots = cube_shots(run, checked, filter, list(lazy.values()))
     for name, array in lazy.items():
-        if TRAIN not in array.coords:
-            raise ConfigError(
-                f"frames of {name!r} have no train IDs, by which shots are joined"
-            )
-        have, wanted = array.indexes[TRAIN], shots.where.indexes[TRAIN]
-        foreign = name in given or checked.model.detectors[name].frames is not None
-        found = wanted.isin(have)
-        # A detector of the run itself may have been off for a while.
-        if foreign or not found.any():
-            try:
-                check_overlap(found, have, wanted, dim=TRAIN, name=f"frames of {name}")
-            except InconsistentDataError as error:
-                raise checked.error(f"detectors.{name}", str(error)) from error
+        check_shots(checked, name, array, shots.where.indexes[TRAIN], given)
     check_pixels_alike(checked, lazy)
     return CubePlan(run, checked, shots, checked.model.output.compat, lazy)
 

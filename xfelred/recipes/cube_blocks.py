@@ -24,7 +24,7 @@ from xfelred.products.extent import Extent
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube import RESULTS, CubePlan
 from xfelred.recipes.cube_state import BinSums, RowsOnDisk
-from xfelred.recipes.manifest import Block
+from xfelred.recipes.manifest import Block, blocks_of_ids
 from xfelred.reductions.bins import BinStatistics
 from xfelred.reductions.moments import sum_dtype, whole_sums
 from xfelred.shots import shot_dims
@@ -123,12 +123,7 @@ def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
 
 def blocks_of(plan: CubePlan) -> tuple[Block, ...]:
     ids = np.unique(plan.shots.where[TRAIN].values)
-    n = plan.recipe.model.execution.block_trains
-    starts = range(0, len(ids), n)
-    pieces = [ids[i : i + n] for i in starts]
-    return tuple(
-        Block(i, (int(p[0]), int(p[-1])), len(p)) for i, p in enumerate(pieces)
-    )
+    return blocks_of_ids(ids, plan.recipe.model.execution.block_trains)
 
 
 def block_groups(

@@ -8,11 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import ConfigError, MissingConstantError, XfelredError, warn
+from xfelred.errors import (
+    ConfigError,
+    InconsistentDataError,
+    MissingConstantError,
+    XfelredError,
+    did_you_mean,
+    listing,
+    warn,
+)
 from xfelred.lazy import map_frames
 from xfelred.names import (
     BAD_PIXELS,
@@ -20,25 +29,71 @@ from xfelred.names import (
     GAIN_FACTOR,
     GAIN_RANGE,
     PHOTON,
+    TRAIN,
     UNITS,
 )
 from xfelred.ops.companions import matching
 from xfelred.provenance import record
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
-from xfelred.recipes.cube_recipe import CubeRecipe, lcls_kind
+from xfelred.recipes.cube_recipe import lcls_kind
 from xfelred.recipes.models import (
     CommonModeSpec,
-    DetectorSpec,
     PhotonsSpec,
+    SourceSpec,
     ThresholdSpec,
 )
+from xfelred.recipes.recipe import Recipe
+from xfelred.shots import check_overlap
 
 NOISE = "noise"
 
 
+def check_detectors(
+    run: Run, recipe: Recipe, given: Mapping[str, xr.DataArray]
+) -> None:
+    """Raise ConfigError for detectors that are nowhere, or that nobody asks for."""
+    known = [*run.detectors, *given]
+    for name, spec in recipe.model.detectors.items():
+        if name not in known and spec.frames is None:
+            raise recipe.error(
+                f"detectors.{name}",
+                f"no detector {name!r} in {run.run_id}.{did_you_mean(name, known)}"
+                f" There are: {listing(known)}",
+            )
+    unused = [n for n in given if n not in recipe.model.detectors]
+    if unused:
+        raise ConfigError(
+            f"frames= has {listing(unused)}, but the recipe names the detectors"
+            f" {listing(recipe.model.detectors)}"
+        )
+
+
+def check_shots(
+    recipe: Recipe,
+    name: str,
+    frames: xr.DataArray,
+    wanted: pd.Index,
+    given: Mapping[str, xr.DataArray],
+) -> None:
+    """Raise ConfigError unless frames of a detector can be joined to the shots."""
+    if TRAIN not in frames.coords:
+        raise ConfigError(
+            f"frames of {name!r} have no train IDs, by which shots are joined"
+        )
+    have = frames.indexes[TRAIN]
+    foreign = name in given or recipe.model.detectors[name].frames is not None
+    found = wanted.isin(have)
+    # A detector of the run itself may have been off for a while.
+    if foreign or not found.any():
+        try:
+            check_overlap(found, have, wanted, dim=TRAIN, name=f"frames of {name}")
+        except InconsistentDataError as error:
+            raise recipe.error(f"detectors.{name}", str(error)) from error
+
+
 def detector_frames(
-    run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+    run: Run, recipe: Recipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
     """Return the corrected frames of a detector; nothing is read but constants."""
     with at_key(recipe, f"detectors.{name}"):
@@ -47,7 +102,7 @@ def detector_frames(
 
 
 @contextmanager
-def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
+def at_key(recipe: Recipe, key: str) -> Iterator[None]:
     """Turn errors inside the block into those of a key of the recipe."""
     try:
         yield
@@ -62,7 +117,7 @@ def at_key(recipe: CubeRecipe, key: str) -> Iterator[None]:
 
 
 def raw_frames(
-    run: Run, recipe: CubeRecipe, name: str, given: Mapping[str, xr.DataArray]
+    run: Run, recipe: Recipe, name: str, given: Mapping[str, xr.DataArray]
 ) -> xr.DataArray:
     spec = recipe.model.detectors[name]
     if name in given:
@@ -86,7 +141,7 @@ def corrected(
     frames: xr.DataArray,
     run: Run,
     name: str,
-    recipe: CubeRecipe,
+    recipe: Recipe,
     *,
     threshold: bool = True,
 ) -> xr.DataArray:
@@ -145,7 +200,7 @@ def in_photons(frames: xr.DataArray, spec: PhotonsSpec) -> xr.DataArray:
 def calibrated(
     frames: xr.DataArray,
     constants: xr.Dataset,
-    spec: DetectorSpec,
+    spec: SourceSpec,
     bad: xr.DataArray | None,
 ) -> xr.DataArray:
     if "pedestal" not in constants:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,16 @@ def processed(
     return {f"{stem}_{key}": value for key, value in found.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """Where the pixels of a detector are, and the bins they are averaged in."""
+
+    coords: Mapping[str, xr.Variable]
+    attrs: Mapping[str, Any]
+    edges: list[float]  # of q
+    sectors: NDArray[np.float64]  # edges of phi
+
+
 def azimuthal(
     frames: xr.DataArray,
     spec: AzimuthalSpec,
@@ -62,14 +74,22 @@ def azimuthal(
     bad: xr.DataArray | None,
 ) -> xr.Dataset:
     """Return azimuthal curves ``azav`` and ``count`` on (..., phi, q)."""
+    return on_rings(frames, rings_of(frames, spec, constants, bad), spec, bad)
+
+
+def rings_of(
+    frames: xr.DataArray,
+    spec: AzimuthalSpec,
+    constants: xr.Dataset,
+    bad: xr.DataArray | None,
+) -> Rings:
     x, y, z = (constants.get(k) for k in POSITIONS)
     if x is None or y is None:
         raise MissingConstantError(
-            "det_proc azimuthal: the run does not tell where the pixels are (x, y)"
+            "azimuthal: the run does not tell where the pixels are (x, y)"
         )
     options = spec.model_dump(include={"centre", "tilt", "distance", "energy"})
-    geometry = Geometry.lcls(x, y, z, **options)
-    located = locate(frames, geometry)
+    located = locate(frames, Geometry.lcls(x, y, z, **options))
     good = located[Q] if bad is None else located[Q].where(matching(bad, located) == 0)
     # As azimuthalBinning of smalldata_tools: from one step below the smallest q of
     # good pixels to one above the largest.
@@ -79,10 +99,20 @@ def azimuthal(
         low, high = float(good.min()), float(good.max())
         edges = np.arange(low - step, high + step, step).tolist()
     turned, sectors = azimuth_bins(located[PHI], spec.n_phi)
+    located = located.assign_coords({PHI: turned})
+    new = {
+        str(n): c.variable for n, c in located.coords.items() if n not in frames.coords
+    }
+    return Rings(new, located.attrs, edges, sectors)
+
+
+def on_rings(
+    frames: xr.DataArray, rings: Rings, spec: AzimuthalSpec, bad: xr.DataArray | None
+) -> xr.Dataset:
     found = ops.integrate_azimuthally(
-        located.assign_coords({PHI: turned}),
-        edges,
-        phi_bins=sectors,
+        frames.assign_coords(rings.coords).assign_attrs(rings.attrs),
+        rings.edges,
+        phi_bins=rings.sectors,
         normalization="mean",
         bad_pixels=bad,
         **spec.model_dump(include={"solid_angle", "polarization"}),

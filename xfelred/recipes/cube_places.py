@@ -1,8 +1,9 @@
-"""Where a cube and its parts are, and whether a call may go on with what is there."""
+"""Where a product and its parts are, and whether a call may go on with these."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +11,13 @@ from xfelred.errors import InconsistentDataError, MissingFileError, OutputExists
 from xfelred.products.atomic import refuse_link, remove
 from xfelred.products.resumable import check_versions
 from xfelred.recipes import cube_state, manifest
-from xfelred.recipes.cube import CubePlan
-from xfelred.recipes.cube_products import product_paths
 from xfelred.recipes.manifest import Manifest, check_same, read_manifest
 from xfelred.small_files import writing
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the parts of one cube are."""
+    """Where the parts of one product are."""
 
     out: Path
     name: str  # such as cube_xpptest01_Run0042_delay
@@ -37,14 +36,19 @@ class Places:
 
 
 def begin(
-    places: Places, wanted: Manifest, plan: CubePlan, *, resume: bool, overwrite: bool
+    places: Places,
+    wanted: Manifest,
+    products: Sequence[Path],
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Manifest | None:
-    """Return the manifest to go on with; None if the cube is finished."""
+    """Return the manifest to go on with; None if the product is finished."""
     refuse_link(places.work)
     if places.finished.is_dir():
         raise OutputExistsError(
-            f"{places.finished} should be the manifest of the cube, but is a directory;"
-            " move it away"
+            f"{places.finished} should be the manifest of a product, but is a"
+            " directory; move it away"
         )
     if overwrite:
         discard(places)
@@ -58,13 +62,13 @@ def begin(
         return checked_states(places, old)
     elif places.finished.exists():
         if not resume:
-            raise exists(places.finished, "tells of a finished cube", "keep it")
+            raise exists(places.finished, "tells of a finished product", "keep it")
         check_same(places.finished, read_manifest(places.finished), wanted)
-        check_complete(places, plan)
+        check_complete(places, products)
         return None
     else:
         discard(places)
-        for path in product_paths(plan, places.out):
+        for path in products:
             if path.exists():
                 raise exists(path, "exists, without a manifest", "")
     places.work.mkdir()
@@ -101,13 +105,13 @@ def discard(places: Places) -> None:
             remove(places.work)
             return
     raise OutputExistsError(
-        f"{places.work} is no unfinished cube of xfelred; move it away, or choose"
+        f"{places.work} is no unfinished product of xfelred; move it away, or choose"
         " another directory"
     )
 
 
 def checked_states(places: Places, old: Manifest) -> Manifest:
-    """Return the manifest if the sums of all done blocks are on disk."""
+    """Return the manifest if the results of all done blocks are on disk."""
     done = {b.id for b in old.blocks if b.done}
     have: set[int] = set()
     for path in cube_state.saved(places.work):
@@ -118,23 +122,23 @@ def checked_states(places: Places, old: Manifest) -> Manifest:
             remove(path)  # a job was killed before its manifest could note it
     if have != done:
         raise InconsistentDataError(
-            f"{places.work} lacks the sums of {len(done - have)} blocks that its"
+            f"{places.work} lacks the results of {len(done - have)} blocks that its"
             " manifest calls done; start anew with overwrite=True (--overwrite)"
         )
     return old
 
 
-def check_complete(places: Places, plan: CubePlan) -> None:
-    for path in product_paths(plan, places.out):
+def check_complete(places: Places, products: Sequence[Path]) -> None:
+    for path in products:
         if not path.exists():
             raise OutputExistsError(
-                f"{places.finished} tells of a finished cube, but {path.name} is gone;"
-                " pass overwrite=True (--overwrite) to make all of it anew"
+                f"{places.finished} tells of a finished product, but {path.name} is"
+                " gone; pass overwrite=True (--overwrite) to make all of it anew"
             )
 
 
 def remove_stale(places: Places, paths: list[Path]) -> None:
-    """Delete products of an older cube of this name that the new one does not have."""
+    """Delete products of an older job of this name that the new one does not have."""
     try:
         old = read_manifest(places.finished).result.get("products", [])
     except (MissingFileError, InconsistentDataError):

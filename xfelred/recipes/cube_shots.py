@@ -21,6 +21,7 @@ from xfelred.ops.shots.select_shots import CutFlow, cut_flow, empty_selection
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_pulses import with_pulse_ids
 from xfelred.recipes.cube_recipe import CubeRecipe
+from xfelred.recipes.recipe import Recipe
 from xfelred.recipes.units import DELAY
 from xfelred.shots import shot_value
 
@@ -203,7 +204,7 @@ def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def one_scalar(run: Run, recipe: CubeRecipe, name: str, key: str) -> xr.Dataset:
+def one_scalar(run: Run, recipe: Recipe, name: str, key: str) -> xr.Dataset:
     base, position = split_element(name)
     try:
         found = read_scalar(run, base)

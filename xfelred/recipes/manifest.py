@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from numpy.typing import NDArray
 from pydantic import StrictInt, TypeAdapter
 
 from xfelred.errors import ConfigError
@@ -39,6 +40,14 @@ class Block:
     @property
     def done(self) -> bool:
         return self.status == DONE
+
+
+def blocks_of_ids(ids: NDArray[Any], n: int) -> tuple[Block, ...]:
+    """Return blocks of `n` consecutive shots, of their sorted IDs."""
+    pieces = [ids[i : i + n] for i in range(0, len(ids), n)]
+    return tuple(
+        Block(i, (int(p[0]), int(p[-1])), len(p)) for i, p in enumerate(pieces)
+    )
 
 
 @dataclass(frozen=True)

@@ -236,8 +236,8 @@ class AzimuthalSpec(Strict):
 DetProc = Annotated[RoiSpec | AzimuthalSpec, Field(discriminator="function")]
 
 
-class DetectorSpec(Strict):
-    """What is done to the frames of one detector before they are binned."""
+class SourceSpec(Strict):
+    """Where the frames of a detector are, and how they are corrected."""
 
     key: str | None = None
     frames: FramesSpec | None = None
@@ -246,10 +246,6 @@ class DetectorSpec(Strict):
     bad_pixels: Literal["apply", "keep"] = "apply"
     threshold: float | ThresholdSpec | None = None
     photons: Annotated[PhotonsSpec | None, BeforeValidator(photon_rule)] = None
-    image: bool = False
-    skipna: bool = True
-    max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
-    det_proc: list[DetProc] = []
 
     @field_validator("calibrate")
     @classmethod
@@ -257,6 +253,15 @@ class DetectorSpec(Strict):
         if value is not None:
             kind_of(value)
         return value
+
+
+class DetectorSpec(SourceSpec):
+    """What is done to the frames of one detector before they are binned."""
+
+    image: bool = False
+    skipna: bool = True
+    max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
+    det_proc: list[DetProc] = []
 
     @field_validator("det_proc")
     @classmethod

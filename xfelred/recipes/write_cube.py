@@ -160,7 +160,8 @@ def write_cube(
         stack.enter_context(explained(places.work, resume=True))
         make_directory(place)
         stack.enter_context(only_writer(place / plan.name))
-        done = begin(places, wanted, plan, resume=resume, overwrite=overwrite)
+        products = product_paths(plan, place)
+        done = begin(places, wanted, products, resume=resume, overwrite=overwrite)
         if done is None:
             return finished_result(places, plan)
         tell = report or (lambda _, __: None)

@@ -10,12 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import (
-    ArgumentError,
-    GeometryMismatchError,
-    must_be_one_of,
-    shown,
-)
+from xfelred.errors import ArgumentError, GeometryMismatchError, must_be_one_of
 from xfelred.kernels.waveforms import edges as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, PIXEL_DIMS, QUANTITY, SAMPLE, SLOW
@@ -147,24 +142,21 @@ def cut_of(
     if not camera:
         numbers(da)
     dims = (SLOW, FAST) if camera else (SAMPLE,)
-    if roi is None:
-        return {d: slice(0, da.sizes[d]) for d in dims}
-    given: Any = roi if camera else [roi]
-    whole = all(
-        isinstance(w, list | tuple)
-        and len(w) == 2
-        and all(v is None or isinstance(v, int | np.integer) for v in w)
-        for w in (given if isinstance(given, list | tuple) else [given])
-    )
-    if not whole or len(given) != len(dims):
+    given = [(None, None)] * len(dims) if roi is None else roi
+    try:
+        windows: list[Any] = [*given] if camera or roi is None else [given]
+        found = {
+            d: slice(*window(da.rename({d: SAMPLE}), "roi", w))
+            for d, w in zip(dims, windows, strict=True)
+        }
+    except (TypeError, ValueError) as error:
+        if isinstance(error, GeometryMismatchError):
+            raise
         raise ArgumentError(
-            f"roi={shown(roi)}; wanted {'two of ' if camera else ''}(start, stop) in"
-            f" whole {'pixels' if camera else 'samples'}"
-        )
-    return {
-        d: slice(*window(da.rename({d: SAMPLE}), "roi", w))
-        for d, w in zip(dims, given, strict=True)
-    }
+            f"roi: wanted {'two of ' if camera else ''}(start, stop) in whole"
+            f" {'pixels' if camera else 'samples'}"
+        ) from error
+    return found
 
 
 def as_traces(da: xr.DataArray, cut: dict[str, slice], along: str) -> xr.DataArray:

@@ -46,6 +46,7 @@ class Flavour:
 
 
 LCLS1 = "LCLS1"
+TRAINS = "trainId"
 TWO_COLUMNS = "EvtID/time"  # of old files: seconds and nanoseconds
 FLAVOURS = (
     Flavour(LCLS1, "event_time", "fiducials", 0, "event_time (seconds << 32 | ns)"),
@@ -55,7 +56,7 @@ FLAVOURS = (
         "timestamp (seconds since 1990 << 32 | ns)",
     ),
     # What xfelred writes for runs of other facilities.
-    Flavour("trains", "trainId", None, None, "train ID"),
+    Flavour("trains", TRAINS, None, None, "train ID"),
 )  # fmt: skip
 
 
@@ -149,18 +150,23 @@ def read_events(
     ids = np.concatenate(found) if found else np.zeros(0, np.uint64)
     file = np.repeat(np.arange(len(paths), dtype=np.int32), n_rows)
     row = np.concatenate([np.arange(n, dtype=np.int64) for n in n_rows])
-    return sorted_events(Events(ids, file, row, n_rows), paths[0], what)
+    # Numbers of events begin with 0, which is no time.
+    numbers = column == TRAINS
+    return sorted_events(Events(ids, file, row, n_rows), paths[0], what, numbers)
 
 
-def sorted_events(events: Events, path: str, what: str) -> Events:
-    """Return events sorted by ID, each once; warn of others."""
+def sorted_events(events: Events, path: str, what: str, numbers: bool) -> Events:
+    """Return events sorted by ID, each once; warn of others.
+
+    0 is an ID where these are `numbers`, and stands for nothing else.
+    """
     ids = events.ids
     if not (ids[:1] > 0).all() or (ids[1:] <= ids[:-1]).any():
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
         first = np.ones(len(ids), bool)
         first[1:] = ids[1:] != ids[:-1]
-        no_id = ids == 0
+        no_id = (ids == 0) & (not numbers)
         repeated = int((~first & ~no_id).sum())
         said = [f"{repeated} rows repeat the ID of an earlier row"] if repeated else []
         said += [f"{int(no_id.sum())} rows have no ID"] if no_id.any() else []

@@ -30,7 +30,7 @@ from xfelred.readers.paths import candidates, file_at
 
 NUMBER = re.compile(r"[Rr]un_?0*(\d+)")
 # What the calibration suite writes; it has timestamps too.
-SUITE = ("frames", "detectorData")
+FRAMES, SUITE = "frames", "detectorData"
 # Groups of small data; a lone column "timestamp" or "trainId" is no sign of it.
 GROUPS = (
     "Sums", "UserDataCfg", "damage", "ebeam", "epics", "epics_archiver", "evr",
@@ -50,7 +50,9 @@ def recognises(path: str) -> bool:
 def is_small_data(file: Group) -> bool:
     """Return whether a file names events, and has data of them."""
     flavour = flavour_of(file)
-    if flavour is None or any(name in file for name in SUITE):
+    # A group of that name is of a detector that is called so.
+    suite = file.dataset(FRAMES) is not None or SUITE in file
+    if flavour is None or suite:
         return False
     if flavour.second is not None:  # no other files have such a name
         return True

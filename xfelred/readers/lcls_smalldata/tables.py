@@ -41,7 +41,8 @@ def table(run: RunData, name: str) -> xr.Dataset:
             f" {listing(known)}"
         )
     train = np.repeat(run.ids, counts)
-    pulse = np.zeros(len(train), np.int64)
+    # Where a shot has several, the table tells.
+    pulse = found.pop(PULSE, np.zeros(len(train), np.int64))
     coords = {
         TRAIN: (ENTRY, train, {UNITS: "1", LONG_NAME: run.flavour.train}),
         PULSE: (ENTRY, pulse, {UNITS: "1", LONG_NAME: "pulse ID"}),

@@ -1,0 +1,401 @@
+"""Small data by a recipe: what is in the file, against loops over the frames."""
+
+import dask
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import xfelred as xf
+from xfelred import ops
+from xfelred.errors import ConfigError, SelectionEmptyError
+from xfelred.recipes.reduce_run import How, reduced
+from xfelred.recipes.smalldata_plan import smalldata_plan
+from xfelred.synth.lcls import write_smalldata
+
+N = 24
+SHAPE = (2, 6, 8)
+REGION = {"function": "roi", "name": "ROI_0", "bounds": [[0, 1], [1, 5], [2, 7]]}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "xpptest01_Run0047.h5"
+    write_smalldata(path, n_events=N, shape=SHAPE, n_banks=2, without_image=0.15)
+    return path
+
+
+@pytest.fixture
+def run(source):
+    return xf.open_run(source)
+
+
+def recipe(*functions, sums=(), block_trains=10, detector=None, **more):
+    spec = {"functions": list(functions), "sums": list(sums), **(detector or {})}
+    return {
+        "schema_version": 1,
+        "kind": "smalldata",
+        "detectors": {"jungfrau1M": spec},
+        "execution": {"block_trains": block_trains},
+        **more,
+    }
+
+
+def stored(path):
+    """Every dataset of a file by its name."""
+    found = {}
+
+    def take(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(path) as file:
+        file.visititems(take)
+    return found
+
+
+def frames_of(run, name="jungfrau1M"):
+    """Frames without bad pixels (event, module, row, col), NaN for lost ones."""
+    da = run.frames(name)
+    return da.where(da.available).values[:, 0].astype(float)
+
+
+# -- the numbers -----------------------------------------------------------------------
+
+
+def test_regions_and_what_is_below_them_are_those_of_a_loop(run, tmp_path):
+    tree = {
+        **REGION,
+        "write_area": True,
+        "threshold": 2.0,
+        "functions": [
+            {"function": "project", "name": "pj", "axis": "slow_scan"},
+            {"function": "spectrum", "bins": [0, 20, 5]},
+        ],
+    }
+    out = stored(xf.reduce_run(run, recipe(tree), tmp_path))
+    frames = frames_of(run)
+    assert np.isnan(frames).all((1, 2, 3)).any(), "some shots have no frame"
+    for i, frame in enumerate(frames):
+        cut = frame[0:1, 1:5, 2:7]
+        cut = np.where(cut < 2, 0, cut)
+        if np.isnan(frame).all():
+            assert np.isnan(out["jungfrau1M/ROI_0_sum"][i])
+            assert np.isnan(out["jungfrau1M/ROI_0_area"][i]).all()
+            assert (out["jungfrau1M/ROI_0_spectrum_histogram"][i] == -99999).all()
+            continue
+        np.testing.assert_allclose(out["jungfrau1M/ROI_0_sum"][i], np.nansum(cut))
+        np.testing.assert_array_equal(out["jungfrau1M/ROI_0_area"][i], cut)
+        lines = out["jungfrau1M/ROI_0_pj_data"][i]
+        np.testing.assert_allclose(lines, np.nansum(cut, 1))
+        counts, _ = np.histogram(cut[np.isfinite(cut)], np.linspace(0, 20, 6))
+        np.testing.assert_array_equal(
+            out["jungfrau1M/ROI_0_spectrum_histogram"][i], counts
+        )
+
+
+def test_sums_are_those_of_all_frames(run, tmp_path):
+    names = ["calib", "calib_dropped", "calib_thresADU5", "calib_max", "calib_square",
+             "calib_skip", "calib_img", "calib_bright_thresADU2.5"]  # fmt: skip
+    made = recipe(sums=names, flags={"bright": "ipm2/sum > 2000"})
+    out = stored(xf.reduce_run(run, made, tmp_path))
+    ds = run.scalars(["lightStatus/xray", "ipm2/sum"])
+    frames = frames_of(run)
+    lost = np.isnan(frames).all((1, 2, 3))
+    filled = np.nan_to_num(frames)
+    bright = filled[(ds["ipm2/sum"] > 2000).values]
+    expected = {
+        "calib": filled.sum(0),
+        "calib_dropped": filled[(ds["lightStatus/xray"] == 0).values].sum(0),
+        "calib_thresADU5": np.where(filled < 5, 0, filled).sum(0),
+        "calib_max": np.fmax.reduce(frames[~lost]),
+        "calib_square": (filled**2).sum(0),
+        "calib_skip": filled[~lost][1:].sum(0),
+        "calib_bright_thresADU2.5": np.where(bright < 2.5, 0, bright).sum(0),
+    }
+    for name, values in expected.items():
+        got = out[f"Sums/jungfrau1M_{name}"]
+        np.testing.assert_allclose(got, values, rtol=1e-6, atol=1e-6, err_msg=name)
+    constants = run.constants("jungfrau1M")
+    image = out["Sums/jungfrau1M_calib_img"]
+    got = image[constants["ix"].values, constants["iy"].values]
+    np.testing.assert_allclose(got, expected["calib"], rtol=1e-6)
+
+
+def test_each_function_gives_what_its_operation_gives(run, tmp_path):
+    curve = {"function": "azimuthal", "name": "azav", "centre": [1e-4, 2e-4],
+             "distance": 0.06, "energy": 9500, "q_step": 0.05, "n_phi": 2}  # fmt: skip
+    functions = [
+        REGION,
+        curve,
+        {"function": "rebin", "shape": [3, 4]},
+        {"function": "lineout", "axis": "slow_scan", "index": 2},
+        {"function": "autocorrelate"},
+        {"function": "project", "axis": "fast_scan", "noise_sigma": 0.5},
+        {"function": "photon_counts", "name": "ph", "adu_per_photon": 4.0},
+        {"function": "image"},
+    ]
+    out = stored(xf.reduce_run(run, recipe(*functions), tmp_path))
+    da = run.frames("jungfrau1M")
+    there = da.available.any("module").values
+    constants = run.constants("jungfrau1M")
+    noise = constants["noise"][0] / constants["gain"][0]
+    found = {
+        "rebin_data": ops.rebin(da, (3, 4))["data"],
+        "lineout_data": ops.lineout(da, "slow_scan", 2)["data"],
+        "autocorrelate_acf": ops.autocorrelate(da),
+        "project_data": ops.project(da, "fast_scan", noise=noise, noise_sigma=0.5)[
+            "data"
+        ],
+        "ROI_0_com": ops.roi(da, REGION["bounds"])["com"],
+        "ph_nPhot": ops.count_photons(da, adu_per_photon=4.0).sum(
+            ("module", "slow_scan", "fast_scan")
+        ),
+    }
+    for name, values in found.items():
+        got, wanted = out[f"jungfrau1M/{name}"], values.values[:, 0]
+        np.testing.assert_array_equal(got[there], wanted[there], err_msg=name)
+        fill = np.isnan(got) if got.dtype.kind == "f" else got == -99999
+        assert fill[~there].all(), name
+    assert out["jungfrau1M/azav_azav"].shape[:2] == (N, 2)
+    pixel = constants["ix"].values[1, 2, 3], constants["iy"].values[1, 2, 3]
+    np.testing.assert_array_equal(
+        out["jungfrau1M/image_img"][(slice(None), *pixel)], frames_of(run)[:, 1, 2, 3]
+    )
+
+
+def spotted(run):
+    """Frames with some spots on a few shots of the run, in another order."""
+    ids = np.asarray(run.train_ids)[[7, 3, 12, 5, 20]]
+    frames = np.zeros((5, 1, 1, 12, 14), np.float32)
+    frames[0, 0, 0, 3, 4:6] = 100, 60
+    frames[1, 0, 0, 8, 9] = 320
+    frames[1, 0, 0, 2, 2] = 150
+    frames[4, 0, 0, 11, 13] = 90
+    dims = ("train", "pulse", "module", "slow_scan", "fast_scan")
+    return xr.DataArray(frames, {"train": ids, "pulse": [0], "module": [0]}, dims)
+
+
+@pytest.mark.parametrize("n", [None, 0, 3])
+def test_droplets_and_photons_are_stored_as_tables(run, tmp_path, n):
+    frames = spotted(run)
+    tree = {
+        "function": "droplets", "name": "droplet", "threshold": 50.0,
+        "threshold_low": 20.0, "use_noise": False, "max_droplets": 50,
+        "functions": [
+            {"function": "sparsify", "name": "sparse", "n": n},
+            {"function": "photons", "name": "d2p", "adu_per_photon": 160.0,
+             "max_photons": 50,
+             "functions": [{"function": "sparsify", "name": "sparse", "n": n}]},
+        ],
+    }  # fmt: skip
+    made = recipe(detectors={"epix_2": {"functions": [tree]}})
+    path = xf.reduce_run(run, made, tmp_path, frames={"epix_2": frames})
+    out = stored(path)
+    found = np.full(N, -99999)
+    found[[7, 3, 12, 5, 20]] = 1, 2, 0, 0, 1
+    np.testing.assert_array_equal(out["epix_2/droplet_nDroplets"], found)
+    adu = [150, 320, 160, 90]  # of shots 3, 3, 7, 20
+    if n == 3:
+        got = out["epix_2/droplet_sparse_data"]
+        np.testing.assert_array_equal(got[3], [150, 320, 0])
+        np.testing.assert_array_equal(out["epix_2/droplet_sparse_col"][3], [2, 9, 0])
+        assert np.isnan(got[0]).all()
+        return
+    lengths = np.maximum(found, 0)
+    if n == 0:
+        got = out["epix_2/ragged_droplet_sparse_data"]
+        assert [len(v) for v in got] == lengths.tolist()
+        np.testing.assert_array_equal(np.concatenate(got), adu)
+        table = xf.open_run(path).table("epix_2/ragged_droplet_sparse_data")
+    else:
+        np.testing.assert_array_equal(out["epix_2/var_droplet_sparse_len"], lengths)
+        np.testing.assert_array_equal(out["epix_2/var_droplet_sparse/data"], adu)
+        np.testing.assert_array_equal(
+            out["epix_2/var_droplet_sparse/npix"], [1, 1, 2, 1]
+        )
+        col = [2, 9, (4 * 100 + 5 * 60) / 160, 13]
+        np.testing.assert_allclose(out["epix_2/var_droplet_sparse/col"], col)
+        # Photons of 160 adu: one, two in one pixel, one, one.
+        counts = np.zeros(N, int)
+        counts[[3, 7, 20]] = 3, 1, 1
+        np.testing.assert_array_equal(out["epix_2/var_droplet_d2p_sparse_len"], counts)
+        assert out["epix_2/droplet_d2p_prob"].shape == (N, 12)
+        table = xf.open_run(path).table("epix_2/var_droplet_sparse")
+    assert table.sizes["entry"] == 4
+    np.testing.assert_array_equal(table.train, np.asarray(run.train_ids)[[3, 3, 7, 20]])
+
+
+def test_values_of_shots_are_copied_and_calculated(run, tmp_path):
+    ids = np.asarray(run.train_ids)
+    mine = xr.DataArray(np.arange(5.0), {"train": ids[4::-1]}, ("train",))
+    made = recipe(
+        variables=["ipm2/*", "lightStatus/xray"],
+        user={
+            "ratio": "`ipm2/sum` / max(`ipm3/sum`, 1)",
+            "each": "-`ipm2/channels`**2",
+        },
+        epics={"intensity": "ipm3/sum"},
+        detectors={},
+    )
+    path = xf.reduce_run(run, made, tmp_path, user={"mine": mine})
+    out = stored(path)
+    ds = run.scalars(["ipm2/sum", "ipm3/sum", "ipm2/channels", "lightStatus/xray"])
+    ratio = ds["ipm2/sum"].values / np.maximum(ds["ipm3/sum"].values, 1)
+    np.testing.assert_array_equal(out["userValues/ratio"], ratio)
+    np.testing.assert_array_equal(
+        out["userValues/each"], -(ds["ipm2/channels"].values ** 2)
+    )
+    np.testing.assert_array_equal(out["userValues/mine"][:5], [4, 3, 2, 1, 0])
+    assert np.isnan(out["userValues/mine"][5:]).all()
+    np.testing.assert_array_equal(out["epics/intensity"], ds["ipm3/sum"])
+    again = xf.open_run(path)
+    assert again.train_ids == run.train_ids
+    assert again.run_id == run.run_id
+    xr.testing.assert_equal(again.scalars(["ipm2/*"]), run.scalars(["ipm2/*"]))
+
+
+def test_the_light_is_told_by_event_codes(run, tmp_path):
+    codes = [n for n in run.per_event() if n.startswith("evr/code_")]
+    made = recipe(
+        detectors={},
+        variables=["lightStatus/xray"],
+        light_status={"xray": [162], "laser": "ipm2/sum > 2000"},
+    )
+    if "evr/code_162" not in codes:
+        with pytest.raises(ConfigError, match=r"light_status.xray: .*event code 162"):
+            smalldata_plan(run, made)
+        made["light_status"]["xray"] = [int(c.rpartition("_")[2]) for c in codes[:1]]
+    out = stored(xf.reduce_run(run, made, tmp_path))
+    number = made["light_status"]["xray"][0]
+    seen = run.scalars([f"evr/code_{number}"])[f"evr/code_{number}"]
+    np.testing.assert_array_equal(out["lightStatus/xray"], (seen == 0).astype(int))
+    bright = run.scalars(["ipm2/sum"])["ipm2/sum"] > 2000
+    np.testing.assert_array_equal(out["lightStatus/laser"], bright.astype(int))
+
+
+def test_constants_and_parameters_are_kept(run, tmp_path):
+    path = xf.reduce_run(run, recipe(REGION), tmp_path)
+    out = stored(path)
+    np.testing.assert_array_equal(
+        out["UserDataCfg/jungfrau1M/ROI_0__ROI_0_bounds"], REGION["bounds"]
+    )
+    one, two = (r.constants("jungfrau1M") for r in (run, xf.open_run(path)))
+    for name in ("pedestal", "noise", "bad_pixels", "x", "y", "z", "ix", "iy"):
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-12, err_msg=name)
+
+
+# -- blocks ----------------------------------------------------------------------------
+
+EVERYTHING = recipe(
+    {**REGION, "functions": [{"function": "spectrum", "bins": [0, 20, 5]}]},
+    {"function": "droplets", "name": "drop", "threshold": 0.5, "max_droplets": 60,
+     "functions": [{"function": "sparsify", "name": "sparse"}]},
+    sums=["calib", "calib_max", "calib_square"],
+    variables=["ipm2/sum"],
+)  # fmt: skip
+
+
+def same(one, two):
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        assert np.asarray(values).tobytes() == np.asarray(two[name]).tobytes(), name
+
+
+def test_an_interrupted_call_goes_on_and_has_the_same_bits(run, tmp_path):
+    whole = stored(xf.reduce_run(run, EVERYTHING, tmp_path / "whole"))
+
+    def stop(done, n):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    how = How(scheduler="synchronous")
+    with dask.config.set(num_workers=1), pytest.raises(KeyboardInterrupt):
+        reduced(run, EVERYTHING, tmp_path / "part", how, report=stop)
+    assert (tmp_path / "part" / f"{run.run_id}.inprogress").is_dir()
+    result = reduced(run, EVERYTHING, tmp_path / "part", How())
+    assert (result.blocks, result.computed, result.reused) == (3, 1, 2)
+    same(whole, stored(result.path))
+    again = reduced(run, EVERYTHING, tmp_path / "part", How())
+    assert (again.computed, again.reused) == (0, 3)
+
+
+def test_frames_are_read_once(run, tmp_path, monkeypatch):
+    seen = []
+    original = xr.DataArray.compute
+
+    def counted(self, **options):
+        if "slow_scan" in self.dims and options.get("scheduler") == "synchronous":
+            seen.append(self.sizes["train"])
+        return original(self, **options)
+
+    monkeypatch.setattr(xr.DataArray, "compute", counted)
+    xf.reduce_run(run, EVERYTHING, tmp_path, scheduler="synchronous")
+    assert sum(seen) == int(run.frames("jungfrau1M").available.any("module").sum())
+
+
+# -- bad input -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{function: rio}", "line 6.*no function 'rio'.*Did you mean 'roi'"),
+        (
+            "{function: roi, bound: 1}",
+            "line 6.*bound: roi has no.*Did you mean 'bounds'",
+        ),
+        ("{function: rebin}", "line 6.*rebin needs shape"),
+        ("{function: azimuthal, distance: 1}", "line 6"),
+        ("{function: sparsify, n: -1}", "n is null, 0 or a number"),
+        ("{function: roi, name: a/b}", "line 6.*'a/b' cannot be part"),
+    ],
+)
+def test_mistakes_are_told_with_their_line(text, match):
+    lines = ["schema_version: 1", "kind: smalldata", "detectors:", "  jungfrau1M:",
+             "    functions:", f"      - {text}"]  # fmt: skip
+    with pytest.raises(ConfigError, match=match):
+        xf.SmallDataRecipe.from_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        ({"flags": {"a": "1 <"}}, "flags.a: cannot read"),
+        ({"user": {"a": "`b` +"}}, "user.a: cannot read"),
+        ({"user": {"a": "open(`b`)"}}, "no function 'open'"),
+        ({"variable": []}, "unknown key.*Did you mean 'variables'"),
+        ({"kind": "cube"}, "'cube' is no smalldata recipe"),
+        ({"light_status": {"xray": [0]}}, "event codes are"),
+    ],
+)
+def test_mistakes_outside_of_detectors(more, match):
+    with pytest.raises(ConfigError, match=match):
+        xf.SmallDataRecipe.from_dict(recipe(**more))
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ([{**REGION, "bounds": [[0, 1], [50, 60], [2, 7]]}], "functions.0: .*no pixel"),
+        ([{"function": "droplets", "threshold": 2.0, "threshold_low": 4.0,
+           "use_noise": False}], "functions.0: .*threshold"),
+        ([{**REGION, "threshold": [5, 1]}], "functions.0: .*low is above high"),
+        ([{"function": "sparsify"}], "stands below droplets"),
+        ([{"function": "waveform_fit", "templates": [1.0, 2.0]}], "functions.0"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_run_is_told_before_frames_are_read(run, changed, match):
+    with pytest.raises(ConfigError, match=match):
+        smalldata_plan(run, recipe(*changed))
+
+
+def test_names_that_the_run_lacks(run):
+    with pytest.raises(ConfigError, match="Did you mean 'jungfrau1M'"):
+        smalldata_plan(run, recipe(detectors={"jungfrau2M": {}}))
+    with pytest.raises(ConfigError, match=r"sums.0: .*'dark' in 'calib_dark'"):
+        smalldata_plan(run, recipe(sums=["calib_dark"]))
+    with pytest.raises(ConfigError, match=r"user.a: .*ipm9/sum"):
+        xf.reduce_run(run, recipe(user={"a": "`ipm9/sum`"}), "nowhere")
+    with pytest.raises(SelectionEmptyError):
+        smalldata_plan(run.select_trains(slice(0, 0)), recipe())

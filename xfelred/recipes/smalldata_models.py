@@ -1,0 +1,167 @@
+"""What a small-data recipe may say: every key, its type, its default."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.ops.cuts import parse_cut
+from xfelred.recipes.expressions import parse_formula
+from xfelred.recipes.functions import FUNCTIONS, check_parameters
+from xfelred.recipes.models import ExecutionSpec, SourceSpec, Strict
+from xfelred.recipes.units import wrong_value
+
+# What files have of their own: a name of a function would clash.
+SEPARATORS = ("/", "\0")
+DROPPED = "dropped"
+
+
+def check_name(name: str) -> str:
+    if not name or any(s in name for s in SEPARATORS) or name in (".", ".."):
+        raise ArgumentError(f"{name!r} cannot be part of the name of a dataset")
+    return name
+
+
+class FunctionSpec(Strict):
+    """A function of the frames, or of what the function above it makes.
+
+    All other keys are parameters of the operation.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    function: str
+    name: str | None = None
+    functions: list[FunctionSpec] = Field(default_factory=list)
+
+    @property
+    def called(self) -> str:
+        return self.name or self.function
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    @field_validator("function")
+    @classmethod
+    def known_function(cls, value: str) -> str:
+        if value not in FUNCTIONS:
+            raise ArgumentError(
+                f"no function {value!r}.{did_you_mean(value, FUNCTIONS)} There are:"
+                f" {listing(FUNCTIONS, 30)}"
+            )
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def usable_name(cls, value: str | None) -> str | None:
+        return None if value is None else check_name(value)
+
+    @field_validator("functions")
+    @classmethod
+    def different_names(cls, value: list[FunctionSpec]) -> list[FunctionSpec]:
+        return with_different_names(value)
+
+    @model_validator(mode="after")
+    def known_parameters(self) -> FunctionSpec:
+        check_parameters(self.function, self.parameters)
+        return self
+
+
+def with_different_names(specs: list[FunctionSpec]) -> list[FunctionSpec]:
+    names = [s.called for s in specs]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise wrong_value(str(i), f"the name {name!r} is there twice")
+    return specs
+
+
+class SmallDataDetector(SourceSpec):
+    """What is made of the frames of one detector."""
+
+    functions: list[FunctionSpec] = Field(default_factory=list)
+    sums: list[str] = Field(default_factory=list)
+
+    @field_validator("functions")
+    @classmethod
+    def different_names(cls, value: list[FunctionSpec]) -> list[FunctionSpec]:
+        return with_different_names(value)
+
+    @field_validator("sums")
+    @classmethod
+    def usable_sums(cls, value: list[str]) -> list[str]:
+        for i, name in enumerate(value):
+            if name in value[:i]:
+                raise wrong_value(str(i), f"the sum {name!r} is there twice")
+            check_name(name)
+        return value
+
+
+class LightSpec(Strict):
+    """Event codes that tell whether there was light; or a cut that does.
+
+    A code above 0 tells of a shot without light, one below 0 (``-137``) is there only
+    if there was light.
+    """
+
+    xray: list[int] | str | None = None
+    laser: list[int] | str | None = None
+
+    @field_validator("xray", "laser")
+    @classmethod
+    def readable(cls, value: list[int] | str | None) -> list[int] | str | None:
+        if isinstance(value, str):
+            parse_cut(value)
+        elif value is not None and (not value or 0 in value):
+            raise ArgumentError("event codes are whole numbers other than 0")
+        return value
+
+
+class SmallDataModel(Strict):
+    """Small data: what is made of every shot of a run."""
+
+    schema_version: Literal[1]
+    kind: Literal["smalldata"]
+    variables: list[str] = Field(default_factory=list)
+    epics: dict[str, str] = Field(default_factory=dict)
+    light_status: LightSpec = LightSpec()
+    flags: dict[str, str] = Field(default_factory=dict)
+    user: dict[str, str] = Field(default_factory=dict)
+    detectors: dict[str, SmallDataDetector] = Field(default_factory=dict)
+    execution: ExecutionSpec = Field(
+        default_factory=lambda: ExecutionSpec(block_trains=1000)
+    )
+
+    @field_validator("flags")
+    @classmethod
+    def readable_flags(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, cut in value.items():
+            try:
+                check_name(name)
+                parse_cut(cut)
+            except ValueError as error:
+                raise wrong_value(name, str(error)) from None
+        return value
+
+    @field_validator("user")
+    @classmethod
+    def readable_formulas(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            try:
+                check_name(name)
+                parse_formula(text)
+            except ValueError as error:
+                raise wrong_value(name, str(error)) from None
+        return value
+
+    @field_validator("epics")
+    @classmethod
+    def usable_aliases(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            try:
+                check_name(name)
+            except ValueError as error:
+                raise wrong_value(name, str(error)) from None
+        return value

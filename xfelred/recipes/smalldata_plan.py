@@ -1,0 +1,292 @@
+"""What a small-data file will hold, found before any frame is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred import ops
+from xfelred.errors import ArgumentError, SelectionEmptyError, listing, warn
+from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, PULSE, TRAIN
+from xfelred.ops.reductions.detector_sum import Sum, parsed
+from xfelred.products.smalldata_file import Column, Rows, Table
+from xfelred.readers.protocol import Run
+from xfelred.recipes.cube import file_name
+from xfelred.recipes.cube_detectors import (
+    NOISE,
+    at_highest_gain,
+    at_key,
+    check_detectors,
+    check_shots,
+    constants_of,
+    detector_frames,
+    fits,
+    signal_per_adu,
+)
+from xfelred.recipes.cube_shots import one_scalar
+from xfelred.recipes.functions import (
+    FUNCTIONS,
+    SHOTS,
+    WHOLE,
+    Entries,
+    Facts,
+    Given,
+    Value,
+)
+from xfelred.recipes.smalldata_models import FunctionSpec
+from xfelred.recipes.smalldata_recipe import SmallDataRecipe
+from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
+
+PIECE = 64 << 20  # bytes of frames and of what is made of them, at once
+LANES = 8  # of a block: its pieces are worked off in so many tasks
+POSITIONS = ("x", "y", "z", "ix", "iy")
+At = partial[AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectorPlan:
+    """One detector: its frames, and what is made of each."""
+
+    name: str
+    frames: xr.DataArray  # (train, ...), corrected, lazy; those that were recorded
+    rows: NDArray[np.int64]  # of the shots of these
+    facts: Facts
+    functions: tuple[FunctionSpec, ...]
+    sums: tuple[str, ...]
+    columns: tuple[Column, ...]
+    step: int  # shots that are held at once
+
+    @property
+    def sum_shape(self) -> tuple[int, ...]:
+        return tuple(n for d, n in self.frames.sizes.items() if d not in SHOTS)
+
+
+@dataclass(frozen=True, eq=False)
+class SmallDataPlan:
+    """Small data of a run."""
+
+    run: Run
+    recipe: SmallDataRecipe
+    shots: Shots
+    flags: dict[str, xr.DataArray]
+    detectors: dict[str, DetectorPlan]
+
+    @property
+    def name(self) -> str:
+        return file_name(self.run.run_id)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(c for d in self.detectors.values() for c in d.columns)
+
+
+def smalldata_plan(
+    run: Run, recipe: object, frames: Mapping[str, xr.DataArray] | None = None
+) -> SmallDataPlan:
+    """Return what will be made; reads scalars and constants only."""
+    checked = SmallDataRecipe.of(recipe)
+    if not len(run.train_ids):
+        raise SelectionEmptyError(f"{run.run_id}: no shots are selected")
+    given = {**traces_of(run, checked), **(frames or {})}
+    check_detectors(run, checked, given)
+    shots = shots_of(run, checked)
+    flags = flags_of(shots)
+    found = {
+        name: detector_plan(run, checked, name, given, flags)
+        for name in checked.model.detectors
+    }
+    return SmallDataPlan(run, checked, shots, flags, found)
+
+
+def traces_of(run: Run, recipe: SmallDataRecipe) -> dict[str, xr.DataArray]:
+    """Return the traces of what has no frames but a vector for every shot."""
+    out = {}
+    for name, spec in recipe.model.detectors.items():
+        if name in run.detectors or spec.frames is not None or spec.key is None:
+            continue
+        try:
+            out[name] = one_scalar(run, recipe, f"{name}/{spec.key}", "")[
+                f"{name}/{spec.key}"
+            ]
+        except ValueError:
+            continue  # what is nowhere is told with the names of all detectors
+    return out
+
+
+def detector_plan(
+    run: Run,
+    recipe: SmallDataRecipe,
+    name: str,
+    given: Mapping[str, xr.DataArray],
+    flags: Mapping[str, xr.DataArray],
+) -> DetectorPlan:
+    spec = recipe.model.detectors[name]
+    key = f"detectors.{name}"
+    frames = detector_frames(run, recipe, name, given)
+    if TRAIN not in frames.dims:
+        text = f"its frames are along {listing(frames.dims)}; small data are by shot"
+        text += f": give frames with a dim {TRAIN!r}" + (
+            " (layout='train')" if FRAME in frames.dims else ""
+        )
+        raise recipe.error(key, text)
+    at = rows_of(run, recipe, name, frames, given)
+    kept = (at >= 0) & recorded(frames)
+    order = np.flatnonzero(kept)
+    order = order[np.argsort(at[order], kind="stable")]
+    if not np.array_equal(order, np.arange(frames.sizes[TRAIN])):
+        frames = frames.isel({TRAIN: order})
+    facts = facts_of(run, recipe, name, frames)
+    frames = frames.transpose(TRAIN, ...)
+    one = frames.isel({TRAIN: slice(0, 1)})
+    made = results(
+        tuple(spec.functions), Given(one, facts, ""), key, partial(at_key, recipe)
+    )
+    columns = tuple(column(name, n, v) for n, v in made.items())
+    for i, total in enumerate(spec.sums):
+        with at_key(recipe, f"{key}.sums.{i}"):
+            ops.detector_sum(one, plain_name(parsed(total, tuple(flags))), flags=flags)
+    bytes_of_one = sum(array.nbytes for v in made.values() for array in arrays_in(v))
+    step = PIECE // max(1, (one.nbytes + bytes_of_one) // max(1, one.sizes[TRAIN]))
+    return DetectorPlan(
+        name, frames, at[order], facts, tuple(spec.functions), tuple(spec.sums),
+        columns, max(1, step),
+    )  # fmt: skip
+
+
+def rows_of(
+    run: Run,
+    recipe: SmallDataRecipe,
+    name: str,
+    frames: xr.DataArray,
+    given: Mapping[str, xr.DataArray],
+) -> NDArray[np.int64]:
+    """Return the row of every frame, -1 for what is of no shot of the run."""
+    ids = pd.Index(np.asarray(run.train_ids), name=TRAIN)
+    if TRAIN not in frames.indexes or not frames.indexes[TRAIN].isin(ids).any():
+        check_shots(recipe, name, frames, ids, given)
+    at = ids.get_indexer(frames.indexes[TRAIN]).astype(np.int64)
+    lost = int((at < 0).sum())
+    if lost:
+        warn(
+            f"{lost} of {len(at)} frames of {name} are of shots that {run.run_id} does"
+            " not have, and are left out"
+        )
+    return at
+
+
+def recorded(frames: xr.DataArray) -> NDArray[np.bool_]:
+    """Return which trains have any data."""
+    there = frames.coords.get(AVAILABLE)
+    if there is None or TRAIN not in there.dims:
+        return np.ones(frames.sizes[TRAIN], bool)
+    others = [d for d in there.dims if d != TRAIN]
+    found: NDArray[np.bool_] = there.astype(bool).any(others).values
+    return found
+
+
+def facts_of(
+    run: Run, recipe: SmallDataRecipe, name: str, frames: xr.DataArray
+) -> Facts:
+    constants = constants_of(run, name)
+    bad = noise = None
+    spec = recipe.model.detectors[name]
+    if spec.bad_pixels == "apply" and BAD_PIXELS in constants:
+        bad = (
+            constants[BAD_PIXELS] if fits(constants[BAD_PIXELS], frames, name) else None
+        )
+    if NOISE in constants:
+        noise = at_highest_gain(constants[NOISE])
+        # Of frames that went through the gain, here or where they come from.
+        if spec.key not in ("raw",) or spec.calibrate is not None:
+            noise = noise * signal_per_adu(constants)
+    kept = [k for k in POSITIONS if k in constants]
+    return Facts(constants[kept], noise, bad)
+
+
+def results(
+    functions: tuple[FunctionSpec, ...],
+    given: Given,
+    key: str = "",
+    at: Any = lambda _: nullcontext(),
+) -> dict[str, Value]:
+    """Return what a tree of functions makes, by full names; lazy.
+
+    `at` turns errors inside into those of a key of the recipe.
+    """
+    out: dict[str, Value] = {}
+    for i, spec in enumerate(functions):
+        here = f"{key}.functions.{i}"
+        called = f"{given.called}_{spec.called}" if given.called else spec.called
+        mine = replace(given, called=called, has_below=bool(spec.functions))
+        with at(here):
+            made = FUNCTIONS[spec.function].make(mine, spec.parameters)
+            if spec.functions and made.below is None:
+                raise ArgumentError(
+                    f"{spec.function} makes nothing for functions below"
+                )
+        out |= {f"{called}_{k}" if k else called: v for k, v in made.values.items()}
+        if made.below is not None:
+            below = replace(made.below, called=called)
+            out |= results(tuple(spec.functions), below, here, at)
+    return out
+
+
+def arrays_in(value: Value) -> Iterator[xr.DataArray]:
+    if isinstance(value, Entries):
+        yield from value.fields.values()
+    else:
+        yield value
+
+
+def column(detector: str, name: str, value: Value) -> Column:
+    """Return the dataset, or table, that values of every shot are stored in."""
+    if not isinstance(value, Entries):
+        return Rows(f"{detector}/{name}", stored_dtype(value.dtype), tail(value))
+    kinds = {n: field_dtype(n, v.dtype) for n, v in value.fields.items()}
+    if has_pulses(next(iter(value.fields.values()))):
+        kinds[PULSE] = np.dtype(np.int64)
+    kind = "ragged" if value.ragged else "var"
+    return Table(f"{detector}/{kind}_{name}", kinds, value.ragged)
+
+
+def has_pulses(value: xr.DataArray) -> bool:
+    return value.sizes.get(PULSE, 1) > 1
+
+
+def tail(value: xr.DataArray) -> tuple[int, ...]:
+    """Return the shape of a shot; one pulse is no axis."""
+    kept = [d for d in value.dims if d not in SHOTS]
+    lead = (value.sizes[PULSE],) if has_pulses(value) else ()
+    return (*lead, *(value.sizes[d] for d in kept))
+
+
+def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a dtype that also holds what stands for nothing."""
+    if dtype.kind not in "bu":
+        return dtype
+    return np.dtype(np.int64 if dtype.itemsize > 2 else np.int32)
+
+
+def field_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.int64) if name in WHOLE else dtype
+
+
+def plain_name(wanted: Sum, *, skip: bool = False) -> str:
+    """Return the name of a sum without what is done once, when all is added up."""
+    words = [*wanted.flags]
+    if wanted.threshold is not None:
+        words.append(f"thresADU{wanted.threshold!r}".removesuffix(".0"))
+    for word, said in {
+        "nhits": wanted.hits, "square": wanted.square, "max": wanted.largest,
+        "skip": skip and wanted.skip,
+    }.items():  # fmt: skip
+        words += [word] if said else []
+    return "_".join(["calib", *words])
