@@ -35,6 +35,19 @@ OPS = {
     "find_clusters": lambda da, bad: ops.find_clusters(
         da, seed=5, neighbour=2, bad_pixels=bad
     ),
+    "find_peaks": lambda da, bad: ops.find_peaks(
+        da, adc_threshold=5, radius=np.zeros(SIZE), bad_pixels=bad
+    ),
+    "find_hits": lambda da, bad: ops.find_hits(ops.lit_pixels(da, 5)["score"], 0.1),
+    "lit_pixels": lambda da, bad: ops.lit_pixels(da, 5, bad_pixels=bad),
+    "photon_statistics": lambda da, bad: ops.photon_statistics(
+        located(da), 3, bad_pixels=first(bad)
+    ),
+    "speckle_contrast": lambda da, bad: ops.speckle_contrast(
+        ops.photon_statistics(located(da), 3)
+    ),
+    "two_time": lambda da, bad: ops.two_time(located(da), 3, bad_pixels=first(bad)),
+    "find_edge": lambda da, bad: ops.find_edge(da, step=2),
     "fit_linear": lambda da, bad: ops.fit_linear(
         da, da.train.astype(float), bad_pixels=bad
     ),

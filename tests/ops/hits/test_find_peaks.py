@@ -1,5 +1,7 @@
 """Peaks: a slow search with scipy, known places, edges, chunks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,6 +10,7 @@ from scipy import ndimage
 from xfelred import geometry, ops
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
 
+GOLDEN = Path(__file__).parents[2] / "golden/data/hits"
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 SHAPE = (2, 40, 50)
 CENTRE = (20.0, 18.0)
@@ -143,6 +146,24 @@ def test_peaks_are_those_of_a_slow_search(snr, no_compute):
     assert n_all >= {4: 20, 8: 1}[snr]
 
 
+def test_peaks_are_those_of_peakfinder8():
+    golden = np.load(GOLDEN / "peakfinder8.npz")
+    frames = xr.DataArray(golden["frames"].astype("f4"), dims=("train", *DIMS[2:]))
+    limits = {**LIMITS, "minimum_snr": 4}
+    found = ops.find_peaks(
+        frames, radius=golden["radius"], bad_pixels=~golden["good"], **limits
+    )
+    # Rows of all modules on top of each other.
+    found["row"] = found["row"] + SHAPE[1] * found["module"]
+    names = ("intensity", "max_intensity", "row", "col", "n_pixels", "snr", "sigma")
+    for i in range(2):
+        wanted = golden["peaks"][golden["peaks"][:, 0] == i, 1:]
+        n = int(found["n_peaks"][i])
+        assert n == len(wanted) > 0
+        for name, column in zip(names, wanted.T, strict=True):
+            np.testing.assert_allclose(found[name][i, :n], column, rtol=1e-5)
+
+
 @pytest.mark.parametrize("chunks", [1, 5])
 def test_chunks_and_dtypes_make_no_difference(chunks):
     given = {"radius": radii(), "max_n_peaks": 30, **LIMITS}
@@ -216,10 +237,13 @@ def test_lit_pixels_are_those_of_numpy(no_compute):
 
 def test_rates_are_of_the_frames_that_were_recorded(no_compute):
     there = [[True, True], [True, True], [False, False], [True, False], [True, True]]
-    da = crystals(2).assign_coords(available=(("train", "module"), there))
+    there = xr.DataArray(there, dims=("train", "module"))
+    da = crystals(2).assign_coords(available=there)
     with no_compute():
         peaks = ops.find_peaks(da, radius=radii(), max_n_peaks=30, **LIMITS)
         found = ops.find_hits(peaks["n_peaks"], 5)
+    score = ops.lit_pixels(da.where(there), 60)["score"]
+    assert score.isnull().values[:, 0].tolist() == [False, False, True, False, False]
     hit = (peaks["n_peaks"] >= 5).values
     assert not hit[2, 0]
     assert not hit[0, 0]

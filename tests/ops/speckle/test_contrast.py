@@ -119,6 +119,16 @@ def test_contrast_does_not_depend_on_the_rate_of_counts():
     assert inside[:4].all()
 
 
+def test_rings_without_good_pixels_have_no_statistics():
+    found = ops.photon_statistics(counted() * np.nan, ring_numbers())
+    assert not found["n_pixels"].any()
+    assert found["probability"].isnull().all()
+    assert found["k_mean"].isnull().all()
+    fit = ops.speckle_contrast(found)
+    assert fit["contrast"].isnull().all()
+    assert not fit["n_frames"].any()
+
+
 def test_no_pixel_with_two_photons_has_no_contrast():
     da = xr.DataArray(np.eye(4)[None, None, None], dims=("train", "pulse", *AXES))
     fit = ops.speckle_contrast(ops.photon_statistics(da, xr.zeros_like(da[0, 0], int)))

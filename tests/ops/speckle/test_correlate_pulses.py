@@ -111,6 +111,13 @@ def test_pulses_that_were_not_recorded_are_left_out():
     assert pair[:, :3, :3].notnull().all()
 
 
+@pytest.mark.parametrize("reduce", [None, "mean"])
+def test_no_train_has_no_correlations(reduce):
+    found = ops.correlate_pulses(patterns(2)[:0], rings(), reduce=reduce)
+    assert found["g2"].isnull().all()
+    assert found["g2"].sizes["lag"] == 6
+
+
 def test_simulated_decay_is_found_with_pulls_of_width_1():
     modes, decay, n = 2, 5.0, 12
     da = speckle.photons(

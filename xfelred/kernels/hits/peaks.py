@@ -25,6 +25,28 @@ UNKNOWN_SIGMA = 0.01  # of a peak without any pixel around
 Limits = tuple[float, float, int, int, int]
 
 
+# Columns of the table of radii: what is of one radius lies in one line of the cache.
+LOW, HIGH, TOTAL, SQUARE, NUMBER = range(5)
+
+
+@njit(nogil=True, cache=True)
+def add_pixels(frame: Array, bad: Bools, bins: Ints, table: Floats) -> None:
+    """Add the pixels between the limits of their radius to its sums."""
+    for m in range(frame.shape[0]):
+        for r in range(frame.shape[1]):
+            row, flags, places = frame[m, r], bad[m, r], bins[m, r]
+            for c in range(row.size):
+                b = places[c]
+                if b < 0 or flags[c]:
+                    continue
+                v = np.float64(row[c])
+                # NaN is on neither side.
+                if v > table[b, LOW] and v < table[b, HIGH]:
+                    table[b, TOTAL] += v
+                    table[b, SQUARE] += v * v
+                    table[b, NUMBER] += 1.0
+
+
 @njit(nogil=True, cache=True)
 def radial_background(
     frame: Array, bad: Bools, bins: Ints, limits: Limits, stats: Floats
@@ -36,31 +58,21 @@ def radial_background(
     """
     least, snr = limits[0], limits[1]
     n_bins = stats.shape[1]
-    low, high = np.full(n_bins, -np.inf), np.full(n_bins, np.inf)
+    table = np.zeros((n_bins, 8))
+    table[:, LOW], table[:, HIGH] = -np.inf, np.inf
     for _ in range(CLIPPINGS):
-        total, square = np.zeros(n_bins), np.zeros(n_bins)
-        count = np.zeros(n_bins)
-        for m in range(frame.shape[0]):
-            for r in range(frame.shape[1]):
-                row, flags, places = frame[m, r], bad[m, r], bins[m, r]
-                for c in range(row.size):
-                    b = places[c]
-                    v = np.float64(row[c])
-                    # NaN is neither.
-                    if b < 0 or flags[c] or not (low[b] < v < high[b]):
-                        continue
-                    total[b] += v
-                    square[b] += v * v
-                    count[b] += 1.0
+        table[:, TOTAL:] = 0.0
+        add_pixels(frame, bad, bins, table)
         for b in range(n_bins):
-            if count[b] == 0:
+            n = table[b, NUMBER]
+            if n == 0:
                 stats[0, b], stats[1, b] = 0.0, np.inf
-                low[b], high[b] = 0.0, np.inf
+                table[b, LOW], table[b, HIGH] = 0.0, np.inf
                 continue
-            mean = total[b] / count[b]
-            sigma = np.sqrt(max(square[b] / count[b] - mean * mean, 0.0))
+            mean = table[b, TOTAL] / n
+            sigma = np.sqrt(max(table[b, SQUARE] / n - mean * mean, 0.0))
             stats[0, b], stats[1, b] = mean, max(mean + snr * sigma, least)
-            low[b], high[b] = mean - snr * sigma, stats[1, b]
+            table[b, LOW], table[b, HIGH] = mean - snr * sigma, stats[1, b]
 
 
 @njit(nogil=True, cache=True)
@@ -280,7 +292,7 @@ def find_peaks(
     flat, bad = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES, max_n_peaks))
     out[:] = np.array(PADDING)[:, np.newaxis]
-    places = read_only(bins.reshape(flat.shape[1:]).astype(np.int64))
+    places = read_only(bins.reshape(flat.shape[1:]).astype(np.int32))
     step = int(len(bad) > 1)
     modules = np.array(numbers, np.int64)
     stats = np.empty((2, n_bins))

@@ -16,19 +16,47 @@ PIXELS = 4096
 
 def add_pairs(pulses: Array, bad: Bools, out: Floats) -> None:
     """Add some pixels to the sums of every pair; `pulses` is modified."""
-    pulses[bad] = 0
-    there = ~bad.all(axis=1)
-    good = ~bad[there].any(axis=0)
-    if bad[there][:, ~good].all():
-        # Most often the same pixels are bad in all pulses.
-        out[PRODUCT] += pulses @ pulses.T
-        out[FIRST] += np.outer(pulses.sum(axis=1, dtype=np.float64), there)
-        out[COUNT] += good.sum() * np.outer(there, there)
-        return
+    np.copyto(pulses, 0, where=bad)
     valid = (~bad).astype(pulses.dtype)
     out[PRODUCT] += pulses @ pulses.T
     out[FIRST] += pulses @ valid.T
     out[COUNT] += valid @ valid.T
+
+
+def add_good_pairs(pulses: Array, there: Bools, out: Floats) -> bool:
+    """Add pixels that are good in all pulses that are there; False if some are not."""
+    sums = pulses @ np.ones(pulses.shape[1], pulses.dtype)
+    if not np.isfinite(sums).all():
+        return False
+    # Products take most of the time: no others than these.
+    out[PRODUCT] += pulses @ pulses.T
+    out[FIRST] += np.outer(sums, there)
+    out[COUNT] += pulses.shape[1] * np.outer(there, there)
+    return True
+
+
+def add_ring(
+    flat: Array, pixels: Ints, flags: list[Bools], gone: Bools, out: Floats
+) -> None:
+    """Add the pixels of a ring to the sums of every pair.
+
+    flat: real (pulse, pixel). pixels: places of those of the ring. flags: bool (pulse,
+    pixel), True where bad. gone: bool (pulse,), pulses without any good pixel.
+    """
+    wide = flat.dtype.itemsize > (4 if flat.dtype.kind == "f" else 2)
+    for start in range(0, len(pixels), PIXELS):
+        some = pixels[start : start + PIXELS]
+        block = np.take(flat, some, axis=1).astype(
+            np.float64 if wide else np.float32, copy=False
+        )
+        block[gone] = 0
+        if not flags and add_good_pairs(block, ~gone, out):
+            continue
+        bad = np.isnan(block)
+        bad[gone] = True
+        for flag in flags:
+            bad |= flag[:, some]
+        add_pairs(block, bad, out)
 
 
 def pair_sums(frames: Array, rings: Array, *masks: Array, n_rings: int) -> Floats:
@@ -43,25 +71,28 @@ def pair_sums(frames: Array, rings: Array, *masks: Array, n_rings: int) -> Float
     """
     lead, (n_pulses, *pixels) = frames.shape[:-3], frames.shape[-3:]
     size = int(np.prod(pixels))
-    wide = frames.dtype.itemsize > (4 if frames.dtype.kind == "f" else 2)
-    dtype = np.float64 if wide else np.float32
     out = np.zeros((*lead, n_rings, N_SUMS, n_pulses, n_pulses))
     labels = np.broadcast_to(rings, (*lead, 1, *pixels))
-    whole = [np.broadcast_to(m, (*lead, m.shape[-3], *pixels)) for m in masks]
+    whole = [np.broadcast_to(m != 0, (*lead, *m.shape[-3:])) for m in masks]
     for i in np.ndindex(lead):
-        flat = frames[i].reshape(n_pulses, size)
-        flags = [m[i].reshape(-1, size) for m in whole]
-        ring = labels[i].ravel()
+        # `take` would make all of it contiguous, piece for piece.
+        flat = np.ascontiguousarray(frames[i].reshape(n_pulses, size))
+        ring = labels[i].reshape(size).copy()
+        gone, flags = np.zeros(n_pulses, bool), []
+        for mask in whole:
+            mine = mask[i]
+            if mine.shape[0] == 1:
+                ring[np.broadcast_to(mine[0], pixels).ravel()] = -1
+            elif mine.shape[1:] == (1, 1):
+                gone |= mine[:, 0, 0]
+            else:
+                flags.append(
+                    np.broadcast_to(mine, (n_pulses, *pixels)).reshape(-1, size)
+                )
         order = np.argsort(ring, kind="stable")
         ends = np.searchsorted(ring, np.arange(n_rings + 1), sorter=order)
         for r in range(n_rings):
-            for start in range(ends[r], ends[r + 1], PIXELS):
-                some = order[start : min(start + PIXELS, ends[r + 1])]
-                block = flat[:, some].astype(dtype)
-                bad = np.isnan(block)
-                for flag in flags:
-                    bad |= flag[:, some] != 0
-                add_pairs(block, bad, out[(*i, r)])
+            add_ring(flat, order[ends[r] : ends[r + 1]], flags, gone, out[(*i, r)])
     return out
 
 
@@ -85,17 +116,30 @@ def correlations(sums: Floats, *, symmetric: bool) -> Floats:
     return out
 
 
-def lag_means(sums: Floats, *, symmetric: bool, lags: tuple[int, ...]) -> Floats:
+def lags_of(ids: tuple[int, ...], max_lag: int) -> tuple[Ints, Ints]:
+    """Return the lags above 0 that occur, and the place of every pair among them.
+
+    ids: of pulses. Returns int64 (lag,) and (pulse, other pulse); -1: no such lag.
+    """
+    apart = np.subtract.outer(np.array(ids), np.array(ids)).T
+    use = (apart > 0) & (apart <= max_lag)
+    steps = np.unique(apart[use])
+    return steps, np.where(use, np.searchsorted(steps, apart), -1)
+
+
+def lag_means(
+    sums: Floats, *, symmetric: bool, ids: tuple[int, ...], max_lag: int
+) -> Floats:
     """Return the mean correlation of the pairs of each lag, NaN left out.
 
     sums, symmetric: as for `correlations`.
-    lags: place in the result of every pair, row by row; below 0: none.
+    ids, max_lag: see `lags_of`.
     Returns float64 (..., 2, lag): mean, NaN without any pair; number of pairs.
     """
-    where: Ints = np.array(lags, np.int64)
+    steps, places = lags_of(ids, max_lag)
+    n, where = len(steps), places.ravel()
     pairs = correlations(sums, symmetric=symmetric)
     flat = pairs.reshape(-1, where.size)
-    n = int(where.max(initial=-1)) + 1
     out = np.empty((len(flat), 2, n))
     for values, (mean, count) in zip(flat, out, strict=True):
         use = (where >= 0) & ~np.isnan(values)

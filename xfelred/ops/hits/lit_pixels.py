@@ -62,18 +62,17 @@ def lit_pixels(
         numbers_of(da),
         *masks_of(da, bad_pixels, dims),
         core_dims=(SLOW, FAST),
+        n_core=2,
         out_core={QUANTITY: kernel.N_COUNTS},
         dtype=np.int64,
         threshold=float(threshold),
     )
     whole = packed.sum(MODULE) if MODULE in packed.dims else packed
+    n_lit, n_good = (whole.isel({QUANTITY: k}) for k in (kernel.LIT, kernel.GOOD))
     found = {
         "n_lit": (packed.isel({QUANTITY: kernel.LIT}), "number of lit pixels"),
         "n_good": (packed.isel({QUANTITY: kernel.GOOD}), "number of good pixels"),
-        "score": (
-            whole.isel({QUANTITY: kernel.LIT}) / whole.isel({QUANTITY: kernel.GOOD}),
-            "share of lit pixels",
-        ),
+        "score": (n_lit / n_good.where(n_good > 0), "share of lit pixels"),
     }
     out = xr.Dataset(attrs=dict(da.attrs))
     for name, (value, text) in found.items():
@@ -140,11 +139,14 @@ def find_hits(score: xr.DataArray, threshold: float) -> xr.Dataset:
     for gone in unrecorded(score):
         there = there & ~xr.DataArray(gone.variable)
     hit = (score >= threshold) & there
-    n = hit.sum()
+    n, n_there = hit.sum(), there.sum()
     found = {
         "is_hit": (hit, "the frame is a hit"),
         "n_hits": (n, "number of hits"),
-        "hit_rate": (n / there.sum(), "share of the recorded frames that are hits"),
+        "hit_rate": (
+            n / n_there.where(n_there > 0),
+            "share of the recorded frames that are hits",
+        ),
     }
     out = xr.Dataset(attrs=dict(score.attrs))
     for name, (value, text) in found.items():

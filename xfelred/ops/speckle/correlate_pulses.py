@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.kernels.arrays import Ints
 from xfelred.kernels.speckle import pulses as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -178,7 +179,14 @@ def correlate_pulses(
             " layout='train', or da.expand_dims('train')"
         )
     sums, rings = sums_of_pairs(da, q_bins, bad_pixels)
-    steps, lags = lags_of(pulse_ids(da), max_lag)
+    ids = tuple(pulse_ids(da).tolist())
+    farthest = max(ids, default=0) - min(ids, default=0) if max_lag is None else max_lag
+    steps, _ = kernel.lags_of(ids, farthest)
+    if not len(steps):
+        raise ArgumentError(
+            f"max_lag={max_lag}: no two of {len(ids)} pulses are so near; pulse IDs are"
+            f" {list(ids[:8])}"
+        )
     packed = map_frames(
         kernel.lag_means,
         sums,
@@ -186,7 +194,8 @@ def correlate_pulses(
         out_core={QUANTITY: 2, LAG: len(steps)},
         dtype=np.float64,
         symmetric=normalization == SYMMETRIC,
-        lags=lags,
+        ids=ids,
+        max_lag=int(farthest),
     )
     attrs = {UNITS: "1", LONG_NAME: "difference of pulse IDs"}
     g2, pairs = (packed.isel({QUANTITY: k}) for k in range(2))
@@ -250,26 +259,6 @@ def sums_of_pairs(
     return sums.sum(MODULE) if MODULE in sums.dims else sums, rings
 
 
-def pulse_ids(da: xr.DataArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def pulse_ids(da: xr.DataArray) -> Ints:
     """Return the IDs of pulses, or their positions where they have none."""
     return np.asarray(da[PULSE].values).astype(np.int64)
-
-
-def lags_of(
-    ids: np.ndarray[tuple[int], np.dtype[np.int64]], max_lag: int | None
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], tuple[int, ...]]:
-    """Return the lags that occur, and the place of every pair among them, or -1."""
-    if max_lag is not None and max_lag < 1:
-        raise ArgumentError(f"max_lag={max_lag}; wanted 1 or more")
-    apart = ids[np.newaxis, :] - ids[:, np.newaxis]
-    use = (apart > 0) & (
-        apart <= (apart.max(initial=0) if max_lag is None else max_lag)
-    )
-    steps = np.unique(apart[use])
-    if not len(steps):
-        raise ArgumentError(
-            f"max_lag={max_lag}: no two of {len(ids)} pulses are so near; pulse IDs are"
-            f" {ids[:8].tolist()}"
-        )
-    places = np.where(use, np.searchsorted(steps, apart), -1)
-    return steps, tuple(places.ravel().tolist())

@@ -112,11 +112,12 @@ def photon_statistics(
 def described(histogram: xr.DataArray, above: xr.DataArray) -> xr.Dataset:
     """Return what follows from a histogram of photons, with units and names."""
     pixels = histogram.sum(PHOTONS)
+    by = pixels.where(pixels > 0)
     found = {
         "histogram": (histogram, "1", "number of pixels with k photons"),
-        "probability": (histogram / pixels, "1", "share of pixels with k photons"),
+        "probability": (histogram / by, "1", "share of pixels with k photons"),
         "k_mean": (
-            (histogram * histogram[PHOTONS]).sum(PHOTONS) / pixels,
+            (histogram * histogram[PHOTONS]).sum(PHOTONS) / by,
             "photon",
             "photons per pixel",
         ),
