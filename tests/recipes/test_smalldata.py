@@ -1,5 +1,7 @@
 """Small data by a recipe: what is in the file, against loops over the frames."""
 
+from pathlib import Path
+
 import dask
 import h5py
 import numpy as np
@@ -8,7 +10,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred import ops
-from xfelred.errors import ConfigError, SelectionEmptyError
+from xfelred.errors import ArgumentError, ConfigError, SelectionEmptyError
 from xfelred.recipes.reduce_run import How, reduced
 from xfelred.recipes.smalldata_plan import smalldata_plan
 from xfelred.synth.lcls import write_smalldata
@@ -226,6 +228,37 @@ def test_droplets_and_photons_are_stored_as_tables(run, tmp_path, n):
     np.testing.assert_array_equal(table.train, np.asarray(run.train_ids)[[3, 3, 7, 20]])
 
 
+def test_droplets_without_room_are_counted_and_told(run, tmp_path):
+    ids = np.asarray(run.train_ids)[:2]
+    frames = np.zeros((2, 1, 1, 20, 30), np.float32)
+    frames[0, ..., ::2, ::2] = 9
+    dims = ("train", "pulse", "module", "slow_scan", "fast_scan")
+    da = xr.DataArray(frames, {"train": ids, "pulse": [0], "module": [0]}, dims)
+    tree = {
+        "function": "droplets", "name": "d", "use_noise": False, "max_droplets": 100,
+        "functions": [{"function": "sparsify", "name": "s"}],
+    }  # fmt: skip
+    made = recipe(detectors={"epix_2": {"functions": [tree]}})
+    with pytest.warns(UserWarning, match="has 100 entries, but 150 were found"):
+        path = xf.reduce_run(run, made, tmp_path, frames={"epix_2": da})
+    out = stored(path)
+    assert out["epix_2/d_nDroplets"][0] == 150
+    assert len(out["epix_2/var_d_s/data"]) == out["epix_2/var_d_s_len"].sum() == 100
+
+
+def test_pixels_that_are_lit_are_stored_as_a_table(run, tmp_path):
+    sparse = {"function": "sparsify", "name": "lit"}
+    made = recipe({**REGION, "threshold": 1.0, "functions": [sparse]}, block_trains=N)
+    out = stored(xf.reduce_run(run, made, tmp_path))
+    cut = frames_of(run)[:, 0, 1:5, 2:7]
+    lit = cut >= 1
+    above = "jungfrau1M/var_ROI_0_lit"
+    np.testing.assert_array_equal(out[f"{above}_len"], lit.sum((1, 2)))
+    np.testing.assert_array_equal(out[f"{above}/data"], cut[lit])
+    np.testing.assert_array_equal(out[f"{above}/col"], np.nonzero(lit)[2])
+    np.testing.assert_array_equal(out[f"{above}/tile"], np.zeros(lit.sum()))
+
+
 def test_values_of_shots_are_copied_and_calculated(run, tmp_path):
     ids = np.asarray(run.train_ids)
     mine = xr.DataArray(np.arange(5.0), {"train": ids[4::-1]}, ("train",))
@@ -381,7 +414,11 @@ def test_mistakes_outside_of_detectors(more, match):
         ([{"function": "droplets", "threshold": 2.0, "threshold_low": 4.0,
            "use_noise": False}], "functions.0: .*threshold"),
         ([{**REGION, "threshold": [5, 1]}], "functions.0: .*low is above high"),
-        ([{"function": "sparsify"}], "stands below droplets"),
+        ([{"function": "droplets", "use_noise": False, "max_droplets": 10**11}],
+         "max_droplets makes room of .* GiB"),
+        ([{"function": "azimuthal", "centre": [0, 0], "distance": 1, "energy": 9500,
+           "q_step": 1e-9}], "q_step=1e-09 makes more than"),
+        ([{"function": "sparsify", "n": 4}], "of droplets only"),
         ([{"function": "waveform_fit", "templates": [1.0, 2.0]}], "functions.0"),
     ],
 )  # fmt: skip
@@ -399,3 +436,20 @@ def test_names_that_the_run_lacks(run):
         xf.reduce_run(run, recipe(user={"a": "`ipm9/sum`"}), "nowhere")
     with pytest.raises(SelectionEmptyError):
         smalldata_plan(run.select_trains(slice(0, 0)), recipe())
+
+
+def test_results_that_would_have_one_name(run, tmp_path):
+    inner = {**REGION, "name": "a", "functions": [{"function": "roi", "name": "b"}]}
+    with pytest.raises(ConfigError, match=r"functions.1: another function makes 'a_b_"):
+        smalldata_plan(run, recipe(inner, {"function": "roi", "name": "a_b"}))
+    path = xf.reduce_run(run, recipe({"function": "roi", "name": "x"}), tmp_path)
+    frames = {"jungfrau1M": run.frames("jungfrau1M")}
+    again = recipe({"function": "roi", "name": "x"}, variables=["jungfrau1M/*"])
+    with pytest.raises(ConfigError, match=r"jungfrau1M/x_com, .* in the file twice"):
+        xf.reduce_run(xf.open_run(path), again, tmp_path / "new", frames=frames)
+
+
+def test_the_run_itself_is_never_replaced(run):
+    place = Path(run.files[0].path).parent
+    with pytest.raises(ArgumentError, match="a file of the run itself"):
+        xf.reduce_run(run, recipe(REGION), place, overwrite=True)

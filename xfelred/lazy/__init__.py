@@ -20,7 +20,7 @@ computations follow one another so that workers are never idle (`in_flight`).
 from xfelred.lazy import arithmetic as arithmetic
 from xfelred.lazy import statistics as statistics
 from xfelred.lazy.array import PlannedArray, planned
-from xfelred.lazy.blocks import map_frames
+from xfelred.lazy.blocks import held, map_frames
 from xfelred.lazy.by_bin import reduce_bins
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.nodes import Const, Map, Node, Source, View, stored_again
@@ -44,6 +44,7 @@ __all__ = [
     "View",
     "block_chunks",
     "client",
+    "held",
     "load",
     "map_frames",
     "map_pairs",

@@ -191,8 +191,21 @@ def in_blocks(
     # longer than many things that are done with them.
     if getattr(data, "nbytes", 0) <= HASHED:
         return da.from_array(data, chunks=chunks)
+    return unnamed(data, chunks)
+
+
+def unnamed(data: NDArray[Any], chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     source = InMemory(np.asarray(data))
     return da.from_array(source, chunks=chunks, name=False, asarray=False)
+
+
+def held(array: xr.DataArray) -> xr.DataArray:
+    """Return frames in memory, for many maps of them, as one block.
+
+    They are neither hashed nor copied each time, and must not be changed.
+    """
+    chunks = tuple((n,) for n in array.shape)
+    return array.copy(data=unnamed(array.values, chunks))
 
 
 def plain_map(

@@ -42,37 +42,46 @@ class Table:
     """
 
     path: str  # such as epix_2/var_droplet_sparse
-    fields: Mapping[str, np.dtype[Any]]
+    fields: tuple[tuple[str, np.dtype[Any]], ...]
     ragged: bool = False
 
     @property
     def parts(self) -> tuple[np.dtype[Any], ...]:
-        return (np.dtype(np.int64), *self.fields.values())  # lengths come first
+        lengths = np.dtype(np.int64)  # they come first
+        return (lengths, *(kind for _, kind in self.fields))
 
 
 Column = Rows | Table
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many rows a column has, and entries in all of them if it is a table."""
+
+    rows: int
+    entries: int = 0
 
 
 def write_small_data(
     path: Path,
     columns: Sequence[Column],
     blocks: Iterable[Sequence[NDArray[Any]]],
+    sizes: Sequence[Size],
     *,
-    n_rows: int,
-    n_entries: Mapping[str, int],
-    whole: Iterable[tuple[str, Any]],
+    once: Iterable[tuple[str, Any]],
     attrs: Mapping[str, str],
 ) -> None:
     """Write a file, block of shots after block of shots.
 
-    `blocks` give the parts of all columns one after the other; `n_entries` are those of
-    each table over all blocks; `whole` are datasets that are known as a whole.
+    `blocks` give the parts of all columns one after the other, `sizes` are those of all
+    blocks together; `once` are datasets that are known as a whole.
     """
     with checked_sink(path) as sink, h5py.File(sink, "w") as file:
         file.attrs.update(attrs)
-        for name, values in whole:
+        for name, values in once:
             file[name] = values
-        places = [p for c in columns for p in made(file, c, n_rows, n_entries)]
+        pairs = zip(columns, sizes, strict=True)
+        places = [p for c, size in pairs for p in made(file, c, size)]
         at = [0] * len(places)
         for block in blocks:
             lengths: NDArray[Any] = np.zeros(0, np.int64)
@@ -104,25 +113,22 @@ class Place:
         return len(values)
 
 
-def made(
-    file: h5py.File, column: Column, n_rows: int, n_entries: Mapping[str, int]
-) -> Iterator[Place]:
+def made(file: h5py.File, column: Column, size: Size) -> Iterator[Place]:
     """Make the datasets of a column; yield where each of its parts goes."""
     if isinstance(column, Rows):
-        shape = (n_rows, *column.shape)
+        shape = (size.rows, *column.shape)
         yield Place(file.create_dataset(column.path, shape, column.dtype))
         return
     lengths = f"{column.path}_len"
     if column.ragged:
         yield Place(None, is_lengths=True)
-        for name, kind in column.fields.items():
+        for name, kind in column.fields:
             dataset = file.create_dataset(
-                f"{column.path}_{name}", (n_rows,), h5py.vlen_dtype(kind)
+                f"{column.path}_{name}", (size.rows,), h5py.vlen_dtype(kind)
             )
             yield Place(dataset, ragged=True)
         return
-    yield Place(file.create_dataset(lengths, (n_rows,), np.int64), is_lengths=True)
-    for name, kind in column.fields.items():
-        n = n_entries[column.path]
-        dataset = file.create_dataset(f"{column.path}/{name}", (n,), kind)
+    yield Place(file.create_dataset(lengths, (size.rows,), np.int64), is_lengths=True)
+    for name, kind in column.fields:
+        dataset = file.create_dataset(f"{column.path}/{name}", (size.entries,), kind)
         yield Place(dataset)

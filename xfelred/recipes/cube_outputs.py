@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import MissingConstantError
+from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry import Geometry, locate
 from xfelred.lazy import map_frames
 from xfelred.names import (
@@ -28,6 +28,7 @@ from xfelred.ops.companions import matching
 from xfelred.recipes.models import AzimuthalSpec, RoiSpec
 
 AZAV = "azav"
+MOST_RINGS = 100_000  # more than any detector has pixels along its diagonal
 TURN = 2 * np.pi
 POSITIONS = ("x", "y", "z")
 IMAGE_INDEX = ("ix", "iy")
@@ -97,6 +98,11 @@ def rings_of(
     if edges is None:
         step = float(spec.q_step or 0)
         low, high = float(good.min()), float(good.max())
+        if (high - low) / step > MOST_RINGS:
+            raise ArgumentError(
+                f"q_step={step:g} makes more than {MOST_RINGS} bins of {low:g} to"
+                f" {high:g}; take a larger one"
+            )
         edges = np.arange(low - step, high + step, step).tolist()
     turned, sectors = azimuth_bins(located[PHI], spec.n_phi)
     located = located.assign_coords({PHI: turned})

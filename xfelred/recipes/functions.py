@@ -11,6 +11,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
+from secrets import token_hex
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +22,7 @@ from pydantic import ValidationError
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
-from xfelred.names import DROPLET, PHOTON, PULSE, SAMPLE, TRAIN
+from xfelred.names import DROPLET, FAST, MODULE, PHOTON, PULSE, SAMPLE, SLOW, TRAIN
 from xfelred.recipes.cube_outputs import Rings, assembled, on_rings, rings_of
 from xfelred.recipes.models import AzimuthalSpec
 from xfelred.recipes.units import wrong_value
@@ -28,6 +31,11 @@ from xfelred.recipes.units import wrong_value
 NOT_IN_RECIPES = {"bad_pixels", "noise", "labels", "other", "by", "geometry", "flags"}
 NOT_OF_A_CURVE = ("function", "name", "on")
 SHOTS = (TRAIN, PULSE)
+# Where pixels are takes seconds to find, and much room to send: by detector, function.
+RINGS: dict[str, dict[str, Rings]] = {}
+RINGS_LOCK = Lock()
+MOST_RINGS = 4  # detectors
+MOST_OF_A_SHOT = 1 << 30  # bytes
 # Fields of entries by our names, and by those of the LCLS small data.
 FIELDS = {"adu": "data", "npix": "npix", "row": "row", "col": "col", "module": "tile"}
 WHOLE = ("npix", "tile")  # whole numbers among them
@@ -41,11 +49,7 @@ class Facts:
     constants: xr.Dataset  # some of x, y, z, ix, iy
     noise: xr.DataArray | None = None  # in units of the frames
     bad: xr.DataArray | None = None
-    # By function: made once for all frames, again in another process.
-    rings: dict[str, Rings] = field(default_factory=dict)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "rings": {}}
+    token: str = field(default_factory=lambda: token_hex(16))
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +150,23 @@ def image(given: Given, parameters: dict[str, Any]) -> Made:
 
 
 def azimuthal_curve(given: Given, parameters: dict[str, Any]) -> Made:
-    facts, spec = given.facts, azimuthal_spec(parameters)
-    if given.called not in facts.rings:
-        facts.rings[given.called] = rings_of(
-            given.array, spec, facts.constants, facts.bad
-        )
-    found = on_rings(given.array, facts.rings[given.called], spec, facts.bad)
+    spec = azimuthal_spec(parameters)
+    found = on_rings(given.array, rings_for(given, spec), spec, given.facts.bad)
     return Made({str(k): v for k, v in found.data_vars.items()}, None)
+
+
+def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
+    """Return the rings of a function, which each process makes once for all frames."""
+    facts = given.facts
+    with RINGS_LOCK:  # others wait, rather than make them, too
+        if facts.token not in RINGS:
+            while len(RINGS) >= MOST_RINGS:
+                del RINGS[next(iter(RINGS))]
+            RINGS[facts.token] = {}
+        mine = RINGS[facts.token]
+        if given.called not in mine:
+            mine[given.called] = rings_of(given.array, spec, facts.constants, facts.bad)
+        return mine[given.called]
 
 
 def azimuthal_spec(parameters: Mapping[str, Any]) -> AzimuthalSpec:
@@ -170,7 +184,18 @@ def droplets(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.find_droplets(given.array, **options)
     values: dict[str, Value] = {new: found[old] for old, new in COUNTS.items()}
     entries = found.drop_vars(list(COUNTS))
+    check_room(entries, "max_droplets")
     return Made(values, replace(given, entries=entries, found_with=parameters))
+
+
+def check_room(entries: xr.Dataset, name: str) -> None:
+    """Raise ArgumentError for entries of a shot that fit into no memory."""
+    n_shots = max(1, prod(entries.sizes.get(d, 1) for d in SHOTS))
+    if entries.nbytes / n_shots > MOST_OF_A_SHOT:
+        raise ArgumentError(
+            f"{name} makes room of {entries.nbytes / n_shots / 2**30:.1f} GiB for each"
+            " shot; take a smaller one"
+        )
 
 
 def droplet_options(given: Given, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +213,7 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
     entries = found[["row", "col", "module"]]
+    check_room(entries, "max_photons")
     entries = entries.assign(
         adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
     )
@@ -203,9 +229,7 @@ def photon_counts(given: Given, parameters: dict[str, Any]) -> Made:
 def sparse(given: Given, parameters: dict[str, Any]) -> Made:
     n = parameters.get("n")
     if given.entries is None:
-        raise ArgumentError(
-            "sparsify stands below droplets or photons, whose entries it stores"
-        )
+        return Made({"": lit_pixels(given.array, n)}, None)
     fields = {
         new: given.entries[old] for old, new in FIELDS.items() if old in given.entries
     }
@@ -213,6 +237,26 @@ def sparse(given: Given, parameters: dict[str, Any]) -> Made:
         return Made({"": Entries(fields, ragged=n == 0)}, None)
     there = fields["row"].notnull()
     return Made({k: first_entries(k, v, there, n) for k, v in fields.items()}, None)
+
+
+def lit_pixels(array: xr.DataArray, n: int | None) -> Entries:
+    """Return the pixels that are neither 0 nor NaN, and where they are."""
+    if n:
+        raise ArgumentError("so many of each shot (n) can be kept of droplets only")
+    if not {SLOW, FAST} <= set(array.dims):
+        raise ArgumentError(
+            f"sparsify stores droplets, photons or pixels, not what is on {array.dims}"
+        )
+    lit = (array != 0) & array.notnull()
+    places = {"row": SLOW, "col": FAST, "tile": MODULE}
+    fields = {"data": array}
+    for name, dim in places.items():
+        numbers = np.arange(array.sizes.get(dim, 1)) if dim in array.dims else [0]
+        known = array[dim].values if dim in array.coords else numbers
+        at = xr.DataArray(np.asarray(known, np.float64), dims=dim)
+        at = at if dim in array.dims else at[0]
+        fields[name] = (xr.zeros_like(array, np.float64) + at).where(lit)
+    return Entries(fields, ragged=n == 0)
 
 
 def first_entries(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,25 +16,34 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred.entries import entry
-from xfelred.errors import logger_of
+from xfelred.errors import ArgumentError, listing, logger_of, warn
 from xfelred.lazy.in_flight import results_of
 from xfelred.lazy.scheduler import client, n_threads
 from xfelred.names import VERSION
 from xfelred.products.atomic import publish, remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
-from xfelred.products.smalldata_file import Column, Table, write_small_data
+from xfelred.products.smalldata_file import Column, Rows, Size, Table, write_small_data
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube_places import Places, begin, make_directory
 from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids, read_manifest
-from xfelred.recipes.smalldata_blocks import Array, block_task, combined, load
+from xfelred.recipes.smalldata_blocks import (
+    Array,
+    block_task,
+    check_parts,
+    combined,
+    load,
+    slots_of,
+)
 from xfelred.recipes.smalldata_config import configuration, finished_sums
-from xfelred.recipes.smalldata_plan import DetectorPlan, SmallDataPlan, smalldata_plan
+from xfelred.recipes.smalldata_intg import check_integrating, integrated
+from xfelred.recipes.smalldata_plan import SmallDataPlan, smalldata_plan
 from xfelred.recipes.smalldata_shots import User, whole_columns
-from xfelred.recipes.sources import all_sources
+from xfelred.recipes.sources import all_sources, run_paths
 from xfelred.recipes.write_cube import Report, n_at_once, scheduled
 
+COUNTS_OF_ENTRIES = ("_nDroplets", "_nPhotons")
 logger = logger_of("xfelred.recipes")
 
 
@@ -166,9 +176,12 @@ def reduced(
 ) -> ReduceResult:
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
     plan = smalldata_plan(run, recipe, frames)
-    whole = whole_columns(plan.shots, user)  # also to find what is wrong
     places = Places(Path(out).absolute(), plan.name)
     product = product_of(plan, places.out)
+    whole = whole_columns(plan.shots, user)  # also to find what is wrong
+    check_integrating(plan)
+    check_names(plan, whole)
+    check_place(plan, product)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
     with ExitStack() as stack:
         stack.enter_context(scheduled(how.scheduler))
@@ -185,12 +198,37 @@ def reduced(
         reused, n = now.n_done, len(now.blocks)
         now = computed_blocks(places, now, plan, report or (lambda _, __: None))
         unfinished = places.work / product.name
-        write_file(plan, places, now, whole, unfinished)
+        write_file(plan, places.work, whole, unfinished)
         publish(unfinished, product, overwrite=True)
         done = {"computed": n - reused, "reused": reused, "products": [product.name]}
         replace(now, result=done).write(places.finished)
         remove(places.work)
     return ReduceResult(product, n, n - reused, reused)
+
+
+def check_names(plan: SmallDataPlan, whole: Mapping[str, Array]) -> None:
+    """Raise ConfigError for a dataset that would be there twice, or be a group, too."""
+    names = {c.path for c in plan.columns}
+    twice = names & whole.keys()
+    every = names | whole.keys()
+    for name in every:
+        while name := name.rpartition("/")[0]:
+            twice |= {name} & every
+    if twice:
+        raise plan.recipe.error(
+            "",
+            f"{listing(sorted(twice))} would be in the file twice, as a variable or"
+            " group of the run and as a result; rename the function",
+        )
+
+
+def check_place(plan: SmallDataPlan, product: Path) -> None:
+    """Raise ArgumentError if the file would replace one that it is made from."""
+    for path in run_paths(plan.run):
+        if product.exists() and os.path.exists(path) and product.samefile(path):
+            raise ArgumentError(
+                f"{product} is a file of the run itself; choose another directory"
+            )
 
 
 def product_of(plan: SmallDataPlan, out: Path) -> Path:
@@ -220,20 +258,13 @@ def computed_blocks(
 ) -> Manifest:
     """Compute what is missing; return the manifest with all blocks done."""
     report(now.n_done, len(now.blocks))
-    starts = np.cumsum([0, *(b.n_trains for b in now.blocks)]).tolist()
     left = [b for b in now.blocks if not b.done]
     # This process computes one group after another: one that keeps its threads busy.
     size = 1 if client() else n_threads()
 
     def groups() -> Iterator[list[tuple[int, Any]]]:
         for i in range(0, len(left), size):
-            yield [
-                (
-                    b.id,
-                    block_task(plan, places.work, b, range(*starts[b.id : b.id + 2])),
-                )
-                for b in left[i : i + size]
-            ]
+            yield [(b.id, block_task(plan, places.work, b)) for b in left[i : i + size]]
 
     with results_of(groups(), n_at_once()) as found:
         for some in found:
@@ -245,47 +276,77 @@ def computed_blocks(
 
 
 def write_file(
-    plan: SmallDataPlan,
-    places: Places,
-    now: Manifest,
-    whole: Mapping[str, Array],
-    path: Path,
+    plan: SmallDataPlan, work: Path, whole: Mapping[str, Array], path: Path
 ) -> None:
-    """Write the file of what the blocks have stored."""
-    states = cube_state.saved(places.work)
+    """Write the file of what the blocks have stored in the directory `work`."""
+    states = cube_state.saved(work)
+    slots = slots_of(plan)
+    for state in states:
+        check_parts(state, slots)
     columns: list[Column] = []
     parts: list[int] = []
-    sums: list[tuple[DetectorPlan, range]] = []
-    at = 0
-    for detector in plan.detectors.values():
-        for c in detector.columns:
-            columns.append(c)
-            parts += range(at, at + len(c.parts))
-            at += len(c.parts)
-        sums.append((detector, range(at, at + len(detector.sums))))
-        at += len(detector.sums)
-    n_entries: dict[str, int] = {}
-    i = 0
-    for c in columns:
-        if isinstance(c, Table):
-            n_entries[c.path] = sum(int(load(s, [parts[i]])[0].sum()) for s in states)
-        i += len(c.parts)
-    finished: list[tuple[str, Any]] = [*whole.items()]
-    for detector, which in sums:
-        total: list[Array] = []
-        for state in states if detector.sums else ():
-            total = combined(detector.sums, total, load(state, which))
-        finished += finished_sums(plan, detector, total)
-        finished += configuration(plan, detector)
+    sizes: list[Size] = []
+    once: list[tuple[str, Any]] = [*whole.items()]
+    results: dict[str, int] = {}  # parts that are values of every shot
+    for slot in slots:
+        if slot.column is None:
+            sums: list[Array] = []
+            for state in states if slot.parts else ():
+                sums = combined(slot.detector.sums, sums, load(state, slot.parts))
+            once += finished_sums(plan, slot.detector, sums)
+            once += configuration(plan, slot.detector)
+            continue
+        columns.append(slot.column)
+        parts += slot.parts
+        size = Size(len(slot.detector.ids))
+        if isinstance(slot.column, Table):
+            n = sum(int(load(s, slot.parts[:1])[0].sum()) for s in states)
+            size = Size(size.rows, n)
+        elif len(slot.detector.ids) == len(plan.shots.ids):
+            results[slot.column.path] = slot.parts[0]
+        sizes.append(size)
+
+    def values(name: str, key: str) -> Array:
+        if name not in results:
+            return plan.shots.value(name, key)
+        return np.concatenate([load(s, [results[name]])[0] for s in states])
+
+    warn_of_full_tables(dict(zip(columns, sizes, strict=True)), values)
+    once += integrated(plan, values).items()
     write_small_data(
         path,
         columns,
         (load(s, parts) for s in states),
-        n_rows=len(plan.shots.ids),
-        n_entries=n_entries,
-        whole=finished,
+        sizes,
+        once=once,
         attrs=attributes(plan),
     )
+
+
+def warn_of_full_tables(
+    sizes: Mapping[Column, Size], values: Callable[[str, str], Array]
+) -> None:
+    """Warn of droplets and photons that were found, and had no room in a table."""
+    found = {
+        c.path.removesuffix(end): c.path
+        for c in sizes
+        for end in COUNTS_OF_ENTRIES
+        if isinstance(c, Rows) and c.path.endswith(end)
+    }
+    for table, size in sizes.items():
+        if not isinstance(table, Table):
+            continue
+        name = re.sub("/(var|ragged)_", "/", table.path)
+        above = [stem for stem in found if name.startswith(f"{stem}_")]
+        if not above:
+            continue
+        n = int(np.maximum(values(found[max(above, key=len)], ""), 0).sum())
+        if n > size.entries:
+            warn(
+                f"{table.path} has {size.entries} entries, but {n} were found: the"
+                " others had no room and are only counted. Raise max_droplets or"
+                " max_photons"
+            )
 
 
 def attributes(plan: SmallDataPlan) -> dict[str, str]:

@@ -7,7 +7,7 @@ the run and the recipe only, so that sums have the same bits on any scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
+from xfelred.lazy import held
 from xfelred.names import PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import parsed
 from xfelred.ops.validity import unrecorded
 from xfelred.products.resumable import damaged
-from xfelred.products.smalldata_file import MISSING, Rows, Table
+from xfelred.products.smalldata_file import MISSING, Column, Rows, Table
 from xfelred.recipes import cube_state
 from xfelred.recipes.functions import SHOTS, WHOLE, Entries, Facts, Given
 from xfelred.recipes.manifest import Block
@@ -60,7 +61,7 @@ class Lane:
         for start in range(0, self.frames.sizes[TRAIN], self.step):
             chosen = self.frames.isel({TRAIN: slice(start, start + self.step)})
             # The only time that these frames are read.
-            frames = chosen.compute(scheduler="synchronous")
+            frames = held(chosen.compute(scheduler="synchronous"))
             found, more = self.of_piece(frames, first=self.first and start == 0)
             parts.append(found)
             sums = combined(self.sums, sums, more)
@@ -143,41 +144,47 @@ def entries(fields: Mapping[str, xr.DataArray]) -> list[Array]:
         out.append(found.astype(np.int64) if name in WHOLE else found)
     if has_pulses(fields["row"]):
         ids = np.asarray(values["row"][PULSE].values).astype(np.int64)
-        out.append(np.broadcast_to(ids[:, None], there.shape)[there])
+        out.append(
+            np.broadcast_to(ids.reshape(-1, *(1,) * (there.ndim - 2)), there.shape)[
+                there
+            ]
+        )
     return out
 
 
 def lanes_of(
-    detector: DetectorPlan, flags: Mapping[str, xr.DataArray], rows: range
+    detector: DetectorPlan, flags: Mapping[str, xr.DataArray], block: Block
 ) -> Iterator[Lane]:
     """Yield the lanes of a detector for a block of shots."""
+    rows = detector.rows_in(*block.trains)
     start, stop = np.searchsorted(detector.rows, [rows.start, rows.stop]).tolist()
     n_pieces = -(-(stop - start) // detector.step)
     size = -(-n_pieces // LANES) * detector.step
     for at in range(start, stop, max(size, 1)):
         end = min(at + size, stop)
         frames = detector.frames.isel({TRAIN: slice(at, end)})
-        here = slice(int(detector.rows[at]), int(detector.rows[end - 1]) + 1)
+        first, last = detector.ids[detector.rows[[at, end - 1]]]
         yield Lane(
             frames,
             detector.step,
             detector.facts,
             detector.functions,
             detector.sums,
-            {n: f.isel({TRAIN: here}) for n, f in flags.items()},
+            {n: f.sel({TRAIN: slice(first, last)}) for n, f in flags.items()},
             first=at == 0,
         )
 
 
-def block_task(plan: SmallDataPlan, place: Path, block: Block, rows: range) -> Any:
+def block_task(plan: SmallDataPlan, place: Path, block: Block) -> Any:
     """Return what works off a block and stores it, when it is computed."""
     found = []
     for detector in plan.detectors.values():
         work = [
             # Nothing here looks into a lane, whose frames would else be computed.
             dask.delayed(lane, pure=False, traverse=False)()
-            for lane in lanes_of(detector, plan.flags, rows)
+            for lane in lanes_of(detector, plan.flags, block)
         ]
+        rows = detector.rows_in(*block.trains)
         at = detector.rows[(detector.rows >= rows.start) & (detector.rows < rows.stop)]
         join = partial(joined, Skeleton.of(detector), at - rows.start, len(rows))
         found.append(dask.delayed(join, pure=False, traverse=False)(work))
@@ -235,14 +242,36 @@ def store(draft: cube_state.Draft, detectors: Sequence[Sequence[Array]]) -> None
     draft.publish()
 
 
-def load(path: Path, which: Sequence[int]) -> list[Array]:
-    """Return some parts of a block, checked."""
-    files = cube_state.checked_files(path)
-    out = []
-    for i in which:
-        name = f"{i}.{PART}.npy"
-        if name not in files:
-            raise damaged(path, f"it has no {name}")
-        cube_state.read_array(path / name)  # refuses what is no array of numbers
-        out.append(np.load(path / name, allow_pickle=False))
+def load(path: Path, which: Iterable[int]) -> list[Array]:
+    """Return some parts of a block whose checksums were compared."""
+    return [np.load(path / f"{i}.{PART}.npy", allow_pickle=False) for i in which]
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """Which parts of a block a column is, or, without one, the sums of a detector."""
+
+    detector: DetectorPlan
+    column: Column | None
+    parts: range
+
+
+def slots_of(plan: SmallDataPlan) -> list[Slot]:
+    out: list[Slot] = []
+    at = 0
+    for detector in plan.detectors.values():
+        for column in (*detector.columns, None):
+            n = len(detector.sums) if column is None else len(column.parts)
+            out.append(Slot(detector, column, range(at, at + n)))
+            at += n
     return out
+
+
+def check_parts(path: Path, slots: Sequence[Slot]) -> None:
+    """Raise InconsistentDataError unless a block is as it was stored."""
+    files = cube_state.checked_files(path)
+    for slot in slots:
+        for name in (f"{i}.{PART}.npy" for i in slot.parts):
+            if name not in files:
+                raise damaged(path, f"it has no {name}")
+            cube_state.read_array(path / name)  # refuses what is no array of numbers

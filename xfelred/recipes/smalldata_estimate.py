@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from xfelred.lazy.estimate import PROCESS
@@ -41,13 +40,11 @@ def estimate_reduction(
     """
     plan = smalldata_plan(run, recipe, frames)
     blocks = blocks_of(plan)
-    starts = np.cumsum([0, *(b.n_trains for b in blocks)]).tolist()
     tasks = len(blocks)
     for detector in plan.detectors.values():
         tasks += len(blocks)
         for block in blocks:
-            rows = range(*starts[block.id : block.id + 2])
-            tasks += sum(1 for _ in lanes_of(detector, {}, rows))
+            tasks += sum(1 for _ in lanes_of(detector, {}, block))
     whole = sum(values.nbytes for values in whole_columns(plan.shots, None).values())
     n = len(plan.shots.ids)
     of_rows = sum(

@@ -119,6 +119,13 @@ class LightSpec(Strict):
         return value
 
 
+class IntegratingSpec(Strict):
+    """What is added up between the readouts of a slow detector."""
+
+    sum: list[str] = Field(default_factory=list)  # of values, or results, of each shot
+    variables: list[str] = Field(default_factory=list)  # of its own, copied
+
+
 class SmallDataModel(Strict):
     """Small data: what is made of every shot of a run."""
 
@@ -130,6 +137,7 @@ class SmallDataModel(Strict):
     flags: dict[str, str] = Field(default_factory=dict)
     user: dict[str, str] = Field(default_factory=dict)
     detectors: dict[str, SmallDataDetector] = Field(default_factory=dict)
+    integrating: dict[str, IntegratingSpec] = Field(default_factory=dict)
     execution: ExecutionSpec = Field(
         default_factory=lambda: ExecutionSpec(block_trains=1000)
     )

@@ -47,6 +47,7 @@ from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
 
 PIECE = 64 << 20  # bytes of frames and of what is made of them, at once
 LANES = 8  # of a block: its pieces are worked off in so many tasks
+INTG = "intg"  # the stream of slow detectors
 POSITIONS = ("x", "y", "z", "ix", "iy")
 At = partial[AbstractContextManager[Any]]
 
@@ -57,12 +58,20 @@ class DetectorPlan:
 
     name: str
     frames: xr.DataArray  # (train, ...), corrected, lazy; those that were recorded
-    rows: NDArray[np.int64]  # of the shots of these
+    ids: NDArray[Any]  # of its rows: the shots of the run, or the readouts of slow ones
+    rows: NDArray[np.int64]  # of these frames
     facts: Facts
     functions: tuple[FunctionSpec, ...]
     sums: tuple[str, ...]
     columns: tuple[Column, ...]
     step: int  # shots that are held at once
+
+    def rows_in(self, first: int, last: int) -> range:
+        """Return the rows of the shots from one ID to another."""
+        # A plain integer would make numpy compare in float64, too coarse for LCLS.
+        low, high = self.ids.dtype.type(first), self.ids.dtype.type(last)
+        start = int(np.searchsorted(self.ids, low))
+        return range(start, int(np.searchsorted(self.ids, high, side="right")))
 
     @property
     def sum_shape(self) -> tuple[int, ...]:
@@ -137,7 +146,9 @@ def detector_plan(
             " (layout='train')" if FRAME in frames.dims else ""
         )
         raise recipe.error(key, text)
-    at = rows_of(run, recipe, name, frames, given)
+    slow = slow_ids(run) if name.startswith(f"{INTG}/") else None
+    ids = np.asarray(run.train_ids) if slow is None else slow
+    at = rows_of(run, recipe, name, frames, given, pd.Index(ids, name=TRAIN))
     kept = (at >= 0) & recorded(frames)
     order = np.flatnonzero(kept)
     order = order[np.argsort(at[order], kind="stable")]
@@ -156,7 +167,7 @@ def detector_plan(
     bytes_of_one = sum(array.nbytes for v in made.values() for array in arrays_in(v))
     step = PIECE // max(1, (one.nbytes + bytes_of_one) // max(1, one.sizes[TRAIN]))
     return DetectorPlan(
-        name, frames, at[order], facts, tuple(spec.functions), tuple(spec.sums),
+        name, frames, ids, at[order], facts, tuple(spec.functions), tuple(spec.sums),
         columns, max(1, step),
     )  # fmt: skip
 
@@ -167,9 +178,9 @@ def rows_of(
     name: str,
     frames: xr.DataArray,
     given: Mapping[str, xr.DataArray],
+    ids: pd.Index,
 ) -> NDArray[np.int64]:
     """Return the row of every frame, -1 for what is of no shot of the run."""
-    ids = pd.Index(np.asarray(run.train_ids), name=TRAIN)
     if TRAIN not in frames.indexes or not frames.indexes[TRAIN].isin(ids).any():
         check_shots(recipe, name, frames, ids, given)
     at = ids.get_indexer(frames.indexes[TRAIN]).astype(np.int64)
@@ -180,6 +191,14 @@ def rows_of(
             " not have, and are left out"
         )
     return at
+
+
+def slow_ids(run: Run) -> NDArray[Any] | None:
+    """Return the IDs of the readouts of slow detectors, if the run has a stream."""
+    if INTG not in getattr(run, "streams", ()):
+        return None
+    stream_ids = getattr(run, "stream_ids")  # noqa: B009 - only such runs have it
+    return np.asarray(stream_ids(INTG))
 
 
 def recorded(frames: xr.DataArray) -> NDArray[np.bool_]:
@@ -225,17 +244,21 @@ def results(
     for i, spec in enumerate(functions):
         here = f"{key}.functions.{i}"
         called = f"{given.called}_{spec.called}" if given.called else spec.called
-        mine = replace(given, called=called, has_below=bool(spec.functions))
+        work = replace(given, called=called, has_below=bool(spec.functions))
         with at(here):
-            made = FUNCTIONS[spec.function].make(mine, spec.parameters)
+            made = FUNCTIONS[spec.function].make(work, spec.parameters)
             if spec.functions and made.below is None:
                 raise ArgumentError(
                     f"{spec.function} makes nothing for functions below"
                 )
-        out |= {f"{called}_{k}" if k else called: v for k, v in made.values.items()}
+        mine = {f"{called}_{k}" if k else called: v for k, v in made.values.items()}
         if made.below is not None:
             below = replace(made.below, called=called)
-            out |= results(tuple(spec.functions), below, here, at)
+            mine |= results(tuple(spec.functions), below, here, at)
+        with at(here):
+            for name in mine.keys() & out.keys():
+                raise ArgumentError(f"another function makes {name!r}, too; rename one")
+        out |= mine
     return out
 
 
@@ -254,7 +277,7 @@ def column(detector: str, name: str, value: Value) -> Column:
     if has_pulses(next(iter(value.fields.values()))):
         kinds[PULSE] = np.dtype(np.int64)
     kind = "ragged" if value.ragged else "var"
-    return Table(f"{detector}/{kind}_{name}", kinds, value.ragged)
+    return Table(f"{detector}/{kind}_{name}", tuple(kinds.items()), value.ragged)
 
 
 def has_pulses(value: xr.DataArray) -> bool:

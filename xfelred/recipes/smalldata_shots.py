@@ -135,10 +135,10 @@ def ids_of(shots: Shots) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield the IDs as a file of this facility has them."""
     run = shots.run
     flavour = getattr(getattr(run, "flavour", None), "name", "")
-    if flavour == "LCLS1":
-        seconds = run.scalars([])[FIDUCIALS]
+    fiducials = run.scalars([]).coords.get(FIDUCIALS) if flavour == "LCLS1" else None
+    if fiducials is not None:
         yield "event_time", shots.ids.astype(np.int64)
-        yield "fiducials", stored(seconds.values)
+        yield "fiducials", stored(fiducials.values)
     elif flavour == "LCLS2" or is_psana(run):
         yield "timestamp", shots.ids
     else:
