@@ -378,6 +378,13 @@ def must_be_one_of(name: str, given: object, known: Iterable[object]) -> None:
     )
 
 
+def not_nan(**values: float | None) -> None:
+    """Raise ArgumentError for a NaN, which would cut off all, or nothing."""
+    for name, value in values.items():
+        if value is not None and value != value:
+            raise ArgumentError(f"{name}=nan is no limit; leave it out for none")
+
+
 def require_extra(module: str, extra: str) -> MissingExtraError:
     """Return the error that tells how to install the extra which holds `module`."""
     return MissingExtraError(

@@ -76,6 +76,12 @@ def test_a_mask_is_shown_in_the_panel_too(found, frames, tmp_path):
         np.testing.assert_array_equal(file[f"{PANEL}/mask"], mask.reshape(-1, 5))
 
 
+def test_peaks_of_modules_that_are_not_there_are_refused(found, tmp_path):
+    frames, peaks = found
+    with pytest.raises(GeometryMismatchError, match="peaks are in modules 7"):
+        xf.write_hits(frames.isel(module=[0, 1]), peaks, tmp_path / "a.cxi")
+
+
 def test_bad_input_is_refused(found, tmp_path):
     frames, peaks = found
     path = tmp_path / "e.cxi"

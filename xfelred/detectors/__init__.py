@@ -5,5 +5,8 @@
 
 from xfelred.detectors.catalogue import CATALOGUE, find, told_by
 from xfelred.detectors.description import Detector, Segment
+from xfelred.lazy_names import listed
 
 __all__ = ["CATALOGUE", "Detector", "Segment", "find", "told_by"]
+
+__dir__ = listed(__all__)

@@ -31,9 +31,12 @@ def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
         if there is None or not set(there.dims) <= set(da.dims):
             continue
         # Most often nothing is missing, and no mask is carried along.
-        if not there.values.all():
+        # In memory also where `.chunk` has put the coordinates into blocks: as tasks of
+        # dask they would be fused otherwise in every graph that has them.
+        marks = there.values.astype(bool)
+        if not marks.all():
             ids = {d: da[d].variable for d in there.dims if d in da.indexes}
-            gone = ~there.variable.astype(bool)
+            gone = xr.Variable(there.dims, ~marks)
             masks.append(xr.DataArray(gone, ids, name=BAD_PIXELS))
     return masks
 

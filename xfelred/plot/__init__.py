@@ -1,5 +1,6 @@
 """Pictures of results: each function draws on an Axes and returns it."""
 
+from xfelred.lazy_names import listed
 from xfelred.plot.detector import availability, image
 from xfelred.plot.overview import overview
 from xfelred.plot.profiles import azimuthal, statistics
@@ -15,3 +16,5 @@ __all__ = [
     "ring",
     "statistics",
 ]
+
+__dir__ = listed(__all__)

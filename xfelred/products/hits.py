@@ -9,9 +9,11 @@ from pathlib import Path
 import dask.array
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing
+from xfelred.lazy import map_frames
 from xfelred.names import MODULE, PEAK
 from xfelred.products.cxi import Results, module_places, only_frames, write_cxi
 from xfelred.products.prepare import prepare
@@ -90,7 +92,13 @@ def write_hits(
             f"peaks: no variable {listing(missing or [MODULE])}; wanted a result of"
             " ops.find_peaks"
         )
-    place = peaks[MODULE] - int(numbers[0])
+    place = map_frames(
+        placed,
+        peaks[MODULE],
+        dtype=np.int64,
+        known=tuple(da[MODULE].values.tolist()) if MODULE in da.coords else numbers,
+        top=int(numbers[0]),
+    )
     row = peaks["row"] + da.shape[-2] * place
     found = {}
     for name, (variable, dtype) in NAMES.items():
@@ -100,6 +108,22 @@ def write_hits(
     chosen = None if is_hit is None else flat(is_hit, da, "is_hit").compute() != 0
     writer = partial(write_cxi, results=Results(chosen, found))
     return write_whole(ds, path, writer, overwrite=overwrite)
+
+
+def placed(
+    modules: NDArray[np.int64], *, known: tuple[int, ...], top: int
+) -> NDArray[np.int64]:
+    """Return where modules are in the panel; those of no peak, -1, anywhere.
+
+    known: modules of the frames. top: number of the first one in the panel.
+    """
+    there = np.isin(modules, known) | (modules < 0)
+    if not there.all():
+        raise GeometryMismatchError(
+            f"peaks are in modules {listing(np.unique(modules[~there]).tolist())}, the"
+            f" frames have {listing(known)}: find the peaks in these frames"
+        )
+    return modules - top
 
 
 def flat(value: xr.DataArray, da: xr.DataArray, name: str) -> dask.array.Array:

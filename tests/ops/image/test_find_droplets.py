@@ -244,3 +244,39 @@ def test_limits_that_make_no_sense_are_errors(given, words):
         ops.count_photons(sparse(), adu_per_photon=5, fraction=0.1)
     with pytest.raises(GeometryMismatchError):
         ops.find_droplets(sparse(), noise=np.ones((3, 3)))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda da: ops.find_droplets(da, min_adu=NAN),
+        lambda da: ops.find_droplets(da, max_pixel=NAN),
+        lambda da: ops.count_photons(da, adu_per_photon=5, threshold=NAN),
+        lambda da: ops.project(da, threshold=(1, NAN)),
+        lambda da: ops.project(da, noise=NOISE, noise_sigma=NAN),
+        lambda da: ops.roi(da, threshold=NAN),
+    ],
+)
+def test_nan_is_no_limit(call):
+    with pytest.raises(ArgumentError, match="nan is no limit"):
+        call(sparse())
+
+
+def test_pixels_without_noise_are_bad():
+    da = sparse()
+    noise = NOISE.where(~BAD, 0)
+    given = {"threshold": 12, "threshold_low": 5}
+    found = ops.find_droplets(da, noise=noise, **given).compute()
+    wanted = ops.find_droplets(da, noise=NOISE, bad_pixels=BAD, **given).compute()
+    xr.testing.assert_equal(found, wanted)
+
+
+def test_marks_of_gaps_are_no_tasks_of_dask():
+    da = sparse().assign_coords(recorded=("train", np.arange(7) != 2))
+    whole = ops.find_droplets(da.chunk(train=1), threshold=20)
+    layers = whole.adu.data.dask.layers
+    assert not any("invert" in str(name) for name in layers)
+    assert int(whole.n_droplets[2]) == 0

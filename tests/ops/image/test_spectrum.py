@@ -60,6 +60,8 @@ def test_bins_are_those_of_smalldata_tools():
         (["a", "b"], "wanted"),
         ([0, 1, 0], "above 0"),
         ([3, 2, 1, 0], "must rise"),
+        ([0, 1, 10**9], "at most"),
+        ([0.0, 1.0, 1e-12], "at most"),
         (xf.Bins(unique=True), "depend on the values"),
     ],
 )

@@ -147,6 +147,13 @@ def test_rings_of_q(no_compute):
     np.testing.assert_allclose(found["q"], [0.3, 0.605])
 
 
+def test_only_a_whole_histogram_is_fitted():
+    counts = ops.photon_statistics(counted(), ring_numbers())
+    for part in (slice(1, None), slice(None, None, -1)):
+        with pytest.raises(ArgumentError, match="must be whole"):
+            ops.speckle_contrast(counts.isel(k=part))
+
+
 def test_bad_input_is_refused():
     da, rings = counted(), ring_numbers()
     with pytest.raises(MissingConstantError, match="locate"):

@@ -125,6 +125,12 @@ def test_templates_are_fitted_by_least_squares():
             "one for each of 2",
         ),
         (
+            lambda wf: ops.waveform_svd(wf, np.ones(24), n_pulses=2, delay=24),
+            ArgumentError,
+            "as long as the 24",
+        ),
+        (lambda wf: ops.waveform_cfd(wf, threshold=np.nan), ArgumentError, "no limit"),
+        (
             lambda wf: ops.waveform_hits(wf.rename(sample="time"), 1),
             GeometryMismatchError,
             "rename theirs",

@@ -6,6 +6,8 @@ more than once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
@@ -233,6 +235,14 @@ def search_frames(
         out[i, COUNTS, N_KEPT], out[i, COUNTS, N_FOUND] = n, n_all
 
 
+def unit_of(
+    noise: Sequence[Array], lead: tuple[int, ...], shape: Sequence[int]
+) -> Floats:
+    """Return the noise of every pixel, NaN (no pixel is above it) where it is none."""
+    unit = per_pixel(noise, lead, shape)
+    return read_only(np.where(unit > 0, unit, np.nan))
+
+
 def find_droplets(
     frames: Array,
     *rest: Array,
@@ -261,7 +271,7 @@ def find_droplets(
     """
     lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
     flat, bad = listed(frames, rest[:n_masks], n_core)
-    unit = per_pixel(rest[n_masks:], lead, flat.shape)
+    unit = unit_of(rest[n_masks:], lead, flat.shape)
     out = np.full((len(flat), N_QUANTITIES, 2 if labels else max_droplets), np.nan)
     pixels = flat.shape[2] * flat.shape[3] if labels else 0
     image_of = np.zeros((len(flat), flat.shape[1], pixels), np.int64)

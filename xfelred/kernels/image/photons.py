@@ -13,10 +13,11 @@ from xfelred.kernels.image.droplets import (
     labelled,
     neighbours,
     sums_of,
+    unit_of,
 )
 from xfelred.kernels.image.droplets import COLUMN as DROPLET_COLUMN
 from xfelred.kernels.image.droplets import ROW as DROPLET_ROW
-from xfelred.kernels.per_frame import listed, per_pixel
+from xfelred.kernels.per_frame import listed
 
 ROW, COLUMN, MODULE, COUNTS = range(4)
 N_QUANTITIES = 4
@@ -211,7 +212,7 @@ def droplets_to_photons(
     """
     lead = frames.shape[: frames.ndim - n_core]
     flat, bad = listed(frames, rest[:n_masks], n_core)
-    unit = per_pixel(rest[n_masks:], lead, flat.shape)
+    unit = unit_of(rest[n_masks:], lead, flat.shape)
     out = np.full((len(flat), N_QUANTITIES, room), np.nan)
     who = read_only(np.array(numbers, np.int64))
     photons_of_frames(flat, bad, unit, limits, adu_per_photon, who, out)

@@ -114,8 +114,8 @@ def find_hits(score: xr.DataArray, threshold: float) -> xr.Dataset:
         Lazy: ``is_hit``, bool, on the dims of `score`; ``n_hits``, int64, and
         ``hit_rate``, float64, of the frames that were recorded. A list of frames is
         ``series[series].index`` of ``series = found.is_hit.to_series()``, and
-        `xfelred.write` takes frames, peaks and ``is_hit`` in one Dataset to a CXI file
-        of hits.
+        ``xfelred.write_hits(frames, peaks, path, is_hit=found.is_hit)`` makes a CXI
+        file of the hits.
 
     Raises
     ------

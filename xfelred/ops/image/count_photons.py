@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError
+from xfelred.errors import ArgumentError, not_nan
 from xfelred.kernels.image import shared_charge as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, UNITS
@@ -70,6 +70,7 @@ def count_photons(
     """
     dims = frame_pixels(da, "photons")
     adu = positive("adu_per_photon", adu_per_photon)
+    not_nan(threshold=threshold)
     if not 0.5 <= fraction <= 2:
         raise ArgumentError(f"fraction={fraction}; wanted 0.5 to 2 photons")
     out = map_frames(

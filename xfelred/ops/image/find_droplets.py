@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError
+from xfelred.errors import ArgumentError, not_nan
 from xfelred.kernels.image import droplets as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import DROPLET, LONG_NAME, MODULE, QUANTITY, UNITS
@@ -49,7 +49,7 @@ def find_droplets(
     threshold_low : float, optional
         Pixels beside these belong to it if they are not below this lower threshold.
     noise : DataArray or array, optional
-        Of every pixel, in units of `da`.
+        Of every pixel, in units of `da`; a pixel without any (0, NaN) is bad.
     min_adu : float, optional
         Droplets whose sum is below are left out.
     max_pixel : float, optional
@@ -169,6 +169,7 @@ def checked(
 ) -> kernel.Limits:
     """Return the limits as the kernel takes them, or raise where they make no sense."""
     low = threshold if threshold_low is None else threshold_low
+    not_nan(min_adu=min_adu, max_pixel=max_pixel)
     for name, value in (("threshold", threshold), ("threshold_low", low)):
         if not (np.isfinite(value) and value > 0):
             raise ArgumentError(f"{name}={value} must be a number above 0")

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, must_be_one_of
+from xfelred.errors import ArgumentError, must_be_one_of, not_nan
 from xfelred.kernels.image import lines as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, UNITS
@@ -93,6 +93,7 @@ def project(
     for name in given:
         must_be_one_of("axis", name, dims)
     low, high = limits(threshold)
+    not_nan(noise_sigma=noise_sigma)
     companions = noise_of(da, noise, noise_sigma, dims)
     numbers = numbers_of(da)
     gaps, masks = unrecorded(da), masks_of(da, bad_pixels, dims)

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike
 
 from xfelred.entries import check, entry
-from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.errors import ArgumentError, GeometryMismatchError, not_nan
 from xfelred.kernels.image import roi as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
@@ -128,11 +128,13 @@ def limits(threshold: Threshold | None) -> tuple[float | None, float | None]:
         return None, None
     given: Any = threshold
     if np.ndim(given) == 0:
+        not_nan(threshold=float(given))
         return float(given), None
     values = list(given)
     if len(values) != 2:
         raise ArgumentError(f"threshold={threshold!r}; wanted a number or (low, high)")
     low, high = (None if v is None else float(v) for v in values)
+    not_nan(threshold=low, threshold_high=high)
     if low is not None and high is not None and low > high:
         raise ArgumentError(f"threshold={threshold!r}; low is above high")
     return low, high

@@ -17,6 +17,7 @@ from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
 from xfelred.provenance import record
 
 BIN_EDGE = "bin_edge"
+MOST_BINS = 1 << 20  # of each frame
 
 
 @entry(own=("bins",))
@@ -87,6 +88,11 @@ def spectrum(
     return record(out, "spectrum", da, bins=edges.tolist(), bad_pixels=bad_pixels)
 
 
+def must_be_few(n: float, bins: ArrayLike) -> None:
+    if n > MOST_BINS:
+        raise ArgumentError(f"bins={bins!r} are {n:.0f}; at most {MOST_BINS}")
+
+
 def edges_of(bins: ArrayLike | Bins) -> NDArray[np.float64]:
     """Return the edges of bins in any of the forms in which users give them."""
     if isinstance(bins, Bins):
@@ -112,8 +118,10 @@ def edges_of(bins: ArrayLike | Bins) -> NDArray[np.float64]:
         if last <= 0:
             raise ArgumentError(f"bins={bins!r}: number or width must be above 0")
         if isinstance(given[2], int | np.integer):
+            must_be_few(float(last), bins)
             edges = np.linspace(low, high, int(last) + 1)
         else:
+            must_be_few((high - low) / last, bins)
             edges = np.append(np.arange(low, high, last), high)
     if len(edges) < 2 or (np.diff(edges) <= 0).any():
         raise ArgumentError(f"bins={bins!r}: edges must rise")

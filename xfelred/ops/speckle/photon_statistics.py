@@ -75,7 +75,7 @@ def photon_statistics(
     if not 1 <= max_photons <= MOST:
         raise ArgumentError(f"max_photons={max_photons}; wanted 1 to {MOST}")
     rings = ring_map(da, q_bins, dims)
-    over = (dim,) if isinstance(dim, str) else tuple(dim)
+    over = (dim,) if isinstance(dim, str) else tuple(dict.fromkeys(dim))
     for name in over:
         must_be_one_of("dim", name, [d for d in da.dims if d not in dims])
     counts = map_frames(

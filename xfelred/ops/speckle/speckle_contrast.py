@@ -132,6 +132,13 @@ def histogram_of(statistics: xr.Dataset) -> xr.DataArray:
         raise ArgumentError(
             f"statistics: histogram has dtype {known.dtype}, not counts"
         )
+    labels = known.coords.get(PHOTONS)
+    whole = np.arange(known.sizes[PHOTONS])
+    if labels is not None and not np.array_equal(labels.values, whole):
+        raise ArgumentError(
+            "statistics: the histogram must be whole, of 0, 1, 2, ... photons; its"
+            f" {PHOTONS} is {listing(labels.values.tolist())}"
+        )
     out = known.reset_coords(drop=True).transpose(..., *rings, PHOTONS)
     return out.chunk({PHOTONS: -1}) if len(out.chunksizes.get(PHOTONS, ())) > 1 else out
 

@@ -80,7 +80,8 @@ def waveform_svd(
         In a trace.
     delay : float or sequence of float
         Of each pulse behind the first, in units of `sampling`; one number: of each
-        behind the last one.
+        behind the last one. Whole samples count; what is shifted beyond an end of the
+        basis comes in at the other one.
     sampling : float
         Time of a sample.
     roi : (start, stop), optional
@@ -125,6 +126,11 @@ def waveform_svd(
     traces = traces.isel({SAMPLE: slice(*window(wf, "roi", roi or (None, None)))})
     shapes = shapes_of("basis", basis, traces.sizes[SAMPLE])
     steps = steps_of(n_pulses, delay, sampling)
+    if max(map(abs, steps)) >= traces.sizes[SAMPLE]:
+        raise ArgumentError(
+            f"delay={delay!r} is {max(steps, key=abs)} samples, as long as the"
+            f" {traces.sizes[SAMPLE]} that are fitted"
+        )
     stacked = np.concatenate([np.roll(shapes.T, s, axis=0) for s in steps], axis=1)
     coefficients, score = fitted(traces, stacked)
     found = {}

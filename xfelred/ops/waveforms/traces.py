@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.errors import ArgumentError, GeometryMismatchError, not_nan
 from xfelred.kernels.waveforms import traces as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, SAMPLE, UNITS
@@ -33,7 +33,7 @@ def waveform_integrate(
     wf : DataArray, any real dtype (..., sample)
         Traces, in memory or lazy.
     signal : (start, stop)
-        Samples to add up, half open; None is the end.
+        Samples to add up, half open; None is the end, and negative ones count from it.
     background : (start, stop), optional
         Samples whose median is subtracted first.
     negative : bool
@@ -127,6 +127,7 @@ def waveform_hits(
     >>> waveform_hits(wf, 3, threshold_max=8)["hits"].values
     array([0, 0, 1, 0, 0], dtype=uint8)
     """
+    not_nan(threshold=threshold, threshold_max=threshold_max)
     if background is not None and not noise:
         raise ArgumentError("background= is used with noise=True only")
     if not noise and threshold_max is not None and threshold_max <= threshold:
@@ -215,6 +216,7 @@ def waveform_cfd(
     }.items():  # fmt: skip
         if value < 1:
             raise ArgumentError(f"{name}={value} must be at least 1")
+    not_nan(threshold=threshold, sample_interval=sample_interval)
     if not 0 < fraction < 1:
         raise ArgumentError(f"fraction={fraction} must be between 0 and 1")
     packed = map_frames(

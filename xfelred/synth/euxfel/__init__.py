@@ -1,5 +1,6 @@
 """Simulated European XFEL runs."""
 
+from xfelred.lazy_names import listed
 from xfelred.synth.euxfel.config import RunConfig
 from xfelred.synth.euxfel.layout import KINDS, DetectorKind, pixel_positions
 from xfelred.synth.euxfel.run import write_run
@@ -13,3 +14,5 @@ __all__ = [
     "pixel_positions",
     "write_run",
 ]
+
+__dir__ = listed(__all__)

@@ -1,5 +1,6 @@
 """Simulated LCLS runs."""
 
+from xfelred.lazy_names import listed
 from xfelred.synth.lcls.calibsuite import SuiteConfig, SuiteTruth, write_suite
 from xfelred.synth.lcls.smalldata import write_smalldata
 from xfelred.synth.lcls.smalldata_config import SmallDataConfig
@@ -13,3 +14,5 @@ __all__ = [
     "write_smalldata",
     "write_suite",
 ]
+
+__dir__ = listed(__all__)
