@@ -453,3 +453,26 @@ def test_the_run_itself_is_never_replaced(run):
     place = Path(run.files[0].path).parent
     with pytest.raises(ArgumentError, match="a file of the run itself"):
         xf.reduce_run(run, recipe(REGION), place, overwrite=True)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u2"])
+def test_blocks_without_frames_do_not_change_the_kind_of_sums(dtype, tmp_path):
+    source = tmp_path / "xpptest01_Run0047.h5"
+    write_smalldata(source, n_events=12, shape=(2, 6, 8), n_banks=2)
+    run = xf.open_run(source)
+    ids = run.train_ids
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 60_000, (6, 1, 2, 6, 8)).astype(dtype)
+    dims = ("train", "pulse", "module", "slow_scan", "fast_scan")
+    frames = xr.DataArray(values, {"train": ids[3:9]}, dims)
+    sums = ["calib", "calib_max"]
+    kinds = set()
+    for n in (2, 12):
+        made = recipe(
+            detectors={"camera": {"sums": sums}}, execution={"block_trains": n}
+        )
+        path = xf.reduce_run(run, made, tmp_path / str(n), frames={"camera": frames})
+        out = stored(path)
+        kinds.add(tuple(out[f"Sums/camera_{name}"].dtype.str for name in sums))
+        np.testing.assert_array_equal(out["Sums/camera_calib"], values.sum((0, 1)))
+    assert len(kinds) == 1

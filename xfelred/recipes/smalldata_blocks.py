@@ -96,10 +96,14 @@ class Worked:
 def combined(names: Sequence[str], one: list[Array], two: list[Array]) -> list[Array]:
     if not one or not two:
         return one or two
-    largest = ["max" in name.split("_") for name in names]
-    return [
-        np.fmax(a, b) if m else a + b for m, a, b in zip(largest, one, two, strict=True)
-    ]
+    return [joint(*each) for each in zip(names, one, two, strict=True)]
+
+
+def joint(name: str, one: Array, two: Array) -> Array:
+    """Return the sum, or maximum, of two; of shots without frames it is empty."""
+    if not one.size or not two.size:
+        return one if one.size else two
+    return np.fmax(one, two) if "max" in name.split("_") else one + two
 
 
 def lost_pulses(frames: xr.DataArray) -> xr.DataArray | None:
@@ -198,11 +202,10 @@ class Skeleton:
 
     columns: tuple[Rows | Table, ...]
     sums: tuple[str, ...]
-    sum_shape: tuple[int, ...]
 
     @classmethod
     def of(cls, detector: DetectorPlan) -> Skeleton:
-        return cls(detector.columns, detector.sums, detector.sum_shape)
+        return cls(detector.columns, detector.sums)
 
 
 def joined(
@@ -227,11 +230,8 @@ def joined(
     sums: list[Array] = []
     for lane in lanes:
         sums = combined(skeleton.sums, sums, lane.sums)
-    return out + (sums or [no_sum(s, skeleton.sum_shape) for s in skeleton.sums])
-
-
-def no_sum(name: str, shape: tuple[int, ...]) -> Array:
-    return np.full(shape, np.nan if "max" in name.split("_") else 0.0)
+    # No dtype of ours may change that of the sums of other blocks.
+    return out + (sums or [np.zeros(0) for _ in skeleton.sums])
 
 
 def store(draft: cube_state.Draft, detectors: Sequence[Sequence[Array]]) -> None:

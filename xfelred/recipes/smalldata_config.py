@@ -27,6 +27,9 @@ def finished_sums(
 ) -> Iterator[Item]:
     """Yield the sums of a detector by their names, images where these say so."""
     for name, total in zip(detector.sums, totals, strict=True):
+        if not total.size:  # no shot has a frame
+            fill = np.nan if "max" in name.split("_") else 0.0
+            total = np.full(detector.sum_shape, fill)
         if parsed(name, tuple(plan.flags)).image:
             frame = xr.DataArray(total, dims=PIXEL_DIMS[3 - total.ndim :])
             total = assembled(frame, constants_of(plan.run, detector.name)).values
