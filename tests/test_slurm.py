@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import dask
+import distributed
 import numpy as np
 import pytest
 
@@ -87,6 +88,7 @@ def test_jobs_cancelled_and_ended_leave_the_results(frames, slurm):
         first = set(squeue("%i"))
         pending = client.compute(means(frames, slow))
         subprocess.run(["scancel", min(first)], check=True)
+        distributed.wait(pending, timeout=4 * SECONDS)
         found = client.gather(pending)
         assert set(squeue("%i")) - first, "jobs that followed those that ended"
     for mean, values in zip(found, expected, strict=True):
