@@ -31,14 +31,21 @@ def unrecorded(da: xr.DataArray) -> list[xr.DataArray]:
         if there is None or not set(there.dims) <= set(da.dims):
             continue
         # Most often nothing is missing, and no mask is carried along.
-        # In memory also where `.chunk` has put the coordinates into blocks: as tasks of
-        # dask they would be fused otherwise in every graph that has them.
-        marks = there.values.astype(bool)
+        marks = plain_marks(there)
         if not marks.all():
             ids = {d: da[d].variable for d in there.dims if d in da.indexes}
-            gone = xr.Variable(there.dims, ~marks)
+            gone = ~marks.variable
             masks.append(xr.DataArray(gone, ids, name=BAD_PIXELS))
     return masks
+
+
+def plain_marks(there: xr.DataArray) -> xr.DataArray:
+    """Return which frames were recorded, bool, in memory and without coordinates.
+
+    Also where `.chunk` has put the coordinate into blocks: as tasks of dask the marks
+    would be fused otherwise in every graph that has them.
+    """
+    return xr.DataArray(there.values.astype(bool), dims=there.dims)
 
 
 def masks_of(
@@ -103,7 +110,7 @@ def recorded_shots(
     """Leave out what was not recorded: whole shots by label, modules as NaN."""
     here = array.coords.get(AVAILABLE)
     if here is not None and not here.values.all():
-        here = xr.DataArray(here.variable)
+        here = plain_marks(here)
         some = here.any([d for d in here.dims if d not in shot_dims(here)])
         labels = labels.where(some, -1).astype(np.int64)
         if not bool((here | ~some).all()):
@@ -111,6 +118,6 @@ def recorded_shots(
     for padding in (array.coords.get(RECORDED), recorded_marks(array)):
         if padding is None or bool(padding.all()):
             continue
-        labels = labels.where(xr.DataArray(padding.variable), -1).astype(np.int64)
+        labels = labels.where(plain_marks(padding), -1).astype(np.int64)
     order = [d for d in array.dims if d in labels.dims]
     return array, labels.transpose(*order)

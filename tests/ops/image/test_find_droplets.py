@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
+import xfelred as xf
 from xfelred import ops
 from xfelred.errors import ArgumentError, GeometryMismatchError
 
@@ -280,3 +281,11 @@ def test_marks_of_gaps_are_no_tasks_of_dask():
     layers = whole.adu.data.dask.layers
     assert not any("invert" in str(name) for name in layers)
     assert int(whole.n_droplets[2]) == 0
+    missing = xr.DataArray(np.ones((7, 2), bool), dims=("train", "module"))
+    missing[3, 1] = False
+    da = sparse().assign_coords(available=missing)
+    values = xr.DataArray(np.arange(7.0), {"train": da.train}, "train")
+    bins = {"at": xf.Bins(edges=[0, 4, 8], values=values)}
+    binned = ops.bin_frames(da.chunk(train=1).rename("f"), bins)
+    assert not any("invert" in str(name) for name in binned.f_sum.data.dask.layers)
+    np.testing.assert_array_equal(binned.f_count.max(DIMS[2:]), [[4, 3], [3, 3]])
