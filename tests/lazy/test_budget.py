@@ -79,7 +79,7 @@ def test_a_block_of_frames_is_less_than_200_bytes():
 
 @pytest.mark.parametrize("dim", ["train", ("train", "pulse"), DIMS[2:]])
 def test_a_reduction_is_less_than_200_bytes_for_each_block_that_it_reads(dim):
-    frames = long_frames(2000)
+    frames = long_frames(800)
     result = ops.statistics(frames, dim=dim)["mean"]
     graph = culled(result)
     assert len(pickle.dumps(dict(graph))) < 200 * frames.data.npartitions
