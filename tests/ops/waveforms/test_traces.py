@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.signal import fftconvolve
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.kernels.waveforms.traces import gaussian, smoothed_by
 
 GOLDEN = Path(__file__).parents[2] / "golden/data/lcls"
 
@@ -140,3 +142,10 @@ def test_templates_are_fitted_by_least_squares():
 def test_what_does_not_fit_is_one_error(call, kind, words):
     with pytest.raises(kind, match=words):
         call(traces(np.ones((4, 24))))
+
+
+@pytest.mark.parametrize(("n", "length"), [(2, 1), (7, 4), (500, 35), (500, 36)])
+def test_traces_are_smoothed_as_by_scipy(n, length):
+    trace, smooth = np.random.default_rng(n).normal(size=n), gaussian(length)
+    want = fftconvolve(trace, smooth, mode="same")
+    np.testing.assert_array_equal(smoothed_by(smooth, trace), want)
