@@ -33,6 +33,7 @@ DROPLET = "droplet"
 PHOTON = "photon"
 CLUSTER = "cluster"
 PEAK = "peak"
+PIXEL = "pixel"
 SAMPLE = "sample"  # of a trace
 
 # Coordinates that travel with a detector array.

@@ -418,7 +418,8 @@ def test_mistakes_outside_of_detectors(more, match):
          "max_droplets makes room of .* GiB"),
         ([{"function": "azimuthal", "centre": [0, 0], "distance": 1, "energy": 9500,
            "q_step": 1e-9}], "q_step=1e-09 makes more than"),
-        ([{"function": "sparsify", "n": 4}], "of droplets only"),
+        ([{"function": "project", "axis": "fast_scan", "name": "pj",
+           "functions": [{"function": "sparsify"}]}], "lists of pixels need"),
         ([{"function": "waveform_fit", "templates": [1.0, 2.0]}], "functions.0"),
     ],
 )  # fmt: skip

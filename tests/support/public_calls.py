@@ -399,6 +399,13 @@ CALLS = {
         "bad_pixels": BAD,
     },
     "ops.to_table": {"ds": ops.find_droplets(FRAMES, threshold=110, max_droplets=9)},
+    "ops.sparsify": {"found": FRAMES, "n": 5},
+    "ops.unsparsify": {
+        "found": ops.sparsify(FRAMES, 5),
+        "shape": (2, *SHAPE),
+        "modules": [0, 1],
+        "train": None,
+    },
     "ops.project": {
         "da": FRAMES,
         "axis": "slow_scan",

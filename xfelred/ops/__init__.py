@@ -51,6 +51,7 @@ from xfelred.ops.image.map_frames import map_frames
 from xfelred.ops.image.project import project
 from xfelred.ops.image.rebin import rebin
 from xfelred.ops.image.roi import roi
+from xfelred.ops.image.sparsify import sparsify, unsparsify
 from xfelred.ops.image.spectrum import spectrum
 from xfelred.ops.image.to_table import to_table
 from xfelred.ops.polar.correct_polarization import correct_polarization
@@ -151,6 +152,7 @@ __all__ = [
     "roi",
     "select_shots",
     "shot_features",
+    "sparsify",
     "speckle_contrast",
     "spectrum",
     "statistics",
@@ -164,6 +166,7 @@ __all__ = [
     "to_table",
     "two_time",
     "unassemble",
+    "unsparsify",
     "waveform_cfd",
     "waveform_fit",
     "waveform_hits",

@@ -16,13 +16,12 @@ from secrets import token_hex
 from threading import Lock
 from typing import Any, NamedTuple
 
-import numpy as np
 import xarray as xr
 from pydantic import ValidationError
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
-from xfelred.names import DROPLET, FAST, MODULE, PHOTON, PULSE, SAMPLE, SLOW, TRAIN
+from xfelred.names import PULSE, SAMPLE, TRAIN
 from xfelred.recipes.cube_outputs import Rings, assembled, on_rings, rings_of
 from xfelred.recipes.models import AzimuthalSpec
 from xfelred.recipes.units import wrong_value
@@ -36,8 +35,7 @@ RINGS: dict[str, dict[str, Rings]] = {}
 RINGS_LOCK = Lock()
 MOST_RINGS = 4  # detectors
 MOST_OF_A_SHOT = 1 << 30  # bytes
-# Fields of entries by our names, and by those of the LCLS small data.
-FIELDS = {"adu": "data", "npix": "npix", "row": "row", "col": "col", "module": "tile"}
+FIELDS = ("data", "npix", "row", "col", "tile")  # of entries, as `ops.sparsify`
 WHOLE = ("npix", "tile")  # whole numbers among them
 COUNTS = {"n_droplets": "nDroplets", "n_droplets_all": "nDroplets_all"}
 
@@ -183,9 +181,8 @@ def droplets(given: Given, parameters: dict[str, Any]) -> Made:
     options = droplet_options(given, parameters)
     found = ops.find_droplets(given.array, **options)
     values: dict[str, Value] = {new: found[old] for old, new in COUNTS.items()}
-    entries = found.drop_vars(list(COUNTS))
-    check_room(entries, "max_droplets")
-    return Made(values, replace(given, entries=entries, found_with=parameters))
+    check_room(found, "max_droplets")
+    return Made(values, replace(given, entries=found, found_with=parameters))
 
 
 def check_room(entries: xr.Dataset, name: str) -> None:
@@ -212,11 +209,8 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     options = droplet_options(given, {**above, **parameters})
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
-    entries = found[["row", "col", "module"]]
+    entries = found.drop_vars("prob")
     check_room(entries, "max_photons")
-    entries = entries.assign(
-        adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
-    )
     return Made(values, replace(given, entries=entries, found_with={}))
 
 
@@ -228,45 +222,12 @@ def photon_counts(given: Given, parameters: dict[str, Any]) -> Made:
 
 def sparse(given: Given, parameters: dict[str, Any]) -> Made:
     n = parameters.get("n")
-    if given.entries is None:
-        return Made({"": lit_pixels(given.array, n)}, None)
-    fields = {
-        new: given.entries[old] for old, new in FIELDS.items() if old in given.entries
-    }
-    if not n:
-        return Made({"": Entries(fields, ragged=n == 0)}, None)
-    there = fields["row"].notnull()
-    return Made({k: first_entries(k, v, there, n) for k, v in fields.items()}, None)
-
-
-def lit_pixels(array: xr.DataArray, n: int | None) -> Entries:
-    """Return the pixels that are neither 0 nor NaN, and where they are."""
+    source = given.array if given.entries is None else given.entries
+    found = ops.sparsify(source, n or None)
+    fields = {k: found[k] for k in FIELDS if k in found}
     if n:
-        raise ArgumentError("so many of each shot (n) can be kept of droplets only")
-    if not {SLOW, FAST} <= set(array.dims):
-        raise ArgumentError(
-            f"sparsify stores droplets, photons or pixels, not what is on {array.dims}"
-        )
-    lit = (array != 0) & array.notnull()
-    places = {"row": SLOW, "col": FAST, "tile": MODULE}
-    fields = {"data": array}
-    for name, dim in places.items():
-        numbers = np.arange(array.sizes.get(dim, 1)) if dim in array.dims else [0]
-        known = array[dim].values if dim in array.coords else numbers
-        at = xr.DataArray(np.asarray(known, np.float64), dims=dim)
-        at = at if dim in array.dims else at[0]
-        fields[name] = (xr.zeros_like(array, np.float64) + at).where(lit)
-    return Entries(fields, ragged=n == 0)
-
-
-def first_entries(
-    name: str, values: xr.DataArray, there: xr.DataArray, n: int
-) -> xr.DataArray:
-    """Return the first `n` entries of every shot, 0 behind the last one."""
-    (dim,) = (d for d in values.dims if d in (DROPLET, PHOTON))
-    found = values.where(there, 0).isel({dim: slice(0, n)})
-    found = found.pad({dim: (0, n - found.sizes[dim])}, constant_values=0)
-    return found if name == "data" else found.astype(np.int64)
+        return Made({**fields}, None)
+    return Made({"": Entries(fields, ragged=n == 0)}, None)
 
 
 def noise_of(given: Given) -> xr.DataArray:
@@ -313,7 +274,7 @@ FUNCTIONS: dict[str, Function] = {
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
     "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
     "photon_counts": Function(photon_counts, ("count_photons",)),
-    "sparsify": Function(sparse, more=("n",)),
+    "sparsify": Function(sparse, ("sparsify",)),
     "autocorrelate": Function(plain("autocorrelate", "acf"), ("autocorrelate",)),
     "waveform_integrate": Function(
         of_traces("waveform_integrate", "integral"), ("waveform_integrate",)

@@ -7,7 +7,7 @@ import xarray as xr
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
-from xfelred.names import CLUSTER, DROPLET, ENTRY, PEAK, PHOTON, PIXEL_DIMS
+from xfelred.names import CLUSTER, DROPLET, ENTRY, PEAK, PHOTON, PIXEL, PIXEL_DIMS
 from xfelred.provenance import record
 
 # What is listed along each of the dims that are padded.
@@ -16,6 +16,7 @@ COUNTS = {
     PHOTON: "n_photons",
     CLUSTER: "n_clusters",
     PEAK: "n_peaks",
+    PIXEL: "n_pixels",
 }
 
 
@@ -25,9 +26,9 @@ def to_table(ds: xr.Dataset) -> xr.Dataset:
 
     Parameters
     ----------
-    ds : Dataset (..., droplet | photon | cluster | peak)
-        Of `find_droplets`, `droplets_to_photons`, `find_clusters` or `find_peaks`,
-        which is computed.
+    ds : Dataset (..., droplet | photon | cluster | peak | pixel)
+        Of `find_droplets`, `droplets_to_photons`, `find_clusters`, `find_peaks` or
+        `sparsify`, which is computed.
 
     Returns
     -------
