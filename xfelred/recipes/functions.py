@@ -8,20 +8,29 @@ that the same function tells the shapes of its results and computes them.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from secrets import token_hex
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import xarray as xr
 from pydantic import ValidationError
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
-from xfelred.names import PULSE, SAMPLE, TRAIN
+from xfelred.errors import (
+    ArgumentError,
+    MissingConstantError,
+    did_you_mean,
+    listing,
+    must_be_one_of,
+)
+from xfelred.geometry import Geometry, locate
+from xfelred.names import FAST, MODULE, PHI, PULSE, SAMPLE, SLOW, TRAIN, X, Y
 from xfelred.recipes.cube_outputs import Rings, assembled, on_rings, rings_of
 from xfelred.recipes.models import AzimuthalSpec
 from xfelred.recipes.units import wrong_value
@@ -37,6 +46,12 @@ MOST_RINGS = 4  # detectors
 MOST_OF_A_SHOT = 1 << 30  # bytes
 FIELDS = ("data", "npix", "row", "col", "tile")  # of entries, as `ops.sparsify`
 WHOLE = ("npix", "tile")  # whole numbers among them
+# Axes of pyFAI: ours, and what they are times.
+POWDER_AXES: dict[str, tuple[Literal["q", "two_theta"], float]] = {
+    "2th_deg": ("two_theta", 180 / np.pi), "2th_rad": ("two_theta", 1.0),
+    "q_A^-1": ("q", 1.0), "q_nm^-1": ("q", 10.0),
+}  # fmt: skip
+PYFAI = ("npts", "npts_az", "int_units", "polarization_factor", "return2d")
 COUNTS = {"n_droplets": "nDroplets", "n_droplets_all": "nDroplets_all"}
 
 
@@ -47,6 +62,7 @@ class Facts:
     constants: xr.Dataset  # some of x, y, z, ix, iy
     noise: xr.DataArray | None = None  # in units of the frames
     bad: xr.DataArray | None = None
+    folder: str = ""  # of the recipe, from which its files are named
     token: str = field(default_factory=lambda: token_hex(16))
 
 
@@ -149,11 +165,48 @@ def image(given: Given, parameters: dict[str, Any]) -> Made:
 
 def azimuthal_curve(given: Given, parameters: dict[str, Any]) -> Made:
     spec = azimuthal_spec(parameters)
-    found = on_rings(given.array, rings_for(given, spec), spec, given.facts.bad)
+    facts = given.facts
+    make = partial(rings_of, given.array, spec, facts.constants, facts.bad)
+    found = on_rings(given.array, rings_for(given, make), spec, facts.bad)
     return Made({str(k): v for k, v in found.data_vars.items()}, None)
 
 
-def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
+def pyfai_curve(given: Given, parameters: dict[str, Any]) -> Made:
+    """Return curves about the centre of a PONI file, which is that of the image."""
+    known = given.facts.constants
+    flat = given.array.sizes.get(MODULE, 1) == 1 and "ix" not in known
+    image = given.array if flat else assembled(given.array, known)
+    image = image.rename({Y: SLOW, X: FAST}) if Y in image.dims else image
+    made = partial(poni_rings, image, given.facts.folder, parameters)
+    rings = rings_for(given, made)
+    n_az = parameters.get("npts_az", 360) if parameters.get("return2d") else None
+    unit, scale = POWDER_AXES[parameters.get("int_units", "2th_deg")]
+    curves = ops.integrate_azimuthally(
+        image.assign_coords(rings.coords).assign_attrs(rings.attrs),
+        parameters.get("npts", 256),
+        phi_bins=n_az,
+        unit=unit,
+        polarization=parameters.get("polarization_factor", 1.0),
+    )["intensity"]
+    axes = {"q": curves[unit] * scale}
+    if n_az is not None:
+        axes["az"] = curves[PHI] * (180 / np.pi)
+    # Axes with every shot, as there.
+    one = xr.zeros_like(curves.isel({d: 0 for d in curves.dims if d not in SHOTS}))
+    one = one.drop_vars([c for c in one.coords if c not in SHOTS]).fillna(0)
+    return Made({"azav": curves, **{k: one + v for k, v in axes.items()}}, None)
+
+
+def poni_rings(image: xr.DataArray, folder: str, parameters: dict[str, Any]) -> Rings:
+    path = os.path.join(folder, parameters["poni_file"])
+    located = locate(image, Geometry.from_poni(path))
+    new = {
+        str(n): c.variable for n, c in located.coords.items() if n not in image.coords
+    }
+    return Rings(new, located.attrs, [], np.zeros(0))
+
+
+def rings_for(given: Given, make: Callable[[], Rings]) -> Rings:
     """Return the rings of a function, which each process makes once for all frames."""
     facts = given.facts
     with RINGS_LOCK:  # others wait, rather than make them, too
@@ -163,7 +216,7 @@ def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
             RINGS[facts.token] = {}
         mine = RINGS[facts.token]
         if given.called not in mine:
-            mine[given.called] = rings_of(given.array, spec, facts.constants, facts.bad)
+            mine[given.called] = make()
         return mine[given.called]
 
 
@@ -246,11 +299,12 @@ class Function:
     make: Maker
     operations: tuple[str, ...] = ()  # of `ops`, whose parameters it has
     more: tuple[str, ...] = ()  # parameters of its own
+    needs: tuple[str, ...] = ()  # those that must be given
 
     @property
     def parameters(self) -> dict[str, bool]:
         """Names of its parameters, and whether each must be given."""
-        known: dict[str, bool] = dict.fromkeys(self.more, False)
+        known = dict.fromkeys(self.more, False) | dict.fromkeys(self.needs, True)
         for operation in self.operations:
             taken = inspect.signature(getattr(ops, operation)).parameters
             for i, (name, p) in enumerate(taken.items()):
@@ -271,6 +325,7 @@ FUNCTIONS: dict[str, Function] = {
         azimuthal_curve,
         more=tuple(n for n in AzimuthalSpec.model_fields if n not in NOT_OF_A_CURVE),
     ),
+    "azav_pyfai": Function(pyfai_curve, more=PYFAI, needs=("poni_file",)),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
     "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
     "photon_counts": Function(photon_counts, ("count_photons",)),
@@ -301,6 +356,8 @@ def check_parameters(function: str, given: Mapping[str, Any]) -> None:
         raise ArgumentError(f"{function} needs {listing(missing)}")
     if function == "azimuthal":
         azimuthal_spec(given)
+    if function == "azav_pyfai":
+        must_be_one_of("int_units", given.get("int_units", "2th_deg"), POWDER_AXES)
     n = given.get("n", 0) if function == "sparsify" else 0
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 0):
         raise wrong_value("n", f"n is null, 0 or a number of entries, not {n!r}")

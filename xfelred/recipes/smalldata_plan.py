@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -227,7 +228,8 @@ def facts_of(
         if spec.key not in ("raw",) or spec.calibrate is not None:
             noise = noise * signal_per_adu(constants)
     kept = [k for k in POSITIONS if k in constants]
-    return Facts(constants[kept], noise, bad)
+    folder = os.path.dirname(recipe.source.name)
+    return Facts(constants[kept], noise, bad, folder)
 
 
 def results(

@@ -77,9 +77,7 @@ def frames_of(
     )[there]
     at = np.ravel_multi_index((places, rows, columns), shape)
     size = shape[0] * shape[1] * shape[2]
-    total = np.bincount(
-        frame * size + at, values[there], values[..., 0].size * size
-    )
+    total = np.bincount(frame * size + at, values[there], values[..., 0].size * size)
     out: Floats = total.astype(np.float64, copy=False).reshape(*lead, *shape)
     return out
 
