@@ -226,6 +226,14 @@ CALLS = {
         "range": (100.0, 200.0),
         "min_clusters": 3,
     },
+    "ops.fit_centre": {
+        "da": RINGS,
+        "guess": (39.0, 39.0, 20.0),
+        "geometry": None,
+        "bad_pixels": xr.zeros_like(RING, bool),
+        "ring_width": 20.0,
+        "n_sectors": 36,
+    },
     "ops.fit_ring": {
         "image": RINGS,
         "guess": (39.0, 39.0, 20.0),

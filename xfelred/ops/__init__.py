@@ -66,6 +66,7 @@ from xfelred.ops.reductions.mean_per_flux import mean_per_flux
 from xfelred.ops.reductions.profile import profile
 from xfelred.ops.reductions.statistics import statistics
 from xfelred.ops.rings.find_centre import RingGuess, find_centre
+from xfelred.ops.rings.fit_centre import fit_centre
 from xfelred.ops.rings.fit_ring import RingFit, fit_ring
 from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
@@ -118,6 +119,7 @@ __all__ = [
     "find_hits",
     "find_peaks",
     "find_ring_spots",
+    "fit_centre",
     "fit_linear",
     "fit_photon_peak",
     "fit_ring",

@@ -171,12 +171,22 @@ def azimuthal_curve(given: Given, parameters: dict[str, Any]) -> Made:
     return Made({str(k): v for k, v in found.data_vars.items()}, None)
 
 
+def flat_image(given: Given) -> xr.DataArray:
+    """Return frames (..., slow_scan, fast_scan): their image, where that is known."""
+    known = given.facts.constants
+    if given.array.sizes.get(MODULE, 1) == 1 and "ix" not in known:
+        return given.array
+    return assembled(given.array, known).rename({Y: SLOW, X: FAST})
+
+
+def ring_centre(given: Given, parameters: dict[str, Any]) -> Made:
+    found = ops.fit_centre(flat_image(given), **parameters)
+    return Made({str(k): v for k, v in found.data_vars.items()}, None)
+
+
 def pyfai_curve(given: Given, parameters: dict[str, Any]) -> Made:
     """Return curves about the centre of a PONI file, which is that of the image."""
-    known = given.facts.constants
-    flat = given.array.sizes.get(MODULE, 1) == 1 and "ix" not in known
-    image = given.array if flat else assembled(given.array, known)
-    image = image.rename({Y: SLOW, X: FAST}) if Y in image.dims else image
+    image = flat_image(given)
     made = partial(poni_rings, image, given.facts.folder, parameters)
     rings = rings_for(given, made)
     n_az = parameters.get("npts_az", 360) if parameters.get("return2d") else None
@@ -326,6 +336,7 @@ FUNCTIONS: dict[str, Function] = {
         more=tuple(n for n in AzimuthalSpec.model_fields if n not in NOT_OF_A_CURVE),
     ),
     "azav_pyfai": Function(pyfai_curve, more=PYFAI, needs=("poni_file",)),
+    "fit_centre": Function(ring_centre, ("fit_centre",)),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
     "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
     "photon_counts": Function(photon_counts, ("count_photons",)),
