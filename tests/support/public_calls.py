@@ -408,6 +408,17 @@ CALLS = {
     },
     "ops.to_table": {"ds": ops.find_droplets(FRAMES, threshold=110, max_droplets=9)},
     "ops.sparsify": {"found": FRAMES, "n": 5},
+    "ops.from_table": {
+        "table": ops.to_table(ops.sparsify(FRAMES, 5)),
+        "dim": "pixel",
+        "train": None,
+    },
+    "ops.waveform_baseline": {
+        "wf": TRACES,
+        "background": (0, 9),
+        "window": (3, 20),
+        "period": 2,
+    },
     "ops.unsparsify": {
         "found": ops.sparsify(FRAMES, 5),
         "shape": (2, *SHAPE),

@@ -53,7 +53,7 @@ from xfelred.ops.image.rebin import rebin
 from xfelred.ops.image.roi import roi
 from xfelred.ops.image.sparsify import sparsify, unsparsify
 from xfelred.ops.image.spectrum import spectrum
-from xfelred.ops.image.to_table import to_table
+from xfelred.ops.image.to_table import from_table, to_table
 from xfelred.ops.polar.correct_polarization import correct_polarization
 from xfelred.ops.polar.normalize_rings import normalize_rings
 from xfelred.ops.polar.remap_polar import remap_polar
@@ -79,6 +79,7 @@ from xfelred.ops.speckle.speckle_contrast import speckle_contrast
 from xfelred.ops.waveforms.find_edge import find_edge
 from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
 from xfelred.ops.waveforms.traces import (
+    waveform_baseline,
     waveform_cfd,
     waveform_hits,
     waveform_integrate,
@@ -127,6 +128,7 @@ __all__ = [
     "flag_strong_correlations",
     "friedel_asymmetry",
     "friedel_weights",
+    "from_table",
     "gain_index",
     "integrate_azimuthally",
     "inter_correlation",
@@ -169,6 +171,7 @@ __all__ = [
     "two_time",
     "unassemble",
     "unsparsify",
+    "waveform_baseline",
     "waveform_cfd",
     "waveform_fit",
     "waveform_hits",

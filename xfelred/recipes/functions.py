@@ -342,6 +342,9 @@ FUNCTIONS: dict[str, Function] = {
     "photon_counts": Function(photon_counts, ("count_photons",)),
     "sparsify": Function(sparse, ("sparsify",)),
     "autocorrelate": Function(plain("autocorrelate", "acf"), ("autocorrelate",)),
+    "waveform_baseline": Function(
+        of_traces("waveform_baseline", "wf"), ("waveform_baseline",)
+    ),
     "waveform_integrate": Function(
         of_traces("waveform_integrate", "integral"), ("waveform_integrate",)
     ),

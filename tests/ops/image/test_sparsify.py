@@ -61,6 +61,10 @@ def test_a_list_without_empty_frames_has_those_that_are_in_it():
     da[3] = 0
     back = ops.unsparsify(ops.to_table(ops.sparsify(da)), SHAPE, modules=MODULES)
     assert back.train.values.tolist() == np.delete(da.train.values, 3).tolist()
+    listed = ops.to_table(ops.sparsify(da))
+    back = ops.from_table(listed, "pixel", train=da.train.values[::-1])
+    again = ops.to_table(back).sortby("train")
+    np.testing.assert_array_equal(again["data"], listed["data"])
     with pytest.raises(ArgumentError, match="of trains that train="):
         ops.unsparsify(ops.to_table(ops.sparsify(da)), SHAPE, train=da.train[:2])
 
@@ -102,6 +106,8 @@ def test_mistakes():
         ops.unsparsify(listed, (3,))
     with pytest.raises(ArgumentError, match="2 different numbers"):
         ops.unsparsify(listed, SHAPE, modules=[1, 1])
+    with pytest.raises(ArgumentError, match=r"entry.*train"):
+        ops.from_table(xr.Dataset({"data": da}), "pixel")
     with pytest.raises(ArgumentError, match="row and col"):
         ops.unsparsify(xr.Dataset({"data": da}), SHAPE)
     with pytest.raises(GeometryMismatchError, match="of module 2"):

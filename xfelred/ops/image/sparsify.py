@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 
@@ -21,15 +20,13 @@ from xfelred.names import (
     MODULE,
     PHOTON,
     PIXEL,
-    PULSE,
     QUANTITY,
     SLOW,
-    TRAIN,
     UNITS,
 )
 from xfelred.ops.image.find_clusters import numbers
 from xfelred.ops.image.roi import unit_of
-from xfelred.ops.image.to_table import COUNTS
+from xfelred.ops.image.to_table import COUNTS, from_table
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
 from xfelred.provenance import record
 
@@ -197,7 +194,7 @@ def unsparsify(
     named = list(range(whole[0])) if modules is None else [int(m) for m in modules]
     if len(set(named)) != whole[0] or len(named) != whole[0]:
         raise ArgumentError(f"modules={named}: wanted {whole[0]} different numbers")
-    padded = by_frame(found, train) if ENTRY in found.dims else found
+    padded = from_table(found, PIXEL, train=train) if ENTRY in found.dims else found
     dims = [d for d in COUNTS if d in padded.dims]
     if len(dims) != 1 or not {"row", "col"} <= set(padded):
         raise ArgumentError(
@@ -225,35 +222,3 @@ def unsparsify(
         out = out.assign_coords({MODULE: named})
     out.attrs = {**found.attrs, UNITS: str(value.attrs.get(UNITS, "1"))}
     return record(out.rename("frames"), "unsparsify", found, shape=list(sizes))
-
-
-def by_frame(table: xr.Dataset, train: xr.DataArray | ArrayLike | None) -> xr.Dataset:
-    """Return a list of entries as (train[, pulse], pixel), padded with NaN."""
-    if TRAIN not in table.coords:
-        raise ArgumentError("a list of entries needs the coordinate train of each")
-    labels = {
-        TRAIN: np.unique(table[TRAIN].values) if train is None else np.asarray(train)
-    }
-    if PULSE in table.coords:
-        labels[PULSE] = np.unique(table[PULSE].values)
-    at = []
-    for dim, ids in labels.items():
-        place = pd.Index(ids).get_indexer(table[dim].values)
-        if (place < 0).any():
-            raise ArgumentError(
-                f"{(place < 0).sum()} entries are of trains that train= does not have"
-            )
-        at.append(place)
-    shape = tuple(len(ids) for ids in labels.values())
-    frame = np.ravel_multi_index(tuple(at), shape)
-    counts = np.bincount(frame, minlength=int(np.prod(shape)))
-    order = np.argsort(frame, kind="stable")
-    starts = np.cumsum(counts) - counts
-    rank = np.arange(len(frame)) - starts[frame[order]]
-    room = max(1, int(counts.max(initial=0)))
-    out = {}
-    for name, column in table.data_vars.items():
-        values = np.full((counts.size, room), np.nan)
-        values[frame[order], rank] = column.values[order]
-        out[str(name)] = ((*labels, PIXEL), values.reshape(*shape, room), column.attrs)
-    return xr.Dataset(out, labels, attrs=table.attrs)

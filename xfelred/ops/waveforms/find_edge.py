@@ -16,7 +16,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import FAST, PIXEL_DIMS, QUANTITY, SAMPLE, SLOW
 from xfelred.ops.companions import matching
 from xfelred.ops.image.project import project
-from xfelred.ops.waveforms.traces import Window, numbers, variables, window
+from xfelred.ops.waveforms.traces import Window, numbers, variables, window_of
 from xfelred.provenance import record
 
 Background = xr.DataArray | ArrayLike
@@ -146,7 +146,7 @@ def cut_of(
     try:
         windows: list[Any] = [*given] if camera or roi is None else [given]
         found = {
-            d: slice(*window(da.rename({d: SAMPLE}), "roi", w))
+            d: slice(*window_of(da.rename({d: SAMPLE}), "roi", w))
             for d, w in zip(dims, windows, strict=True)
         }
     except (TypeError, ValueError) as error:
