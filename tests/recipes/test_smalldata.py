@@ -394,6 +394,22 @@ def test_mistakes_are_told_with_their_line(text, match):
         xf.SmallDataRecipe.from_text("\n".join(lines))
 
 
+def test_frames_that_were_rounded_are_packed(run, tmp_path):
+    tree = {"function": "compress", "max_error": 0.5,
+            "functions": [{"function": "rebin", "shape": [3, 4]}]}  # fmt: skip
+    path = xf.reduce_run(run, recipe(tree), tmp_path)
+    da = run.frames("jungfrau1M")
+    wanted = ops.compress(da, 0.5)
+    with h5py.File(path) as file:
+        data = file["jungfrau1M/compress_data"]
+        assert data.compression == "gzip"
+        np.testing.assert_array_equal(data, wanted["data"][:, 0])
+        np.testing.assert_array_equal(
+            file["jungfrau1M/compress_rebin_data"],
+            ops.rebin(wanted["data"], (3, 4))["data"][:, 0],
+        )
+
+
 PONI = """Detector: Detector
 Detector_config: {"pixel1": 0.0001, "pixel2": 0.0001}
 Distance: 0.05

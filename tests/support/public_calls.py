@@ -153,6 +153,7 @@ CALLS = {
         "bad_gain_code": "zero",
         "adu_per_photon": 10.0,
     },
+    "ops.compress": {"da": FRAMES, "max_error": 0.5},
     "ops.concat": {"parts": [FRAMES[:6], FRAMES[6:]], "dim": "train"},
     "ops.correct_polarization": {
         "polar": POLAR,

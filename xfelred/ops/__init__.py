@@ -41,6 +41,7 @@ from xfelred.ops.hits.find_peaks import find_peaks
 from xfelred.ops.hits.lit_pixels import find_hits, lit_pixels
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
+from xfelred.ops.image.compress import compress
 from xfelred.ops.image.correct_curvature import correct_curvature
 from xfelred.ops.image.count_photons import count_photons
 from xfelred.ops.image.droplets_to_photons import droplets_to_photons
@@ -100,6 +101,7 @@ __all__ = [
     "bit_slices",
     "calibrate",
     "calibrate_time_tool",
+    "compress",
     "concat",
     "correct_curvature",
     "correct_delay",

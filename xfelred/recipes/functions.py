@@ -330,6 +330,7 @@ FUNCTIONS: dict[str, Function] = {
     "rebin": Function(plain("rebin", "data"), ("rebin",)),
     "lineout": Function(plain("lineout", "data"), ("lineout",)),
     "curvature": Function(plain("correct_curvature", "data"), ("correct_curvature",)),
+    "compress": Function(plain("compress", "data"), ("compress",)),
     "image": Function(image),
     "azimuthal": Function(
         azimuthal_curve,
