@@ -703,6 +703,7 @@ CALLS = {
         "self": PLANE,
         "path": os.path.join(tempfile.gettempdir(), f"junk-{os.getpid()}.geom"),
         "data": "/data",
+        "stacked": True,
         "adu_per_ev": 0.1,
         "overwrite": True,
     },
