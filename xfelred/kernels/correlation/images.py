@@ -90,7 +90,7 @@ def centred(image: Array) -> tuple[Floats, float, float]:
 
 
 def even_inverse(power: Floats, out: Floats) -> None:
-    """Put what a real spectrum, of `rfft2`, transforms to into `out`; 0 is in the middle.
+    """Put what a real spectrum (of `rfft2`) transforms to into `out`, 0 in its middle.
 
     It is the same at opposite shifts: half of the rows are enough, and of real numbers
     the transform along columns costs half.
