@@ -35,8 +35,7 @@ def correlate_images(
     known: dict[bytes, tuple[Array, Floats]] = {}  # of masks, of which most are alike
     for i in np.ndindex(lead):
         pair = [limited(x[i], low=low, high=high) for x in (frames, *others)]
-        if not masks and all(np.isfinite(x.sum(dtype=np.float64)) for x in pair):
-            of_whole(out[i], *pair)
+        if not masks and of_whole(out[i], *pair):
             continue
         wide = [x.astype(np.float64) for x in pair]
         a, b = wide[0], wide[-1]
@@ -52,32 +51,40 @@ def correlate_images(
     return out.reshape(*lead, *shape) if prod(lead) else out
 
 
-def of_whole(out: Floats, a: Array, b: Array | None = None) -> None:
+def of_whole(out: Floats, a: Array, b: Array | None = None) -> bool:
     """Correlate images without a bad pixel, of which each shift has as many pairs.
+
+    Returns False, without a result, where a pixel is NaN or infinite, or too large for
+    that.
 
     What is constant has no place in transforms then: they are as exact in single
     precision as the pixels are, to 1e-7 of the correlation of what is left.
     """
     x, level, rest = centred(a)
-    fx = rfft2(x)
-    if b is None:
-        power = fx.real**2
-        power += fx.imag**2
-        even_inverse(power, out)
-        other, rest_of_other = level, rest
-    else:
-        y, other, rest_of_other = centred(b)
-        fy = rfft2(y)
-        np.conj(fy, out=fy)
-        fx *= fy
-        out[:] = np.fft.fftshift(irfft2(fx, a.shape))
+    y, other, rest_of_other = (x, level, rest) if b is None else centred(b)
+    if not np.isfinite(rest + rest_of_other):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        fx = rfft2(x)
+        if b is None:
+            power = fx.real**2
+            power += fx.imag**2
+            even_inverse(power, out)
+        else:
+            fy = rfft2(y)
+            np.conj(fy, out=fy)
+            fx *= fy
+            out[:] = np.fft.fftshift(irfft2(fx, a.shape))
+    if not np.isfinite(out.max()):
+        return False
     n = a.size
     total, of_other = level * n + rest, other * n + rest_of_other
     if total == 0 or of_other == 0:
         out[:] = 0
-        return
+        return True
     out += level * rest_of_other + other * rest + level * other * n
     out *= n / (total * of_other)
+    return True
 
 
 def centred(image: Array) -> tuple[Floats, float, float]:

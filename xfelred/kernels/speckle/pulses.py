@@ -24,10 +24,10 @@ def add_pairs(pulses: Array, bad: Bools, out: Floats) -> None:
     out[COUNT] += valid @ valid.T
 
 
-def half_products(pulses: Array) -> Floats:
+def half_products(pulses: Array) -> Array:
     """Return the sums of products of each pulse and those up to it, else 0."""
     product = dsyrk if pulses.dtype == np.float64 else ssyrk
-    found: Floats = product(1.0, pulses.T, trans=1).T
+    found: Array = product(1.0, pulses.T, trans=1).T
     return found
 
 
@@ -51,8 +51,8 @@ def add_ring(
         sums = block @ np.ones(len(some), block.dtype)
         if not flags and np.isfinite(sums).all():
             # Products take most of the time: no others than these.
-            half += half_products(block)
-            total += sums
+            np.add(half, half_products(block), out=half)
+            total += sums.astype(np.float64)
             n_good += len(some)
             continue
         bad = np.isnan(block)
