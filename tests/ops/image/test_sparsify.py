@@ -106,6 +106,8 @@ def test_mistakes():
         ops.unsparsify(listed, (3,))
     with pytest.raises(ArgumentError, match="2 different numbers"):
         ops.unsparsify(listed, SHAPE, modules=[1, 1])
+    with pytest.raises(ArgumentError, match="different train IDs"):
+        ops.from_table(ops.to_table(listed), "pixel", train=[1, 1])
     with pytest.raises(ArgumentError, match=r"entry.*train"):
         ops.from_table(xr.Dataset({"data": da}), "pixel")
     with pytest.raises(ArgumentError, match="row and col"):

@@ -198,7 +198,7 @@ def unsparsify(
     dims = [d for d in COUNTS if d in padded.dims]
     if len(dims) != 1 or not {"row", "col"} <= set(padded):
         raise ArgumentError(
-            "frames are made of entries with row and col, as ops.sparsify returns; got"
+            "found: wanted entries with row and col, as ops.sparsify returns; got"
             f" {listing(map(str, found)) or 'nothing'}"
         )
     fields = [padded[f] for f in ("row", "col")]

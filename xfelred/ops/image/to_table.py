@@ -151,10 +151,15 @@ def from_table(
             f"a list has the dim {ENTRY!r}, and the coordinate {TRAIN!r} of each; got"
             f" {listing(map(str, table.dims)) or 'no dims'}"
         )
-    labels = {TRAIN: np.unique(table[TRAIN].values) if train is None else train}
+    ids = np.unique(table[TRAIN].values) if train is None else np.asarray(train)
+    if ids.ndim != 1 or ids.dtype.kind not in "iuf" or len(np.unique(ids)) < len(ids):
+        raise ArgumentError(
+            f"train has shape {ids.shape} and dtype {ids.dtype}; wanted a list of"
+            " different train IDs"
+        )
+    indexes = {TRAIN: pd.Index(ids)}
     if PULSE in table.coords:
-        labels[PULSE] = np.unique(table[PULSE].values)
-    indexes = {d: pd.Index(np.asarray(ids)) for d, ids in labels.items()}
+        indexes[PULSE] = pd.Index(np.unique(table[PULSE].values))
     at = [ids.get_indexer(table[d].values) for d, ids in indexes.items()]
     lost = np.any([place < 0 for place in at], axis=0)
     if lost.any():
