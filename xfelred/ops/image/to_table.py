@@ -152,7 +152,7 @@ def from_table(
             f" {listing(map(str, table.dims)) or 'no dims'}"
         )
     ids = np.unique(table[TRAIN].values) if train is None else np.asarray(train)
-    if ids.ndim != 1 or ids.dtype.kind not in "iuf" or len(np.unique(ids)) < len(ids):
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or len(np.unique(ids)) < len(ids):
         raise ArgumentError(
             f"train has shape {ids.shape} and dtype {ids.dtype}; wanted a list of"
             " different train IDs"
