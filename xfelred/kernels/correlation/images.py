@@ -30,18 +30,19 @@ def correlate_images(
     """
     lead, shape = frames.shape[:-2], frames.shape[-2:]
     others = [np.broadcast_to(o, frames.shape) for o in rest[:n_others]]
-    masks = [np.broadcast_to(m, frames.shape) for m in rest[n_others:]]
+    masks = [np.broadcast_to(m != 0, frames.shape) for m in rest[n_others:]]
     out = np.empty(frames.shape)
     known: dict[bytes, tuple[Array, Floats]] = {}  # of masks, of which most are alike
     for i in np.ndindex(lead):
         pair = [limited(x[i], low=low, high=high) for x in (frames, *others)]
-        if not masks and of_whole(out[i], *pair):
+        # By the image alone, whatever others it comes with: bits are the same then.
+        if not any(m[i].any() for m in masks) and of_whole(out[i], *pair):
             continue
         wide = [x.astype(np.float64) for x in pair]
         a, b = wide[0], wide[-1]
         good: Bools = ~(np.isnan(a) | np.isnan(b))
         for mask in masks:
-            good &= mask[i] == 0
+            good &= ~mask[i]
         key = good.tobytes()
         if key not in known:
             known.clear()
