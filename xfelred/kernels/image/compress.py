@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from math import prod
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def packed_share(frames: Array, *, step: float, n_core: int) -> Floats:
         over those of the rounded one, shuffled and packed.
     """
     lead = frames.shape[: frames.ndim - n_core]
-    flat = frames.reshape(int(np.prod(lead)), -1)
+    flat = frames.reshape(prod(lead), prod(frames.shape[frames.ndim - n_core :]))
     out = np.empty(len(flat))
     for i, frame in enumerate(flat):
         found = rounded(frame, step=step)

@@ -179,6 +179,6 @@ def roi(
     flat, bad = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES))
     limits = low > -np.inf or high < np.inf
-    whole = ~bad.reshape(len(bad), -1).any(axis=1) & (not limits)
+    whole = ~bad.any(axis=(1, 2, 3)) & (not limits)
     add_regions(flat, bad, whole, low, high, saturation, out)
     return out.reshape(*lead, N_QUANTITIES)

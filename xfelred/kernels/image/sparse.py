@@ -40,6 +40,18 @@ def lit_pixels(
     return out.reshape(*lead, N_QUANTITIES, room)
 
 
+def first_entries(values: Array, row: Array, *, n: int, whole: bool) -> Array:
+    """Return the first `n` entries of every frame, 0 where there are fewer.
+
+    values, row: float64 (..., entry); NaN in `row`: there is no entry.
+    whole: as int64, without what is behind the point.
+    """
+    out = np.zeros((*values.shape[:-1], n), np.int64 if whole else np.float64)
+    some = np.where(np.isnan(row), 0.0, values)[..., :n]
+    out[..., : some.shape[-1]] = some
+    return out
+
+
 def frames_of(
     values: Array,
     row: Array,

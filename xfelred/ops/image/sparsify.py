@@ -85,13 +85,21 @@ def sparsify(found: xr.DataArray | xr.Dataset, n: int | None = None) -> xr.Datas
     ds = lit(found, n) if isinstance(found, xr.DataArray) else renamed(found)
     (dim,) = (d for d in COUNTS if d in ds.dims)
     if n is not None:
-        there, fields = ds["row"].notnull(), {}
-        for name in (f for f in FIELDS.values() if f in ds):
-            kept = ds[name].where(there, 0).isel({dim: slice(0, n)})
-            kept = kept.pad({dim: (0, n - kept.sizes[dim])}, constant_values=0)
-            whole = kept if name == "data" else kept.astype(np.int64)
-            fields[name] = whole.assign_attrs(ds[name].attrs)
-        ds = ds.drop_vars(list(fields)).assign(fields)
+        kept = {
+            name: map_frames(
+                kernel.first_entries,
+                ds[name].astype(np.float64),
+                ds["row"],
+                core_dims=(dim,),
+                out_core={dim: n},
+                dtype=np.float64 if name == "data" else np.int64,
+                n=n,
+                whole=name != "data",
+            )
+            for name in FIELDS.values()
+            if name in ds
+        }
+        ds = ds.drop_vars(list(kept)).assign(kept)
     return record(ds, "sparsify", found, n=n)
 
 
