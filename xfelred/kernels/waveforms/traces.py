@@ -33,6 +33,24 @@ def integrate(
     return found
 
 
+def without_baseline(
+    traces: Array, *, background: tuple[int, int], window: tuple[int, int], period: int
+) -> Floats:
+    """Return samples of a window minus the median of those of another, by place.
+
+    traces: real (..., sample). period: places modulo this have their own median.
+    Returns float64 (..., samples of `window`).
+    """
+    out: Floats = traces[..., slice(*window)].astype(np.float64)
+    for k in range(period):
+        # The first of each window at a place that is k modulo the period.
+        low, here = (start + (k - start) % period for start, _ in (background, window))
+        part = traces[..., low : background[1] : period].astype(np.float64)
+        level = np.median(part, axis=-1, keepdims=True)
+        out[..., here - window[0] :: period] -= level
+    return out
+
+
 def hits(
     traces: Array,
     *,
