@@ -58,11 +58,13 @@ def decode(stages: tuple[Stage, ...], mask: int, data: Bytes, out: Bytes) -> Non
         active = tuple(s for i, s in enumerate(stages) if not mask >> i & 1)
     for k in reversed(range(len(active))):
         stage = active[k]
-        if any(s.packs for s in active[:k]):
+        if not k:
+            room = out
+        elif any(s.packs for s in active[:k]):
             room = data[: len(data) - stage.added]
         else:
             n = len(out) + sum(s.added for s in active[:k])
-            room = scratch(f"stage {k % 2}", n) if k else out
+            room = scratch(f"stage {k % 2}", n)
         if not stage.packs and len(data) != len(room) + stage.added:
             raise DamagedChunkError(
                 f"{len(data)} bytes instead of {len(room) + stage.added}"
