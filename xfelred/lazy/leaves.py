@@ -115,7 +115,7 @@ class Stream:
         shape, dims = sizes(nodes[0]), nodes[0].dims
         axes = tuple(i for i, d in enumerate(dims) if d in self.reduced)
         again = self.reduction if isinstance(self.reduction, Reusable) else None
-        memory: Memory = {}
+        memory = Memory()
         state: Any = None
         last: tuple[int, ...] | None = None
         for outer in regions(shape, self.inside, self.kept):

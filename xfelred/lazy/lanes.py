@@ -1,0 +1,279 @@
+"""Several results of the same frames in one task, which reads these once.
+
+A lane is a stretch of the run. Its task takes the frames of all modules, a few at a
+time: what several results are made of is computed once and held, each result takes
+from it what it needs, and the memory is used again for the next few.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfelred.kernels.memory import page_backed
+from xfelred.lazy.evaluate import Held, Memory, aligned, cursor_of, evaluate
+from xfelred.lazy.leaves import Pieces, Stream, combine
+from xfelred.lazy.nodes import Const, Map, Node, Region, Source, View, sizes, sources
+from xfelred.lazy.partition import block_pieces, regions
+from xfelred.lazy.parts import Done, Skeleton, attach
+from xfelred.reductions.reduction import Reduction
+
+Block = tuple[int, ...]
+
+
+class Job(Protocol):
+    """What one result takes from every few frames of a lane."""
+
+    def add(self, nodes: Sequence[Node], few: Region, memory: Memory) -> None:
+        """Take what is needed of a few frames, which lie in a region of the lane."""
+
+    def whole(self, nodes: Sequence[Node]) -> Any:
+        """Return what the lane gives to the result."""
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A reduction: the states of blocks of its result, by their numbers.
+
+    `nodes` are the numbers of its recipes, `blocks` the places of blocks along the axes
+    that stay, `front` that along axes which the result has before these.
+    """
+
+    stream: Stream
+    needs: frozenset[str]
+    nodes: tuple[int, ...]
+    blocks: Mapping[Block, Mapping[str, slice]]
+    front: tuple[slice, ...] = ()
+
+    def begin(self) -> Summing:
+        return Summing(self, {})
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A map whose numbers are wanted themselves."""
+
+    nodes: tuple[int, ...]
+
+    def begin(self) -> Listing:
+        return Listing(self, [])
+
+
+@dataclass(frozen=True)
+class Summing:
+    job: Summed
+    states: dict[tuple[Block, tuple[tuple[str, int, int], ...]], Any]
+
+    def add(self, nodes: Sequence[Node], few: Region, memory: Memory) -> None:
+        stream, (first, *_) = self.job.stream, nodes
+        n = sizes(first)
+        axes = tuple(i for i, d in enumerate(first.dims) if d in stream.reduced)
+        at = tuple((d, few[d].start, few[d].stop) for d in stream.kept if d in few)
+        cut = tuple(d for d in stream.reduced if d not in few)
+        for block, region in self.job.blocks.items():
+            here = {d: slice(0, n[d], 1) for d in first.dims} | {**region, **few}
+            state = self.states.get((block, at))
+            for inner in regions(n, stream.inside, cut):
+                part = here | inner
+                blocks = [
+                    aligned(
+                        evaluate(node, {d: part[d] for d in node.dims}, memory),
+                        node.dims,
+                        first.dims,
+                    )
+                    for node in nodes
+                ]
+                state = stream.reduction.partial(state, blocks, axes, self.job.needs)
+            self.states[block, at] = state
+
+    def whole(self, nodes: Sequence[Node]) -> dict[Block, Any]:
+        """Return the state of every block; in pieces where frames have their own."""
+        n, kept, front = sizes(nodes[0]), self.job.stream.kept, self.job.front
+        found: dict[Block, Any] = {}
+        for block, region in self.job.blocks.items():
+            length = {d: region[d].stop - region[d].start for d in region}
+            own = {at: s for (b, at), s in self.states.items() if b == block}
+            if list(own) == [()]:
+                found[block] = own[()]
+                continue
+            places = tuple(
+                (*front, *(slice(*where.get(d, (0, length.get(d)))) for d in kept))
+                for where in ({d: (i, j) for d, i, j in at} for at in own)
+            )
+            shape = tuple(length.get(d, n[d]) for d in kept)
+            ahead = tuple(s.stop for s in front)
+            found[block] = Pieces(tuple(own.values()), places, (*ahead, *shape))
+        return found
+
+
+@dataclass(frozen=True)
+class Listing:
+    job: Listed
+    out: list[NDArray[Any]]
+
+    def add(self, nodes: Sequence[Node], few: Region, memory: Memory) -> None:
+        (node,) = nodes
+        if not self.out:
+            self.out.append(page_backed(node.shape, node.dtype))
+        put(node, few, memory, self.out[0][in_region(node, few)])
+
+    def whole(self, nodes: Sequence[Node]) -> NDArray[Any]:
+        (node,) = nodes
+        return self.out[0] if self.out else page_backed(node.shape, node.dtype)
+
+
+def run_lane(
+    jobs: Sequence[Summed | Listed],
+    few: Mapping[str, int],
+    skeletons: Sequence[Skeleton],
+    *constants: NDArray[Any],
+) -> list[Any]:
+    """Read a lane once; return what it gives to every job.
+
+    `few` are the lengths, along axes of the run, of what is taken at a time.
+    """
+    done: Done = {}
+    nodes = [attach(s, constants, done) for s in skeletons]
+    mine = [[nodes[i] for i in job.nodes] for job in jobs]
+    begun: list[Job] = [job.begin() for job in jobs]
+    memory = Memory()
+    shape = sizes(nodes[0])
+    boxes = boxes_of(nodes)
+    common = of_several([*nodes, *(whole for whole, _ in boxes)])
+    room: dict[int, NDArray[Any]] = {}
+    for part in regions(shape, dict(few), tuple(few)):
+        memory.held.clear()
+        for node in common:
+            hold(node, part, memory, room)
+        for whole, box in boxes:
+            memory.held[id(box)] = held_box(memory.held[id(whole)], whole, box)
+        for job, own in zip(begun, mine, strict=True):
+            job.add(own, part, memory)
+    return [job.whole(own) for job, own in zip(begun, mine, strict=True)]
+
+
+def of_several(nodes: Sequence[Node]) -> list[Node]:
+    """Return what several recipes, or several places of one, are made of, in order."""
+    uses = Counter[int]()
+    order: list[Node] = []
+
+    def visit(node: Node) -> None:
+        uses[id(node)] += 1
+        if uses[id(node)] > 1 or isinstance(node, Const):
+            return
+        for arg in (node.arg,) if isinstance(node, View) else args_of(node):
+            visit(arg)
+        order.append(node)
+
+    for node in nodes:
+        visit(node)
+    return [node for node in order if uses[id(node)] > 1]
+
+
+def boxes_of(nodes: Sequence[Node]) -> list[tuple[Source, Source]]:
+    """Return (source, another one that is a box of it), which is not read again."""
+    found = {id(s): s for node in nodes for s in sources(node)}
+    known = [(s.origin, s) for s in found.values() if s.origin]
+    wholes = {origin.token: s for origin, s in known if origin.whole}
+    return [
+        (wholes[origin.token], s)
+        for origin, s in known
+        if not origin.whole and origin.token in wholes
+    ]
+
+
+def held_box(held: Held, whole: Source, box: Source) -> Held:
+    """Return the part of what is held of a source that is a box of it."""
+    assert box.origin is not None
+    n_lead = len(whole.plan.lead_shape) + whole.plan.n_inner
+    region = {d: slice(0, n, 1) for d, n in sizes(box).items()}
+    region |= {d: held.region[d] for d in box.dims[:n_lead]}
+    inside = zip(box.origin.starts[n_lead:], box.shape[n_lead:], strict=True)
+    index = (slice(None),) * n_lead + tuple(slice(i, i + n) for i, n in inside)
+    return Held(held.array[index], region)
+
+
+def args_of(node: Node) -> tuple[Node, ...]:
+    return node.args if isinstance(node, Map) else ()
+
+
+def in_region(node: Node, few: Region) -> tuple[slice, ...]:
+    return tuple(few.get(d, slice(0, n, 1)) for d, n in sizes(node).items())
+
+
+def hold(
+    node: Node, few: Region, memory: Memory, room: dict[int, NDArray[Any]]
+) -> None:
+    """Compute a few frames of a node, into the memory of those before."""
+    index = in_region(node, few)
+    shape = tuple(s.stop - s.start for s in index)
+    out = room.get(id(node))
+    if out is None or out.shape != shape:
+        out = room[id(node)] = page_backed(shape, node.dtype)
+    put(node, few, memory, out)
+    memory.held[id(node)] = Held(out, dict(zip(node.dims, index, strict=True)))
+
+
+def put(node: Node, few: Region, memory: Memory, out: NDArray[Any]) -> None:
+    """Put a few frames of a node into `out`, in pieces that stay in the cache."""
+    index = dict(zip(node.dims, in_region(node, few), strict=True))
+    if id(node) in memory.held or not isinstance(node, (Map, Source)):
+        out[...] = evaluate(node, index, memory)
+    elif isinstance(node, Source):
+        cursor_of(node, memory).read(tuple(index.values()), out)
+    else:
+        n = {d: s.stop - s.start for d, s in index.items()}
+        for part in regions(n, block_pieces(node), node.dims):
+            own = {
+                d: slice(s.start + index[d].start, s.stop + index[d].start, 1)
+                for d, s in part.items()
+            }
+            out[tuple(part[d] for d in node.dims)] = evaluate(node, own, memory)
+
+
+# What is made of lanes, in tasks of their own.
+
+
+def combined(
+    reduction: Reduction[Any], number: int, block: Block, lanes: Sequence[Any]
+) -> Any:
+    """Return the state of a block of one result for some lanes."""
+    states = [lane[number][block] for lane in lanes]
+    return combine(reduction, states) if len(states) > 1 else states[0]
+
+
+def side_by_side(
+    number: int, block: Block, axis: int, starts: Sequence[int], lanes: Sequence[Any]
+) -> Pieces:
+    """Return the states of lanes whose frames have results of their own."""
+    states: list[Any] = []
+    places: list[tuple[slice, ...]] = []
+    length = 0
+    for start, lane in zip(starts, lanes, strict=True):
+        pieces = lane[number][block]
+        states += pieces.states
+        for place in pieces.places:
+            moved = slice(place[axis].start + start, place[axis].stop + start)
+            places.append((*place[:axis], moved, *place[axis + 1 :]))
+        length += pieces.shape[axis]
+    shape = (*pieces.shape[:axis], length, *pieces.shape[axis + 1 :])
+    return replace(pieces, states=tuple(states), places=tuple(places), shape=shape)
+
+
+def taken(
+    number: int,
+    index: tuple[slice, ...],
+    axis: int,
+    spans: Sequence[slice],
+    lanes: Sequence[Any],
+) -> NDArray[Any]:
+    """Return a block of a map whose frames several lanes have; `spans` of each."""
+    parts = []
+    for span, lane in zip(spans, lanes, strict=True):
+        parts.append(lane[number][(*index[:axis], span, *index[axis + 1 :])])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
