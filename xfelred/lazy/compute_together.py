@@ -68,13 +68,18 @@ def compute_together(
 
     Examples
     --------
-    >>> import xfelred as xf
-    >>> from xfelred import ops, synth
-    >>> truth = synth.euxfel.write_run("run", n_trains=20, modules=[0], seed=1)
-    >>> frames = xf.open_run("run")["agipd"].frames()
-    >>> mean, bright = xf.compute_together(
-    ...     ops.statistics(frames, ("train", "pulse")).mean, frames.max(("module", ...))
-    ... )
+    >>> import tempfile
+    >>> from xfelred import compute_together, open_run, ops
+    >>> from xfelred.synth.euxfel import write_run
+    >>> place = tempfile.TemporaryDirectory()
+    >>> _ = write_run(place.name, n_trains=4, modules=[0], pulses=2, seed=1)
+    >>> frames = open_run(place.name).detector().frames()
+    >>> sums = ops.statistics(frames, ("train", "pulse"))
+    >>> brightest = frames.max(("module", "slow_scan", "fast_scan"))
+    >>> sums, brightest = compute_together(sums, brightest)
+    >>> brightest.sizes, int(sums["count"].max())
+    (Frozen({'train': 4, 'pulse': 2}), 8)
+    >>> place.cleanup()
     """
     copies = [result.copy(deep=False) for result in results]
     variables = [v for one in copies for v in variables_of(one) if is_lazy(v.data)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from math import prod
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -55,6 +56,7 @@ VALUE = 8  # bytes of a sum or a count in a state
 LISTED = 64 << 20  # bytes of results of single frames in a lane
 FEW = 4 * MAX_SUB_BLOCK  # bytes at most of frames that are taken at a time
 LANES = 8  # at least, of a short run: so many threads have something to do
+READ_OF_SUMS = 4  # times their bytes: less is read faster than sums are combined
 
 
 @dataclass(eq=False)
@@ -89,6 +91,13 @@ class Result:
         make = self.maker
         return not isinstance(make, StreamMaker) or self.run in make.stream.kept
 
+    @property
+    def state_axis(self) -> int | None:
+        """The axis of the run among those of sums that frames have of their own."""
+        make = self.maker
+        kept = make.stream.kept if isinstance(make, StreamMaker) else ()
+        return kept.index(self.run) if self.run in kept else None
+
     def inner_block(self, block: Block) -> Block:
         """Return the number of a block along the axes that the run does not have."""
         lead = lead_dims(self.node)
@@ -122,9 +131,10 @@ class Lanes(TaskLayer):
         nodes: tuple[Node, ...],
         edges: tuple[int, ...],
         few: dict[str, int],
+        cuts: tuple[int, ...],
     ) -> None:
         super().__init__(name)
-        self.nodes, self.edges, self.few = nodes, edges, few
+        self.nodes, self.edges, self.few, self.cuts = nodes, edges, few, cuts
         self.run = next(iter(few))
         self.jobs: list[Summed | Listed] = []
 
@@ -140,26 +150,41 @@ class Lanes(TaskLayer):
                 result.jobs.append(len(jobs))
                 jobs.append(job_of(result, i, at))
         edges, few = lane_edges(results), few_frames(nodes)
-        token = tokenize([r.name for r in results], edges, few)
-        lanes = cls(f"lanes-{token}", tuple(nodes), edges, few)
+        # Where results of single frames have blocks of their own.
+        own = [r.maker.edges[r.run] for r in results if r.state_axis is not None]
+        cuts = tuple(sorted({i for some in own for i in some}))
+        name = f"lanes-{tokenize([r.name for r in results], edges, few)}"
+        lanes = cls(name, tuple(nodes), edges, few, cuts)
         lanes.jobs = jobs
         return lanes
 
     def block_keys(self) -> set[Any]:
-        return {(self.name, i) for i in range(len(self.edges) - 1)}
+        lanes, jobs = range(len(self.edges) - 1), range(len(self.jobs))
+        return {(self.name, *key) for key in product(lanes, jobs)}
 
     def get_output_keys(self) -> set[Any]:
         return self.block_keys()
 
     def make(self, keys: set[Any]) -> dict[Key, GraphNode]:
+        """Return the tasks of lanes, and those that take apart what they give.
+
+        Some of it is needed until the last lane is done, and sums are not.
+        """
         tasks: dict[Key, GraphNode] = {}
-        for key in sorted(keys):
-            span = between(self.edges, key[1])
+        for name, lane, number in sorted(keys):
+            key, whole = (name, lane, number), (f"{name}-read", lane)
+            tasks[key] = Task(key, itemgetter(number), TaskRef(whole))
+            if whole in tasks:
+                continue
+            span = between(self.edges, lane)
             done: Done = {}
             cut = [with_leaves(node, self.cut(span), done) for node in self.nodes]
-            skeletons, refs, more = packed(cut, self.name)
-            what = self.jobs, self.few, skeletons
-            tasks |= {**more, key: Task(key, run_lane, *what, *refs)}
+            skeletons, refs, more = packed(cut, name)
+            cuts = tuple(
+                i - span.start for i in self.cuts if span.start < i < span.stop
+            )
+            what = self.jobs, self.few, cuts, skeletons
+            tasks |= {**more, whole: Task(whole, run_lane, *what, *refs)}
         return tasks
 
     def cut(self, span: slice) -> Any:
@@ -179,8 +204,8 @@ class Lanes(TaskLayer):
         last = int(np.searchsorted(self.edges, stop, side="left"))
         return range(first, max(last, first + 1))
 
-    def refs(self, some: Iterable[int]) -> TaskList:
-        return TaskList(*(TaskRef((self.name, i)) for i in some))
+    def refs(self, some: Iterable[int], number: int) -> TaskList:
+        return TaskList(*(TaskRef((self.name, i, number)) for i in some))
 
 
 def job_of(result: Result, i: int, nodes: tuple[int, ...]) -> Summed | Listed:
@@ -211,17 +236,13 @@ def lane_edges(results: Sequence[Result]) -> tuple[int, ...]:
     total = sum(source_bytes(s) for s in leaves.values())
     listed = sum(r.listed_bytes() for r in results)
     sums = sum(r.state_bytes() for r in results)
-    goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS, 16 * sums)
-    goal = min(goal, max(total / LANES, 16 * sums))
+    goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
+    goal = max(min(goal, total / LANES), READ_OF_SUMS * sums)
     length = int(goal * n / max(total, 1))
     if listed:
         most = LONG_TASK * n / max(total, 1)
         length = int(min(length, most, max(LISTED / listed, TASK * n / max(total, 1))))
-    edges = set(edges_of(evenly(n, max(1, length))))
-    for r in results:
-        if isinstance(r.maker, StreamMaker) and r.of_each:
-            edges |= set(r.maker.edges[run])
-    return tuple(sorted(edges))
+    return tuple(edges_of(evenly(n, max(1, length))))
 
 
 def few_frames(nodes: Sequence[Node]) -> dict[str, int]:
@@ -265,27 +286,29 @@ class LaneStates(StateLayer):
         kept = make.stream.kept
         inner = self.result.inner_block(rest)
         if run not in kept:
-            return self.tree_of_lanes(tasks, block, (number, inner))
+            return self.added_up(tasks, block, number, inner)
         axis = kept.index(run)
         span = between(make.edges[run], rest[axis])
         some = self.lanes.within(span.start, span.stop)
-        starts = tuple(self.lanes.edges[i] - span.start for i in some)
+        starts = tuple(self.lanes.edges[i] for i in some)
         key = (f"{self.name}-lanes", *block)
-        what = number, inner, axis, starts, self.lanes.refs(some)
+        what = inner, axis, span, starts, self.lanes.refs(some, number)
         tasks[key] = Task(key, side_by_side, *what)
         return key
 
-    def tree_of_lanes(
-        self, tasks: dict[Key, GraphNode], block: Block, what: tuple[int, Block]
+    def added_up(
+        self, tasks: dict[Key, GraphNode], block: Block, number: int, inner: Block
     ) -> Key:
-        n = len(self.lanes.edges) - 1
-        level: list[Key] = []
-        for i in range(0, n, FAN_IN):
-            key = (f"{self.name}-lanes", *block, i)
-            refs = self.lanes.refs(range(i, min(i + FAN_IN, n)))
-            tasks[key] = Task(key, combined, self.reduction, *what, refs)
+        """Add the tasks that combine the states of lanes, as soon as there are two."""
+        lanes, level = range(len(self.lanes.edges) - 1), list[Key]()
+        for lane in lanes:
+            key = (f"{self.name}-lane", *block, lane)
+            before = TaskRef(level.pop()) if lane % FAN_IN else None
+            state = TaskRef((self.lanes.name, lane, number))
+            what = self.reduction, inner, before, state
+            tasks[key] = Task(key, combined, *what)
             level.append(key)
-        return self.combining(tasks, (*block,), level)
+        return self.combining(tasks, block, level)
 
 
 class LaneBlocks(TaskLayer):
@@ -328,8 +351,8 @@ class LaneBlocks(TaskLayer):
                 )
                 for i in some
             )
-            what = self.result.jobs[0], index, axis, spans, lanes.refs(some)
-            tasks[key] = Task(key, taken, *what)
+            refs = lanes.refs(some, self.result.jobs[0])
+            tasks[key] = Task(key, taken, index, axis, spans, refs)
         return tasks
 
 

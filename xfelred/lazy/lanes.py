@@ -8,8 +8,9 @@ from it what it needs, and the memory is used again for the next few.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -130,12 +131,14 @@ class Listing:
 def run_lane(
     jobs: Sequence[Summed | Listed],
     few: Mapping[str, int],
+    cuts: Sequence[int],
     skeletons: Sequence[Skeleton],
     *constants: NDArray[Any],
 ) -> list[Any]:
     """Read a lane once; return what it gives to every job.
 
-    `few` are the lengths, along axes of the run, of what is taken at a time.
+    `few` are the lengths, along axes of the run, of what is taken at a time; it does
+    not reach across `cuts` along the first of these.
     """
     done: Done = {}
     nodes = [attach(s, constants, done) for s in skeletons]
@@ -146,7 +149,7 @@ def run_lane(
     boxes = boxes_of(nodes)
     common = of_several([*nodes, *(whole for whole, _ in boxes)])
     room: dict[int, NDArray[Any]] = {}
-    for part in regions(shape, dict(few), tuple(few)):
+    for part in pieces(shape, few, cuts):
         memory.held.clear()
         for node in common:
             hold(node, part, memory, room)
@@ -173,6 +176,18 @@ def of_several(nodes: Sequence[Node]) -> list[Node]:
     for node in nodes:
         visit(node)
     return [node for node in order if uses[id(node)] > 1]
+
+
+def pieces(
+    shape: Mapping[str, int], few: Mapping[str, int], cuts: Sequence[int]
+) -> Iterator[dict[str, slice]]:
+    """Yield the regions, along axes of the run, of the frames taken at a time."""
+    first, *_ = few
+    for start, stop in pairwise((0, *cuts, shape[first])):
+        n = {d: shape[d] for d in few} | {first: stop - start}
+        for part in regions(n, dict(few), tuple(few)):
+            s = part[first]
+            yield part | {first: slice(s.start + start, s.stop + start, 1)}
 
 
 def boxes_of(nodes: Sequence[Node]) -> list[tuple[Source, Source]]:
@@ -240,40 +255,43 @@ def put(node: Node, few: Region, memory: Memory, out: NDArray[Any]) -> None:
 
 
 def combined(
-    reduction: Reduction[Any], number: int, block: Block, lanes: Sequence[Any]
+    reduction: Reduction[Any], block: Block, before: Any, lane: Mapping[Block, Any]
 ) -> Any:
-    """Return the state of a block of one result for some lanes."""
-    states = [lane[number][block] for lane in lanes]
-    return combine(reduction, states) if len(states) > 1 else states[0]
+    """Return the state of a block of a result for one more lane."""
+    return lane[block] if before is None else combine(reduction, [before, lane[block]])
 
 
 def side_by_side(
-    number: int, block: Block, axis: int, starts: Sequence[int], lanes: Sequence[Any]
+    block: Block,
+    axis: int,
+    span: slice,
+    starts: Sequence[int],
+    lanes: Sequence[Mapping[Block, Pieces]],
 ) -> Pieces:
-    """Return the states of lanes whose frames have results of their own."""
+    """Return the states of the frames in a span, which have results of their own."""
     states: list[Any] = []
     places: list[tuple[slice, ...]] = []
-    length = 0
     for start, lane in zip(starts, lanes, strict=True):
-        pieces = lane[number][block]
-        states += pieces.states
-        for place in pieces.places:
-            moved = slice(place[axis].start + start, place[axis].stop + start)
-            places.append((*place[:axis], moved, *place[axis + 1 :]))
-        length += pieces.shape[axis]
-    shape = (*pieces.shape[:axis], length, *pieces.shape[axis + 1 :])
-    return replace(pieces, states=tuple(states), places=tuple(places), shape=shape)
+        found = lane[block]
+        for state, place in zip(found.states, found.places, strict=True):
+            first = place[axis].start + start - span.start
+            if 0 <= first < span.stop - span.start:
+                moved = slice(first, first + place[axis].stop - place[axis].start)
+                places.append((*place[:axis], moved, *place[axis + 1 :]))
+                states.append(state)
+    n = span.stop - span.start
+    shape = (*found.shape[:axis], n, *found.shape[axis + 1 :])
+    return Pieces(tuple(states), tuple(places), shape)
 
 
 def taken(
-    number: int,
     index: tuple[slice, ...],
     axis: int,
     spans: Sequence[slice],
-    lanes: Sequence[Any],
+    lanes: Sequence[NDArray[Any]],
 ) -> NDArray[Any]:
     """Return a block of a map whose frames several lanes have; `spans` of each."""
     parts = []
     for span, lane in zip(spans, lanes, strict=True):
-        parts.append(lane[number][(*index[:axis], span, *index[axis + 1 :])])
+        parts.append(lane[(*index[:axis], span, *index[axis + 1 :])])
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
