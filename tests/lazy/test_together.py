@@ -11,7 +11,7 @@ import xarray as xr
 import xfelred as xf
 from tests.support.memory_files import DIMS, READ, make_plan
 from xfelred import ops, pairs
-from xfelred.lazy import Source, lane_layers, planned, together
+from xfelred.lazy import Source, lane_plan, planned, together
 
 TRAINS, PULSES, MODULES, PIXELS = 23, 3, 2, (6, 8)
 SIZE = 4 * TRAINS * PULSES * MODULES * PIXELS[0] * PIXELS[1]
@@ -41,8 +41,8 @@ def frames():
 def lanes(request, monkeypatch):
     """Lanes of one train, of five, and one lane."""
     of_a_train = SIZE / TRAINS
-    monkeypatch.setattr(lane_layers, "LANES", TRAINS / request.param)
-    monkeypatch.setattr(lane_layers, "TASK", int(request.param * of_a_train) + 1)
+    monkeypatch.setattr(lane_plan, "LANES", TRAINS / request.param)
+    monkeypatch.setattr(lane_plan, "TASK", int(request.param * of_a_train) + 1)
     return request.param
 
 

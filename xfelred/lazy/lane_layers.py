@@ -3,123 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
-from math import prod
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from dask.base import tokenize
 
-from xfelred.lazy.by_bin import BinMaker, BinsFirst
-from xfelred.lazy.dask_seam import GraphNode, Key, Layer, Task, TaskList, TaskRef
+from xfelred.lazy.by_bin import BinMaker
+from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
+from xfelred.lazy.in_turn import sign
+from xfelred.lazy.lane_plan import Result, few_frames, job_of, lane_edges
 from xfelred.lazy.lanes import (
     Block,
     Listed,
     Summed,
-    combined,
+    added,
     run_lane,
     side_by_side,
     taken,
 )
-from xfelred.lazy.leaves import StreamMaker, between, edges_of
+from xfelred.lazy.leaves import between, edges_of
 from xfelred.lazy.nodes import (
     Const,
-    Map,
     Node,
     Origin,
     Source,
-    View,
-    lead_dims,
     narrow,
-    sizes,
-    sources,
-)
-from xfelred.lazy.partition import (
-    FRAMES,
-    LARGE_TASK,
-    LONG_TASK,
-    MANY_TASKS,
-    MAX_SUB_BLOCK,
-    MAX_TASKS,
-    PIECES,
-    TASK,
-    evenly,
 )
 from xfelred.lazy.parts import Done, packed, with_leaves
 from xfelred.lazy.reduce import FAN_IN, StateLayer
 from xfelred.lazy.task_layer import TaskLayer
 
-VALUE = 8  # bytes of a sum or a count in a state
-LISTED = 64 << 20  # bytes of results of single frames in a lane
-FEW = 4 * MAX_SUB_BLOCK  # bytes at most of frames that are taken at a time
-LANES = 8  # at least, of a short run: so many threads have something to do
-READ_OF_SUMS = 4  # times their bytes: less is read faster than sums are combined
-
-
-@dataclass(eq=False)
-class Result:
-    """A layer of the graph that reads through recipes, and what it needs of a lane.
-
-    `read` are the identities of what it reads along the run, `jobs` the numbers of its
-    jobs in the lane, in the order of `recipes`.
-    """
-
-    name: str
-    layer: Layer
-    recipes: list[tuple[Node, ...]]
-    read: set[int] = field(default_factory=set)
-    jobs: list[int] = field(default_factory=list)
-
-    @property
-    def run(self) -> str:
-        return next((s.dims[0] for s in sources(self.node)), "")
-
-    @property
-    def node(self) -> Node:
-        return self.recipes[0][0]
-
-    @property
-    def maker(self) -> Any:
-        return self.layer.leaves.make if isinstance(self.layer, StateLayer) else None
-
-    @property
-    def of_each(self) -> bool:
-        """Whether frames have results of their own."""
-        make = self.maker
-        return not isinstance(make, StreamMaker) or self.run in make.stream.kept
-
-    @property
-    def state_axis(self) -> int | None:
-        """The axis of the run among those of sums that frames have of their own."""
-        make = self.maker
-        kept = make.stream.kept if isinstance(make, StreamMaker) else ()
-        return kept.index(self.run) if self.run in kept else None
-
-    def inner_block(self, block: Block) -> Block:
-        """Return the number of a block along the axes that the run does not have."""
-        lead = lead_dims(self.node)
-        pairs = zip(self.maker.stream.kept, block, strict=True)
-        return tuple(i for d, i in pairs if d not in lead)
-
-    def state_bytes(self) -> int:
-        """Return the bytes of its sums: values, their count and their pivot."""
-        if self.of_each:
-            return 0
-        return prod(map(sum, self.layer.chunks)) * VALUE * (len(self.layer.ends) + 2)
-
-    def listed_bytes(self) -> float:
-        """Return the bytes of results that one step along the run has."""
-        if not self.of_each:
-            return 0
-        n = sizes(self.node)
-        if isinstance(self.maker, StreamMaker):
-            size = prod(map(sum, self.layer.chunks)) * VALUE
-        else:
-            size = prod(n.values()) * self.node.dtype.itemsize
-        return size / max(n[self.run], 1)
+WAITING = 1 << 30  # bytes of sums of lanes that may wait to be combined
+MOST_TURNS = 16  # lanes
+SEGMENT = 8  # times as many lanes wait for one another, so that others need not
 
 
 class Lanes(TaskLayer):
@@ -136,6 +56,8 @@ class Lanes(TaskLayer):
         super().__init__(name)
         self.nodes, self.edges, self.few, self.cuts = nodes, edges, few, cuts
         self.run = next(iter(few))
+        self.results: Sequence[Result] = ()
+        self.turns = MOST_TURNS
         self.jobs: list[Summed | Listed] = []
 
     @classmethod
@@ -155,7 +77,9 @@ class Lanes(TaskLayer):
         cuts = tuple(sorted({i for some in own for i in some}))
         name = f"lanes-{tokenize([r.name for r in results], edges, few)}"
         lanes = cls(name, tuple(nodes), edges, few, cuts)
-        lanes.jobs = jobs
+        lanes.jobs, lanes.results = jobs, results
+        sums = max(sum(r.state_bytes() for r in results), 1)
+        lanes.turns = max(2, min(MOST_TURNS, WAITING // sums))
         return lanes
 
     def block_keys(self) -> set[Any]:
@@ -166,26 +90,42 @@ class Lanes(TaskLayer):
         return self.block_keys()
 
     def make(self, keys: set[Any]) -> dict[Key, GraphNode]:
-        """Return the tasks of lanes, and those that take apart what they give.
+        """Return all tasks: what lanes give is taken apart, and sums are added up.
 
-        Some of it is needed until the last lane is done, and sums are not.
+        Some of it is needed until the last lane is done, so that dask would read lane
+        after lane before it adds up anything: each waits for an earlier one's sums.
         """
         tasks: dict[Key, GraphNode] = {}
-        for name, lane, number in sorted(keys):
-            key, whole = (name, lane, number), (f"{name}-read", lane)
-            tasks[key] = Task(key, itemgetter(number), TaskRef(whole))
-            if whole in tasks:
-                continue
-            span = between(self.edges, lane)
-            done: Done = {}
-            cut = [with_leaves(node, self.cut(span), done) for node in self.nodes]
-            skeletons, refs, more = packed(cut, name)
-            cuts = tuple(
-                i - span.start for i in self.cuts if span.start < i < span.stop
-            )
-            what = self.jobs, self.few, cuts, skeletons
-            tasks |= {**more, whole: Task(whole, run_lane, *what, *refs)}
+        sums = {
+            i: r.layer.reduction for r in self.results for i in r.jobs if r.has_sums
+        }
+        for lane in range(len(self.edges) - 1):
+            whole, turn = (f"{self.name}-read", lane), f"{self.name}-turn"
+            waits = sums and lane % (SEGMENT * self.turns) >= self.turns
+            after = TaskRef((turn, lane - self.turns)) if waits else None
+            tasks |= self.read(whole, lane, after)
+            given = TaskRef(whole)
+            for number in range(len(self.jobs)):
+                key = (self.name, lane, number)
+                if number not in sums:
+                    tasks[key] = Task(key, itemgetter(number), given)
+                    continue
+                before = (
+                    TaskRef((self.name, lane - 1, number)) if lane % FAN_IN else None
+                )
+                tasks[key] = Task(key, added, sums[number], number, before, given)
+            refs = (TaskRef((self.name, lane, number)) for number in sums)
+            tasks[turn, lane] = Task((turn, lane), sign, *refs)
         return tasks
+
+    def read(self, key: Key, lane: int, after: TaskRef | None) -> dict[Key, GraphNode]:
+        span = between(self.edges, lane)
+        done: Done = {}
+        cut = [with_leaves(node, self.cut(span), done) for node in self.nodes]
+        skeletons, refs, tasks = packed(cut, self.name)
+        cuts = tuple(i - span.start for i in self.cuts if span.start < i < span.stop)
+        what = self.jobs, self.few, cuts, after, skeletons
+        return {**tasks, key: Task(key, run_lane, *what, *refs)}
 
     def cut(self, span: slice) -> Any:
         def leaf(node: Source | Const) -> Node:
@@ -206,60 +146,6 @@ class Lanes(TaskLayer):
 
     def refs(self, some: Iterable[int], number: int) -> TaskList:
         return TaskList(*(TaskRef((self.name, i, number)) for i in some))
-
-
-def job_of(result: Result, i: int, nodes: tuple[int, ...]) -> Summed | Listed:
-    layer, make = result.layer, result.maker
-    if not isinstance(make, StreamMaker) or not isinstance(layer, StateLayer):
-        return Listed(nodes)
-    stream = make.stream
-    front: tuple[slice, ...] = ()
-    if isinstance(make, BinMaker):
-        bins = cast(BinsFirst, stream.reduction).of_bins(make.widths[i])
-        stream, front = replace(stream, reduction=bins), (slice(0, make.widths[i], 1),)
-    lead = lead_dims(result.node)
-    kept = [d for d in stream.kept if d not in lead]
-    counts = (range(len(make.chunks[d])) for d in kept)
-    blocks = {
-        block: {d: between(make.edges[d], k) for d, k in zip(kept, block, strict=True)}
-        for block in product(*counts)
-    }
-    needs = frozenset(end.name for end in layer.ends)
-    return Summed(stream, needs, nodes, blocks, front)
-
-
-def lane_edges(results: Sequence[Result]) -> tuple[int, ...]:
-    """Return where lanes begin, and the end; it depends on shapes only."""
-    run, n = results[0].run, sizes(results[0].node)[results[0].run]
-    leaves = {id(s): s for r in results for some in r.recipes for x in some
-              for s in sources(x)}  # fmt: skip
-    total = sum(source_bytes(s) for s in leaves.values())
-    listed = sum(r.listed_bytes() for r in results)
-    sums = sum(r.state_bytes() for r in results)
-    goal = max(TASK, min(total / MANY_TASKS, LARGE_TASK), total / MAX_TASKS)
-    goal = max(min(goal, total / LANES), READ_OF_SUMS * sums)
-    length = int(goal * n / max(total, 1))
-    if listed:
-        most = LONG_TASK * n / max(total, 1)
-        length = int(min(length, most, max(LISTED / listed, TASK * n / max(total, 1))))
-    return tuple(edges_of(evenly(n, max(1, length))))
-
-
-def few_frames(nodes: Sequence[Node]) -> dict[str, int]:
-    """Return how many steps along every axis of the run are taken at a time."""
-    leaves = [s for n in nodes for s in sources(n)]
-    largest = max(leaves, key=source_bytes)
-    n, cut = sizes(largest), cut_dims(nodes)
-    frame = source_bytes(largest) / max(prod(n[d] for d in cut), 1)
-    together = [s.plan.chunk[0] for s in leaves if s.plan.chunk]
-    wanted = max(FRAMES, PIECES * max(together, default=1))
-    fits = max(1, int(MAX_SUB_BLOCK / max(frame, 1)))
-    left = max(1, min(max(wanted, fits), int(FEW / max(frame, 1))))
-    found: dict[str, int] = {}
-    for d in reversed(cut):
-        found[d] = min(n[d], left)
-        left = max(1, left // max(found[d], 1))
-    return {d: found[d] for d in cut}
 
 
 class LaneStates(StateLayer):
@@ -299,14 +185,12 @@ class LaneStates(StateLayer):
     def added_up(
         self, tasks: dict[Key, GraphNode], block: Block, number: int, inner: Block
     ) -> Key:
-        """Add the tasks that combine the states of lanes, as soon as there are two."""
-        lanes, level = range(len(self.lanes.edges) - 1), list[Key]()
-        for lane in lanes:
-            key = (f"{self.name}-lane", *block, lane)
-            before = TaskRef(level.pop()) if lane % FAN_IN else None
-            state = TaskRef((self.lanes.name, lane, number))
-            what = self.reduction, inner, before, state
-            tasks[key] = Task(key, combined, *what)
+        """Add the tasks that combine the sums of several lanes each."""
+        n, level = len(self.lanes.edges) - 1, list[Key]()
+        for first in range(0, n, FAN_IN):
+            key = (f"{self.name}-lanes", *block, first)
+            sums = TaskRef((self.lanes.name, min(first + FAN_IN, n) - 1, number))
+            tasks[key] = Task(key, itemgetter(inner), sums)
             level.append(key)
         return self.combining(tasks, block, level)
 
@@ -354,39 +238,3 @@ class LaneBlocks(TaskLayer):
             refs = lanes.refs(some, self.result.jobs[0])
             tasks[key] = Task(key, taken, index, axis, spans, refs)
         return tasks
-
-
-def few_bytes(result: Result) -> float:
-    """Return the bytes of the fewest frames that can be taken at a time."""
-    return max(
-        source_bytes(s) / prod(n for d, n in sizes(s).items() if d in cut_dims([s]))
-        * prod(sizes(s)[d] for d in cut_dims([s]) if d in mixed(result.node))
-        for s in sources(result.node)
-        if result.run in s.dims
-    )  # fmt: skip
-
-
-def source_bytes(source: Source) -> int:
-    return prod(source.shape) * source.dtype.itemsize
-
-
-def mixed(node: Node) -> set[str]:
-    """Return the axes that some kernel of a recipe needs whole, or drops."""
-    match node:
-        case View():
-            return mixed(node.arg) | (set(node.arg.dims) - set(node.dims))
-        case Map():
-            gone = {d for arg in node.args for d in arg.dims} - set(node.frame_dims)
-            return set(node.core_dims).union(gone, *map(mixed, node.args))
-        case _:
-            return set()
-
-
-def cut_dims(nodes: Iterable[Node]) -> list[str]:
-    """Return the axes of the run that all recipes can be cut along."""
-    nodes = list(nodes)
-    largest = max((s for n in nodes for s in sources(n)), key=source_bytes)
-    plan = largest.plan
-    lead = largest.dims[: len(plan.lead_shape) + plan.n_inner]
-    uncut = set().union(*map(mixed, nodes))
-    return [d for d in lead if d not in uncut]

@@ -132,6 +132,7 @@ def run_lane(
     jobs: Sequence[Summed | Listed],
     few: Mapping[str, int],
     cuts: Sequence[int],
+    _turn: None,
     skeletons: Sequence[Skeleton],
     *constants: NDArray[Any],
 ) -> list[Any]:
@@ -254,11 +255,17 @@ def put(node: Node, few: Region, memory: Memory, out: NDArray[Any]) -> None:
 # What is made of lanes, in tasks of their own.
 
 
-def combined(
-    reduction: Reduction[Any], block: Block, before: Any, lane: Mapping[Block, Any]
-) -> Any:
-    """Return the state of a block of a result for one more lane."""
-    return lane[block] if before is None else combine(reduction, [before, lane[block]])
+def added(
+    reduction: Reduction[Any],
+    number: int,
+    before: Mapping[Block, Any] | None,
+    lane: Sequence[Mapping[Block, Any]],
+) -> Mapping[Block, Any]:
+    """Return the states of a result, by block, for one more lane."""
+    new = lane[number]
+    if before is None:
+        return new
+    return {block: combine(reduction, [before[block], new[block]]) for block in new}
 
 
 def side_by_side(

@@ -20,15 +20,8 @@ from xfelred.errors import warn
 from xfelred.lazy.by_bin import BinMaker
 from xfelred.lazy.dask_seam import HighLevelGraph, Layer
 from xfelred.lazy.frames import BlockFrames, RecipeFrames
-from xfelred.lazy.lane_layers import (
-    FEW,
-    LaneBlocks,
-    Lanes,
-    LaneStates,
-    Result,
-    few_bytes,
-    mixed,
-)
+from xfelred.lazy.lane_layers import LaneBlocks, Lanes, LaneStates
+from xfelred.lazy.lane_plan import FEW, Result, few_bytes, mixed
 from xfelred.lazy.layers import recipe_of
 from xfelred.lazy.leaves import StreamMaker
 from xfelred.lazy.nodes import Const, Map, Node, Source, View, lead_dims, sizes, sources
