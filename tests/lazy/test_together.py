@@ -12,6 +12,7 @@ import xfelred as xf
 from tests.support.memory_files import DIMS, READ, make_plan
 from xfelred import ops, pairs
 from xfelred.lazy import Source, lane_plan, planned, together
+from xfelred.lazy import map_frames as lazy_map
 
 TRAINS, PULSES, MODULES, PIXELS = 23, 3, 2, (6, 8)
 SIZE = 4 * TRAINS * PULSES * MODULES * PIXELS[0] * PIXELS[1]
@@ -50,6 +51,10 @@ def squared(block):
     return (block.astype(np.float64) ** 2).sum(axis=(-1, -2, -3))
 
 
+def over_pulses(block):
+    return block - block.mean(axis=-1, keepdims=True)
+
+
 def results_of(frames):
     clean = (frames - 100).where(frames > 99)
     number = frames.isel(pulse=0, module=0, slow_scan=slice(0, 2)) * 1.0
@@ -73,6 +78,7 @@ def results_of(frames):
         "transposed": clean.transpose("module", ..., "train").mean("train"),
         "arithmetic": 2 * clean.mean("train") - frames.max("train"),
         "median": frames.isel(module=0).chunk(train=-1).median("train"),
+        "over pulses": lazy_map(over_pulses, frames, core_dims=("pulse",)),
         "in memory": frames.train,
         "plain": xr.DataArray(dask.array.arange(7, chunks=3), dims="x"),
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from typing import Any, cast
+from typing import Any
 
-from xfelred.lazy.by_bin import BinMaker, BinsFirst
+from xfelred.lazy.by_bin import BinMaker
 from xfelred.lazy.dask_seam import Layer
 from xfelred.lazy.lanes import (
     Block,
@@ -116,11 +116,7 @@ def job_of(result: Result, i: int, nodes: tuple[int, ...]) -> Summed | Listed:
     layer, make = result.layer, result.maker
     if not isinstance(make, StreamMaker) or not isinstance(layer, StateLayer):
         return Listed(nodes)
-    stream = make.stream
-    front: tuple[slice, ...] = ()
-    if isinstance(make, BinMaker):
-        bins = cast(BinsFirst, stream.reduction).of_bins(make.widths[i])
-        stream, front = replace(stream, reduction=bins), (slice(0, make.widths[i], 1),)
+    stream = make.stream_of((i,)) if isinstance(make, BinMaker) else make.stream
     lead = lead_dims(result.node)
     kept = [d for d in stream.kept if d not in lead]
     counts = (range(len(make.chunks[d])) for d in kept)
@@ -129,7 +125,7 @@ def job_of(result: Result, i: int, nodes: tuple[int, ...]) -> Summed | Listed:
         for block in product(*counts)
     }
     needs = frozenset(end.name for end in layer.ends)
-    return Summed(stream, needs, nodes, blocks, front)
+    return Summed(stream, needs, nodes, blocks)
 
 
 def lane_edges(results: Sequence[Result]) -> tuple[int, ...]:

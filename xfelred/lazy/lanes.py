@@ -42,14 +42,13 @@ class Summed:
     """A reduction: the states of blocks of its result, by their numbers.
 
     `nodes` are the numbers of its recipes, `blocks` the places of blocks along the axes
-    that stay, `front` that along axes which the result has before these.
+    that stay.
     """
 
     stream: Stream
     needs: frozenset[str]
     nodes: tuple[int, ...]
     blocks: Mapping[Block, Mapping[str, slice]]
-    front: tuple[slice, ...] = ()
 
     def begin(self) -> Summing:
         return Summing(self, {})
@@ -67,8 +66,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Summing:
+    """States by block, and by the place along the run of frames with their own."""
+
     job: Summed
-    states: dict[tuple[Block, tuple[tuple[str, int, int], ...]], Any]
+    states: dict[Block, dict[tuple[tuple[str, int, int], ...], Any]]
 
     def add(self, nodes: Sequence[Node], few: Region, memory: Memory) -> None:
         stream, (first, *_) = self.job.stream, nodes
@@ -78,7 +79,7 @@ class Summing:
         cut = tuple(d for d in stream.reduced if d not in few)
         for block, region in self.job.blocks.items():
             here = {d: slice(0, n[d], 1) for d in first.dims} | {**region, **few}
-            state = self.states.get((block, at))
+            mine = self.states.setdefault(block, {})
             for inner in regions(n, stream.inside, cut):
                 part = here | inner
                 blocks = [
@@ -89,26 +90,28 @@ class Summing:
                     )
                     for node in nodes
                 ]
-                state = stream.reduction.partial(state, blocks, axes, self.job.needs)
-            self.states[block, at] = state
+                mine[at] = stream.reduction.partial(
+                    mine.get(at), blocks, axes, self.job.needs
+                )
 
     def whole(self, nodes: Sequence[Node]) -> dict[Block, Any]:
         """Return the state of every block; in pieces where frames have their own."""
-        n, kept, front = sizes(nodes[0]), self.job.stream.kept, self.job.front
+        n, stream = sizes(nodes[0]), self.job.stream
         found: dict[Block, Any] = {}
-        for block, region in self.job.blocks.items():
-            length = {d: region[d].stop - region[d].start for d in region}
-            own = {at: s for (b, at), s in self.states.items() if b == block}
-            if list(own) == [()]:
-                found[block] = own[()]
+        for block, mine in self.states.items():
+            if list(mine) == [()]:
+                found[block] = mine[()]
                 continue
-            places = tuple(
-                (*front, *(slice(*where.get(d, (0, length.get(d)))) for d in kept))
-                for where in ({d: (i, j) for d, i, j in at} for at in own)
-            )
-            shape = tuple(length.get(d, n[d]) for d in kept)
-            ahead = tuple(s.stop for s in front)
-            found[block] = Pieces(tuple(own.values()), places, (*ahead, *shape))
+            region = self.job.blocks[block]
+            length = n | {d: s.stop - s.start for d, s in region.items()}
+            shape = (*stream.first, *(length[d] for d in stream.kept))
+            ahead = [slice(0, k, 1) for k in stream.first]
+            places = []
+            for at in mine:
+                ends = {d: (0, length[d]) for d in stream.kept}
+                ends |= {d: (start, stop) for d, start, stop in at}
+                places.append((*ahead, *(slice(*ends[d]) for d in stream.kept)))
+            found[block] = Pieces(tuple(mine.values()), tuple(places), shape)
         return found
 
 

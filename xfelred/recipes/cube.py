@@ -156,7 +156,8 @@ class CubePlan:
             key = f"detectors.{detector}.det_proc"
             source = binned[f"{name}_{step.on}"]
             try:
-                out |= processed(source, f"{name}_{step.name}", step, constants)
+                stem = f"{name}_{step.name}"
+                out |= processed(source, stem, step, constants, compat=self.compat)
             except (XfelredError, ValueError) as error:
                 raise self.recipe.error(key, str(error)) from error
         count = binned[f"{name}_count"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry import Geometry, locate
+from xfelred.geometry.energy import HC
 from xfelred.lazy import map_frames
 from xfelred.names import (
     BAD_PIXELS,
@@ -30,6 +31,7 @@ from xfelred.recipes.models import AzimuthalSpec, RoiSpec
 AZAV = "azav"
 MOST_RINGS = 100_000  # more than any detector has pixels along its diagonal
 TURN = 2 * np.pi
+HC_OF_LCLS = 12398.4  # eV angstrom, in azimuthalBinning of smalldata_tools
 POSITIONS = ("x", "y", "z")
 IMAGE_INDEX = ("ix", "iy")
 
@@ -39,6 +41,8 @@ def processed(
     stem: str,
     spec: RoiSpec | AzimuthalSpec,
     constants: xr.Dataset,
+    *,
+    compat: bool = False,
 ) -> dict[str, xr.DataArray]:
     """Return the outputs of one function of the sums, or means, of all bins.
 
@@ -49,6 +53,7 @@ def processed(
         options = spec.model_dump(include={"write_area", "threshold", "saturation"})
         found = ops.roi(frames, spec.bounds, bad_pixels=bad, **options)
     else:
+        spec = spec.model_copy(update={"compat": compat or spec.compat})
         found = azimuthal(frames, spec, constants, bad)
     bins = [d for d in frames.dims if d not in PIXEL_DIMS]
     own = {d: f"{stem}_{d}" for d in found.dims if d not in bins}
@@ -90,6 +95,8 @@ def rings_of(
             "azimuthal: the run does not tell where the pixels are (x, y)"
         )
     options = spec.model_dump(include={"centre", "tilt", "distance", "energy"})
+    if spec.compat:
+        options["energy"] *= HC / HC_OF_LCLS
     located = locate(frames, Geometry.lcls(x, y, z, **options))
     good = located[Q] if bad is None else located[Q].where(matching(bad, located) == 0)
     # As azimuthalBinning of smalldata_tools: from one step below the smallest q of
@@ -104,7 +111,7 @@ def rings_of(
                 f" {high:g}; take a larger one"
             )
         edges = np.arange(low - step, high + step, step).tolist()
-    turned, sectors = azimuth_bins(located[PHI], spec.n_phi)
+    turned, sectors = azimuth_bins(located[PHI], spec.n_phi, spec.phi_edges)
     located = located.assign_coords({PHI: turned})
     new = {
         str(n): c.variable for n, c in located.coords.items() if n not in frames.coords
@@ -126,9 +133,16 @@ def on_rings(
     return found.rename({"intensity": AZAV})[[AZAV, "count"]]
 
 
-def azimuth_bins(phi: xr.DataArray, n: int) -> tuple[xr.DataArray, NDArray[Any]]:
-    """Return azimuths, and edges of `n` sectors, as azimuthalBinning has them."""
+def azimuth_bins(
+    phi: xr.DataArray, n: int, edges: list[float] | None = None
+) -> tuple[xr.DataArray, NDArray[Any]]:
+    """Return azimuths, and edges of `n` sectors, as azimuthalBinning has them.
+
+    `edges` win; sectors begin half the first one before these, as there.
+    """
     azimuth = (TURN / 4 - phi) % TURN  # theirs goes the other way round, from y
+    if edges is not None:
+        return (azimuth + (edges[1] - edges[0]) / 2) % TURN, np.asarray(edges)
     low, high = float(azimuth.min()), float(azimuth.max())
     # Half a sector on, so that the first one is centred on the smallest azimuth; what
     # is beyond a full turn then, or beyond the largest azimuth, belongs to it.

@@ -8,21 +8,29 @@ that the same function tells the shapes of its results and computes them.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from secrets import token_hex
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 from pydantic import ValidationError
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
-from xfelred.names import DROPLET, FAST, MODULE, PHOTON, PULSE, SAMPLE, SLOW, TRAIN
+from xfelred.errors import (
+    ArgumentError,
+    MissingConstantError,
+    did_you_mean,
+    listing,
+    must_be_one_of,
+)
+from xfelred.geometry import Geometry, locate
+from xfelred.names import FAST, MODULE, PHI, PULSE, SAMPLE, SLOW, TRAIN, X, Y
 from xfelred.recipes.cube_outputs import Rings, assembled, on_rings, rings_of
 from xfelred.recipes.models import AzimuthalSpec
 from xfelred.recipes.units import wrong_value
@@ -36,9 +44,14 @@ RINGS: dict[str, dict[str, Rings]] = {}
 RINGS_LOCK = Lock()
 MOST_RINGS = 4  # detectors
 MOST_OF_A_SHOT = 1 << 30  # bytes
-# Fields of entries by our names, and by those of the LCLS small data.
-FIELDS = {"adu": "data", "npix": "npix", "row": "row", "col": "col", "module": "tile"}
+FIELDS = ("data", "npix", "row", "col", "tile")  # of entries, as `ops.sparsify`
 WHOLE = ("npix", "tile")  # whole numbers among them
+# Axes of pyFAI: ours, and what they are times.
+POWDER_AXES: dict[str, tuple[Literal["q", "two_theta"], float]] = {
+    "2th_deg": ("two_theta", 180 / np.pi), "2th_rad": ("two_theta", 1.0),
+    "q_A^-1": ("q", 1.0), "q_nm^-1": ("q", 10.0),
+}  # fmt: skip
+PYFAI = ("npts", "npts_az", "int_units", "polarization_factor", "return2d")
 COUNTS = {"n_droplets": "nDroplets", "n_droplets_all": "nDroplets_all"}
 
 
@@ -49,6 +62,7 @@ class Facts:
     constants: xr.Dataset  # some of x, y, z, ix, iy
     noise: xr.DataArray | None = None  # in units of the frames
     bad: xr.DataArray | None = None
+    folder: str = ""  # of the recipe, from which its files are named
     token: str = field(default_factory=lambda: token_hex(16))
 
 
@@ -151,11 +165,58 @@ def image(given: Given, parameters: dict[str, Any]) -> Made:
 
 def azimuthal_curve(given: Given, parameters: dict[str, Any]) -> Made:
     spec = azimuthal_spec(parameters)
-    found = on_rings(given.array, rings_for(given, spec), spec, given.facts.bad)
+    facts = given.facts
+    make = partial(rings_of, given.array, spec, facts.constants, facts.bad)
+    found = on_rings(given.array, rings_for(given, make), spec, facts.bad)
     return Made({str(k): v for k, v in found.data_vars.items()}, None)
 
 
-def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
+def flat_image(given: Given) -> xr.DataArray:
+    """Return frames (..., slow_scan, fast_scan): their image, where that is known."""
+    known = given.facts.constants
+    if given.array.sizes.get(MODULE, 1) == 1 and "ix" not in known:
+        return given.array
+    return assembled(given.array, known).rename({Y: SLOW, X: FAST})
+
+
+def ring_centre(given: Given, parameters: dict[str, Any]) -> Made:
+    found = ops.fit_centre(flat_image(given), **parameters)
+    return Made({str(k): v for k, v in found.data_vars.items()}, None)
+
+
+def pyfai_curve(given: Given, parameters: dict[str, Any]) -> Made:
+    """Return curves about the centre of a PONI file, which is that of the image."""
+    image = flat_image(given)
+    made = partial(poni_rings, image, given.facts.folder, parameters)
+    rings = rings_for(given, made)
+    n_az = parameters.get("npts_az", 360) if parameters.get("return2d") else None
+    unit, scale = POWDER_AXES[parameters.get("int_units", "2th_deg")]
+    curves = ops.integrate_azimuthally(
+        image.assign_coords(rings.coords).assign_attrs(rings.attrs),
+        parameters.get("npts", 256),
+        phi_bins=n_az,
+        unit=unit,
+        polarization=parameters.get("polarization_factor", 1.0),
+    )["intensity"]
+    axes = {"q": curves[unit] * scale}
+    if n_az is not None:
+        axes["az"] = curves[PHI] * (180 / np.pi)
+    # Axes with every shot, as there.
+    one = xr.zeros_like(curves.isel({d: 0 for d in curves.dims if d not in SHOTS}))
+    one = one.drop_vars([c for c in one.coords if c not in SHOTS]).fillna(0)
+    return Made({"azav": curves, **{k: one + v for k, v in axes.items()}}, None)
+
+
+def poni_rings(image: xr.DataArray, folder: str, parameters: dict[str, Any]) -> Rings:
+    path = os.path.join(folder, parameters["poni_file"])
+    located = locate(image, Geometry.from_poni(path))
+    new = {
+        str(n): c.variable for n, c in located.coords.items() if n not in image.coords
+    }
+    return Rings(new, located.attrs, [], np.zeros(0))
+
+
+def rings_for(given: Given, make: Callable[[], Rings]) -> Rings:
     """Return the rings of a function, which each process makes once for all frames."""
     facts = given.facts
     with RINGS_LOCK:  # others wait, rather than make them, too
@@ -165,7 +226,7 @@ def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
             RINGS[facts.token] = {}
         mine = RINGS[facts.token]
         if given.called not in mine:
-            mine[given.called] = rings_of(given.array, spec, facts.constants, facts.bad)
+            mine[given.called] = make()
         return mine[given.called]
 
 
@@ -183,9 +244,8 @@ def droplets(given: Given, parameters: dict[str, Any]) -> Made:
     options = droplet_options(given, parameters)
     found = ops.find_droplets(given.array, **options)
     values: dict[str, Value] = {new: found[old] for old, new in COUNTS.items()}
-    entries = found.drop_vars(list(COUNTS))
-    check_room(entries, "max_droplets")
-    return Made(values, replace(given, entries=entries, found_with=parameters))
+    check_room(found, "max_droplets")
+    return Made(values, replace(given, entries=found, found_with=parameters))
 
 
 def check_room(entries: xr.Dataset, name: str) -> None:
@@ -212,11 +272,8 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     options = droplet_options(given, {**above, **parameters})
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
-    entries = found[["row", "col", "module"]]
+    entries = found.drop_vars("prob")
     check_room(entries, "max_photons")
-    entries = entries.assign(
-        adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
-    )
     return Made(values, replace(given, entries=entries, found_with={}))
 
 
@@ -228,45 +285,12 @@ def photon_counts(given: Given, parameters: dict[str, Any]) -> Made:
 
 def sparse(given: Given, parameters: dict[str, Any]) -> Made:
     n = parameters.get("n")
-    if given.entries is None:
-        return Made({"": lit_pixels(given.array, n)}, None)
-    fields = {
-        new: given.entries[old] for old, new in FIELDS.items() if old in given.entries
-    }
-    if not n:
-        return Made({"": Entries(fields, ragged=n == 0)}, None)
-    there = fields["row"].notnull()
-    return Made({k: first_entries(k, v, there, n) for k, v in fields.items()}, None)
-
-
-def lit_pixels(array: xr.DataArray, n: int | None) -> Entries:
-    """Return the pixels that are neither 0 nor NaN, and where they are."""
+    source = given.array if given.entries is None else given.entries
+    found = ops.sparsify(source, n or None)
+    fields = {k: found[k] for k in FIELDS if k in found}
     if n:
-        raise ArgumentError("so many of each shot (n) can be kept of droplets only")
-    if not {SLOW, FAST} <= set(array.dims):
-        raise ArgumentError(
-            f"sparsify stores droplets, photons or pixels, not what is on {array.dims}"
-        )
-    lit = (array != 0) & array.notnull()
-    places = {"row": SLOW, "col": FAST, "tile": MODULE}
-    fields = {"data": array}
-    for name, dim in places.items():
-        numbers = np.arange(array.sizes.get(dim, 1)) if dim in array.dims else [0]
-        known = array[dim].values if dim in array.coords else numbers
-        at = xr.DataArray(np.asarray(known, np.float64), dims=dim)
-        at = at if dim in array.dims else at[0]
-        fields[name] = (xr.zeros_like(array, np.float64) + at).where(lit)
-    return Entries(fields, ragged=n == 0)
-
-
-def first_entries(
-    name: str, values: xr.DataArray, there: xr.DataArray, n: int
-) -> xr.DataArray:
-    """Return the first `n` entries of every shot, 0 behind the last one."""
-    (dim,) = (d for d in values.dims if d in (DROPLET, PHOTON))
-    found = values.where(there, 0).isel({dim: slice(0, n)})
-    found = found.pad({dim: (0, n - found.sizes[dim])}, constant_values=0)
-    return found if name == "data" else found.astype(np.int64)
+        return Made({**fields}, None)
+    return Made({"": Entries(fields, ragged=n == 0)}, None)
 
 
 def noise_of(given: Given) -> xr.DataArray:
@@ -285,11 +309,12 @@ class Function:
     make: Maker
     operations: tuple[str, ...] = ()  # of `ops`, whose parameters it has
     more: tuple[str, ...] = ()  # parameters of its own
+    needs: tuple[str, ...] = ()  # those that must be given
 
     @property
     def parameters(self) -> dict[str, bool]:
         """Names of its parameters, and whether each must be given."""
-        known: dict[str, bool] = dict.fromkeys(self.more, False)
+        known = dict.fromkeys(self.more, False) | dict.fromkeys(self.needs, True)
         for operation in self.operations:
             taken = inspect.signature(getattr(ops, operation)).parameters
             for i, (name, p) in enumerate(taken.items()):
@@ -305,16 +330,22 @@ FUNCTIONS: dict[str, Function] = {
     "rebin": Function(plain("rebin", "data"), ("rebin",)),
     "lineout": Function(plain("lineout", "data"), ("lineout",)),
     "curvature": Function(plain("correct_curvature", "data"), ("correct_curvature",)),
+    "compress": Function(plain("compress", "data"), ("compress",)),
     "image": Function(image),
     "azimuthal": Function(
         azimuthal_curve,
         more=tuple(n for n in AzimuthalSpec.model_fields if n not in NOT_OF_A_CURVE),
     ),
+    "azav_pyfai": Function(pyfai_curve, more=PYFAI, needs=("poni_file",)),
+    "fit_centre": Function(ring_centre, ("fit_centre",)),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
     "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
     "photon_counts": Function(photon_counts, ("count_photons",)),
-    "sparsify": Function(sparse, more=("n",)),
+    "sparsify": Function(sparse, ("sparsify",)),
     "autocorrelate": Function(plain("autocorrelate", "acf"), ("autocorrelate",)),
+    "waveform_baseline": Function(
+        of_traces("waveform_baseline", "wf"), ("waveform_baseline",)
+    ),
     "waveform_integrate": Function(
         of_traces("waveform_integrate", "integral"), ("waveform_integrate",)
     ),
@@ -340,6 +371,8 @@ def check_parameters(function: str, given: Mapping[str, Any]) -> None:
         raise ArgumentError(f"{function} needs {listing(missing)}")
     if function == "azimuthal":
         azimuthal_spec(given)
+    if function == "azav_pyfai":
+        must_be_one_of("int_units", given.get("int_units", "2th_deg"), POWDER_AXES)
     n = given.get("n", 0) if function == "sparsify" else 0
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 0):
         raise wrong_value("n", f"n is null, 0 or a number of entries, not {n!r}")

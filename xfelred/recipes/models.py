@@ -223,13 +223,17 @@ class AzimuthalSpec(Strict):
     q_step: Annotated[float, Field(gt=0)] | None = None
     q_edges: list[float] | None = None
     n_phi: Annotated[int, Field(ge=1)] = 1
+    phi_edges: Annotated[list[float], Field(min_length=2)] | None = None
     polarization: float | None = None
     solid_angle: bool = True
+    compat: bool = False  # hc as LCLS rounds it
 
     @model_validator(mode="after")
     def one_way(self) -> AzimuthalSpec:
         if (self.q_step is None) == (self.q_edges is None):
             raise ArgumentError("give either q_step or q_edges")
+        if self.phi_edges is not None and self.n_phi != 1:
+            raise ArgumentError("give either n_phi or phi_edges")
         return self
 
 

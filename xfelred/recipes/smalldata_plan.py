@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, SelectionEmptyError, listing, warn
-from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, PULSE, TRAIN
+from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, MAX_ERROR, PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import Sum, parsed
 from xfelred.products.smalldata_file import Column, Rows, Table
 from xfelred.readers.protocol import Run
@@ -227,7 +228,8 @@ def facts_of(
         if spec.key not in ("raw",) or spec.calibrate is not None:
             noise = noise * signal_per_adu(constants)
     kept = [k for k in POSITIONS if k in constants]
-    return Facts(constants[kept], noise, bad)
+    folder = os.path.dirname(recipe.source.name)
+    return Facts(constants[kept], noise, bad, folder)
 
 
 def results(
@@ -272,7 +274,8 @@ def arrays_in(value: Value) -> Iterator[xr.DataArray]:
 def column(detector: str, name: str, value: Value) -> Column:
     """Return the dataset, or table, that values of every shot are stored in."""
     if not isinstance(value, Entries):
-        return Rows(f"{detector}/{name}", stored_dtype(value.dtype), tail(value))
+        dtype, packed = stored_dtype(value.dtype), MAX_ERROR in value.attrs
+        return Rows(f"{detector}/{name}", dtype, tail(value), packed)
     kinds = {n: field_dtype(n, v.dtype) for n, v in value.fields.items()}
     if has_pulses(next(iter(value.fields.values()))):
         kinds[PULSE] = np.dtype(np.int64)
