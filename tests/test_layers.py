@@ -366,6 +366,7 @@ if "numba" in sys.modules:
 """
 
 
+@pytest.mark.slow
 def test_import_loads_no_plotting_no_cluster_and_compiles_nothing():
     """Nor does the command; all of it comes when it is used."""
     done = subprocess.run(
