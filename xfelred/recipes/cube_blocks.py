@@ -107,16 +107,15 @@ def occurring(bins: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
     out = {}
-    for name, frames in plan.frames.items():
-        spec = plan.recipe.model.detectors[name]
-        where = plan.where(name)
+    for name, (detector, array) in plan.arrays.items():
+        spec = plan.recipe.model.detectors[detector]
+        where = plan.where(detector)
         labels = bin_labels(xr.Dataset(), where, plan.shots.by, where, plan.compat)
-        more = ("sum", "count", *(p.on for p in spec.det_proc))
-        wanted = {*plan.quantities, *more}
+        wanted = {"sum", *plan.wanted(name)}
         options = Options(
             tuple(q for q in RESULTS if q in wanted), spec.skipna, 0, plan.compat
         )
-        array, mine = prepared(frames.rename(name), labels)
+        array, mine = prepared(array.rename(name), labels)
         out[name] = DetectorShots(name, array, mine, labels, options)
     return out
 

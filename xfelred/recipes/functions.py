@@ -23,13 +23,12 @@ from pydantic import ValidationError
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
 from xfelred.names import DROPLET, FAST, MODULE, PHOTON, PULSE, SAMPLE, SLOW, TRAIN
-from xfelred.recipes.cube_outputs import Rings, assembled, on_rings, rings_of
-from xfelred.recipes.models import AzimuthalSpec
+from xfelred.recipes.cube_outputs import assembled
+from xfelred.recipes.rings import AzimuthalSpec, Rings, on_rings, rings_of
 from xfelred.recipes.units import wrong_value
 
 # What a recipe does not give: arrays, which the run knows, and what only users can.
 NOT_IN_RECIPES = {"bad_pixels", "noise", "labels", "other", "by", "geometry", "flags"}
-NOT_OF_A_CURVE = ("function", "name", "on")
 SHOTS = (TRAIN, PULSE)
 # Where pixels are takes seconds to find, and much room to send: by detector, function.
 RINGS: dict[str, dict[str, Rings]] = {}
@@ -62,6 +61,7 @@ class Given:
     has_below: bool = False  # functions of its result
     entries: xr.Dataset | None = None  # what the function above has found in `array`
     found_with: Mapping[str, Any] = field(default_factory=dict)  # its parameters
+    shots: tuple[str, ...] = SHOTS  # dims that are not of a frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,15 @@ def applied(
     if isinstance(found, xr.DataArray):
         found = xr.Dataset({main: found})
     values = {str(k): v for k, v in found.data_vars.items()}
-    return Made(values, replace(given, array=values[main]))
+    return Made(values, replace(given, array=values[main], entries=None))
+
+
+def spectrum(given: Given, parameters: dict[str, Any]) -> Made:
+    """Count pixels by value, or droplets by their signal."""
+    if given.entries is not None and DROPLET in given.entries.dims:
+        listed = given.entries["adu"].rename({DROPLET: FAST}).expand_dims(SLOW)
+        given = replace(given, array=listed)
+    return applied("spectrum", "histogram", given, parameters)
 
 
 def of_traces(operation: str, main: str) -> Maker:
@@ -107,13 +115,13 @@ def of_traces(operation: str, main: str) -> Maker:
 def applied_to_traces(
     operation: str, main: str, given: Given, parameters: dict[str, Any]
 ) -> Made:
-    traces = replace(given, array=as_traces(given.array))
+    traces = replace(given, array=as_traces(given.array, given.shots))
     return applied(operation, main, traces, parameters)
 
 
-def as_traces(array: xr.DataArray) -> xr.DataArray:
+def as_traces(array: xr.DataArray, shots: tuple[str, ...]) -> xr.DataArray:
     """Return an array whose last dim is that of samples."""
-    own = [str(d) for d in array.dims if d not in SHOTS]
+    own = [str(d) for d in array.dims if d not in shots]
     if SAMPLE in own:
         return array
     own = [d for d in own if array.sizes[d] > 1] or own
@@ -171,7 +179,7 @@ def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
 
 def azimuthal_spec(parameters: Mapping[str, Any]) -> AzimuthalSpec:
     try:
-        return AzimuthalSpec.model_validate({"function": "azimuthal", **parameters})
+        return AzimuthalSpec.model_validate(parameters)
     except ValidationError as error:
         first = error.errors()[0]
         cause = (first.get("ctx") or {}).get("error")
@@ -184,13 +192,13 @@ def droplets(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.find_droplets(given.array, **options)
     values: dict[str, Value] = {new: found[old] for old, new in COUNTS.items()}
     entries = found.drop_vars(list(COUNTS))
-    check_room(entries, "max_droplets")
+    check_room(entries, "max_droplets", given.shots)
     return Made(values, replace(given, entries=entries, found_with=parameters))
 
 
-def check_room(entries: xr.Dataset, name: str) -> None:
+def check_room(entries: xr.Dataset, name: str, shots: tuple[str, ...]) -> None:
     """Raise ArgumentError for entries of a shot that fit into no memory."""
-    n_shots = max(1, prod(entries.sizes.get(d, 1) for d in SHOTS))
+    n_shots = max(1, prod(entries.sizes.get(d, 1) for d in shots))
     if entries.nbytes / n_shots > MOST_OF_A_SHOT:
         raise ArgumentError(
             f"{name} makes room of {entries.nbytes / n_shots / 2**30:.1f} GiB for each"
@@ -213,7 +221,7 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
     entries = found[["row", "col", "module"]]
-    check_room(entries, "max_photons")
+    check_room(entries, "max_photons", given.shots)
     entries = entries.assign(
         adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
     )
@@ -222,7 +230,7 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
 
 def photon_counts(given: Given, parameters: dict[str, Any]) -> Made:
     found = ops.count_photons(given.array, **parameters)
-    own = [d for d in found.dims if d not in SHOTS]
+    own = [d for d in found.dims if d not in given.shots]
     return Made({"nPhot": found.sum(own)}, replace(given, array=found))
 
 
@@ -301,14 +309,14 @@ class Function:
 FUNCTIONS: dict[str, Function] = {
     "roi": Function(region, ("roi",)),
     "project": Function(projection, ("project",)),
-    "spectrum": Function(plain("spectrum", "histogram"), ("spectrum",)),
+    "spectrum": Function(spectrum, ("spectrum",)),
     "rebin": Function(plain("rebin", "data"), ("rebin",)),
     "lineout": Function(plain("lineout", "data"), ("lineout",)),
     "curvature": Function(plain("correct_curvature", "data"), ("correct_curvature",)),
     "image": Function(image),
     "azimuthal": Function(
         azimuthal_curve,
-        more=tuple(n for n in AzimuthalSpec.model_fields if n not in NOT_OF_A_CURVE),
+        more=tuple(AzimuthalSpec.model_fields),
     ),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
     "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
@@ -340,6 +348,22 @@ def check_parameters(function: str, given: Mapping[str, Any]) -> None:
         raise ArgumentError(f"{function} needs {listing(missing)}")
     if function == "azimuthal":
         azimuthal_spec(given)
+    if function == "roi" and isinstance(given.get("bounds"), list):
+        check_bounds(given["bounds"])
     n = given.get("n", 0) if function == "sparsify" else 0
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 0):
         raise wrong_value("n", f"n is null, 0 or a number of entries, not {n!r}")
+
+
+def check_bounds(bounds: list[Any]) -> None:
+    if len(bounds) not in (2, 3):
+        raise wrong_value("bounds", f"bounds are of 2 or 3 axes, not {len(bounds)}")
+    for pair in bounds:
+        match pair:
+            case [int() | None as low, int() | None as high]:
+                if high is not None and max(low or 0, 0) >= high:
+                    raise wrong_value(
+                        "bounds", f"bounds must rise, but [{low}, {high}] has no pixel"
+                    )
+            case _:
+                raise wrong_value("bounds", f"{pair} is no pair of whole numbers")

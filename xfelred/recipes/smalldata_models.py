@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError
 from xfelred.ops.cuts import parse_cut
 from xfelred.recipes.expressions import parse_formula
-from xfelred.recipes.functions import FUNCTIONS, check_parameters
-from xfelred.recipes.models import ExecutionSpec, SourceSpec, Strict
+from xfelred.recipes.function_tree import (
+    FunctionSpec,
+    check_name,
+    with_different_names,
+)
+from xfelred.recipes.models import ExecutionSpec, SourceSpec
+from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
 
-# What files have of their own: a name of a function would clash.
-SEPARATORS = ("/", "\0")
 DROPPED = "dropped"
-
-
-def check_name(name: str) -> str:
-    if not name or any(s in name for s in SEPARATORS) or name in (".", ".."):
-        raise ArgumentError(f"{name!r} cannot be part of the name of a dataset")
-    return name
-
-
-class FunctionSpec(Strict):
-    """A function of the frames, or of what the function above it makes.
-
-    All other keys are parameters of the operation.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-    function: str
-    name: str | None = None
-    functions: list[FunctionSpec] = Field(default_factory=list)
-
-    @property
-    def called(self) -> str:
-        return self.name or self.function
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-    @field_validator("function")
-    @classmethod
-    def known_function(cls, value: str) -> str:
-        if value not in FUNCTIONS:
-            raise ArgumentError(
-                f"no function {value!r}.{did_you_mean(value, FUNCTIONS)} There are:"
-                f" {listing(FUNCTIONS, 30)}"
-            )
-        return value
-
-    @field_validator("name")
-    @classmethod
-    def usable_name(cls, value: str | None) -> str | None:
-        return None if value is None else check_name(value)
-
-    @field_validator("functions")
-    @classmethod
-    def different_names(cls, value: list[FunctionSpec]) -> list[FunctionSpec]:
-        return with_different_names(value)
-
-    @model_validator(mode="after")
-    def known_parameters(self) -> FunctionSpec:
-        check_parameters(self.function, self.parameters)
-        return self
-
-
-def with_different_names(specs: list[FunctionSpec]) -> list[FunctionSpec]:
-    names = [s.called for s in specs]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise wrong_value(str(i), f"the name {name!r} is there twice")
-    return specs
 
 
 class SmallDataDetector(SourceSpec):

@@ -1,0 +1,221 @@
+"""The functions of cube recipes: of the results of bins, or of every shot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xfelred import ops
+from xfelred.column_names import in_result
+from xfelred.errors import ArgumentError
+from xfelred.lazy import held, map_frames
+from xfelred.names import AVAILABLE, BAD_PIXELS, PIXEL_DIMS, UNITS
+from xfelred.ops.reductions.bin_frames import described
+from xfelred.ops.validity import unrecorded
+from xfelred.readers.protocol import Run
+from xfelred.recipes.cube_detectors import (
+    NOISE,
+    as_floats,
+    at_highest_gain,
+    constants_of,
+    fits,
+    signal_per_adu,
+)
+from xfelred.recipes.function_tree import (
+    At,
+    FunctionSpec,
+    anywhere,
+    lost_shots,
+    results,
+)
+from xfelred.recipes.functions import Entries, Facts, Given
+from xfelred.recipes.models import CubeFunction
+from xfelred.recipes.recipe import Recipe
+from xfelred.shots import shot_dims
+
+POSITIONS = ("x", "y", "z", "ix", "iy")
+NUMBER = "number"  # dim of what all functions make of a shot, one after the other
+
+
+def facts_of(run: Run, recipe: Recipe, name: str, frames: xr.DataArray) -> Facts:
+    """Return what functions may need of a detector, as far as the run knows it."""
+    constants = constants_of(run, name)
+    bad = noise = None
+    spec = recipe.model.detectors[name]
+    if spec.bad_pixels == "apply" and BAD_PIXELS in constants:
+        bad = (
+            constants[BAD_PIXELS] if fits(constants[BAD_PIXELS], frames, name) else None
+        )
+    if NOISE in constants:
+        noise = at_highest_gain(constants[NOISE])
+        # Of frames that went through the gain, here or where they come from.
+        if spec.key not in ("raw",) or spec.calibrate is not None:
+            noise = noise * signal_per_adu(constants)
+    kept = [k for k in POSITIONS if k in constants]
+    return Facts(constants[kept], noise, bad)
+
+
+def of_bins(
+    binned: xr.DataArray, spec: CubeFunction, facts: Facts, bad: xr.DataArray | None
+) -> dict[str, xr.DataArray]:
+    """Return what a function makes of the sums, or means, of all bins.
+
+    Names begin with that of the function, as do dims that bins do not have.
+    """
+    bins = tuple(str(d) for d in binned.dims if d not in PIXEL_DIMS)
+    if bad is not None:
+        binned = ops.apply_bad_pixels(as_floats(binned), bad)
+    given = Given(binned, replace(facts, bad=bad), "", shots=bins)
+    return {
+        name: with_own_dims(value, bins, called_of(name, (spec,)))
+        for name, value in made_of((spec,), given).items()
+    }
+
+
+def made_of(
+    functions: Sequence[FunctionSpec], given: Given, at: At = anywhere
+) -> dict[str, xr.DataArray]:
+    """Return arrays that functions make; ArgumentError for what bins cannot hold."""
+    out = {}
+    for name, value in results(tuple(functions), given, at=at).items():
+        if isinstance(value, Entries):
+            raise ArgumentError(
+                f"{name}: bins hold arrays, not entries of which each shot has any"
+                " number; take a spectrum or a number of them, or small data"
+            )
+        out[name] = value
+    return out
+
+
+def with_own_dims(
+    value: xr.DataArray, bins: Sequence[str], called: str
+) -> xr.DataArray:
+    """Return an array whose dims beside those of bins bear the name of a function."""
+    own = {d: f"{called}_{d}" for d in map(str, value.dims) if d not in bins}
+    kept = {*bins, *own}
+    return value.drop_vars([c for c in value.coords if c not in kept]).rename(own)
+
+
+def called_of(name: str, functions: Sequence[FunctionSpec], above: str = "") -> str:
+    """Return the full name of the function that makes a result."""
+    for spec in functions:
+        called = f"{above}_{spec.called}" if above else spec.called
+        if name == called or name.startswith(f"{called}_"):
+            return called_of(name, spec.functions, called)
+    return above
+
+
+@dataclass(frozen=True, eq=False)
+class OfShots:
+    """What functions make of every shot of a detector: one row of numbers each.
+
+    It is binned as frames are, in one go.
+    """
+
+    name: str
+    array: xr.DataArray  # float64 (<shots>, number), lazy
+    results: Mapping[str, xr.DataArray]  # of one shot, for names, shapes and labels
+
+    def unpacked(
+        self, binned: xr.Dataset, detector: str, quantities: Sequence[str]
+    ) -> dict[str, xr.DataArray]:
+        """Return the quantities of every result, from those of all numbers."""
+        out = {}
+        at = 0
+        for name, one in self.results.items():
+            here = slice(at, at + one.size)
+            at += one.size
+            stem = f"{detector}_{name}"
+            own = {d: f"{detector}_{d}" for d in one.dims}
+            unit = str(one.attrs.get(UNITS, "1"))
+            for quantity in quantities:
+                values = binned[f"{in_result(self.name)}_{quantity}"]
+                values = values.transpose(..., NUMBER).isel({NUMBER: here})
+                bins = {d: n for d, n in values.sizes.items() if d != NUMBER}
+                out[f"{stem}_{quantity}"] = xr.DataArray(
+                    values.data.reshape((*bins.values(), *one.shape)),
+                    one.coords,
+                    (*bins, *one.dims),
+                    attrs=described(stem, quantity, unit),
+                ).rename(own)
+        return out
+
+
+def of_shots(
+    name: str, frames: xr.DataArray, functions: Sequence[FunctionSpec], facts: Facts,
+    at: At,
+) -> OfShots:  # fmt: skip
+    """Return what functions make of every shot; lazy."""
+    shots = shot_dims(frames)
+    one = frames.isel({d: slice(0, 1) for d in shots})
+    first = dict.fromkeys(shots, 0)
+    made = made_of(functions, Given(one, facts, "", shots=shots), at)
+    shapes = {
+        k: with_own_dims(v.isel(first, drop=True), (), called_of(k, functions))
+        for k, v in made.items()
+    }
+    core = tuple(str(d) for d in frames.dims if d not in shots)
+    labels = {
+        str(k): c.variable for k, c in frames.coords.items() if {*c.dims} <= {*core}
+    }
+    gone = lost_shots(frames)
+    packed = map_frames(
+        rows_of_numbers,
+        frames,
+        *unrecorded(frames),
+        core_dims=core,
+        out_core={NUMBER: sum(v.size for v in shapes.values())},
+        dtype=np.float64,
+        work=Work(tuple(functions), facts, shots, core, labels, dict(frames.attrs)),
+    )
+    keep = [str(d) for d in shots if d in packed.coords]
+    packed = packed.drop_vars([c for c in packed.coords if c not in keep])
+    packed.attrs = {}
+    if gone is not None:
+        packed = packed.assign_coords({AVAILABLE: ~gone})
+    return OfShots(name, packed, shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is done to blocks of frames, and what these are without their numbers."""
+
+    functions: tuple[FunctionSpec, ...]
+    facts: Facts
+    shots: tuple[str, ...]
+    pixels: tuple[str, ...]
+    coords: Mapping[str, xr.Variable]
+    attrs: Mapping[str, Any]
+
+
+def rows_of_numbers(
+    block: NDArray[Any], *masks: NDArray[np.bool_], work: Work
+) -> NDArray[np.float64]:
+    """Return all that functions make of each shot of a block, one after the other."""
+    dims = (*work.shots, *work.pixels)
+    frames = xr.DataArray(block, work.coords, dims, attrs=dict(work.attrs))
+    if masks:
+        gone = np.logical_or.reduce(np.broadcast_arrays(*masks))
+        there = {
+            d: slice(None) if n > 1 else 0
+            for d, n in zip(dims, gone.shape, strict=True)
+        }
+        marks = xr.DataArray(~gone, dims=dims).isel(there)
+        frames = frames.assign_coords({AVAILABLE: marks})
+    given = Given(held(frames), work.facts, "", shots=work.shots)
+    made = made_of(work.functions, given).values()
+    values = dask.compute(*made, scheduler="synchronous")
+    lead = block.shape[: len(work.shots)]
+    rows = [
+        np.asarray(v.transpose(*work.shots, ...).values, np.float64)
+        .reshape((*lead, prod(v.sizes[d] for d in v.dims if d not in work.shots)))
+        for v in values
+    ]  # fmt: skip
+    return np.concatenate(rows, axis=-1)
