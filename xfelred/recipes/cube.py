@@ -279,11 +279,24 @@ def cube_plan(
     made = {
         name: found
         for name in facts
-        if (found := results_of_shots(checked, name, lazy[name], facts[name]))
+        if (
+            found := results_of_shots(
+                checked, name, taken(lazy[name], shots.where), facts[name]
+            )
+        )
     }
     return CubePlan(
         run, checked, shots, checked.model.output.compat, lazy, facts, made
     )  # fmt: skip
+
+
+def taken(frames: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
+    """Leave out trains that pass no cut, if any passes."""
+    passes = where.any([d for d in where.dims if d != TRAIN]).values
+    ids = where.indexes[TRAIN][passes]
+    at = np.flatnonzero(frames.indexes[TRAIN].isin(ids))
+    few = len(at) and len(at) < len(frames.indexes[TRAIN])
+    return frames.isel({frames[TRAIN].dims[0]: at}) if few else frames
 
 
 def at_function(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xfelred import ops
 from xfelred.column_names import in_result
 from xfelred.errors import ArgumentError
-from xfelred.lazy import held, map_frames
+from xfelred.lazy import PlannedArray, held, map_frames
 from xfelred.names import AVAILABLE, BAD_PIXELS, PIXEL_DIMS, UNITS
 from xfelred.ops.reductions.bin_frames import described
 from xfelred.ops.validity import unrecorded
@@ -168,7 +168,7 @@ def of_shots(
     gone = lost_shots(frames)
     packed = map_frames(
         rows_of_numbers,
-        frames,
+        block_by_block(frames),
         *unrecorded(frames),
         core_dims=core,
         out_core={NUMBER: sum(v.size for v in shapes.values())},
@@ -181,6 +181,17 @@ def of_shots(
     if gone is not None:
         packed = packed.assign_coords({AVAILABLE: ~gone})
     return OfShots(name, packed, shapes)
+
+
+def block_by_block(frames: xr.DataArray) -> xr.DataArray:
+    """Return frames that kernels are given in whole blocks, not in small pieces.
+
+    To set up functions takes as long as to work off some frames.
+    """
+    data = frames.data
+    if not isinstance(data, PlannedArray):
+        return frames
+    return frames.copy(data=PlannedArray(data, None))
 
 
 @dataclass(frozen=True, eq=False)
