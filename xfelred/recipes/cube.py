@@ -174,14 +174,14 @@ class CubePlan:
         for i, step in enumerate(self.recipe.model.detectors[detector].det_proc):
             if step.on == "shot":
                 continue
-            source = binned[f"{name}_{step.on}"]
-            with at_key(self.recipe, f"detectors.{detector}.det_proc.{i}"):
-                made = of_bins(
-                    source, step, self.facts[detector], constants.get(BAD_PIXELS)
-                )
-            for key, value in made.items():
+            source, bad = binned[f"{name}_{step.on}"], constants.get(BAD_PIXELS)
+            key = f"detectors.{detector}.det_proc"
+            at = partial(at_function, self.recipe, key, [i])
+            with at_key(self.recipe, f"{key}.{i}"):
+                made = of_bins(source, step, self.facts[detector], bad, at)
+            for result, value in made.items():
                 own = {d: f"{name}_{d}" for d in value.dims if d not in source.dims}
-                out[f"{name}_{key}"] = value.rename(own)
+                out[f"{name}_{result}"] = value.rename(own)
         return out
 
     def finished_detector(
@@ -285,9 +285,14 @@ def cube_plan(
             )
         )
     }
-    return CubePlan(
-        run, checked, shots, checked.model.output.compat, lazy, facts, made
-    )  # fmt: skip
+    compat_bins = checked.model.output.compat
+    plan = CubePlan(run, checked, shots, compat_bins, lazy, facts, made)
+    for name in facts:  # mistakes are found before frames are read
+        one = lazy[name].isel(dict.fromkeys(shot_dims(lazy[name]), 0), drop=True)
+        one = one.astype(np.float64)
+        stem = in_result(name)
+        plan.outputs(name, xr.Dataset({f"{stem}_sum": one, f"{stem}_mean": one}))
+    return plan
 
 
 def taken(frames: xr.DataArray, where: xr.DataArray) -> xr.DataArray:

@@ -63,7 +63,11 @@ def facts_of(run: Run, recipe: Recipe, name: str, frames: xr.DataArray) -> Facts
 
 
 def of_bins(
-    binned: xr.DataArray, spec: CubeFunction, facts: Facts, bad: xr.DataArray | None
+    binned: xr.DataArray,
+    spec: CubeFunction,
+    facts: Facts,
+    bad: xr.DataArray | None,
+    at: At,
 ) -> dict[str, xr.DataArray]:
     """Return what a function makes of the sums, or means, of all bins.
 
@@ -75,7 +79,7 @@ def of_bins(
     given = Given(binned, replace(facts, bad=bad), "", shots=bins)
     return {
         name: with_own_dims(value, bins, called_of(name, (spec,)))
-        for name, value in made_of((spec,), given).items()
+        for name, value in made_of((spec,), given, at).items()
     }
 
 
@@ -85,11 +89,13 @@ def made_of(
     """Return arrays that functions make; ArgumentError for what bins cannot hold."""
     out = {}
     for name, value in results(tuple(functions), given, at=at).items():
-        if isinstance(value, Entries):
-            raise ArgumentError(
-                f"{name}: bins hold arrays, not entries of which each shot has any"
-                " number; take a spectrum or a number of them, or small data"
-            )
+        (number,) = (i for i, s in enumerate(functions) if called_of(name, [s]))
+        with at(f".functions.{number}"):
+            if isinstance(value, Entries):
+                raise ArgumentError(
+                    f"{name}: bins hold arrays, not entries of which each shot has any"
+                    " number; take a spectrum or a number of them, or small data"
+                )
         out[name] = value
     return out
 
