@@ -24,7 +24,7 @@ from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
 from xfelred.names import DROPLET, FAST, MODULE, PHOTON, PULSE, SAMPLE, SLOW, TRAIN
 from xfelred.recipes.cube_outputs import assembled
-from xfelred.recipes.rings import AzimuthalSpec, Rings, on_rings, rings_of
+from xfelred.recipes.rings import AzimuthalSpec, Rings, rings_of
 from xfelred.recipes.units import wrong_value
 
 # What a recipe does not give: arrays, which the run knows, and what only users can.
@@ -159,7 +159,7 @@ def image(given: Given, parameters: dict[str, Any]) -> Made:
 
 def azimuthal_curve(given: Given, parameters: dict[str, Any]) -> Made:
     spec = azimuthal_spec(parameters)
-    found = on_rings(given.array, rings_for(given, spec), spec, given.facts.bad)
+    found = rings_for(given, spec).averages(given.array)
     return Made({str(k): v for k, v in found.data_vars.items()}, None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,11 +10,22 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry import Geometry, locate
+from xfelred.geometry.rings import (
+    Axis,
+    correction,
+    edge_coords,
+    radial_axis,
+    radial_edges,
+)
+from xfelred.kernels.arrays import Floats
+from xfelred.kernels.azimuthal.integrate import Integration
+from xfelred.lazy import held
 from xfelred.names import PHI, Q
+from xfelred.ops.azimuthal.integrate_azimuthally import curves, integrated, ring_maps
 from xfelred.ops.companions import matching
+from xfelred.ops.validity import unrecorded
 from xfelred.recipes.strict import Strict
 
 AZAV = "azav"
@@ -46,12 +56,27 @@ class AzimuthalSpec(Strict):
 
 @dataclass(frozen=True, eq=False)
 class Rings:
-    """Where the pixels of a detector are, and the bins they are averaged in."""
+    """The bins that the pixels of a detector are averaged in, made once.
 
-    coords: Mapping[str, xr.Variable]
-    attrs: Mapping[str, Any]
-    edges: list[float]  # of q
-    sectors: NDArray[np.float64]  # edges of phi
+    What `ops.integrate_azimuthally` finds anew for every array takes longer than to
+    average the few frames that are in memory at a time.
+    """
+
+    axis: Axis
+    edges: Floats  # of q
+    sectors: Floats  # edges of phi
+    maps: tuple[xr.DataArray, ...]  # in memory, as the kernel wants them
+
+    def averages(self, frames: xr.DataArray) -> xr.Dataset:
+        """Return azimuthal curves ``azav`` and ``count`` on (..., phi, q)."""
+        sizes = {PHI: len(self.sectors) - 1, Q: len(self.edges) - 1}
+        masks = unrecorded(frames)
+        setup = Integration(tuple(sizes.values()), mean=True, n_masks=len(masks))
+        known = [*self.maps, *masks]
+        found = integrated(frames, known, self.axis.dims, sizes, setup)
+        out = curves(found, frames, whole_counts=True)
+        coords = edge_coords(self.axis, self.edges, self.sectors)
+        return out.assign_coords(coords).rename({"intensity": AZAV})[[AZAV, "count"]]
 
 
 def rings_of(
@@ -67,39 +92,35 @@ def rings_of(
         )
     options = spec.model_dump(include={"centre", "tilt", "distance", "energy"})
     located = locate(frames, Geometry.lcls(x, y, z, **options))
-    good = located[Q] if bad is None else located[Q].where(matching(bad, located) == 0)
-    # As azimuthalBinning of smalldata_tools: from one step below the smallest q of
-    # good pixels to one above the largest.
-    edges = spec.q_edges
-    if edges is None:
-        step = float(spec.q_step or 0)
-        low, high = float(good.min()), float(good.max())
-        if (high - low) / step > MOST_RINGS:
-            raise ArgumentError(
-                f"q_step={step:g} makes more than {MOST_RINGS} bins of {low:g} to"
-                f" {high:g}; take a larger one"
-            )
-        edges = np.arange(low - step, high + step, step).tolist()
+    bad = None if bad is None else matching(bad, located)
+    axis = radial_axis(located, Q, "no")
+    edges = radial_edges(axis, edges_of(spec, located[Q], bad), None)
     turned, sectors = azimuth_bins(located[PHI], spec.n_phi)
     located = located.assign_coords({PHI: turned})
-    new = {
-        str(n): c.variable for n, c in located.coords.items() if n not in frames.coords
-    }
-    return Rings(new, located.attrs, edges, sectors)
+    factor = correction(located, axis, spec.solid_angle, spec.polarization)
+    maps, _ = ring_maps(located, axis, (edges, sectors), factor, bad)
+    return Rings(axis, edges, sectors, tuple(held(m) for m in maps))
 
 
-def on_rings(
-    frames: xr.DataArray, rings: Rings, spec: AzimuthalSpec, bad: xr.DataArray | None
-) -> xr.Dataset:
-    found = ops.integrate_azimuthally(
-        frames.assign_coords(rings.coords).assign_attrs(rings.attrs),
-        rings.edges,
-        phi_bins=rings.sectors,
-        normalization="mean",
-        bad_pixels=bad,
-        **spec.model_dump(include={"solid_angle", "polarization"}),
-    )
-    return found.rename({"intensity": AZAV})[[AZAV, "count"]]
+def edges_of(
+    spec: AzimuthalSpec, q: xr.DataArray, bad: xr.DataArray | None
+) -> list[float]:
+    """Return the edges of the rings, as azimuthalBinning of smalldata_tools has them.
+
+    From one step below the smallest q of good pixels to one above the largest.
+    """
+    if spec.q_edges is not None:
+        return spec.q_edges
+    good = q if bad is None else q.where(bad == 0)
+    step = float(spec.q_step or 0)
+    low, high = float(good.min()), float(good.max())
+    if (high - low) / step > MOST_RINGS:
+        raise ArgumentError(
+            f"q_step={step:g} makes more than {MOST_RINGS} bins of {low:g} to"
+            f" {high:g}; take a larger one"
+        )
+    edges: list[float] = np.arange(low - step, high + step, step).tolist()
+    return edges
 
 
 def azimuth_bins(phi: xr.DataArray, n: int) -> tuple[xr.DataArray, NDArray[Any]]:
