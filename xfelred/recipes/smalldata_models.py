@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -69,6 +69,14 @@ class IntegratingSpec(Strict):
     variables: list[str] = Field(default_factory=list)  # of its own, copied
 
 
+class SmallDataOutput(Strict):
+    """In which formats small data are written."""
+
+    formats: Annotated[list[Literal["h5", "zarr", "parquet"]], Field(min_length=1)] = (
+        Field(default=["h5"])
+    )
+
+
 class SmallDataModel(Strict):
     """Small data: what is made of every shot of a run."""
 
@@ -84,6 +92,7 @@ class SmallDataModel(Strict):
     execution: ExecutionSpec = Field(
         default_factory=lambda: ExecutionSpec(block_trains=1000)
     )
+    output: SmallDataOutput = SmallDataOutput()
 
     @field_validator("flags")
     @classmethod
