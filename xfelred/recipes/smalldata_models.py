@@ -14,7 +14,7 @@ from xfelred.recipes.function_tree import (
     check_name,
     with_different_names,
 )
-from xfelred.recipes.models import ExecutionSpec, SourceSpec
+from xfelred.recipes.models import ExecutionSpec, Pulses, PulseSpec, SourceSpec
 from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
 
@@ -42,22 +42,45 @@ class SmallDataDetector(SourceSpec):
         return value
 
 
+class LightPulses(Strict):
+    """The pulses of every train that have light: IDs, or ``{start, step, n}``."""
+
+    pulses: Pulses
+
+    @field_validator("pulses")
+    @classmethod
+    def with_ids(cls, value: PulseSpec) -> PulseSpec:
+        if value.by is not None or isinstance(value.n, str):
+            raise ArgumentError("give IDs of pulses, or start, step and n")
+        return value
+
+    @property
+    def ids(self) -> list[int]:
+        spec = self.pulses
+        return spec.pulse_ids(
+            len(spec.ids) if spec.ids is not None else int(spec.n or 0)
+        )
+
+
+Light = list[int] | str | LightPulses | None
+
+
 class LightSpec(Strict):
-    """Event codes that tell whether there was light; or a cut that does.
+    """Event codes that tell whether there was light; or a cut, or pulses, that do.
 
     A code above 0 tells of a shot without light, one below 0 (``-137``) is there only
     if there was light.
     """
 
-    xray: list[int] | str | None = None
-    laser: list[int] | str | None = None
+    xray: Light = None
+    laser: Light = None
 
     @field_validator("xray", "laser")
     @classmethod
-    def readable(cls, value: list[int] | str | None) -> list[int] | str | None:
+    def readable(cls, value: Light) -> Light:
         if isinstance(value, str):
             parse_cut(value)
-        elif value is not None and (not value or 0 in value):
+        elif isinstance(value, list) and (not value or 0 in value):
             raise ArgumentError("event codes are whole numbers other than 0")
         return value
 
