@@ -91,6 +91,12 @@ def test_functions_of_shots_are_small_data_binned(run, tmp_path, no_compute):
             np.testing.assert_allclose(found["var"], var, rtol=1e-5, atol=1e-6)
 
 
+def test_shots_are_worked_off_in_pieces_of_any_size(run, monkeypatch):
+    whole = xf.make_cube(run, recipe(*TREE)).compute()
+    monkeypatch.setattr("xfelred.recipes.function_tree.PIECE", 1)
+    xr.testing.assert_equal(xf.make_cube(run, recipe(*TREE)).compute(), whole)
+
+
 def test_a_cube_in_blocks_has_the_same_and_can_be_resumed(run, tmp_path):
     made = recipe(*TREE, output={"formats": ["zarr", "lcls_h5"], "report": False})
     estimate = estimate_cube(run, made, tmp_path)

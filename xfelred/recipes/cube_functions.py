@@ -34,6 +34,7 @@ from xfelred.recipes.function_tree import (
     anywhere,
     lost_shots,
     results,
+    shots_at_once,
 )
 from xfelred.recipes.functions import Entries, Facts, Given
 from xfelred.recipes.models import CubeFunction
@@ -180,6 +181,7 @@ def of_shots(
         out_core={NUMBER: sum(v.size for v in shapes.values())},
         dtype=np.float64,
         work=Work(tuple(functions), facts, shots, core, labels, dict(frames.attrs)),
+        step=shots_at_once(one, made.values(), functions),
     )
     keep = [str(d) for d in shots if d in packed.coords]
     packed = packed.drop_vars([c for c in packed.coords if c not in keep])
@@ -213,9 +215,27 @@ class Work:
 
 
 def rows_of_numbers(
-    block: NDArray[Any], *masks: NDArray[np.bool_], work: Work
+    block: NDArray[Any], *masks: NDArray[np.bool_], work: Work, step: int
 ) -> NDArray[np.float64]:
-    """Return all that functions make of each shot of a block, one after the other."""
+    """Return all that functions make of each shot of a block, one after the other.
+
+    `step` shots are worked off at a time.
+    """
+    n = max(1, step // max(1, prod(block.shape[1 : len(work.shots)])))
+    parts = [slice(at, at + n) for at in range(0, max(1, len(block)), n)]
+    return np.concatenate(
+        [
+            numbers_of_shots(
+                block[some], [m[some] if len(m) > 1 else m for m in masks], work
+            )
+            for some in parts
+        ]
+    )
+
+
+def numbers_of_shots(
+    block: NDArray[Any], masks: Sequence[NDArray[np.bool_]], work: Work
+) -> NDArray[np.float64]:
     dims = (*work.shots, *work.pixels)
     frames = xr.DataArray(block, work.coords, dims, attrs=dict(work.attrs))
     if masks:

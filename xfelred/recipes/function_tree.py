@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import xarray as xr
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from xfelred import ops
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.names import PIXEL_DIMS
 from xfelred.ops.validity import unrecorded
@@ -22,7 +25,14 @@ from xfelred.recipes.functions import (
 )
 from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
+from xfelred.shots import SHOT_DIMS
 
+PIECE = 64 << 20  # bytes of frames and of what is made of them, at once
+# Operation and parameter that say how many entries have room, and bytes of each.
+ROOMS = {
+    "droplets": ("find_droplets", "max_droplets", 40),
+    "photons": ("droplets_to_photons", "max_photons", 24),
+}
 At = Callable[[str], AbstractContextManager[Any]]
 # What files have of their own: a name of a function would clash.
 SEPARATORS = ("/", "\0")
@@ -122,6 +132,31 @@ def results(
                 raise ArgumentError(f"another function makes {name!r}, too; rename one")
         out |= mine
     return out
+
+
+def shots_at_once(
+    frames: xr.DataArray, made: Iterable[Value], functions: Sequence[FunctionSpec]
+) -> int:
+    """Return how many shots are held at a time: frames, and what is made of them.
+
+    frames, made: of some shots, lazy.
+    """
+    n = max(1, prod(n for d, n in frames.sizes.items() if d in SHOT_DIMS))
+    size = frames.nbytes + sum(a.nbytes for v in made for a in arrays_in(v))
+    return max(1, int(PIECE // max(1, size // n + room_of(functions))))
+
+
+def room_of(functions: Sequence[FunctionSpec]) -> int:
+    """Return the bytes of a shot that tables of droplets and photons are made in."""
+    total = 0
+    for spec in functions:
+        operation, parameter, entry = ROOMS.get(spec.function, ("", "", 0))
+        if entry:
+            taken = inspect.signature(getattr(ops, operation)).parameters
+            most = spec.parameters.get(parameter, taken[parameter].default)
+            total += entry * int(most)
+        total += room_of(spec.functions)
+    return total
 
 
 def arrays_in(value: Value) -> Iterator[xr.DataArray]:

@@ -28,12 +28,11 @@ from xfelred.recipes.cube_detectors import (
 )
 from xfelred.recipes.cube_functions import facts_of
 from xfelred.recipes.cube_shots import one_scalar
-from xfelred.recipes.function_tree import FunctionSpec, arrays_in, results
+from xfelred.recipes.function_tree import FunctionSpec, results, shots_at_once
 from xfelred.recipes.functions import SHOTS, WHOLE, Entries, Facts, Given, Value
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
 
-PIECE = 64 << 20  # bytes of frames and of what is made of them, at once
 LANES = 8  # of a block: its pieces are worked off in so many tasks
 INTG = "intg"  # the stream of slow detectors
 At = partial[AbstractContextManager[Any]]
@@ -151,8 +150,8 @@ def detector_plan(
     for i, total in enumerate(spec.sums):
         with at_key(recipe, f"{key}.sums.{i}"):
             ops.detector_sum(one, plain_name(parsed(total, tuple(flags))), flags=flags)
-    bytes_of_one = sum(array.nbytes for v in made.values() for array in arrays_in(v))
-    step = PIECE // max(1, (one.nbytes + bytes_of_one) // max(1, one.sizes[TRAIN]))
+    # Pulses of a train are held together.
+    step = shots_at_once(one, made.values(), spec.functions) // one.sizes.get(PULSE, 1)
     return DetectorPlan(
         name, frames, ids, at[order], facts, tuple(spec.functions), tuple(spec.sums),
         columns, max(1, step),
