@@ -3,9 +3,10 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/small_data.py [rounds]
 
 One thread; raw frames of a Jungfrau, 1 Mpix of 2 modules, which are calibrated with
-their constants; CPU seconds of `reduce_run` into an empty directory, its
-start included (where the pixels are, 1 s for `azimuthal`); variants take turns. "no function" is reading, calibration and one sum. Values of ten functions are compared
-with those of each one alone before anything is timed.
+their constants; CPU seconds of `reduce_run` into an empty directory, its start included
+(where the pixels are takes `azimuthal` 1 s); variants take turns. "no function" is
+reading, calibration and one sum. Values of ten functions are compared with those of
+each one alone before anything is timed.
 """
 
 import os
