@@ -7,6 +7,7 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred.errors import ConfigError
+from xfelred.recipes import cube_functions
 from xfelred.recipes.cube_estimate import estimate_cube
 from xfelred.synth.euxfel import write_run
 from xfelred.synth.lcls import write_smalldata
@@ -180,3 +181,18 @@ def test_mistakes_are_told_with_their_key(run, step, key, words, on):
         xf.make_cube(run, made)
     if on == "shot" or key != "det_proc.0.functions.0":
         assert caught.value.key == f"detectors.{DET}.{key}"
+
+
+def test_blocks_make_only_their_own_shots(run, tmp_path, monkeypatch):
+    seen = []
+    real = cube_functions.numbers_of_shots
+
+    def counted(block, masks, work):
+        seen.append(len(block))
+        return real(block, masks, work)
+
+    monkeypatch.setattr(cube_functions, "numbers_of_shots", counted)
+    made = recipe(REGION, output={"formats": ["zarr"], "report": False})
+    result = xf.write_cube(run, made, tmp_path)
+    taken = int((run.scalars([f"damage/{DET}"])[f"damage/{DET}"] == 1).sum())
+    assert (result.blocks, sum(seen)) == (3, taken)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -41,6 +42,7 @@ from xfelred.recipes.models import CubeFunction
 from xfelred.recipes.recipe import Recipe
 from xfelred.shots import shot_dims
 
+Positions = slice | NDArray[np.intp]
 POSITIONS = ("x", "y", "z", "ix", "iy")
 NUMBER = "number"  # dim of what all functions make of a shot, one after the other
 
@@ -127,8 +129,17 @@ class OfShots:
     """
 
     name: str
-    array: xr.DataArray  # float64 (<shots>, number), lazy
+    frames: xr.DataArray
     results: Mapping[str, xr.DataArray]  # of one shot, for names, shapes and labels
+    numbers: Callable[[xr.DataArray], xr.DataArray]  # of frames, (<shots>, number)
+
+    @cached_property
+    def array(self) -> xr.DataArray:
+        return self.numbers(self.frames)
+
+    def some(self, dim: str, at: Positions) -> xr.DataArray:
+        """Return the numbers of some shots; others are not even read."""
+        return self.numbers(self.frames.isel({dim: at}))
 
     def unpacked(
         self, binned: xr.Dataset, detector: str, quantities: Sequence[str]
@@ -172,23 +183,29 @@ def of_shots(
     labels = {
         str(k): c.variable for k, c in frames.coords.items() if {*c.dims} <= {*core}
     }
+    work = Work(tuple(functions), facts, shots, core, labels, dict(frames.attrs))
+    step = shots_at_once(one, made.values(), functions)
+    n = sum(v.size for v in shapes.values())
+    return OfShots(name, frames, shapes, partial(numbers_of, work=work, step=step, n=n))
+
+
+def numbers_of(frames: xr.DataArray, work: Work, step: int, n: int) -> xr.DataArray:
+    """Return the `n` numbers that functions make of every shot; lazy."""
     gone = lost_shots(frames)
     packed = map_frames(
         rows_of_numbers,
         block_by_block(frames),
         *unrecorded(frames),
-        core_dims=core,
-        out_core={NUMBER: sum(v.size for v in shapes.values())},
+        core_dims=work.pixels,
+        out_core={NUMBER: n},
         dtype=np.float64,
-        work=Work(tuple(functions), facts, shots, core, labels, dict(frames.attrs)),
-        step=shots_at_once(one, made.values(), functions),
+        work=work,
+        step=step,
     )
-    keep = [str(d) for d in shots if d in packed.coords]
+    keep = [str(d) for d in work.shots if d in packed.coords]
     packed = packed.drop_vars([c for c in packed.coords if c not in keep])
     packed.attrs = {}
-    if gone is not None:
-        packed = packed.assign_coords({AVAILABLE: ~gone})
-    return OfShots(name, packed, shapes)
+    return packed if gone is None else packed.assign_coords({AVAILABLE: ~gone})
 
 
 def block_by_block(frames: xr.DataArray) -> xr.DataArray:
