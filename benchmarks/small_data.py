@@ -4,8 +4,8 @@
 
 One thread; calibrated frames of a Jungfrau, 1 Mpix of 2 modules; CPU seconds of
 `reduce_run` into an empty directory, its start included (where the pixels are takes
-`azimuthal` 1 s); variants take turns. "no function" is reading and bad pixels. Values of
-ten functions are compared with those of each one alone before anything is timed.
+`azimuthal` 1 s); variants take turns. "no function" is reading and bad pixels. Values
+of ten functions are compared with those of each one alone before anything is timed.
 """
 
 import os
