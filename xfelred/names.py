@@ -33,6 +33,7 @@ DROPLET = "droplet"
 PHOTON = "photon"
 CLUSTER = "cluster"
 PEAK = "peak"
+PIXEL = "pixel"
 SAMPLE = "sample"  # of a trace
 
 # Coordinates that travel with a detector array.
@@ -70,6 +71,7 @@ HISTORY = "history"
 FINGERPRINT = "source_fingerprint"
 STORED_DTYPE = "stored_dtype"  # of integers that are floating because of gaps
 DATA_KIND = "data_kind"
+MAX_ERROR = "max_error"  # by which values were rounded
 RECORDED_BY = "recorded_by"  # the coordinate that tells where integers were recorded
 N_MODULES = "n_modules"  # of the complete detector
 FIRST_MODULE = "first_module"  # number of the first of them

@@ -44,6 +44,43 @@ def test_positions_come_back(name, tmp_path):
         assert again.modules == geometry.modules
 
 
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_panels_of_stacked_modules_come_back(name, tmp_path):
+    geometry = GEOMETRIES[name]()
+    again = round_trip(geometry, tmp_path, stacked=True)
+    text = (tmp_path / "a.geom").read_text()
+    assert "data = /entry_1/data_2/data" in text
+    assert "peak_list = /entry_1/result_1" in text
+    assert "dim1 = ss" in text
+    # One tall module, as the data have it.
+    n_modules, *pixels = geometry.shape
+    numbers = list(geometry.modules or range(n_modules)) if n_modules > 1 else [0]
+    centres = again.centres.reshape(3, -1, *pixels)[:, numbers]
+    np.testing.assert_allclose(centres, geometry.centres, rtol=0, atol=1e-9)
+    # The first row of a module is where `write_hits` has it.
+    n_slow = geometry.shape[1]
+    tops = [int(line.split("=")[1]) for line in text.splitlines() if "/min_ss" in line]
+    modules = geometry.modules or range(geometry.shape[0])
+    wanted = [modules[p.module] * n_slow + p.slow[0] for p in geometry.lattice]
+    assert tops == (wanted if geometry.shape[0] > 1 else [0])
+
+
+def test_modules_that_are_counted_from_one_begin_at_the_first_place(tmp_path):
+    geometry = Geometry.flat((2, 4, 5), (2, 2), 0.1, 1e-4).numbered((1, 2))
+    geometry.to_crystfel(tmp_path / "a.geom")
+    text = (tmp_path / "a.geom").read_text()
+    assert "p0a0/dim1 = 0" in text
+    assert "p1a0/dim1 = 1" in text
+
+
+def test_bad_pixels_of_stacked_modules_come_back(tmp_path):
+    rng = np.random.default_rng(0)
+    flat = Geometry.flat((2, 40, 50), (20, 7), 0.1, 1e-4)
+    bad = rng.random((2, 40, 50)) < 0.05
+    again = round_trip(replace(flat, bad=bad), tmp_path, stacked=True)
+    np.testing.assert_array_equal(again.bad_pixels.values.reshape(bad.shape), bad)
+
+
 def test_a_file_that_was_read_comes_back_with_its_groups(tmp_path):
     golden = Golden("sacla") / "run206178.geom"
     geometry = Geometry.from_crystfel(golden)

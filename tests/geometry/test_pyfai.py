@@ -4,6 +4,7 @@ import logging
 import pickle
 import sys
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -66,8 +67,15 @@ def off(geometry, ai):
     return np.linalg.norm(ours - np.stack([x, y, z]), axis=0).max() / ai.detector.pixel1
 
 
-@pytest.mark.parametrize("orientation", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", ["ImXPad S10", "Maxipix 2x2", "Jungfrau"])
+# The last one is large.
+@pytest.mark.parametrize(
+    ("name", "orientation"),
+    [
+        *product(["ImXPad S10", "Maxipix 2x2"], [1, 2, 3, 4]),
+        ("Jungfrau", 3),
+        *(pytest.param("Jungfrau", n, marks=pytest.mark.nightly) for n in (1, 2, 4)),
+    ],
+)
 def test_detectors_of_modules_lie_where_pyfai_has_them(tmp_path, name, orientation):
     path = written(tmp_path, name, f'{{"orientation": {orientation}}}')
     ai = integrator(name, {"orientation": orientation})

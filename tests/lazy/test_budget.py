@@ -77,7 +77,10 @@ def test_a_block_of_frames_is_less_than_200_bytes():
         assert size_of(array) < 200 * array.data.npartitions
 
 
-@pytest.mark.parametrize("dim", ["train", ("train", "pulse"), DIMS[2:]])
+@pytest.mark.parametrize(
+    "dim",
+    ["train", pytest.param(("train", "pulse"), marks=pytest.mark.nightly), DIMS[2:]],
+)
 def test_a_reduction_is_less_than_200_bytes_for_each_block_that_it_reads(dim):
     frames = long_frames(2000)
     result = ops.statistics(frames, dim=dim)["mean"]

@@ -82,7 +82,14 @@ OPERATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+# One of what is done frame by frame, and one reduction of each kind.
+SELDOM = {"remap_polar", "statistics"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.nightly] * (n in SELDOM)) for n in OPERATIONS],
+)
 def test_blocks_in_memory_do_not_grow_with_the_run(name):
     most = []
     for n_blocks in (8, 32):

@@ -48,6 +48,15 @@ OPS = {
     ),
     "two_time": lambda da, bad: ops.two_time(located(da), 3, bad_pixels=first(bad)),
     "find_edge": lambda da, bad: ops.find_edge(da, step=2),
+    "compress": lambda da, bad: ops.compress(da, 1.0),
+    "autocorrelate": lambda da, bad: ops.autocorrelate(da, bad_pixels=bad),
+    "sparsify": lambda da, bad: ops.sparsify(da, 500),
+    "sparsified droplets": lambda da, bad: ops.sparsify(
+        ops.find_droplets(da, max_droplets=4), 9
+    ),
+    "unsparsify": lambda da, bad: ops.unsparsify(
+        ops.sparsify(da), da.shape[-3:], modules=da.module.values.tolist()
+    ),
     "fit_linear": lambda da, bad: ops.fit_linear(
         da, da.train.astype(float), bad_pixels=bad
     ),

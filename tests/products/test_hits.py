@@ -93,7 +93,66 @@ def test_bad_input_is_refused(found, tmp_path):
         xf.write_hits(frames[:3], peaks, path)
     with pytest.raises(GeometryMismatchError, match="labels of train"):
         xf.write_hits(frames, peaks.assign_coords(train=np.arange(7)), path)
+    with pytest.raises(ArgumentError, match="is_hit has dtype int64"):
+        xf.write_hits(frames, peaks, path, is_hit=peaks["n_peaks"])
+    with pytest.raises(TypeError, match=r"run\.detector"):
+        xf.write_hits(frames, peaks, path, detector=np.zeros(3))
     assert not path.exists()
     path.write_text("")
     with pytest.raises(OutputExistsError):
         xf.write_hits(frames, peaks, path)
+
+
+@pytest.fixture(scope="module")
+def of_run(agipd_run):
+    """The frames of a run on disk, its detector, and peaks in some frames."""
+    detector = xf.open_run(agipd_run.directory).detector()
+    frames = detector.frames(layout="frame").astype(np.float32)
+    n = frames.sizes["frame"]
+    count = np.zeros(n, int)
+    count[[2, 5, 11]] = 1, 2, 1
+    ids = frames.isel(module=0, slow_scan=0, fast_scan=0, drop=True).coords
+    peaks = xr.Dataset({"n_peaks": ("frame", count)}, ids)
+    rng = np.random.default_rng(3)
+    there = np.arange(2) < count[:, None]
+    for name in ("row", "col", "intensity", "max_intensity", "snr"):
+        values = np.where(there, rng.uniform(1, 60, (n, 2)), np.nan)
+        peaks[name] = (("frame", "peak"), values)
+    peaks["module"] = (("frame", "peak"), np.where(there, 7, -1))
+    peaks["n_pixels"] = (("frame", "peak"), there * 3)
+    return frames, detector, peaks.drop_vars(["available"], errors="ignore")
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_images_of_a_run_are_shown_beside_their_peaks(of_run, tmp_path, chosen):
+    frames, detector, peaks = of_run
+    hits = ops.find_hits(peaks["n_peaks"], 1)["is_hit"] if chosen else None
+    path = tmp_path / "v.cxi"
+    xf.write_hits(frames, peaks, path, is_hit=hits, detector=detector)
+    copied = xf.write_hits(frames, peaks, tmp_path / "c.cxi", is_hit=hits)
+    with h5py.File(path) as file, h5py.File(copied) as other:
+        assert file[f"{DETECTOR}/data"].is_virtual
+        panel, wanted = (f[f"{PANEL}/data"] for f in (file, other))
+        assert panel.is_virtual
+        assert len(panel) == (3 if chosen else frames.sizes["frame"])
+        there = np.isfinite(wanted[()])
+        assert there.any()
+        np.testing.assert_array_equal(panel[()][there], wanted[()][there])
+        for name in ("trainId", "pulseId"):
+            np.testing.assert_array_equal(
+                file[f"{PANEL}/{name}"], other[f"entry_1/{name}"]
+            )
+        for name, values in other[RESULT].items():
+            np.testing.assert_array_equal(file[f"{RESULT}/{name}"], values)
+
+
+def test_a_detector_of_another_run_is_refused(of_run, tmp_path):
+    frames, detector, peaks = of_run
+    late = {"train": ("frame", frames.train.values + 1000)}
+    path = tmp_path / "v.cxi"
+    with pytest.raises(GeometryMismatchError, match="are not in the detector's files"):
+        xf.write_hits(
+            frames.assign_coords(late), peaks.assign_coords(late), path,
+            detector=detector,
+        )  # fmt: skip
+    assert not path.exists()

@@ -143,4 +143,6 @@ def test_no_pixel_is_read_or_computed(agipd_run, values_read, no_compute):
         result = ops.statistics(run.frames())
         run.plan(result, result["mean"] * 2)
     assert values_read == []
-    assert pickle.loads(pickle.dumps(run.plan(result))) == run.plan(result)
+    # Another plan may find another amount of free memory.
+    plan = run.plan(result)
+    assert pickle.loads(pickle.dumps(plan)) == plan

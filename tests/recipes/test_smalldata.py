@@ -1,5 +1,6 @@
 """Small data by a recipe: what is in the file, against loops over the frames."""
 
+import json
 from pathlib import Path
 
 import dask
@@ -380,6 +381,8 @@ def test_frames_are_read_once(run, tmp_path, monkeypatch):
         ),
         ("{function: rebin}", "line 6.*rebin needs shape"),
         ("{function: azimuthal, distance: 1}", "line 6"),
+        ("{function: azav_pyfai}", "line 6.*azav_pyfai needs poni_file"),
+        ("{function: azav_pyfai, poni_file: a, int_units: q}", "line 6.*2th_deg"),
         ("{function: sparsify, n: -1}", "n is null, 0 or a number"),
         ("{function: roi, name: a/b}", "line 6.*'a/b' cannot be part"),
     ],
@@ -389,6 +392,63 @@ def test_mistakes_are_told_with_their_line(text, match):
              "    functions:", f"      - {text}"]  # fmt: skip
     with pytest.raises(ConfigError, match=match):
         xf.SmallDataRecipe.from_text("\n".join(lines))
+
+
+def test_frames_that_were_rounded_are_packed(run, tmp_path):
+    tree = {"function": "compress", "max_error": 0.5,
+            "functions": [{"function": "rebin", "shape": [3, 4]}]}  # fmt: skip
+    path = xf.reduce_run(run, recipe(tree), tmp_path)
+    da = run.frames("jungfrau1M")
+    wanted = ops.compress(da, 0.5)
+    with h5py.File(path) as file:
+        data = file["jungfrau1M/compress_data"]
+        assert data.compression == "gzip"
+        np.testing.assert_array_equal(data, wanted["data"][:, 0])
+        np.testing.assert_array_equal(
+            file["jungfrau1M/compress_rebin_data"],
+            ops.rebin(wanted["data"], (3, 4))["data"][:, 0],
+        )
+
+
+PONI = """Detector: Detector
+Detector_config: {"pixel1": 0.0001, "pixel2": 0.0001}
+Distance: 0.05
+Poni1: 0.0007
+Poni2: 0.0005
+Wavelength: 1.3e-10
+"""
+
+
+@pytest.mark.parametrize("return2d", [False, True])
+def test_curves_of_a_poni_file_are_those_of_the_image(run, tmp_path, return2d):
+    (tmp_path / "cal.poni").write_text(PONI)
+    curve = {"function": "azav_pyfai", "poni_file": "cal.poni", "npts": 12,
+             "npts_az": 4, "int_units": "q_nm^-1", "return2d": return2d}  # fmt: skip
+    path = tmp_path / "recipe.yml"
+    path.write_text(json.dumps(recipe(curve)))
+    out = stored(xf.reduce_run(run, path, tmp_path / "out"))
+    ix, iy = (run.constants("jungfrau1M")[k].values.astype(int) for k in ("ix", "iy"))
+    da = run.frames("jungfrau1M").isel(pulse=0)
+    there = da.available.any("module").values
+    image = np.full((N, ix.max() + 1, iy.max() + 1), np.nan)
+    image[:, ix, iy] = da
+    flat = xr.DataArray(image, dims=("train", "slow_scan", "fast_scan"))
+    flat = xf.geometry.locate(
+        flat, xf.geometry.Geometry.from_poni(tmp_path / "cal.poni")
+    )
+    options = {"phi_bins": 4} if return2d else {}
+    wanted = ops.integrate_azimuthally(flat, 12, polarization=1.0, **options)
+    got = {k: out[f"jungfrau1M/azav_pyfai_{k}"][there] for k in ("azav", "q")}
+    np.testing.assert_allclose(got["azav"], wanted["intensity"][there], rtol=1e-12)
+    assert (got["q"] == 10 * wanted["q"].values).all()
+    assert ("jungfrau1M/azav_pyfai_az" in out) == return2d
+
+
+def test_a_poni_file_that_is_not_there(run):
+    with pytest.raises(ConfigError, match=r"functions\.0.*none\.poni"):
+        smalldata_plan(
+            run, recipe({"function": "azav_pyfai", "poni_file": "none.poni"})
+        )
 
 
 @pytest.mark.parametrize(
@@ -418,7 +478,8 @@ def test_mistakes_outside_of_detectors(more, match):
          "max_droplets makes room of .* GiB"),
         ([{"function": "azimuthal", "centre": [0, 0], "distance": 1, "energy": 9500,
            "q_step": 1e-9}], "q_step=1e-09 makes more than"),
-        ([{"function": "sparsify", "n": 4}], "of droplets only"),
+        ([{"function": "project", "axis": "fast_scan", "name": "pj",
+           "functions": [{"function": "sparsify"}]}], "lists of pixels need"),
         ([{"function": "waveform_fit", "templates": [1.0, 2.0]}], "functions.0"),
     ],
 )  # fmt: skip

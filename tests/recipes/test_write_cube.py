@@ -78,6 +78,13 @@ def same_bits(one, two):
         assert array.values.tobytes() == two[name].values.tobytes(), name
 
 
+@pytest.fixture(scope="module")
+def plain(source, tmp_path_factory):
+    """The cube of the usual recipe, made in one go."""
+    run = xf.open_run(source)
+    return opened(write_cube(run, recipe(), tmp_path_factory.mktemp("plain")).paths[0])
+
+
 def close(one, two):
     assert set(one.variables) == set(two.variables)
     for name, array in one.variables.items():
@@ -114,9 +121,7 @@ def test_equals_the_lazy_cube(run, tmp_path, block_trains, laser):
     assert (result.computed, result.reused) == (result.blocks, 0)
 
 
-def test_equals_plain_numpy(run, tmp_path):
-    (path,) = write_cube(run, recipe(), tmp_path).paths
-    cube = opened(path)
+def test_equals_plain_numpy(run, plain):
     frames = run.frames("jungfrau1M", "calib").values[:, 0]
     n_good = ~run.constants("jungfrau1M").bad_pixels.values
     ds = run.scalars(["lightStatus/xray", "damage/jungfrau1M"])
@@ -124,7 +129,7 @@ def test_equals_plain_numpy(run, tmp_path):
     good = (ds["lightStatus/xray"] == 1).values & (ds["damage/jungfrau1M"] > 0.5).values
     for k, (low, high) in enumerate(zip(range(-3, 5), range(-2, 6), strict=True)):
         mine = frames[good & (delay >= low) & (delay < high)].astype(float)
-        got = cube.isel(delay=k)
+        got = plain.isel(delay=k)
         assert got.n_shots == got.jungfrau1M_shots == len(mine)
         np.testing.assert_array_equal(got.jungfrau1M_count, n_good * len(mine))
         if len(mine):
@@ -240,14 +245,13 @@ def test_blocks_without_taken_shots_read_nothing(run, tmp_path, monkeypatch):
     ("most", "expected"), [(1 << 30, [0, 12]), (12_000, [0, 4, 8, 12])]
 )
 def test_many_bins_are_summed_over_several_blocks(
-    run, tmp_path, monkeypatch, most, expected
+    run, plain, tmp_path, monkeypatch, most, expected
 ):
-    plain = opened(write_cube(run, recipe(10), tmp_path / "a").paths[0])
     monkeypatch.setattr(cube_blocks, "SMALL_SUMS", 0)
     monkeypatch.setattr(cube_blocks, "MOST_FRAMES", most)
     steps = []
     result = write_cube(
-        run, recipe(10), tmp_path / "b", report=lambda done, n: steps.append(done)
+        run, recipe(10), tmp_path, report=lambda done, n: steps.append(done)
     )
     assert result.blocks == 12
     assert steps == expected
@@ -287,9 +291,8 @@ def test_every_scheduler_gives_the_same_bits(run, tmp_path, name):
 
 
 def test_distributed_workers_give_the_same_bits_and_keep_their_sums(
-    run, tmp_path, monkeypatch
+    run, plain, tmp_path, monkeypatch
 ):
-    plain = write_cube(run, recipe(), tmp_path / "threads")
     monkeypatch.setattr(module, "limit_of", lambda _: 1)
     came, results_of = [], module.results_of
 
@@ -301,11 +304,11 @@ def test_distributed_workers_give_the_same_bits_and_keep_their_sums(
     monkeypatch.setattr(module, "results_of", watched)
     with xf.cluster.local(1):
         result = write_cube(run, recipe(), tmp_path / "workers")
-        same_bits(opened(result.paths[0]), opened(plain.paths[0]))
+        same_bits(opened(result.paths[0]), plain)
         interrupted(run, tmp_path / "stopped", 2)
         again = write_cube(run, recipe(), tmp_path / "stopped")
     assert again.reused >= 2
-    same_bits(opened(again.paths[0]), opened(plain.paths[0]))
+    same_bits(opened(again.paths[0]), plain)
     # A mark for each group, no sums.
     assert sum(value.nbytes for some in came for _, value in some) <= len(came)
 
@@ -356,8 +359,7 @@ def interrupted(run, out, after, r=None, **options):
         write_cube(run, r or recipe(), out, report=stop, **options)
 
 
-def test_done_blocks_are_not_read_again(run, tmp_path, monkeypatch):
-    plain = write_cube(run, recipe(), tmp_path / "plain")
+def test_done_blocks_are_not_read_again(run, plain, tmp_path, monkeypatch):
     interrupted(run, tmp_path, 4)
     seen = []
     original = module.sums_of
@@ -370,10 +372,8 @@ def test_done_blocks_are_not_read_again(run, tmp_path, monkeypatch):
     result = write_cube(run, recipe(), tmp_path)
     assert seen == [4, 5]
     assert (result.blocks, result.computed, result.reused) == (6, 2, 4)
-    same_bits(opened(result.paths[0]), opened(plain.paths[0]))
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == [
-        f"{NAME}.zarr", "plain"
-    ]  # fmt: skip
+    same_bits(opened(result.paths[0]), plain)
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [f"{NAME}.zarr"]
     content = json.loads((tmp_path / f"{NAME}.manifest.json").read_text())
     assert (content["computed"], content["reused"]) == (2, 4)
 
@@ -544,7 +544,7 @@ def test_two_jobs_on_one_output(run, tmp_path):
     assert seen == [2]
 
 
-def test_full_disk_keeps_what_is_done(run, tmp_path):
+def test_full_disk_keeps_what_is_done(run, plain, tmp_path):
     # Files may not grow beyond this: the same error path as a full disk.
     frames = {"jungfrau1M": run.frames("jungfrau1M", "calib").compute()}
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -562,8 +562,7 @@ def test_full_disk_keeps_what_is_done(run, tmp_path):
         signal.signal(signal.SIGXFSZ, old)
     result = write_cube(run, recipe(), tmp_path, frames=frames)
     assert (result.computed, result.reused) == (3, 3)
-    plain = write_cube(run, recipe(), tmp_path / "plain", frames=frames)
-    same_bits(opened(result.paths[0]), opened(plain.paths[0]))
+    same_bits(opened(result.paths[0]), plain)
 
 
 # -- killed --------------------------------------------------------------------------
@@ -591,7 +590,7 @@ def started(source, out, r, merge=0):
 
 
 def killed_and_resumed(source, tmp_path, times, merge):
-    r = recipe(4, output={"formats": ["zarr", "lcls_h5"], "report": False})
+    r = recipe(8, output={"formats": ["zarr", "lcls_h5"], "report": False})
     plain = write_cube(xf.open_run(source), r, tmp_path / "plain")
     expected = opened(plain.paths[0])
     chance = random.Random(17 + merge)

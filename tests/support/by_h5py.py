@@ -107,9 +107,12 @@ def sacla(path, found, unsure):
             module = 0 if number[1] else int(number[2])
             for shot in attempt(lambda g=group: list(g), []):
                 tag = re.fullmatch(r"tag_(\d+)", shot)
-                if tag is None or (tags is not None and int(tag[1]) not in tags):
+                if tag is None:
                     continue
                 label = int(tag[1]), 0, module
+                # Frames say of it that it is not in the table of events.
+                if tags is not None and int(tag[1]) not in tags:
+                    unsure.add(label)
                 status = attempt(
                     lambda g=group, s=shot: values(g, f"{s}/detector_status"), None
                 )

@@ -68,10 +68,10 @@ def write(result):
 
 CASES = {
     "statistics": (
-        lambda: ops.statistics(frames(24, True), ("train", "pulse")), dask.compute,
+        lambda: ops.statistics(frames(16, True), ("train", "pulse")), dask.compute,
     ),
     "statistics per pulse": (lambda: ops.statistics(frames(24), "train"), write),
-    "azimuthal": (lambda: integrated(frames(24, True)), dask.compute),
+    "azimuthal": (lambda: integrated(frames(16, True)), dask.compute),
     "frames to zarr": (lambda: frames(12, True), write),
     "user's arithmetic": (
         lambda: ops.statistics(2 * frames(12), ("train", "pulse")), dask.compute,

@@ -153,6 +153,7 @@ CALLS = {
         "bad_gain_code": "zero",
         "adu_per_photon": 10.0,
     },
+    "ops.compress": {"da": FRAMES, "max_error": 0.5},
     "ops.concat": {"parts": [FRAMES[:6], FRAMES[6:]], "dim": "train"},
     "ops.correct_polarization": {
         "polar": POLAR,
@@ -225,6 +226,14 @@ CALLS = {
         "bins": 20,
         "range": (100.0, 200.0),
         "min_clusters": 3,
+    },
+    "ops.fit_centre": {
+        "da": RINGS,
+        "guess": (39.0, 39.0, 20.0),
+        "geometry": None,
+        "bad_pixels": xr.zeros_like(RING, bool),
+        "ring_width": 20.0,
+        "n_sectors": 36,
     },
     "ops.fit_ring": {
         "image": RINGS,
@@ -399,6 +408,24 @@ CALLS = {
         "bad_pixels": BAD,
     },
     "ops.to_table": {"ds": ops.find_droplets(FRAMES, threshold=110, max_droplets=9)},
+    "ops.sparsify": {"found": FRAMES, "n": 5},
+    "ops.from_table": {
+        "table": ops.to_table(ops.sparsify(FRAMES, 5)),
+        "dim": "pixel",
+        "train": None,
+    },
+    "ops.waveform_baseline": {
+        "wf": TRACES,
+        "background": (0, 9),
+        "window": (3, 20),
+        "period": 2,
+    },
+    "ops.unsparsify": {
+        "found": ops.sparsify(FRAMES, 5),
+        "shape": (2, *SHAPE),
+        "modules": [0, 1],
+        "train": None,
+    },
     "ops.project": {
         "da": FRAMES,
         "axis": "slow_scan",
@@ -676,6 +703,7 @@ CALLS = {
         "self": PLANE,
         "path": os.path.join(tempfile.gettempdir(), f"junk-{os.getpid()}.geom"),
         "data": "/data",
+        "stacked": True,
         "adu_per_ev": 0.1,
         "overwrite": True,
     },

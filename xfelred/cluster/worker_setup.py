@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import signal
 
@@ -13,6 +15,9 @@ def dask_setup(worker: object) -> None:
 
     A terminal sends it to all; the program may want to go on with its workers.
     """
+    # A worker that takes all of its modules apart needs most of a second to end, and
+    # where many do so at once dask loses patience and kills them after 4 s.
+    atexit.register(gc.freeze)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(worth_saying)
 

@@ -22,6 +22,8 @@ from xfelred.kernels.arrays import Bools
 
 # Where `write_virtual_cxi` and others put frames (frame, module, slow_scan, fast_scan).
 CXI_DATA = "/entry_1/data_1/data"
+# Where `write_hits` puts them as (frame, ss, fs), and the peaks.
+HITS_DATA, HITS_PEAKS = "/entry_1/data_2/data", "/entry_1/result_1"
 Rectangle = tuple[int, int, int, int]  # first and last row, first and last column
 
 
@@ -30,7 +32,8 @@ def to_crystfel(
     self: PixelPlaces,
     path: str | Path,
     *,
-    data: str = CXI_DATA,
+    data: str | None = None,
+    stacked: bool = False,
     adu_per_ev: float | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -40,9 +43,13 @@ def to_crystfel(
     ----------
     path : path
         Of the file.
-    data : str
+    data : str, optional
         Where frames are in the data files: (frame, module, slow_scan, fast_scan), or
-        without the module axis where there is one module only.
+        without the module axis where there is one module only. By default where
+        `xfelred.write_virtual_cxi` puts them, or with `stacked` `xfelred.write_hits`.
+    stacked : bool
+        Frames are (frame, ss, fs) with all modules on top of each other, to which the
+        peaks in files of `xfelred.write_hits` belong, which are named, too.
     adu_per_ev : float, optional
         Detector gain.
     overwrite : bool
@@ -70,14 +77,19 @@ def to_crystfel(
     check_panels(self)
     if os.path.exists(path) and not overwrite:
         raise OutputExistsError(f"{path} exists; pass overwrite=True to replace it")
-    lines = [*header(self, data, adu_per_ev), ""]
-    names = panel_names(self.lattice)
-    for panel, name in zip(self.lattice, names, strict=True):
-        lines += [*panel_lines(self, panel, name), ""]
+    apart = self.known_shape[0] > 1 and not stacked
+    where = data or (HITS_DATA if stacked else CXI_DATA)
+    lines = [*header(self, where, adu_per_ev, apart=apart)]
+    lines += [f"peak_list = {HITS_PEAKS}", ""] if stacked else [""]
+    names, places = panel_names(self.lattice), module_places(self)
+    tops = [places[p.module] * self.known_shape[1] * stacked for p in self.lattice]
+    for panel, name, top in zip(self.lattice, names, tops, strict=True):
+        place = [f"{name}/dim1 = {places[panel.module]}"] if apart else []
+        lines += [*place, *panel_lines(self, panel, name, top), ""]
     lines += group_lines(self, names)
     if self.bad is not None:
-        for panel, name in zip(self.lattice, names, strict=True):
-            lines += bad_lines(panel, name, self.bad[panel.region])
+        for panel, name, top in zip(self.lattice, names, tops, strict=True):
+            lines += bad_lines(panel, name, self.bad[panel.region], top)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -107,15 +119,28 @@ def check_panels(geometry: PixelPlaces) -> None:
         raise GeometryMismatchError("panels of the geometry share pixels")
 
 
-def header(geometry: PixelPlaces, data: str, adu_per_ev: float | None) -> list[str]:
-    several = geometry.known_shape[0] > 1
+def module_places(geometry: PixelPlaces) -> list[int]:
+    """Return where modules are in files with a place for each one of the detector.
+
+    As in CXI files, those that are counted from 1 begin at the first place.
+    """
+    n = geometry.known_shape[0]
+    numbers = list(geometry.modules or range(n))
+    if n > 1 and numbers == list(range(1, n + 1)):
+        return list(range(n))
+    return numbers if n > 1 else [0]
+
+
+def header(
+    geometry: PixelPlaces, data: str, adu_per_ev: float | None, *, apart: bool
+) -> list[str]:
     lines = [
         "; written by xfelred",
         f"; axes: {geometry.handedness}",
         f"clen = {geometry.distance!r}",
         f"data = {data}",
         "dim0 = %",
-        *(["dim2 = ss", "dim3 = fs"] if several else ["dim1 = ss", "dim2 = fs"]),
+        *(["dim2 = ss", "dim3 = fs"] if apart else ["dim1 = ss", "dim2 = fs"]),
     ]
     if geometry.energy is not None:
         lines.insert(2, f"photon_energy = {geometry.energy!r}")
@@ -137,18 +162,14 @@ def panel_names(panels: tuple[Panel, ...]) -> list[str]:
     return names
 
 
-def panel_lines(geometry: PixelPlaces, panel: Panel, name: str) -> list[str]:
+def panel_lines(geometry: PixelPlaces, panel: Panel, name: str, top: int) -> list[str]:
     resolution = 1 / float(np.linalg.norm(panel.fast_step))
     x, y, z = panel.corner
-    lines = []
-    if geometry.known_shape[0] > 1:
-        numbers = geometry.modules or range(geometry.known_shape[0])
-        lines.append(f"dim1 = {numbers[panel.module]}")
-    lines += [
+    lines = [
         f"min_fs = {panel.fast[0]}",
         f"max_fs = {panel.fast[1] - 1}",
-        f"min_ss = {panel.slow[0]}",
-        f"max_ss = {panel.slow[1] - 1}",
+        f"min_ss = {top + panel.slow[0]}",
+        f"max_ss = {top + panel.slow[1] - 1}",
         f"fs = {direction(panel.fast_step, resolution)}",
         f"ss = {direction(panel.slow_step, resolution)}",
         f"corner_x = {x * resolution!r}",
@@ -174,12 +195,13 @@ def group_lines(geometry: PixelPlaces, names: list[str]) -> list[str]:
     return lines
 
 
-def bad_lines(panel: Panel, name: str, bad: Bools) -> Iterator[str]:
+def bad_lines(panel: Panel, name: str, bad: Bools, start: int) -> Iterator[str]:
+    start += panel.slow[0]
     for i, (top, bottom, left, right) in enumerate(rectangles(bad)):
         region = f"bad_{name}x{i}"
         yield f"{region}/panel = {name}"
-        yield f"{region}/min_ss = {top + panel.slow[0]}"
-        yield f"{region}/max_ss = {bottom + panel.slow[0]}"
+        yield f"{region}/min_ss = {top + start}"
+        yield f"{region}/max_ss = {bottom + start}"
         yield f"{region}/min_fs = {left + panel.fast[0]}"
         yield f"{region}/max_fs = {right + panel.fast[0]}"
 

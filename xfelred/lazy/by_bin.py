@@ -9,7 +9,7 @@ by pixels, every task would read all frames, and unpack those that are compresse
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import Any, Protocol, cast
 
@@ -18,15 +18,10 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import DTypeLike, NDArray
 
-from xfelred.kernels.memory import Assembly
 from xfelred.lazy.blocks import node_of
-from xfelred.lazy.dask_seam import GraphNode, Key, TaskList, TaskRef
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.lazy.leaves import (
-    Ends,
-    Finished,
     Leaves,
-    Pieces,
     Stream,
     StreamMaker,
     chunk_slice,
@@ -51,9 +46,8 @@ from xfelred.lazy.partition import (
     source_bytes,
     sub_blocks,
 )
-from xfelred.lazy.parts import Skeleton, attach
 from xfelred.lazy.reduce import graph_of, reduce_frames
-from xfelred.lazy.rooms import Place, Room
+from xfelred.lazy.rooms import Place
 from xfelred.reductions.reduction import Axes, Blocks, Needs, Reduction
 
 FRAMES_OF_BIN = 16  # that are added up at a time, on average
@@ -148,24 +142,13 @@ class BinMaker(StreamMaker):
     n_parts: int
     widths: tuple[int, ...]
 
-    def __call__(
-        self, key: Key, block: tuple[int, ...], part: int, needs: frozenset[str]
-    ) -> dict[Key, GraphNode]:
-        rest = needs, self.widths[block[0]]
-        task, tasks = self.task(key, partial_bins, block, part, rest)
-        return {**tasks, key: task}
+    def stream_of(self, block: tuple[int, ...]) -> Stream:
+        width = self.widths[block[0]]
+        reduction = cast(BinsFirst, self.stream.reduction).of_bins(width)
+        return replace(self.stream, reduction=reduction, first=(width,))
 
-    def finished(
-        self, key: Key, block: tuple[int, ...], ends: Ends, rooms: Mapping[str, Key]
-    ) -> dict[Key, GraphNode]:
-        refs = TaskList(
-            *(TaskRef(rooms[e.label]) if e.label in rooms else None for e in ends)
-        )
-        chunks = self.widths, *(self.chunks[d] for d in self.stream.kept)
-        places = zip(chunks, block, strict=True)
-        place = tuple(chunk_slice(c, i) for c, i in places)
-        task, tasks = self.task(key, finished_bins, block, 0, (ends, refs, place))
-        return {**tasks, key: task}
+    def place(self, block: tuple[int, ...]) -> Place:
+        return chunk_slice(self.widths, block[0]), *super().place(block[1:])
 
     def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
         shots = self.shots[block[0]]
@@ -173,8 +156,8 @@ class BinMaker(StreamMaker):
         return self.selection(block) | {self.first: as_slice(shots[begin:end])}
 
     def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
-        some = as_slice(self.shots[block[0]])
-        return {**super().selection(block[1:]), self.first: some}
+        kept = dict(zip(self.stream.kept, self.place(block)[1:], strict=True))
+        return kept | {self.first: as_slice(self.shots[block[0]])}
 
 
 def bin_leaves(
@@ -290,45 +273,3 @@ def label_of(labels: xr.DataArray) -> tuple[NDArray[Any], tuple[str, ...]]:
             break
         values, dims = one[..., 0], dims[:-1]
     return values, dims
-
-
-# In a task.
-
-
-def partial_bins(
-    stream: Stream,
-    skeletons: tuple[Skeleton, ...],
-    needs: frozenset[str],
-    width: int,
-    *constants: NDArray[Any],
-) -> Pieces:
-    nodes = tuple(attach(s, constants) for s in skeletons)
-    pairs = list(stream.states(nodes, needs, once=False))
-    shape, every = sizes(nodes[0]), slice(0, width, 1)
-    return Pieces(
-        tuple(state for _, state in pairs),
-        tuple((every, *place) for place, _ in pairs),
-        (width, *(shape[d] for d in stream.kept)),
-    )
-
-
-def finished_bins(
-    stream: Stream,
-    skeletons: tuple[Skeleton, ...],
-    ends: Ends,
-    rooms: Sequence[Room | None],
-    place: Place,
-    *constants: NDArray[Any],
-) -> Finished:
-    """Do as `partial_bins` and `finish` do, piece by piece into the result."""
-    nodes = tuple(attach(s, constants) for s in skeletons)
-    shape = tuple(s.stop - s.start for s in place)
-    found = {end: Assembly(shape, end.dtype) for end in ends}
-    for end, room in zip(ends, rooms, strict=True):
-        found[end].out = room.at(place) if room else None
-    needs, every = frozenset(end.name for end in ends), slice(0, shape[0], 1)
-    reduction = cast(BinsFirst, stream.reduction).of_bins(shape[0])
-    for at, state in stream.states(nodes, needs, once=True):
-        for end, whole in found.items():
-            whole.put((every, *at), reduction.finish(state, end.name))
-    return Finished({end: whole.whole() for end, whole in found.items()})

@@ -97,12 +97,20 @@ class LeafMaker(Protocol):
 
 @dataclass(frozen=True)
 class Stream:
-    """How the tasks of a reduction go through their recipes."""
+    """How the tasks of a reduction go through their recipes.
+
+    `first` are the lengths of axes that results have before those that stay.
+    """
 
     reduction: Reduction[Any]
     inside: dict[str, int]
     kept: tuple[str, ...]
     reduced: tuple[str, ...]
+    first: tuple[int, ...] = ()
+
+    def shape(self, node: Node) -> tuple[int, ...]:
+        """Return the lengths of the leading axes of the results of a recipe."""
+        return *self.first, *(sizes(node)[d] for d in self.kept)
 
     def states(
         self, nodes: tuple[Node, ...], needs: frozenset[str], *, once: bool
@@ -115,6 +123,7 @@ class Stream:
         shape, dims = sizes(nodes[0]), nodes[0].dims
         axes = tuple(i for i, d in enumerate(dims) if d in self.reduced)
         again = self.reduction if isinstance(self.reduction, Reusable) else None
+        whole = tuple(slice(0, n, 1) for n in self.first)
         memory: Memory = {}
         state: Any = None
         last: tuple[int, ...] | None = None
@@ -134,7 +143,7 @@ class Stream:
                 ]
                 state = self.reduction.partial(state, blocks, axes, needs)
             if state is not None:
-                yield tuple(outer[d] for d in self.kept), state
+                yield (*whole, *(outer[d] for d in self.kept)), state
 
 
 @dataclass(frozen=True)
@@ -167,11 +176,7 @@ class StreamMaker:
         refs = TaskList(
             *(TaskRef(rooms[e.label]) if e.label in rooms else None for e in ends)
         )
-        place = tuple(
-            between(self.edges[d], i)
-            for d, i in zip(self.stream.kept, block, strict=True)
-        )
-        rest = (ends, refs, place) if rooms else (ends, (), ())
+        rest = (ends, refs, self.place(block)) if rooms else (ends, (), ())
         task, tasks = self.task(key, stream_results, block, 0, rest)
         return {**tasks, key: task}
 
@@ -187,7 +192,16 @@ class StreamMaker:
         region = self.region(block, part)
         cut = [cut_to(node, region) for node in self.nodes]
         skeletons, refs, tasks = packed(cut, self.name)
-        return Task(key, function, self.stream, skeletons, *rest, *refs), tasks
+        stream = self.stream_of(block)
+        return Task(key, function, stream, skeletons, *rest, *refs), tasks
+
+    def stream_of(self, block: tuple[int, ...]) -> Stream:
+        return self.stream
+
+    def place(self, block: tuple[int, ...]) -> Place:
+        """Return where a block lies in the result."""
+        places = zip(self.stream.kept, block, strict=True)
+        return tuple(between(self.edges[d], i) for d, i in places)
 
     def region(self, block: tuple[int, ...], part: int) -> dict[str, Selector]:
         """Return what the task of a part of a block covers."""
@@ -200,8 +214,7 @@ class StreamMaker:
 
     def selection(self, block: tuple[int, ...]) -> dict[str, Selector]:
         """Return what all tasks of a block cover; an axis that it lacks is whole."""
-        places = zip(self.stream.kept, block, strict=True)
-        return {d: between(self.edges[d], i) for d, i in places}
+        return dict(zip(self.stream.kept, self.place(block), strict=True))
 
 
 def cut_to(node: Node, region: Selection) -> Node:
@@ -234,9 +247,8 @@ def stream_partial(
     pairs = list(stream.states(nodes, needs, once=False))
     if len(pairs) == 1:
         return pairs[0][1]
-    shape = sizes(nodes[0])
     places, states = zip(*pairs, strict=True)
-    return Pieces(states, places, tuple(shape[d] for d in stream.kept))
+    return Pieces(states, places, stream.shape(nodes[0]))
 
 
 def stream_results(
@@ -247,8 +259,9 @@ def stream_results(
     place: Place,
     *constants: NDArray[Any],
 ) -> Finished:
+    """Do as `stream_partial` and `finish` do, piece by piece into the result."""
     nodes = tuple(attach(s, constants) for s in skeletons)
-    shape = tuple(sizes(nodes[0])[d] for d in stream.kept)
+    shape = stream.shape(nodes[0])
     found = {end: Assembly(shape, end.dtype) for end in ends}
     for end, room in zip(ends, rooms, strict=False):
         found[end].out = room.at(place) if room else None

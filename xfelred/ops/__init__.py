@@ -41,6 +41,7 @@ from xfelred.ops.hits.find_peaks import find_peaks
 from xfelred.ops.hits.lit_pixels import find_hits, lit_pixels
 from xfelred.ops.image.apply_bad_pixels import apply_bad_pixels
 from xfelred.ops.image.assemble import assemble, unassemble
+from xfelred.ops.image.compress import compress
 from xfelred.ops.image.correct_curvature import correct_curvature
 from xfelred.ops.image.count_photons import count_photons
 from xfelred.ops.image.droplets_to_photons import droplets_to_photons
@@ -51,8 +52,9 @@ from xfelred.ops.image.map_frames import map_frames
 from xfelred.ops.image.project import project
 from xfelred.ops.image.rebin import rebin
 from xfelred.ops.image.roi import roi
+from xfelred.ops.image.sparsify import sparsify, unsparsify
 from xfelred.ops.image.spectrum import spectrum
-from xfelred.ops.image.to_table import to_table
+from xfelred.ops.image.to_table import from_table, to_table
 from xfelred.ops.polar.correct_polarization import correct_polarization
 from xfelred.ops.polar.normalize_rings import normalize_rings
 from xfelred.ops.polar.remap_polar import remap_polar
@@ -65,6 +67,7 @@ from xfelred.ops.reductions.mean_per_flux import mean_per_flux
 from xfelred.ops.reductions.profile import profile
 from xfelred.ops.reductions.statistics import statistics
 from xfelred.ops.rings.find_centre import RingGuess, find_centre
+from xfelred.ops.rings.fit_centre import fit_centre
 from xfelred.ops.rings.fit_ring import RingFit, fit_ring
 from xfelred.ops.shots.delay import delay
 from xfelred.ops.shots.off_neighbours import off_neighbours
@@ -77,6 +80,7 @@ from xfelred.ops.speckle.speckle_contrast import speckle_contrast
 from xfelred.ops.waveforms.find_edge import find_edge
 from xfelred.ops.waveforms.fits import waveform_fit, waveform_svd
 from xfelred.ops.waveforms.traces import (
+    waveform_baseline,
     waveform_cfd,
     waveform_hits,
     waveform_integrate,
@@ -97,6 +101,7 @@ __all__ = [
     "bit_slices",
     "calibrate",
     "calibrate_time_tool",
+    "compress",
     "concat",
     "correct_curvature",
     "correct_delay",
@@ -117,6 +122,7 @@ __all__ = [
     "find_hits",
     "find_peaks",
     "find_ring_spots",
+    "fit_centre",
     "fit_linear",
     "fit_photon_peak",
     "fit_ring",
@@ -124,6 +130,7 @@ __all__ = [
     "flag_strong_correlations",
     "friedel_asymmetry",
     "friedel_weights",
+    "from_table",
     "gain_index",
     "integrate_azimuthally",
     "inter_correlation",
@@ -151,6 +158,7 @@ __all__ = [
     "roi",
     "select_shots",
     "shot_features",
+    "sparsify",
     "speckle_contrast",
     "spectrum",
     "statistics",
@@ -164,6 +172,8 @@ __all__ = [
     "to_table",
     "two_time",
     "unassemble",
+    "unsparsify",
+    "waveform_baseline",
     "waveform_cfd",
     "waveform_fit",
     "waveform_hits",

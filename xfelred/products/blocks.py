@@ -28,6 +28,7 @@ BATCH_BYTES = 2**28
 NO_LIMIT = 2**62
 # In a batch that is to be safe on disk soon; its last blocks leave threads idle.
 BLOCKS_PER_THREAD = 4
+GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 # Smaller arrays stay in one piece and uncompressed in HDF5 files.
 SMALL_BYTES = 2**16
 
@@ -70,8 +71,7 @@ def hdf5_storage(array: NDArray[Any], limit_bytes: int = 2**20) -> dict[str, Any
         # tenth of the speed. Workers write into the file themselves.
         return {"chunks": chunks, **({"dcpl": early()} if client() else {})}
     # Whole numbers, above all masks and counts, shrink a lot.
-    gzip = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-    return {"chunks": chunks, **gzip}
+    return {"chunks": chunks, **GZIP}
 
 
 def is_regular(sizes: Sequence[int]) -> bool:

@@ -44,6 +44,7 @@ CXI_VERSION = 150  # of the CXI file format: 1.5
 # One chunk is one image of one module, as the programs read it.
 CHUNK_BYTES = 2**22
 ALL_BITS = 0xFFFFFFFF  # of uint32
+IDS = {TRAIN: "trainId", PULSE: "pulseId", CELL: "cellId"}
 AXES = "experiment_identifier:module_identifier:y:x"
 
 
@@ -101,20 +102,26 @@ def write_cxi(ds: xr.Dataset, path: Path, results: Results | None = None) -> Non
         store(lazy, targets, sink)
 
 
-def add_slab(entry: h5py.Group, names: list[str]) -> None:
+def add_slab(
+    entry: h5py.Group, names: list[str], frames: NDArray[np.intp] | None = None
+) -> None:
     """Show images as one panel of all modules on top of each other, without a copy.
 
-    Programs that read lists of peaks have positions in such a panel.
+    Programs that read lists of peaks have positions in such a panel. `frames`: only
+    those at these positions, which increase.
     """
     group = entry.create_group("data_2")
     for name in names:
         stored = entry["instrument_1/detector_1"][name]
         *lead, n_modules, slow, fast = stored.shape
+        some: list[Any] = [slice(None)] * len(lead)
+        if frames is not None and lead:
+            lead, some = [len(frames)], [frames]
         layout = h5py.VirtualLayout((*lead, n_modules * slow, fast), stored.dtype)
         # The file itself, whatever it is called in the end.
         source = h5py.VirtualSource(".", stored.name, stored.shape, stored.dtype)
-        for m in range(n_modules if stored.size else 0):
-            layout[..., m * slow : (m + 1) * slow, :] = source[..., m, :, :]
+        for m in range(n_modules if 0 not in layout.shape else 0):
+            layout[..., m * slow : (m + 1) * slow, :] = source[(*some, m)]
         group.create_virtual_dataset(name, layout, fillvalue=stored.fillvalue)
 
 
@@ -248,9 +255,8 @@ def frame_labels(da: xr.DataArray) -> dict[str, NDArray[Any]]:
 
 
 def write_labels(entry: h5py.Group, labels: dict[str, NDArray[Any]]) -> None:
-    names = {TRAIN: "trainId", PULSE: "pulseId", CELL: "cellId"}
     for name, values in labels.items():
-        entry[names[name]] = values
+        entry[IDS[name]] = values
     parts = [labels[n].astype(str) for n in (TRAIN, PULSE) if n in labels]
     if parts:
         identifiers = [":".join(p) for p in zip(*parts, strict=True)]

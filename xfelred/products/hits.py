@@ -7,15 +7,26 @@ from functools import partial
 from pathlib import Path
 
 import dask.array
+import h5py
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, GeometryMismatchError, listing
 from xfelred.lazy import map_frames
-from xfelred.names import MODULE, PEAK
-from xfelred.products.cxi import Results, module_places, only_frames, write_cxi
+from xfelred.names import CELL, MODULE, PEAK, PULSE, RECORDED, TRAIN
+from xfelred.products.cxi import (
+    IDS,
+    Results,
+    add_slab,
+    frame_labels,
+    module_places,
+    only_frames,
+    write_cxi,
+    write_virtual_cxi,
+)
 from xfelred.products.prepare import prepare
 from xfelred.products.write import write_whole
 
@@ -38,6 +49,7 @@ def write_hits(
     path: str | os.PathLike[str],
     *,
     is_hit: xr.DataArray | None = None,
+    detector: object = None,
     overwrite: bool = False,
 ) -> Path:
     """Write frames and their peaks to a CXI file for CrystFEL and others.
@@ -52,6 +64,10 @@ def write_hits(
         Ends in ``.cxi``.
     is_hit : DataArray, bool, optional
         Of `ops.find_hits`: only these frames are written. It is computed first.
+    detector : Detector, optional
+        From ``run.detector()``, of a run of the European XFEL that the frames are of:
+        images are then virtual, with the values in the files of the run, instead of
+        copies of `frames`.
     overwrite : bool
         Replace a file of this name once the new one is complete.
 
@@ -63,9 +79,12 @@ def write_hits(
     Raises
     ------
     ArgumentError
-        If `path` has another ending, or something is missing from `peaks`.
+        If `path` has another ending, something is missing from `peaks`, or `is_hit` is
+        not bool.
+    ArgumentTypeError
+        If `detector` cannot be shown without copies.
     GeometryMismatchError
-        If `peaks` or `is_hit` are not of these frames.
+        If `peaks`, `is_hit` or `detector` are not of these frames.
     OutputExistsError
         If there is such a file and `overwrite` is false.
 
@@ -78,7 +97,10 @@ def write_hits(
     pixel, as Cheetah writes them; ``/entry_1/data_2/data`` (frame, y, x) is that panel,
     a virtual view of the images. A geometry file for CrystFEL then has
     ``data = /entry_1/data_2/data``, ``dim0 = %``, ``dim1 = ss``, ``dim2 = fs`` and
-    ``peak_list = /entry_1/result_1``.
+    ``peak_list = /entry_1/result_1``: `Geometry.to_crystfel` with ``stacked=True``
+    writes it. With `detector` there are images of all of its frames; the panel, the
+    peaks and the IDs beside the panel (``data_2/trainId`` and others) are of those that
+    were chosen.
     """
     path = Path(path).absolute()
     if path.suffix.lower() != ".cxi":
@@ -105,9 +127,62 @@ def write_hits(
         value = row if variable == "row" else peaks[variable]
         value = value.fillna(0) if value.dtype.kind == "f" else value
         found[name] = flat(value.astype(dtype), da, "peaks")
-    chosen = None if is_hit is None else flat(is_hit, da, "is_hit").compute() != 0
-    writer = partial(write_cxi, results=Results(chosen, found))
+    if is_hit is not None and is_hit.dtype != bool:
+        raise ArgumentError(
+            f"is_hit has dtype {is_hit.dtype}; wanted True and False, such as"
+            " ops.find_hits(peaks['n_peaks'], 15)['is_hit']"
+        )
+    chosen = None if is_hit is None else flat(is_hit, da, "is_hit").compute()
+    results = Results(chosen, found)
+    writer = partial(write_cxi, results=results)
+    if detector is not None:
+        writer = partial(write_virtual, detector=detector, results=results)
     return write_whole(ds, path, writer, overwrite=overwrite)
+
+
+def write_virtual(
+    ds: xr.Dataset, path: Path, *, detector: object, results: Results
+) -> None:
+    """Write a virtual CXI file of a detector, and what was found in its frames."""
+    da = only_frames(ds)
+    write_virtual_cxi(detector, path)
+    labels = frame_labels(da)
+    keep = labels.get(RECORDED, np.ones(len(labels[TRAIN]), bool))
+    keep = keep if results.chosen is None else keep & results.chosen
+    with h5py.File(path, "r+") as file:
+        entry = file["entry_1"]
+        inner = PULSE if IDS[PULSE] in entry else CELL
+        if inner not in labels:
+            raise GeometryMismatchError(f"frames have no coordinate {inner!r}")
+        stored = entry["instrument_1/detector_1/data"]
+        if stored.ndim != 4:
+            raise GeometryMismatchError(
+                f"the files hold {stored.shape[2:]} for each module, signal and gain:"
+                " such raw data are shown to nobody; take a run with corrected data"
+            )
+        names = {
+            TRAIN: IDS[TRAIN],
+            inner: IDS[inner] if inner == PULSE else "memoryCell",
+        }
+        mine, theirs = (
+            pd.MultiIndex.from_arrays([np.asarray(x).astype(np.uint64) for x in ids])
+            for ids in (
+                [labels[n][keep] for n in names], [entry[n][()] for n in names.values()]
+            )
+        )  # fmt: skip
+        at = theirs.get_indexer(mine)
+        if (at < 0).any():
+            raise GeometryMismatchError(
+                f"{(at < 0).sum()} of {len(at)} frames are not in the detector's files:"
+                " give the detector of the run that the frames are of"
+            )
+        order = np.argsort(at, kind="stable")
+        shown = [n for n in ("data", "mask") if n in entry["instrument_1/detector_1"]]
+        add_slab(entry, shown, at[order])
+        for n in names.values():
+            entry["data_2"][n] = entry[n][()][at[order]]
+        for name, array in results.arrays.items():
+            entry[f"result_1/{name}"] = array.compute()[keep][order]
 
 
 def placed(

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from xfelred.products.blocks import GZIP
 from xfelred.products.sink import checked_sink
 
 MISSING = -99999  # in integers; NaN in floats
@@ -23,6 +24,7 @@ class Rows:
     path: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]  # of a row
+    packed: bool = False  # a row is a chunk of its own
 
     @property
     def parts(self) -> tuple[np.dtype[Any], ...]:
@@ -117,7 +119,8 @@ def made(file: h5py.File, column: Column, size: Size) -> Iterator[Place]:
     """Make the datasets of a column; yield where each of its parts goes."""
     if isinstance(column, Rows):
         shape = (size.rows, *column.shape)
-        yield Place(file.create_dataset(column.path, shape, column.dtype))
+        options = {"chunks": (1, *column.shape), **GZIP} if column.packed else {}
+        yield Place(file.create_dataset(column.path, shape, column.dtype, **options))
         return
     lengths = f"{column.path}_len"
     if column.ragged:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,7 @@ from xfelred.recipes.cube_functions import OfShots, facts_of, of_bins, of_shots
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
-from xfelred.recipes.functions import Facts
+from xfelred.recipes.function_values import Facts
 from xfelred.shots import shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
@@ -271,8 +271,9 @@ def cube_plan(
     for name, array in lazy.items():
         check_shots(checked, name, array, shots.where.indexes[TRAIN], given)
     check_pixels_alike(checked, lazy)
+    compat_bins = checked.model.output.compat
     facts = {
-        name: facts_of(run, checked, name, array)
+        name: replace(facts_of(run, checked, name, array), compat=compat_bins)
         for name, array in lazy.items()
         if checked.model.detectors[name].det_proc
     }
@@ -285,7 +286,6 @@ def cube_plan(
             )
         )
     }
-    compat_bins = checked.model.output.compat
     plan = CubePlan(run, checked, shots, compat_bins, lazy, facts, made)
     for name in facts:  # mistakes are found before frames are read
         one = lazy[name].isel(dict.fromkeys(shot_dims(lazy[name]), 0), drop=True)

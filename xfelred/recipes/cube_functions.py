@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from xfelred import ops
 from xfelred.column_names import in_result
-from xfelred.errors import ArgumentError
+from xfelred.errors import ArgumentError, XfelredError
+from xfelred.geometry import Geometry
 from xfelred.lazy import PlannedArray, held, map_frames
 from xfelred.names import AVAILABLE, BAD_PIXELS, PIXEL_DIMS, UNITS
 from xfelred.ops.reductions.bin_frames import described
@@ -36,10 +38,12 @@ from xfelred.recipes.function_tree import (
     lost_shots,
     results,
     shots_at_once,
+    walked,
 )
-from xfelred.recipes.functions import Entries, Facts, Given
+from xfelred.recipes.function_values import Entries, Facts, GeometryFile, Given
 from xfelred.recipes.models import CubeFunction
 from xfelred.recipes.recipe import Recipe
+from xfelred.recipes.sources import content_of
 from xfelred.shots import shot_dims
 
 Positions = slice | NDArray[np.intp]
@@ -62,7 +66,23 @@ def facts_of(run: Run, recipe: Recipe, name: str, frames: xr.DataArray) -> Facts
         if spec.key not in ("raw",) or spec.calibrate is not None:
             noise = noise * signal_per_adu(constants)
     kept = [k for k in POSITIONS if k in constants]
-    return Facts(constants[kept], noise, bad)
+    return Facts(constants[kept], noise, bad, files_of(recipe, name))
+
+
+def files_of(recipe: Recipe, name: str) -> dict[str, GeometryFile]:
+    """Return the geometries in files that functions name, from where the recipe is."""
+    spec, folder = recipe.model.detectors[name], os.path.dirname(recipe.source.name)
+    tree = "functions" if "functions" in type(spec).model_fields else "det_proc"
+    out: dict[str, GeometryFile] = {}
+    for key, step in walked(getattr(spec, tree), f"detectors.{name}.{tree}"):
+        file = step.parameters.get("poni_file")
+        if file is not None:
+            path = os.path.join(folder, file)
+            try:
+                out[file] = GeometryFile(Geometry.from_poni(path), content_of(path))
+            except (XfelredError, ValueError, OSError) as error:
+                raise recipe.error(f"{key}.poni_file", str(error)) from error
+    return out
 
 
 def of_bins(

@@ -16,13 +16,8 @@ from xfelred import ops
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.names import PIXEL_DIMS
 from xfelred.ops.validity import unrecorded
-from xfelred.recipes.functions import (
-    FUNCTIONS,
-    Entries,
-    Given,
-    Value,
-    check_parameters,
-)
+from xfelred.recipes.function_values import Entries, Given, Value
+from xfelred.recipes.functions import FUNCTIONS, check_parameters
 from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
 from xfelred.shots import SHOT_DIMS
@@ -96,6 +91,15 @@ def with_different_names(specs: list[FunctionSpec]) -> list[FunctionSpec]:
         if name in names[:i]:
             raise wrong_value(str(i), f"the name {name!r} is there twice")
     return specs
+
+
+def walked(
+    functions: Sequence[FunctionSpec], key: str
+) -> Iterator[tuple[str, FunctionSpec]]:
+    """Yield all functions of a tree, and the keys where these are in the recipe."""
+    for i, spec in enumerate(functions):
+        yield f"{key}.{i}", spec
+        yield from walked(spec.functions, f"{key}.{i}.functions")
 
 
 def anywhere(key: str) -> AbstractContextManager[None]:

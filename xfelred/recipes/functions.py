@@ -9,80 +9,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from secrets import token_hex
-from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import xarray as xr
-from pydantic import ValidationError
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
-from xfelred.names import DROPLET, FAST, MODULE, PHOTON, PULSE, SAMPLE, SLOW, TRAIN
+from xfelred.names import DROPLET, FAST, SAMPLE, SLOW
 from xfelred.recipes.cube_outputs import assembled
-from xfelred.recipes.rings import AzimuthalSpec, Rings, rings_of
+from xfelred.recipes.curves import azimuthal_curve, pyfai_curve, ring_centre
+from xfelred.recipes.function_values import Entries, Given, Made, Value
+from xfelred.recipes.rings import AzimuthalSpec, PowderSpec
+from xfelred.recipes.strict import Strict, checked
 from xfelred.recipes.units import wrong_value
 
+Maker = Callable[[Given, dict[str, Any]], Made]
 # What a recipe does not give: arrays, which the run knows, and what only users can.
 NOT_IN_RECIPES = {"bad_pixels", "noise", "labels", "other", "by", "geometry", "flags"}
-SHOTS = (TRAIN, PULSE)
-# Where pixels are takes seconds to find, and much room to send: by detector, function.
-RINGS: dict[str, dict[str, Rings]] = {}
-RINGS_LOCK = Lock()
-MOST_RINGS = 4  # detectors
 MOST_OF_A_SHOT = 1 << 30  # bytes
-# Fields of entries by our names, and by those of the LCLS small data.
-FIELDS = {"adu": "data", "npix": "npix", "row": "row", "col": "col", "module": "tile"}
+FIELDS = ("data", "npix", "row", "col", "tile")  # of entries, as `ops.sparsify`
 WHOLE = ("npix", "tile")  # whole numbers among them
 COUNTS = {"n_droplets": "nDroplets", "n_droplets_all": "nDroplets_all"}
-
-
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What a run knows of the pixels of a detector, as far as functions need it."""
-
-    constants: xr.Dataset  # some of x, y, z, ix, iy
-    noise: xr.DataArray | None = None  # in units of the frames
-    bad: xr.DataArray | None = None
-    token: str = field(default_factory=lambda: token_hex(16))
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What a function works on."""
-
-    array: xr.DataArray
-    facts: Facts
-    called: str  # full name of the function, such as droplet_d2p
-    has_below: bool = False  # functions of its result
-    entries: xr.Dataset | None = None  # what the function above has found in `array`
-    found_with: Mapping[str, Any] = field(default_factory=dict)  # its parameters
-    shots: tuple[str, ...] = SHOTS  # dims that are not of a frame
-
-
-@dataclass(frozen=True, eq=False)
-class Entries:
-    """Any number of entries of every shot, padded with NaN along one dim."""
-
-    fields: Mapping[str, xr.DataArray]  # (train[, pulse], entry)
-    ragged: bool = False  # stored as arrays of many lengths, else in one with lengths
-
-
-Value = xr.DataArray | Entries
-
-
-class Made(NamedTuple):
-    """Values by the end of their name, and what the functions below work on."""
-
-    values: dict[str, Value]
-    below: Given | None
-
-
-Maker = Callable[[Given, dict[str, Any]], Made]
 
 
 def plain(operation: str, main: str) -> Maker:
@@ -157,43 +107,12 @@ def image(given: Given, parameters: dict[str, Any]) -> Made:
     return Made({"img": found}, replace(given, array=found))
 
 
-def azimuthal_curve(given: Given, parameters: dict[str, Any]) -> Made:
-    spec = azimuthal_spec(parameters)
-    found = rings_for(given, spec).averages(given.array)
-    return Made({str(k): v for k, v in found.data_vars.items()}, None)
-
-
-def rings_for(given: Given, spec: AzimuthalSpec) -> Rings:
-    """Return the rings of a function, which each process makes once for all frames."""
-    facts = given.facts
-    with RINGS_LOCK:  # others wait, rather than make them, too
-        if facts.token not in RINGS:
-            while len(RINGS) >= MOST_RINGS:
-                del RINGS[next(iter(RINGS))]
-            RINGS[facts.token] = {}
-        mine = RINGS[facts.token]
-        if given.called not in mine:
-            mine[given.called] = rings_of(given.array, spec, facts.constants, facts.bad)
-        return mine[given.called]
-
-
-def azimuthal_spec(parameters: Mapping[str, Any]) -> AzimuthalSpec:
-    try:
-        return AzimuthalSpec.model_validate(parameters)
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = (first.get("ctx") or {}).get("error")
-        path = tuple(str(p) for p in first["loc"])
-        raise wrong_value(path, str(cause or first["msg"])) from None
-
-
 def droplets(given: Given, parameters: dict[str, Any]) -> Made:
     options = droplet_options(given, parameters)
     found = ops.find_droplets(given.array, **options)
     values: dict[str, Value] = {new: found[old] for old, new in COUNTS.items()}
-    entries = found.drop_vars(list(COUNTS))
-    check_room(entries, "max_droplets", given.shots)
-    return Made(values, replace(given, entries=entries, found_with=parameters))
+    check_room(found, "max_droplets", given.shots)
+    return Made(values, replace(given, entries=found, found_with=parameters))
 
 
 def check_room(entries: xr.Dataset, name: str, shots: tuple[str, ...]) -> None:
@@ -220,11 +139,8 @@ def photons(given: Given, parameters: dict[str, Any]) -> Made:
     options = droplet_options(given, {**above, **parameters})
     found = ops.droplets_to_photons(given.array, **options)
     values: dict[str, Value] = {"nPhotons": found["n_photons"], "prob": found["prob"]}
-    entries = found[["row", "col", "module"]]
+    entries = found.drop_vars("prob")
     check_room(entries, "max_photons", given.shots)
-    entries = entries.assign(
-        adu=xr.ones_like(entries["row"]).where(entries["row"].notnull())
-    )
     return Made(values, replace(given, entries=entries, found_with={}))
 
 
@@ -236,45 +152,12 @@ def photon_counts(given: Given, parameters: dict[str, Any]) -> Made:
 
 def sparse(given: Given, parameters: dict[str, Any]) -> Made:
     n = parameters.get("n")
-    if given.entries is None:
-        return Made({"": lit_pixels(given.array, n)}, None)
-    fields = {
-        new: given.entries[old] for old, new in FIELDS.items() if old in given.entries
-    }
-    if not n:
-        return Made({"": Entries(fields, ragged=n == 0)}, None)
-    there = fields["row"].notnull()
-    return Made({k: first_entries(k, v, there, n) for k, v in fields.items()}, None)
-
-
-def lit_pixels(array: xr.DataArray, n: int | None) -> Entries:
-    """Return the pixels that are neither 0 nor NaN, and where they are."""
+    source = given.array if given.entries is None else given.entries
+    found = ops.sparsify(source, n or None)
+    fields = {k: found[k] for k in FIELDS if k in found}
     if n:
-        raise ArgumentError("so many of each shot (n) can be kept of droplets only")
-    if not {SLOW, FAST} <= set(array.dims):
-        raise ArgumentError(
-            f"sparsify stores droplets, photons or pixels, not what is on {array.dims}"
-        )
-    lit = (array != 0) & array.notnull()
-    places = {"row": SLOW, "col": FAST, "tile": MODULE}
-    fields = {"data": array}
-    for name, dim in places.items():
-        numbers = np.arange(array.sizes.get(dim, 1)) if dim in array.dims else [0]
-        known = array[dim].values if dim in array.coords else numbers
-        at = xr.DataArray(np.asarray(known, np.float64), dims=dim)
-        at = at if dim in array.dims else at[0]
-        fields[name] = (xr.zeros_like(array, np.float64) + at).where(lit)
-    return Entries(fields, ragged=n == 0)
-
-
-def first_entries(
-    name: str, values: xr.DataArray, there: xr.DataArray, n: int
-) -> xr.DataArray:
-    """Return the first `n` entries of every shot, 0 behind the last one."""
-    (dim,) = (d for d in values.dims if d in (DROPLET, PHOTON))
-    found = values.where(there, 0).isel({dim: slice(0, n)})
-    found = found.pad({dim: (0, n - found.sizes[dim])}, constant_values=0)
-    return found if name == "data" else found.astype(np.int64)
+        return Made({**fields}, None)
+    return Made({"": Entries(fields, ragged=n == 0)}, None)
 
 
 def noise_of(given: Given) -> xr.DataArray:
@@ -293,11 +176,14 @@ class Function:
     make: Maker
     operations: tuple[str, ...] = ()  # of `ops`, whose parameters it has
     more: tuple[str, ...] = ()  # parameters of its own
+    spec: type[Strict] | None = None  # of all its parameters
 
     @property
     def parameters(self) -> dict[str, bool]:
         """Names of its parameters, and whether each must be given."""
-        known: dict[str, bool] = dict.fromkeys(self.more, False)
+        known = dict.fromkeys(self.more, False)
+        if self.spec is not None:
+            known |= {n: f.is_required() for n, f in self.spec.model_fields.items()}
         for operation in self.operations:
             taken = inspect.signature(getattr(ops, operation)).parameters
             for i, (name, p) in enumerate(taken.items()):
@@ -313,16 +199,19 @@ FUNCTIONS: dict[str, Function] = {
     "rebin": Function(plain("rebin", "data"), ("rebin",)),
     "lineout": Function(plain("lineout", "data"), ("lineout",)),
     "curvature": Function(plain("correct_curvature", "data"), ("correct_curvature",)),
+    "compress": Function(plain("compress", "data"), ("compress",)),
     "image": Function(image),
-    "azimuthal": Function(
-        azimuthal_curve,
-        more=tuple(AzimuthalSpec.model_fields),
-    ),
+    "azimuthal": Function(azimuthal_curve, spec=AzimuthalSpec),
+    "azav_pyfai": Function(pyfai_curve, spec=PowderSpec),
+    "fit_centre": Function(ring_centre, ("fit_centre",)),
     "droplets": Function(droplets, ("find_droplets",), ("use_noise",)),
     "photons": Function(photons, ("droplets_to_photons",), ("use_noise",)),
     "photon_counts": Function(photon_counts, ("count_photons",)),
-    "sparsify": Function(sparse, more=("n",)),
+    "sparsify": Function(sparse, ("sparsify",)),
     "autocorrelate": Function(plain("autocorrelate", "acf"), ("autocorrelate",)),
+    "waveform_baseline": Function(
+        of_traces("waveform_baseline", "wf"), ("waveform_baseline",)
+    ),
     "waveform_integrate": Function(
         of_traces("waveform_integrate", "integral"), ("waveform_integrate",)
     ),
@@ -346,8 +235,9 @@ def check_parameters(function: str, given: Mapping[str, Any]) -> None:
     missing = [n for n, needed in known.items() if needed and n not in given]
     if missing:
         raise ArgumentError(f"{function} needs {listing(missing)}")
-    if function == "azimuthal":
-        azimuthal_spec(given)
+    spec = FUNCTIONS[function].spec
+    if spec is not None:
+        checked(spec, given)
     if function == "roi" and isinstance(given.get("bounds"), list):
         check_bounds(given["bounds"])
     n = given.get("n", 0) if function == "sparsify" else 0

@@ -31,6 +31,7 @@ from xfelred.products.write import write
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
+from xfelred.recipes.function_values import sources_of
 from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids, read_manifest
 from xfelred.recipes.smalldata_blocks import (
     Array,
@@ -282,10 +283,11 @@ def job_of(
     user: User | None,
 ) -> Job:
     used = {n: d.frames for n, d in plan.detectors.items()}
+    files = sources_of(d.facts for d in plan.detectors.values())
     return Job(
         plan.recipe.sha256,
         plan.recipe.model.model_dump(mode="json"),
-        all_sources(plan.run, {**used, **(frames or {})}),
+        all_sources(plan.run, {**used, **(frames or {})}, files),
         {"user": sorted(map(str, user or ()))},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -12,8 +12,10 @@ from pydantic import Field, model_validator
 
 from xfelred.errors import ArgumentError, MissingConstantError
 from xfelred.geometry import Geometry, locate
+from xfelred.geometry.energy import HC
 from xfelred.geometry.rings import (
     Axis,
+    azimuth_edges,
     correction,
     edge_coords,
     radial_axis,
@@ -31,7 +33,13 @@ from xfelred.recipes.strict import Strict
 AZAV = "azav"
 MOST_RINGS = 100_000  # more than any detector has pixels along its diagonal
 TURN = 2 * np.pi
+HC_OF_LCLS = 12398.4  # eV angstrom, in azimuthalBinning of smalldata_tools
 POSITIONS = ("x", "y", "z")
+# Axes of pyFAI: ours, and what they are times.
+POWDER_AXES: dict[str, tuple[Literal["q", "two_theta"], float]] = {
+    "2th_deg": ("two_theta", 180 / np.pi), "2th_rad": ("two_theta", 1.0),
+    "q_A^-1": ("q", 1.0), "q_nm^-1": ("q", 10.0),
+}  # fmt: skip
 
 
 class AzimuthalSpec(Strict):
@@ -44,14 +52,29 @@ class AzimuthalSpec(Strict):
     q_step: Annotated[float, Field(gt=0)] | None = None
     q_edges: list[float] | None = None
     n_phi: Annotated[int, Field(ge=1)] = 1
+    phi_edges: Annotated[list[float], Field(min_length=2)] | None = None
     polarization: float | None = None
     solid_angle: bool = True
+    compat: bool = False  # hc as LCLS rounds it
 
     @model_validator(mode="after")
     def one_way(self) -> AzimuthalSpec:
         if (self.q_step is None) == (self.q_edges is None):
             raise ArgumentError("give either q_step or q_edges")
+        if self.phi_edges is not None and self.n_phi != 1:
+            raise ArgumentError("give either n_phi or phi_edges")
         return self
+
+
+class PowderSpec(Strict):
+    """Parameters of azav_pyfai of smalldata_tools, by their names there."""
+
+    poni_file: str
+    npts: Annotated[int, Field(ge=1)] = 256
+    npts_az: Annotated[int, Field(ge=1)] = 360
+    int_units: Literal["2th_deg", "2th_rad", "q_A^-1", "q_nm^-1"] = "2th_deg"
+    polarization_factor: float | None = 1.0
+    return2d: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +86,22 @@ class Rings:
     """
 
     axis: Axis
-    edges: Floats  # of q
-    sectors: Floats  # edges of phi
+    edges: Floats  # along it
+    sectors: Floats | None  # edges of phi
     maps: tuple[xr.DataArray, ...]  # in memory, as the kernel wants them
+    mean: bool  # of corrected signals, as LCLS has it, else a ratio, as pyFAI
 
     def averages(self, frames: xr.DataArray) -> xr.Dataset:
-        """Return azimuthal curves ``azav`` and ``count`` on (..., phi, q)."""
-        sizes = {PHI: len(self.sectors) - 1, Q: len(self.edges) - 1}
+        """Return ``intensity`` and ``count`` on (..., [phi,] <axis>)."""
+        sizes = {self.axis.name: len(self.edges) - 1}
+        if self.sectors is not None:
+            sizes = {PHI: len(self.sectors) - 1, **sizes}
         masks = unrecorded(frames)
-        setup = Integration(tuple(sizes.values()), mean=True, n_masks=len(masks))
+        setup = Integration(tuple(sizes.values()), mean=self.mean, n_masks=len(masks))
         known = [*self.maps, *masks]
         found = integrated(frames, known, self.axis.dims, sizes, setup)
         out = curves(found, frames, whole_counts=True)
-        coords = edge_coords(self.axis, self.edges, self.sectors)
-        return out.assign_coords(coords).rename({"intensity": AZAV})[[AZAV, "count"]]
+        return out.assign_coords(edge_coords(self.axis, self.edges, self.sectors))
 
 
 def rings_of(
@@ -91,15 +116,28 @@ def rings_of(
             "azimuthal: the run does not tell where the pixels are (x, y)"
         )
     options = spec.model_dump(include={"centre", "tilt", "distance", "energy"})
+    if spec.compat:
+        options["energy"] *= HC / HC_OF_LCLS
     located = locate(frames, Geometry.lcls(x, y, z, **options))
     bad = None if bad is None else matching(bad, located)
     axis = radial_axis(located, Q, "no")
     edges = radial_edges(axis, edges_of(spec, located[Q], bad), None)
-    turned, sectors = azimuth_bins(located[PHI], spec.n_phi)
+    turned, sectors = azimuth_bins(located[PHI], spec.n_phi, spec.phi_edges)
     located = located.assign_coords({PHI: turned})
     factor = correction(located, axis, spec.solid_angle, spec.polarization)
     maps, _ = ring_maps(located, axis, (edges, sectors), factor, bad)
-    return Rings(axis, edges, sectors, tuple(held(m) for m in maps))
+    return Rings(axis, edges, sectors, tuple(held(m) for m in maps), mean=True)
+
+
+def powder_rings(frames: xr.DataArray, spec: PowderSpec, geometry: Geometry) -> Rings:
+    name, _ = POWDER_AXES[spec.int_units]
+    located = locate(frames, geometry)
+    axis = radial_axis(located, name, "no")
+    edges = radial_edges(axis, spec.npts, None)
+    sectors = azimuth_edges(spec.npts_az) if spec.return2d else None
+    factor = correction(located, axis, True, spec.polarization_factor)
+    maps, _ = ring_maps(located, axis, (edges, sectors), factor, None)
+    return Rings(axis, edges, sectors, tuple(held(m) for m in maps), mean=False)
 
 
 def edges_of(
@@ -123,9 +161,17 @@ def edges_of(
     return edges
 
 
-def azimuth_bins(phi: xr.DataArray, n: int) -> tuple[xr.DataArray, NDArray[Any]]:
-    """Return azimuths, and edges of `n` sectors, as azimuthalBinning has them."""
+def azimuth_bins(
+    phi: xr.DataArray, n: int, edges: list[float] | None = None
+) -> tuple[xr.DataArray, NDArray[Any]]:
+    """Return azimuths, and edges of `n` sectors, as azimuthalBinning has them.
+
+    `edges` win; sectors begin half the first one before these, as there.
+    """
     azimuth = (TURN / 4 - phi) % TURN  # theirs goes the other way round, from y
+    if edges is not None:
+        sectors = azimuth_edges(edges)
+        return (azimuth + (sectors[1] - sectors[0]) / 2) % TURN, sectors
     low, high = float(azimuth.min()), float(azimuth.max())
     # Half a sector on, so that the first one is centred on the smallest azimuth; what
     # is beyond a full turn then, or beyond the largest azimuth, belongs to it.

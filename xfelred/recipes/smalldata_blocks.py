@@ -26,7 +26,8 @@ from xfelred.products.resumable import damaged
 from xfelred.products.smalldata_file import MISSING, Column, Rows, Table
 from xfelred.recipes import cube_state
 from xfelred.recipes.function_tree import FunctionSpec, lost_shots, results
-from xfelred.recipes.functions import SHOTS, WHOLE, Entries, Facts, Given
+from xfelred.recipes.function_values import SHOTS, Entries, Facts, Given
+from xfelred.recipes.functions import WHOLE
 from xfelred.recipes.manifest import Block
 from xfelred.recipes.smalldata_plan import (
     LANES,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xfelred import ops
 from xfelred.errors import SelectionEmptyError, listing, warn
-from xfelred.names import AVAILABLE, FRAME, PULSE, TRAIN
+from xfelred.names import AVAILABLE, FRAME, MAX_ERROR, PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import Sum, parsed
 from xfelred.products.smalldata_file import Column, Rows, Table
 from xfelred.readers.protocol import Run
@@ -29,7 +29,8 @@ from xfelred.recipes.cube_detectors import (
 from xfelred.recipes.cube_functions import facts_of
 from xfelred.recipes.cube_shots import one_scalar
 from xfelred.recipes.function_tree import FunctionSpec, results, shots_at_once
-from xfelred.recipes.functions import SHOTS, WHOLE, Entries, Facts, Given, Value
+from xfelred.recipes.function_values import SHOTS, Entries, Facts, Given, Value
+from xfelred.recipes.functions import WHOLE
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
 
@@ -200,7 +201,8 @@ def recorded(frames: xr.DataArray) -> NDArray[np.bool_]:
 def column(detector: str, name: str, value: Value) -> Column:
     """Return the dataset, or table, that values of every shot are stored in."""
     if not isinstance(value, Entries):
-        return Rows(f"{detector}/{name}", stored_dtype(value.dtype), tail(value))
+        dtype, packed = stored_dtype(value.dtype), MAX_ERROR in value.attrs
+        return Rows(f"{detector}/{name}", dtype, tail(value), packed)
     kinds = {n: field_dtype(n, v.dtype) for n, v in value.fields.items()}
     if has_pulses(next(iter(value.fields.values()))):
         kinds[PULSE] = np.dtype(np.int64)

@@ -46,6 +46,35 @@ def test_correlations_are_those_of_a_loop(two, chunks, no_compute):
     assert made.shift_slow[3] == made.shift_fast[4] == 0
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "u2"])
+@pytest.mark.parametrize("shape", [(2, 7, 9), (2, 6, 8), (1, 6, 7), (1, 7, 8)])
+@pytest.mark.parametrize("two", [False, True])
+def test_whole_images_are_correlated_as_those_with_gaps(two, shape, dtype):
+    da = frames(4, dtype=dtype, shape=shape)
+    other = (da.roll(train=1, roll_coords=False) * 2) if two else None
+    found = ops.autocorrelate(da, other=other)
+    none = np.zeros(shape[1:], bool)
+    partner = da if other is None else other
+    tight = 1e-9 if dtype == "f8" else 1e-7
+    for i, (a, b) in enumerate(zip(plain(da), plain(partner), strict=True)):
+        wanted = [by_hand(*pair, none) for pair in zip(a, b, strict=True)]
+        np.testing.assert_allclose(found[i, 0], wanted, rtol=tight)
+    one = ops.autocorrelate(da.isel(train=[3]), other=other)
+    np.testing.assert_array_equal(one[0], found[3])
+    if dtype != "u2":  # whose squares no float32 holds
+        large = None if other is None else other * 1e30
+        again = ops.autocorrelate(da[:2] * 1e30, other=large)
+        np.testing.assert_allclose(again, found[:2], rtol=1e-6)
+    dark = ops.autocorrelate(xr.zeros_like(da))
+    assert (dark == 0).all()
+
+
+def test_bits_do_not_depend_on_the_gaps_of_other_frames():
+    da = frames(4, dtype="f4").assign_coords(available=("train", np.arange(11) != 4))
+    found = ops.autocorrelate(da)
+    np.testing.assert_array_equal(found[:4], ops.autocorrelate(da[:4]))
+
+
 def test_correlation_is_that_of_smalldata_tools():
     with np.load(GOLDEN) as file:
         frame = xr.DataArray(file["image"], dims=PIXELS)

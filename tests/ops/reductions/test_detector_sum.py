@@ -94,7 +94,13 @@ def test_frames_stay_as_they_are_and_images_are_assembled():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("calib_droped", "Did you mean 'dropped'"), ("calib_thresADUx", "neither a flag")],
+    [
+        ("calib_droped", "Did you mean 'dropped'"),
+        ("calib_thresADUx", "neither a flag"),
+        ("calib_max_square_max", "says max twice"),
+        ("calib_dropped_dropped", "says dropped twice"),
+        ("calib_thresADU1_thresADU5", "says thresADU twice"),
+    ],
 )
 def test_unknown_parts_are_errors(name, words):
     with pytest.raises(ArgumentError, match=words):

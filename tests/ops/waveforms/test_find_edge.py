@@ -6,7 +6,11 @@ import xarray as xr
 from scipy.special import erf
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    SelectionEmptyError,
+)
 
 N, SAMPLES = 12, 200
 PLACES = np.linspace(60.2, 139.7, N)
@@ -133,3 +137,41 @@ def test_bad_input_is_refused():
         ops.find_edge(da, roi="all")
     with pytest.raises(GeometryMismatchError, match="sample"):
         ops.find_edge(da.rename(sample="x"))
+
+
+@pytest.mark.parametrize("chunks", [None, 1, 24])
+@pytest.mark.parametrize("camera", [False, True])
+def test_the_background_is_the_mean_of_the_shots_that_are_flagged(
+    chunks, camera, no_compute
+):
+    rng = np.random.default_rng(8)
+    off = SPECTRUM * rng.normal(1, 0.02, (N, 1)) + 40
+    mixed = np.empty((2 * N, SAMPLES))
+    mixed[::2], mixed[1::2] = traces(dark=40), off
+    da = xr.DataArray(mixed, {"train": 100 + np.arange(2 * N)}, ("train", "sample"))
+    if camera:
+        da = da.rename(sample="fast_scan").expand_dims(slow_scan=3, axis=1)
+    flags = xr.DataArray(np.arange(2 * N) % 2 == 1, da.train.coords, name="dropped")
+    given = np.broadcast_to(off.mean(0), da.shape[1:])
+    wanted = ops.find_edge(da, background=given, step=20)
+    da = da.chunk(train=chunks) if chunks else da
+    with no_compute():
+        # In another order, with an ID that is not there.
+        more = xr.concat([flags, flags[:1].assign_coords(train=[7])], "train")
+        found = ops.find_edge(da, background=more[::-1], step=20)
+    xr.testing.assert_allclose(found.drop_attrs(), wanted.drop_attrs(), rtol=1e-12)
+    np.testing.assert_allclose(found["position"][::2], PLACES, atol=0.5)
+
+
+def test_pulses_that_are_flagged_and_none():
+    values = np.stack([traces(), np.broadcast_to(SPECTRUM, (N, SAMPLES))], 1)
+    da = xr.DataArray(
+        values, {"train": np.arange(N), "pulse": [0, 4]}, ("train", "pulse", "sample")
+    )
+    flags = xr.DataArray([[False, True]] * N, da.isel(sample=0).coords, da.dims[:2])
+    found = ops.find_edge(da, background=flags, step=20)["position"]
+    np.testing.assert_allclose(found.sel(pulse=0), PLACES, atol=0.01)
+    by_train = ops.find_edge(da, background=flags[:, 1], step=20)
+    assert by_train["position"].dims == ("train", "pulse")
+    with pytest.raises(SelectionEmptyError, match="none of 24 shots"):
+        ops.find_edge(da, background=flags & False)

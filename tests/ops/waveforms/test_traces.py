@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.signal import fftconvolve
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, GeometryMismatchError
+from xfelred.kernels.waveforms.traces import gaussian, smoothed_by
 
 GOLDEN = Path(__file__).parents[2] / "golden/data/lcls"
 
@@ -55,6 +57,7 @@ def test_chunks_make_no_difference(chunks):
     for function in (
         lambda wf: ops.waveform_integrate(wf, (10, 200), (0, 9)),
         lambda wf: ops.waveform_hits(wf, 2.0, noise=True),
+        lambda wf: ops.waveform_baseline(wf, (3, 90), window=(50, 200), period=4),
         lambda wf: ops.waveform_cfd(wf, threshold=1.0, max_hits=3),
         lambda wf: ops.waveform_fit(wf, values[:2]),
         lambda wf: ops.waveform_svd(wf, values[:2], n_pulses=2, delay=50),
@@ -140,3 +143,53 @@ def test_templates_are_fitted_by_least_squares():
 def test_what_does_not_fit_is_one_error(call, kind, words):
     with pytest.raises(kind, match=words):
         call(traces(np.ones((4, 24))))
+
+
+@pytest.mark.parametrize(("n", "length"), [(2, 1), (7, 4), (500, 35), (500, 36)])
+def test_traces_are_smoothed_as_by_scipy(n, length):
+    trace, smooth = np.random.default_rng(n).normal(size=n), gaussian(length)
+    want = fftconvolve(trace, smooth, mode="same")
+    np.testing.assert_array_equal(smoothed_by(smooth, trace), want)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u2", "f4"])
+@pytest.mark.parametrize("period", [1, 2, 5])
+def test_baselines_are_those_of_a_loop(dtype, period, no_compute):
+    rng = np.random.default_rng(6)
+    values = rng.integers(0, 900, (5, 64)) + 100 * (np.arange(64) % period)
+    wf = traces(values.astype(dtype)).assign_coords(sample=np.arange(64) * 0.5)
+    with no_compute():
+        found = ops.waveform_baseline(wf, (3, 30), window=(21, -4), period=period)
+    wanted = values[:, 21:60].astype(float)
+    for row, trace in zip(wanted, values, strict=True):
+        for i in range(21, 60):
+            same = [trace[j] for j in range(3, 30) if j % period == i % period]
+            row[i - 21] -= np.median(same)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(found["sample"], np.arange(21, 60) * 0.5)
+    # What is left has no baseline any more.
+    again = ops.waveform_baseline(found, (0, 9), period=1)
+    assert abs(np.median(again[:, :9], axis=1)).max() == 0
+
+
+def test_a_baseline_needs_samples():
+    wf = traces(np.zeros((2, 20)))
+    with pytest.raises(ArgumentError, match="period=9; wanted 1 to 5"):
+        ops.waveform_baseline(wf, (0, 5), period=9)
+    with pytest.raises(GeometryMismatchError, match=r"window=.* has no sample"):
+        ops.waveform_baseline(wf, window=(30, 40))
+
+
+def test_traces_of_many_lengths_are_padded():
+    lengths = np.array([3, 0, 5, 2])
+    values = np.arange(10.0)
+    ids = np.repeat([11, 12, 13, 14], lengths)
+    listed = xr.Dataset({"wf": ("entry", values)}, {"train": ("entry", ids)})
+    found = ops.from_table(listed, "sample", train=[11, 12, 13, 14])
+    starts = np.cumsum(lengths) - lengths
+    for trace, start, n in zip(found["wf"].values, starts, lengths, strict=True):
+        np.testing.assert_array_equal(trace[:n], values[start : start + n])
+        assert np.isnan(trace[n:]).all()
+    np.testing.assert_array_equal(found["n_samples"], lengths)
+    sums = ops.waveform_integrate(found["wf"], (0, 2))["integral"]
+    np.testing.assert_array_equal(sums, [1, np.nan, 7, 17])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.blas import dsyrk, ssyrk
 
 from xfelred.kernels.arrays import Array, Bools, Floats, Ints
 
@@ -23,16 +24,11 @@ def add_pairs(pulses: Array, bad: Bools, out: Floats) -> None:
     out[COUNT] += valid @ valid.T
 
 
-def add_good_pairs(pulses: Array, there: Bools, out: Floats) -> bool:
-    """Add pixels that are good in all pulses that are there; False if some are not."""
-    sums = pulses @ np.ones(pulses.shape[1], pulses.dtype)
-    if not np.isfinite(sums).all():
-        return False
-    # Products take most of the time: no others than these.
-    out[PRODUCT] += pulses @ pulses.T
-    out[FIRST] += np.outer(sums, there)
-    out[COUNT] += pulses.shape[1] * np.outer(there, there)
-    return True
+def half_products(pulses: Array) -> Array:
+    """Return the sums of products of each pulse and those up to it, else 0."""
+    product = dsyrk if pulses.dtype == np.float64 else ssyrk
+    found: Array = product(1.0, pulses.T, trans=1).T
+    return found
 
 
 def add_ring(
@@ -44,19 +40,29 @@ def add_ring(
     pixel), True where bad. gone: bool (pulse,), pulses without any good pixel.
     """
     wide = flat.dtype.itemsize > (4 if flat.dtype.kind == "f" else 2)
+    n, n_good, there = len(flat), 0, ~gone
+    half, total = np.zeros((n, n)), np.zeros(n)
     for start in range(0, len(pixels), PIXELS):
         some = pixels[start : start + PIXELS]
         block = np.take(flat, some, axis=1).astype(
             np.float64 if wide else np.float32, copy=False
         )
         block[gone] = 0
-        if not flags and add_good_pairs(block, ~gone, out):
+        sums = block @ np.ones(len(some), block.dtype)
+        if not flags and np.isfinite(sums).all():
+            # Products take most of the time: no others than these.
+            np.add(half, half_products(block), out=half)
+            total += sums.astype(np.float64)
+            n_good += len(some)
             continue
         bad = np.isnan(block)
         bad[gone] = True
         for flag in flags:
             bad |= flag[:, some]
         add_pairs(block, bad, out)
+    out[PRODUCT] += half + np.tril(half, -1).T
+    out[FIRST] += np.outer(total, there)
+    out[COUNT] += n_good * np.outer(there, there)
 
 
 def pair_sums(frames: Array, rings: Array, *masks: Array, n_rings: int) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from scipy.signal import fftconvolve
+from scipy import fft
 
 from xfelred.kernels.arrays import Array, Floats
 
@@ -31,6 +31,24 @@ def integrate(
     """
     found: Floats = sign * above(traces, background)[..., slice(*signal)].sum(-1)
     return found
+
+
+def without_baseline(
+    traces: Array, *, background: tuple[int, int], window: tuple[int, int], period: int
+) -> Floats:
+    """Return samples of a window minus the median of those of another, by place.
+
+    traces: real (..., sample). period: places modulo this have their own median.
+    Returns float64 (..., samples of `window`).
+    """
+    out: Floats = traces[..., slice(*window)].astype(np.float64)
+    for k in range(period):
+        # The first of each window at a place that is k modulo the period.
+        low, here = (start + (k - start) % period for start, _ in (background, window))
+        part = traces[..., low : background[1] : period].astype(np.float64)
+        level = np.median(part, axis=-1, keepdims=True)
+        out[..., here - window[0] :: period] -= level
+    return out
 
 
 def hits(
@@ -96,14 +114,30 @@ def normalized(trace: Array) -> Floats:
     return values / highest if highest else values
 
 
+def smoothed_by(smooth: Floats, trace: Floats) -> Floats:
+    """Return a trace convolved with a filter, as long as before.
+
+    scipy.signal has the same in one call, and is a fifth of the time that it takes to
+    import the package.
+    """
+    if len(smooth) == 1:
+        return trace * smooth
+    n = len(trace) + len(smooth) - 1
+    whole = fft.next_fast_len(n, real=True)
+    both = fft.rfft(trace, whole) * fft.rfft(smooth, whole)
+    first = (n - len(trace)) // 2
+    out: Floats = fft.irfft(both, whole)[first : first + len(trace)]
+    return out
+
+
 def crossings(
     trace: Floats, smooth: Floats, threshold: float, offset: int, fraction: float
 ) -> list[float]:
     high = np.flatnonzero(trace > threshold * np.std(trace))
-    smoothed = fftconvolve(trace, smooth, mode="same")
     n = len(trace) - offset
     if not len(high) or n < 2:
         return []
+    smoothed = smoothed_by(smooth, trace)
     # Rises through 0 where the later sample is 1 / fraction of the earlier one.
     compared = smoothed[:n] - fraction * smoothed[offset:]
     shift = round(offset * (1 - fraction))

@@ -65,7 +65,9 @@ def autocorrelate(
     -----
     Autocorrelation of the LCLS smalldata_tools; lengths that are odd are kept. With F
     and M the transforms of pixels and mask and A = F1 F2*, B = F1 M*, C = M F2*, N = M
-    M*: A N / (B C), each transformed back.
+    M*: A N / (B C), each transformed back. Images without a bad pixel have their level
+    removed before, and those of float32 and of 16 bits are transformed in single
+    precision then: to 1e-7 of the mean square.
 
     Examples
     --------

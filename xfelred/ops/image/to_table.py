@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
-from xfelred.names import CLUSTER, DROPLET, ENTRY, PEAK, PHOTON, PIXEL_DIMS
+from xfelred.names import (
+    CLUSTER,
+    DROPLET,
+    ENTRY,
+    LONG_NAME,
+    PEAK,
+    PHOTON,
+    PIXEL,
+    PIXEL_DIMS,
+    PULSE,
+    TRAIN,
+    UNITS,
+)
 from xfelred.provenance import record
 
 # What is listed along each of the dims that are padded.
@@ -16,6 +32,7 @@ COUNTS = {
     PHOTON: "n_photons",
     CLUSTER: "n_clusters",
     PEAK: "n_peaks",
+    PIXEL: "n_pixels",
 }
 
 
@@ -25,9 +42,9 @@ def to_table(ds: xr.Dataset) -> xr.Dataset:
 
     Parameters
     ----------
-    ds : Dataset (..., droplet | photon | cluster | peak)
-        Of `find_droplets`, `droplets_to_photons`, `find_clusters` or `find_peaks`,
-        which is computed.
+    ds : Dataset (..., droplet | photon | cluster | peak | pixel)
+        Of `find_droplets`, `droplets_to_photons`, `find_clusters`, `find_peaks` or
+        `sparsify`, which is computed.
 
     Returns
     -------
@@ -88,3 +105,78 @@ def to_table(ds: xr.Dataset) -> xr.Dataset:
     }
     out = xr.Dataset(columns, labels, attrs=dict(ds.attrs))
     return record(out, "to_table", ds)
+
+
+@entry
+def from_table(
+    table: xr.Dataset, dim: str, *, train: xr.DataArray | ArrayLike | None = None
+) -> xr.Dataset:
+    """Return a list of all frames frame by frame: the way back from `to_table`.
+
+    Parameters
+    ----------
+    table : Dataset (entry)
+        Of `to_table` or ``run.table``, with the coordinate ``train`` and perhaps
+        ``pulse`` of each entry; in memory.
+    dim : str
+        Name of the new axis: ``droplet``, ``photon``, ``pixel``, or ``sample`` for
+        traces of many lengths.
+    train : DataArray or array of int, optional
+        IDs of all trains, in their order, as those without an entry are not in the
+        list. By default those that are.
+
+    Returns
+    -------
+    Dataset (train, [pulse,] dim)
+        In memory, float64: the variables, entries in the order of the list, NaN behind
+        the last; and their number, int64, ``n_droplets`` and the like.
+
+    Raises
+    ------
+    ArgumentError
+        If entries have no train, or one that `train` does not have.
+
+    Examples
+    --------
+    >>> table = xr.Dataset({"adu": ("entry", [6.0, 8, 9])},
+    ...                    {"train": ("entry", [7, 9, 9])})
+    >>> found = from_table(table, "droplet", train=[7, 8, 9])
+    >>> found["adu"].values, found["n_droplets"].values
+    (array([[ 6., nan],
+           [nan, nan],
+           [ 8.,  9.]]), array([1, 0, 2]))
+    """
+    if TRAIN not in table.coords or ENTRY not in table.dims:
+        raise ArgumentError(
+            f"a list has the dim {ENTRY!r}, and the coordinate {TRAIN!r} of each; got"
+            f" {listing(map(str, table.dims)) or 'no dims'}"
+        )
+    ids = np.unique(table[TRAIN].values) if train is None else np.asarray(train)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or len(np.unique(ids)) < len(ids):
+        raise ArgumentError(
+            f"train has shape {ids.shape} and dtype {ids.dtype}; wanted a list of"
+            " different train IDs"
+        )
+    indexes = {TRAIN: pd.Index(ids)}
+    if PULSE in table.coords:
+        indexes[PULSE] = pd.Index(np.unique(table[PULSE].values))
+    at = [ids.get_indexer(table[d].values) for d, ids in indexes.items()]
+    lost = np.any([place < 0 for place in at], axis=0)
+    if lost.any():
+        raise ArgumentError(f"{lost.sum()} entries are of trains that train= lacks")
+    shape = tuple(len(ids) for ids in indexes.values())
+    frame = np.ravel_multi_index(tuple(at), shape)
+    count = np.bincount(frame, minlength=prod(shape))
+    order = np.argsort(frame, kind="stable")
+    rank = np.arange(len(frame)) - (np.cumsum(count) - count)[frame[order]]
+    room = max(1, int(count.max(initial=0)))
+    out = xr.Dataset(coords=indexes, attrs=table.attrs)
+    for name, column in table.data_vars.items():
+        values = np.full((count.size, room), np.nan)
+        values[frame[order], rank] = column.values[order]
+        dims = (*indexes, dim)
+        out[name] = (dims, values.reshape(*shape, room), column.attrs)
+    number = COUNTS.get(dim, f"n_{dim}s")
+    attrs = {UNITS: "1", LONG_NAME: f"number of each {dim}"}
+    out[number] = (tuple(indexes), count.reshape(shape), attrs)
+    return record(out, "from_table", table, dim=dim)

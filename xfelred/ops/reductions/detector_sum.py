@@ -59,8 +59,8 @@ def detector_sum(
     Raises
     ------
     ArgumentError
-        If a part of the name is neither of these nor a flag, or ``img`` comes without a
-        geometry.
+        If a part of the name is neither of these nor a flag, or is there twice, or
+        ``img`` comes without a geometry.
 
     Notes
     -----
@@ -139,6 +139,10 @@ def parsed(name: str, flags: tuple[str, ...]) -> Sum:
         part = max(known, key=len) if known else rest.partition("_")[0]
         rest = rest[len(part) :].removeprefix("_")
         found = THRESHOLD.fullmatch(part)
+        if part in used or part in words or (found and threshold is not None):
+            raise ArgumentError(
+                f"{name!r} says {'thresADU' if found else part} twice: leave one out"
+            )
         if part in known:
             used.append(part)
         elif found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import numpy as np
@@ -256,7 +258,11 @@ def sums_of_pairs(
     )
     gone = {rings.dim, PULSE, *(c for c in sums.coords if MODULE in sums[c].dims)}
     sums = sums.drop_vars(gone, errors="ignore")
-    return sums.sum(MODULE) if MODULE in sums.dims else sums, rings
+    if MODULE in sums.dims:
+        # One by one, in their order; a sum along the axis would copy all of it first.
+        each = (sums.isel({MODULE: i}) for i in range(sums.sizes[MODULE]))
+        sums = reduce(add, each)
+    return sums, rings
 
 
 def pulse_ids(da: xr.DataArray) -> Ints:

@@ -10,14 +10,21 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, GeometryMismatchError, must_be_one_of
+from xfelred.errors import (
+    ArgumentError,
+    GeometryMismatchError,
+    SelectionEmptyError,
+    must_be_one_of,
+)
 from xfelred.kernels.waveforms import edges as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import FAST, PIXEL_DIMS, QUANTITY, SAMPLE, SLOW
 from xfelred.ops.companions import matching
 from xfelred.ops.image.project import project
-from xfelred.ops.waveforms.traces import Window, numbers, variables, window
+from xfelred.ops.reductions.statistics import statistics
+from xfelred.ops.waveforms.traces import Window, numbers, variables, window_of
 from xfelred.provenance import record
+from xfelred.shots import at_shots, in_memory, shot_dims
 
 Background = xr.DataArray | ArrayLike
 
@@ -45,9 +52,10 @@ def find_edge(
     background : DataArray or array, optional
         Trace, or frame, of shots without X-rays, such as their mean: the signal is
         divided by it. As `da`, without frame dims or with those of `da`, of which each
-        shot gets its own.
+        shot gets its own. Or bool (train[, pulse]), joined by ID: which shots are such,
+        whose mean is taken.
     dark : DataArray or array, optional
-        Without any light: subtracted from both.
+        Without any light, or which shots have none: subtracted from both.
     step : int or sequence of float
         Samples on either side of the edge whose means are compared; or the weights of
         a filter of your own, to be summed with the samples.
@@ -70,6 +78,8 @@ def find_edge(
     GeometryMismatchError
         If `da` has no samples or pixels, a region holds none, or a background does not
         fit.
+    SelectionEmptyError
+        If no shot is one of those of the background.
     ArgumentError
         If the filter is longer than the trace, or is none.
 
@@ -91,7 +101,9 @@ def find_edge(
     cut = cut_of(da, roi, camera, along)
     traces = as_traces(da, cut, along)
     others = [
-        companion(value, da, name, cut, along)
+        mean_of(traces, value, name)
+        if isinstance(value, xr.DataArray) and are_flags(value)
+        else companion(value, da, name, cut, along)
         for name, value in (("dark", dark), ("background", background))
         if value is not None
     ]
@@ -146,7 +158,7 @@ def cut_of(
     try:
         windows: list[Any] = [*given] if camera or roi is None else [given]
         found = {
-            d: slice(*window(da.rename({d: SAMPLE}), "roi", w))
+            d: slice(*window_of(da.rename({d: SAMPLE}), "roi", w))
             for d, w in zip(dims, windows, strict=True)
         }
     except (TypeError, ValueError) as error:
@@ -167,6 +179,25 @@ def as_traces(da: xr.DataArray, cut: dict[str, slice], along: str) -> xr.DataArr
     away = [d for d in PIXEL_DIMS if d in da.dims and d != along]
     traces = project(part, away, mean=True)["data"]
     return traces.drop_vars(along, errors="ignore").rename({along: SAMPLE})
+
+
+def are_flags(value: xr.DataArray) -> bool:
+    return value.dtype == bool and not {SAMPLE, SLOW, FAST} & set(value.dims)
+
+
+def mean_of(traces: xr.DataArray, flags: xr.DataArray, name: str) -> xr.DataArray:
+    """Return the mean trace of the shots that are flagged; others are not read."""
+    kept = in_memory(at_shots(flags, traces, name)).fillna(0) != 0
+    if not kept.any():
+        raise SelectionEmptyError(
+            f"{name}: none of {kept.size} shots is flagged; there is no {name} to take"
+        )
+    first, *rest = shot_dims(traces)
+    rows = np.flatnonzero(kept.any([d for d in rest if d in kept.dims]))
+    chosen, mine = (x.isel({first: rows}) for x in (traces, kept))
+    if not mine.all():
+        chosen = chosen.where(mine)
+    return statistics(chosen, [first, *rest], which=("mean",))["mean"]
 
 
 def companion(

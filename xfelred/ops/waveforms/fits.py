@@ -13,7 +13,7 @@ from xfelred.errors import ArgumentError, GeometryMismatchError, must_be_one_of
 from xfelred.kernels.waveforms import traces as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import SAMPLE
-from xfelred.ops.waveforms.traces import Window, numbers, unit_of, variables, window
+from xfelred.ops.waveforms.traces import Window, numbers, unit_of, variables, window_of
 from xfelred.provenance import record
 
 COEFFICIENT = "coefficient"
@@ -121,9 +121,9 @@ def waveform_svd(
     must_be_one_of("mode", mode, ("max", "norm", "both"))
     traces = numbers(wf)
     if background_roi is not None:
-        first = window(wf, "background_roi", (0, background_roi))
+        first = window_of(wf, "background_roi", (0, background_roi))
         traces = traces - traces.isel({SAMPLE: slice(*first)}).mean(SAMPLE)
-    traces = traces.isel({SAMPLE: slice(*window(wf, "roi", roi or (None, None)))})
+    traces = traces.isel({SAMPLE: slice(*window_of(wf, "roi", roi or (None, None)))})
     shapes = shapes_of("basis", basis, traces.sizes[SAMPLE])
     steps = steps_of(n_pulses, delay, sampling)
     if max(map(abs, steps)) >= traces.sizes[SAMPLE]:

@@ -59,8 +59,8 @@ def waveform_integrate(
     >>> float(waveform_integrate(wf, (2, 4), (0, 2))["integral"])
     7.0
     """
-    chosen = window(wf, "signal", signal)
-    other = None if background is None else window(wf, "background", background)
+    chosen = window_of(wf, "signal", signal)
+    other = None if background is None else window_of(wf, "background", background)
     found = map_frames(
         kernel.integrate,
         numbers(wf),
@@ -79,6 +79,83 @@ def waveform_integrate(
         signal=list(chosen),
         background=other and list(other),
         negative=negative,
+    )
+
+
+@entry
+def waveform_baseline(
+    wf: xr.DataArray,
+    background: Window = (None, None),
+    *,
+    window: Window = (None, None),
+    period: int = 1,
+) -> xr.DataArray:
+    """Subtract the baseline of every trace, and cut out a window of it.
+
+    Parameters
+    ----------
+    wf : DataArray, any real dtype (..., sample)
+        Traces, in memory or lazy, such as raw ones of a digitizer; of channels that
+        follow each other (hsd), a window is one of them.
+    background : (start, stop)
+        Samples of the whole trace whose median is the baseline, half open; None is the
+        end, and negative ones count from it. By default all, which peaks that are
+        short do not move.
+    window : (start, stop)
+        Samples of the whole trace that are returned.
+    period : int
+        Interleaved converters have baselines of their own: every so many-th sample has
+        the same.
+
+    Returns
+    -------
+    DataArray (..., sample)
+        Lazy, float64; NaN where the background of a trace has one.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If `wf` has no dim ``sample``, or a window has no sample.
+    ArgumentError
+        If the background is shorter than the period.
+
+    Notes
+    -----
+    What hsdROIFunc and getCMPeak of the LCLS smalldata_tools begin with.
+
+    Examples
+    --------
+    >>> wf = xr.DataArray([1, 2, 1, 2, 4, 7, 1, 2], dims="sample")
+    >>> waveform_baseline(wf, (0, 4), window=(3, 7), period=2).values
+    array([0., 3., 5., 0.])
+    """
+    first, last = window_of(wf, "background", background)
+    start, stop = window_of(wf, "window", window)
+    if not 1 <= period <= last - first:
+        raise ArgumentError(
+            f"period={period}; wanted 1 to {last - first}, the samples of background"
+        )
+    found = map_frames(
+        kernel.without_baseline,
+        numbers(wf),
+        core_dims=(SAMPLE,),
+        out_core={SAMPLE: stop - start},
+        dtype=np.float64,
+        background=(first, last),
+        window=(start, stop),
+        period=int(period),
+    )
+    if SAMPLE in wf.coords:
+        kept = wf[SAMPLE].variable.isel({SAMPLE: slice(start, stop)})
+        found = found.assign_coords({SAMPLE: kept})
+    found.attrs = {**wf.attrs, UNITS: unit_of(wf), LONG_NAME: "trace over its baseline"}
+    return record(
+        found.rename("wf"),
+        "waveform_baseline",
+        wf,
+        background=[first, last],
+        window=[start, stop],
+        period=period,
     )
 
 
@@ -134,7 +211,7 @@ def waveform_hits(
         raise ArgumentError(
             f"threshold_max={threshold_max} is not above threshold={threshold}"
         )
-    other = None if background is None else window(wf, "background", background)
+    other = None if background is None else window_of(wf, "background", background)
     found = map_frames(
         kernel.hits,
         numbers(wf),
@@ -261,7 +338,7 @@ def numbers(wf: xr.DataArray) -> xr.DataArray:
     return wf
 
 
-def window(wf: xr.DataArray, name: str, given: Window) -> tuple[int, int]:
+def window_of(wf: xr.DataArray, name: str, given: Window) -> tuple[int, int]:
     """Return the first and the last sample of a window, which is not empty."""
     n = numbers(wf).sizes[SAMPLE]
     if len(given) != 2:

@@ -37,13 +37,13 @@ def nothing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 def read_members(contents: Contents, piece: Piece) -> NDArray[Any]:
     """Return the values of events that are datasets of their own."""
     complete = len(piece.members) == piece.shape[0]
-    out = nothing(piece.shape, kind_of({0: piece}, complete))
+    out = nothing(piece.shape, kind_of(contents, {0: piece}, complete))
     for number, name in piece.members:
         out[number] = open_dataset(contents.path, name)[()]
     return out
 
 
-def kind_of(pieces: Pieces, complete: bool) -> np.dtype[Any]:
+def kind_of(contents: Contents, pieces: Pieces, complete: bool) -> np.dtype[Any]:
     """Return the dtype of a series; floating where it has gaps."""
     members = [p for p in pieces.values() if p.members]
     complete = complete and all(len(p.members) == p.shape[0] for p in members)
@@ -52,7 +52,8 @@ def kind_of(pieces: Pieces, complete: bool) -> np.dtype[Any]:
     if odd:
         names = listing(p.dataset for p in pieces.values())
         raise InconsistentDataError(
-            f"values of steps are {listing(kinds)} in {names}: they are not of one kind"
+            f"values of steps are {listing(kinds)} in {names} of {contents.path}: they"
+            " are not of one kind"
         )
     dtype = np.result_type(*kinds)
     if complete or dtype.kind not in "iub":
@@ -66,7 +67,7 @@ def per_event(contents: Contents, name: str, ids: NDArray[np.int64]) -> NDArray[
     events = events_of(contents, ids)
     entry = next(iter(pieces.values())).entry
     here = set(np.unique(events.step).tolist())
-    out = nothing((len(ids), *entry), kind_of(pieces, here <= set(pieces)))
+    out = nothing((len(ids), *entry), kind_of(contents, pieces, here <= set(pieces)))
     for step in sorted(here & set(pieces)):
         rows = events.step == step
         values = read_piece(contents, pieces[step])
@@ -94,7 +95,7 @@ def per_step(
                 return None
             found[step] = values[0] if same else nanmean(values)
     complete = set(contents.steps.tolist()) <= set(found)
-    dtype = kind_of(pieces, complete)
+    dtype = kind_of(contents, pieces, complete)
     if found and dtype.kind in "iufb":
         dtype = np.result_type(dtype, *(np.asarray(v).dtype for v in found.values()))
     out = nothing((len(contents.steps), *entry), dtype)

@@ -96,9 +96,10 @@ def image_column(run: RunData, name: str, key: str) -> Column:
         return column
     n_rows = run.stream_events(stream_of(name)).n_rows
     if not column.fits(n_rows):
+        paths = listing((f.path for f in run.files), 3)
         raise InconsistentDataError(
-            f"{column.name} has shape {column.shape}, but {run.run_id} has"
-            f" {sum(n_rows)} rows of events: it has no image for every event"
+            f"{column.name} has shape {column.shape}, but there are {sum(n_rows)} rows"
+            f" of events in {paths}: it has no image for every event"
         )
     raise PropertyNameError(
         f"{column.name} has shape {column.shape[1:]} per event and is no image; read it"

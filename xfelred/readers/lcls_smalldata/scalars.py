@@ -141,9 +141,10 @@ def no_column(
         how = WHERE.get(column.source, "h5py")
         what = "the coordinate 'train'" if column.name in run.flavour.names else how
         return PropertyNameError(f"{key!r} is not per event; it is in {what}")
+    paths = listing((f.path for f in run.files), 3)
     return InconsistentDataError(
-        f"{key} has shape {column.shape}, but {run.run_id} has {n_rows} rows of events:"
-        " it has no row for every event"
+        f"{key} has shape {column.shape}, but there are {n_rows} rows of events in"
+        f" {paths}: it has no row for every event"
     )
 
 
