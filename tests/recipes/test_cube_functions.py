@@ -29,7 +29,9 @@ DROPLETS = {
 RINGS = {"function": "azimuthal", "name": "az", "centre": [0, 0], "distance": 0.1,
          "energy": 9500, "q_edges": [0, 0.02, 0.06], "n_phi": 2}  # fmt: skip
 PHOTONS = {"function": "photon_counts", "name": "ph", "adu_per_photon": 20.0}
-TREE = [REGION, DROPLETS, RINGS, PHOTONS]
+ROUNDED = {"function": "compress", "name": "cp", "max_error": 0.5,
+           "functions": [{"function": "sparsify", "name": "sp", "n": 3}]}  # fmt: skip
+TREE = [REGION, DROPLETS, RINGS, PHOTONS, ROUNDED]
 DET = "jungfrau1M"
 
 
@@ -74,7 +76,7 @@ def test_functions_of_shots_are_small_data_binned(run, tmp_path, no_compute):
     taken = (ds["lightStatus/xray"] == 1) & (ds[f"damage/{DET}"] == 1)
     at = np.digitize(ds["ipm2/sum"], EDGES) - 1
     expected = small_data(run, tmp_path, *TREE)
-    assert len(expected) == 11
+    assert len(expected) == 17
     for name, values in expected.items():
         for i in range(len(EDGES) - 1):
             mine = values[taken.values & (at == i)].astype(float)
@@ -142,6 +144,58 @@ def test_photon_maps_go_through_functions_of_shots(run):
         cube[f"{DET}_all_sum_sum"].fillna(0),
         cube[f"{DET}_sum"].sum(("module", "slow_scan", "fast_scan")),
     )
+
+
+@pytest.mark.parametrize("on", ["shot", "sum"])
+def test_droplets_without_room_are_told(run, on):
+    few = recipe({**DROPLETS, "max_droplets": 1}, on=on)
+    cube = xf.make_cube(run, few)
+    with pytest.warns(UserWarning, match="'dr_spectrum' lacks.*Raise max_droplets"):
+        cube.compute()
+
+
+PONI = """Detector: Detector
+Detector_config: {"pixel1": 0.0001, "pixel2": 0.0001}
+Distance: 0.05
+Poni1: 0.0007
+Poni2: 0.0005
+Wavelength: 1.3e-10
+"""
+
+
+def test_a_poni_file_is_part_of_what_cubes_and_small_data_are_made_from(run, tmp_path):
+    poni = tmp_path / "cal.poni"
+    poni.write_text(PONI)
+    curve = {"function": "azav_pyfai", "name": "pf", "poni_file": str(poni), "npts": 9}
+    made = recipe(curve, output={"formats": ["zarr"], "report": False})
+    shots = small_data(run, tmp_path / "small", curve)
+    xf.write_cube(run, made, tmp_path / "cube")
+    cube = xf.make_cube(run, made)
+    poni.write_text(PONI.replace("0.05", "0.06"))
+    whole = cube.compute()  # what computes needs no file
+    ds = run.scalars(["ipm2/sum", f"damage/{DET}"])
+    at = np.digitize(ds["ipm2/sum"], EDGES) - 1
+    for i in range(len(EDGES) - 1):
+        mine = shots["pf_azav"][(ds[f"damage/{DET}"] == 1).values & (at == i)]
+        wanted = np.nansum(mine.astype(float), 0)
+        found = whole[f"{DET}_pf_azav_sum"][i].fillna(0)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"source has changed: cal\.poni"):
+        xf.write_cube(run, made, tmp_path / "cube")
+    with pytest.raises(ConfigError, match=r"source has changed: cal\.poni"):
+        small_data(run, tmp_path / "small", curve)
+
+
+@pytest.mark.nightly
+def test_two_worker_processes_give_the_same_bits(run, tmp_path):
+    made = recipe(*TREE, output={"formats": ["zarr"], "report": False})
+    here = xf.write_cube(run, made, tmp_path / "threads", scheduler="threads")
+    with xf.cluster.local(2):
+        there = xf.write_cube(run, made, tmp_path / "workers")
+    one, two = (xr.open_zarr(r.paths[0]).load() for r in (here, there))
+    assert [*one.variables] == [*two.variables]
+    for name in one.variables:
+        assert one[name].values.tobytes() == two[name].values.tobytes(), name
 
 
 def test_pulses_are_shots_of_their_own(tmp_path):

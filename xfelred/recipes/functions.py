@@ -14,10 +14,14 @@ from functools import partial
 from math import prod
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xfelred import ops
 from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
+from xfelred.lazy import map_frames
+from xfelred.lazy.scheduler import warn_in_task
 from xfelred.names import DROPLET, FAST, SAMPLE, SLOW
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.curves import azimuthal_curve, pyfai_curve, ring_centre
@@ -53,9 +57,28 @@ def applied(
 def spectrum(given: Given, parameters: dict[str, Any]) -> Made:
     """Count pixels by value, or droplets by their signal."""
     if given.entries is not None and DROPLET in given.entries.dims:
-        listed = given.entries["adu"].rename({DROPLET: FAST}).expand_dims(SLOW)
-        given = replace(given, array=listed)
+        listed = map_frames(
+            if_complete,
+            given.entries["adu"],
+            given.entries["n_droplets"],
+            core_dims=(DROPLET,),
+            called=given.called,
+        )
+        given = replace(given, array=listed.rename({DROPLET: FAST}).expand_dims(SLOW))
     return applied("spectrum", "histogram", given, parameters)
+
+
+def if_complete(
+    listed: NDArray[Any], found: NDArray[np.int64], *, called: str
+) -> NDArray[Any]:
+    """Return the droplets of some shots; warn of shots with more."""
+    room = listed.shape[-1]
+    if (found > room).any():
+        warn_in_task(
+            f"{called!r} lacks droplets of shots that have more than there is room for"
+            f" ({room}); all are counted. Raise max_droplets"
+        )
+    return listed
 
 
 def of_traces(operation: str, main: str) -> Maker:
