@@ -153,8 +153,8 @@ def main(trains=TRAINS):
     print(f"{gigabytes:.2f} GB; ns of CPU time for a pixel, with one thread")
     head = "".join(f"{f'{c} cores':>16}" for c in NODES)
     print(
-        f"{'operation':<31}{'ns':>6}{'flop':>5}{'lock':>6}{'GB/s':>6}{'threads':>8}{'1 process':>11}"
-        f"{head}{'50 nodes of 64':>18}"
+        f"{'operation':<31}{'ns':>6}{'flop':>5}{'lock':>6}{'GB/s':>6}"
+        f"{'threads':>8}{'1 process':>11}{head}{'50 nodes of 64':>18}"
     )
     cost = {}
     for name, job in operations(frames).items():
