@@ -275,7 +275,8 @@ def validity(
     if stored.ndim != 1 or not numbers or len(stored) < last:
         raise BrokenFileError(
             f"{f.path} is damaged: INDEX/flag has shape {stored.shape} and dtype"
-            f" {stored.dtype}, but there are {len(train_ids)} trains, with a number each"
+            f" {stored.dtype}, but there are {len(train_ids)} trains, with a number"
+            " each"
         )
     flag = stored[:].astype(bool)[rows]
     # In 1.1 the flag is the index of the origin: 0, the time server, is the valid one.

@@ -120,7 +120,7 @@ def located(
     train_ids: TrainIDs,
     rows_of: list[IndexArrays | None],
 ) -> Location:
-    """Return the location; `rows_of` has first and count of each file, if it matters."""
+    """Return the location; `rows_of` has first and count of each file that matters."""
     n = len(train_ids)
     where, first_row, n_rows = np.full(n, -1), np.zeros(n, int), np.zeros(n, int)
     stretches: list[NDArray[np.int64]] = []
