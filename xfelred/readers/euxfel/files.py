@@ -6,7 +6,6 @@ METADATA are read, and which names in INSTRUMENT are links.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, one_line
 from xfelred.hdf5 import Group, find_dataset, open_dataset, open_file
+from xfelred.hdf5.guard import check_regular
+from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.euxfel.alike import alike, compact
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
 from xfelred.readers.left_out import LeftOut, readable
@@ -25,6 +26,7 @@ IndexArrays = tuple[NDArray[np.signedinteger[Any]], NDArray[np.signedinteger[Any
 MOST_ROWS = 2**48
 MOST_STATUS = 1000  # of the old form, where it multiplies the count; 0 or 1 in practice
 IMPOSSIBLE = -1
+KEPT = "European XFEL index 1"  # another number where `facts_of` changes
 TIME_SERVER = "Karabo_TimerServer"  # listed in 1.1; it has no data
 AUXILIARY = ("REDUCTION", "ERRATA")  # on how data were reduced, no data
 
@@ -152,33 +154,47 @@ def row_numbers(path: str, name: str) -> NDArray[np.int64]:
 
 
 def read_file(path: str) -> FileIndex:
-    with open_file(path) as f:
-        return parse(f, path, os.stat(path))
-
-
-def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
-    stored = train_numbers(f)
-    # The index is padded with zeros, mostly at its end.
-    n = int(np.count_nonzero(stored))
-    whole = bool(stored[:n].all())
-    rows = slice(0, n) if whole else np.flatnonzero(stored)
-    train_ids = alike(stored[rows].copy())
-    version = version_of(f)
-    control, instrument = source_names(f, path)
+    """Return the index of a file, from the user's cache if it is there."""
+    stat = check_regular(path)
+    facts = remembered(path, KEPT, lambda: facts_of(path))
+    rows, identity = facts["rows"], facts["identity"]
     return FileIndex(
         path=path,
         size=stat.st_size,
         mtime=stat.st_mtime_ns,
-        version=version,
-        train_ids=train_ids,
-        rows=rows,
-        valid=validity(f, version, train_ids, rows),
-        control=control,
-        instrument=instrument,
-        legacy=legacy_names(f, instrument),
-        groups={s: tuple(f.group(f"INDEX/{s}") or ()) for s in instrument},
-        identity=identity_of(f),
+        version=facts["version"],
+        train_ids=alike(facts["train_ids"]),
+        rows=slice(0, len(facts["train_ids"])) if rows is None else rows,
+        valid=alike(facts["valid"]),
+        control=frozenset(facts["control"]),
+        instrument=frozenset(facts["instrument"]),
+        legacy=facts["legacy"],
+        groups={source: tuple(found) for source, found in facts["groups"].items()},
+        identity=None if identity is None else (identity[0], identity[1]),
     )
+
+
+def facts_of(path: str) -> Facts:
+    """Return what a file says; `rows` is None where they are all, up to some zeros."""
+    with open_file(path) as f:
+        stored = train_numbers(f)
+        # The index is padded with zeros, mostly at its end.
+        n = int(np.count_nonzero(stored))
+        rows = None if stored[:n].all() else np.flatnonzero(stored)
+        train_ids = stored[:n].copy() if rows is None else stored[rows]
+        version = version_of(f)
+        control, instrument = source_names(f, path)
+        return {
+            "version": version,
+            "train_ids": train_ids,
+            "rows": rows,
+            "valid": validity(f, version, train_ids, rows),
+            "control": sorted(control),
+            "instrument": sorted(instrument),
+            "legacy": legacy_names(f, instrument),
+            "groups": {s: list(f.group(f"INDEX/{s}") or ()) for s in instrument},
+            "identity": identity_of(f),
+        }
 
 
 def train_numbers(f: Group) -> NDArray[np.uint64]:
@@ -265,12 +281,12 @@ def validity(
     f: Group,
     version: str,
     train_ids: NDArray[np.uint64],
-    rows: slice | NDArray[np.int64],
+    rows: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
     stored = f.dataset("INDEX/flag")
     if stored is None:  # format 0.5
-        return alike(guessed_validity(train_ids))
-    last = len(train_ids) if isinstance(rows, slice) else rows.max(initial=-1) + 1
+        return guessed_validity(train_ids)
+    last = len(train_ids) if rows is None else rows.max(initial=-1) + 1
     numbers = stored.dtype.kind in "iub"
     if stored.ndim != 1 or not numbers or len(stored) < last:
         raise BrokenFileError(
@@ -278,9 +294,10 @@ def validity(
             f" {stored.dtype}, but there are {len(train_ids)} trains, with a number"
             " each"
         )
-    flag = stored[:].astype(bool)[rows]
+    flag = stored[:].astype(bool)
+    flag = flag[: len(train_ids)] if rows is None else flag[rows]
     # In 1.1 the flag is the index of the origin: 0, the time server, is the valid one.
-    return alike(~flag if version == "1.1" else flag)
+    return ~flag if version == "1.1" else flag
 
 
 def guessed_validity(train_ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
