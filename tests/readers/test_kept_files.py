@@ -119,10 +119,13 @@ def test_images_of_sacla_are_looked_at_once(tmp_path, cache, monkeypatch):
     found = []
     for _ in range(3):
         monkeypatch.setattr(hdf5, "OPEN_FILES", OpenFiles(3))
-        with pytest.warns(UserWarning):
+        with pytest.warns(UserWarning, match="no detector_data"):
             found.append(xf.open_run(path).frames().compute())
     assert len(looks) == 1
-    with xf.options(cache_directory=None), pytest.warns(UserWarning):
+    with (
+        xf.options(cache_directory=None),
+        pytest.warns(UserWarning, match="no detector_data"),
+    ):
         plain = xf.open_run(path).frames().compute()
     for one in found:
         np.testing.assert_array_equal(one, plain)
