@@ -13,7 +13,7 @@ from xfelred.readers.euxfel.locate import Location
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     place = tmp_path_factory.mktemp("ahead") / "r0001"
-    synth.euxfel.write_run(place, n_trains=5, pulses=2, sequences=2)
+    synth.euxfel.write_run(place, n_trains=5, pulses=2, sequences=3)
     return place
 
 
@@ -39,7 +39,7 @@ def want(run_dir):
 def some(run):
     """All but most of the modules."""
     return run.select(
-        [(s, "*") for s in run.sources if "/DET/" not in s or "/3CH" in s]
+        [(s, "*") for s in run.sources if "CH0:" not in s or "/3CH" in s]
     )
 
 
@@ -70,7 +70,7 @@ def test_a_dataset_is_read_once_for_all_trains(run_dir, monkeypatch):
 
 def test_a_key_that_a_file_lacks_is_told_and_left_out(tmp_path):
     place = tmp_path / "r0001"
-    synth.euxfel.write_run(place, n_trains=6, pulses=2, sequences=2)
+    synth.euxfel.write_run(place, n_trains=6, pulses=2, sequences=3)
     lacking = []
     for path in sorted(place.glob("*S00001.h5")):
         with h5py.File(path, "r+") as f:

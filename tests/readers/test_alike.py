@@ -39,10 +39,10 @@ def test_arrays_that_are_not_needed_are_forgotten():
 
 def test_modules_and_sources_share_what_is_the_same(tmp_path):
     place = tmp_path / "r0001"
-    synth.euxfel.write_run(place, n_trains=6, pulses=2, sequences=1)
+    synth.euxfel.write_run(place, n_trains=6, pulses=2, sequences=6)
     run = xf.open_run(place)
     assert len({id(f.train_ids) for f in run.all_files}) == 1
-    modules = [s for s in run.instrument_sources if "/DET/" in s]
+    modules = [s for s in run.instrument_sources if "CH0:" in s]
     found = [run[s].located("image") for s in modules]
     assert len(modules) > 1
     for one in found:

@@ -40,7 +40,7 @@ def age(*paths):
 @pytest.fixture
 def run_dir(tmp_path):
     place = tmp_path / "r0001"
-    synth.euxfel.write_run(place, n_trains=6, pulses=2, sequences=2)
+    synth.euxfel.write_run(place, n_trains=6, pulses=2, sequences=3)
     age(*place.glob("*.h5"))
     return place
 
