@@ -352,6 +352,7 @@ def test_file_that_breaks_half_way_is_one_error_with_its_name(
     assert "AGIPD" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_error_of_ours_travels_between_processes():
     found = [errors.XfelredError]
     for kind in found:

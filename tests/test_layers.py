@@ -64,7 +64,7 @@ INSIDES = {
 # Optional packages, and the plotting library, are imported where they are used.
 INSIDE_FUNCTIONS = {
     "IPython", "dask_jobqueue", "extra_data", "extra_geom", "h5netcdf", "hdf5plugin",
-    "matplotlib", "psana", "pyFAI", "tifffile",
+    "matplotlib", "psana", "pyFAI", "pyarrow", "tifffile",
 }  # fmt: skip
 MAX_LINES = 400
 MAX_STATEMENT_LINES = 40
@@ -366,6 +366,7 @@ if "numba" in sys.modules:
 """
 
 
+@pytest.mark.slow
 def test_import_loads_no_plotting_no_cluster_and_compiles_nothing():
     """Nor does the command; all of it comes when it is used."""
     done = subprocess.run(

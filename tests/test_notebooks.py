@@ -51,13 +51,7 @@ def test_functions_in_notebooks_are_short(path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Jupyter, in this process
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] * (i > 0))
-        for i, path in enumerate(NOTEBOOKS)
-    ],
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
     # The kernel is another process, which shall find the package of this checkout.
     found = os.environ.get("PYTHONPATH")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 CI = (ROOT / ".ci" / "run").read_text()
@@ -36,6 +38,7 @@ def test_continuous_integration_is_a_valid_executable_script():
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
 
 
+@pytest.mark.slow
 def test_code_of_the_readme_runs(tmp_path):
     """One session: each block continues the one before."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))

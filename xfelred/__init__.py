@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = attach(
     names={
         "xfelred.settings": ("options",),
         "xfelred.readers.open": ("open_run",),
+        "xfelred.lazy.compute_together": ("compute_together",),
         "xfelred.readers.protocol": ("Run",),
         "xfelred.checks": ("check",),
         "xfelred.readers.euxfel": (

@@ -13,6 +13,7 @@ from xfelred.cli.demo_lcls import BANKS, SHAPE
 from xfelred.cli.main import run
 
 SMALL = ["--trains", "6", "--pulses", "3", "--shots", "60", "--events", "120"]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,6 @@ def made(ran):
     return ran[0]
 
 
-@pytest.mark.slow
 def test_demo_writes_what_it_names(ran):
     places, out, err = ran
     for path in (places.run, places.image, places.profiles, places.figure):
@@ -41,7 +41,6 @@ def test_demo_writes_what_it_names(ran):
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
 def test_products_of_the_demo_hold_the_run(made):
     image = xr.open_zarr(made.image)
     assert image["mean"].dims == ("module", "slow_scan", "fast_scan")
@@ -61,7 +60,6 @@ def test_products_of_the_demo_hold_the_run(made):
     assert made.figure.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_correlation_of_the_demo_is_that_of_gold(made):
     directory = made.run.parent
     assert (directory / "gold.png").read_bytes().startswith(b"\x89PNG")
@@ -103,7 +101,6 @@ def test_demo_does_not_touch_a_run_of_somebody_else(tmp_path, capsys):
     assert precious.read_bytes() == b"beam time"
 
 
-@pytest.mark.slow
 def test_cube_of_the_demo_shows_the_difference(made, tmp_path):
     directory = made.run.parent
     for name in ("calibrated.png", "difference.png"):
@@ -129,7 +126,6 @@ def test_cube_of_the_demo_shows_the_difference(made, tmp_path):
     np.testing.assert_allclose(found[sharp], expected[sharp], atol=0.15)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:trains of .* differ in their pulses")
 def test_the_code_that_the_demo_shows_can_be_pasted(ran):
     places, out, _ = ran

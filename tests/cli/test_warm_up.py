@@ -9,6 +9,7 @@ from xfelred.cluster import warm_up
 from xfelred.errors import ArgumentError
 
 
+@pytest.mark.slow
 def test_a_task_is_compiled_once_for_every_process_to_come(tmp_path):
     code = (
         "import sys, numpy; from xfelred.cluster import warm_up as w;"
@@ -27,6 +28,7 @@ def test_a_task_is_compiled_once_for_every_process_to_come(tmp_path):
     assert found == ["[1]", "[0]"]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did(capsys):
     assert main.run(["warm-up", "--only", "polar", "--processes", "1"]) == 0
     first, last = capsys.readouterr().out.splitlines()

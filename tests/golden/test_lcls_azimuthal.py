@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xfelred.recipes.cube_outputs import azimuthal
-from xfelred.recipes.models import AzimuthalSpec
+from xfelred.recipes.curves import azimuthal_curve
+from xfelred.recipes.function_values import Facts, Given
 
 GOLDEN = np.load(Path(__file__).parent / "data/lcls/azimuthalBinning_basic.npz")
 DIMS = ("module", "slow_scan", "fast_scan")
@@ -18,15 +18,14 @@ CASES = {
 }
 
 
-def curve(**options):
-    spec = AzimuthalSpec(
-        function="azimuthal", centre=(150e-6, -220e-6), distance=0.06, energy=9500,
-        **options,
-    )  # fmt: skip
+def curve(all_compat=False, **options):
+    beam = {"centre": (150e-6, -220e-6), "distance": 0.06, "energy": 9500}
     constants = xr.Dataset({k: (DIMS, GOLDEN[f"det_{k}"] * 1e-6) for k in "xyz"})
     image = xr.DataArray(GOLDEN["image"], dims=DIMS).expand_dims(train=1)
     bad = xr.DataArray(~GOLDEN["good"], dims=DIMS)
-    return azimuthal(image, spec, constants, bad).isel(train=0)
+    facts = Facts(constants, bad=bad, compat=all_compat)
+    made = azimuthal_curve(Given(image, facts, "azav"), {**beam, **options})
+    return xr.Dataset(made.values).isel(train=0)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -43,6 +42,8 @@ def test_hc_is_that_of_codata_unless_the_peer_is_followed():
     ours, theirs = (curve(compat=c, **CASES["default"])["q"] for c in (False, True))
     np.testing.assert_allclose(theirs, GOLDEN["default__q"], rtol=1e-12)
     assert not np.allclose(ours, theirs, rtol=1e-7)
+    whole_recipe = curve(all_compat=True, **CASES["default"])["q"]
+    np.testing.assert_array_equal(whole_recipe, theirs)
 
 
 def test_sectors_between_edges_are_rows_of_their_own():

@@ -126,6 +126,7 @@ print(len(hdf5.OPEN_FILES.files))
 """
 
 
+@pytest.mark.slow
 def test_files_are_closed_where_the_process_may_not_open_more(tmp_path):
     paths = [make(tmp_path / f"{i}.h5", VALUES + i) for i in range(60)]
     done = subprocess.run(
@@ -301,6 +302,7 @@ def test_child_of_a_process_whose_lock_is_held(files, paths):
         thread.join()
 
 
+@pytest.mark.slow
 def test_fork_while_threads_read(files, paths):
     stop = threading.Event()
     wrong = []

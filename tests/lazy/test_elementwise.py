@@ -302,7 +302,7 @@ def check_chain(steps, end, dtype):
         np.testing.assert_array_equal(values, want.values)
 
 
-@pytest.mark.parametrize("n", [100, pytest.param(500, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("n", [100, pytest.param(500, marks=pytest.mark.slow)])
 def test_random_chains_give_the_same_as_numpy(n):
     settings(
         max_examples=n,

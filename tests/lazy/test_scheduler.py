@@ -131,6 +131,7 @@ def call(code, path, out):
 ALWAYS = {"by ProcessPoolExecutor, and a child of a child"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [c if c in ALWAYS else pytest.param(c, marks=pytest.mark.nightly) for c in CASES],
@@ -139,6 +140,7 @@ def test_a_forked_child_computes(case, run_path, tmp_path):
     call(CASES[case], run_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_asynchronous_client_gives_one_error_before_anything_is_written(
     run_path, tmp_path
 ):

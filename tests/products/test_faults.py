@@ -236,7 +236,6 @@ def test_other_errors_stay_what_they_are(tmp_path):
 # The writer is killed
 
 
-@pytest.mark.slow
 def test_killed_writer_goes_on_where_it_was(start, frames, tmp_path):
     path, log = tmp_path / "a.zarr", tmp_path / "log"
     whole = stored(write(frames(), tmp_path / "whole.zarr", resume=True))

@@ -61,6 +61,7 @@ print(xf.open_run(sys.argv[1]).frames().data.name)
 """
 
 
+@pytest.mark.slow
 def test_another_session_finds_the_same_data_to_resume(agipd_run):
     here = xf.open_run(agipd_run.directory).frames().data.name
     done = subprocess.run(

@@ -114,6 +114,7 @@ def test_variables_share_one_pass_over_the_data(tmp_path):
         assert sorted(reads) == [(0, 0), (1, 0)], suffix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 @pytest.mark.parametrize("suffix", [".zarr", ".nxs", ".nc"])
 def test_scheduler_does_not_matter(tmp_path, scheduler, suffix):
@@ -301,6 +302,7 @@ print("all refused")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
 def test_a_directory_of_somebody_else_is_one_error_that_says_so(tmp_path):
     done = subprocess.run(

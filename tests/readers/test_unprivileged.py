@@ -16,9 +16,10 @@ from xfelred import synth
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "65534"
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root to be somebody else"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else"),
+]
 
 
 def write_runs(place):

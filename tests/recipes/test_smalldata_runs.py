@@ -134,3 +134,48 @@ def test_a_cluster_gives_the_same_bits(tmp_path):
     with xf.cluster.local(2):
         two = xf.reduce_run(run, EVERYTHING, tmp_path / "two")
     same(stored(one), stored(two))
+
+
+def test_pulses_of_a_train_may_have_light_and_others_not(tmp_path):
+    trains, pulses = [100, 101, 103], [1, 3, 5]
+    values = np.array([[7, 1, 4], [2, 8, 3], [0, 9, 6]], float)
+    place = tmp_path / "run"
+    write_file(place / "LPD.h5", trains, lpd(0, [3] * 3, pulses * 3, values.ravel()))
+    run = xf.open_run(place)
+    first_and_last = {"start": 1, "step": 4, "n": 2}
+    light = {"xray": {"pulses": [3]}, "laser": {"pulses": first_and_last}}
+    spec = {"functions": [ROI], "sums": ["calib_dropped", "calib_pumped"]}
+    made = recipe(
+        detectors={LPD: spec},
+        flags={"pumped": "lightStatus/laser == 1"}, light_status=light, block_trains=2,
+    )  # fmt: skip
+    out = stored(xf.reduce_run(run, made, tmp_path / "out"))
+    np.testing.assert_array_equal(out["lightStatus/xray"], [[0, 1, 0]] * 3)
+    np.testing.assert_array_equal(out["lightStatus/laser"], [[1, 0, 1]] * 3)
+    for name in ("dropped", "pumped"):  # both have pulses 1 and 5
+        total = out[f"Sums/{LPD}_calib_{name}"]
+        np.testing.assert_array_equal(total[0, 0, 0], values[:, [0, 2]].sum())
+    made["light_status"]["laser"] = {"pulses": [1, 4]}
+    with pytest.raises(ConfigError, match="no pulses 4, but 1, 3, 5") as caught:
+        xf.reduce_run(run, made, tmp_path / "other")
+    assert caught.value.key == "light_status.laser.pulses"
+
+
+def test_event_codes_of_psana2_are_those_of_its_timing(tmp_path, monkeypatch):
+    source = tmp_path / "xpptest01_Run0047.h5"
+    write_smalldata(source, n_events=6, shape=SHAPE, n_banks=2)
+    run = xf.open_run(source)
+    codes = np.zeros((6, 288), np.uint16)
+    codes[:, 272] = seen = [1, 0, 0, 1, 0, 1]
+    dims = ("train", "timing/raw/eventcodes_dim0")
+
+    def read(asked, name):
+        if name != "timing/raw/eventcodes":
+            return asked.scalars([name])
+        return xr.Dataset({name: (dims, codes)}, {"train": run.train_ids})
+
+    monkeypatch.setattr("xfelred.recipes.cube_shots.read_scalar", read)
+    made = recipe(detectors={}, light_status={"xray": [-272], "laser": [272]})
+    out = stored(xf.reduce_run(run, made, tmp_path / "out"))
+    np.testing.assert_array_equal(out["lightStatus/xray"], seen)
+    np.testing.assert_array_equal(out["lightStatus/laser"], 1 - np.array(seen))

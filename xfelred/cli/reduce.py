@@ -47,7 +47,8 @@ def reduce(
     """Make the small data that RECIPE describes from RUN.
 
     RUN is a run directory or a file, RECIPE a YAML or TOML file; see `xfelred config`.
-    The file appears in DIR when it is complete, and its name on stdout. A call that was
+    The files appear in DIR when they are complete, and their names on stdout: HDF5, or
+    what the recipe says (output.formats: [h5, zarr, parquet]). A call that was
     interrupted continues with --resume; blocks of shots that were done are not read
     again.
     """
@@ -71,4 +72,5 @@ def reduce(
     if as_json:
         tell_json(found.to_dict())
     else:
-        tell(str(found.path))
+        for path in found.paths:
+            tell(str(path))

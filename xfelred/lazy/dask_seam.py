@@ -42,6 +42,7 @@ __all__ = [
     "TaskList",
     "TaskRef",
     "as_kind",
+    "as_others",
     "blockwise",
     "calls",
     "execute_graph",
@@ -50,6 +51,7 @@ __all__ = [
     "optimize_blockwise",
     "slices_from_chunks",
     "tasks_below",
+    "tasks_of",
     "wraps_tasks",
     "written_to",
 ]
@@ -94,5 +96,26 @@ def tasks_below(
 ) -> dict[Key, GraphNode]:
     """Return the tasks that blocks of arrays need, joined as dask would join them."""
     graph = HighLevelGraph.merge(*(array.dask for array in arrays))
-    flat = [key for some in keys for key in some]
-    return dict(convert_legacy_graph(dict(optimize(graph, flat))))
+    return tasks_of(graph, [key for some in keys for key in some])
+
+
+def tasks_of(graph: HighLevelGraph, keys: Sequence[Key]) -> dict[Key, GraphNode]:
+    """Return the tasks for some keys of a graph, joined as dask would join them."""
+    return dict(convert_legacy_graph(dict(optimize(graph, keys))))
+
+
+def as_others(
+    graph: HighLevelGraph, keys: Sequence[Key], mark: str
+) -> tuple[dict[Key, Any], dict[Key, Key]]:
+    """Return the tasks for some keys under other keys, and which those are.
+
+    What a cluster holds already keeps its key.
+    """
+    found = dict(optimize(graph, keys))
+    # Futures are no tasks, which is all that is left of a graph in dask's new form.
+    tasks = convert_legacy_graph(found)
+    names: dict[Key, Key] = {key: (mark, key) for key in tasks}
+    own: dict[Key, Any] = {k: some for k, some in found.items() if k not in tasks}
+    for key, task in tasks.items():
+        own[names[key]] = task.substitute(names, key=names[key])
+    return own, names

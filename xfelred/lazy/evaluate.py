@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,31 @@ from xfelred.kernels.elementwise import Scratch, run_steps
 from xfelred.lazy.cursor import Cursor, load
 from xfelred.lazy.nodes import Const, Map, Node, Region, Source, View, sizes
 
-# What nodes need from call to call of `evaluate`, by their identity.
-Memory = dict[int, Cursor | Scratch]
+
+@dataclass(frozen=True)
+class Held:
+    """The numbers of a node in some region, which several results are made of."""
+
+    array: NDArray[Any]
+    region: Region
+
+    def part(self, dims: tuple[str, ...], region: Region) -> NDArray[Any]:
+        starts = (self.region[d].start for d in dims)
+        here = zip(dims, starts, strict=True)
+        return self.array[
+            tuple(slice(region[d].start - s, region[d].stop - s, 1) for d, s in here)
+        ]
+
+
+@dataclass
+class Memory:
+    """What nodes need from call to call of `evaluate`, by their identity.
+
+    Of nodes in `held` nothing is read or computed.
+    """
+
+    own: dict[int, Cursor | Scratch] = field(default_factory=dict)
+    held: dict[int, Held] = field(default_factory=dict)
 
 
 def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArray[Any]:
@@ -21,6 +45,8 @@ def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArra
     `memory` is what nodes need from call to call; a result may lie in memory that the
     next call with the same dict uses again.
     """
+    if memory is not None and id(node) in memory.held:
+        return memory.held[id(node)].part(node.dims, region)
     match node:
         case Source():
             return read_source(node, region, memory)
@@ -43,7 +69,11 @@ def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArra
             ]
             if node.kernel is run_steps and memory is not None:
                 # What was read into memory of ours is overwritten: one pass less.
-                own = [i for i, arg in enumerate(node.args) if isinstance(arg, Source)]
+                own = [
+                    i
+                    for i, arg in enumerate(node.args)
+                    if isinstance(arg, Source) and id(arg) not in memory.held
+                ]
                 scratch = scratch_of(node, memory)
                 return run_steps(*blocks, **node.params, scratch=scratch, owned=own)
             return node.kernel(*blocks, **node.params)
@@ -54,16 +84,20 @@ def read_source(node: Source, region: Region, memory: Memory | None) -> NDArray[
     index = tuple(region[d] for d in node.dims)
     if memory is None:
         return load(node.plan.narrow(index))
-    cursor = memory.get(id(node))
-    if not isinstance(cursor, Cursor):
-        cursor = memory[id(node)] = Cursor(node.plan)
-    return cursor.read(index)
+    return cursor_of(node, memory).read(index)
+
+
+def cursor_of(node: Source, memory: Memory) -> Cursor:
+    found = memory.own.get(id(node))
+    if not isinstance(found, Cursor):
+        found = memory.own[id(node)] = Cursor(node.plan)
+    return found
 
 
 def scratch_of(node: Map, memory: Memory) -> Scratch:
-    found = memory.get(id(node))
+    found = memory.own.get(id(node))
     if not isinstance(found, Scratch):
-        found = memory[id(node)] = Scratch()
+        found = memory.own[id(node)] = Scratch()
     return found
 
 

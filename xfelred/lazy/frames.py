@@ -86,7 +86,7 @@ def read_frames(
     width = n[along] if along != frame_dims[0] else 0
     step = frames_of_size(node, frame_dims, SUB_BLOCK)
     # Buffers and plans of the rows are kept from run to run.
-    memory: Memory = {}
+    memory = Memory()
     for start, stop in runs(wanted, width, step):
         place = np.unravel_index(int(wanted[start]), [n[d] for d in frame_dims])
         region = {d: slice(0, n[d], 1) for d in other}

@@ -19,6 +19,7 @@ from xfelred.lazy.dask_seam import (
     BlockwiseDep,
     DataNode,
     HighLevelGraph,
+    Layer,
     MaterializedLayer,
     blockwise,
     slices_from_chunks,
@@ -39,13 +40,35 @@ def layered(node: Node, chunks: Chunks) -> da.Array:
     """Return one Blockwise layer for every source and every kernel of a recipe."""
     match node:
         case Source():
-            return source_layer(node, tuple(chunks[d] for d in node.dims))
+            found = source_layer(node, tuple(chunks[d] for d in node.dims))
         case Const():
             return const_layer(node, tuple(chunks[d] for d in node.dims))
         case View():
-            return view_layer(node, chunks)
+            found = view_layer(node, chunks)
         case Map():
-            return map_layer(node, chunks)
+            found = map_layer(node, chunks)
+    found.dask.layers[found.name].recipe = Recipe(node, found.chunks)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a layer evaluates block by block, for who makes several layers together.
+
+    It stays in this process: plans of a whole run are large.
+    """
+
+    node: Node | None
+    chunks: tuple[tuple[int, ...], ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recipe, (None, ())
+
+
+def recipe_of(layer: Layer) -> Recipe | None:
+    """Return the recipe of a layer; None where it has none, or dask changed it."""
+    found: Recipe | None = getattr(layer, "recipe", None)
+    return found if found and found.node is not None else None
 
 
 @dataclass(frozen=True)
@@ -218,7 +241,7 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
 def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
     node = attach(skeleton, [only(part) for part in parts])
     shape, pieces = sizes(node), block_pieces(node)
-    memory: Memory = {}
+    memory = Memory()
     todo = list(regions(shape, pieces, node.dims))
     if len(todo) == 1:
         return evaluate(node, todo[0], memory)

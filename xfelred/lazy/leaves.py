@@ -124,7 +124,7 @@ class Stream:
         axes = tuple(i for i, d in enumerate(dims) if d in self.reduced)
         again = self.reduction if isinstance(self.reduction, Reusable) else None
         whole = tuple(slice(0, n, 1) for n in self.first)
-        memory: Memory = {}
+        memory = Memory()
         state: Any = None
         last: tuple[int, ...] | None = None
         for outer in regions(shape, self.inside, self.kept):

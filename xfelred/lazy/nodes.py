@@ -27,10 +27,20 @@ Selection = Mapping[str, Selector]
 Kernel = Callable[..., NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Which source one is a box of, and where it begins in it; `whole`: it is it."""
+
+    token: str
+    starts: tuple[int, ...]
+    whole: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     plan: ReadPlan
     dims: tuple[str, ...]
+    origin: Origin | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -187,7 +197,22 @@ def narrow_source(
     )
     token = tokenize(node.token, taken) if named else ""
     plan = node.plan.narrow(taken, token=token)
-    return Source(plan, node.dims), rest
+    return Source(plan, node.dims, origin_of(node, taken) if named else None), rest
+
+
+def origin_of(node: Source, taken: tuple[Selector, ...]) -> Origin | None:
+    """Return where a selection of modules or pixels comes from; None for others."""
+    lead = len(node.plan.lead_shape) + node.plan.n_inner
+    run = zip(taken[:lead], node.shape, strict=False)
+    if not all(is_whole(s, n) for s, n in run):
+        return None
+    old = node.origin or Origin(node.token, (0,) * len(taken))
+    starts = []
+    for s, start in zip(taken, old.starts, strict=True):
+        if not isinstance(s, slice) or s.step not in (None, 1):
+            return None
+        starts.append(start + s.start)
+    return Origin(old.token, tuple(starts))
 
 
 def narrow_map(

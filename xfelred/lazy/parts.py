@@ -32,20 +32,38 @@ Skeleton = Node | Slot
 Leaf = Source | Const | Slot
 
 
-def with_leaves(node: Skeleton, change: Callable[[Any], Leaf]) -> Any:
-    """Return a recipe in which each source, constant or slot is another one."""
+# Nodes and what became of them, by their identity: what recipes share they go on
+# sharing.
+Done = dict[int, tuple[Skeleton, Any]]
+
+
+def with_leaves(
+    node: Skeleton, change: Callable[[Any], Leaf], done: Done | None = None
+) -> Any:
+    """Return a recipe in which each source, constant or slot is another one.
+
+    `done` is for several recipes that share nodes.
+    """
+    if done is not None and id(node) in done:
+        return done[id(node)][1]
     match node:
         case View():
-            return replace(node, arg=with_leaves(node.arg, change))
+            found: Any = replace(node, arg=with_leaves(node.arg, change, done))
         case Map():
-            args = tuple(with_leaves(arg, change) for arg in node.args)
-            return replace(node, args=args)
+            args = tuple(with_leaves(arg, change, done) for arg in node.args)
+            found = replace(node, args=args)
         case _:
-            return change(node)
+            found = change(node)
+    if done is not None:
+        done[id(node)] = node, found
+    return found
 
 
 def detach(
-    node: Node, parts: list[Any], kinds: tuple[type, ...] = (Const,)
+    node: Node,
+    parts: list[Any],
+    kinds: tuple[type, ...] = (Const,),
+    done: Done | None = None,
 ) -> Skeleton:
     """Return the recipe with leaves of some kinds taken out and appended to `parts`."""
 
@@ -55,10 +73,12 @@ def detach(
         parts.append(leaf)
         return Slot(len(parts) - 1, leaf.dims)
 
-    return with_leaves(node, slot)
+    return with_leaves(node, slot, done)
 
 
-def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
+def attach(
+    node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan], done: Done | None = None
+) -> Any:
     def leaf(found: Leaf) -> Source | Const:
         if not isinstance(found, Slot):
             return found
@@ -67,7 +87,7 @@ def attach(node: Skeleton, parts: Sequence[NDArray[Any] | ReadPlan]) -> Any:
             return Source(part, found.dims)
         return Const(part, found.dims, "")
 
-    return with_leaves(node, leaf)
+    return with_leaves(node, leaf, done)
 
 
 def compacted(leaf: Source | Const) -> Source | Const:
@@ -84,7 +104,12 @@ def packed(
     share.
     """
     constants: list[Const] = []
-    some = [detach(with_leaves(node, compacted), constants) for node in nodes]
+    small: Done = {}
+    done: Done = {}
+    some = [
+        detach(with_leaves(node, compacted, small), constants, done=done)
+        for node in nodes
+    ]
     keys = [(f"{name}-constant", constant.token) for constant in constants]
     pairs = zip(keys, constants, strict=True)
     tasks: dict[Key, GraphNode] = {

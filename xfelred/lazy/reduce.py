@@ -201,12 +201,18 @@ class StateLayer(TaskLayer):
             key = (f"{self.name}-partial", label, *block, part)
             tasks |= self.leaves.make(key, block, part, needs)
             level.append(key)
+        return self.combining(tasks, (label, *block), level)
+
+    def combining(
+        self, tasks: dict[Key, GraphNode], place: tuple[Any, ...], level: list[Key]
+    ) -> Key:
+        """Add the tasks that combine the states of `level`; return the last key."""
         depth = 0
         while len(level) > 1:
             groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
             level = []
             for i, group in enumerate(groups):
-                key = (f"{self.name}-combine", label, *block, depth, i)
+                key = (f"{self.name}-combine", *place, depth, i)
                 refs = TaskList(*(TaskRef(k) for k in group))
                 tasks[key] = Task(key, combine, self.reduction, refs)
                 level.append(key)

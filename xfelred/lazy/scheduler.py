@@ -14,7 +14,7 @@ import dask.local
 import dask.threaded
 from dask.system import CPU_COUNT
 
-from xfelred.errors import SchedulerError
+from xfelred.errors import SchedulerError, warn
 
 # Schedulers that need nothing of the process that they were chosen in.
 PLAIN = ("threads", "threading", "synchronous", "sync", "single-threaded", "processes",
@@ -62,6 +62,11 @@ def this_machine() -> Any:
     """
     here = shares_memory()
     return nullcontext() if here else dask.config.set(scheduler="threads")
+
+
+def warn_in_task(text: str) -> None:
+    """Warn from inside a task; a worker of a cluster tells the client, too."""
+    getattr(sys.modules.get("distributed"), "warn", warn)(text)
 
 
 def mend_after_fork() -> None:

@@ -16,6 +16,7 @@ from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
 from xfelred.products.netcdf import write_netcdf
 from xfelred.products.nexus import write_nexus
+from xfelred.products.parquet import write_parquet
 from xfelred.products.prepare import prepare
 from xfelred.products.tiff import write_tiff
 from xfelred.products.zarr_store import refuse_unfinished, resume_zarr, write_zarr
@@ -30,6 +31,7 @@ WRITERS: dict[str, Writer] = {
     ".hdf5": write_nexus,
     ".nc": write_netcdf,
     ".cxi": write_cxi,
+    ".parquet": write_parquet,
     ".tif": write_tiff,
     ".tiff": write_tiff,
 }
@@ -52,7 +54,8 @@ def write(
     path : path
         The ending chooses the format: ``.zarr`` (zarr v3), ``.nxs`` ``.h5``
         ``.hdf5`` (NeXus), ``.nc`` (netCDF-4), ``.cxi`` (frames for CrystFEL and
-        others), ``.tif`` ``.tiff`` (one image or a stack).
+        others), ``.parquet`` (one row for each shot, or entry of a table), ``.tif``
+        ``.tiff`` (one image or a stack).
     resume : bool
         Keep finished blocks when the call is interrupted, and continue with what
         an interrupted call has left. Only for ``.zarr``.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from xfelred import __version__
 from xfelred import ops as ops
 from xfelred.column_names import in_file_name, in_result
 from xfelred.entries import entry
-from xfelred.errors import CONTROL, XfelredError
+from xfelred.errors import CONTROL
 from xfelred.names import (
+    BAD_PIXELS,
     DATA_KIND,
     FINGERPRINT,
     LASER_ON,
@@ -30,14 +33,17 @@ from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_detectors import (
+    at_key,
     check_detectors,
     check_shots,
     constants_of,
     detector_frames,
 )
-from xfelred.recipes.cube_outputs import assembled, processed
+from xfelred.recipes.cube_functions import OfShots, facts_of, of_bins, of_shots
+from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
+from xfelred.recipes.function_values import Facts
 from xfelred.shots import shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
@@ -54,6 +60,8 @@ class CubePlan:
     shots: CubeShots
     compat: bool  # bins and empty bins as in the cubes of smalldata_tools
     frames: dict[str, xr.DataArray]  # corrected, lazy, of every detector
+    facts: dict[str, Facts]  # of those that have functions
+    of_shots: dict[str, OfShots]  # what functions make of shots, by detector
 
     @property
     def name(self) -> str:
@@ -74,6 +82,20 @@ class CubePlan:
     def labels(self) -> Labels:
         where = self.shots.where
         return bin_labels(xr.Dataset(), where, self.shots.by, where, self.compat)
+
+    @property
+    def arrays(self) -> dict[str, tuple[str, xr.DataArray]]:
+        """All that is binned beside scalars: (detector, array), by name."""
+        made = {w.name: (name, w.array) for name, w in self.of_shots.items()}
+        return {name: (name, array) for name, array in self.frames.items()} | made
+
+    def wanted(self, name: str) -> tuple[str, ...]:
+        """Return what is needed of each bin of an array."""
+        more: tuple[str, ...] = ("count",)
+        if name in self.frames:
+            steps = self.recipe.model.detectors[name].det_proc
+            more = (*more, *(p.on for p in steps))
+        return tuple(q for q in RESULTS if q in (*self.quantities, *more))
 
     def where(self, name: str) -> xr.DataArray:
         """Return the shots whose frames of a detector are binned."""
@@ -111,26 +133,24 @@ class CubePlan:
         return [xr.Dataset(group) for group in groups.values()]
 
     def detector_results(self, name: str) -> xr.Dataset:
-        """Return the binned frames of a detector, lazy."""
-        spec = self.recipe.model.detectors[name]
-        frames = self.frames[name].rename(name)
-        wanted = {*self.quantities, "count", *(p.on for p in spec.det_proc)}
+        """Return the binned frames of a detector, or results of shots, lazy."""
+        detector, array = self.arrays[name]
         try:
             return ops.bin_frames(
-                frames,
+                array.rename(name),
                 self.shots.by,
-                where=self.where(name),
-                skipna=spec.skipna,
-                quantities=tuple(q for q in RESULTS if q in wanted),
+                where=self.where(detector),
+                skipna=self.recipe.model.detectors[detector].skipna,
+                quantities=self.wanted(name),
                 compat=self.compat,
             )
         except ValueError as error:  # shots of scalars and frames do not fit
-            raise self.recipe.error(f"detectors.{name}", str(error)) from error
+            raise self.recipe.error(f"detectors.{detector}", str(error)) from error
 
     def finished(self, detectors: Mapping[str, xr.Dataset]) -> xr.Dataset:
         """Return the cube, from what `detector_results` gives, lazy or in memory."""
         cube = self.scalar_results()
-        parts = [self.finished_detector(n, ds) for n, ds in detectors.items()]
+        parts = [self.finished_detector(n, detectors) for n in self.frames]
         for part in parts:
             cube = cube.assign_coords(part.coords).assign(part.data_vars)
         if LASER_ON in cube.dims:
@@ -147,19 +167,30 @@ class CubePlan:
         }
         return record(cube, "make_cube", *self.frames.values(), **said)
 
-    def finished_detector(self, detector: str, binned: xr.Dataset) -> xr.Dataset:
+    def outputs(self, detector: str, binned: xr.Dataset) -> dict[str, xr.DataArray]:
+        """Return what functions make of the sums, or means, of bins, by name."""
+        name, constants = in_result(detector), constants_of(self.run, detector)
+        out: dict[str, xr.DataArray] = {}
+        for i, step in enumerate(self.recipe.model.detectors[detector].det_proc):
+            if step.on == "shot":
+                continue
+            source, bad = binned[f"{name}_{step.on}"], constants.get(BAD_PIXELS)
+            key = f"detectors.{detector}.det_proc"
+            at = partial(at_function, self.recipe, key, [i])
+            with at_key(self.recipe, f"{key}.{i}"):
+                made = of_bins(source, step, self.facts[detector], bad, at)
+            for result, value in made.items():
+                own = {d: f"{name}_{d}" for d in value.dims if d not in source.dims}
+                out[f"{name}_{result}"] = value.rename(own)
+        return out
+
+    def finished_detector(
+        self, detector: str, results: Mapping[str, xr.Dataset]
+    ) -> xr.Dataset:
         spec = self.recipe.model.detectors[detector]
         constants = constants_of(self.run, detector)
-        name = in_result(detector)
-        out: dict[str, xr.DataArray] = {}
-        for step in spec.det_proc:
-            key = f"detectors.{detector}.det_proc"
-            source = binned[f"{name}_{step.on}"]
-            try:
-                stem = f"{name}_{step.name}"
-                out |= processed(source, stem, step, constants, compat=self.compat)
-            except (XfelredError, ValueError) as error:
-                raise self.recipe.error(key, str(error)) from error
+        name, binned = in_result(detector), results[detector]
+        out = self.outputs(detector, binned)
         count = binned[f"{name}_count"]
         pixels = [d for d in count.dims if d not in binned["n_shots"].dims]
         shots = count.max(pixels) if pixels else count
@@ -169,6 +200,9 @@ class CubePlan:
             k: v.where(shots > 0) if v.dtype.kind == "f" else v for k, v in out.items()
         }
         out = {f"{name}_shots": shots.rename(f"{name}_shots"), **out}
+        if detector in self.of_shots:
+            made = self.of_shots[detector]
+            out |= made.unpacked(results[made.name], name, self.quantities)
         for quantity in self.quantities:
             value = binned[f"{name}_{quantity}"]
             whole = {"slow_scan", "fast_scan"} <= set(value.dims)
@@ -237,7 +271,58 @@ def cube_plan(
     for name, array in lazy.items():
         check_shots(checked, name, array, shots.where.indexes[TRAIN], given)
     check_pixels_alike(checked, lazy)
-    return CubePlan(run, checked, shots, checked.model.output.compat, lazy)
+    compat_bins = checked.model.output.compat
+    facts = {
+        name: replace(facts_of(run, checked, name, array), compat=compat_bins)
+        for name, array in lazy.items()
+        if checked.model.detectors[name].det_proc
+    }
+    made = {
+        name: found
+        for name in facts
+        if (
+            found := results_of_shots(
+                checked, name, taken(lazy[name], shots.where), facts[name]
+            )
+        )
+    }
+    plan = CubePlan(run, checked, shots, compat_bins, lazy, facts, made)
+    for name in facts:  # mistakes are found before frames are read
+        one = lazy[name].isel(dict.fromkeys(shot_dims(lazy[name]), 0), drop=True)
+        one = one.astype(np.float64)
+        stem = in_result(name)
+        plan.outputs(name, xr.Dataset({f"{stem}_sum": one, f"{stem}_mean": one}))
+    return plan
+
+
+def taken(frames: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
+    """Leave out trains that pass no cut, if any passes."""
+    passes = where.any([d for d in where.dims if d != TRAIN]).values
+    ids = where.indexes[TRAIN][passes]
+    at = np.flatnonzero(frames.indexes[TRAIN].isin(ids))
+    few = len(at) and len(at) < len(frames.indexes[TRAIN])
+    return frames.isel({frames[TRAIN].dims[0]: at}) if few else frames
+
+
+def at_function(
+    recipe: CubeRecipe, key: str, numbers: list[int], here: str
+) -> AbstractContextManager[None]:
+    """Turn errors into those of the function at a place of the tree, in the recipe."""
+    _, _, first, *rest = here.split(".")
+    return at_key(recipe, ".".join([key, str(numbers[int(first)]), *rest]))
+
+
+def results_of_shots(
+    recipe: CubeRecipe, name: str, frames: xr.DataArray, facts: Facts
+) -> OfShots | None:
+    """Return what functions make of every shot of a detector, if there are any."""
+    key = f"detectors.{name}.det_proc"
+    steps = recipe.model.detectors[name].det_proc
+    chosen = {i: step for i, step in enumerate(steps) if step.on == "shot"}
+    if not chosen:
+        return None
+    at = partial(at_function, recipe, key, list(chosen))
+    return of_shots(f"{name}.of_shots", frames, list(chosen.values()), facts, at)
 
 
 def check_pixels_alike(recipe: CubeRecipe, frames: Mapping[str, xr.DataArray]) -> None:
@@ -287,9 +372,10 @@ def make_cube(
     Dataset (laser_on, <bins>, ...)
         ``n_shots``; ``<v>_sum, _count, _mean, _var`` of each binned variable, each
         variable and each detector, as chosen by ``quantities``; ``<det>_shots``;
-        outputs of ``det_proc`` as ``<det>_<name>_<output>``. Coordinates: bins and
-        ``<bin>_edges``. Attributes: ``recipe`` and ``cut_flow`` (JSON), ``n_outside``,
-        ``run_id``, provenance. Frames are lazy, the rest is in memory.
+        outputs of ``det_proc`` as ``<det>_<name>_<output>``, those of functions of
+        every shot (``on: shot``) with ``_sum`` and so on, as variables. Coordinates:
+        bins and ``<bin>_edges``. Attributes: ``recipe`` and ``cut_flow`` (JSON),
+        ``n_outside``, ``run_id``, provenance. Frames are lazy, the rest is in memory.
 
     Raises
     ------
@@ -299,5 +385,5 @@ def make_cube(
         If no shot passes the filter; it has the table as ``cut_flow``.
     """
     plan = cube_plan(run, recipe, filter=filter, frames=frames, compat=compat)
-    found = {name: plan.detector_results(name) for name in plan.frames}
+    found = {name: plan.detector_results(name) for name in plan.arrays}
     return plan.finished(found)

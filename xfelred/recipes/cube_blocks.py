@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -49,6 +49,8 @@ class DetectorShots:
     bins: xr.DataArray  # int64 on the shot dims of `array`; -1: in no bin
     labels: Labels  # of all shots of the cube
     options: Options
+    # What makes the array of some shots, where blocks of it are not those of the cube.
+    remade: Callable[[str, slice | NDArray[np.intp]], xr.DataArray] | None = None
 
     @property
     def squares(self) -> bool:  # of deviations: the spread is wanted
@@ -91,11 +93,12 @@ class DetectorShots:
         return slice(start, int(np.searchsorted(trains, high, side="right")))
 
     def of_blocks(self, group: Sequence[Block]) -> DetectorShots:
-        dim = self.bins.dims[0]
+        dim = str(self.bins.dims[0])
         at = self.positions(group[0].trains[0], group[-1].trains[1])
-        return replace(
-            self, array=self.array.isel({dim: at}), bins=self.bins.isel({dim: at})
+        some = (
+            self.array.isel({dim: at}) if self.remade is None else self.remade(dim, at)
         )
+        return replace(self, array=some, bins=self.bins.isel({dim: at}))
 
     def present(self) -> NDArray[np.int64]:
         return occurring(self.bins.values)
@@ -107,17 +110,17 @@ def occurring(bins: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
     out = {}
-    for name, frames in plan.frames.items():
-        spec = plan.recipe.model.detectors[name]
-        where = plan.where(name)
+    remade = {made.name: made.some for made in plan.of_shots.values()}
+    for name, (detector, array) in plan.arrays.items():
+        spec = plan.recipe.model.detectors[detector]
+        where = plan.where(detector)
         labels = bin_labels(xr.Dataset(), where, plan.shots.by, where, plan.compat)
-        more = ("sum", "count", *(p.on for p in spec.det_proc))
-        wanted = {*plan.quantities, *more}
+        wanted = {"sum", *plan.wanted(name)}
         options = Options(
             tuple(q for q in RESULTS if q in wanted), spec.skipna, 0, plan.compat
         )
-        array, mine = prepared(frames.rename(name), labels)
-        out[name] = DetectorShots(name, array, mine, labels, options)
+        array, mine = prepared(array.rename(name), labels)
+        out[name] = DetectorShots(name, array, mine, labels, options, remade.get(name))
     return out
 
 

@@ -52,8 +52,9 @@ def write_lcls_file(
     """Write the file of one laser state: "on", "off" or "all"."""
     arrays = scalar_arrays(plan, state)
     constants = {}
-    for name, ds in binned.items():
-        arrays |= detector_arrays(plan, name, of_state(ds, state), state)
+    mine = {name: of_state(ds, state) for name, ds in binned.items()}
+    for name in plan.frames:
+        arrays |= detector_arrays(plan, name, mine, state)
         constants[in_result(name)] = configuration(plan, name)
     text = selection_text(all_cuts(plan, state))
     write_lcls_cube(path, arrays, constants=constants, selection=text)
@@ -133,12 +134,13 @@ def bin_arrays(plan: CubePlan) -> dict[str, Any]:
 
 
 def detector_arrays(
-    plan: CubePlan, name: str, ds: xr.Dataset, state: str
+    plan: CubePlan, detector: str, results: Mapping[str, xr.Dataset], state: str
 ) -> dict[str, Any]:
-    spec = plan.recipe.model.detectors[name]
-    finished = plan.finished_detector(name, ds)
-    constants = constants_of(plan.run, name) if spec.image else xr.Dataset()
-    name = in_result(name)
+    spec = plan.recipe.model.detectors[detector]
+    ds = results[detector]
+    finished = plan.finished_detector(detector, results)
+    constants = constants_of(plan.run, detector) if spec.image else xr.Dataset()
+    name = in_result(detector)
     shots = finished[f"{name}_shots"].fillna(0).astype(np.int64)
     total = ds[f"{name}_sum"].astype(np.float64).where(shots > 0)
     if spec.image:
@@ -147,12 +149,29 @@ def detector_arrays(
         f"{name}_data": with_outlier_bins(plan, total, np.nan).data,
         f"{name}_nEntries": with_outlier_bins(plan, shots, 0).data,
     }
-    for step in spec.det_proc:
-        for key, value in finished.data_vars.items():
-            if str(key).startswith(f"{name}_{step.name}_"):
-                whole = value.dtype.kind in "biu"
-                fill = 0 if whole else np.nan
-                out[str(key)] = with_outlier_bins(plan, value, fill).data
+    made = {key: finished[key] for key in plan.outputs(detector, ds)}
+    made |= sums_of_shots(plan, detector, results)
+    for key, value in made.items():
+        fill = 0 if value.dtype.kind in "biu" else np.nan
+        out[key] = with_outlier_bins(plan, value, fill).data
+    return out
+
+
+def sums_of_shots(
+    plan: CubePlan, detector: str, results: Mapping[str, xr.Dataset]
+) -> dict[str, xr.DataArray]:
+    """Return sums and spreads of what functions make of shots, named as variables."""
+    if detector not in plan.of_shots:
+        return {}
+    made = plan.of_shots[detector]
+    ds, name = results[made.name], in_result(detector)
+    out = {
+        key.removesuffix("_sum"): value
+        for key, value in made.unpacked(ds, name, ["sum"]).items()
+    }
+    if "var" in plan.quantities:
+        for key, value in made.unpacked(ds, name, ["var"]).items():
+            out[f"std_{key.removesuffix('_var')}"] = value**0.5
     return out
 
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.masks import segment_of
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
 from xfelred.ops.reductions.bins import Bins
+from xfelred.recipes.function_tree import FunctionSpec
+from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import default_unit, number_of, wrong_value
 
 Quantities = Literal["sum", "count", "mean", "var", "sem"]
 Formats = Literal["zarr", "h5", "netcdf", "lcls_h5", "tiff"]
-Range = tuple[int | None, int | None]
 MODES = {True: "on", False: "off"}
 EVERY_FILTER = "all"  # what the command line calls all of them
 # How the peer treats bad pixels; a recipe that says otherwise is followed.
@@ -42,12 +36,6 @@ def no_boolean(value: object) -> object:
 # Infinite: no limit.
 Limit = Annotated[float, Field(allow_inf_nan=True)] | None
 Quantity = Annotated[float | str, BeforeValidator(no_boolean)]
-
-
-class Strict(BaseModel):
-    """A part of a recipe; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def laser_mode(value: object) -> object:
@@ -130,7 +118,7 @@ class FramesSpec(Strict):
 class CommonModeSpec(Strict):
     """Arguments of `xfelred.ops.subtract_common_mode`."""
 
-    groups: list[str] = ["bank", "row", "column"]
+    groups: list[str] = Field(default=["bank", "row", "column"])
     segment: str
     estimator: Literal["median", "mean"] = "median"
     max_correction: float | None = None
@@ -186,58 +174,14 @@ def photon_rule(value: object) -> object:
     return {"fraction": value} if number else value
 
 
-class RoiSpec(Strict):
-    """`xfelred.ops.roi` on the result of every bin."""
+class CubeFunction(FunctionSpec):
+    """A function of the frames of every shot, or of the result of every bin."""
 
-    function: Literal["roi"]
-    name: str = "roi"
-    on: Literal["sum", "mean"] = "sum"
-    bounds: list[Range] | None = None
-    write_area: bool = False
-    threshold: float | tuple[float | None, float | None] | None = None
-    saturation: float | None = None
+    on: Literal["sum", "mean", "shot"] = "sum"
 
-    @field_validator("bounds")
-    @classmethod
-    def two_or_three(cls, value: Sequence[Range] | None) -> Sequence[Range] | None:
-        if value is not None and len(value) not in (2, 3):
-            raise ArgumentError(f"bounds are of 2 or 3 axes, not {len(value)}")
-        for low, high in value or ():
-            if high is not None and max(low or 0, 0) >= high:
-                raise ArgumentError(
-                    f"bounds must rise, but [{low}, {high}] has no pixel"
-                )
-        return value
-
-
-class AzimuthalSpec(Strict):
-    """`xfelred.ops.integrate_azimuthally` on the result of every bin."""
-
-    function: Literal["azimuthal"]
-    name: str = "azav"
-    on: Literal["sum", "mean"] = "sum"
-    centre: tuple[float, float]
-    distance: Annotated[float, Field(gt=0)]
-    energy: Annotated[float, Field(gt=0)]
-    tilt: tuple[float, float] = (0.0, 0.0)
-    q_step: Annotated[float, Field(gt=0)] | None = None
-    q_edges: list[float] | None = None
-    n_phi: Annotated[int, Field(ge=1)] = 1
-    phi_edges: Annotated[list[float], Field(min_length=2)] | None = None
-    polarization: float | None = None
-    solid_angle: bool = True
-    compat: bool = False  # hc as LCLS rounds it
-
-    @model_validator(mode="after")
-    def one_way(self) -> AzimuthalSpec:
-        if (self.q_step is None) == (self.q_edges is None):
-            raise ArgumentError("give either q_step or q_edges")
-        if self.phi_edges is not None and self.n_phi != 1:
-            raise ArgumentError("give either n_phi or phi_edges")
-        return self
-
-
-DetProc = Annotated[RoiSpec | AzimuthalSpec, Field(discriminator="function")]
+    @property
+    def called(self) -> str:
+        return self.name or {"azimuthal": "azav"}.get(self.function, self.function)
 
 
 class SourceSpec(Strict):
@@ -265,12 +209,12 @@ class DetectorSpec(SourceSpec):
     image: bool = False
     skipna: bool = True
     max_shots_per_bin: Annotated[int, Field(ge=1)] | None = None
-    det_proc: list[DetProc] = []
+    det_proc: list[CubeFunction] = Field(default=[])
 
     @field_validator("det_proc")
     @classmethod
-    def different_names(cls, value: list[Any]) -> list[Any]:
-        names = [p.name for p in value]
+    def different_names(cls, value: list[CubeFunction]) -> list[CubeFunction]:
+        names = [p.called for p in value]
         for name in names:
             if names.count(name) > 1:
                 raise ArgumentError(f"the name {name!r} is there twice")
@@ -310,6 +254,9 @@ def listed_pulses(value: object) -> object:
     return {"ids": value} if isinstance(value, list) else value
 
 
+Pulses = Annotated[PulseSpec, BeforeValidator(listed_pulses)]
+
+
 class ExecutionSpec(Strict):
     """How a cube is worked off."""
 
@@ -319,7 +266,7 @@ class ExecutionSpec(Strict):
 class OutputSpec(Strict):
     """What is written."""
 
-    formats: Annotated[list[Formats], Field(min_length=1)] = ["zarr"]
+    formats: Annotated[list[Formats], Field(min_length=1)] = Field(default=["zarr"])
     report: bool = True
     compat: bool = False
 
@@ -329,21 +276,23 @@ class CubeModel(Strict):
 
     schema_version: Literal[1]
     kind: Literal["cube"]
-    bins: dict[str, BinSpec] = {}
+    bins: dict[str, BinSpec] = Field(default={})
     delay: DelaySpec = DelaySpec()
     laser: Annotated[
         Literal["split", "on", "off", "all"], BeforeValidator(laser_mode)
     ] = "all"
     laser_variable: str = "lightStatus/laser"
-    filters: dict[str, list[str | tuple[str, Limit, Limit]]] = {}
+    filters: dict[str, list[str | tuple[str, Limit, Limit]]] = Field(default={})
     require_detectors: bool = True
-    variables: list[str] = []
-    pulse_values: dict[str, Annotated[PulseSpec, BeforeValidator(listed_pulses)]] = {}
-    detectors: dict[str, DetectorSpec] = {}
-    quantities: Annotated[list[Quantities], Field(min_length=1)] = [
-        "sum", "count", "mean", "var", "sem"
-    ]  # fmt: skip
-    histograms: dict[str, tuple[float, float, int] | None] = {}
+    variables: list[str] = Field(default=[])
+    pulse_values: dict[str, Annotated[PulseSpec, BeforeValidator(listed_pulses)]] = (
+        Field({})
+    )
+    detectors: dict[str, DetectorSpec] = Field(default={})
+    quantities: Annotated[list[Quantities], Field(min_length=1)] = Field(
+        default=["sum", "count", "mean", "var", "sem"]
+    )
+    histograms: dict[str, tuple[float, float, int] | None] = Field(default={})
     execution: ExecutionSpec = ExecutionSpec()
     output: OutputSpec = OutputSpec()
 

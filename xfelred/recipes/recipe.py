@@ -196,9 +196,8 @@ def known_keys(path: list[str], model: type[BaseModel]) -> list[str]:
     for part in path:
         fields = [m.model_fields[part] for m in here if part in m.model_fields]
         below = [m for f in fields for m in models_in(f.annotation)]
-        # A list and its positions, a map and its keys: the model is the same. What
-        # tells which of several models it is is their name for the key `function`.
-        chosen = [m for m in here if part == m.__name__ or part in names_of(m)]
+        # A list and its positions, a map and its keys: the model is the same.
+        chosen = [m for m in here if part == m.__name__]
         here = below or chosen or here
     return list(dict.fromkeys(name for m in here for name in m.model_fields))
 
@@ -208,8 +207,3 @@ def models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for part in get_args(annotation) for m in models_in(part)]
-
-
-def names_of(model: type[BaseModel]) -> tuple[object, ...]:
-    field = model.model_fields.get("function")
-    return get_args(field.annotation) if field is not None else ()

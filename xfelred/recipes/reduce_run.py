@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import product as every_pair
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,19 @@ from xfelred import __version__
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing, logger_of, warn
 from xfelred.lazy.in_flight import results_of
-from xfelred.lazy.scheduler import client, n_threads
+from xfelred.lazy.scheduler import client, n_threads, this_machine
 from xfelred.names import VERSION
 from xfelred.products.atomic import publish, remove
 from xfelred.products.faults import explained
 from xfelred.products.lock import only_writer
+from xfelred.products.parquet import require_pyarrow
+from xfelred.products.smalldata_dataset import once_in, smalldata_dataset
 from xfelred.products.smalldata_file import Column, Rows, Size, Table, write_small_data
+from xfelred.products.write import write
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
-from xfelred.recipes.cube_places import Places, begin, make_directory
+from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
+from xfelred.recipes.function_values import sources_of
 from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids, read_manifest
 from xfelred.recipes.smalldata_blocks import (
     Array,
@@ -43,6 +48,7 @@ from xfelred.recipes.smalldata_shots import User, whole_columns
 from xfelred.recipes.sources import all_sources, run_paths
 from xfelred.recipes.write_cube import Report, n_at_once, scheduled
 
+PARQUET = ".parquet"
 COUNTS_OF_ENTRIES = ("_nDroplets", "_nPhotons")
 logger = logger_of("xfelred.recipes")
 
@@ -62,21 +68,26 @@ class ReduceResult:
 
     Attributes
     ----------
-    path : Path
-        The file, complete.
+    paths : list of Path
+        The files, complete.
     blocks, computed, reused : int
         Blocks of the run; how many this call computed, and found done.
     """
 
-    path: Path
+    paths: list[Path]
     blocks: int
     computed: int
     reused: int
 
+    @property
+    def path(self) -> Path:
+        """The first of the files."""
+        return self.paths[0]
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
         counts = {k: getattr(self, k) for k in ("blocks", "computed", "reused")}
-        return {"paths": [str(self.path)], **counts, "cut_flow": []}
+        return {"paths": [str(p) for p in self.paths], **counts, "cut_flow": []}
 
 
 @entry
@@ -118,7 +129,9 @@ def reduce_run(
     Path
         ``<out>/<run>.h5``, laid out as small data of the LCLS, for `xfelred.open_run`
         and h5py: one row for each shot, in the order of IDs. What a shot does not have
-        is -99999 in integers, NaN in floats, and no entries in tables.
+        is -99999 in integers, NaN in floats, and no entries in tables. The first of
+        ``output.formats`` (h5, zarr, parquet) if the recipe has any; zarr holds the
+        same names with ``__`` in place of ``/``, parquet what has a row for each shot.
 
     Raises
     ------
@@ -177,33 +190,38 @@ def reduced(
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
     plan = smalldata_plan(run, recipe, frames)
     places = Places(Path(out).absolute(), plan.name)
-    product = product_of(plan, places.out)
+    products = products_of(plan, places.out)
+    if any(p.suffix == PARQUET for p in products):
+        require_pyarrow()
     whole = whole_columns(plan.shots, user)  # also to find what is wrong
     check_integrating(plan)
     check_names(plan, whole)
-    check_place(plan, product)
+    check_place(plan, products)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
     with ExitStack() as stack:
         stack.enter_context(scheduled(how.scheduler))
         stack.enter_context(explained(places.work, resume=True))
         make_directory(places.out)
-        stack.enter_context(only_writer(product))
+        stack.enter_context(only_writer(products[0]))
         now = begin(
-            places, wanted, [product], resume=how.resume, overwrite=how.overwrite
+            places, wanted, products, resume=how.resume, overwrite=how.overwrite
         )
         if now is None:
             n = len(read_manifest(places.finished).blocks)
             logger.info("%s is finished", places.name)
-            return ReduceResult(product, n, 0, n)
+            return ReduceResult(products, n, 0, n)
         reused, n = now.n_done, len(now.blocks)
         now = computed_blocks(places, now, plan, report or (lambda _, __: None))
-        unfinished = places.work / product.name
-        write_file(plan, places.work, whole, unfinished)
-        publish(unfinished, product, overwrite=True)
-        done = {"computed": n - reused, "reused": reused, "products": [product.name]}
+        write_file(plan, places.work, whole, places.work / f"{plan.name}.h5")
+        write_others(plan, places.work)
+        for product in products:
+            publish(places.work / product.name, product, overwrite=True)
+        files = [p.name for p in products]
+        done = {"computed": n - reused, "reused": reused, "products": files}
+        remove_stale(places, products)
         replace(now, result=done).write(places.finished)
         remove(places.work)
-    return ReduceResult(product, n, n - reused, reused)
+    return ReduceResult(products, n, n - reused, reused)
 
 
 def check_names(plan: SmallDataPlan, whole: Mapping[str, Array]) -> None:
@@ -222,17 +240,37 @@ def check_names(plan: SmallDataPlan, whole: Mapping[str, Array]) -> None:
         )
 
 
-def check_place(plan: SmallDataPlan, product: Path) -> None:
+def check_place(plan: SmallDataPlan, products: list[Path]) -> None:
     """Raise ArgumentError if the file would replace one that it is made from."""
-    for path in run_paths(plan.run):
+    for path, product in every_pair(run_paths(plan.run), products):
         if product.exists() and os.path.exists(path) and product.samefile(path):
             raise ArgumentError(
                 f"{product} is a file of the run itself; choose another directory"
             )
 
 
-def product_of(plan: SmallDataPlan, out: Path) -> Path:
-    return out / f"{plan.name}.h5"
+def products_of(plan: SmallDataPlan, out: Path) -> list[Path]:
+    formats = dict.fromkeys(plan.recipe.model.output.formats)
+    return [out / f"{plan.name}.{kind}" for kind in formats]
+
+
+def write_others(plan: SmallDataPlan, work: Path) -> None:
+    """Write the other formats from the HDF5 file in the directory `work`."""
+    file = work / f"{plan.name}.h5"
+    for product in products_of(plan, work):
+        if product == file:
+            continue
+        ds = smalldata_dataset(file)
+        if product.suffix == PARQUET:
+            left = list(once_in(ds))
+            if left and len(plan.recipe.model.output.formats) == 1:
+                warn(
+                    f"{product.name} has a row for each shot; {listing(left)} are not"
+                    " of shots and left out. Add h5 or zarr to output.formats"
+                )
+            ds = ds.drop_vars(left)
+        with this_machine():
+            write(ds, product, overwrite=True)
 
 
 def blocks_of(plan: SmallDataPlan) -> tuple[Block, ...]:
@@ -245,10 +283,11 @@ def job_of(
     user: User | None,
 ) -> Job:
     used = {n: d.frames for n, d in plan.detectors.items()}
+    files = sources_of(d.facts for d in plan.detectors.values())
     return Job(
         plan.recipe.sha256,
         plan.recipe.model.model_dump(mode="json"),
-        all_sources(plan.run, {**used, **(frames or {})}),
+        all_sources(plan.run, {**used, **(frames or {})}, files),
         {"user": sorted(map(str, user or ()))},
     )
 

@@ -166,8 +166,9 @@ def detector_of(
     spec = plan.recipe.model.detectors[name]
     said = spec.model_dump(mode="json", exclude_defaults=True, exclude={"det_proc"})
     facts = [(key, str(value)) for key, value in said.items()]
-    steps = spec.det_proc
-    facts += [(f"{s.function} {s.name}", f"on the {s.on} of every bin") for s in steps]
+    for step in spec.det_proc:
+        where = "every shot" if step.on == "shot" else f"the {step.on} of every bin"
+        facts.append((f"{step.function} {step.called}", f"on {where}"))
     pixels = pixels_of(plan, name, given)
     unit = str(plan.frames[name].attrs.get(UNITS, ""))
     return DetectorReport(name, images, pixels, facts, unit)

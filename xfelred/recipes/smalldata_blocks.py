@@ -22,20 +22,19 @@ from xfelred import ops
 from xfelred.lazy import held
 from xfelred.names import PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import parsed
-from xfelred.ops.validity import unrecorded
 from xfelred.products.resumable import damaged
 from xfelred.products.smalldata_file import MISSING, Column, Rows, Table
 from xfelred.recipes import cube_state
-from xfelred.recipes.functions import SHOTS, WHOLE, Entries, Facts, Given
+from xfelred.recipes.function_tree import FunctionSpec, lost_shots, results
+from xfelred.recipes.function_values import SHOTS, Entries, Facts, Given
+from xfelred.recipes.functions import WHOLE
 from xfelred.recipes.manifest import Block
-from xfelred.recipes.smalldata_models import FunctionSpec
 from xfelred.recipes.smalldata_plan import (
     LANES,
     DetectorPlan,
     SmallDataPlan,
     has_pulses,
     plain_name,
-    results,
 )
 
 Array = NDArray[Any]
@@ -78,7 +77,7 @@ class Lane:
         ]
         values = [v.fields if isinstance(v, Entries) else v for v in made.values()]
         values, sums = dask.compute(values, sums, scheduler="synchronous")
-        gone = lost_pulses(frames)
+        gone = lost_shots(frames)
         out: list[Array] = []
         for value in values:
             out += entries(value) if isinstance(value, dict) else [rows(value, gone)]
@@ -104,16 +103,6 @@ def joint(name: str, one: Array, two: Array) -> Array:
     if not one.size or not two.size:
         return one if one.size else two
     return np.fmax(one, two) if "max" in name.split("_") else one + two
-
-
-def lost_pulses(frames: xr.DataArray) -> xr.DataArray | None:
-    """Return which shots of a piece have no data at all, if there are any."""
-    masks = [m.all([d for d in m.dims if d not in SHOTS]) for m in unrecorded(frames)]
-    out = None
-    for mask in masks:
-        plain = mask.drop_vars([str(c) for c in mask.coords])
-        out = plain if out is None else out | plain
-    return out
 
 
 def rows(value: xr.DataArray, gone: xr.DataArray | None) -> Array:

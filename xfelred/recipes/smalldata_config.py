@@ -15,7 +15,7 @@ from xfelred.ops.reductions.detector_sum import parsed
 from xfelred.products.lcls_cube_file import MICROMETRES, lcls_constants
 from xfelred.recipes.cube_detectors import constants_of
 from xfelred.recipes.cube_outputs import assembled
-from xfelred.recipes.smalldata_models import FunctionSpec
+from xfelred.recipes.function_tree import FunctionSpec
 from xfelred.recipes.smalldata_plan import DetectorPlan, SmallDataPlan, has_pulses
 
 CONFIG = "UserDataCfg"

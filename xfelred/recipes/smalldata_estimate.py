@@ -14,9 +14,10 @@ from xfelred.lazy.scheduler import n_threads
 from xfelred.products.smalldata_file import Rows
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_estimate import BLOCK_BYTES, CubeEstimate
-from xfelred.recipes.reduce_run import blocks_of, product_of
+from xfelred.recipes.function_tree import PIECE
+from xfelred.recipes.reduce_run import blocks_of, products_of
 from xfelred.recipes.smalldata_blocks import lanes_of
-from xfelred.recipes.smalldata_plan import PIECE, DetectorPlan, smalldata_plan
+from xfelred.recipes.smalldata_plan import DetectorPlan, smalldata_plan
 from xfelred.recipes.smalldata_shots import whole_columns
 
 COPIES = 3  # of a piece: frames, what becomes of them, results
@@ -62,7 +63,7 @@ def estimate_reduction(
         bytes_output=whole + of_rows + of_sums,
         memory_estimate=PROCESS + known + n_threads() * (COPIES * PIECE + 2 * of_sums),
         client_memory=PROCESS + known + of_rows // max(len(blocks), 1) + 2 * of_sums,
-        paths=[str(product_of(plan, Path(out).absolute()))],
+        paths=[str(p) for p in products_of(plan, Path(out).absolute())],
     )
 
 

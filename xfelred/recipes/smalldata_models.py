@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError
 from xfelred.ops.cuts import parse_cut
 from xfelred.recipes.expressions import parse_formula
-from xfelred.recipes.functions import FUNCTIONS, check_parameters
-from xfelred.recipes.models import ExecutionSpec, SourceSpec, Strict
+from xfelred.recipes.function_tree import (
+    FunctionSpec,
+    check_name,
+    with_different_names,
+)
+from xfelred.recipes.models import ExecutionSpec, Pulses, PulseSpec, SourceSpec
+from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
 
-# What files have of their own: a name of a function would clash.
-SEPARATORS = ("/", "\0")
 DROPPED = "dropped"
-
-
-def check_name(name: str) -> str:
-    if not name or any(s in name for s in SEPARATORS) or name in (".", ".."):
-        raise ArgumentError(f"{name!r} cannot be part of the name of a dataset")
-    return name
-
-
-class FunctionSpec(Strict):
-    """A function of the frames, or of what the function above it makes.
-
-    All other keys are parameters of the operation.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-    function: str
-    name: str | None = None
-    functions: list[FunctionSpec] = Field(default_factory=list)
-
-    @property
-    def called(self) -> str:
-        return self.name or self.function
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-    @field_validator("function")
-    @classmethod
-    def known_function(cls, value: str) -> str:
-        if value not in FUNCTIONS:
-            raise ArgumentError(
-                f"no function {value!r}.{did_you_mean(value, FUNCTIONS)} There are:"
-                f" {listing(FUNCTIONS, 30)}"
-            )
-        return value
-
-    @field_validator("name")
-    @classmethod
-    def usable_name(cls, value: str | None) -> str | None:
-        return None if value is None else check_name(value)
-
-    @field_validator("functions")
-    @classmethod
-    def different_names(cls, value: list[FunctionSpec]) -> list[FunctionSpec]:
-        return with_different_names(value)
-
-    @model_validator(mode="after")
-    def known_parameters(self) -> FunctionSpec:
-        check_parameters(self.function, self.parameters)
-        return self
-
-
-def with_different_names(specs: list[FunctionSpec]) -> list[FunctionSpec]:
-    names = [s.called for s in specs]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise wrong_value(str(i), f"the name {name!r} is there twice")
-    return specs
 
 
 class SmallDataDetector(SourceSpec):
@@ -99,22 +42,45 @@ class SmallDataDetector(SourceSpec):
         return value
 
 
+class LightPulses(Strict):
+    """The pulses of every train that have light: IDs, or ``{start, step, n}``."""
+
+    pulses: Pulses
+
+    @field_validator("pulses")
+    @classmethod
+    def with_ids(cls, value: PulseSpec) -> PulseSpec:
+        if value.by is not None or isinstance(value.n, str):
+            raise ArgumentError("give IDs of pulses, or start, step and n")
+        return value
+
+    @property
+    def ids(self) -> list[int]:
+        spec = self.pulses
+        return spec.pulse_ids(
+            len(spec.ids) if spec.ids is not None else int(spec.n or 0)
+        )
+
+
+Light = list[int] | str | LightPulses | None
+
+
 class LightSpec(Strict):
-    """Event codes that tell whether there was light; or a cut that does.
+    """Event codes that tell whether there was light; or a cut, or pulses, that do.
 
     A code above 0 tells of a shot without light, one below 0 (``-137``) is there only
     if there was light.
     """
 
-    xray: list[int] | str | None = None
-    laser: list[int] | str | None = None
+    xray: Light = None
+    laser: Light = None
 
     @field_validator("xray", "laser")
     @classmethod
-    def readable(cls, value: list[int] | str | None) -> list[int] | str | None:
+    def readable(cls, value: Light) -> Light:
         if isinstance(value, str):
             parse_cut(value)
-        elif value is not None and (not value or 0 in value):
+        elif isinstance(value, list) and (not value or 0 in value):
             raise ArgumentError("event codes are whole numbers other than 0")
         return value
 
@@ -124,6 +90,14 @@ class IntegratingSpec(Strict):
 
     sum: list[str] = Field(default_factory=list)  # of values, or results, of each shot
     variables: list[str] = Field(default_factory=list)  # of its own, copied
+
+
+class SmallDataOutput(Strict):
+    """In which formats small data are written."""
+
+    formats: Annotated[list[Literal["h5", "zarr", "parquet"]], Field(min_length=1)] = (
+        Field(default=["h5"])
+    )
 
 
 class SmallDataModel(Strict):
@@ -141,6 +115,7 @@ class SmallDataModel(Strict):
     execution: ExecutionSpec = Field(
         default_factory=lambda: ExecutionSpec(block_trains=1000)
     )
+    output: SmallDataOutput = SmallDataOutput()
 
     @field_validator("flags")
     @classmethod

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,41 +14,28 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, SelectionEmptyError, listing, warn
-from xfelred.names import AVAILABLE, BAD_PIXELS, FRAME, MAX_ERROR, PULSE, TRAIN
+from xfelred.errors import SelectionEmptyError, listing, warn
+from xfelred.names import AVAILABLE, FRAME, MAX_ERROR, PULSE, TRAIN
 from xfelred.ops.reductions.detector_sum import Sum, parsed
 from xfelred.products.smalldata_file import Column, Rows, Table
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube import file_name
 from xfelred.recipes.cube_detectors import (
-    NOISE,
-    at_highest_gain,
     at_key,
     check_detectors,
     check_shots,
-    constants_of,
     detector_frames,
-    fits,
-    signal_per_adu,
 )
+from xfelred.recipes.cube_functions import facts_of
 from xfelred.recipes.cube_shots import one_scalar
-from xfelred.recipes.functions import (
-    FUNCTIONS,
-    SHOTS,
-    WHOLE,
-    Entries,
-    Facts,
-    Given,
-    Value,
-)
-from xfelred.recipes.smalldata_models import FunctionSpec
+from xfelred.recipes.function_tree import FunctionSpec, results, shots_at_once
+from xfelred.recipes.function_values import SHOTS, Entries, Facts, Given, Value
+from xfelred.recipes.functions import WHOLE
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
 
-PIECE = 64 << 20  # bytes of frames and of what is made of them, at once
 LANES = 8  # of a block: its pieces are worked off in so many tasks
 INTG = "intg"  # the stream of slow detectors
-POSITIONS = ("x", "y", "z", "ix", "iy")
 At = partial[AbstractContextManager[Any]]
 
 
@@ -165,8 +151,8 @@ def detector_plan(
     for i, total in enumerate(spec.sums):
         with at_key(recipe, f"{key}.sums.{i}"):
             ops.detector_sum(one, plain_name(parsed(total, tuple(flags))), flags=flags)
-    bytes_of_one = sum(array.nbytes for v in made.values() for array in arrays_in(v))
-    step = PIECE // max(1, (one.nbytes + bytes_of_one) // max(1, one.sizes[TRAIN]))
+    # Pulses of a train are held together.
+    step = shots_at_once(one, made.values(), spec.functions) // one.sizes.get(PULSE, 1)
     return DetectorPlan(
         name, frames, ids, at[order], facts, tuple(spec.functions), tuple(spec.sums),
         columns, max(1, step),
@@ -210,65 +196,6 @@ def recorded(frames: xr.DataArray) -> NDArray[np.bool_]:
     others = [d for d in there.dims if d != TRAIN]
     found: NDArray[np.bool_] = there.astype(bool).any(others).values
     return found
-
-
-def facts_of(
-    run: Run, recipe: SmallDataRecipe, name: str, frames: xr.DataArray
-) -> Facts:
-    constants = constants_of(run, name)
-    bad = noise = None
-    spec = recipe.model.detectors[name]
-    if spec.bad_pixels == "apply" and BAD_PIXELS in constants:
-        bad = (
-            constants[BAD_PIXELS] if fits(constants[BAD_PIXELS], frames, name) else None
-        )
-    if NOISE in constants:
-        noise = at_highest_gain(constants[NOISE])
-        # Of frames that went through the gain, here or where they come from.
-        if spec.key not in ("raw",) or spec.calibrate is not None:
-            noise = noise * signal_per_adu(constants)
-    kept = [k for k in POSITIONS if k in constants]
-    folder = os.path.dirname(recipe.source.name)
-    return Facts(constants[kept], noise, bad, folder)
-
-
-def results(
-    functions: tuple[FunctionSpec, ...],
-    given: Given,
-    key: str = "",
-    at: Any = lambda _: nullcontext(),
-) -> dict[str, Value]:
-    """Return what a tree of functions makes, by full names; lazy.
-
-    `at` turns errors inside into those of a key of the recipe.
-    """
-    out: dict[str, Value] = {}
-    for i, spec in enumerate(functions):
-        here = f"{key}.functions.{i}"
-        called = f"{given.called}_{spec.called}" if given.called else spec.called
-        work = replace(given, called=called, has_below=bool(spec.functions))
-        with at(here):
-            made = FUNCTIONS[spec.function].make(work, spec.parameters)
-            if spec.functions and made.below is None:
-                raise ArgumentError(
-                    f"{spec.function} makes nothing for functions below"
-                )
-        mine = {f"{called}_{k}" if k else called: v for k, v in made.values.items()}
-        if made.below is not None:
-            below = replace(made.below, called=called)
-            mine |= results(tuple(spec.functions), below, here, at)
-        with at(here):
-            for name in mine.keys() & out.keys():
-                raise ArgumentError(f"another function makes {name!r}, too; rename one")
-        out |= mine
-    return out
-
-
-def arrays_in(value: Value) -> Iterator[xr.DataArray]:
-    if isinstance(value, Entries):
-        yield from value.fields.values()
-    else:
-        yield value
 
 
 def column(detector: str, name: str, value: Value) -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,23 @@ from xfelred.errors import (
     XfelredError,
     listing,
 )
-from xfelred.names import FIDUCIALS, TRAIN, recorded_name
+from xfelred.names import FIDUCIALS, PULSE, TRAIN, recorded_name
 from xfelred.ops.cuts import parse_cut
 from xfelred.products.smalldata_file import MISSING
 from xfelred.readers.protocol import Run
+from xfelred.recipes.cube_detectors import at_key
 from xfelred.recipes.cube_shots import one_scalar
 from xfelred.recipes.expressions import parse_formula
-from xfelred.recipes.smalldata_models import DROPPED
+from xfelred.recipes.smalldata_models import DROPPED, LightPulses
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 
 LIGHT = "lightStatus"
+LIGHTS = ("xray", "laser")
 LCLS = "lcls"
 PSANA = "xfelred.readers.lcls_psana"
 UNKNOWN = -1  # whether there was light
-# Columns of an event code, of LCLS1 and LCLS2.
-CODES = ("evr/code_{}", "timing/eventcodes[{}]")
+# Columns of an event code, of LCLS1, LCLS2 and psana2.
+CODES = ("evr/code_{}", "timing/eventcodes[{}]", "timing/raw/eventcodes[{}]")
 User = Mapping[str, Any] | xr.Dataset
 
 
@@ -49,8 +52,7 @@ class Shots:
     def computed(self) -> list[str]:
         """Names of what the recipe tells of the light, whatever the run says."""
         light = self.recipe.model.light_status
-        names = ("xray", "laser")
-        return [f"{LIGHT}/{n}" for n in names if getattr(light, n) is not None]
+        return [f"{LIGHT}/{n}" for n in LIGHTS if getattr(light, n) is not None]
 
     def value(self, name: str, key: str) -> NDArray[Any]:
         """Return a value of every shot, NaN where there is none; read once."""
@@ -59,10 +61,30 @@ class Shots:
             self.known[name] = at_rows(found, self.ids)
         return self.known[name]
 
+    @property
+    def by_pulse(self) -> list[str]:
+        """Names of what is (train, pulse): the light of single pulses of a train."""
+        light = self.recipe.model.light_status
+        patterns = {n: isinstance(getattr(light, n), LightPulses) for n in LIGHTS}
+        return [f"{LIGHT}/{n}" for n, is_pattern in patterns.items() if is_pattern]
+
+    @cached_property
+    def pulses(self) -> NDArray[Any]:
+        """IDs of the pulses of the first detector that has several of each train."""
+        for name, spec in self.recipe.model.detectors.items():
+            if name in self.run.detectors and spec.frames is None:
+                found = self.run.frames(name, spec.key, bad_pixels="keep")
+                if found.sizes.get(PULSE, 1) > 1 and PULSE in found.coords:
+                    return np.asarray(found[PULSE].values)
+        raise ArgumentError(
+            "pulses: no detector of the recipe has several pulses of a train, by whose"
+            " IDs they could be told"
+        )
+
     def flag(self, cut: str, key: str) -> NDArray[np.bool_]:
         parsed = parse_cut(cut)
         values = self.value(parsed.name, key)
-        if values.ndim > 1:  # as cuts of cubes
+        if values.ndim > 1 and parsed.name not in self.by_pulse:  # as cuts of cubes
             values = values.sum(tuple(range(1, values.ndim)))
         return parsed.passes(values)
 
@@ -71,7 +93,7 @@ def shots_of(run: Run, recipe: SmallDataRecipe) -> Shots:
     """Return the shots of a run, with their light status if the recipe tells it."""
     out = Shots(run, recipe, np.asarray(run.train_ids))
     light = recipe.model.light_status
-    for name in ("xray", "laser"):
+    for name in LIGHTS:
         wanted = getattr(light, name)
         if wanted is not None:
             key = f"light_status.{name}"
@@ -79,8 +101,22 @@ def shots_of(run: Run, recipe: SmallDataRecipe) -> Shots:
     return out
 
 
-def light_of(shots: Shots, wanted: list[int] | str, key: str) -> NDArray[np.int64]:
+def light_of(
+    shots: Shots, wanted: list[int] | str | LightPulses, key: str
+) -> NDArray[np.int64]:
     """Return 1 where there was light, 0 where not, -1 where nobody knows."""
+    if isinstance(wanted, LightPulses):
+        with at_key(shots.recipe, f"{key}.pulses"):
+            pulses = shots.pulses
+        lost = sorted({*wanted.ids} - {*pulses.tolist()})
+        if lost:
+            raise shots.recipe.error(
+                f"{key}.pulses",
+                f"the detector has no pulses {listing(map(str, lost))}, but"
+                f" {listing(map(str, pulses))}",
+            )
+        on = np.isin(pulses, wanted.ids).astype(np.int64)
+        return np.broadcast_to(on, (len(shots.ids), len(on)))
     if isinstance(wanted, str):
         return shots.flag(wanted, key).astype(np.int64)
     out = np.ones(len(shots.ids), np.int64)
@@ -114,9 +150,12 @@ def flags_of(shots: Shots) -> dict[str, xr.DataArray]:
     if DROPPED not in found:
         with suppress(XfelredError):  # a sum that asks for it says so
             found[DROPPED] = shots.flag(f"{LIGHT}/xray == 0", f"flags.{DROPPED}")
-    return {
-        n: xr.DataArray(v, {TRAIN: shots.ids}, (TRAIN,), n) for n, v in found.items()
-    }
+    return {n: labelled(shots, n, v) for n, v in found.items()}
+
+
+def labelled(shots: Shots, name: str, values: NDArray[np.bool_]) -> xr.DataArray:
+    coords = {TRAIN: shots.ids} | ({PULSE: shots.pulses} if values.ndim > 1 else {})
+    return xr.DataArray(values, coords, tuple(coords), name)
 
 
 def whole_columns(shots: Shots, user: User | None) -> dict[str, NDArray[Any]]:

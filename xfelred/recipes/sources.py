@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -20,8 +21,10 @@ from xfelred.readers.protocol import Run
 Source = tuple[str, StrictInt, StrictInt | str]
 
 
-def all_sources(run: Run, frames: Mapping[str, xr.DataArray]) -> list[Source]:
-    """Return the files of a run and of frames, sorted by name."""
+def all_sources(
+    run: Run, frames: Mapping[str, xr.DataArray], more: Iterable[Source] = ()
+) -> list[Source]:
+    """Return the files of a run, of frames, and `more`, sorted by name."""
     paths = set(run_paths(run))
     arrays: list[Source] = []
     for name, array in frames.items():
@@ -34,7 +37,7 @@ def all_sources(run: Run, frames: Mapping[str, xr.DataArray]) -> list[Source]:
                 (f"frames of {name}", 0, getattr(data, "name", None) or tokenize(data))
             )
     found = [entry for path in paths if (entry := identity(path))]
-    return sorted([*found, *arrays], key=str)
+    return sorted([*found, *arrays, *more], key=str)
 
 
 def run_paths(run: Run) -> Iterator[str]:
@@ -57,6 +60,12 @@ def identity(path: str) -> Source | None:
         return None
     # Without the directory: a run that was moved is the same.
     return os.path.basename(path), found.st_size, found.st_mtime_ns
+
+
+def content_of(path: str) -> Source:
+    """Return what tells a small file from one of another content."""
+    content = Path(path).read_bytes()
+    return os.path.basename(path), len(content), sha256(content).hexdigest()
 
 
 def fingerprint(found: list[Source]) -> str:

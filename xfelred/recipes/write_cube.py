@@ -33,6 +33,7 @@ from xfelred.recipes.cube_blocks import (
 )
 from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
 from xfelred.recipes.cube_products import product_paths, write_products
+from xfelred.recipes.function_values import sources_of
 from xfelred.recipes.manifest import Block, Job, Manifest, read_manifest
 from xfelred.recipes.sources import all_sources
 
@@ -151,7 +152,7 @@ def write_cube(
     job = Job(
         plan.recipe.sha256,
         plan.recipe.model.model_dump(mode="json"),
-        all_sources(run, plan.frames),
+        all_sources(run, plan.frames, sources_of(plan.facts.values())),
         {"filter": plan.shots.filter_name, "compat": plan.compat},
     )
     wanted = Manifest(job, blocks_of(plan))

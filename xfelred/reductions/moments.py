@@ -115,13 +115,17 @@ def along_rows(
     fold = empty_state((a, LANES), extremes, needs)
     full = r - r % LANES
     add(read_only(x[:, :full]).reshape(a, full // LANES, LANES), fold)
-    lanes = [
-        {k: np.ascontiguousarray(v[:, i]) for k, v in fold.items()}
-        for i in range(LANES)
-    ]
+    # Half of them at a time: to merge one after the other takes longer than to add.
+    width = LANES
+    while width > 1:
+        width //= 2
+        fold = both(
+            *({k: v[:, i : i + width] for k, v in fold.items()} for i in (0, width))
+        )
+    lanes = {k: v[:, 0] for k, v in fold.items()}
     rest = empty_state((a,), extremes, needs)
     add(read_only(x[:, full:]).reshape(a, r - full, 1), rest)
-    now = {k: v.reshape(shape) for k, v in merge([*lanes, rest]).items()}
+    now = {k: v.reshape(shape) for k, v in merge([lanes, rest]).items()}
     if state is None:
         return now
     state.update(merge([state, now]))

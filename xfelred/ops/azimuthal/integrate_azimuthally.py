@@ -12,6 +12,7 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.geometry import rings
 from xfelred.geometry.rings import Bins
+from xfelred.kernels.arrays import Floats
 from xfelred.kernels.azimuthal import integrate as azimuthal
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import (
@@ -131,14 +132,8 @@ def integrate_azimuthally(
     phi_edges = None if phi_bins is None else rings.azimuth_edges(phi_bins)
     factor = rings.correction(da, axis, solid_angle, polarization)
     bad = None if bad_pixels is None else on_pixels(bad_pixels, da, axis.dims)
-    good, masks = factor > 0, unrecorded(da)
-    if bad is not None and bad.chunks is None and set(bad.dims) <= set(axis.dims):
-        pixels = xr.DataArray(good, dims=axis.dims)
-        # In no bin for any frame, which costs nothing when frames are integrated.
-        good &= (bad.broadcast_like(pixels).transpose(*axis.dims) == 0).values
-    elif bad is not None:
-        masks.append(bad)
-    maps = [factor, *rings.bin_maps(da, axis, edges, phi_edges, good)]
+    maps, masks = ring_maps(da, axis, (edges, phi_edges), factor, bad)
+    masks = [*unrecorded(da), *masks]
     sizes: dict[str, int] = {unit: len(edges) - 1}
     if phi_edges is not None:
         sizes = {PHI: len(phi_edges) - 1, **sizes}
@@ -152,7 +147,7 @@ def integrate_azimuthally(
         clip=float(sigma_clip or 0.0),
         clip_repeats=max_iterations,
     )
-    companions = [*(xr.DataArray(m, dims=axis.dims) for m in maps), *masks]
+    companions = [*maps, *masks]
     # The variance comes last, where the kernel looks for it.
     companions += [] if known is None else [known]
     # The maps of split pixels hold for all modules together.
@@ -182,6 +177,28 @@ def integrate_azimuthally(
         sigma_clip=sigma_clip,
         max_iterations=max_iterations,
     )
+
+
+def ring_maps(
+    da: xr.DataArray,
+    axis: rings.Axis,
+    edges: tuple[Floats, Floats | None],
+    factor: Floats,
+    bad: xr.DataArray | None,
+) -> tuple[list[xr.DataArray], list[xr.DataArray]]:
+    """Return what the kernel is to know of all pixels, and masks of some frames.
+
+    edges: of the rings, and of sectors. factor: correction of each pixel; 0: in no bin.
+    """
+    good, masks = factor > 0, []
+    if bad is not None and bad.chunks is None and set(bad.dims) <= set(axis.dims):
+        pixels = xr.DataArray(good, dims=axis.dims)
+        # In no bin for any frame, which costs nothing when frames are integrated.
+        good &= (bad.broadcast_like(pixels).transpose(*axis.dims) == 0).values
+    elif bad is not None:
+        masks.append(bad)
+    maps = [factor, *rings.bin_maps(da, axis, *edges, good)]
+    return [xr.DataArray(m, dims=axis.dims) for m in maps], masks
 
 
 def integrated(

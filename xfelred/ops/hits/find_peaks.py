@@ -216,8 +216,10 @@ def peak_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
     for name, (row, dtype, own, text) in VARIABLES.items():
         found[name] = packed.isel({QUANTITY: row}).astype(dtype)
         found[name].attrs = {UNITS: own or unit, LONG_NAME: text}
-    count = packed.isel({QUANTITY: kernel.COUNT, PEAK: 0}).astype(np.int64)
-    found["n_peaks"], found["n_peaks_all"] = count.clip(max=room), count.copy()
+    # Neither is made of the other: dask.compute would lose that one of a Dataset.
+    count = packed.isel({QUANTITY: kernel.COUNT, PEAK: 0})
+    found["n_peaks"] = count.clip(max=room).astype(np.int64)
+    found["n_peaks_all"] = count.astype(np.int64)
     found["n_peaks"].attrs = {UNITS: "1", LONG_NAME: "number of peaks in the list"}
     found["n_peaks_all"].attrs = {UNITS: "1", LONG_NAME: "number of peaks in the frame"}
     return xr.Dataset({k: v.rename(k) for k, v in found.items()})

@@ -122,7 +122,7 @@ def numbers(da: xr.DataArray) -> tuple[int, ...]:
 
 def cluster_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
     # Every row has a place for each cluster; the count needs only the first.
-    count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0}).astype(np.int64)
+    count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0})
     labels = {
         "energy": (unit, "sum of the pixels of a cluster"),
         "row": ("pixel", "centre of a cluster along slow_scan"),
@@ -139,8 +139,9 @@ def cluster_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
     # All rows of the kernel are float64.
     for name, (row, dtype) in VARIABLES.items():
         found[name] = packed.isel({QUANTITY: row}).astype(dtype)
-    found["n_clusters"] = count.clip(max=room)
-    found["n_clusters_all"] = count
+    # Neither is made of the other: dask.compute would lose that one of a Dataset.
+    found["n_clusters"] = count.clip(max=room).astype(np.int64)
+    found["n_clusters_all"] = count.astype(np.int64)
     for name, value in found.items():
         value.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
     return xr.Dataset({k: v.rename(k) for k, v in found.items()})

@@ -308,13 +308,14 @@ def waveform_cfd(
         fraction=float(fraction),
         max_hits=int(max_hits),
     )
-    at = packed.isel({HIT: slice(1, None)})
+    hits = {HIT: slice(1, None)}
     return record(
         variables(
             wf,
             n_hits=(packed.isel({HIT: 0}).astype(np.int64), "1", "number of hits"),
-            hit_index=(at, "1", "position of a hit in samples"),
-            hit_time=(at * sample_interval, "", "time of a hit"),
+            hit_index=(packed.isel(hits), "1", "position of a hit in samples"),
+            # Not of the other one, which dask.compute of the Dataset would lose.
+            hit_time=((packed * sample_interval).isel(hits), "", "time of a hit"),
         ),
         "waveform_cfd",
         wf,
