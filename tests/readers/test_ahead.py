@@ -38,9 +38,7 @@ def want(run_dir):
 
 def some(run):
     """All but most of the modules."""
-    return run.select(
-        [(s, "*") for s in run.sources if "CH0:" not in s or "/3CH" in s]
-    )
+    return run.select([(s, "*") for s in run.sources if "CH0:" not in s or "/3CH" in s])
 
 
 @pytest.mark.parametrize("n_bytes", [1, 4000, ahead.AHEAD])

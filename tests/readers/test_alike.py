@@ -7,6 +7,9 @@ import pytest
 
 import xfelred as xf
 from xfelred import synth
+from xfelred.lazy import Cursor
+from xfelred.lazy.blocks import node_of
+from xfelred.lazy.nodes import sources
 from xfelred.readers.euxfel.alike import KNOWN, alike, compact
 
 
@@ -52,3 +55,14 @@ def test_modules_and_sources_share_what_is_the_same(tmp_path):
     assert again is found[0]
     part = run.select_trains(slice(1, 4))[modules[0]].located("image")
     np.testing.assert_array_equal(part.first, [2, 4, 6])
+
+
+def test_one_module_at_a_time_is_the_whole(tmp_path):
+    place = tmp_path / "r0001"
+    synth.euxfel.write_run(place, n_trains=4, pulses=2, sequences=4)
+    frames = xf.open_run(place).frames(bad_pixels=None, roi=(slice(3), slice(2)))
+    (source,) = sources(node_of(frames))
+    cursor = Cursor(source.plan)
+    for m in range(3):
+        np.testing.assert_array_equal(cursor.module(m), frames[:, :, m : m + 1])
+    assert not cursor.modules

@@ -87,10 +87,6 @@ def places_among(
     return at, here
 
 
-def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
-    return np.ones(len(file.train_ids), bool) if inc_suspect_trains else file.valid
-
-
 def accepted_ids(file: FileIndex, inc_suspect_trains: bool) -> TrainIDs:
     return file.train_ids if inc_suspect_trains else file.train_ids[file.valid]
 
