@@ -124,9 +124,9 @@ class Options:
             `xfelred` shows nothing either; None: the command does, Python does not. By
             default `XFELRED_PROGRESS`, else None.
         cache_directory : path or None, optional
-            A directory of your own, in which the indexes of files with very many chunks
-            are kept for the next session; None: nowhere. By default
-            `XFELRED_CACHE_DIR`, else None.
+            A directory of your own, in which what files say of their trains, sources,
+            images and chunks is kept for the next session; None: nowhere. A file that
+            has changed since is read. By default `XFELRED_CACHE_DIR`, else None.
 
         Returns
         -------

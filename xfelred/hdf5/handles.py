@@ -25,6 +25,7 @@ from xfelred.hdf5.virtual import Watched, check_watched, watched_files
 log = logger_of(__name__)
 
 MAX_OPEN = 256
+MAX_OBJECTS = 2048  # kept open of a file: HDF5 takes some 10 KB for each
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 REPLACED = 5  # times that a file may be replaced between two ways to open it
 WRITTEN = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_READ
@@ -61,6 +62,8 @@ class Handle:
             opened = self.links.opened(full)
             if opened is None:
                 return None
+            if len(self.objects) >= MAX_OBJECTS:
+                self.objects.clear()
             found = self.objects[name] = node(opened, self.links, full)
         if self.file.swmr_mode and isinstance(found, Dataset):
             found.refresh()
@@ -78,6 +81,8 @@ class Handle:
             watched = watched_files(dataset.low, self.file)
             layout = self.layout(name, dataset.low)
             made = Target(dataset.low, dataset.shape, layout, watched)
+            if len(self.targets) >= MAX_OBJECTS:
+                self.targets.clear()
             self.targets[name] = made
             return made
 

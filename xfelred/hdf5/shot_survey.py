@@ -19,6 +19,7 @@ from xfelred.errors import BrokenFileError, MissingPartError
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle
 from xfelred.hdf5.headers import KnownHeader, address_of, learn, values_at
+from xfelred.hdf5.remembered import Facts
 from xfelred.hdf5.shot_images import PLAIN, PlainImages, plain_start
 
 NO_STATUS = -1
@@ -67,6 +68,24 @@ class Look:
         self.by_header = shots.own and not handle.live
         self.image: KnownHeader | None = None
         self.status: tuple[KnownHeader, np.dtype[Any]] | None = None
+
+    def all(self, shots: list[str], tags: list[int]) -> Facts:
+        """Return status, fault and first byte (-1: not plain) of the images of shots.
+
+        Three arrays (n,); see `at`.
+        """
+        found = [self.at(shot, tag) for shot, tag in zip(shots, tags, strict=True)]
+        return {
+            "status": np.array([status for status, _ in found], np.int64),
+            "fault": np.array([fault for _, fault in found], np.int8),
+            "start": np.array([self.plain.start.get(t, -1) for t in tags], np.int64),
+        }
+
+    def recall(self, tags: list[int], facts: Facts) -> None:
+        """Note where images lie that were looked at in an earlier session."""
+        last = self.handle.identity.size - self.size
+        starts = zip(tags, facts["start"].tolist(), strict=True)
+        self.plain.start.update((t, s) for t, s in starts if 0 <= s <= last)
 
     def at(self, shot: str, tag: int) -> tuple[int, int]:
         """Return (status, fault) of the image of a shot; note where it lies.

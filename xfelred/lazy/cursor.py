@@ -115,11 +115,23 @@ class Cursor:
         if module not in self.modules:
             target = self.plan.target[:, module][self.shot]
             here = target >= 0
-            shot, place, target = self.shot[here], self.place[here], target[here]
-            row = self.plan.first[:, module][shot] + self.offset[here]
+            shot, place, offset = self.shot, self.place, self.offset
+            if not here.all():
+                shot, place, offset = shot[here], place[here], offset[here]
+                target = target[here]
+            row = self.plan.first[:, module][shot] + offset
             runs = np.flatnonzero(new(row, place, target))
             self.modules[module] = Entries(shot, row, place, target, runs)
         return self.modules[module]
+
+    def module(self, module: int) -> NDArray[Any]:
+        """Return all of one module; what was found out about it is not kept."""
+        index = list(whole(self.shape))
+        index[len(self.lead) + self.plan.n_inner] = slice(module, module + 1, 1)
+        shape = tuple(s.stop - s.start for s in index)
+        out = self.read(tuple(index), np.empty(shape, self.plan.dtype))
+        self.modules.pop(module, None)
+        return out
 
     def read(self, index: Index, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return one region, by default in memory that the next call uses again.

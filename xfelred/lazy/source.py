@@ -64,6 +64,12 @@ class Patterns:
 
     def expand(self, pattern: IntArray) -> tuple[IntArray, IntArray, IntArray]:
         """Return (position in `pattern`, offset, slot) for every entry of the shots."""
+        if len(self.ptr) == 2:  # one pattern for all shots, the usual case
+            n_shots, n_each = len(pattern), int(self.ptr[1] - self.ptr[0])
+            one = slice(int(self.ptr[0]), int(self.ptr[1]))
+            every = np.repeat(np.arange(n_shots), n_each)
+            offset, slot = (np.tile(v[one], n_shots) for v in (self.offset, self.slot))
+            return every, offset, slot
         n = self.sizes()[pattern]
         shot = np.repeat(np.arange(len(pattern)), n)
         inside = np.arange(len(shot)) - np.repeat(np.cumsum(n) - n, n)

@@ -6,7 +6,6 @@ METADATA are read, and which names in INSTRUMENT are links.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +15,18 @@ from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, one_line
 from xfelred.hdf5 import Group, find_dataset, open_dataset, open_file
+from xfelred.hdf5.guard import check_regular
+from xfelred.hdf5.remembered import Facts, remembered
+from xfelred.readers.euxfel.alike import alike, compact
 from xfelred.readers.euxfel.extra_data.file_names import FileNames
 from xfelred.readers.left_out import LeftOut, readable
 
-IndexArrays = tuple[NDArray[np.int64], NDArray[np.int64]]
+IndexArrays = tuple[NDArray[np.signedinteger[Any]], NDArray[np.signedinteger[Any]]]
 # No dataset has more rows; a number of a row times its cells stays far from 2**63.
 MOST_ROWS = 2**48
 MOST_STATUS = 1000  # of the old form, where it multiplies the count; 0 or 1 in practice
 IMPOSSIBLE = -1
+KEPT = "European XFEL index 1"  # another number where `facts_of` changes
 TIME_SERVER = "Karabo_TimerServer"  # listed in 1.1; it has no data
 AUXILIARY = ("REDUCTION", "ERRATA")  # on how data were reduced, no data
 
@@ -41,7 +44,7 @@ class FileIndex(FileNames):
         Data format version; ``0.5`` where the file does not say.
     train_ids : uint64 (n,)
         Non-zero train IDs in file order.
-    rows : int64 (n,)
+    rows : slice or int64 (n,)
         Position of each of these trains in the INDEX arrays of the file.
     valid : bool (n,)
         False for suspect trains.
@@ -62,7 +65,7 @@ class FileIndex(FileNames):
     mtime: int
     version: str
     train_ids: NDArray[np.uint64]
-    rows: NDArray[np.int64]
+    rows: slice | NDArray[np.int64]
     valid: NDArray[np.bool_]
     control: frozenset[str]
     instrument: frozenset[str]
@@ -79,7 +82,7 @@ class FileIndex(FileNames):
         )
 
     def index(self, source: str, group: str) -> IndexArrays:
-        """Return (first row, number of rows) of each train of the file, int64 (n,).
+        """Return (first row, number of rows) of each train of the file, integers (n,).
 
         `IMPOSSIBLE` stands for what no dataset can have; see `check_rows`.
 
@@ -94,6 +97,13 @@ class FileIndex(FileNames):
             self.cache[key] = read_index(self, f"INDEX/{source}/{group}".rstrip("/"))
         return self.cache[key]
 
+    @property
+    def index_length(self) -> int:
+        """Up to the last of these trains, the length of the INDEX arrays."""
+        if isinstance(self.rows, slice):
+            return len(self.train_ids)
+        return int(self.rows.max(initial=-1)) + 1
+
     def token(self) -> tuple[str, int, int]:
         """Return what identifies the content of the file."""
         return (self.path, self.size, self.mtime)
@@ -107,12 +117,12 @@ def read_index(file: FileIndex, name: str) -> IndexArrays:
         count = row_numbers(file.path, f"{name}/count")
     else:
         count = old_counts(file.path, name, first)
-    if len(first) <= file.rows.max(initial=-1) or len(count) < len(first):
+    if len(first) < file.index_length or len(count) < len(first):
         raise BrokenFileError(
             f"{file.path} is inconsistent: {name} describes {len(first)} trains, but"
-            f" the file lists {int(file.rows.max(initial=-1)) + 1}"
+            f" the file lists {file.index_length}"
         )
-    return first[file.rows], count[file.rows]
+    return compact(first[file.rows]), compact(count[file.rows])
 
 
 def old_counts(path: str, name: str, first: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -144,30 +154,47 @@ def row_numbers(path: str, name: str) -> NDArray[np.int64]:
 
 
 def read_file(path: str) -> FileIndex:
-    with open_file(path) as f:
-        return parse(f, path, os.stat(path))
-
-
-def parse(f: Group, path: str, stat: os.stat_result) -> FileIndex:
-    stored = train_numbers(f)
-    rows = np.flatnonzero(stored)  # the index is padded with zeros
-    train_ids = stored[rows]
-    version = version_of(f)
-    control, instrument = source_names(f, path)
+    """Return the index of a file, from the user's cache if it is there."""
+    stat = check_regular(path)
+    facts = remembered(path, KEPT, lambda: facts_of(path))
+    rows, identity = facts["rows"], facts["identity"]
     return FileIndex(
         path=path,
         size=stat.st_size,
         mtime=stat.st_mtime_ns,
-        version=version,
-        train_ids=train_ids,
-        rows=rows,
-        valid=validity(f, version, train_ids, rows),
-        control=control,
-        instrument=instrument,
-        legacy=legacy_names(f, instrument),
-        groups={s: tuple(f.group(f"INDEX/{s}") or ()) for s in instrument},
-        identity=identity_of(f),
+        version=facts["version"],
+        train_ids=alike(facts["train_ids"]),
+        rows=slice(0, len(facts["train_ids"])) if rows is None else rows,
+        valid=alike(facts["valid"]),
+        control=frozenset(facts["control"]),
+        instrument=frozenset(facts["instrument"]),
+        legacy=facts["legacy"],
+        groups={source: tuple(found) for source, found in facts["groups"].items()},
+        identity=None if identity is None else (identity[0], identity[1]),
     )
+
+
+def facts_of(path: str) -> Facts:
+    """Return what a file says; `rows` is None where they are all, up to some zeros."""
+    with open_file(path) as f:
+        stored = train_numbers(f)
+        # The index is padded with zeros, mostly at its end.
+        n = int(np.count_nonzero(stored))
+        rows = None if stored[:n].all() else np.flatnonzero(stored)
+        train_ids = stored[:n].copy() if rows is None else stored[rows]
+        version = version_of(f)
+        control, instrument = source_names(f, path)
+        return {
+            "version": version,
+            "train_ids": train_ids,
+            "rows": rows,
+            "valid": validity(f, version, train_ids, rows),
+            "control": sorted(control),
+            "instrument": sorted(instrument),
+            "legacy": legacy_names(f, instrument),
+            "groups": {s: list(f.group(f"INDEX/{s}") or ()) for s in instrument},
+            "identity": identity_of(f),
+        }
 
 
 def train_numbers(f: Group) -> NDArray[np.uint64]:
@@ -251,18 +278,24 @@ def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
 
 
 def validity(
-    f: Group, version: str, train_ids: NDArray[np.uint64], rows: NDArray[np.int64]
+    f: Group,
+    version: str,
+    train_ids: NDArray[np.uint64],
+    rows: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
     stored = f.dataset("INDEX/flag")
     if stored is None:  # format 0.5
         return guessed_validity(train_ids)
+    last = len(train_ids) if rows is None else rows.max(initial=-1) + 1
     numbers = stored.dtype.kind in "iub"
-    if stored.ndim != 1 or not numbers or len(stored) <= rows.max(initial=-1):
+    if stored.ndim != 1 or not numbers or len(stored) < last:
         raise BrokenFileError(
             f"{f.path} is damaged: INDEX/flag has shape {stored.shape} and dtype"
-            f" {stored.dtype}, but there are {len(rows)} trains, with a number each"
+            f" {stored.dtype}, but there are {len(train_ids)} trains, with a number"
+            " each"
         )
-    flag = stored[:].astype(bool)[rows]
+    flag = stored[:].astype(bool)
+    flag = flag[: len(train_ids)] if rows is None else flag[rows]
     # In 1.1 the flag is the index of the origin: 0, the time server, is the valid one.
     return ~flag if version == "1.1" else flag
 

@@ -46,7 +46,7 @@ class LaidOut:
 
 
 def laid_out(detector: ModuleData, request: FramesRequest) -> LaidOut:
-    here = detector.key_table(request.key).count[:, detector.positions] > 0
+    here = detector.key_table(request.key).here(detector.positions)
     if detector.spec.inner:
         return cell_axes(detector, request, here)
     labels = frame_labels(detector).select(request.pulses)
@@ -159,7 +159,7 @@ def memory_cells(detector: ModuleData) -> NDArray[np.int64]:
         )
     plan, _ = key.plan((), 0, None)
     data = load(plan.narrow_modules(detector.positions)).astype(np.int64)
-    here = detector.key_table("data.memoryCell").count[:, detector.positions] > 0
+    here = detector.key_table("data.memoryCell").here(detector.positions)
     cells = data[np.arange(len(data)), here.argmax(axis=1)]
     odd = (data != cells[:, None]).any(axis=2) & here
     if odd.any():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, listing
 from xfelred.hdf5.rows import read_entries, read_rows
-from xfelred.lazy import Patterns, ReadPlan, Rows, load
+from xfelred.lazy import Cursor, Patterns, ReadPlan, Rows
 from xfelred.lazy.indexing import Selector
 from xfelred.readers.euxfel.identify import PULSE_KEYS
 from xfelred.readers.euxfel.key_facts import counted_patterns
@@ -212,7 +212,8 @@ class Agreement:
         self.values, self.known = np.zeros(n, np.uint64), np.zeros(n, bool)
         inside = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
         self.meant = inside < np.repeat(counts // stages(detector), counts)
-        self.plan = plain_plan(detector, key, counts)
+        plan = plain_plan(detector, key, counts)
+        self.cursor = None if plan is None else Cursor(plan)
 
     def add(self, m: int) -> None:
         """Take what one module says.
@@ -223,17 +224,31 @@ class Agreement:
         if not is_read and self.known.all():
             return
         recorded = self.detector.key_table(self.key).count[:, m] > 0
+        if is_read and self.cursor is not None and recorded.all():
+            self.add_whole(self.cursor.module(m)[:, 0])
+            return
         here = np.repeat(recorded, self.counts)
         if not is_read:
             here &= ~self.known
-        if is_read and self.plan is not None:
-            found = load(self.plan.narrow_modules([m]))[here, 0]
+        if is_read and self.cursor is not None:
+            found = self.cursor.module(m)[here, 0]
         else:
             found = module_labels(self.detector, self.key, m, here)
         odd = (found != self.values[here]) & self.known[here]
         if (odd & self.meant[here]).any():
             raise self.disagreement()
         self.values[here], self.known[here] = found, True
+
+    def add_whole(self, found: NDArray[np.uint64]) -> None:
+        """Take the labels of a module that has all frames."""
+        if not self.known.any():
+            self.values = found
+        elif not np.array_equal(found, self.values):
+            odd = (found != self.values) & self.known
+            if (odd & self.meant).any():
+                raise self.disagreement()
+            self.values = found
+        self.known = np.ones(len(found), bool)
 
     def check(self) -> None:
         """Raise InconsistentDataError where no module told anything."""

@@ -65,7 +65,7 @@ def complete(detector: ModuleData, request: FramesRequest) -> ModuleData:
     if request.missing == "fill":
         return detector
     positions = detector.positions
-    here = detector.key_table(request.key).count[:, positions] > 0
+    here = detector.key_table(request.key).here(positions)
     whole = here.all(axis=1)
     if whole.all():
         return detector

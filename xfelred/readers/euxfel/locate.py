@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,53 +50,94 @@ class Location:
     first: NDArray[np.int64]
     count: NDArray[np.int64]
     order: NDArray[np.int64]
+    # What it was made of must live as long as `LOCATIONS` knows it by the identity.
+    parts: tuple[object, ...] = field(default=(), repr=False)
 
     def without(self, gone: NDArray[np.bool_]) -> Location:
         """Return the location in which some trains have no data."""
         file, count = np.where(gone, -1, self.file), np.where(gone, 0, self.count)
         return Location(file, self.first, count, self.order[~gone[self.order]])
 
-    @property
+    @cached_property
     def files_used(self) -> NDArray[np.int64]:
-        return np.unique(self.file[self.count > 0])
+        seen = np.zeros(int(self.file.max(initial=-1)) + 1, bool)
+        seen[self.file[self.count > 0]] = True
+        return np.flatnonzero(seen)
 
     def per_row(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return what each train has, for each of its rows in the order of reading."""
         return np.repeat(values[self.order], self.count[self.order])
 
 
+# Thousands of slow sources have the same rows in the same files: see `alike`.
+LOCATIONS: WeakValueDictionary[tuple[object, ...], Location] = WeakValueDictionary()
+
+
 def places_among(
     known: TrainIDs, ids: TrainIDs
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Return where IDs stand among sorted ones, and which of them are there at all."""
+    # Those of a file mostly follow each other among those of the run.
+    start = int(np.searchsorted(known, ids[0])) if len(ids) else 0
+    if np.array_equal(known[start : start + len(ids)], ids):
+        return np.arange(start, start + len(ids)), np.ones(len(ids), bool)
     at = np.searchsorted(known, ids)
     here = at < len(known)
     here[here] = known[at[here]] == ids[here]
     return at, here
 
 
-def accepted(file: FileIndex, inc_suspect_trains: bool) -> NDArray[np.bool_]:
-    return np.ones(len(file.train_ids), bool) if inc_suspect_trains else file.valid
+def accepted_ids(file: FileIndex, inc_suspect_trains: bool) -> TrainIDs:
+    return file.train_ids if inc_suspect_trains else file.train_ids[file.valid]
 
 
 def locate(files: tuple[FileIndex, ...], index: Index, train_ids: TrainIDs) -> Location:
     """Return where the rows of each of some sorted trains lie, in files of a source."""
+    rows: list[IndexArrays | None] = []
+    for file in files:
+        own = accepted_ids(file, index.suspect)
+        here = places_among(train_ids, own)[1].any() and not lacks_group(file, index)
+        rows.append(file.index(index.source, index.group) if here else None)
+    known = [pair for pair in rows if pair is not None]
+    parts = (train_ids, *files, *(array for pair in known for array in pair))
+    # So many rows are compared with what the source itself has.
+    many = any(int(count.sum()) > MANY_ROWS for _, count in known)
+    key = (index if many else index.suspect, *map(id, parts))
+    found = LOCATIONS.get(key)
+    if found is None:
+        made = located(files, index, train_ids, rows)
+        found = LOCATIONS[key] = replace(made, parts=parts)
+    return found
+
+
+def located(
+    files: tuple[FileIndex, ...],
+    index: Index,
+    train_ids: TrainIDs,
+    rows_of: list[IndexArrays | None],
+) -> Location:
+    """Return the location; `rows_of` has first and count of each file that matters."""
     n = len(train_ids)
     where, first_row, n_rows = np.full(n, -1), np.zeros(n, int), np.zeros(n, int)
     stretches: list[NDArray[np.int64]] = []
-    for i, file in enumerate(files):
-        use = np.flatnonzero(accepted(file, index.suspect))
-        at, match = places_among(train_ids, file.train_ids[use])
-        if not match.any() or lacks_group(file, index):
+    for i, (file, own) in enumerate(zip(files, rows_of, strict=True)):
+        if own is None:
             continue
-        first, count = file.index(index.source, index.group)
-        rows = first[use[match]], count[use[match]]
-        check_rows(file, index, file.train_ids[use[match]], rows)
-        where[at[match]] = i
-        first_row[at[match]], n_rows[at[match]] = rows
-        # Left-out trains break a stretch too: their rows lie in between.
-        breaks = np.flatnonzero(np.diff(use[match]) > 1) + 1
-        stretches += np.split(at[match], breaks)
+        whole = index.suspect or bool(file.valid.all())
+        use = slice(None) if whole else np.flatnonzero(file.valid)
+        at, match = places_among(train_ids, file.train_ids[use])
+        if whole and match.all() and (np.diff(at) == 1).all():
+            span: slice | NDArray[np.intp] = slice(int(at[0]), int(at[-1]) + 1)
+            stretches.append(at)
+        else:
+            use = np.arange(len(file.train_ids))[use][match]
+            span = at[match]
+            # Left-out trains break a stretch too: their rows lie in between.
+            stretches += np.split(span, np.flatnonzero(np.diff(use) > 1) + 1)
+        rows = own[0][use], own[1][use]
+        check_rows(file, index, file.train_ids[use], rows)
+        where[span] = i
+        first_row[span], n_rows[span] = rows
     # A file may hold trains out of order; its stretches are read as they stand.
     stretches.sort(key=lambda s: (int(s[0]), int(s[-1])))
     order = np.concatenate(stretches) if stretches else np.zeros(0, int)
@@ -119,7 +161,7 @@ def check_rows(file: FileIndex, index: Index, ids: TrainIDs, rows: IndexArrays) 
     first, count = rows
     wrong = (count < 0) | ((first < 0) & (count > 0))
     if not wrong.any() and int(count.sum()) > MANY_ROWS:
-        wrong = (count > 0) & (first + count > most_rows(file, index))
+        wrong = (count > 0) & (first.astype(np.int64) + count > most_rows(file, index))
     if wrong.any():
         raise BrokenFileError(
             f"{file.path} is damaged: first and count in {index.name} point to rows"
@@ -145,37 +187,45 @@ def files_with(
     files: tuple[FileIndex, ...], ids: TrainIDs, inc_suspect_trains: bool
 ) -> tuple[FileIndex, ...]:
     """Return the files that hold some of the trains; the first file if none does."""
-    trains = ((f, f.train_ids[accepted(f, inc_suspect_trains)]) for f in files)
+    trains = ((f, accepted_ids(f, inc_suspect_trains)) for f in files)
     held = tuple(f for f, own in trains if places_among(ids, own)[1].any())
     return held or files[:1]
 
 
 def all_train_ids(files: tuple[FileIndex, ...], inc_suspect_trains: bool) -> TrainIDs:
     """Return the sorted train IDs that at least one file accepts."""
-    found = [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]
+    # Files of other modules have the same trains, in one array: see `alike`.
+    found = {
+        (id(f.train_ids), id(f.valid)): accepted_ids(f, inc_suspect_trains)
+        for f in files
+    }
     if not found:
         return np.zeros(0, np.uint64)
-    ids = in_order(found)
+    ids = in_order(list(found.values()))
     return ids[np.append(True, ids[1:] != ids[:-1])[: len(ids)]]
 
 
 def in_order(parts: list[TrainIDs]) -> TrainIDs:
     """Return the IDs of all files, sorted; those of a file mostly are already."""
+    ids = np.concatenate(parts)
+    if not (ids[1:] < ids[:-1]).any():
+        return ids
     # Sorts what is a few sorted stretches in linear time; np.unique takes ten times it.
-    return np.sort(np.concatenate(parts), kind="stable")
+    return np.sort(ids, kind="stable")
 
 
 def check_conflicts(
     sources: dict[str, tuple[FileIndex, ...]], inc_suspect_trains: bool
 ) -> None:
     """Raise InconsistentDataError where one source has the same train twice."""
-    checked: set[tuple[str, ...]] = set()
+    checked: set[tuple[int, ...]] = set()
     for source, files in sources.items():
-        key = tuple(f.path for f in files)  # most sources share their files
+        # Most sources share their files, or have the same trains; see `alike`.
+        key = tuple(part for f in files for part in (id(f.train_ids), id(f.valid)))
         if key in checked:
             continue
         checked.add(key)
-        own = [f.train_ids[accepted(f, inc_suspect_trains)] for f in files]
+        own = [accepted_ids(f, inc_suspect_trains) for f in files]
         ids = in_order(own)
         repeated = ids[1:][ids[1:] == ids[:-1]]
         if len(repeated):

@@ -87,7 +87,7 @@ def recorded_times(files: Files, ids: TrainIDs) -> NDArray[np.datetime64]:
             continue
         at, here = places_among(ids, file.train_ids)
         # A list that is too short tells nothing of the trains behind its end.
-        stamps = np.zeros(max(len(stored), file.rows.max(initial=-1) + 1), np.uint64)
+        stamps = np.zeros(max(len(stored), file.index_length), np.uint64)
         stamps[: len(stored)] = stored[:]
         stamps = stamps[file.rows].astype("datetime64[ns]")
         known = here & (stamps.astype(np.int64) > 0)  # 0 stands for no time

@@ -36,13 +36,15 @@ def module_plan(
     The layout has one pattern for every train of the detector.
     """
     table = detector.key_table(key)
-    columns = slice(None) if modules is None else modules
+    columns = slice(None) if modules is None else table.columns(modules)
     targets = table.places(key)
     files = [file.token() for _, file in table.targets]
     rows = table.target[:, columns], table.first[:, columns]
     laid = layout.pattern, *vars(layout.patterns).values(), layout.slot_shape
     # All that decides which bytes are read, so that equal arrays have equal names.
-    token = tokenize(files, targets, table.train_ids, *rows, *laid, layout.flat, pixels)
+    whole = isinstance(columns, slice)
+    which = (table.token,) if whole else (table.train_ids, *rows)
+    token = tokenize(files, targets, *which, *laid, layout.flat, pixels)
     # Of the first module: rows, then the axes that are read of a row. It only guides
     # how blocks are cut, so another module may be stored otherwise.
     chunk = detector.data.entries[detector.first_source].key_data(key).chunk

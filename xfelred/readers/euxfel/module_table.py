@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.errors import InconsistentDataError, SelectionEmptyError
@@ -40,6 +42,8 @@ class ModuleTable:
     count: IntTable
 
     def trains(self, keep: NDArray[np.bool_]) -> ModuleTable:
+        if keep.all():
+            return self
         return replace(
             self,
             train_ids=self.train_ids[keep],
@@ -47,6 +51,19 @@ class ModuleTable:
             first=self.first[keep],
             count=self.count[keep],
         )
+
+    def columns(self, positions: list[int]) -> slice | list[int]:
+        """Return what takes modules, in order, from the arrays; of all, no copy."""
+        return slice(None) if len(positions) == len(self.sources) else positions
+
+    def here(self, positions: list[int]) -> NDArray[np.bool_]:
+        """Return where modules have data, bool (train, len(positions))."""
+        return self.count[:, self.columns(positions)] > 0
+
+    @cached_property
+    def token(self) -> str:
+        """What tells the rows of all modules and trains from others."""
+        return str(tokenize(self.train_ids, self.target, self.first))
 
     def modules(self, positions: list[int]) -> ModuleTable:
         # Files of the others stay in the list, so that `target` need not change.
@@ -78,7 +95,10 @@ class ModuleTable:
     def targets_used(self) -> list[int]:
         """Return the positions of the files that hold data of the trains."""
         seen = np.zeros(len(self.targets) + 1, bool)
-        seen[self.target.ravel()] = True  # -1, no data, is the last
+        for column in self.target.T:  # in stretches of one file
+            seen[column[np.append(True, column[1:] != column[:-1])[: len(column)]]] = (
+                True  # -1, no data, is the last
+            )
         return np.flatnonzero(seen[:-1]).tolist()
 
     def entries(self, positions: list[int]) -> NDArray[np.int64]:
@@ -86,13 +106,19 @@ class ModuleTable:
 
         The modules at `positions` tell it, others only where none of these has data.
         """
-        chosen = self.count[:, positions].max(axis=1, initial=0).astype(np.int64)
+        chosen = (
+            self.count[:, self.columns(positions)]
+            .max(axis=1, initial=0)
+            .astype(np.int64)
+        )
         if len(positions) == len(self.sources):
             return chosen
         return np.where(chosen > 0, chosen, self.count.max(axis=1, initial=0))
 
     def check_alike(self, name: str, positions: list[int]) -> None:
         """Raise InconsistentDataError if modules differ in the entries of a train."""
+        if (self.count == self.count[:, :1]).all():
+            return
         used = self.count.astype(np.int64)
         others = np.setdiff1d(np.arange(used.shape[1]), positions)
         # A module that is not read matters where it alone tells what a train has.

@@ -77,12 +77,13 @@ class SourceFacts(SourceFiles):
                 continue
             if group is None:
                 continue
-            names = group.all_names()  # cheap, datasets are not opened for it
-            if known.issuperset(names):
-                continue
-            known.update(names)
+            if len(self.all_files) > 1:
+                names = group.all_names()  # cheap: not even headers are read for it
+                if known.issuperset(names):
+                    continue
+                known.update(names)
             # Also datasets that cannot be read: asking for them tells why.
-            found |= {name.replace("/", ".") for name, _ in group.walk()}
+            found |= {name.replace("/", ".") for name in group.dataset_names()}
         if damaged is not None and not found:
             raise damaged
         return found

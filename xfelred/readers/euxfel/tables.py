@@ -22,6 +22,7 @@ from xfelred.errors import (
 )
 from xfelred.names import LONG_NAME, PULSE, RECORDED_BY, TRAIN, UNITS, recorded_name
 from xfelred.provenance import record
+from xfelred.readers.euxfel.ahead import values_of
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.run_data import RunData
 from xfelred.readers.left_out import as_attrs, as_params
@@ -68,15 +69,15 @@ def trains(
     """Yield (train ID, data) for every train; see `Run.trains`."""
     if require_all:
         run = run.with_ids(trains_with_data(run, True, 1.0))
-    keys, names = key_list(run), run.all_sources
-    for tid in run.ids:
+    keys, names = list(values_of(run)), run.all_sources
+    for i, tid in enumerate(run.ids):
         found: dict[Any, Any] = {}
         if not flat_keys:
             for name in run.entries:
                 about = {"source": name, "timestamp.tid": int(tid)}
                 found[name] = {"metadata": about}
-        for key in keys:
-            values = key.train_values(tid)
+        for one in keys:
+            key, values = one.key, one.of(i, tid)
             if not len(values):
                 continue
             value = values if len(values) != 1 or keep_dims else values[0]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.hdf5 import OPEN_FILES, Dataset, Group, open_group
+from xfelred.hdf5.remembered import remembered
 from xfelred.hdf5.shot_survey import (
     NO_IMAGE,
     NO_NUMBERS,
@@ -108,11 +110,17 @@ def look_at(
     if not len(todo):
         return
     for piece in group.pieces:
-        mine = todo[np.isin(group.tags[todo], piece.tags)].tolist()
-        if not mine:
+        mine = todo[np.isin(group.tags[todo], piece.tags)]
+        if not len(mine):
             continue
         shots = ShotPlaces(piece.path, IMAGE, STATUS, piece.dataset(), piece.own)
         look = Look(OPEN_FILES.handle(piece.file), shots, kind)
-        for i in mine:
-            tag = int(group.tags[i])
-            survey.status[i], survey.fault[i] = look.at(piece.tag_name(tag), tag)
+        names = [piece.tag_name(tag) for tag in group.tags[mine]]
+        tags = group.tags[mine].tolist()
+        if look.by_header and len(mine) == len(piece.tags):
+            what = f"SACLA images 1 {piece.path} {kind.shape} {kind.dtype.str}"
+            facts = remembered(piece.file, what, partial(look.all, names, tags))
+            look.recall(tags, facts)
+        else:
+            facts = look.all(names, tags)
+        survey.status[mine], survey.fault[mine] = facts["status"], facts["fault"]
