@@ -194,6 +194,21 @@ def test_a_chunk_is_unpacked_once(tmp_path, unpacked, runs):
     assert len(unpacked) == len(touched)
 
 
+@pytest.mark.parametrize("chunks", [(1, 64, 96), (6, 64, 96), (1, 16, 96)])
+def test_whole_chunks_are_unpacked_into_their_places(tmp_path, monkeypatch, chunks):
+    used = []
+    real = hdf5_direct.scratch
+
+    def scratch(use, n_bytes):
+        used.append(use)
+        return real(use, n_bytes)
+
+    monkeypatch.setattr(hdf5_direct, "scratch", scratch)
+    path = make(tmp_path, chunks=chunks, compression="gzip", shuffle=True)
+    check(path, rows_of((0, 24, 0)), WHOLE)
+    assert set(used) == {"packed"}
+
+
 def test_neighbouring_chunks_are_read_by_one_call(tmp_path, counted):
     path = make(tmp_path, chunks=(1, 64, 96), compression="gzip")
     check(path, rows_of((0, 24, 0)), WHOLE)

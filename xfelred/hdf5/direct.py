@@ -5,8 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,13 +207,35 @@ def as_slice(place: Ints) -> slice | Ints:
     return place
 
 
-@dataclass(frozen=True)
-class Chunk:
-    column: Column
-    rows: slice
+class Chunk(NamedTuple):
+    """A chunk that holds the rows ``begin:end`` of a request."""
+
+    column: int  # position among the columns of the window
+    begin: int
+    end: int
     offset: int
     size: int
     mask: int
+
+
+class Room(NamedTuple):
+    """Where the rows of one column go."""
+
+    inside: Slices  # what is wanted of a chunk
+    out: NDArray[Any]  # (place, *window of the column)
+    # bytes from the first row on, in which a whole row of a chunk follows `step` bytes
+    # behind the one before; None where rows must be picked or cast
+    memory: NDArray[np.uint8] | None
+    step: int
+
+
+def room_of(layout: Layout, column: Column, out: NDArray[Any]) -> Room:
+    part = out[(slice(None), *column.outside)]
+    step, row = part.strides[0], part[0]
+    memory = None
+    if row.nbytes == layout.row_bytes and straight(layout, row) and step >= 0:
+        memory = np.frombuffer(byte_span(part), np.uint8)
+    return Room(column.inside, part, memory, step)
 
 
 def read_packed(
@@ -225,21 +246,22 @@ def read_packed(
     columns: tuple[Column, ...],
 ) -> None:
     """Read chunks in whole, neighbours at once, and copy what is wanted out of them."""
+    rooms = [room_of(layout, column, rows.out) for column in columns]
+    size = layout.chunk[0] * layout.row_bytes
     for batch in batches(chunks_of(layout, table, rows, columns)):
-        if batch[0].offset < 0:
-            for chunk in batch:
-                out = rows.out[(slice(None), *chunk.column.outside)]
-                out[rows.place[chunk.rows]] = layout.fill_value
-            continue
         first = batch[0].offset
-        size = max(c.offset + c.size for c in batch) - first
-        packed = scratch("packed", size)
+        if first < 0:
+            for c in batch:
+                rooms[c.column].out[rows.place[c.begin : c.end]] = layout.fill_value
+            continue
+        end = max(c.offset + c.size for c in batch)
+        packed = scratch("packed", end - first)
         raw.fill(byte_span(packed), first, layout.name)
         for chunk in batch:
             begin = chunk.offset - first
             data = packed[begin : begin + chunk.size]
             try:
-                unpack(layout, rows, chunk, data)
+                unpack(layout, rows, chunk, rooms[chunk.column], data, size)
             except ValueError as error:
                 raise BrokenFileError(
                     f"a chunk of {layout.name} in {raw.path}, at byte {chunk.offset},"
@@ -255,16 +277,18 @@ def chunks_of(
     Rows must be sorted by chunk: see `by_chunk`.
     """
     chunk_row = rows.row // layout.chunk[0]
-    edges = [0, *(np.flatnonzero(np.diff(chunk_row)) + 1).tolist(), len(chunk_row)]
-    found = []
-    for begin, end in pairwise(edges):
-        for column in columns:
-            at = int(chunk_row[begin]) * layout.per_row + column.number
-            mask = 0 if table.mask is None else int(table.mask[at])
-            offset, size = int(table.offset[at]), int(table.size[at])
-            found.append(Chunk(column, slice(begin, end), offset, size, mask))
-    found.sort(key=lambda c: c.offset)
-    return found
+    begin = np.flatnonzero(np.diff(chunk_row, prepend=-1))
+    end = np.append(begin[1:], len(chunk_row))
+    n = len(columns)
+    number = np.array([column.number for column in columns])
+    at = (chunk_row[begin, np.newaxis] * layout.per_row + number).ravel()
+    offset = table.offset[at]
+    order = np.argsort(offset, kind="stable")
+    at = at[order]
+    mask = np.zeros(len(at), int) if table.mask is None else table.mask[at]
+    which, column = np.divmod(order, n)
+    facts = (column, begin[which], end[which], offset[order], table.size[at], mask)
+    return [Chunk(*c) for c in zip(*(f.tolist() for f in facts), strict=True)]
 
 
 def batches(chunks: list[Chunk]) -> Iterator[list[Chunk]]:
@@ -288,24 +312,33 @@ def batches(chunks: list[Chunk]) -> Iterator[list[Chunk]]:
 
 
 def unpack(
-    layout: Layout, rows: RowsInto, chunk: Chunk, data: NDArray[np.uint8]
+    layout: Layout,
+    rows: RowsInto,
+    chunk: Chunk,
+    room: Room,
+    data: NDArray[np.uint8],
+    size: int,
 ) -> None:
-    """Decompress one chunk and copy its rows to their places."""
-    size = layout.chunk[0] * layout.row_bytes
-    inside = rows.row[chunk.rows] % layout.chunk[0]
-    place = as_slice(rows.place[chunk.rows])
-    out = rows.out[(place, *chunk.column.outside)] if isinstance(place, slice) else None
-    exact = (
-        out is not None
-        and out.nbytes == size
-        and straight(layout, out)
-        and (len(inside) == 1 or bool((np.diff(inside) == 1).all()))
-    )
-    if exact and out is not None:
-        decode(layout.stages, chunk.mask, data, out.reshape(-1).view(np.uint8))
+    """Decompress one chunk of `size` bytes; its rows go to their places."""
+    some = slice(chunk.begin, chunk.end)
+    if room.memory is not None and in_place(layout, rows, some, room.step):
+        at = int(rows.place[chunk.begin]) * room.step
+        decode(layout.stages, chunk.mask, data, room.memory[at : at + size])
         return
     block = scratch("block", size)
     decode(layout.stages, chunk.mask, data, block)
     values = block.view(layout.dtype).reshape(layout.chunk)
-    picked = values[(as_slice(inside), *chunk.column.inside)]
-    rows.out[(slice(None), *chunk.column.outside)][place] = picked
+    inside = as_slice(rows.row[some] % layout.chunk[0])
+    room.out[as_slice(rows.place[some])] = values[(inside, *room.inside)]
+
+
+def in_place(layout: Layout, rows: RowsInto, some: slice, step: int) -> bool:
+    """Tell whether rows are all of a chunk and lie in memory as they do in it."""
+    height = layout.chunk[0]
+    if some.stop - some.start != height:
+        return False
+    return height == 1 or (
+        step == layout.row_bytes
+        and bool((np.diff(rows.row[some]) == 1).all())
+        and bool((np.diff(rows.place[some]) == 1).all())
+    )

@@ -8,6 +8,7 @@ is enough for all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,12 @@ def empty_sums(n_rings: int, n_phi: int, *, cross: bool) -> Sums:
 
 
 def add_power(power: Floats, items: Items, marks: Marks, *, raw: bool) -> None:
+    room = rows.room_of(items)
     for which, ring in rows.batches(items.shape, whole_items=False):
         part, mark = items.part(which), marks.at(which, ring)
-        rows.add_power(spectra(part, mark, ring.start, raw=raw), power[ring])
+        values = spectra(part, mark, ring.start, raw=raw, room=room)
+        rows.add_power(values, power[ring])
+        del values  # or the next ones would be new memory
 
 
 def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -> None:
@@ -82,14 +86,22 @@ def add_cross(sums: Sums, items: Items, marks: Marks, lead: int, *, raw: bool) -
         rows.add_cross(leader, values, sums["cross"], sums["power"])
 
 
-def spectra(items: Items, marks: Marks, start: int = 0, *, raw: bool = False) -> Array:
+def spectra(
+    items: Items,
+    marks: Marks,
+    start: int = 0,
+    *,
+    raw: bool = False,
+    room: Array | None = None,
+) -> Array:
     """Return the Fourier transforms of rings, complex (item, ring, frequency).
 
     marks: of these items and of the rings to transform; filled.
     start: the first of these rings.
     raw: keep the mean; the result is double precision then.
+    room: see `centred`.
     """
-    values = scipy.fft.rfft(centred(items, marks, start), axis=-1)
+    values = scipy.fft.rfft(centred(items, marks, start, room), axis=-1)
     if raw:
         values = values.astype(np.complex128, copy=False)
         values[..., 0] = marks.level
@@ -98,9 +110,14 @@ def spectra(items: Items, marks: Marks, start: int = 0, *, raw: bool = False) ->
     return values
 
 
-def centred(items: Items, marks: Marks, start: int) -> Array:
-    """Return rings without their mean (item, ring, azimuth); fill their marks."""
-    work = np.empty((*marks.tag.shape, items.shape[2]), items.dtype)
+def centred(items: Items, marks: Marks, start: int, room: Array | None = None) -> Array:
+    """Return rings without their mean (item, ring, azimuth); fill their marks.
+
+    room: memory for them, of `rows.room_of`; by default it is new.
+    """
+    shape = (*marks.tag.shape, items.shape[2])
+    work = np.empty(shape, items.dtype) if room is None else room[: prod(shape)]
+    work = work.reshape(shape)
     out = (work, marks.n_good, marks.level, marks.tag)
     rows.centre_rows(items.frames, items.first, items.second, start, *out)
     return work

@@ -223,6 +223,11 @@ def add_rows(values: Array, ring: Array, weight: Array, out: Array) -> None:
             total[f] += weight[i] * row[f]
 
 
+def room_of(items: Items) -> Floats:
+    """Return memory for the rows of any batch, so that none is touched anew."""
+    return np.empty(max(TILE, items.shape[2]), items.dtype)
+
+
 def batches(
     shape: tuple[int, int, int], *, whole_items: bool
 ) -> Iterator[tuple[slice, slice]]:
