@@ -16,6 +16,7 @@ from xfelred.ops.validity import (
     masks_of,
     numbers_of,
     recorded_frames,
+    unrecorded,
 )
 from xfelred.provenance import record
 

@@ -74,8 +74,9 @@ def find_droplets(
         NaN, or -1, behind the last. ``n_droplets`` (...), int64, as many as are not
         below `min_adu`, which may be more than there is room for, and
         ``n_droplets_all``; both are 0 for frames that were not recorded, which the
-        coordinate ``recorded`` tells. With `labels`: ``labels`` (..., [sensor,] slow_scan,
-        fast_scan), int32, numbers within a module from 1; `sensor` are modules.
+        coordinate ``recorded`` tells. With `labels`: ``labels`` (..., [sensor,]
+        slow_scan, fast_scan), int32, numbers within a module from 1; `sensor` are
+        modules.
 
     Raises
     ------

@@ -160,11 +160,12 @@ def from_table(
     indexes = {TRAIN: ids_of(table[TRAIN], train)}
     if PULSE in table.coords:
         indexes[PULSE] = ids_of(table[PULSE], pulse)
-    at = [ids.get_indexer(table[d].values) for d, ids in indexes.items()]
+    at = [ids.get_indexer(pd.Index(table[d].values)) for d, ids in indexes.items()]
     lost = np.any([place < 0 for place in at], axis=0)
     if lost.any():
         raise ArgumentError(
-            f"{lost.sum()} entries are of trains that train=, or pulses that pulse=, lacks"
+            f"{lost.sum()} entries are of trains that train=, or pulses that pulse=,"
+            " lacks"
         )
     shape = tuple(len(ids) for ids in indexes.values())
     frame = np.ravel_multi_index(tuple(at), shape)
