@@ -39,7 +39,13 @@ from xfelred.errors import (
 Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 # How users write the parts of the package, where it is not their name.
-PREFIX = {"products": "xf", "readers": "xf", "recipes": "xf", "shots": "ops"}
+PREFIX = {
+    "products": "xf",
+    "lazy": "xf",
+    "readers": "xf",
+    "recipes": "xf",
+    "shots": "ops",
+}
 WORDS: dict[Any, str] = {
     xr.DataArray: "an xarray DataArray",
     xr.Dataset: "an xarray Dataset",
@@ -144,10 +150,13 @@ def check_call(wanted: Takes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         given = wanted.signature.bind(*args, **kwargs).arguments
     except TypeError as error:
         unknown = [name for name in kwargs if name not in parameters]
-        near = did_you_mean(unknown[0], parameters) if unknown else ""
+        wrong = ""
+        if unknown:
+            near = did_you_mean(unknown[0], parameters)
+            wrong = f" It has no argument {unknown[0]!r}.{near}"
         takes = listing((name for name in parameters if name not in OWNERS), 40)
         raise ArgumentKindError(
-            f"{wanted.name}: {error}.{near} It takes: {takes}"
+            f"{wanted.name}: {error}.{wrong} It takes: {takes}"
         ) from None
     for name, value in given.items():
         if value is parameters[name].default or name not in wanted.kinds:

@@ -186,3 +186,10 @@ def test_dask_computes_what_an_operation_returns(name):
     # dask 2026.8 loses a variable of a Dataset that another one is made of.
     for one, two in zip(dask.compute(*lazy), lazy, strict=True):
         xr.testing.assert_identical(one, two.compute())
+
+
+def test_a_result_asked_for_twice_is_two_arrays(frames):
+    mean = frames.mean("train")
+    one, two = xf.compute_together(mean, mean)
+    one.values[...] = 0
+    assert two.values.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -84,12 +85,16 @@ def compute_together(
     copies = [result.copy(deep=False) for result in results]
     variables = [v for one in copies for v in variables_of(one) if is_lazy(v.data)]
     arrays = {v.data.name: v.data for v in variables}
+    repeated = Counter(v.data.name for v in variables)
     if arrays:
         names = list(arrays)
         found = dask.compute(*of_one_graph(list(arrays.values())))
         values = dict(zip(names, found, strict=True))
         for variable in variables:
-            variable.data = values[variable.data.name]
+            name = variable.data.name
+            variable.data = values[name]
+            # Who asks twice for a result gets two arrays.
+            values[name] = values[name].copy() if repeated[name] > 1 else values[name]
     return tuple(copies)
 
 

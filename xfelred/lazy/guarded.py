@@ -56,7 +56,9 @@ class Joining(tuple[Any, ...]):
         # By identity: dask may compare the same object more than once.
         ASKED.sizes[id(self)] = memory_of(self.array)
         size, need = map(sum, zip(*ASKED.sizes.values(), strict=True))
-        refuse_too_large(size, need, self.array.shape)
+        n = len(ASKED.sizes)
+        what = "a result" if n == 1 else f"{n} results together, the last of them,"
+        refuse_too_large(size, need, self.array.shape, what)
         return tuple.__eq__(self, other)
 
     __hash__ = tuple.__hash__

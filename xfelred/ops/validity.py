@@ -75,6 +75,20 @@ def frame_pixels(da: xr.DataArray, what: str) -> tuple[str, ...]:
     return dims
 
 
+def recorded_frames(da: xr.DataArray, dims: tuple[str, ...]) -> dict[str, xr.Variable]:
+    """Return the coordinate that says which frames are there, if some are not.
+
+    A count of 0 does not tell a dark frame from one without any module.
+    """
+    gone = [g.all([d for d in g.dims if d in dims]).variable for g in unrecorded(da)]
+    if not gone:
+        return {}
+    missing = xr.DataArray(gone[0])
+    for more in gone[1:]:
+        missing = missing | xr.DataArray(more)
+    return {RECORDED: (~missing).variable}
+
+
 def without_gaps(
     value: xr.DataArray, gaps: Sequence[xr.DataArray], dims: Sequence[Hashable]
 ) -> xr.DataArray:

@@ -116,3 +116,22 @@ def test_mistakes():
         ops.unsparsify(listed, SHAPE).compute()
     with pytest.raises(GeometryMismatchError, match="pixels 0 to 3"):
         ops.unsparsify(listed, (2, 4, 9), modules=MODULES).compute()
+
+
+def test_trains_and_pulses_without_an_entry_come_back_when_they_are_told():
+    frames = np.zeros((2, 3, 2, 2))
+    frames[1, 0, 1, 0] = 5
+    ids = {"train": [7, 9], "pulse": [0, 4, 8]}
+    da = xr.DataArray(frames, ids, ("train", "pulse", "slow_scan", "fast_scan"))
+    table = ops.to_table(ops.sparsify(da))
+    found = ops.unsparsify(table, (2, 2), train=[7, 9], pulse=[0, 4, 8])
+    np.testing.assert_array_equal(found, frames)
+    with pytest.raises(ArgumentError, match="pulses that pulse=, lacks"):
+        ops.from_table(table, "pixel", pulse=[4, 8])
+
+
+def test_lists_tell_which_frames_were_not_recorded():
+    da = xr.DataArray(np.ones((2, 2, 2)), dims=("train", "slow_scan", "fast_scan"))
+    da = da.assign_coords(recorded=("train", [True, False]))
+    for found in (ops.sparsify(da), ops.find_droplets(da, threshold=0.5)):
+        np.testing.assert_array_equal(found["recorded"], [True, False])

@@ -15,10 +15,9 @@ from xfelred.kernels.hits import peaks as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, MODULE, PEAK, QUANTITY, TWO_THETA, UNITS
 from xfelred.ops.companions import matching, on_all_pixels, with_dims
-from xfelred.ops.hits.lit_pixels import recorded_frames
 from xfelred.ops.image.find_clusters import numbers
 from xfelred.ops.image.roi import unit_of
-from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, recorded_frames
 from xfelred.provenance import record
 
 FARTHEST = 1_000_000  # pixels from the beam

@@ -10,8 +10,14 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.hits import lit_pixels as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import FAST, LONG_NAME, MODULE, QUANTITY, RECORDED, SLOW, UNITS
-from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, unrecorded
+from xfelred.names import FAST, LONG_NAME, MODULE, QUANTITY, SLOW, UNITS
+from xfelred.ops.validity import (
+    frame_pixels,
+    masks_of,
+    numbers_of,
+    recorded_frames,
+    unrecorded,
+)
 from xfelred.provenance import record
 
 
@@ -80,20 +86,6 @@ def lit_pixels(
         out[name].attrs = {UNITS: "1", LONG_NAME: text}
     out = out.assign_coords(recorded_frames(da, dims))
     return record(out, "lit_pixels", da, threshold=threshold, bad_pixels=bad_pixels)
-
-
-def recorded_frames(da: xr.DataArray, dims: tuple[str, ...]) -> dict[str, xr.Variable]:
-    """Return the coordinate that says which frames are there, if some are not.
-
-    A count of 0 does not tell a dark frame from one without any module.
-    """
-    gone = [g.all([d for d in g.dims if d in dims]).variable for g in unrecorded(da)]
-    if not gone:
-        return {}
-    missing = xr.DataArray(gone[0])
-    for more in gone[1:]:
-        missing = missing | xr.DataArray(more)
-    return {RECORDED: (~missing).variable}
 
 
 @entry

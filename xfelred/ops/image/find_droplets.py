@@ -16,7 +16,7 @@ from xfelred.names import DROPLET, LONG_NAME, MODULE, QUANTITY, UNITS
 from xfelred.ops.image.find_clusters import numbers
 from xfelred.ops.image.project import noise_of
 from xfelred.ops.image.roi import unit_of
-from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, recorded_frames
 from xfelred.provenance import record
 
 SENSOR = "sensor"
@@ -73,8 +73,10 @@ def find_droplets(
         ``col``, their centre weighted by value, float64; ``module``, its number, int64.
         NaN, or -1, behind the last. ``n_droplets`` (...), int64, as many as are not
         below `min_adu`, which may be more than there is room for, and
-        ``n_droplets_all``. With `labels`: ``labels`` (..., [sensor,] slow_scan,
-        fast_scan), int32, numbers within a module from 1; `sensor` are modules.
+        ``n_droplets_all``; both are 0 for frames that were not recorded, which the
+        coordinate ``recorded`` tells. With `labels`: ``labels`` (..., [sensor,]
+        slow_scan, fast_scan), int32, numbers within a module from 1; `sensor` are
+        modules.
 
     Raises
     ------
@@ -145,6 +147,7 @@ def find_droplets(
             )
         out["labels"] = image
     out.attrs = dict(da.attrs)
+    out = out.assign_coords(recorded_frames(da, dims))
     return record(
         out,
         "find_droplets",

@@ -27,7 +27,7 @@ from xfelred.names import (
 from xfelred.ops.image.find_clusters import numbers
 from xfelred.ops.image.roi import unit_of
 from xfelred.ops.image.to_table import COUNTS, from_table
-from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, recorded_frames
 from xfelred.provenance import record
 
 # Fields by our names, and by those of the LCLS small data.
@@ -59,7 +59,8 @@ def sparsify(found: xr.DataArray | xr.Dataset, n: int | None = None) -> xr.Datas
         pixel; ``row``, ``col`` and ``tile``, the module number, and ``npix`` of
         droplets. Padded with NaN (npix and tile of droplets: -1); with `n` with 0, and
         all but ``data`` are whole numbers then, int64. ``n_droplets``, ``n_photons``
-        or ``n_pixels`` (...), int64: how many there were, which may be more than `n`.
+        or ``n_pixels`` (...), int64: how many there were, which may be more than `n`;
+        0 for frames that were not recorded, which the coordinate ``recorded`` tells.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def lit(da: xr.DataArray, n: int | None) -> xr.Dataset:
     count = packed.isel({QUANTITY: kernel.COUNT, PIXEL: 0}).astype(np.int64)
     out[COUNTS[PIXEL]] = count.rename(COUNTS[PIXEL])
     out[COUNTS[PIXEL]].attrs = {UNITS: "1", LONG_NAME: "number of pixels that are lit"}
-    return out
+    return out.assign_coords(recorded_frames(da, dims))
 
 
 def renamed(ds: xr.Dataset) -> xr.Dataset:
@@ -152,6 +153,7 @@ def unsparsify(
     *,
     modules: Sequence[int] | None = None,
     train: xr.DataArray | ArrayLike | None = None,
+    pulse: xr.DataArray | ArrayLike | None = None,
 ) -> xr.DataArray:
     """Make frames of droplets, photons or lit pixels that were listed.
 
@@ -164,15 +166,17 @@ def unsparsify(
         Of a frame.
     modules : sequence of int, optional
         Numbers of the modules, by default from 0.
-    train : DataArray or array of int, optional
-        For one list: IDs of all trains, in their order, as those without an entry are
-        not in it. By default those that are.
+    train, pulse : DataArray or array of int, optional
+        For one list: IDs of all trains, and of all pulses, in their order, as those
+        without an entry are not in it. By default those that are.
 
     Returns
     -------
     DataArray (..., [module,] slow_scan, fast_scan)
         Lazy, float64: the sum of the ``data`` (``adu``; of photons their number) of the
-        entries in each pixel, at their nearest one; 0 elsewhere. Entries up to a pixel
+        entries in each pixel, at their nearest one; 0 elsewhere, also for entries that
+        were cut off (`n`, ``max_droplets``), which their number tells, and in frames
+        that were not recorded. Entries up to a pixel
         outside, to which photons may be moved, are in the pixels at the border.
 
     Raises
@@ -202,7 +206,8 @@ def unsparsify(
     named = list(range(whole[0])) if modules is None else [int(m) for m in modules]
     if len(set(named)) != whole[0] or len(named) != whole[0]:
         raise ArgumentError(f"modules={named}: wanted {whole[0]} different numbers")
-    padded = from_table(found, PIXEL, train=train) if ENTRY in found.dims else found
+    ids = {"train": train, "pulse": pulse}
+    padded = from_table(found, PIXEL, **ids) if ENTRY in found.dims else found
     dims = [d for d in COUNTS if d in padded.dims]
     if len(dims) != 1 or not {"row", "col"} <= set(padded):
         raise ArgumentError(

@@ -109,7 +109,11 @@ def to_table(ds: xr.Dataset) -> xr.Dataset:
 
 @entry
 def from_table(
-    table: xr.Dataset, dim: str, *, train: xr.DataArray | ArrayLike | None = None
+    table: xr.Dataset,
+    dim: str,
+    *,
+    train: xr.DataArray | ArrayLike | None = None,
+    pulse: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Return a list of all frames frame by frame: the way back from `to_table`.
 
@@ -121,9 +125,9 @@ def from_table(
     dim : str
         Name of the new axis: ``droplet``, ``photon``, ``pixel``, or ``sample`` for
         traces of many lengths.
-    train : DataArray or array of int, optional
-        IDs of all trains, in their order, as those without an entry are not in the
-        list. By default those that are.
+    train, pulse : DataArray or array of int, optional
+        IDs of all trains, and of all pulses, in their order, as those without an entry
+        are not in the list. By default those that are.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def from_table(
     Raises
     ------
     ArgumentError
-        If entries have no train, or one that `train` does not have.
+        If entries have no train, or one that `train` does not have, and so of pulses.
 
     Examples
     --------
@@ -151,19 +155,18 @@ def from_table(
             f"a list has the dim {ENTRY!r}, and the coordinate {TRAIN!r} of each; got"
             f" {listing(map(str, table.dims)) or 'no dims'}"
         )
-    ids = np.unique(table[TRAIN].values) if train is None else np.asarray(train)
-    if ids.ndim != 1 or ids.dtype.kind not in "iu" or len(np.unique(ids)) < len(ids):
-        raise ArgumentError(
-            f"train has shape {ids.shape} and dtype {ids.dtype}; wanted a list of"
-            " different train IDs"
-        )
-    indexes = {TRAIN: pd.Index(ids)}
+    if pulse is not None and PULSE not in table.coords:
+        raise ArgumentError("pulse= was given, but entries of this list have no pulse")
+    indexes = {TRAIN: ids_of(table[TRAIN], train)}
     if PULSE in table.coords:
-        indexes[PULSE] = pd.Index(np.unique(table[PULSE].values))
-    at = [ids.get_indexer(table[d].values) for d, ids in indexes.items()]
+        indexes[PULSE] = ids_of(table[PULSE], pulse)
+    at = [ids.get_indexer(pd.Index(table[d].values)) for d, ids in indexes.items()]
     lost = np.any([place < 0 for place in at], axis=0)
     if lost.any():
-        raise ArgumentError(f"{lost.sum()} entries are of trains that train= lacks")
+        raise ArgumentError(
+            f"{lost.sum()} entries are of trains that train=, or pulses that pulse=,"
+            " lacks"
+        )
     shape = tuple(len(ids) for ids in indexes.values())
     frame = np.ravel_multi_index(tuple(at), shape)
     count = np.bincount(frame, minlength=prod(shape))
@@ -180,3 +183,14 @@ def from_table(
     attrs = {UNITS: "1", LONG_NAME: f"number of each {dim}"}
     out[number] = (tuple(indexes), count.reshape(shape), attrs)
     return record(out, "from_table", table, dim=dim)
+
+
+def ids_of(column: xr.DataArray, given: xr.DataArray | ArrayLike | None) -> pd.Index:
+    """Return all trains, or pulses: those that were given, or those in a list."""
+    ids = np.unique(column.values) if given is None else np.asarray(given)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or len(np.unique(ids)) < len(ids):
+        raise ArgumentError(
+            f"{column.name} has shape {ids.shape} and dtype {ids.dtype}; wanted a list"
+            f" of different {column.name} IDs"
+        )
+    return pd.Index(ids)

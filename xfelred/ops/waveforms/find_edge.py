@@ -182,7 +182,13 @@ def as_traces(da: xr.DataArray, cut: dict[str, slice], along: str) -> xr.DataArr
 
 
 def are_flags(value: xr.DataArray) -> bool:
-    return value.dtype == bool and not {SAMPLE, SLOW, FAST} & set(value.dims)
+    of_shots = bool(value.dims) and not {SAMPLE, SLOW, FAST} & set(value.dims)
+    if of_shots and value.dtype != bool:
+        raise ArgumentError(
+            f"{value.name or 'flags'} of shots have dtype {value.dtype}; wanted bool,"
+            " such as (light == 0)"
+        )
+    return of_shots
 
 
 def mean_of(traces: xr.DataArray, flags: xr.DataArray, name: str) -> xr.DataArray:
