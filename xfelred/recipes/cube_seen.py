@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xfelred.names import AVAILABLE, LONG_NAME, UNITS
 from xfelred.ops.validity import plain_marks
+from xfelred.shots import shot_dims
 
 
 def shots_with_data(
@@ -31,8 +32,11 @@ def shots_with_data(
     if marks is None or not parts:
         out = best
     else:
-        there, label = xr.broadcast(plain_marks(marks), bins.drop_vars(bins.coords))
-        there = there.transpose(*bins.dims, ..., *parts)
+        plain = xr.DataArray(bins.values, dims=bins.dims)
+        more = {d: frames.sizes[d] for d in shot_dims(frames) if d not in bins.dims}
+        # A label per train counts for each of its pulses.
+        there, label = xr.broadcast(plain_marks(marks), plain.expand_dims(more))
+        there = there.transpose(..., *parts)
         label = label.transpose(*there.dims).isel(dict.fromkeys(parts, 0))
         known = there.values.reshape(label.size, -1)
         out = xr.apply_ufunc(
