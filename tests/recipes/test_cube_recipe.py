@@ -121,6 +121,7 @@ def test_a_file(tmp_path):
          "greater than 0"),
         ("[0, 50000, 70]", "[5, 0, 70]", 20, "histograms.ipm2/sum", "low < high"),
         ("formats: [zarr", "formats: [zar", 21, "output.formats.0", "'zarr'"),
+        ("lcls_h5]", "zarr]", 21, "output.formats.1", "'zarr' is there twice"),
         ("{groups: [row], segment: jungfrau, max_correction: 10}", "12345", 14,
          "detectors.jungfrau1M.common_mode", "no common mode 12345"),
         ("{groups: [row], segment: jungfrau, max_correction: 10}", "[7, 3]", 14,

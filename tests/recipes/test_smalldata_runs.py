@@ -9,6 +9,7 @@ import xfelred as xf
 from tests.recipes.test_smalldata import EVERYTHING, SHAPE, N, recipe, same, stored
 from tests.support.euxfel_files import LPD, Fast, lpd, write_file
 from tests.support.sacla_runs import written
+from xfelred import synth
 from xfelred.errors import ConfigError
 from xfelred.synth.lcls import write_smalldata, write_suite
 
@@ -159,6 +160,22 @@ def test_pulses_of_a_train_may_have_light_and_others_not(tmp_path):
     with pytest.raises(ConfigError, match="no pulses 4, but 1, 3, 5") as caught:
         xf.reduce_run(run, made, tmp_path / "other")
     assert caught.value.key == "light_status.laser.pulses"
+
+
+@pytest.mark.filterwarnings("ignore:.*is padding")
+def test_nobody_knows_of_light_in_pulses_that_were_not_recorded(tmp_path):
+    place = tmp_path / "run"
+    synth.euxfel.write_run(
+        place, n_trains=3, pulses=[[0, 4, 8], [0], [4]], modules=[0, 1],
+        missing={(0, 10000)},
+    )  # fmt: skip
+    run = xf.open_run(place)
+    (name,) = run.detectors
+    light = {"xray": {"pulses": [0, 8]}}
+    made = recipe(detectors={name: {"functions": [ROI]}}, light_status=light)
+    out = stored(xf.reduce_run(run, made, tmp_path / "out"))
+    wanted = [[1, 0, 1], [1, -1, -1], [-1, 0, -1]]
+    np.testing.assert_array_equal(out["lightStatus/xray"], wanted)
 
 
 def test_event_codes_of_psana2_are_those_of_its_timing(tmp_path, monkeypatch):

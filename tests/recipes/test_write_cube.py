@@ -641,6 +641,36 @@ def test_scheduler_is_only_set_for_the_call(run, tmp_path):
     assert dask.config.get("scheduler", None) is None
 
 
+@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.filterwarnings("ignore:.*no value for 1 of 6")
+@pytest.mark.filterwarnings("ignore:.*is padding")
+def test_shots_with_data_where_modules_are_missing_in_turn(bad, tmp_path, no_compute):
+    missing = {(0, 10000), (0, 10001), (5, 10002), (0, 10003), (5, 10003)}
+    place = tmp_path / "run"
+    synth.euxfel.write_run(
+        place, n_trains=6, pulses=1, modules=[0, 5], missing=missing, xgm=True
+    )
+    run = xf.open_run(place)
+    (name,) = run.detectors
+    frames = run.frames(name, bad_pixels=None).astype("f4")
+    frames = frames.where(frames.train != 10004)  # a frame of NaN has no data
+    if bad:  # what is left of a shot without the other module is no data
+        frames = frames.where(frames.module != frames.module[1])
+    source = "SPB_IRU_SAMPLE/MOTOR/X.actualPosition"
+    values = run.scalars([source])[source].values
+    edges = [-1e9, np.sort(values)[2] + 1e-9, 1e9]
+    wanted = np.histogram(values[[2, 5] if bad else [0, 1, 2, 5]], edges)[0].tolist()
+    r = recipe(
+        2, bins={source: {"edges": edges}}, detectors={name: {}}, filters={},
+        variables=[],
+    )  # fmt: skip
+    with no_compute():
+        lazy = xf.make_cube(run, r, frames={name: frames})
+    assert lazy[f"{name}_shots"].values.tolist() == wanted
+    (made,) = write_cube(run, r, tmp_path / "out", frames={name: frames}).paths
+    assert opened(made)[f"{name}_shots"].values.tolist() == wanted
+
+
 def test_trains_whose_ids_differ_by_one_in_2_to_the_53_are_told_apart(tmp_path):
     n = 40
     ids = (np.uint64(1_700_000_000) << np.uint64(32)) + np.arange(n, dtype=np.uint64)

@@ -29,6 +29,7 @@ from xfelred.names import (
     UNITS,
     VERSION,
 )
+from xfelred.ops.reductions.bin_frames import prepared
 from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.readers.protocol import Run
@@ -42,6 +43,7 @@ from xfelred.recipes.cube_detectors import (
 from xfelred.recipes.cube_functions import OfShots, facts_of, of_bins, of_shots
 from xfelred.recipes.cube_outputs import assembled
 from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
+from xfelred.recipes.cube_seen import shots_with_data
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
 from xfelred.recipes.function_values import Facts
 from xfelred.shots import shot_dims
@@ -80,7 +82,11 @@ class CubePlan:
 
     @property
     def labels(self) -> Labels:
-        where = self.shots.where
+        return self.labels_of(None)
+
+    def labels_of(self, detector: str | None) -> Labels:
+        """Return the bins of the shots whose frames are taken; by default of all."""
+        where = self.shots.where if detector is None else self.where(detector)
         return bin_labels(xr.Dataset(), where, self.shots.by, where, self.compat)
 
     @property
@@ -136,7 +142,7 @@ class CubePlan:
         """Return the binned frames of a detector, or results of shots, lazy."""
         detector, array = self.arrays[name]
         try:
-            return ops.bin_frames(
+            found = ops.bin_frames(
                 array.rename(name),
                 self.shots.by,
                 where=self.where(detector),
@@ -146,6 +152,13 @@ class CubePlan:
             )
         except ValueError as error:  # shots of scalars and frames do not fit
             raise self.recipe.error(f"detectors.{detector}", str(error)) from error
+        if name not in self.frames:
+            return found
+        labels, stem = self.labels_of(name), in_result(name)
+        some = prepared(array.rename(name), labels)
+        count = found[f"{stem}_count"]
+        seen = shots_with_data(count, *some, len(labels.axes))
+        return found.assign({f"{stem}_shots": seen})
 
     def finished(self, detectors: Mapping[str, xr.Dataset]) -> xr.Dataset:
         """Return the cube, from what `detector_results` gives, lazy or in memory."""
@@ -191,10 +204,7 @@ class CubePlan:
         constants = constants_of(self.run, detector)
         name, binned = in_result(detector), results[detector]
         out = self.outputs(detector, binned)
-        count = binned[f"{name}_count"]
-        pixels = [d for d in count.dims if d not in binned["n_shots"].dims]
-        shots = count.max(pixels) if pixels else count
-        shots.attrs = {UNITS: "1", LONG_NAME: f"shots with data of {name}"}
+        shots = binned[f"{name}_shots"]
         # A sum over the pixels of an empty bin would be 0.
         out = {
             k: v.where(shots > 0) if v.dtype.kind == "f" else v for k, v in out.items()

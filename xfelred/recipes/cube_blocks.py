@@ -19,10 +19,11 @@ from xfelred.column_names import in_result
 from xfelred.lazy import reduce_bins
 from xfelred.names import BIN, TRAIN
 from xfelred.ops.reductions.bin_frames import Options, n_frames, prepared, quantities_of
-from xfelred.ops.reductions.bin_labels import Labels, bin_labels
+from xfelred.ops.reductions.bin_labels import Labels
 from xfelred.products.extent import Extent
 from xfelred.recipes import cube_state
 from xfelred.recipes.cube import RESULTS, CubePlan
+from xfelred.recipes.cube_seen import shots_with_data
 from xfelred.recipes.cube_state import BinSums, RowsOnDisk
 from xfelred.recipes.manifest import Block, blocks_of_ids
 from xfelred.reductions.bins import BinStatistics
@@ -113,8 +114,7 @@ def detector_shots(plan: CubePlan) -> dict[str, DetectorShots]:
     remade = {made.name: made.some for made in plan.of_shots.values()}
     for name, (detector, array) in plan.arrays.items():
         spec = plan.recipe.model.detectors[detector]
-        where = plan.where(detector)
-        labels = bin_labels(xr.Dataset(), where, plan.shots.by, where, plan.compat)
+        labels = plan.labels_of(detector)
         wanted = {"sum", *plan.wanted(name)}
         options = Options(
             tuple(q for q in RESULTS if q in wanted), spec.skipna, 0, plan.compat
@@ -333,6 +333,11 @@ def binned_dataset(detector: DetectorShots, sums: BinSums | None) -> xr.Dataset:
     inside = labels.flat[labels.flat >= 0].ravel()
     shots = xr.DataArray(np.bincount(inside, minlength=n), dims=BIN)
     result["n_shots"] = labels.unfold(shots)
+    if "count" in detector.options.quantities:
+        seen = shots_with_data(
+            result[f"{name}_count"], detector.array, detector.bins, len(labels.axes)
+        )
+        result[f"{name}_shots"] = seen
     return result
 
 

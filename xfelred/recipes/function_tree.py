@@ -17,7 +17,7 @@ from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.names import PIXEL_DIMS
 from xfelred.ops.validity import unrecorded
 from xfelred.recipes.function_values import Entries, Given, Value
-from xfelred.recipes.functions import FUNCTIONS, check_parameters
+from xfelred.recipes.functions import FUNCTIONS, OF_ENTRIES, check_parameters
 from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
 from xfelred.shots import SHOT_DIMS
@@ -122,6 +122,12 @@ def results(
         called = f"{given.called}_{spec.called}" if given.called else spec.called
         work = replace(given, called=called, has_below=bool(spec.functions))
         with at(here):
+            if given.entries is not None and spec.function not in OF_ENTRIES:
+                raise ArgumentError(
+                    f"{spec.function} makes nothing of droplets or photons, but of"
+                    " frames: put it beside the function above, not below it; below"
+                    f" are {listing(OF_ENTRIES)}"
+                )
             made = FUNCTIONS[spec.function].make(work, spec.parameters)
             if spec.functions and made.below is None:
                 raise ArgumentError(

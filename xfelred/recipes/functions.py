@@ -35,6 +35,8 @@ Maker = Callable[[Given, dict[str, Any]], Made]
 NOT_IN_RECIPES = {"bad_pixels", "noise", "labels", "other", "by", "geometry", "flags"}
 MOST_OF_A_SHOT = 1 << 30  # bytes
 FIELDS = ("data", "npix", "row", "col", "tile")  # of entries, as `ops.sparsify`
+# Functions that work on what is found in frames; others know frames only.
+OF_ENTRIES = ("spectrum", "photons", "sparsify")
 WHOLE = ("npix", "tile")  # whole numbers among them
 COUNTS = {"n_droplets": "nDroplets", "n_droplets_all": "nDroplets_all"}
 
@@ -177,6 +179,8 @@ def sparse(given: Given, parameters: dict[str, Any]) -> Made:
     n = parameters.get("n")
     source = given.array if given.entries is None else given.entries
     found = ops.sparsify(source, n or None)
+    if n:
+        check_room(found, "n", given.shots)
     fields = {k: found[k] for k in FIELDS if k in found}
     if n:
         return Made({**fields}, None)

@@ -6,7 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.masks import segment_of
@@ -257,6 +263,13 @@ def listed_pulses(value: object) -> object:
 Pulses = Annotated[PulseSpec, BeforeValidator(listed_pulses)]
 
 
+def all_different(value: list[Any]) -> list[Any]:
+    for i, one in enumerate(value):
+        if one in value[:i]:
+            raise wrong_value(str(i), f"{one!r} is there twice")
+    return value
+
+
 class ExecutionSpec(Strict):
     """How a cube is worked off."""
 
@@ -266,7 +279,9 @@ class ExecutionSpec(Strict):
 class OutputSpec(Strict):
     """What is written."""
 
-    formats: Annotated[list[Formats], Field(min_length=1)] = Field(default=["zarr"])
+    formats: Annotated[
+        list[Formats], Field(min_length=1), AfterValidator(all_different)
+    ] = Field(default=["zarr"])
     report: bool = True
     compat: bool = False
 

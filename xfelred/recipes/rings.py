@@ -32,6 +32,7 @@ from xfelred.recipes.strict import Strict
 
 AZAV = "azav"
 MOST_RINGS = 100_000  # more than any detector has pixels along its diagonal
+MOST_BINS = 1 << 24  # rings times sectors: 256 MiB of each shot
 TURN = 2 * np.pi
 HC_OF_LCLS = 12398.4  # eV angstrom, in azimuthalBinning of smalldata_tools
 POSITIONS = ("x", "y", "z")
@@ -40,6 +41,8 @@ POWDER_AXES: dict[str, tuple[Literal["q", "two_theta"], float]] = {
     "2th_deg": ("two_theta", 180 / np.pi), "2th_rad": ("two_theta", 1.0),
     "q_A^-1": ("q", 1.0), "q_nm^-1": ("q", 10.0),
 }  # fmt: skip
+
+Number = Annotated[int, Field(ge=1, le=MOST_RINGS)]  # of rings, or of sectors
 
 
 class AzimuthalSpec(Strict):
@@ -51,7 +54,7 @@ class AzimuthalSpec(Strict):
     tilt: tuple[float, float] = (0.0, 0.0)
     q_step: Annotated[float, Field(gt=0)] | None = None
     q_edges: list[float] | None = None
-    n_phi: Annotated[int, Field(ge=1)] = 1
+    n_phi: Number = 1
     phi_edges: Annotated[list[float], Field(min_length=2)] | None = None
     polarization: float | None = None
     solid_angle: bool = True
@@ -70,8 +73,8 @@ class PowderSpec(Strict):
     """Parameters of azav_pyfai of smalldata_tools, by their names there."""
 
     poni_file: str
-    npts: Annotated[int, Field(ge=1)] = 256
-    npts_az: Annotated[int, Field(ge=1)] = 360
+    npts: Number = 256
+    npts_az: Number = 360
     int_units: Literal["2th_deg", "2th_rad", "q_A^-1", "q_nm^-1"] = "2th_deg"
     polarization_factor: float | None = 1.0
     return2d: bool = False
@@ -122,6 +125,8 @@ def rings_of(
     bad = None if bad is None else matching(bad, located)
     axis = radial_axis(located, Q, "no")
     edges = radial_edges(axis, edges_of(spec, located[Q], bad), None)
+    n_phi = len(spec.phi_edges) - 1 if spec.phi_edges else spec.n_phi
+    check_number(len(edges) - 1, n_phi, "q_step and n_phi")
     turned, sectors = azimuth_bins(located[PHI], spec.n_phi, spec.phi_edges)
     located = located.assign_coords({PHI: turned})
     factor = correction(located, axis, spec.solid_angle, spec.polarization)
@@ -130,6 +135,8 @@ def rings_of(
 
 
 def powder_rings(frames: xr.DataArray, spec: PowderSpec, geometry: Geometry) -> Rings:
+    if spec.return2d:
+        check_number(spec.npts, spec.npts_az, "npts and npts_az")
     name, _ = POWDER_AXES[spec.int_units]
     located = locate(frames, geometry)
     axis = radial_axis(located, name, "no")
@@ -138,6 +145,14 @@ def powder_rings(frames: xr.DataArray, spec: PowderSpec, geometry: Geometry) -> 
     factor = correction(located, axis, True, spec.polarization_factor)
     maps, _ = ring_maps(located, axis, (edges, sectors), factor, None)
     return Rings(axis, edges, sectors, tuple(held(m) for m in maps), mean=False)
+
+
+def check_number(rings: int, sectors: int, names: str) -> None:
+    if rings * sectors > MOST_BINS:
+        raise ArgumentError(
+            f"{names} make {rings} rings of {sectors} sectors each, more than"
+            f" {MOST_BINS} bins; take fewer"
+        )
 
 
 def edges_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from xfelred.errors import ArgumentError
 from xfelred.ops.cuts import parse_cut
@@ -14,7 +14,13 @@ from xfelred.recipes.function_tree import (
     check_name,
     with_different_names,
 )
-from xfelred.recipes.models import ExecutionSpec, Pulses, PulseSpec, SourceSpec
+from xfelred.recipes.models import (
+    ExecutionSpec,
+    Pulses,
+    PulseSpec,
+    SourceSpec,
+    all_different,
+)
 from xfelred.recipes.strict import Strict
 from xfelred.recipes.units import wrong_value
 
@@ -95,9 +101,11 @@ class IntegratingSpec(Strict):
 class SmallDataOutput(Strict):
     """In which formats small data are written."""
 
-    formats: Annotated[list[Literal["h5", "zarr", "parquet"]], Field(min_length=1)] = (
-        Field(default=["h5"])
-    )
+    formats: Annotated[
+        list[Literal["h5", "zarr", "parquet"]],
+        Field(min_length=1),
+        AfterValidator(all_different),
+    ] = Field(default=["h5"])
 
 
 class SmallDataModel(Strict):

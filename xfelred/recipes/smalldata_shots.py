@@ -26,6 +26,7 @@ from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_detectors import at_key
 from xfelred.recipes.cube_shots import one_scalar
 from xfelred.recipes.expressions import parse_formula
+from xfelred.recipes.function_tree import lost_shots
 from xfelred.recipes.smalldata_models import DROPPED, LightPulses
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 
@@ -69,17 +70,35 @@ class Shots:
         return [f"{LIGHT}/{n}" for n, is_pattern in patterns.items() if is_pattern]
 
     @cached_property
-    def pulses(self) -> NDArray[Any]:
-        """IDs of the pulses of the first detector that has several of each train."""
+    def by_pulses(self) -> xr.DataArray:
+        """Frames of the first detector that has several pulses of each train; lazy."""
         for name, spec in self.recipe.model.detectors.items():
             if name in self.run.detectors and spec.frames is None:
                 found = self.run.frames(name, spec.key, bad_pixels="keep")
                 if found.sizes.get(PULSE, 1) > 1 and PULSE in found.coords:
-                    return np.asarray(found[PULSE].values)
+                    return found
         raise ArgumentError(
             "pulses: no detector of the recipe has several pulses of a train, by whose"
             " IDs they could be told"
         )
+
+    @property
+    def pulses(self) -> NDArray[Any]:
+        """IDs of the pulses of that detector."""
+        return np.asarray(self.by_pulses[PULSE].values)
+
+    @property
+    def unrecorded(self) -> NDArray[np.bool_]:
+        """Which shots have no frame of that detector, bool (shot, pulse)."""
+        frames = self.by_pulses
+        gone = xr.zeros_like(frames[TRAIN], bool) | xr.zeros_like(frames[PULSE], bool)
+        lost = lost_shots(frames)
+        if lost is not None:
+            gone = gone | lost
+        at = frames.indexes[TRAIN].get_indexer(self.ids)
+        found: NDArray[np.bool_] = gone.transpose(TRAIN, PULSE).values[at]
+        found[at < 0] = True
+        return found
 
     def flag(self, cut: str, key: str) -> NDArray[np.bool_]:
         parsed = parse_cut(cut)
@@ -116,7 +135,7 @@ def light_of(
                 f" {listing(map(str, pulses))}",
             )
         on = np.isin(pulses, wanted.ids).astype(np.int64)
-        return np.broadcast_to(on, (len(shots.ids), len(on)))
+        return np.where(shots.unrecorded, UNKNOWN, on)
     if isinstance(wanted, str):
         return shots.flag(wanted, key).astype(np.int64)
     out = np.ones(len(shots.ids), np.int64)
