@@ -11,6 +11,8 @@ import xfelred as xf
 from tests.support.public_calls import CALLS, PLANE, PONI, call, public
 from xfelred.errors import MAX_TEXT, MissingExtraError, XfelredError
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("ops", "geometry", "masks", "pairs", "plot")
 # What is made of results, and is no argument of anything.
 RESULTS = {"ops.CutFlow", "ops.RingFit"}

@@ -17,6 +17,8 @@ from xfelred.errors import ArgumentError
 from xfelred.hdf5 import objects
 from xfelred.synth import faults
 
+pytestmark = pytest.mark.slow
+
 KINDS_IN_TABLE = ("fault", "warning")
 
 

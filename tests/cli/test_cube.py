@@ -23,6 +23,8 @@ from xfelred.cli.cube import cube
 from xfelred.cli.main import run
 from xfelred.synth.lcls import write_smalldata
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "cube_xpptest01_Run0047_delay"
 LCLS = "Cube_xpptest01_Run0047_lxt"

@@ -17,6 +17,8 @@ from xfelred.cli.main import run
 from xfelred.synth.euxfel import write_run
 from xfelred.synth.lcls import write_smalldata
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -360,7 +362,6 @@ def test_workers_and_clusters_compute_the_same(dssc_run, call, monkeypatch):
     assert used == [(2,), "closed", ("tls://host:8786",), "closed"]
 
 
-@pytest.mark.slow
 def test_workers_write_what_threads_write(dssc_run, call):
     here, there = call(dssc_run), call(dssc_run, "--workers", "1", output="w.zarr")
     for name in here:

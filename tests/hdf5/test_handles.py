@@ -23,6 +23,8 @@ from xfelred.hdf5.handles import OpenFiles, default_limit
 from xfelred.lazy import ReadPlan, Rows, one_each
 from xfelred.lazy import load as load_plan
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (40, 6, 8)
 WINDOW = (slice(0, 6, 1), slice(0, 8, 1))
 VALUES = np.arange(40 * 48, dtype="f4").reshape(SHAPE)
@@ -126,7 +128,6 @@ print(len(hdf5.OPEN_FILES.files))
 """
 
 
-@pytest.mark.slow
 def test_files_are_closed_where_the_process_may_not_open_more(tmp_path):
     paths = [make(tmp_path / f"{i}.h5", VALUES + i) for i in range(60)]
     done = subprocess.run(
@@ -302,7 +303,6 @@ def test_child_of_a_process_whose_lock_is_held(files, paths):
         thread.join()
 
 
-@pytest.mark.slow
 def test_fork_while_threads_read(files, paths):
     stop = threading.Event()
     wrong = []

@@ -8,6 +8,8 @@ from xfelred import geometry, open_run, ops
 from xfelred.errors import GeometryMismatchError
 from xfelred.ops.companions import matching
 
+pytestmark = pytest.mark.slow
+
 DIMS = ("train", "module", "slow_scan", "fast_scan")
 QUADRANTS = [(-525, 625), (-550, -10), (520, -160), (542.5, 475)]
 

@@ -8,6 +8,8 @@ import xarray as xr
 
 from xfelred import geometry, ops
 
+pytestmark = pytest.mark.slow
+
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 SIZE = (12, 10)
 FLAT = geometry.Geometry.flat(

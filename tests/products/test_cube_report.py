@@ -30,6 +30,8 @@ from xfelred.recipes.cube import cube_plan
 from xfelred.recipes.report import N_SHOTS, batches, report
 from xfelred.synth.lcls import write_smalldata
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<script>alert("1")</script>&\'{{ 7*7 }}{% raw %}$\\frac{x$ \u4e2d'
 VOID = {"meta", "img", "br", "link"}
 RECIPE = """
@@ -453,7 +455,6 @@ def shown(browser, page, place, width, *more):
     return done.stdout.decode(errors="replace")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_browser_shows_the_page_without_scrolling_sideways(
     browser, whole_page, tmp_path, width

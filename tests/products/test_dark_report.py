@@ -10,6 +10,8 @@ from xfelred import masks, ops
 from xfelred.errors import OutputExistsError
 from xfelred.products.dark_report import dark_report, mosaic, write_dark_report
 
+pytestmark = pytest.mark.slow
+
 DIMS = ("train", "module", "slow_scan", "fast_scan")
 
 

@@ -7,6 +7,8 @@ import xfelred as xf
 from xfelred import ops
 from xfelred.errors import ArgumentError, GeometryMismatchError, OutputExistsError
 
+pytestmark = pytest.mark.slow
+
 RESULT, PANEL = "entry_1/result_1", "entry_1/data_2"
 DETECTOR = "entry_1/instrument_1/detector_1"
 

@@ -9,6 +9,8 @@ from xfelred import synth
 from xfelred.readers.euxfel import ahead
 from xfelred.readers.euxfel.locate import Location
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):

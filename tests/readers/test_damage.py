@@ -29,6 +29,8 @@ from tests.support.by_h5py import ANY, images_of
 from tests.support.damage import LAYOUTS, damaged
 from xfelred import ops
 
+pytestmark = pytest.mark.slow
+
 SEED = int(os.environ.get("XFELRED_DAMAGE_SEED", 0))
 CASES = int(os.environ.get("XFELRED_DAMAGE_CASES", 5))
 SECONDS = 60  # of one case; most take 0.2

@@ -22,6 +22,8 @@ mockdata = pytest.importorskip("extra_data.tests.mockdata")
 
 from extra_data.tests.mockdata import detectors, jungfrau  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 # More of the same kind run nightly.
 SEEDS = [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(1, 8))]
 FIRST = 10000

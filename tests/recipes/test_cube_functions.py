@@ -12,6 +12,8 @@ from xfelred.recipes.cube_estimate import estimate_cube
 from xfelred.synth.euxfel import write_run
 from xfelred.synth.lcls import write_smalldata
 
+pytestmark = pytest.mark.slow
+
 EDGES = [0, 1500, 3000, 60000]
 REGION = {
     "function": "roi",

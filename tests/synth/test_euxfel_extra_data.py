@@ -7,6 +7,8 @@ import pytest
 
 from xfelred.synth import euxfel
 
+pytestmark = pytest.mark.slow
+
 extra_data = pytest.importorskip("extra_data")
 components = pytest.importorskip("extra_data.components")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import logger_of
+from xfelred.errors import ArgumentTypeError, BrokenFileError, logger_of
 from xfelred.hdf5.cache_files import digest, load_bytes, save_bytes
 from xfelred.hdf5.raw import RawFile, identity_of
 from xfelred.kernels.runs import Runs, from_runs, to_runs
@@ -46,7 +46,7 @@ def remembered(path: str, what: str, find: Callable[[], Facts]) -> Facts:
     if body is not None:
         try:
             return unpacked(body)
-        except (ValueError, TypeError, LookupError) as error:
+        except (BrokenFileError, ValueError, TypeError, LookupError) as error:
             log.debug("what is kept of %s is ignored: %s", path, error)
     found = find()
     if key == key_of(path, what):  # else it was changed meanwhile
@@ -75,7 +75,7 @@ def packed(facts: Facts) -> bytes:
 
     def plain(value: object) -> object:
         if not isinstance(value, np.ndarray):
-            raise TypeError(f"{type(value).__name__} cannot be kept")
+            raise ArgumentTypeError(f"{type(value).__name__} cannot be kept")
         flags = value.dtype == bool
         runs = to_runs(value.view(np.uint8) if flags else value)
         if isinstance(runs, Runs):
@@ -91,7 +91,7 @@ def packed(facts: Facts) -> bytes:
 
 
 def unpacked(body: bytes) -> Facts:
-    """Return facts from what `packed` made; ValueError and others if it is not."""
+    """Return facts from what `packed` made; BrokenFileError and others if it is not."""
     line, _, numbers = body.partition(b"\n")
 
     def special(found: Facts) -> object:
@@ -99,14 +99,14 @@ def unpacked(body: bytes) -> Facts:
 
     facts = json.loads(line, object_hook=special)
     if not isinstance(facts, dict):
-        raise TypeError("no facts")
+        raise BrokenFileError("there are no facts in it")
     return facts
 
 
 def made(about: list[Any], numbers: bytes) -> NDArray[Any]:
     kind, dtype, n, *rest = about
     if np.dtype(dtype).kind not in "iufb":
-        raise ValueError(f"{dtype} is no dtype of numbers")
+        raise BrokenFileError(f"{dtype} is no dtype of numbers")
     if kind == "runs":
         return from_runs(Runs((n,), dtype, tuple(rest[0]), tuple(rest[1])))
     stored = np.frombuffer(numbers, dtype, n, rest[0])

@@ -16,6 +16,7 @@ from pydantic import StrictInt
 from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.nodes import sources
 from xfelred.readers.protocol import Run
+from xfelred.small_files import read_bytes
 
 # (file name, size, mtime_ns), or (name, 0, token) for an array without files.
 Source = tuple[str, StrictInt, StrictInt | str]
@@ -64,7 +65,7 @@ def identity(path: str) -> Source | None:
 
 def content_of(path: str) -> Source:
     """Return what tells a small file from one of another content."""
-    content = Path(path).read_bytes()
+    content = read_bytes(Path(path), "PONI file")
     return os.path.basename(path), len(content), sha256(content).hexdigest()
 
 

@@ -154,14 +154,3 @@ def test_other_wrong_arguments():
         ops.roi(da[:, 0, 0].drop_vars("module"), [(0, 1), (0, 2), (0, 2)])
     with pytest.raises(GeometryMismatchError, match="bad_pixels"):
         ops.roi(da, BOUNDS, bad_pixels=np.zeros((4, 4), bool))
-
-
-def test_a_lost_module_of_the_region_is_no_darkness():
-    dims = ("train", "module", "slow_scan", "fast_scan")
-    available = (("train", "module"), [[True, True], [True, False]])
-    da = xr.DataArray(np.full((2, 2, 4, 4), 100.0), {"available": available}, dims)
-    found = ops.roi(da, ((0, 2), (0, 2)))
-    np.testing.assert_array_equal(found["mean"], [100, np.nan])
-    np.testing.assert_array_equal(found["sum"], [800, np.nan])
-    one = ops.roi(da, ((0, 1), (0, 2), (0, 2)))
-    np.testing.assert_array_equal(one["mean"], [100, 100])

@@ -59,8 +59,7 @@ def roi(
     Dataset (...)
         Lazy, on frame dims, over the modules of the region together: ``sum`` (int64 of
         integers, else float64), ``mean`` (float64, over all pixels; bad ones count as
-        0; NaN, as a sum of floats, where a module of the region was not recorded),
-        ``max`` (NaN if all are bad), ``com`` (..., com_axis): centre along
+        0), ``max`` (NaN if all are bad), ``com`` (..., com_axis): centre along
         slow_scan and fast_scan, positions inside the region, bad pixels excluded, NaN
         if the sum is 0; ``nsat``, if `saturation`; ``area`` (..., [module,] slow_scan,
         fast_scan), if `write_area`: threshold applied, bad pixels not.
@@ -104,10 +103,8 @@ def roi(
         saturation=np.inf if saturation is None else float(saturation),
     )
     out = region_variables(packed, da, saturation is not None)
-    # A module of the region that was lost is no darkness.
-    lost = [m.any([d for d in m.dims if d in dims]) for m in masks[: len(gaps)]]
     for name in ("sum", "mean"):
-        out[name] = without_gaps(out[name], lost, dims)
+        out[name] = without_gaps(out[name], masks[: len(gaps)], dims)
     if write_area:
         area = map_frames(kernel.limited, cut, name="roi_area", low=low, high=high)
         area.attrs = {UNITS: unit_of(da), LONG_NAME: "pixels of the region"}
