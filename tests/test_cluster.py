@@ -23,6 +23,8 @@ from xfelred.cluster.job_script import wall_seconds
 from xfelred.cluster.worker_setup import worth_saying
 from xfelred.errors import MissingExtraError, XfelredError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 # A worker cannot see these settings: they belong to the process of the scheduler.
 SATURATION = "distributed.scheduler.worker-saturation"
@@ -728,7 +730,6 @@ kill -- -$1
 """
 
 
-@pytest.mark.slow
 def test_jobs_compute_and_end_with_the_client(slurm, tmp_path, monkeypatch):
     commands = tmp_path / "bin"
     commands.mkdir()

@@ -6,6 +6,8 @@ import pytest
 from xfelred.geometry import Geometry
 from xfelred.geometry.detectors import with_layout
 
+pytestmark = pytest.mark.slow
+
 eg = pytest.importorskip("extra_geom")
 
 AGIPD_QUADS = [(-525, 625), (-550, -10), (520, -160), (542.5, 475)]

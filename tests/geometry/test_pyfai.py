@@ -21,6 +21,8 @@ from xfelred.errors import (
 from xfelred.geometry import Geometry, locate
 from xfelred.geometry.angles import angles_of
 
+pytestmark = pytest.mark.slow
+
 SETUP = {"dist": 0.2, "poni1": 0.03, "poni2": 0.04}
 TURN = {"rot1": 0.1, "rot2": -0.05, "rot3": 0.3}
 LINES = (

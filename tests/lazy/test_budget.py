@@ -12,6 +12,8 @@ from memory_files import read_rows
 from xfelred import ops
 from xfelred.lazy import ReadPlan, Source, map_frames, one_each, planned
 
+pytestmark = pytest.mark.slow
+
 DIMS = ("train", "pulse", "module", "slow_scan", "fast_scan")
 PULSES, MODULES, FILES = 352, 16, 50
 TERABYTE = 1e12

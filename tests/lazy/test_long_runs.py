@@ -17,6 +17,8 @@ from xfelred.lazy.estimate import estimate, lazy_parts
 from xfelred.lazy.partition import LONG_TASK, MAX_FRAME_STATE, TASK, partition
 from xfelred.names import FAST, MODULE, PULSE, SLOW, TRAIN
 
+pytestmark = pytest.mark.slow
+
 FLAT = 1.5  # times the memory of a worker
 SHORT, LONG, LONGEST = 1000, 100_000, 10_000_000
 LENGTHS = [LONG, pytest.param(LONGEST, marks=pytest.mark.nightly)]

@@ -12,6 +12,8 @@ import xarray as xr
 from xfelred.products import write, zarr_store
 from xfelred.products.sink import CheckedTarget
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def client():
@@ -21,7 +23,6 @@ def client():
         yield made
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "resume"),
     [
@@ -49,7 +50,6 @@ def test_workers_in_other_processes_give_the_same_file(
     np.testing.assert_array_equal(read(there).ravel(), da.values.ravel())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "kind", "chunks"),
     [
@@ -99,7 +99,6 @@ def datasets(file):
     return found
 
 
-@pytest.mark.slow
 def test_what_workers_have_written_before_an_interruption_is_kept(
     client, tmp_path, monkeypatch
 ):

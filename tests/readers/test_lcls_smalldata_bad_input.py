@@ -25,6 +25,8 @@ from xfelred.readers.lcls_smalldata.rows import pick_of
 from xfelred.synth import faults
 from xfelred.synth.lcls import write_smalldata
 
+pytestmark = pytest.mark.slow
+
 DETECTOR = "jungfrau1M"
 TABLE = "epix_2/var_droplet_sparse"
 

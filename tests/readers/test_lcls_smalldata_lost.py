@@ -12,6 +12,8 @@ from xfelred import ops
 from xfelred.errors import SelectionEmptyError
 from xfelred.readers.lcls_smalldata import lost
 
+pytestmark = pytest.mark.slow
+
 N = 12
 GONE = np.array([0, 4, 5, 11])
 KEPT = np.setdiff1d(np.arange(N), GONE)

@@ -10,6 +10,8 @@ import pytest
 import xfelred as xf
 from xfelred.synth.euxfel import write_run
 
+pytestmark = pytest.mark.slow
+
 CORNER = np.s_[:4, :4]
 
 

@@ -34,6 +34,8 @@ from xfelred.recipes import write_cube as module
 from xfelred.recipes.manifest import read_manifest
 from xfelred.synth.lcls import write_smalldata
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "cube_xpptest01_Run0047_delay"
 N_EVENTS = 120
@@ -290,7 +292,6 @@ def test_every_scheduler_gives_the_same_bits(run, tmp_path, name):
     same_bits(opened(threads.paths[0]), opened(other.paths[0]))
 
 
-@pytest.mark.slow
 def test_distributed_workers_give_the_same_bits_and_keep_their_sums(
     run, plain, tmp_path, monkeypatch
 ):
@@ -625,7 +626,6 @@ def killed_and_resumed(source, tmp_path, times, merge):
     assert kills > times // 2
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_it_goes_on_to_the_same_bits(source, tmp_path):
     killed_and_resumed(source, tmp_path, 1, 0)
 

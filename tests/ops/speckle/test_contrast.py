@@ -11,6 +11,8 @@ from xfelred import ops
 from xfelred.errors import ArgumentError, GeometryMismatchError, MissingConstantError
 from xfelred.synth import speckle
 
+pytestmark = pytest.mark.slow
+
 AXES = ("module", "slow_scan", "fast_scan")
 
 
