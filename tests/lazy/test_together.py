@@ -1,6 +1,7 @@
 """Several results in one pass: the same numbers, and every byte read once."""
 
 import warnings
+from dataclasses import replace
 
 import dask
 import dask.array
@@ -45,6 +46,9 @@ def lanes(request, monkeypatch):
     of_a_train = SIZE / TRAINS
     monkeypatch.setattr(lane_plan, "LANES", TRAINS / request.param)
     monkeypatch.setattr(lane_plan, "TASK", int(request.param * of_a_train) + 1)
+    if request.param == 5:  # and two frames at a time, of three pulses
+        for name, value in {"FRAMES": 2, "PIECES": 1, "MAX_SUB_BLOCK": 1}.items():
+            monkeypatch.setattr(lane_plan, name, value)
     return request.param
 
 
@@ -109,6 +113,18 @@ def test_every_byte_is_read_once(frames, lanes):
     assert sum(READ) == SIZE - gaps
 
 
+def test_what_has_no_pulses_is_added_once(frames, lanes):
+    plan = replace(make_plan("energies", TRAINS, 1, 1, ()), slot_shape=())
+    dims = ("train", "module")
+    chunks = {d: (n,) for d, n in zip(dims, plan.shape, strict=True)}
+    energy = xr.DataArray(planned(Source(plan, dims), chunks), dims=dims)
+    energy = energy.isel(module=0)
+    results = (frames * energy).mean("train"), energy.sum("train"), energy.count()
+    alone = [some.compute() for some in results]
+    for one, two in zip(alone, xf.compute_together(*results), strict=True):
+        xr.testing.assert_allclose(one, two, rtol=1e-12)
+
+
 def test_pairs_take_their_frames_from_the_pass(frames, lanes):
     radii = frames.isel(module=0, drop=True).rename(slow_scan="radius", fast_scan="phi")
     polar = radii.assign_coords(phi=np.arange(8) * np.pi / 4).mean("pulse")
@@ -168,9 +184,11 @@ def test_a_kernel_over_the_run_reads_on_its_own(frames):
 
 def test_other_selections_and_no_trains(frames):
     few, none = frames.isel(train=slice(3, 9)), frames.isel(train=slice(0, 0))
+    dark = frames.isel(pulse=slice(0, 0))
     results = (
         few.mean("train"), few.max(PLACES), frames.mean("train"), none.sum("train"),
         none.max(PLACES), frames.isel(train=[1, 4]).sum(PLACES),
+        dark.sum("train"), dark.sum(PLACES), dark.sum(("pulse", *PLACES)),
     )  # fmt: skip
     alone = [some.compute() for some in results]
     for one, two in zip(alone, xf.compute_together(*results), strict=True):

@@ -165,7 +165,8 @@ def few_frames(nodes: Sequence[Node]) -> dict[str, int]:
 def few_bytes(result: Result) -> float:
     """Return the bytes of the fewest frames that can be taken at a time."""
     return max(
-        source_bytes(s) / prod(n for d, n in sizes(s).items() if d in cut_dims([s]))
+        source_bytes(s)
+        / max(prod(n for d, n in sizes(s).items() if d in cut_dims([s])), 1)
         * prod(sizes(s)[d] for d in cut_dims([s]) if d in mixed(result.node))
         for s in sources(result.node)
         if result.run in s.dims

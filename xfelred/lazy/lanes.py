@@ -160,7 +160,9 @@ def run_lane(
         for whole, box in boxes:
             memory.held[id(box)] = held_box(memory.held[id(whole)], whole, box)
         for job, own in zip(begun, mine, strict=True):
-            job.add(own, part, memory)
+            # What has no pulses is there once, however these are taken.
+            if not any(s.start for d, s in part.items() if d not in own[0].dims):
+                job.add(own, part, memory)
     return [job.whole(own) for job, own in zip(begun, mine, strict=True)]
 
 
