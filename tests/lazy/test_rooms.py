@@ -95,11 +95,11 @@ def test_results_of_one_name_may_differ_in_their_dtype(frames, handed):
     assert all(h is not None for h in handed)
 
 
-def test_part_of_a_result_is_no_room(frames, handed):
+def test_part_of_a_result_gets_a_room_of_its_own(frames, handed):
     mean = ops.statistics(frames, "train")["mean"]
     part = mean.isel(module=1).compute()
     (mean + 1).compute()
-    assert not handed
+    assert [h.shape for h in handed] == [part.shape, mean.shape]
     np.testing.assert_allclose(part, expected()["mean"].isel(module=1), atol=1e-12)
 
 
@@ -146,6 +146,79 @@ def test_a_room_is_handed_out_once():
     blocks = [[part] for part in parts]
     assert room.whole(blocks).shape == (3, 3)
     assert room.whole(blocks) is None
+
+
+# What becomes of frames block by block, and the same of an array in memory.
+MADE = {
+    "frames": lambda f: f,
+    "turned": lambda f: f.transpose("module", "fast_scan", "train", ...),
+    "one module": lambda f: f.isel(module=1),
+    "one train": lambda f: f.isel(train=3, pulse=slice(1, None)),
+    "out of order": lambda f: f.isel(train=[4, 0, 2]),
+    "doubled": lambda f: f * 2,
+    "with a map": lambda f: f - f.isel(train=0, drop=True).copy(
+        data=np.ones(SHAPE[1:], "f4")
+    ),
+    "doubled and turned": lambda f: (f * 2).transpose("fast_scan", ...),
+    "polar": lambda f: ops.remap_polar(
+        f.isel(module=1), centre=(2, 2), r_min=1, r_max=2, n_phi=4
+    ),
+    "polar of ordinary dask": lambda f: ops.remap_polar(
+        f.isel(module=1).roll(train=1), centre=(2, 2), r_min=1, r_max=2, n_phi=4
+    ),
+    "in other blocks": lambda f: f.chunk({"train": 2, "module": 1, "fast_scan": 4}),
+    "ordinary dask": lambda f: f.roll(train=1),
+    "of a lazy mean": lambda f: f - f.mean("train"),
+    "joined": lambda f: xr.concat([f, f], "train"),
+    "of a kernel": lambda f: f.roll(train=1) * 2,
+}  # fmt: skip
+
+
+def in_memory():
+    return xr.DataArray(whole("rooms", *SHAPE[:3], MISSING, np.nan), dims=DIMS)
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("trains", [7, 2])
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+def test_blocks_of_any_array_are_put_into_its_memory(frames, handed, name, trains):
+    lazy = MADE[name](frames.chunk({"train": trains}))
+    found = lazy.compute()
+    assert len(handed) == 1
+    assert found.values is handed[0] or found.values.base is handed[0]
+    np.testing.assert_allclose(found, MADE[name](in_memory()), rtol=1e-6, atol=1e-4)
+    assert found.dtype == lazy.dtype
+    one = found.copy(deep=True)
+    found.values[...] = -1
+    xr.testing.assert_identical(lazy.compute(), one)
+
+
+def test_arrays_that_are_made_of_each_other_are_computed_together(frames):
+    double = frames.chunk({"train": 2}) * 2
+    sums = double.data + 1.5
+    ordinary = double.data.map_blocks(np.negative)
+    found = dask.compute(double.data, sums, ordinary, double.data, frames.data)
+    full = in_memory().values
+    wanted = (full * 2, full * 2 + 1.5, -full * 2, full * 2, full)
+    for one, two in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, two.astype("f4"))
+    assert found[0] is found[3]  # by dask, which computes it once
+
+
+def test_blocks_that_are_not_as_announced_are_joined_as_dask_does(frames):
+    wrong = frames.chunk({"train": 2}).data.map_blocks(
+        lambda b: b[:1].astype("f8"), meta=np.empty((0,) * 5, "f4")
+    )
+    assert wrong.compute().shape == (4, *SHAPE[1:])
+
+
+def test_other_schedulers_and_graphs_without_rooms_give_the_same(frames):
+    lazy = frames.chunk({"train": 2}) * 2
+    one = lazy.compute()
+    xr.testing.assert_identical(lazy.compute(optimize_graph=False), one)
+    xr.testing.assert_identical(dask.compute(lazy)[0], one)
+    xr.testing.assert_identical(lazy.persist().compute(), one)
+    np.testing.assert_array_equal(dask.compute({"a": lazy.data})[0]["a"], one)
 
 
 def one_block():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -34,6 +35,29 @@ def page_backed(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
     whole = np.frombuffer(private, np.uint8)
     start = -whole.ctypes.data % HUGE_PAGE
     return whole[start : start + n].view(kind).reshape(shape)
+
+
+def fills(kernel: Callable[..., Array]) -> Callable[..., Array]:
+    """Mark a kernel that writes its result to `out` where it is given that."""
+    kernel.fills = True  # type: ignore[attr-defined]
+    return kernel
+
+
+def memory_for(out: Array | None, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return `out` as an array of a shape if it can be that, else new memory."""
+    kind = np.dtype(dtype)
+    if out is None or not out.flags.c_contiguous or out.dtype != kind:
+        return np.empty(shape, kind)
+    return out.reshape(shape) if out.size == prod(shape) else np.empty(shape, kind)
+
+
+def is_same(one: Array, two: Array) -> bool:
+    """Tell whether two arrays are the same numbers in the same memory."""
+    a, b = one.__array_interface__, two.__array_interface__
+    return bool(
+        (a["data"][0], one.strides, one.shape, one.dtype)
+        == (b["data"][0], two.strides, two.shape, two.dtype)
+    )
 
 
 def is_uniform(values: Array) -> bool:

@@ -14,15 +14,13 @@ from numpy.typing import DTypeLike
 
 from xfelred.errors import SchedulerError, warn
 from xfelred.kernels.elementwise import cast
-from xfelred.lazy.dask_seam import Blockwise, written_to
+from xfelred.lazy.dask_seam import written_to
 from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered, pick_layer
 from xfelred.lazy.nodes import (
     Node,
-    Source,
-    View,
     all_dims,
     has_gaps,
     narrow,
@@ -61,16 +59,6 @@ class PlannedArray(GuardedArray):
     def copy(self) -> PlannedArray:
         """Return an equal array; nothing is shared that could change."""
         return PlannedArray(self, self.node)
-
-    def is_new(self) -> bool:
-        """Tell whether blocks are made for this computation and nobody else has them.
-
-        That is so for what is read, unless it was persisted; kernels may return what
-        they are given.
-        """
-        node = self.node.arg if isinstance(self.node, View) else self.node
-        read = isinstance(self.dask.layers.get(self.name), Blockwise)
-        return read and isinstance(node, Source)
 
     def __array_function__(
         self,

@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.guarded import guarded
-from xfelred.lazy.layers import Chunks, kernel_layer
+from xfelred.lazy.kernel_layer import kernel_layer
+from xfelred.lazy.layers import Chunks
 from xfelred.lazy.nodes import (
     HASHED,
     Const,

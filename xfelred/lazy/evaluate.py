@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from xfelred.kernels.elementwise import Scratch, run_steps
 from xfelred.lazy.cursor import Cursor, load
-from xfelred.lazy.nodes import Const, Map, Node, Region, Source, View, sizes
+from xfelred.lazy.nodes import Const, Kernel, Map, Node, Region, Source, View, sizes
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,16 @@ class Memory:
     held: dict[int, Held] = field(default_factory=dict)
 
 
-def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArray[Any]:
+def evaluate(
+    node: Node,
+    region: Region,
+    memory: Memory | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """Return the numbers of one region, read and computed in this thread.
 
     `memory` is what nodes need from call to call; a result may lie in memory that the
-    next call with the same dict uses again.
+    next call with the same dict uses again, or in `out`, if the kernel can write there.
     """
     if memory is not None and id(node) in memory.held:
         return memory.held[id(node)].part(node.dims, region)
@@ -76,7 +82,18 @@ def evaluate(node: Node, region: Region, memory: Memory | None = None) -> NDArra
                 ]
                 scratch = scratch_of(node, memory)
                 return run_steps(*blocks, **node.params, scratch=scratch, owned=own)
-            return node.kernel(*blocks, **node.params)
+            return run_kernel(node.kernel, blocks, node.params, out)
+
+
+def run_kernel(
+    kernel: Kernel,
+    blocks: Sequence[NDArray[Any]],
+    params: Mapping[str, Any],
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """Return what a kernel makes of blocks, in `out` if it writes there."""
+    there = {"out": out} if out is not None and getattr(kernel, "fills", False) else {}
+    return kernel(*blocks, **params, **there)
 
 
 def read_source(node: Source, region: Region, memory: Memory | None) -> NDArray[Any]:

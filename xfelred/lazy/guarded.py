@@ -21,9 +21,9 @@ import numpy as np
 from dask.utils import format_bytes
 
 from xfelred.errors import SchedulerError, TooLargeError
-from xfelred.lazy.dask_seam import Key, TaskRef, as_kind
+from xfelred.lazy.dask_seam import HighLevelGraph, Key, TaskRef, as_kind
 from xfelred.lazy.free_memory import free_memory
-from xfelred.lazy.rooms import gathered, only_block
+from xfelred.lazy.rooms import Wanted, gathered, has_room, put_in_rooms
 from xfelred.lazy.scheduler import shares_memory
 from xfelred.settings import setting
 
@@ -73,7 +73,8 @@ def memory_of(array: da.Array) -> tuple[int, int]:
     size = prod(array.shape) * array.dtype.itemsize
     if not np.isfinite(size):  # lengths that only computing tells
         return 0, 0
-    twice = array.npartitions > 1 and not (room_of(array) and is_here())
+    here = has_room(array.chunks, array.dtype) and is_here()
+    twice = array.npartitions > 1 and not here
     return int(size), int(size) * (2 if twice else 1)
 
 
@@ -158,18 +159,16 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
     def joined_by(self) -> tuple[Any, ...]:
         """Return the function that joins blocks, and what it is given besides."""
         function, args = super().__dask_postcompute__()
-        room = room_of(self)
-        if not is_here():
+        if not is_here() or not has_room(self.chunks, self.dtype):
             return function, args
-        if room is not None:
-            return gathered, (TaskRef(room), function, *args)
-        if self.npartitions == 1 and self.is_new():
-            return only_block, (function, *args)
-        return function, args
+        room = room_of(self)
+        wanted = Wanted(self.name, self.chunks, self.dtype)
+        return gathered, (TaskRef(room) if room else wanted, function, *args)
 
-    def is_new(self) -> bool:
-        """Tell whether blocks are made for this computation alone."""
-        return False
+    @property
+    def __dask_optimize__(self) -> Callable[..., Any]:
+        """Return what optimizes the graph: dask's own where others compute."""
+        return Optimizing() if is_here() else da.Array.__dask_optimize__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GuardedArray, super().__reduce__()[1]
@@ -181,6 +180,25 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
     @property
     def imag(self) -> Any:
         return guarded(super().imag)
+
+
+class Optimizing:
+    """Optimizes as dask does, once results are to be computed where they will lie.
+
+    It counts as dask's own: of collections with different ones dask returns the results
+    in another order than they were asked for (2026.8), and all it loses is the rooms.
+    """
+
+    def __call__(self, graph: Any, keys: Any, **kwargs: object) -> Any:
+        known = isinstance(graph, HighLevelGraph)
+        graph = put_in_rooms(graph) if known else graph
+        return da.Array.__dask_optimize__(graph, keys, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Optimizing) or other is da.Array.__dask_optimize__
+
+    def __hash__(self) -> int:
+        return hash(da.Array.__dask_optimize__)
 
 
 def guarded(found: object) -> Any:

@@ -13,22 +13,27 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.memory import is_uniform, page_backed
+from xfelred.kernels.memory import is_same, is_uniform, page_backed
 from xfelred.lazy.cursor import load
 from xfelred.lazy.dask_seam import (
     BlockwiseDep,
     DataNode,
+    GraphNode,
     HighLevelGraph,
+    Key,
     Layer,
     MaterializedLayer,
+    Task,
+    TaskRef,
     blockwise,
     slices_from_chunks,
 )
-from xfelred.lazy.evaluate import Memory, aligned, evaluate, with_dims
+from xfelred.lazy.evaluate import Memory, evaluate, with_dims
 from xfelred.lazy.guarded import GuardedArray, guarded
-from xfelred.lazy.nodes import Const, Kernel, Map, Node, Source, View, sizes
+from xfelred.lazy.nodes import Const, Map, Node, Region, Source, View, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import Skeleton, attach, detach
+from xfelred.lazy.rooms import Place, Room, blocks_of
 from xfelred.lazy.source import ReadPlan
 
 Chunks = Mapping[str, tuple[int, ...]]
@@ -61,8 +66,25 @@ class Recipe:
     node: Node | None
     chunks: tuple[tuple[int, ...], ...]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Recipe, (None, ())
+    def placed(self, name: str, room: Key) -> dict[Key, GraphNode]:
+        """Return tasks that compute blocks where they will lie; `name` is theirs."""
+        assert self.node is not None
+        leaves: list[Source | Const] = []
+        skeleton = detach(self.node, leaves, (Source, Const))
+        chunks = dict(zip(self.node.dims, self.chunks, strict=True))
+        some = zip(leaves, cut_dims(self.node, set(cuttable(self.node))), strict=True)
+        cuts = [cut_of(leaf, chunks, dims) for leaf, dims in some]
+        places = slices_from_chunks(self.chunks)
+        tasks: dict[Key, GraphNode] = {}
+        for block, place in zip(blocks_of(self.chunks), places, strict=True):
+            at = dict(zip(self.node.dims, block, strict=True))
+            own = [
+                cut.part(leaf, tuple(at[leaf.dims[i]] for i in cut.axes))
+                for cut, leaf in zip(cuts, leaves, strict=True)
+            ]
+            key = (name, *block)
+            tasks[key] = Task(key, place_block, skeleton, TaskRef(room), place, *own)
+        return tasks
 
 
 def recipe_of(layer: Layer) -> Recipe | None:
@@ -72,44 +94,64 @@ def recipe_of(layer: Layer) -> Recipe | None:
 
 
 @dataclass(frozen=True)
-class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
-    """The plan of every block, cut out of the whole plan when a task is made.
+class Cut:
+    """How blocks cut a leaf of a recipe.
 
-    `axes` are the axes of the plan that blocks are numbered along; there is one chunk
-    along any other.
+    `axes` are those that blocks are numbered along; there is one chunk along any other.
     """
 
-    plan: ReadPlan
     chunks: tuple[tuple[int, ...], ...]
     axes: tuple[int, ...]
-    produces_tasks: bool = False
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        """Return what tells this from others; tuples of many numbers are slow here."""
-        return (self.plan.token, self.axes, *(np.asarray(c) for c in self.chunks))
-
-    @property
-    def numblocks(self) -> tuple[int, ...]:
-        return tuple(len(self.chunks[a]) for a in self.axes)
 
     @cached_property
     def edges(self) -> list[list[int]]:
         """First element of every block, and the end, along every axis."""
         return [[0, *accumulate(c)] for c in self.chunks]
 
-    def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
+    def region(self, block: tuple[int, ...]) -> tuple[slice, ...]:
         at = dict(zip(self.axes, block, strict=True))
-        region = tuple(
+        return tuple(
             slice(e[at.get(a, 0)], e[at.get(a, 0) + 1], 1)
             for a, e in enumerate(self.edges)
         )
+
+    def plan(self, whole: ReadPlan, block: tuple[int, ...]) -> ReadPlan:
         # A task travels to its worker: it shall not name all files of the run.
-        return self.plan.narrow(region).compact()
+        return whole.narrow(self.region(block)).compact()
+
+    def part(
+        self, leaf: Source | Const, block: tuple[int, ...]
+    ) -> ReadPlan | NDArray[Any]:
+        """Return what a task needs of a leaf for one block."""
+        if isinstance(leaf, Const):
+            return leaf.array[self.region(block)]
+        return self.plan(leaf.plan, block)
+
+
+@dataclass(frozen=True)
+class PlanBlocks(BlockwiseDep):  # type: ignore[misc]
+    """The plan of every block, cut out of the whole plan when a task is made."""
+
+    plan: ReadPlan
+    cut: Cut
+    produces_tasks: bool = False
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what tells this from others; tuples of many numbers are slow here."""
+        cut = self.cut
+        return (self.plan.token, cut.axes, *(np.asarray(c) for c in cut.chunks))
+
+    @property
+    def numblocks(self) -> tuple[int, ...]:
+        return tuple(len(self.cut.chunks[a]) for a in self.cut.axes)
+
+    def __getitem__(self, block: tuple[int, ...]) -> ReadPlan:
+        return self.cut.plan(self.plan, block)
 
 
 def source_layer(node: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     index = tuple(range(len(chunks)))
-    blocks = PlanBlocks(node.plan, chunks, index)
+    blocks = PlanBlocks(node.plan, Cut(chunks, index))
     name = f"read-{dask.base.tokenize(blocks)}"
     layer = blockwise(load_block, name, index, blocks, index, numblocks={})
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[])
@@ -170,13 +212,12 @@ def map_layer(node: Map, chunks: Chunks) -> da.Array:
     pairs: list[Any] = [skeleton, None]
     arrays, numblocks = [], {}
     for leaf, cut in zip(leaves, cut_dims(node, set(node.frame_dims)), strict=True):
-        given = tuple(chunks[d] if d in cut else (n,) for d, n in sizes(leaf).items())
-        axes = tuple(i for i, d in enumerate(leaf.dims) if d in cut)
+        blocks = cut_of(leaf, chunks, cut)
         if isinstance(leaf, Source):
-            blocks = PlanBlocks(leaf.plan, given, axes)
-            pairs += [blocks, tuple(leaf.dims[i] for i in axes)]
+            axes = tuple(leaf.dims[i] for i in blocks.axes)
+            pairs += [PlanBlocks(leaf.plan, blocks), axes]
         else:
-            array = const_layer(leaf, given)
+            array = const_layer(leaf, blocks.chunks)
             arrays.append(array)
             numblocks[array.name] = array.numblocks
             pairs += [array.name, leaf.dims]
@@ -193,6 +234,12 @@ def map_layer(node: Map, chunks: Chunks) -> da.Array:
     )  # fmt: skip
     graph = HighLevelGraph.from_collections(name, layer, dependencies=arrays)
     return GuardedArray(graph, name, shape, dtype=node.dtype)
+
+
+def cut_of(leaf: Source | Const, chunks: Chunks, cut: set[str]) -> Cut:
+    """Return how blocks cut a leaf, of which they cut some axes."""
+    given = tuple(chunks[d] if d in cut else (n,) for d, n in sizes(leaf).items())
+    return Cut(given, tuple(i for i, d in enumerate(leaf.dims) if d in cut))
 
 
 def pick_layer(
@@ -238,18 +285,73 @@ def cut_dims(node: Node, dims: set[str]) -> list[set[str]]:
             return [dims & set(node.dims)]
 
 
+def cuttable(node: Node) -> tuple[str, ...]:
+    """Return the axes along which a node may have several blocks."""
+    match node:
+        case View():
+            below = cuttable(node.arg)
+            return tuple(d for d in node.dims if d in below or d not in node.arg.dims)
+        case Map():
+            return node.frame_dims
+        case _:
+            return node.dims
+
+
 def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
     node = attach(skeleton, [only(part) for part in parts])
-    shape, pieces = sizes(node), block_pieces(node)
-    memory = Memory()
-    todo = list(regions(shape, pieces, node.dims))
+    todo = pieces_of(node)
     if len(todo) == 1:
-        return evaluate(node, todo[0], memory)
+        return evaluate(node, todo[0], Memory())
     # Blocks live until all are there; on the heap they would stay afterwards.
-    out = page_backed(node.shape, node.dtype)
-    for region in todo:
-        out[tuple(region[d] for d in node.dims)] = evaluate(node, region, memory)
+    return compute_into(node, todo, page_backed(node.shape, node.dtype))
+
+
+def place_block(
+    skeleton: Skeleton, room: Room, place: Place, *parts: NDArray[Any] | ReadPlan
+) -> NDArray[Any] | None:
+    """Compute a block where it will lie in the whole result."""
+    node, out = attach(skeleton, parts), room.at(place)
+    if out is None:
+        return None
+    # A view has the same numbers.
+    here = out
+    while isinstance(node, View):
+        here = with_dims(here, node.dims, node.arg.dims)
+        node = node.arg
+    match node:
+        case Source():
+            read_into(node.plan, here)
+        case Map():
+            compute_into(node, pieces_of(node), here)
+        case _:
+            here[...] = node.array
     return out
+
+
+def read_into(plan: ReadPlan, out: NDArray[Any]) -> None:
+    lead = out.reshape((-1, *out.shape[len(plan.lead_shape) :]))
+    if np.may_share_memory(lead, out) or not out.size:
+        load(plan, out)
+    else:
+        out[...] = load(plan)
+
+
+def pieces_of(node: Map) -> list[Region]:
+    return list(regions(sizes(node), block_pieces(node), node.dims))
+
+
+def compute_into(node: Map, todo: list[Region], out: NDArray[Any]) -> NDArray[Any]:
+    memory = Memory()
+    for region in todo:
+        part = out[tuple(region[d] for d in node.dims)]
+        settle(evaluate(node, region, memory, part), part)
+    return out
+
+
+def settle(found: NDArray[Any], out: NDArray[Any]) -> None:
+    """Copy what was found to where it shall be, unless it is there."""
+    if not is_same(found, out):
+        out[...] = found
 
 
 def only(block: Block) -> Any:
@@ -257,37 +359,3 @@ def only(block: Block) -> Any:
     while isinstance(block, list):
         (block,) = block
     return block
-
-
-def kernel_layer(
-    node: Map, args: list[da.Array], arg_dims: list[tuple[str, ...]]
-) -> da.Array:
-    pairs = [x for arg, dims in zip(args, arg_dims, strict=True) for x in (arg, dims)]
-    # Core axes that change need labels of their own, or blockwise would align them with
-    # those of the arguments; layers without new axes fuse with the one below.
-    n = sizes(node.args[0])
-    changed = node.out_core != tuple((d, n[d]) for d in node.core_dims)
-    new_axes = {f"out-{d}": n for d, n in node.out_core} if changed else {}
-    core = tuple(new_axes) if changed else node.core_dims
-    return da.blockwise(
-        apply_kernel, (*node.frame_dims, *core), *pairs,
-        kernel=node.kernel, arg_dims=tuple(arg_dims),
-        target=(*node.frame_dims, *node.core_dims), params=dict(node.params),
-        new_axes=new_axes,
-        dtype=node.dtype, meta=np.empty((0,) * len(node.dims), node.dtype),
-        align_arrays=False,
-        name=f"{node.name}-{dask.base.tokenize(node.token, *(a.name for a in args))}",
-    )  # fmt: skip
-
-
-def apply_kernel(
-    *blocks: Block,
-    kernel: Kernel,
-    arg_dims: tuple[tuple[str, ...], ...],
-    target: tuple[str, ...],
-    params: dict[str, Any],
-) -> NDArray[Any]:
-    arrays = []
-    for block, dims in zip(blocks, arg_dims, strict=True):
-        arrays.append(aligned(only(block), dims, target))
-    return kernel(*arrays, **params)

@@ -28,6 +28,7 @@ from xfelred.lazy.dask_seam import (
     optimize_blockwise,
 )
 from xfelred.lazy.indexing import Selector, as_slice
+from xfelred.lazy.kernel_layer import KernelCall
 from xfelred.lazy.layers import PlanBlocks, load_block
 from xfelred.lazy.nodes import Map, kernels
 from xfelred.lazy.pairwise import PairLayer
@@ -183,9 +184,9 @@ def kernels_in(layer: Blockwise) -> Iterator[Any]:
     for name, index in layer.indices:
         if index is None and isinstance(name, Map):
             yield from kernels(name)
-    given = getattr(layer.task, "kwargs", {}).get("kernel")
-    if given is not None:
-        yield given
+    call = getattr(layer.task, "func", None)
+    if isinstance(call, KernelCall):
+        yield call.kernel
 
 
 def argument_blocks(
@@ -211,9 +212,9 @@ def plans_of(dep: PlanBlocks, taken: Counter[Block]) -> list[tuple[ReadPlan, int
 
 
 def plan_of(dep: PlanBlocks, numbers: list[NDArray[np.integer[Any]]]) -> ReadPlan:
-    index: list[Selector] = [slice(0, sum(c), 1) for c in dep.chunks]
-    for axis, some in zip(dep.axes, numbers, strict=True):
-        index[axis] = positions(dep.chunks[axis], some)
+    index: list[Selector] = [slice(0, sum(c), 1) for c in dep.cut.chunks]
+    for axis, some in zip(dep.cut.axes, numbers, strict=True):
+        index[axis] = positions(dep.cut.chunks[axis], some)
     return dep.plan.narrow(tuple(index))
 
 
@@ -233,7 +234,7 @@ def block_bytes(layer: Blockwise) -> int:
     blocks = [d for d in layer.io_deps.values() if isinstance(d, PlanBlocks)]
     if any(isinstance(name, Map) for name, index in layer.indices if index is None):
         return (len(blocks) + 1) * PIECES
-    read = sum(prod(map(max, b.chunks)) * b.plan.dtype.itemsize for b in blocks)
+    read = sum(prod(map(max, b.cut.chunks)) * b.plan.dtype.itemsize for b in blocks)
     return read if layer.task.func is load_block else 2 * read
 
 

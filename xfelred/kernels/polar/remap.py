@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from xfelred.kernels.arrays import Array, Bools, read_only, usual
+from xfelred.kernels.memory import fills, memory_for
 
 INDEX, FRACTION, CORNERS = "index", "fraction", "corners"
 START, WEIGHT = "start", "weight"
@@ -35,6 +36,7 @@ def field(table: Table, name: str) -> Array:
     return np.asarray(table.reshape(-1)[name][0])
 
 
+@fills
 def remap_polar(
     block: Array,
     table: Table,
@@ -42,6 +44,7 @@ def remap_polar(
     n_core: int,
     shape: tuple[int, int],
     min_weight: float,
+    out: Array | None = None,
 ) -> NDArray[np.floating[Any]]:
     """Resample every frame of a block.
 
@@ -54,13 +57,15 @@ def remap_polar(
     n_core: number of core axes.
     shape: (radius, phi).
     min_weight: a sample of which good pixels make up less is NaN.
+    out: where to write the result.
     Returns float32 or float64 (..., radius, phi); float64 for float64 frames. NaN where
         there is no good pixel.
     """
     lead = block.shape[: block.ndim - n_core]
     frames = flat_frames(block, n_core)
     bad = joined_masks(masks, block.shape, n_core)
-    out = np.empty((len(frames), shape[0] * shape[1]), dtype=result_dtype(block.dtype))
+    flat = len(frames), shape[0] * shape[1]
+    out = memory_for(out, flat, result_dtype(block.dtype))
     names = table.dtype.names or ()
     if FRACTION in names:
         fraction = field(table, FRACTION).reshape(-1, 2)
