@@ -118,8 +118,8 @@ def test_more_junk_is_taken_or_refused_with_an_error_of_ours(name):
 
 OF_RUNS = (
     "open_run", "RunDirectory", "H5File", "write", "write_polar", "write_virtual_cxi",
-    "write_hits", "make_cube", "write_cube", "reduce_run", "stack_data",
-    "stack_detector_data",
+    "write_hits", "make_cube", "write_cube", "reduce_run", "report",
+    "stack_data", "stack_detector_data",
     "identify_multimod_detectors", "AGIPD1M",
 )  # fmt: skip
 

@@ -52,6 +52,7 @@ __getattr__, __dir__, __all__ = attach(
         "xfelred.recipes.write_cube": ("CubeResult", "write_cube"),
         "xfelred.recipes.smalldata_recipe": ("SmallDataRecipe",),
         "xfelred.recipes.reduce_run": ("reduce_run",),
+        "xfelred.products.run_report": ("RunReport", "report"),
         "xfelred.products": (
             "write",
             "write_calibration_suite",

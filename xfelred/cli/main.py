@@ -21,6 +21,7 @@ from xfelred.cli.dark import dark
 from xfelred.cli.demo import demo
 from xfelred.cli.info import info
 from xfelred.cli.reduce import reduce
+from xfelred.cli.report import report
 from xfelred.cli.warm_up import warm_up
 from xfelred.cli.words import show_warning, tell
 from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError
@@ -45,6 +46,7 @@ command.add_command(check)
 command.add_command(dark)
 command.add_command(cube)
 command.add_command(reduce)
+command.add_command(report)
 command.add_command(config)
 command.add_command(demo)
 command.add_command(cluster)
