@@ -50,6 +50,19 @@ def test_workers_in_other_processes_give_the_same_file(
     np.testing.assert_array_equal(read(there).ravel(), da.values.ravel())
 
 
+def test_workers_make_the_rows_of_a_table(client, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("xfelred.products.parquet.GROUP", 800)
+    values = np.random.default_rng(0).random((300, 3))
+    lazy = dask.array.from_array(values, chunks=(70, 3)) * 2
+    ds = xr.Dataset({"b": (("train", "x"), lazy)}, {"train": np.arange(300)[::-1]})
+    here = parquet.read_table(write(ds.compute(), tmp_path / "here.parquet"))
+    there = parquet.ParquetFile(write(ds, tmp_path / "there.parquet"))
+    assert there.num_row_groups > 5
+    assert there.read().equals(here)
+    np.testing.assert_array_equal(np.stack(here["b"].to_numpy()), values * 2)
+
+
 @pytest.mark.parametrize(
     ("suffix", "kind", "chunks"),
     [

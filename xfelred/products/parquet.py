@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import ArgumentError, listing, require_extra
+from xfelred.lazy.in_flight import results_of
+from xfelred.products.blocks import all_threads
 from xfelred.products.smalldata_dataset import SAMPLES
 
+Ints = NDArray[np.int64]
 GROUP = 32 << 20  # bytes of a group of rows
 
 
@@ -37,21 +42,34 @@ def write_parquet(ds: xr.Dataset, path: Path) -> None:
     table, n = ds[names], ds.sizes[rows]
     step = max(1, n * GROUP // max(1, sum(ds[k].nbytes for k in names)))
     attrs = {str(k): str(v) for k, v in ds.attrs.items()}
+    groups = ([part] for part in parts_of(table, rows, starts, step))
+    lazy = dask.is_dask_collection(table)
+    made = results_of(groups, 2 * all_threads(), in_order=True)
     writer = None
     try:
-        for at in range(0, max(n, 1), step):
-            end = min(at + step, n)
-            here = {rows: slice(at, end)}
-            here |= {d: slice(s[at], s[end]) for d, s in starts.items()}
-            (some,) = dask.compute(table.isel(here, missing_dims="ignore"))
-            offsets = {d: s[at : end + 1] - s[at] for d, s in starts.items()}
-            columns = {k: as_column(pa, some[k], offsets) for k in names}
-            found = pa.table(columns).replace_schema_metadata(attrs)
-            writer = writer or ParquetWriter(path, found.schema)
-            writer.write_table(found)
+        # Workers make the next groups meanwhile; one is in this process.
+        with made if lazy else nullcontext(groups) as ready:
+            for (offsets, some), *_ in ready:
+                columns = {k: as_column(pa, some[k], offsets) for k in names}
+                found = pa.table(columns).replace_schema_metadata(attrs)
+                writer = writer or ParquetWriter(path, found.schema)
+                writer.write_table(found)
     finally:
         if writer is not None:
             writer.close()
+
+
+def parts_of(
+    table: xr.Dataset, rows: str, starts: Mapping[str, Ints], step: int
+) -> Iterator[tuple[dict[str, Ints], xr.Dataset]]:
+    """Yield groups of rows, and where the entries of each row begin in them."""
+    n = table.sizes[rows]
+    for at in range(0, max(n, 1), step):
+        end = min(at + step, n)
+        here = {rows: slice(at, end)}
+        here |= {d: slice(s[at], s[end]) for d, s in starts.items()}
+        offsets = {d: s[at : end + 1] - s[at] for d, s in starts.items()}
+        yield offsets, table.isel(here, missing_dims="ignore")
 
 
 def require_pyarrow() -> None:
@@ -74,7 +92,7 @@ def row_dim(ds: xr.Dataset) -> str:
 
 
 def as_column(
-    pa: Any, values: xr.DataArray, offsets: dict[str, NDArray[np.int64]]
+    pa: Any, values: xr.DataArray, offsets: dict[str, Ints]
 ) -> Any:
     """Return a column: numbers, lists of fixed length, or lists of any length."""
     array = np.ascontiguousarray(values.values)
