@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from memory_files import make_plan, whole
 
-from xfelred import ops
+from xfelred import open_run, ops
 from xfelred.lazy import Source, partition, planned, rooms
 from xfelred.lazy.guarded import memory_of
 from xfelred.lazy.rooms import Room, gathered
@@ -23,6 +23,7 @@ RESULTS = ("mean", "std", "count", "min", "sum")
 def frames(request, monkeypatch):
     """Frames whose results are large enough, in tasks of one module."""
     monkeypatch.setattr(rooms, "PAGE_BACKED", 1)
+    monkeypatch.setattr(rooms, "SMALL", 1)
     monkeypatch.setattr(partition, "SUB_STATE", 48)
     if request.param == "several parts":
         monkeypatch.setattr(partition, "TASK", 1500)
@@ -210,6 +211,62 @@ def test_blocks_that_are_not_as_announced_are_joined_as_dask_does(frames):
         lambda b: b[:1].astype("f8"), meta=np.empty((0,) * 5, "f4")
     )
     assert wrong.compute().shape == (4, *SHAPE[1:])
+
+
+def test_what_is_more_than_its_numbers_is_joined_as_dask_does(frames):
+    lazy = frames.chunk({"train": 2}).data
+    masked = lazy.map_blocks(lambda b: np.ma.masked_less(b, 100), dtype="f4")
+    found = masked.compute()
+    assert isinstance(found, np.ma.MaskedArray)
+    np.testing.assert_array_equal(found.mask, in_memory().values < 100)
+    times = (
+        lazy.map_blocks(np.nan_to_num)[..., 0]
+        .astype("i8")
+        .map_blocks(lambda b: b.astype("M8[s]"))
+    )
+    wanted = np.nan_to_num(in_memory().values)[..., 0].astype("i8").astype("M8[s]")
+    np.testing.assert_array_equal(times.compute(), wanted)
+
+
+@pytest.mark.parametrize("make", ["frames", "ordinary dask", "polar of ordinary dask"])
+def test_a_scheduler_that_only_this_call_names(agipd_run, monkeypatch, make):
+    monkeypatch.setattr(rooms, "PAGE_BACKED", 1)
+    frames = open_run(agipd_run.directory).detector().frames()
+    if make != "frames":
+        frames = in_memory().chunk({"train": 2})
+    lazy = MADE[make](frames)
+    xr.testing.assert_identical(lazy.compute(scheduler="processes"), lazy.compute())
+
+
+def test_many_small_blocks_are_joined(frames, handed, monkeypatch):
+    ordinary = frames.chunk({"train": 2}).roll(train=1)
+    monkeypatch.setattr(rooms, "SMALL", 1 << 16)
+    one = ordinary.compute()
+    assert handed == [None]
+    monkeypatch.setattr(rooms, "SMALL", 1)
+    xr.testing.assert_identical(ordinary.compute(), one)
+    assert handed[1] is not None
+
+
+def test_blocks_that_a_cache_of_dask_keeps_are_not_handed_out(frames, handed):
+    class Kept:
+        def __init__(self):
+            self.data = {}
+
+        def put(self, key, value, **_):
+            self.data[key] = value
+
+    from dask.cache import Cache
+
+    cache = Cache.__new__(Cache)
+    cache._nbytes, cache.cache, cache.starttimes = lambda _: 1, Kept(), {}
+    lazy = frames.chunk({"train": 2}) * 2
+    with cache:
+        one = lazy.compute()
+        one.values[...] = -1
+        two = lazy.compute()
+    assert not handed
+    np.testing.assert_array_equal(two, in_memory() * 2)
 
 
 def test_other_schedulers_and_graphs_without_rooms_give_the_same(frames):

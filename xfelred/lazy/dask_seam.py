@@ -5,6 +5,7 @@ Checked with dask 2025.4.0 and 2026.8.0. What computes is in `xfelred.lazy.sched
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from dask._task_spec import List as TaskList
 from dask.array.core import handle_out, slices_from_chunks
 from dask.array.optimization import optimize
 from dask.blockwise import Blockwise, BlockwiseDep, blockwise, optimize_blockwise
+from dask.callbacks import Callback
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 
@@ -47,6 +49,7 @@ __all__ = [
     "calls",
     "execute_graph",
     "flatten",
+    "keeps_blocks",
     "known_keys",
     "optimize_blockwise",
     "slices_from_chunks",
@@ -69,6 +72,13 @@ def calls(item: object) -> bool:
     if isinstance(item, tuple):
         return bool(item) and callable(item[0])
     return isinstance(item, Task)
+
+
+def keeps_blocks() -> bool:
+    """Tell whether dask keeps what tasks return for computations to come."""
+    module = sys.modules.get("dask.cache")
+    owners = (getattr(f, "__self__", None) for some in Callback.active for f in some)
+    return module is not None and any(isinstance(o, module.Cache) for o in owners)
 
 
 def known_keys(graph: HighLevelGraph, name: str) -> set[Key]:

@@ -21,7 +21,7 @@ import numpy as np
 from dask.utils import format_bytes
 
 from xfelred.errors import SchedulerError, TooLargeError
-from xfelred.lazy.dask_seam import HighLevelGraph, Key, TaskRef, as_kind
+from xfelred.lazy.dask_seam import HighLevelGraph, Key, TaskRef, as_kind, keeps_blocks
 from xfelred.lazy.free_memory import free_memory
 from xfelred.lazy.rooms import Wanted, gathered, has_room, put_in_rooms
 from xfelred.lazy.scheduler import shares_memory
@@ -159,7 +159,7 @@ class GuardedArray(da.Array, metaclass=ArrayKind):  # type: ignore[misc]
     def joined_by(self) -> tuple[Any, ...]:
         """Return the function that joins blocks, and what it is given besides."""
         function, args = super().__dask_postcompute__()
-        if not is_here() or not has_room(self.chunks, self.dtype):
+        if not has_room(self.chunks, self.dtype) or not is_here() or keeps_blocks():
             return function, args
         room = room_of(self)
         wanted = Wanted(self.name, self.chunks, self.dtype)

@@ -19,9 +19,9 @@ from xfelred.lazy.dask_seam import (
     slices_from_chunks,
 )
 from xfelred.lazy.evaluate import aligned, run_kernel
-from xfelred.lazy.layers import Block, only, settle
+from xfelred.lazy.layers import Block, only
 from xfelred.lazy.nodes import Kernel, Map, sizes
-from xfelred.lazy.rooms import Place, Room, blocks_of
+from xfelred.lazy.rooms import Place, Room, blocks_of, put
 
 
 def kernel_layer(
@@ -66,12 +66,10 @@ class KernelCall:
             arrays.append(aligned(only(block), dims, self.target))
         return run_kernel(self.kernel, arrays, self.params, out)
 
-    def into(self, room: Room, place: Place, *blocks: Block) -> NDArray[Any] | None:
+    def into(self, room: Room, place: Place, *blocks: Block) -> NDArray[Any]:
         """Apply the kernel to blocks of which the result will lie in a whole one."""
-        out = room.at(place)
-        if out is not None:
-            settle(self(*blocks, out=out), out)
-        return out
+        found = self(*blocks, out=room.at(place))
+        return put(found, room, place)
 
 
 @dataclass(frozen=True)

@@ -308,11 +308,11 @@ def compute_block(skeleton: Skeleton, *parts: Block) -> NDArray[Any]:
 
 def place_block(
     skeleton: Skeleton, room: Room, place: Place, *parts: NDArray[Any] | ReadPlan
-) -> NDArray[Any] | None:
+) -> NDArray[Any]:
     """Compute a block where it will lie in the whole result."""
     node, out = attach(skeleton, parts), room.at(place)
-    if out is None:
-        return None
+    if out is None:  # another process
+        out = page_backed(node.shape, node.dtype)
     # A view has the same numbers.
     here = out
     while isinstance(node, View):

@@ -37,6 +37,7 @@ from xfelred.lazy.dask_seam import (
 
 Place = tuple[slice, ...]
 Chunks = tuple[tuple[int, ...], ...]
+SMALL = 1 << 16  # bytes; dask joins many smaller blocks faster
 ROOM = "room"  # where keys of blocks have the name of a result, or a number
 
 
@@ -123,7 +124,7 @@ def put_in_rooms(graph: HighLevelGraph) -> HighLevelGraph:
         if recipe is not None:
             layers[wanted.name] = MaterializedLayer(recipe.placed(wanted.name, room))
             below[wanted.name] = {*below[wanted.name], own}
-        else:
+        elif are_large(wanted):
             layers[own], blocks = copied(wanted, room, layers[own])
             below[own] = {wanted.name}
         layers[last] = MaterializedLayer(
@@ -131,6 +132,12 @@ def put_in_rooms(graph: HighLevelGraph) -> HighLevelGraph:
         )
         below[last] = {*below[last], own}
     return HighLevelGraph(layers, below)
+
+
+def are_large(wanted: Wanted) -> bool:
+    """Tell whether blocks are worth a task each that copies them."""
+    shape, numbers = map(sum, wanted.chunks), map(len, wanted.chunks)
+    return prod(shape) * wanted.dtype.itemsize >= SMALL * prod(numbers)
 
 
 def copied(
@@ -155,9 +162,11 @@ def blocks_of(chunks: Chunks) -> product[tuple[int, ...]]:
 def put(block: Any, room: Room, place: Place) -> Any:
     """Copy a block to its place as soon as it is there, beside other blocks."""
     here = room.at(place)
-    if not isinstance(block, np.ndarray) or here is None:
+    # Masked arrays and the like have more than their numbers.
+    if type(block) is not np.ndarray or here is None:
         return block
     if (block.shape, block.dtype) != (here.shape, here.dtype):
         return block  # not what was said before: to be joined as dask does
-    here[...] = block
+    if not is_same(block, here):
+        here[...] = block
     return here

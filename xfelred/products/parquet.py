@@ -91,9 +91,7 @@ def row_dim(ds: xr.Dataset) -> str:
     return firsts.pop()
 
 
-def as_column(
-    pa: Any, values: xr.DataArray, offsets: dict[str, Ints]
-) -> Any:
+def as_column(pa: Any, values: xr.DataArray, offsets: dict[str, Ints]) -> Any:
     """Return a column: numbers, lists of fixed length, or lists of any length."""
     array = np.ascontiguousarray(values.values)
     column = pa.array(array.reshape(-1))
