@@ -4,7 +4,9 @@
 
 A corrected AGIPD-1M run (16 modules, 640 frames, 2.7 GB float32), warm cache. The
 baseline reads the same bytes with h5py into one array that was touched before, module
-after module, in one thread. EXtra-data reads the same files if it is installed.
+after module, in one thread. EXtra-data reads the same files if it is installed. Then
+what people write, `frames.compute()` and `(frames - dark).compute()`, against the same
+with h5py and numpy, and the peak memory of processes that compute it.
 """
 
 import importlib.util
@@ -13,10 +15,12 @@ import os
 import dask
 import h5py
 import numpy as np
+import xarray as xr
 from common import (
     corrected_run,
     machine,
     median_times,
+    peak_memory,
     read_bytes,
     read_once,
     table,
@@ -63,11 +67,58 @@ def peer_variants(path):
     }
 
 
+# What people write; a run of 16 modules as h5py reads it is turned as frames are.
+GATHERED = """
+import sys, dask, numpy as np, xarray as xr, xfelred as xf
+path, what, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+dask.config.set(scheduler="threads", num_workers=2)
+frames = xf.open_run(path).frames(bad_pixels=None)
+dark = xr.DataArray(np.ones((16, 512, 128), "f4"), dims=frames.dims[2:])
+some = {"frames": frames, "frames - dark": frames - dark}[what][:n]
+print("BYTES", some.compute().nbytes if n else 0)
+"""
+
+
+def gathered(path, files):
+    """Print the time of results as large as the frames, and their memory."""
+    frames = xf.open_run(path).frames(bad_pixels=None)
+    dark = np.ones((16, 512, 128), "f4")
+    less = frames - xr.DataArray(dark, dims=frames.dims[2:])
+
+    def loop(dark=None):
+        out = np.empty((TRAINS, PULSES, 16, 512, 128), "f4")
+        for module, file in enumerate(files):
+            with h5py.File(file, "r") as f:
+                data = f[KEY.format(module)][()].reshape(TRAINS, PULSES, 512, 128)
+            out[:, :, module] = data if dark is None else data - dark[module]
+        return out
+
+    np.testing.assert_array_equal(less.compute(), loop(dark))
+    with dask.config.set(scheduler="threads", num_workers=2):
+        variants = {
+            "h5py, module by module": loop,
+            "frames.compute()": frames.compute,
+            "h5py and numpy, frames - dark": lambda: loop(dark),
+            "(frames - dark).compute()": less.compute,
+        }
+        table(median_times(variants, 3), "h5py, module by module")
+    for what in ("frames", "frames - dark"):
+        peaks = [peak_memory(GATHERED, path, what, n) for n in (0, 20, 40, 80)]
+        text = ", ".join(f"{p - peaks[0]:.0f}" for p in peaks[1:])
+        print(f"MB more than nothing for 671, 1342, 2684 MB of {what}: {text}")
+
+
 def main():
     machine()
     path = corrected_run(TRAINS, PULSES)
     read_once(path)
     files = sorted(path.glob("*.h5"))
+    reads(path, files)
+    gathered(path, files)
+
+
+def reads(path, files):
+    """Print the times of plain reads, of all and of parts."""
     out = np.ones((16, TRAINS * PULSES, 512, 128), "f4")
     detector = xf.AGIPD1M(xf.open_run(path))
     plain(files, out)
@@ -89,7 +140,7 @@ def main():
         **peer_variants(path),
     }
     table(median_times(variants, 3), "h5py into new memory")
-
+    print()
     frames = xf.open_run(path).frames()
     unmasked = xf.open_run(path).frames(bad_pixels=None)
     frames[0, 0].compute()
@@ -113,7 +164,7 @@ def main():
         )
     print()
     table(times, "one frame", 1000.0, "ms")
-    print(f"bytes read for one module / for all: 1/{whole / one:.2f}")
+    print(f"bytes read for one module / for all: 1/{whole / one:.2f}\n")
 
 
 if __name__ == "__main__":
