@@ -238,6 +238,14 @@ def test_a_scheduler_that_only_this_call_names(agipd_run, monkeypatch, make):
     xr.testing.assert_identical(lazy.compute(scheduler="processes"), lazy.compute())
 
 
+def test_a_graph_that_came_from_elsewhere_is_computed(frames):
+    for make in ("doubled", "polar of ordinary dask"):
+        lazy = MADE[make](frames.chunk({"train": 2}))
+        away = pickle.loads(pickle.dumps(lazy))
+        assert len(pickle.dumps(lazy.data.dask.layers[lazy.data.name].recipe)) < 100
+        xr.testing.assert_identical(away.compute(), lazy.compute())
+
+
 def test_many_small_blocks_are_joined(frames, handed, monkeypatch):
     ordinary = frames.chunk({"train": 2}).roll(train=1)
     monkeypatch.setattr(rooms, "SMALL", 1 << 16)

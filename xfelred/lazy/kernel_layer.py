@@ -19,7 +19,7 @@ from xfelred.lazy.dask_seam import (
     slices_from_chunks,
 )
 from xfelred.lazy.evaluate import aligned, run_kernel
-from xfelred.lazy.layers import Block, only
+from xfelred.lazy.layers import Block, Recipe, only
 from xfelred.lazy.nodes import Kernel, Map, sizes
 from xfelred.lazy.rooms import Place, Room, blocks_of, put
 
@@ -45,9 +45,8 @@ def kernel_layer(
         name=f"{node.name}-{dask.base.tokenize(node.token, *(a.name for a in args))}",
     )  # fmt: skip
     names = tuple(arg.name for arg in args)
-    found.dask.layers[found.name].recipe = Applied(
-        call, names, node.frame_dims, found.chunks
-    )
+    how = Applied(None, found.chunks, call, names, node.frame_dims)
+    found.dask.layers[found.name].recipe = how
     return found
 
 
@@ -73,14 +72,15 @@ class KernelCall:
 
 
 @dataclass(frozen=True)
-class Applied:
-    """How the blocks of a kernel's layer are computed where they will lie."""
+class Applied(Recipe):
+    """How the blocks of a kernel's layer are computed where they will lie.
+
+    Of what it reads nothing is known: it has no node.
+    """
 
     call: KernelCall
     names: tuple[str, ...]
     frame_dims: tuple[str, ...]
-    chunks: tuple[tuple[int, ...], ...]
-    node: None = None  # it reads nothing itself
 
     def placed(self, name: str, room: Key) -> dict[Key, GraphNode]:
         tasks: dict[Key, GraphNode] = {}

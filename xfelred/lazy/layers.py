@@ -66,9 +66,13 @@ class Recipe:
     node: Node | None
     chunks: tuple[tuple[int, ...], ...]
 
-    def placed(self, name: str, room: Key) -> dict[Key, GraphNode]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recipe, (None, ())
+
+    def placed(self, name: str, room: Key) -> dict[Key, GraphNode] | None:
         """Return tasks that compute blocks where they will lie; `name` is theirs."""
-        assert self.node is not None
+        if self.node is None:
+            return None
         leaves: list[Source | Const] = []
         skeleton = detach(self.node, leaves, (Source, Const))
         chunks = dict(zip(self.node.dims, self.chunks, strict=True))

@@ -88,9 +88,9 @@ class Wanted:
 
 
 class Placed(Protocol):
-    """What can make the blocks of a layer where they will lie."""
+    """What can make the blocks of a layer where they will lie; None: it cannot."""
 
-    def placed(self, name: str, room: Key) -> dict[Key, GraphNode]: ...
+    def placed(self, name: str, room: Key) -> dict[Key, GraphNode] | None: ...
 
 
 def gathered(blocks: Any, room: object, join: Callable[..., Any], *args: Any) -> Any:
@@ -121,8 +121,9 @@ def put_in_rooms(graph: HighLevelGraph) -> HighLevelGraph:
         )
         below[own] = set()
         recipe: Placed | None = getattr(layers[wanted.name], "recipe", None)
-        if recipe is not None:
-            layers[wanted.name] = MaterializedLayer(recipe.placed(wanted.name, room))
+        tasks = recipe.placed(wanted.name, room) if recipe else None
+        if tasks is not None:
+            layers[wanted.name] = MaterializedLayer(tasks)
             below[wanted.name] = {*below[wanted.name], own}
         elif are_large(wanted):
             layers[own], blocks = copied(wanted, room, layers[own])
