@@ -60,7 +60,9 @@ def test_what_was_moved_stands_before_what_fluctuates(page):
 def test_page_of_other_facilities(tmp_path):
     synth.sacla.write_run(tmp_path / "run.h5", n_images=6, shape=(16, 16), seed=1)
     synth.lcls.write_smalldata(tmp_path / "small.h5", n_events=60, seed=1)
-    for path, name in (("run.h5", "MPCCD"), ("small.h5", "jungfrau1M")):
+    synth.lcls.write_suite(tmp_path / "suite.h5", seed=1)
+    files = (("run.h5", "MPCCD"), ("small.h5", "jungfrau1M"), ("suite.h5", "epix"))
+    for path, name in files:
         made = xf.report(xf.open_run(tmp_path / path), trains=None)
         assert name in made.html
         assert "Not read" not in made.html

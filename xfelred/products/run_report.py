@@ -336,9 +336,11 @@ def values_of(run: Run, source: str, key: str) -> xr.DataArray | None:
     single = len(shape) == 1 and shape[0] <= len(run.train_ids)
     if not single or found.dtype.kind not in "fiub" or key.endswith("trainId"):
         return None
-    values: xr.DataArray = found.xarray().astype(float)
-    values.attrs[UNITS] = found.units or ""
-    return values
+    # Calibration suite and psana give the values themselves.
+    plain = isinstance(found, xr.DataArray)
+    values: xr.DataArray = (found if plain else found.xarray()).astype(float).compute()
+    units = found.attrs.get(UNITS) if plain else found.units
+    return values.assign_attrs({UNITS: units or ""})
 
 
 def roughness(known: NDArray[Any]) -> float:
