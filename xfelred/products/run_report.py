@@ -33,6 +33,7 @@ from xfelred.products.report_page import (
     render_page,
     with_unit,
 )
+from xfelred.readers.lcls_psana.run import Run as EventRun
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Run
 from xfelred.small_files import writing
@@ -169,7 +170,9 @@ def report(
             )
     checked = check(run)
     detectors = [detector_part(run, n, trains, shapes.get(n)) for n in run.detectors]
-    curves, failed, constant = curves_of(run)
+    # psana reads events as a whole, whatever is wanted of them.
+    some = run.select_trains(spread(len(run.train_ids), trains))
+    curves, failed, constant = curves_of(some if isinstance(run, EventRun) else run)
     changing = f"{min(len(curves), CURVES)} of {len(curves)} that change"
     page = render_page(
         CONTENT,
@@ -262,9 +265,7 @@ def pictures_of(
     n = frames.sizes[lead[0]]
     if not frames.size:
         return [], "There are no frames."
-    some = np.arange(n)
-    if trains is not None and trains < n:
-        some = np.unique(np.linspace(0, n - 1, trains).round().astype(int))
+    some = spread(n, trains)
     pixels = [d for d in frames.dims if d not in lead]
     taken = frames.isel({lead[0]: some})
     images, signal = compute_together(
@@ -285,6 +286,13 @@ def pictures_of(
             found.append(course(signal.mean(others), at, title, units))
     every = "all trains" if len(some) == n else f"{len(some)} of {n} trains"
     return found, f"Pictures are of {every}."
+
+
+def spread(n: int, most: int | None) -> NDArray[np.int64]:
+    """Return the numbers of at most so many of n things, spread evenly; None: all."""
+    if most is None or most >= n:
+        return np.arange(n)
+    return np.unique(np.linspace(0, n - 1, most).round().astype(np.int64))
 
 
 def course(
@@ -309,8 +317,9 @@ def curves_of(run: Run) -> tuple[list[dict[str, Any]], list[list[str]], int]:
     rows: list[tuple[float, dict[str, Any]]] = []
     failed: list[list[str]] = []
     constant = 0
+    pixels = tuple(f"{name}/" for name in run.detectors)
     for source in run.sources:
-        for key in run.keys(source):
+        for key in () if f"{source}/".startswith(pixels) else run.keys(source):
             name = f"{source} {key}"
             try:
                 values = values_of(run, source, key)
@@ -350,7 +359,7 @@ def roughness(known: NDArray[Any]) -> float:
 
 def curve_row(name: str, known: xr.DataArray, run: Run) -> dict[str, Any]:
     low, middle, high = np.quantile(known.values, (0, 0.5, 1))
-    some = np.unique(np.linspace(0, known.size - 1, POINTS).round().astype(int))
+    some = spread(known.size, POINTS)
     ids = run.train_ids
     at = some
     if TRAIN in known.coords:
