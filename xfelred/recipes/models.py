@@ -300,9 +300,7 @@ class CubeModel(Strict):
     filters: dict[str, list[str | tuple[str, Limit, Limit]]] = Field(default={})
     require_detectors: bool = True
     variables: list[str] = Field(default=[])
-    pulse_values: dict[str, Annotated[PulseSpec, BeforeValidator(listed_pulses)]] = (
-        Field({})
-    )
+    pulse_values: dict[str, Pulses] = Field({})
     detectors: dict[str, DetectorSpec] = Field(default={})
     quantities: Annotated[list[Quantities], Field(min_length=1)] = Field(
         default=["sum", "count", "mean", "var", "sem"]

@@ -81,14 +81,12 @@ def sum_rows(
 ) -> None:
     """Set the sums of a tile to those of ``x - p``, and of their squares.
 
-    With counts `n`, NaN is left out, to the same bits; these are float64 here, so that
-    they are added as fast as the sums.
+    With counts `n`, which are added to, NaN is left out, to the same bits; these are
+    float64 here, so that they are added as fast as the sums.
     """
     n_r, width = x.shape[0], s.size
     hi = lo + width
     s[:] = 0.0
-    if n is not None:
-        n[:] = 0.0
     if q is not None:
         q[:] = 0.0
     # Four rows at a time: a sum is loaded and stored once for four values.
@@ -157,6 +155,7 @@ def add_moments(
             hi = min(lo + TILE, n_b)
             n, s = numbers[: hi - lo], sums[: hi - lo]
             q = None if s2 is None else squares[: hi - lo]
+            n[:] = 0.0
             sum_rows(x[a], lo, pivot[a, lo:hi], n, s, q)
             for i in range(hi - lo):
                 count[a, lo + i] += np.int32(n[i])
