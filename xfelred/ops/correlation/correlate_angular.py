@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 from xfelred.entries import entry
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.lazy import map_frames, reduce_frames
-from xfelred.names import LAG, PHI, RADIUS
+from xfelred.names import LAG, PHI, QUANTITY, RADIUS
 from xfelred.ops.correlation.ring_correlation import (
-    QUANTITY,
     Normalization,
     correlation_dataset,
     ring_number,
