@@ -299,11 +299,6 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
     return replace(found, made=made)
 
 
-def spellings(name: str) -> set[str]:
-    """Return a name, and that of the array it is a column of, in lower case."""
-    return {name.lower(), split_element(name)[0].lower()}
-
-
 def cuts_of(
     recipe: CubeRecipe, filter_name: str, ds: xr.Dataset, laser: bool | None
 ) -> tuple[Cut, ...]:
@@ -313,7 +308,12 @@ def cuts_of(
     if laser is False:
         own = {model.laser_variable.lower(), model.delay.correction.lower()}
         dropped = LASER_ONLY | own
-        cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
+        # By its name, and by that of the array it is a column of.
+        cuts = tuple(
+            c
+            for c in cuts
+            if not {c.name.lower(), split_element(c.name)[0].lower()} & dropped
+        )
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
         # It is 1 where the data of a shot are there.

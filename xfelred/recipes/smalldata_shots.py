@@ -264,7 +264,8 @@ def at_rows(values: xr.DataArray, ids: NDArray[Any]) -> NDArray[Any]:
     values = values.transpose(TRAIN, ...)
     array = np.asarray(values.values)
     if gone is not None:  # integers that no float holds
-        array = np.where(in_shape(gone.values, array.ndim), array, MISSING)
+        marks = gone.values.reshape(*gone.shape, *(1,) * (array.ndim - gone.ndim))
+        array = np.where(marks, array, MISSING)
     have = np.asarray(values[TRAIN].values)
     if len(have) == len(ids) and (have == ids).all():
         return array
@@ -275,10 +276,6 @@ def at_rows(values: xr.DataArray, ids: NDArray[Any]) -> NDArray[Any]:
     found = array[at]
     found[at < 0] = MISSING if wide else np.nan
     return found
-
-
-def in_shape(values: NDArray[Any], ndim: int) -> NDArray[Any]:
-    return values.reshape(*values.shape, *(1,) * (ndim - values.ndim))
 
 
 def as_numbers(values: NDArray[Any]) -> NDArray[np.float64]:
