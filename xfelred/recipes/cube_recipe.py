@@ -12,7 +12,7 @@ from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.ops.reductions.bins import Bins
 from xfelred.recipes.models import CommonModeSpec, CubeModel, SourceSpec
-from xfelred.recipes.recipe import Recipe
+from xfelred.recipes.recipe import Recipe, at_key
 from xfelred.recipes.units import KeyedValueError
 
 FIRST_FILTER = "filter1"
@@ -84,11 +84,8 @@ class CubeRecipe(Recipe):
 
 def check_common_modes(recipe: Recipe, detectors: Mapping[str, SourceSpec]) -> None:
     for name, spec in detectors.items():
-        try:
+        with at_key(recipe, f"detectors.{name}.common_mode"):
             check_common_mode(name, spec)
-        except ValueError as error:
-            key = f"detectors.{name}.common_mode"
-            raise recipe.error(key, str(error)) from None
 
 
 def lcls_kind(name: str, mode: object) -> str:

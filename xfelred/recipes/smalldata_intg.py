@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import XfelredError, did_you_mean, listing
+from xfelred.errors import did_you_mean, listing
 from xfelred.names import TRAIN
 from xfelred.products.smalldata_file import MISSING, Rows
 from xfelred.readers.protocol import Run
+from xfelred.recipes.recipe import at_key
 from xfelred.recipes.smalldata_models import IntegratingSpec
 from xfelred.recipes.smalldata_plan import INTG, SmallDataPlan, slow_ids
 
@@ -113,10 +114,8 @@ def copied(plan: SmallDataPlan, name: str, column: str, key: str) -> dict[str, A
         text = f"{plan.run.run_id} has no values of slow detectors"
         raise plan.recipe.error(key, f"{text}; sum those of its shots")
     run: Any = plan.run
-    try:
+    with at_key(plan.recipe, key):
         ds = run.scalars([f"{name}/{column}"], stream=INTG, missing="keep")
-    except XfelredError as error:
-        raise plan.recipe.error(key, str(error)) from error
     return {
         str(n).removeprefix(f"{name}/"): v.transpose(TRAIN, ...).values
         for n, v in ds.data_vars.items()

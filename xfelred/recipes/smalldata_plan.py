@@ -21,7 +21,6 @@ from xfelred.products.smalldata_file import Column, Rows, Table
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube import file_name
 from xfelred.recipes.cube_detectors import (
-    at_key,
     check_detectors,
     check_shots,
     detector_frames,
@@ -31,6 +30,7 @@ from xfelred.recipes.cube_shots import one_scalar
 from xfelred.recipes.function_tree import FunctionSpec, results, shots_at_once
 from xfelred.recipes.function_values import SHOTS, Entries, Facts, Given, Value
 from xfelred.recipes.functions import WHOLE
+from xfelred.recipes.recipe import at_key
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
 

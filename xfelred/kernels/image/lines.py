@@ -114,8 +114,8 @@ def project(
     noise_sigma: values below so many times the noise become 0.
     Returns float64 (..., axes that stay).
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, rest[:n_masks], n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, rest[:n_masks], n_core)
     least = per_pixel(rest[n_masks:], lead, flat.shape, noise_sigma)
     stays = (0,) * (3 - n_core) + tuple(int(a not in away) for a in range(n_core))
     whole = tuple(n if s else 1 for n, s in zip(flat.shape[1:], stays, strict=True))
@@ -139,8 +139,8 @@ def lineout(
     index: position; None: that of the highest good pixel, the first of several.
     Returns float64 (..., other pixel axes); NaN everywhere if no pixel is good.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, masks, n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, masks, n_core)
     left = tuple(n for a, n in enumerate(core) if a != axis)
     out = np.full((len(flat), *left), np.nan)
     for i, frame in enumerate(flat):

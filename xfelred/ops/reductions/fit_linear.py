@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.names import UNITS
-from xfelred.ops.reductions.grouping import coordinate
-from xfelred.ops.reductions.regression import against, good_pixels
+from xfelred.ops.reductions.grouping import against, coordinate, good_pixels
 from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.shots import at_shots

@@ -13,8 +13,7 @@ from xfelred.errors import ArgumentError
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
 from xfelred.names import PIXEL_DIMS, UNITS
-from xfelred.ops.reductions.grouping import frame_dims
-from xfelred.ops.reductions.regression import against, good_pixels
+from xfelred.ops.reductions.grouping import against, frame_dims, good_pixels
 from xfelred.ops.reductions.statistics import statistics
 from xfelred.ops.variables import variables
 from xfelred.provenance import record
