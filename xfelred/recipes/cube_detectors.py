@@ -16,8 +16,8 @@ from xfelred.errors import (
     ConfigError,
     MissingConstantError,
     XfelredError,
-    did_you_mean,
     listing,
+    no_such,
     warn,
 )
 from xfelred.lazy import map_frames
@@ -56,8 +56,7 @@ def check_detectors(
         if name not in known and spec.frames is None:
             raise recipe.error(
                 f"detectors.{name}",
-                f"no detector {name!r} in {run.run_id}.{did_you_mean(name, known)}"
-                f" There are: {listing(known)}",
+                no_such("detector", name, known, f" in {run.run_id}"),
             )
     unused = [n for n in given if n not in recipe.model.detectors]
     if unused:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from xfelred.detectors import told_by
-from xfelred.errors import ArgumentError, ConfigError, did_you_mean, listing
+from xfelred.errors import ArgumentError, ConfigError, no_such
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.ops.reductions.bins import Bins
@@ -67,11 +67,7 @@ class CubeRecipe(Recipe):
         if name is None:
             return known[0] if known else FIRST_FILTER
         if name not in known and not (name == FIRST_FILTER and not known):
-            raise self.error(
-                "filters",
-                f"no filter {name!r}.{did_you_mean(name, known)} There are:"
-                f" {listing(known)}",
-            )
+            raise self.error("filters", no_such("filter", name, known))
         return name
 
     def check(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.errors import did_you_mean, listing
+from xfelred.errors import no_such
+from xfelred.kernels.arrays import Array
 from xfelred.names import TRAIN
 from xfelred.products.smalldata_file import MISSING, Rows
 from xfelred.readers.protocol import Run
@@ -16,7 +16,6 @@ from xfelred.recipes.recipe import at_key
 from xfelred.recipes.smalldata_models import IntegratingSpec
 from xfelred.recipes.smalldata_plan import INTG, SmallDataPlan, slow_ids
 
-Array = NDArray[Any]
 # The values of a column of all shots: (name, key of the recipe).
 Values = Callable[[str, str], Array]
 
@@ -33,11 +32,9 @@ def readouts_of(plan: SmallDataPlan) -> dict[str, Array]:
             out[name] = detector.ids[detector.rows]
         else:
             known = [*slow_sources(plan.run), *plan.detectors]
-            raise plan.recipe.error(
-                f"integrating.{name}",
-                f"no slow detector {name!r} in {plan.run.run_id}, nor a detector of the"
-                f" recipe.{did_you_mean(name, known)} There are: {listing(known)}",
-            )
+            where = f" in {plan.run.run_id}, nor a detector of the recipe"
+            text = no_such("slow detector", name, known, where)
+            raise plan.recipe.error(f"integrating.{name}", text)
     return out
 
 

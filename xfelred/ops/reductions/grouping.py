@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError, listing, no_such
 from xfelred.lazy import reduce_frames
 from xfelred.names import GROUP, PIXEL_DIMS
 from xfelred.ops.validity import masks_of, numbers_of, without
@@ -91,10 +91,9 @@ def coordinate(da: xr.DataArray, by: str | xr.DataArray) -> xr.DataArray:
             )
         return at_shots(in_memory(by), da, str(by.name))
     if by not in da.coords:
-        known = [str(c) for c in da.coords]
         raise ArgumentError(
-            f"no coordinate {by!r} to group by.{did_you_mean(by, known)} There are"
-            f" {listing(known, 20)}; a DataArray with its values will do too"
+            no_such("coordinate", by, map(str, da.coords), " to group by", 20)
+            + "; a DataArray with its values will do too"
         )
     return in_memory(da[by].reset_coords(drop=True))
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
-    did_you_mean,
-    listing,
+    no_such,
 )
 from xfelred.hdf5.direct import expanded
 from xfelred.lazy import Rows
@@ -36,10 +35,7 @@ def table(run: RunData, name: str) -> xr.Dataset:
         found, counts = ragged_table(run, run.columns[name])
     else:
         known = tables(run)
-        raise PropertyNameError(
-            f"no table {name!r} in {run.run_id}.{did_you_mean(name, known)} There are"
-            f" {listing(known)}"
-        )
+        raise PropertyNameError(no_such("table", name, known, f" in {run.run_id}"))
     train = np.repeat(run.ids, counts)
     # Where a shot has several, the table tells.
     pulse = found.pop(PULSE, np.zeros(len(train), np.int64))

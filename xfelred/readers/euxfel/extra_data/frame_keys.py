@@ -170,12 +170,8 @@ class FrameKeyData(MultimodKeyData):
         out = np.empty((plan.target.shape[1], *plan.lead_shape, *shape), kind)
         self.read(plan, np.moveaxis(out, 0, n_lead))
         # Before NaN come in: of integers up to 32 bits float64 holds all.
-        long = gaps and dtype.kind in "iu" and dtype.itemsize > 4
-        if long and np.abs(out).max(initial=0) >= EXACT:
-            warn(
-                f"{self.key} has integers beyond 2**53, which are rounded where pulses"
-                " are missing in a train; unstack_pulses=False keeps them"
-            )
+        if gaps and dtype.kind in "iu" and dtype.itemsize > 4:
+            warn_rounding(self.key, out)
         if gaps:
             empty = np.ones((int(here.sum()), n_slots), bool)
             train, _, at = plan.patterns.expand(plan.pattern)
@@ -227,3 +223,12 @@ def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
         return dtype
     small = dtype.kind in "iu" and dtype.itemsize <= 2
     return np.dtype(np.float32 if small else np.float64)
+
+
+def warn_rounding(key: str, values: NDArray[Any]) -> None:
+    """Warn if integers of 64 bits became floats that do not hold them."""
+    if np.abs(values).max(initial=0) >= EXACT:
+        warn(
+            f"{key} has integers beyond 2**53, which are rounded where pulses are"
+            " missing in a train; unstack_pulses=False keeps them"
+        )
