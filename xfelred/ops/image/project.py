@@ -110,10 +110,12 @@ def project(
         n_core=len(dims),
         n_masks=len(masks),
         away=tuple(dims.index(d) for d in dims if d in given),
-        low=-np.inf if low is None else low,
-        high=np.inf if high is None else high,
-        photons=bool(single_photon),
-        mean=bool(mean),
+        cut=(
+            -np.inf if low is None else low,
+            np.inf if high is None else high,
+            bool(single_photon),
+            bool(mean),
+        ),
         noise_sigma=float(NOISE_SIGMA if noise_sigma is None else noise_sigma),
     )
     if whole:
