@@ -181,7 +181,7 @@ def listed_keys(keys: object) -> list[Any]:
     if found is None or not all(isinstance(key, (str, tuple, list)) for key in found):
         hint = f": [{shown(keys)}]" if isinstance(keys, str) else ""
         raise ArgumentTypeError(
-            f"scalars takes a list of names of keys, not {shown(keys)}{hint}"
+            f"scalars takes a list of keys, not {shown(keys)}{hint}"
         )
     return found
 

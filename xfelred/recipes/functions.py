@@ -19,12 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred import ops
-from xfelred.errors import (
-    ArgumentError,
-    MissingConstantError,
-    listing,
-    no_such,
-)
+from xfelred.errors import ArgumentError, MissingConstantError, did_you_mean, listing
 from xfelred.lazy import map_frames
 from xfelred.lazy.scheduler import warn_in_task
 from xfelred.names import DROPLET, FAST, SAMPLE, SLOW
@@ -261,7 +256,8 @@ def check_parameters(function: str, given: Mapping[str, Any]) -> None:
         if name not in known:
             raise wrong_value(
                 name,
-                no_such("parameter", name, sorted(known), f" of {function}", 30),
+                f"{function} has no parameter {name!r}.{did_you_mean(name, known)}"
+                f" There are: {listing(sorted(known), 30)}",
             )
     missing = [n for n, needed in known.items() if needed and n not in given]
     if missing:
