@@ -165,10 +165,6 @@ class ConfigError(XfelredError, ValueError):
         self.line = line
         self.key = key
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Keep the attributes on the way between processes."""
-        return rebuilt_config_error, (str(self), self.path, self.line, self.key)
-
 
 class PropertyNameError(_KeyedError):
     """A key is not in a source."""
@@ -285,12 +281,6 @@ class MissingExtraError(XfelredError, ImportError):
     """An optional dependency is not installed."""
 
 
-def rebuilt_config_error(
-    message: str, path: str, line: int | None, key: str
-) -> ConfigError:
-    return ConfigError(message, path=path, line=line, key=key)
-
-
 def listing(names: Iterable[object], limit: int = 8) -> str:
     """Return the first `limit` names, comma separated, for use in a message."""
     items = list(names)
@@ -304,6 +294,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return ""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def no_such(
+    what: str, name: str, known: Iterable[str], where: str = "", limit: int = 8
+) -> str:
+    """Return the message that there is no `what` of this name, and what there is."""
+    known = list(known)
+    near = did_you_mean(name, known)
+    return f"no {what} {name!r}{where}.{near} There are: {listing(known, limit)}"
 
 
 def shown(value: object) -> str:

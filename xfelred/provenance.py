@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 import dask.array
@@ -61,6 +62,13 @@ def history_of(attrs: Mapping[Any, object]) -> str:
     if isinstance(found, (list, tuple)):
         return "\n".join(history_of({HISTORY: line}) for line in found)
     return json.dumps(jsonable(found), sort_keys=True)
+
+
+def version_of(package: str, otherwise: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return otherwise
 
 
 def jsonable(value: object) -> Any:

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from xfelred.hdf5 import chunk_cache as hdf5_cache
+from xfelred.hdf5 import chunk_index as hdf5_cache
 from xfelred.hdf5 import chunk_index as hdf5_index
 from xfelred.hdf5 import rows as hdf5
 from xfelred.hdf5.handles import OpenFiles

@@ -16,7 +16,7 @@ QUADRANTS = [(-525, 625), (-550, -10), (520, -160), (542.5, 475)]
 
 @pytest.fixture
 def pixels():
-    values = np.arange(96.0).reshape(4, 3, 2, 4)
+    values = np.arange(96, dtype=np.float32).reshape(4, 3, 2, 4)
     coords = {"train": [1, 2, 3, 4], "module": [0, 3, 7]}
     return xr.DataArray(values, dims=DIMS, coords=coords)
 

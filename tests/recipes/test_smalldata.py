@@ -12,8 +12,9 @@ import xarray as xr
 import xfelred as xf
 from xfelred import ops
 from xfelred.errors import ArgumentError, ConfigError, SelectionEmptyError
-from xfelred.recipes.reduce_run import How, reduced
+from xfelred.recipes.reduce_run import reduced
 from xfelred.recipes.smalldata_plan import smalldata_plan
+from xfelred.recipes.write_cube import How
 from xfelred.synth.lcls import write_smalldata
 
 N = 24
@@ -349,7 +350,7 @@ def test_an_interrupted_call_goes_on_and_has_the_same_bits(run, tmp_path):
     assert (tmp_path / "part" / f"{run.run_id}.inprogress").is_dir()
     result = reduced(run, EVERYTHING, tmp_path / "part", How())
     assert (result.blocks, result.computed, result.reused) == (3, 1, 2)
-    same(whole, stored(result.path))
+    same(whole, stored(result.paths[0]))
     again = reduced(run, EVERYTHING, tmp_path / "part", How())
     assert (again.computed, again.reused) == (0, 3)
 

@@ -9,7 +9,8 @@ import xarray as xr
 
 import xfelred as xf
 from xfelred.errors import ConfigError, MissingExtraError
-from xfelred.recipes.reduce_run import How, reduced
+from xfelred.recipes.reduce_run import reduced
+from xfelred.recipes.write_cube import How
 from xfelred.synth.lcls import write_smalldata
 
 DET = "jungfrau1M"

@@ -195,7 +195,12 @@ def profiles(as_json: bool) -> None:
     those of `slurm`.
     """
     found = xf.cluster.profiles()
-    files = [str(f) for f in configuration_files()]
+    # What dask read its configuration from.
+    files = [
+        str(file)
+        for place in map(Path, dask.config.paths)
+        for file in ([place] if place.is_file() else sorted(place.glob("*.y*ml")))
+    ]
     if as_json:
         tell_json({"files": files, "profiles": found})
         return
@@ -206,12 +211,3 @@ def profiles(as_json: bool) -> None:
             tell(f"    {key:<24}{text}")
     tell("")
     tell("read from " + (", ".join(files) or "no file: these are dask's defaults"))
-
-
-def configuration_files() -> list[Path]:
-    """Return the files that dask read its configuration from."""
-    return [
-        file
-        for place in map(Path, dask.config.paths)
-        for file in ([place] if place.is_file() else sorted(place.glob("*.y*ml")))
-    ]

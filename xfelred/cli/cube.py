@@ -12,7 +12,7 @@ from dask.utils import format_bytes
 
 import xfelred as xf
 from xfelred.cli.progress import steps
-from xfelred.cli.where import scheduler, where_options
+from xfelred.cli.where import go_on, product_options, scheduler
 from xfelred.cli.where import slurm as slurm  # where it was
 from xfelred.cli.words import tell, tell_json
 from xfelred.errors import SelectionEmptyError
@@ -26,24 +26,11 @@ COUNTS = ("blocks", "tasks")
 
 
 @click.command()
-@click.argument("run")
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "-o", "--output", required=True, metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Directory for the products; it is made if it is not there.",
-)  # fmt: skip
 @click.option(
     "--filter", "chosen", metavar="NAME|all",
     help="Which of the recipe's filters, or a cube for each; by default the first.",
 )  # fmt: skip
-@click.option("--resume", is_flag=True, help="Continue an interrupted call.")
-@click.option("--overwrite", is_flag=True, help="Start anew, and replace old products.")
-@click.option(
-    "--dry-run", is_flag=True, help="Only say what would be read, written and needed."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@where_options
+@product_options
 def cube(
     run: str,
     recipe: Path,
@@ -60,10 +47,7 @@ def cube(
     that was interrupted continues with --resume; blocks of shots that were done are not
     read again.
     """
-    if options["resume"] and options["overwrite"]:
-        raise click.UsageError(
-            "--resume continues what is there and --overwrite starts anew; give one"
-        )
+    how = go_on(options)
     checked = CubeRecipe.from_file(recipe)
     names = filters_of(checked, chosen)
     opened = xf.open_run(run)
@@ -75,7 +59,7 @@ def cube(
     else:
         try:
             with scheduler(options):
-                made.each(lambda n: one_cube(opened, checked, output, n, options))
+                made.each(lambda n: one_cube(opened, checked, output, n, how))
         finally:  # what is complete is told although another cube failed
             if made.results or made.empty:
                 show_results(made, as_json)
@@ -119,12 +103,11 @@ def one_cube(
     recipe: CubeRecipe,
     output: Path,
     filter: str | None,
-    options: dict[str, Any],
+    how: dict[str, Any],
 ) -> CubeResult:
     what = f"cube of {run.run_id}" + (f", filter {filter}" if filter else "")
     with steps(what, "blocks") as report:
-        chosen = {name: options[name] for name in ("resume", "overwrite")}
-        return write_cube(run, recipe, output, filter=filter, report=report, **chosen)
+        return write_cube(run, recipe, output, filter=filter, report=report, **how)
 
 
 def total_estimate(plans: list[CubeEstimate]) -> dict[str, Any]:

@@ -41,16 +41,8 @@ def command(verbose: bool) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
-command.add_command(info)
-command.add_command(check)
-command.add_command(dark)
-command.add_command(cube)
-command.add_command(reduce)
-command.add_command(report)
-command.add_command(config)
-command.add_command(demo)
-command.add_command(cluster)
-command.add_command(warm_up)
+for one in (info, check, dark, cube, reduce, report, config, demo, cluster, warm_up):
+    command.add_command(one)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

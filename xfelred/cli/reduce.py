@@ -10,31 +10,19 @@ import click
 import xfelred as xf
 from xfelred.cli.cube import show_estimate
 from xfelred.cli.progress import steps
-from xfelred.cli.where import scheduler, where_options
+from xfelred.cli.where import go_on, product_options, scheduler
 from xfelred.cli.words import tell, tell_json
-from xfelred.recipes.reduce_run import How, reduced
+from xfelred.recipes.reduce_run import reduced
 from xfelred.recipes.smalldata_estimate import estimate_reduction
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
+from xfelred.recipes.write_cube import How
 
 
 @click.command()
-@click.argument("run")
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "-o", "--output", required=True, metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Directory for the file; it is made if it is not there.",
-)  # fmt: skip
 @click.option(
     "--nevents", metavar="N", type=click.IntRange(1), help="Only the first N shots."
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted call.")
-@click.option("--overwrite", is_flag=True, help="Start anew, and replace an old file.")
-@click.option(
-    "--dry-run", is_flag=True, help="Only say what would be read, written and needed."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@where_options
+@product_options
 def reduce(
     run: str,
     recipe: Path,
@@ -52,10 +40,7 @@ def reduce(
     interrupted continues with --resume; blocks of shots that were done are not read
     again.
     """
-    if options["resume"] and options["overwrite"]:
-        raise click.UsageError(
-            "--resume continues what is there and --overwrite starts anew; give one"
-        )
+    how = How(**go_on(options))
     checked = SmallDataRecipe.from_file(recipe)
     opened = xf.open_run(run)
     if nevents is not None:
@@ -63,7 +48,6 @@ def reduce(
     if dry_run:
         show_estimate(estimate_reduction(opened, checked, output).to_dict(), as_json)
         return
-    how = How(options["resume"], options["overwrite"])
     with (
         scheduler(options),
         steps(f"small data of {opened.run_id}", "blocks") as report,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 THREADS, LOCAL, SLURM = "threads", "local", "slurm"  # or an address
 
 Command = Callable[..., object]
+Option = Callable[[Command], Command]
 
 # Of xf.cluster.slurm, under the names that it gives them.
-JOB_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+JOB_OPTIONS: tuple[Option, ...] = (
     click.option(
         "--profile", metavar="NAME",
         help="Section of dask's configuration; see `xfelred cluster profiles`.",
@@ -58,7 +61,7 @@ JOB_NAMES = (
     "profile", "cores", "memory", "walltime", "queue", "account", "reservation",
     "constraint", "interface", "scratch", "workers_per_job", "prologue", "directives",
 )  # fmt: skip
-WHERE_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+WHERE_OPTIONS: tuple[Option, ...] = (
     click.option(
         "--cluster", metavar="threads|local|slurm|ADDRESS",
         help="Where to compute: threads or processes here, jobs of SLURM, or a running"
@@ -74,21 +77,45 @@ WHERE_OPTIONS: tuple[Callable[[Command], Command], ...] = (
         " them; by default as dask's configuration says.",
     ),
 )  # fmt: skip
+PRODUCT_OPTIONS: tuple[Option, ...] = (
+    click.argument("run"),
+    click.argument(
+        "recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+    ),
+    click.option(
+        "-o", "--output", required=True, metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Directory for the products; it is made if it is not there.",
+    ),
+    click.option("--resume", is_flag=True, help="Continue an interrupted call."),
+    click.option(
+        "--overwrite", is_flag=True, help="Start anew, and replace old products."
+    ),
+    click.option(
+        "--dry-run", is_flag=True,
+        help="Only say what would be read, written and needed.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+)  # fmt: skip
 
 
-def job_options(command: Command) -> Command:
-    """Give a command the options of jobs of SLURM."""
-    for option in reversed(JOB_OPTIONS):
-        command = option(command)
-    return command
+def with_options(options: tuple[Option, ...]) -> Option:
+    """Return a decorator that gives a command some options."""
+    return lambda command: reduce(lambda c, option: option(c), options[::-1], command)
 
 
-def where_options(command: Command) -> Command:
-    """Give a command the options that say where to compute; see `scheduler`."""
-    command = job_options(command)
-    for option in reversed(WHERE_OPTIONS):
-        command = option(command)
-    return command
+job_options = with_options(JOB_OPTIONS)
+where_options = with_options(WHERE_OPTIONS + JOB_OPTIONS)  # see `scheduler`
+product_options = with_options(PRODUCT_OPTIONS + WHERE_OPTIONS + JOB_OPTIONS)
+
+
+def go_on(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `product_options` say about what is there already."""
+    if options["resume"] and options["overwrite"]:
+        raise click.UsageError(
+            "--resume continues what is there and --overwrite starts anew; give one"
+        )
+    return {name: options[name] for name in ("resume", "overwrite")}
 
 
 def of_jobs(options: Mapping[str, Any]) -> dict[str, Any]:

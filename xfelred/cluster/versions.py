@@ -10,6 +10,7 @@ import distributed
 
 from xfelred import __version__
 from xfelred.errors import warn
+from xfelred.provenance import version_of
 
 # What makes numbers, or reads them. Of dask and what it sends with, dask itself warns.
 PACKAGES = ("numpy", "numba", "h5py", "xarray", "scipy")
@@ -35,14 +36,8 @@ def watch_versions(client: distributed.Client) -> None:
 
 
 def versions() -> dict[str, str]:
-    return {"xfelred": __version__, **{name: found_version(name) for name in PACKAGES}}
-
-
-def found_version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return NOTHING
+    found = {name: version_of(name, NOTHING) for name in PACKAGES}
+    return {"xfelred": __version__, **found}
 
 
 def name_differences(

@@ -9,7 +9,7 @@ import numpy as np
 from xfelred.geometry.core import Geometry
 from xfelred.geometry.pixel_places import check_placed
 from xfelred.kernels.arrays import Array, Floats
-from xfelred.kernels.outlines.corner_spread import corner_spread
+from xfelred.kernels.outlines.splitting import corner_spread
 
 
 @dataclass(frozen=True)

@@ -126,17 +126,13 @@ def region_panels(sections: Sections, name: str) -> list[str]:
             continue
         index = sections.integer(entry, key)
         here = {p: sections.panels[p].get(key) for p in chosen}
-        chosen = [p for p, e in here.items() if e is not None and as_index(e) == index]
+        # The index that an axis of a panel is fixed at, if it is at any.
+        fixed = {p: e.text for p, e in here.items() if e is not None}
+        chosen = [p for p, t in fixed.items() if t.isdecimal() and int(t) == index]
         if not chosen:
-            known = sorted({e.text for e in here.values() if e is not None})
             raise sections.fail(
                 entry.line,
                 f"bad region {name!r} has {key} = {entry.text}, which no panel has;"
-                f" {key} of panels: {listing(known)}",
+                f" {key} of panels: {listing(sorted({*fixed.values()}))}",
             )
     return chosen
-
-
-def as_index(entry: Entry) -> int | None:
-    """Return the index that an axis is fixed at, None if it is no number."""
-    return int(entry.text) if entry.text.isdecimal() else None

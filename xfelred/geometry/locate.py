@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +14,12 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from xfelred.entries import entry
-from xfelred.errors import GeometryMismatchError, listing
-from xfelred.geometry.angles import Angles, angles_of
+from xfelred.errors import GeometryMismatchError, MissingConstantError, listing
+from xfelred.geometry.angles import Angles, angles_of, directions, momentum
 from xfelred.geometry.core import Geometry
-from xfelred.geometry.corners import GEOMETRY, corner_angles, recalled, remember
 from xfelred.geometry.given import as_geometry
 from xfelred.geometry.pixel_places import size
-from xfelred.kernels.arrays import Array
+from xfelred.kernels.arrays import Array, Floats
 from xfelred.names import (
     FAST,
     LONG_NAME,
@@ -271,3 +273,72 @@ def numbered(labels: Iterable[int]) -> str:
         return f"modules {listing(present, 20)}"
     gaps = f" without {listing(absent, 20)}" if absent else ""
     return f"modules {present[0]}-{present[-1]}{gaps}"
+
+
+# -- corners, for pixels that are split over bins by area ------------------------------
+
+GEOMETRY = "geometry"
+"""Attribute of a coordinate: which geometry it was made from."""
+
+KEPT = 16
+NO_CORNERS = "the geometry does not know the corners of its pixels: use split='no'"
+
+# Corners take four times the memory of all other coordinates, and few ask for them: an
+# array carries the name of its geometry, and the last ones are kept under that name.
+LAST: OrderedDict[str, Geometry] = OrderedDict()
+LOCK = threading.Lock()
+
+
+def remember(geometry: Geometry) -> str:
+    """Keep a geometry for `recalled`; return its name."""
+    name = str(tokenize(geometry))
+    # Panels are a few numbers; positions, and what was computed from them, are not.
+    small = replace(
+        geometry, panels=geometry.lattice, positions=None, incidence=None, bad=None
+    )
+    with LOCK:
+        LAST[name] = small
+        LAST.move_to_end(name)
+        while len(LAST) > KEPT:
+            LAST.popitem(last=False)
+    return name
+
+
+def recalled(coord: xr.DataArray) -> Geometry:
+    """Return the geometry that a coordinate was made from.
+
+    Raises MissingConstantError if it was not made in this process, or long ago.
+    """
+    found = LAST.get(str(coord.attrs.get(GEOMETRY)))
+    if found is None:
+        raise MissingConstantError(
+            "the array was not located in this process, so the corners of its pixels"
+            " are not known: apply geometry.locate(da, geometry) to it"
+        )
+    return found
+
+
+def corner_angles(geometry: Geometry, radial: str) -> tuple[Floats, Floats]:
+    """Return radial coordinate and azimuth of the corners.
+
+    radial: {"q", "two_theta"}.
+    Returns radius, phi: float64 (corner, module, slow_scan, fast_scan); 1/angstrom or
+        rad; rad. Corners in the order of the outline; NaN: no pixel.
+    """
+    if not geometry.lattice:
+        raise MissingConstantError(NO_CORNERS)
+    n_corners = len(geometry.lattice[0].corner_offsets)
+    out = np.full((2, n_corners, *geometry.known_shape), np.nan)
+    for panel in geometry.lattice:
+        for c, corner in enumerate(panel.corners()):
+            two_theta, phi = directions(corner)
+            if radial == Q:
+                if geometry.wavelength is None:
+                    raise MissingConstantError(
+                        "the geometry has no photon energy: give it energy= or"
+                        " wavelength="
+                    )
+                two_theta = momentum(two_theta, geometry.wavelength)
+            out[0, c][panel.region] = two_theta
+            out[1, c][panel.region] = phi
+    return out[0], out[1]

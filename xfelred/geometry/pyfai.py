@@ -109,16 +109,25 @@ def from_poni(
         ai = integrator_of(file)
         return from_pyfai(cls, ai, shape, energy=energy, wavelength=wavelength)
     plane = plane_of(file)
+    known = checked_shape(plane.shape, shape, file.path)
     given = photon_energy(energy, wavelength)
+    return on_plane(cls, plane, known, plane.energy if given is None else given)
+
+
+def on_plane(
+    cls: type[Places],
+    plane: Poni,
+    shape: tuple[int, int] | None,
+    energy: float | None,
+) -> Places:
     out = cls(
         None,
-        energy=plane.energy if given is None else given,
+        energy=energy,
         distance=plane.distance,
         handedness=IMAGE_AXES,
         poni=plane,
     )
-    known = checked_shape(plane.shape, shape, file.path)
-    return out if known is None else out.with_shape((1, *known))
+    return out if shape is None else out.with_shape((1, *shape))
 
 
 @entry
@@ -204,14 +213,7 @@ def plane_geometry(
         (float(detector.pixel1), float(detector.pixel2)),
         orientation=int(getattr(detector, "orientation", 0) or 3),
     )
-    out = cls(
-        None,
-        energy=energy,
-        distance=plane.distance,
-        handedness=IMAGE_AXES,
-        poni=plane,
-    )
-    return out if shape is None else out.with_shape((1, *shape))
+    return on_plane(cls, plane, shape, energy)
 
 
 def positions(ai: Integrator, shape: tuple[int, int]) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, logger_of
-from xfelred.hdf5.chunk_cache import load_arrays, save_arrays
+from xfelred.hdf5.cache_files import load_bytes, save_bytes
 from xfelred.hdf5.raw import Identity
 
 log = logger_of(__name__)
 
 Ints = NDArray[np.int64]
+FOLDER = "chunks"  # of the tables kept for the next session; see `cache_files`
 WORTH_A_FILE = 1000  # chunks; a smaller table is built faster than it is read
 # Building costs 2.5 us a chunk; h5py finds one in a balanced tree for about 250 us.
 WORTHWHILE = 100
@@ -148,3 +150,16 @@ def ask_all(dataset: h5py.Dataset, grid: tuple[int, ...]) -> ChunkTable:
         offset[at] = [c[2] for c in found]
         size[at] = [c[3] for c in found]
     return table_of(offset, size, mask)
+
+
+def load_arrays(key: str, n: int) -> Ints | None:
+    """Return three arrays of `n` numbers that were kept under a key, None if not."""
+    body = load_bytes(FOLDER, key)
+    if body is None or len(body) != 3 * 8 * n:
+        return None
+    return np.frombuffer(body, "<i8").astype(np.int64).reshape(3, n)
+
+
+def save_arrays(key: str, arrays: Sequence[Ints]) -> None:
+    """Keep three arrays under a key, if there is a place for them."""
+    save_bytes(FOLDER, key, np.stack(arrays).astype("<i8").tobytes())

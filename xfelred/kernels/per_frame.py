@@ -60,7 +60,9 @@ def minus_region(
     return out
 
 
-def listed(frames: Array, masks: Sequence[Array], n_core: int) -> tuple[Array, Bools]:
+def listed(
+    frames: Array, masks: Sequence[Array], n_core: int
+) -> tuple[Array, Bools, tuple[int, ...]]:
     """Return frames one after the other, in a dtype that numba knows, and bad pixels.
 
     frames: real (..., [module,] slow_scan, fast_scan).
@@ -69,7 +71,7 @@ def listed(frames: Array, masks: Sequence[Array], n_core: int) -> tuple[Array, B
     n_core: number of pixel axes, 2 or 3.
     Returns frames: real (frame, module, slow_scan, fast_scan); bad: bool (frame or 1,
         module, slow_scan, fast_scan); one for all frames unless a mask differs between
-        them.
+        them; lead: lengths of the frame axes.
     """
     lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
     whole = (1,) * (3 - n_core) + core
@@ -81,7 +83,7 @@ def listed(frames: Array, masks: Sequence[Array], n_core: int) -> tuple[Array, B
         shape = lead if per_frame else (1,) * len(lead)
         each = np.broadcast_to(mask != 0, (*shape, *core))
         bad = bad | each.reshape(prod(shape), *whole)
-    return flat, read_only(bad)
+    return flat, read_only(bad), lead
 
 
 def per_pixel(

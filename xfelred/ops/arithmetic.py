@@ -16,6 +16,7 @@ from xfelred.errors import (
     InconsistentDataError,
     did_you_mean,
     listing,
+    no_such,
 )
 from xfelred.kernels.arrays import Array, Floats
 from xfelred.lazy import map_frames
@@ -231,9 +232,8 @@ def normalize(da: Labelled, by: str | xr.DataArray) -> Labelled:
     if isinstance(by, str):
         if by not in da.coords:
             raise ConfigError(
-                f"no coordinate {by!r} to normalize by."
-                f"{did_you_mean(by, map(str, da.coords))} There are:"
-                f" {listing(da.coords)}; a DataArray on train will do too"
+                no_such("coordinate", by, map(str, da.coords), " to normalize by")
+                + "; a DataArray on train will do too"
             )
         divisor = da[by]
     else:

@@ -49,7 +49,8 @@ def check_free(path: Path, *, overwrite: bool) -> None:
             f"{path} exists; pass overwrite=True (--overwrite) to replace it, or"
             " another name"
         )
-    if path.is_dir() and any(path.iterdir()) and not is_zarr(path):
+    is_zarr = any((path / name).is_file() for name in ZARR_FILES)
+    if path.is_dir() and any(path.iterdir()) and not is_zarr:
         raise OutputExistsError(
             f"{path} is a directory that holds other things than a zarr product;"
             " it is never replaced: choose another name"
@@ -75,10 +76,6 @@ def check_directory(path: Path) -> None:
             f"cannot write {path.name}: there is no directory {path.parent};"
             " create it first"
         )
-
-
-def is_zarr(path: Path) -> bool:
-    return any((path / name).is_file() for name in ZARR_FILES)
 
 
 def publish(partial: Path, path: Path, *, overwrite: bool) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import xarray as xr
 from xfelred import __version__
 from xfelred.errors import ArgumentError, ArgumentTypeError
 from xfelred.names import FINGERPRINT, HISTORY, UNITS, VERSION
-from xfelred.provenance import history_of, jsonable
+from xfelred.provenance import history_of, jsonable, version_of
 
 CREATED = "created"
 SOFTWARE = "software"
@@ -39,7 +38,12 @@ def prepare(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
     ds = with_plain_names(to_dataset(obj))
     refuse_multi_index(ds)
     for name, variable in ds.variables.items():
-        check_chunks(str(name), variable)
+        if any(np.isnan(size) for size in variable.shape):
+            raise ArgumentError(
+                f"the shape {variable.shape} of {str(name)!r} is not known before it is"
+                " computed; call .compute_chunk_sizes() on its dask array, or"
+                " .compute()"
+            )
     text = {n: plain_text(str(n), v) for n, v in ds.variables.items() if is_text(v)}
     ds = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
     ds = ds.assign({n: v for n, v in text.items() if n in ds.data_vars})
@@ -95,14 +99,6 @@ def refuse_multi_index(ds: xr.Dataset) -> None:
                 f" use ds.reset_index({ds[name].dims[0]!r}), or read the frames"
                 " with layout='frame'"
             )
-
-
-def check_chunks(name: str, variable: xr.Variable) -> None:
-    if any(np.isnan(size) for size in variable.shape):
-        raise ArgumentError(
-            f"the shape {variable.shape} of {name!r} is not known before it is"
-            " computed; call .compute_chunk_sizes() on its dask array, or .compute()"
-        )
 
 
 def is_text(variable: xr.Variable) -> bool:
@@ -187,11 +183,4 @@ def with_provenance(ds: xr.Dataset) -> dict[Any, Any]:
 
 
 def software() -> dict[str, str]:
-    return {name: installed_version(name) for name in SOFTWARE_NAMES}
-
-
-def installed_version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
+    return {name: version_of(name, "unknown") for name in SOFTWARE_NAMES}

@@ -99,7 +99,15 @@ def resume_zarr(ds: xr.Dataset, path: Path, *, overwrite: bool) -> None:
     if not manifest.read():
         discard_unfinished(path)
         work.mkdir()
-        write_template(ds, store)
+        # Everything but the blocks of the lazy variables.
+        ds.to_zarr(
+            store,
+            mode="w",
+            zarr_format=3,
+            consolidated=False,
+            encoding=chunk_encoding(ds),
+            compute=False,
+        )
         manifest.template = checksums(store)
         manifest.write()
     check_template(store, manifest.template)
@@ -241,18 +249,6 @@ def consolidate(path: Path) -> None:
         zarr.consolidate_metadata(path, zarr_format=3)
 
 
-def write_template(ds: xr.Dataset, store: Path) -> None:
-    """Write everything but the blocks of the lazy variables."""
-    ds.to_zarr(
-        store,
-        mode="w",
-        zarr_format=3,
-        consolidated=False,
-        encoding=chunk_encoding(ds),
-        compute=False,
-    )
-
-
 def checksums(store: Path) -> dict[str, str]:
     files = sorted(p for p in store.rglob("*") if p.is_file())
     return {str(p.relative_to(store)): part_checksum(store, p) for p in files}
@@ -287,8 +283,12 @@ def check_template(store: Path, wanted: Mapping[str, str]) -> None:
 
 
 def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
-    lazy = {str(n): v.data for n, v in ds.variables.items() if v.chunks is not None}
-    takers = {n: Blocks(store, n, *dims_and_attrs(ds.variables[n])) for n in lazy}
+    of = {str(n): v for n, v in ds.variables.items() if v.chunks is not None}
+    takers = {
+        n: Blocks(store, n, tuple(map(str, v.dims)), dict(v.attrs))
+        for n, v in of.items()
+    }
+    lazy = {n: v.data for n, v in of.items()}
     missing = [b for b in block_list(lazy) if (b[0], corner(b[1])) not in manifest.done]
     groups = (
         [((n, corner(region)), put(lazy[n], region, takers[n])) for n, region in batch]
@@ -298,12 +298,6 @@ def write_missing(ds: xr.Dataset, store: Path, manifest: Manifest) -> None:
         for some in found:
             manifest.done.update(where for where, _ in some)
             manifest.write_if_due()
-
-
-def dims_and_attrs(
-    variable: xr.Variable,
-) -> tuple[tuple[str, ...], dict[Hashable, Any]]:
-    return tuple(map(str, variable.dims)), dict(variable.attrs)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,8 @@ def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
             f"trains of {source.name} differ in their pulses: {part:.0%} of the train x"
             " pulse array is padding. layout='frame' avoids it"
         )
-    if takes_one(request.roi, source.shape) and DATA_GAIN in dims:
+    first = next(iter(roi_items(request.roi, source.shape)), None)
+    if isinstance(first, (int, np.integer)) and DATA_GAIN in dims:
         array = array.isel({DATA_GAIN: 0})
     texts = source.texts(dtype)
     for name, text in LONG_NAMES.items():
@@ -202,11 +203,6 @@ def build(source: FrameSource, request: FramesRequest) -> xr.DataArray:
 def pixel_dims(n: int) -> tuple[str, ...]:
     names = {3: (DATA_GAIN, SLOW, FAST), 2: (SLOW, FAST)}
     return names.get(n, tuple(f"dim_{i}" for i in range(n)))
-
-
-def takes_one(roi: object, shape: tuple[int, ...]) -> bool:
-    """Return whether an integer in `roi` drops the first axis."""
-    return isinstance(next(iter(roi_items(roi, shape)), None), (int, np.integer))
 
 
 def coordinates(axes: FrameAxes) -> dict[str, Any]:

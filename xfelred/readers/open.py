@@ -15,7 +15,7 @@ from xfelred.errors import (
     NoAccessError,
     RunNameError,
     UnknownFormatError,
-    did_you_mean,
+    no_such,
     shown,
 )
 from xfelred.hdf5 import open_group
@@ -109,10 +109,8 @@ def open_run(
     known = readers()
     if facility is not None:
         if facility not in known:
-            raise ArgumentError(
-                f"no reader for facility {facility!r}.{did_you_mean(facility, known)}"
-                f" There are: {', '.join(sorted(known))}"
-            )
+            what = "reader for facility"
+            raise ArgumentError(no_such(what, facility, sorted(known), limit=99))
         return known[facility].opened(source, run, data, include, options)
     # With a run, anything but a file, or files, is a proposal.
     proposal = run is not None and not (is_file(source) or are_files(source))

@@ -177,10 +177,11 @@ def glob_pairs(sources: object, key_glob: str) -> list[tuple[str, str]]:
 
 def listed_keys(keys: object) -> list[Any]:
     """Return the keys that `scalars` is asked for; ArgumentTypeError for no list."""
-    found = entries_of(keys)
+    found = None if isinstance(keys, str) else entries_of(keys)
     if found is None or not all(isinstance(key, (str, tuple, list)) for key in found):
+        hint = f": [{shown(keys)}]" if isinstance(keys, str) else ""
         raise ArgumentTypeError(
-            f"scalars takes a list of names of keys, not {shown(keys)}"
+            f"scalars takes a list of keys, not {shown(keys)}{hint}"
         )
     return found
 

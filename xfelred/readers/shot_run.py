@@ -18,6 +18,7 @@ from xfelred.errors import (
     SourceNameError,
     did_you_mean,
     listing,
+    no_such,
     one_line,
 )
 from xfelred.readers.description import Facts, as_html, as_text, print_lines
@@ -106,8 +107,7 @@ class ShotRun(EveryRun, Run):
             raise SourceNameError(f"{self.called} has {what}: {listing(known)}")
         if name not in known:
             raise SourceNameError(
-                f"no detector {name!r} in {self.called}.{did_you_mean(name, known)}"
-                f" There are: {listing(known)}"
+                no_such("detector", name, known, f" in {self.called}")
             )
         return name
 
@@ -132,10 +132,8 @@ class ShotRun(EveryRun, Run):
 
     def no_source(self, name: str) -> SourceNameError:
         """Return the error for a source that is not there."""
-        return SourceNameError(
-            f"no source {name!r} in {self.run_id}.{did_you_mean(name, self.sources)}"
-            f" There are: {listing(self.sources)}"
-        )
+        where = f" in {self.run_id}"
+        return SourceNameError(no_such("source", name, self.sources, where))
 
     @entry
     def info(self, details_for_sources: str | Iterable[str] = ()) -> None:

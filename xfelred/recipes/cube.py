@@ -34,7 +34,6 @@ from xfelred.ops.reductions.bin_labels import Labels, bin_labels
 from xfelred.provenance import record
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_detectors import (
-    at_key,
     check_detectors,
     check_shots,
     constants_of,
@@ -46,6 +45,7 @@ from xfelred.recipes.cube_recipe import FIRST_FILTER, CubeRecipe
 from xfelred.recipes.cube_seen import shots_with_data
 from xfelred.recipes.cube_shots import CubeShots, cube_shots
 from xfelred.recipes.function_values import Facts
+from xfelred.recipes.recipe import at_key
 from xfelred.shots import shot_dims
 
 ALWAYS = ("sum", "mean")  # of the variables that are binned by
@@ -141,7 +141,8 @@ class CubePlan:
     def detector_results(self, name: str) -> xr.Dataset:
         """Return the binned frames of a detector, or results of shots, lazy."""
         detector, array = self.arrays[name]
-        try:
+        # Shots of scalars and frames may not fit.
+        with at_key(self.recipe, f"detectors.{detector}"):
             found = ops.bin_frames(
                 array.rename(name),
                 self.shots.by,
@@ -150,8 +151,6 @@ class CubePlan:
                 quantities=self.wanted(name),
                 compat=self.compat,
             )
-        except ValueError as error:  # shots of scalars and frames do not fit
-            raise self.recipe.error(f"detectors.{detector}", str(error)) from error
         if name not in self.frames:
             return found
         labels, stem = self.labels_of(name), in_result(name)

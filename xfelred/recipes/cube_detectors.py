@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from xfelred import ops
 from xfelred.errors import (
     ConfigError,
-    InconsistentDataError,
     MissingConstantError,
     XfelredError,
-    did_you_mean,
     listing,
+    no_such,
     warn,
 )
 from xfelred.lazy import map_frames
@@ -43,7 +41,7 @@ from xfelred.recipes.models import (
     SourceSpec,
     ThresholdSpec,
 )
-from xfelred.recipes.recipe import Recipe
+from xfelred.recipes.recipe import Recipe, at_key
 from xfelred.shots import check_overlap
 
 NOISE = "noise"
@@ -58,8 +56,7 @@ def check_detectors(
         if name not in known and spec.frames is None:
             raise recipe.error(
                 f"detectors.{name}",
-                f"no detector {name!r} in {run.run_id}.{did_you_mean(name, known)}"
-                f" There are: {listing(known)}",
+                no_such("detector", name, known, f" in {run.run_id}"),
             )
     unused = [n for n in given if n not in recipe.model.detectors]
     if unused:
@@ -86,10 +83,8 @@ def check_shots(
     found = wanted.isin(have)
     # A detector of the run itself may have been off for a while.
     if foreign or not found.any():
-        try:
+        with at_key(recipe, f"detectors.{name}"):
             check_overlap(found, have, wanted, dim=TRAIN, name=f"frames of {name}")
-        except InconsistentDataError as error:
-            raise recipe.error(f"detectors.{name}", str(error)) from error
 
 
 def detector_frames(
@@ -99,21 +94,6 @@ def detector_frames(
     with at_key(recipe, f"detectors.{name}"):
         frames = raw_frames(run, recipe, name, given)
     return corrected(frames, run, name, recipe)
-
-
-@contextmanager
-def at_key(recipe: Recipe, key: str) -> Iterator[None]:
-    """Turn errors inside the block into those of a key of the recipe."""
-    try:
-        yield
-    except ConfigError as error:
-        if error.key:
-            raise
-        raise recipe.error(key, str(error)) from error
-    except FileNotFoundError as error:
-        raise recipe.error(f"{key}.frames.source", str(error)) from error
-    except (XfelredError, ValueError, TypeError) as error:
-        raise recipe.error(key, str(error)) from error
 
 
 def raw_frames(
@@ -130,7 +110,11 @@ def raw_frames(
     source = spec.frames.source
     if os.sep in source or os.path.exists(os.path.join(base, source)):
         source = os.path.join(base, source)
-    other = open_run(source)
+    try:
+        other = open_run(source)
+    except FileNotFoundError as error:
+        key = f"detectors.{name}.frames.source"
+        raise recipe.error(key, str(error)) from error
     elsewhere: xr.DataArray = other.frames(
         spec.frames.detector or name, spec.frames.key or spec.key, bad_pixels="keep"
     )

@@ -107,7 +107,9 @@ def estimate_cube(
     # of a cluster does that, and knows all shots.
     rows = [8 * prod(d.kept_shape) for d in detectors.values()]
     writing = product_threads() * BLOCKS_OF_THREAD * max(ROW_BYTES, *rows, 0)
-    known = sum(shot_bytes(d) for d in detectors.values()) + BLOCK_BYTES * len(blocks)
+    # IDs and bins of all shots, and what they are made of.
+    shots = sum(d.trains.nbytes + d.bins.nbytes for d in detectors.values())
+    known = 4 * shots + BLOCK_BYTES * len(blocks)
     return CubeEstimate(
         blocks=len(blocks),
         tasks=tasks,
@@ -122,11 +124,6 @@ def estimate_cube(
 def n_shots(detector: DetectorShots, group: Sequence[Block]) -> int:
     at = detector.positions(group[0].trains[0], group[-1].trains[1])
     return at.stop - at.start if isinstance(at, slice) else len(at)
-
-
-def shot_bytes(detector: DetectorShots) -> int:
-    """Return the size of IDs and bins of all shots, and of what they are made of."""
-    return 4 * (detector.trains.nbytes + detector.bins.nbytes)
 
 
 def output_bytes(

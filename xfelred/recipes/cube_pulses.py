@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xfelred.errors import XfelredError, did_you_mean, listing, warn
+from xfelred.errors import did_you_mean, listing, warn
 from xfelred.names import CELL, LONG_NAME, PULSE, RECORDED, TRAIN
 from xfelred.ops.cuts import parse_cut
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_recipe import CubeRecipe
 from xfelred.recipes.models import PulseSpec
+from xfelred.recipes.recipe import at_key
 from xfelred.recipes.units import DELAY
 
 KEY = "pulse_values"
@@ -131,10 +132,8 @@ def numbers_of(
         n = len(spec.ids or []) if spec.n is None else spec.n
         return np.full(values.sizes[TRAIN], n, np.int64)
     key = f"{KEY}.{name}.n"
-    try:
+    with at_key(recipe, key):
         found = run.scalars([spec.n])
-    except (XfelredError, KeyError, ValueError) as error:
-        raise recipe.error(key, str(error)) from error
     (column,) = found.data_vars
     counts = found[column].reindex({TRAIN: values[TRAIN]}).values.astype(float)
     known = np.isfinite(counts)

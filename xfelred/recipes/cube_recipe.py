@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cached_property
 
 from xfelred.detectors import told_by
-from xfelred.errors import ArgumentError, ConfigError, did_you_mean, listing
+from xfelred.errors import ArgumentError, ConfigError, no_such
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.lcls_common_modes import cmpars_of, completed
 from xfelred.ops.reductions.bins import Bins
 from xfelred.recipes.models import CommonModeSpec, CubeModel, SourceSpec
-from xfelred.recipes.recipe import Recipe
+from xfelred.recipes.recipe import Recipe, at_key
 from xfelred.recipes.units import KeyedValueError
 
 FIRST_FILTER = "filter1"
@@ -67,11 +67,7 @@ class CubeRecipe(Recipe):
         if name is None:
             return known[0] if known else FIRST_FILTER
         if name not in known and not (name == FIRST_FILTER and not known):
-            raise self.error(
-                "filters",
-                f"no filter {name!r}.{did_you_mean(name, known)} There are:"
-                f" {listing(known)}",
-            )
+            raise self.error("filters", no_such("filter", name, known))
         return name
 
     def check(self) -> None:
@@ -84,11 +80,8 @@ class CubeRecipe(Recipe):
 
 def check_common_modes(recipe: Recipe, detectors: Mapping[str, SourceSpec]) -> None:
     for name, spec in detectors.items():
-        try:
+        with at_key(recipe, f"detectors.{name}.common_mode"):
             check_common_mode(name, spec)
-        except ValueError as error:
-            key = f"detectors.{name}.common_mode"
-            raise recipe.error(key, str(error)) from None
 
 
 def lcls_kind(name: str, mode: object) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xfelred.column_names import split_element
-from xfelred.errors import ConfigError, SelectionEmptyError, XfelredError, listing, warn
+from xfelred.errors import SelectionEmptyError, XfelredError, listing, warn
 from xfelred.names import LASER_ON, PULSE, TRAIN
 from xfelred.ops.cuts import Cut, parse_cuts
 from xfelred.ops.reductions.bins import Bins
@@ -21,7 +21,7 @@ from xfelred.ops.shots.select_shots import CutFlow, cut_flow, empty_selection
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube_pulses import with_pulse_ids
 from xfelred.recipes.cube_recipe import CubeRecipe
-from xfelred.recipes.recipe import Recipe
+from xfelred.recipes.recipe import Recipe, at_key
 from xfelred.recipes.units import DELAY
 from xfelred.shots import shot_value
 
@@ -182,11 +182,9 @@ def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
     """Return values with the delay, and the nominal one where shots go by it."""
     model = recipe.model
     options = model.delay.model_dump()
-    try:
+    with at_key(recipe, "delay"):
         corrected = delay(run, **options)
         nominal = delay(run, **{**options, "use_tt": False})
-    except (ConfigError, TypeError) as error:
-        raise recipe.error("delay", str(error)) from error
     ds = ds.assign({DELAY: corrected})
     if not model.delay.use_tt:
         return ds
@@ -206,12 +204,10 @@ def with_delay(run: Run, recipe: CubeRecipe, ds: xr.Dataset) -> xr.Dataset:
 
 def one_scalar(run: Run, recipe: Recipe, name: str, key: str) -> xr.Dataset:
     base, position = split_element(name)
-    try:
+    with at_key(recipe, key):
         found = read_scalar(run, base)
         if position and base in found:
             found = found[[]].assign({name: shot_value(found, name)})
-    except (XfelredError, KeyError, ValueError) as error:
-        raise recipe.error(key, str(error)) from error
     # A run may know a value by a shorter name, such as one without ".value".
     (known,) = found.data_vars if len(found.data_vars) == 1 else (name,)
     if known not in found:
@@ -284,11 +280,9 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
         )
     values.attrs = dict(ds[spec.variable or axis].attrs)
     found = replace(recipe.bins[axis], values=values)
-    try:
+    with at_key(recipe, f"bins.{axis}"):
         # Once for the run: a detector with fewer trains has the same bins.
         made = found.resolve(values.values)
-    except ConfigError as error:
-        raise recipe.error(f"bins.{axis}", str(error)) from error
     known = values.values[np.isfinite(values.values)]
     if (made.labels(values.values) < 0).all():
         has = f"{known.min():g} to {known.max():g}" if known.size else "no value at all"
@@ -297,11 +291,6 @@ def with_values(recipe: CubeRecipe, axis: str, ds: xr.Dataset) -> Bins:
             f" {made.edges[0]:g} to {made.edges[-1]:g}"
         )
     return replace(found, made=made)
-
-
-def spellings(name: str) -> set[str]:
-    """Return a name, and that of the array it is a column of, in lower case."""
-    return {name.lower(), split_element(name)[0].lower()}
 
 
 def cuts_of(
@@ -313,7 +302,12 @@ def cuts_of(
     if laser is False:
         own = {model.laser_variable.lower(), model.delay.correction.lower()}
         dropped = LASER_ONLY | own
-        cuts = tuple(c for c in cuts if not spellings(c.name) & dropped)
+        # By its name, and by that of the array it is a column of.
+        cuts = tuple(
+            c
+            for c in cuts
+            if not {c.name.lower(), split_element(c.name)[0].lower()} & dropped
+        )
     if model.require_detectors:
         names = [f"damage/{d}" for d in model.detectors]
         # It is 1 where the data of a shot are there.

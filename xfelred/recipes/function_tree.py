@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from xfelred import ops
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError, listing, no_such
 from xfelred.names import PIXEL_DIMS
 from xfelred.ops.validity import unrecorded
 from xfelred.recipes.function_values import Entries, Given, Value
@@ -63,10 +63,7 @@ class FunctionSpec(Strict):
     @classmethod
     def known_function(cls, value: str) -> str:
         if value not in FUNCTIONS:
-            raise ArgumentError(
-                f"no function {value!r}.{did_you_mean(value, FUNCTIONS)} There are:"
-                f" {listing(FUNCTIONS, 30)}"
-            )
+            raise ArgumentError(no_such("function", value, FUNCTIONS, limit=30))
         return value
 
     @field_validator("name")

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from xfelred.errors import ArgumentError, did_you_mean, listing
+from xfelred.errors import ArgumentError, no_such
 from xfelred.masks import segment_of
 from xfelred.ops.calibration_kinds import kind_of
 from xfelred.ops.cuts import parse_cut
@@ -138,10 +138,7 @@ class CommonModeSpec(Strict):
             raise ArgumentError("name at least one group of pixels")
         for i, name in enumerate(value):
             if name not in GROUPS:
-                near = did_you_mean(name, GROUPS)
-                raise wrong_value(
-                    str(i), f"no groups {name!r}.{near} There are: {listing(GROUPS)}"
-                )
+                raise wrong_value(str(i), no_such("groups", name, GROUPS))
         return value
 
     @field_validator("segment")
@@ -300,9 +297,7 @@ class CubeModel(Strict):
     filters: dict[str, list[str | tuple[str, Limit, Limit]]] = Field(default={})
     require_detectors: bool = True
     variables: list[str] = Field(default=[])
-    pulse_values: dict[str, Annotated[PulseSpec, BeforeValidator(listed_pulses)]] = (
-        Field({})
-    )
+    pulse_values: dict[str, Pulses] = Field({})
     detectors: dict[str, DetectorSpec] = Field(default={})
     quantities: Annotated[list[Quantities], Field(min_length=1)] = Field(
         default=["sum", "count", "mean", "var", "sem"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, Self, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from xfelred.errors import ConfigError, did_you_mean, listing
+from xfelred.errors import ConfigError, XfelredError, did_you_mean, listing
 from xfelred.recipes.text import LARGEST, Parsed, parse, plain_values
 from xfelred.recipes.units import KeyedValueError
 from xfelred.small_files import read_text
@@ -207,3 +208,14 @@ def models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for part in get_args(annotation) for m in models_in(part)]
+
+
+@contextmanager
+def at_key(recipe: Recipe, key: str) -> Iterator[None]:
+    """Turn errors inside the block into those of a key of the recipe."""
+    try:
+        yield
+    except (XfelredError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, ConfigError) and error.key:
+            raise
+        raise recipe.error(key, str(error)) from error

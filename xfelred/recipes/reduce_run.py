@@ -6,8 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from itertools import product as every_pair
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,20 @@ import xarray as xr
 
 from xfelred import __version__
 from xfelred.entries import entry
-from xfelred.errors import ArgumentError, listing, logger_of, warn
+from xfelred.errors import ArgumentError, listing, warn
 from xfelred.lazy.in_flight import results_of
 from xfelred.lazy.scheduler import client, n_threads, this_machine
 from xfelred.names import VERSION
-from xfelred.products.atomic import publish, remove
-from xfelred.products.faults import explained
-from xfelred.products.lock import only_writer
+from xfelred.products.atomic import publish
 from xfelred.products.parquet import require_pyarrow
 from xfelred.products.smalldata_dataset import once_in, smalldata_dataset
 from xfelred.products.smalldata_file import Column, Rows, Size, Table, write_small_data
 from xfelred.products.write import write
 from xfelred.readers.protocol import Run
 from xfelred.recipes import cube_state
-from xfelred.recipes.cube_places import Places, begin, make_directory, remove_stale
+from xfelred.recipes.cube_places import Places
 from xfelred.recipes.function_values import sources_of
-from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids, read_manifest
+from xfelred.recipes.manifest import Block, Job, Manifest, blocks_of_ids
 from xfelred.recipes.smalldata_blocks import (
     Array,
     block_task,
@@ -46,48 +42,18 @@ from xfelred.recipes.smalldata_intg import check_integrating, integrated
 from xfelred.recipes.smalldata_plan import SmallDataPlan, smalldata_plan
 from xfelred.recipes.smalldata_shots import User, whole_columns
 from xfelred.recipes.sources import all_sources, run_paths
-from xfelred.recipes.write_cube import Report, n_at_once, scheduled
+from xfelred.recipes.write_cube import (
+    CubeResult,
+    How,
+    Report,
+    begun,
+    finish,
+    finished_result,
+    n_at_once,
+)
 
 PARQUET = ".parquet"
 COUNTS_OF_ENTRIES = ("_nDroplets", "_nPhotons")
-logger = logger_of("xfelred.recipes")
-
-
-@dataclass(frozen=True)
-class How:
-    """Whether to go on with what is there, and what computes."""
-
-    resume: bool = True
-    overwrite: bool = False
-    scheduler: object = None
-
-
-@dataclass(frozen=True)
-class ReduceResult:
-    """What `reduced` has written.
-
-    Attributes
-    ----------
-    paths : list of Path
-        The files, complete.
-    blocks, computed, reused : int
-        Blocks of the run; how many this call computed, and found done.
-    """
-
-    paths: list[Path]
-    blocks: int
-    computed: int
-    reused: int
-
-    @property
-    def path(self) -> Path:
-        """The first of the files."""
-        return self.paths[0]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON types."""
-        counts = {k: getattr(self, k) for k in ("blocks", "computed", "reused")}
-        return {"paths": [str(p) for p in self.paths], **counts, "cut_flow": []}
 
 
 @entry
@@ -174,7 +140,7 @@ def reduce_run(
     >>> place.cleanup()
     """
     how = How(resume, overwrite, scheduler)
-    return reduced(run, recipe, out, how, frames=frames, user=user).path
+    return reduced(run, recipe, out, how, frames=frames, user=user).paths[0]
 
 
 def reduced(
@@ -186,7 +152,7 @@ def reduced(
     frames: Mapping[str, xr.DataArray] | None = None,
     user: User | None = None,
     report: Report | None = None,
-) -> ReduceResult:
+) -> CubeResult:
     """Do what `reduce_run` does; ``report(blocks done, blocks)`` after every step."""
     plan = smalldata_plan(run, recipe, frames)
     places = Places(Path(out).absolute(), plan.name)
@@ -198,30 +164,15 @@ def reduced(
     check_names(plan, whole)
     check_place(plan, products)
     wanted = Manifest(job_of(plan, frames, user), blocks_of(plan))
-    with ExitStack() as stack:
-        stack.enter_context(scheduled(how.scheduler))
-        stack.enter_context(explained(places.work, resume=True))
-        make_directory(places.out)
-        stack.enter_context(only_writer(products[0]))
-        now = begin(
-            places, wanted, products, resume=how.resume, overwrite=how.overwrite
-        )
+    with begun(places, wanted, products, products[0], how) as now:
         if now is None:
-            n = len(read_manifest(places.finished).blocks)
-            logger.info("%s is finished", places.name)
-            return ReduceResult(products, n, 0, n)
-        reused, n = now.n_done, len(now.blocks)
-        now = computed_blocks(places, now, plan, report or (lambda _, __: None))
+            return finished_result(places, products, [])
+        done = computed_blocks(places, now, plan, report or (lambda _, __: None))
         write_file(plan, places.work, whole, places.work / f"{plan.name}.h5")
         write_others(plan, places.work)
         for product in products:
             publish(places.work / product.name, product, overwrite=True)
-        files = [p.name for p in products]
-        done = {"computed": n - reused, "reused": reused, "products": files}
-        remove_stale(places, products)
-        replace(now, result=done).write(places.finished)
-        remove(places.work)
-    return ReduceResult(products, n, n - reused, reused)
+        return finish(places, done, now.n_done, products, [])
 
 
 def check_names(plan: SmallDataPlan, whole: Mapping[str, Array]) -> None:

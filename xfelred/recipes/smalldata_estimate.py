@@ -17,7 +17,7 @@ from xfelred.recipes.cube_estimate import BLOCK_BYTES, CubeEstimate
 from xfelred.recipes.function_tree import PIECE
 from xfelred.recipes.reduce_run import blocks_of, products_of
 from xfelred.recipes.smalldata_blocks import lanes_of
-from xfelred.recipes.smalldata_plan import DetectorPlan, smalldata_plan
+from xfelred.recipes.smalldata_plan import smalldata_plan
 from xfelred.recipes.smalldata_shots import whole_columns
 
 COPIES = 3  # of a piece: frames, what becomes of them, results
@@ -53,7 +53,7 @@ def estimate_reduction(
         for c in plan.columns
         if isinstance(c, Rows)
     )
-    of_sums = sum(map(sum_bytes, plan.detectors.values()))
+    of_sums = sum(8 * len(d.sums) * prod(d.sum_shape) for d in plan.detectors.values())
     read = [d.frames for d in plan.detectors.values()]
     known = BLOCK_BYTES * len(blocks) + whole
     return CubeEstimate(
@@ -65,7 +65,3 @@ def estimate_reduction(
         client_memory=PROCESS + known + of_rows // max(len(blocks), 1) + 2 * of_sums,
         paths=[str(p) for p in products_of(plan, Path(out).absolute())],
     )
-
-
-def sum_bytes(detector: DetectorPlan) -> int:
-    return 8 * len(detector.sums) * prod(detector.sum_shape)

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xfelred.errors import XfelredError, did_you_mean, listing
+from xfelred.errors import no_such
+from xfelred.kernels.arrays import Array
 from xfelred.names import TRAIN
 from xfelred.products.smalldata_file import MISSING, Rows
 from xfelred.readers.protocol import Run
+from xfelred.recipes.recipe import at_key
 from xfelred.recipes.smalldata_models import IntegratingSpec
 from xfelred.recipes.smalldata_plan import INTG, SmallDataPlan, slow_ids
 
-Array = NDArray[Any]
 # The values of a column of all shots: (name, key of the recipe).
 Values = Callable[[str, str], Array]
 
@@ -32,11 +32,9 @@ def readouts_of(plan: SmallDataPlan) -> dict[str, Array]:
             out[name] = detector.ids[detector.rows]
         else:
             known = [*slow_sources(plan.run), *plan.detectors]
-            raise plan.recipe.error(
-                f"integrating.{name}",
-                f"no slow detector {name!r} in {plan.run.run_id}, nor a detector of the"
-                f" recipe.{did_you_mean(name, known)} There are: {listing(known)}",
-            )
+            where = f" in {plan.run.run_id}, nor a detector of the recipe"
+            text = no_such("slow detector", name, known, where)
+            raise plan.recipe.error(f"integrating.{name}", text)
     return out
 
 
@@ -113,10 +111,8 @@ def copied(plan: SmallDataPlan, name: str, column: str, key: str) -> dict[str, A
         text = f"{plan.run.run_id} has no values of slow detectors"
         raise plan.recipe.error(key, f"{text}; sum those of its shots")
     run: Any = plan.run
-    try:
+    with at_key(plan.recipe, key):
         ds = run.scalars([f"{name}/{column}"], stream=INTG, missing="keep")
-    except XfelredError as error:
-        raise plan.recipe.error(key, str(error)) from error
     return {
         str(n).removeprefix(f"{name}/"): v.transpose(TRAIN, ...).values
         for n, v in ds.data_vars.items()

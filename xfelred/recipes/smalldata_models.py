@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
@@ -46,6 +47,18 @@ class SmallDataDetector(SourceSpec):
                 raise wrong_value(str(i), f"the sum {name!r} is there twice")
             check_name(name)
         return value
+
+
+def each_usable(
+    value: dict[str, str], parse: Callable[[str], object]
+) -> dict[str, str]:
+    for name, text in value.items():
+        try:
+            check_name(name)
+            parse(text)
+        except ValueError as error:
+            raise wrong_value(name, str(error)) from None
+    return value
 
 
 class LightPulses(Strict):
@@ -128,31 +141,14 @@ class SmallDataModel(Strict):
     @field_validator("flags")
     @classmethod
     def readable_flags(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, cut in value.items():
-            try:
-                check_name(name)
-                parse_cut(cut)
-            except ValueError as error:
-                raise wrong_value(name, str(error)) from None
-        return value
+        return each_usable(value, parse_cut)
 
     @field_validator("user")
     @classmethod
     def readable_formulas(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            try:
-                check_name(name)
-                parse_formula(text)
-            except ValueError as error:
-                raise wrong_value(name, str(error)) from None
-        return value
+        return each_usable(value, parse_formula)
 
     @field_validator("epics")
     @classmethod
     def usable_aliases(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in value:
-            try:
-                check_name(name)
-            except ValueError as error:
-                raise wrong_value(name, str(error)) from None
-        return value
+        return each_usable(value, str)

@@ -21,7 +21,6 @@ from xfelred.products.smalldata_file import Column, Rows, Table
 from xfelred.readers.protocol import Run
 from xfelred.recipes.cube import file_name
 from xfelred.recipes.cube_detectors import (
-    at_key,
     check_detectors,
     check_shots,
     detector_frames,
@@ -31,6 +30,7 @@ from xfelred.recipes.cube_shots import one_scalar
 from xfelred.recipes.function_tree import FunctionSpec, results, shots_at_once
 from xfelred.recipes.function_values import SHOTS, Entries, Facts, Given, Value
 from xfelred.recipes.functions import WHOLE
+from xfelred.recipes.recipe import at_key
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 from xfelred.recipes.smalldata_shots import Shots, flags_of, shots_of
 
@@ -203,9 +203,10 @@ def column(detector: str, name: str, value: Value) -> Column:
     if not isinstance(value, Entries):
         dtype, packed = stored_dtype(value.dtype), MAX_ERROR in value.attrs
         return Rows(f"{detector}/{name}", dtype, tail(value), packed)
-    kinds = {n: field_dtype(n, v.dtype) for n, v in value.fields.items()}
+    whole = np.dtype(np.int64)
+    kinds = {n: whole if n in WHOLE else v.dtype for n, v in value.fields.items()}
     if has_pulses(next(iter(value.fields.values()))):
-        kinds[PULSE] = np.dtype(np.int64)
+        kinds[PULSE] = whole
     kind = "ragged" if value.ragged else "var"
     return Table(f"{detector}/{kind}_{name}", tuple(kinds.items()), value.ragged)
 
@@ -226,10 +227,6 @@ def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind not in "bu":
         return dtype
     return np.dtype(np.int64 if dtype.itemsize > 2 else np.int32)
-
-
-def field_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.int64) if name in WHOLE else dtype
 
 
 def plain_name(wanted: Sum, *, skip: bool = False) -> str:

@@ -23,10 +23,10 @@ from xfelred.names import FIDUCIALS, PULSE, TRAIN, recorded_name
 from xfelred.ops.cuts import parse_cut
 from xfelred.products.smalldata_file import MISSING
 from xfelred.readers.protocol import Run
-from xfelred.recipes.cube_detectors import at_key
 from xfelred.recipes.cube_shots import one_scalar
 from xfelred.recipes.expressions import parse_formula
 from xfelred.recipes.function_tree import lost_shots
+from xfelred.recipes.recipe import at_key
 from xfelred.recipes.smalldata_models import DROPPED, LightPulses
 from xfelred.recipes.smalldata_recipe import SmallDataRecipe
 
@@ -212,10 +212,8 @@ def copied(shots: Shots, name: str, key: str) -> dict[str, NDArray[Any]]:
     # Only in such files a code stands for what is missing.
     coded = shots.run.facility == LCLS and not is_psana(shots.run)
     options: dict[str, Any] = {"missing": "keep"} if coded else {}
-    try:
+    with at_key(shots.recipe, key):
         found = shots.run.scalars([name], **options)
-    except (XfelredError, KeyError, ValueError) as error:
-        raise shots.recipe.error(key, str(error)) from error
     numbers = {str(k): v for k, v in found.data_vars.items() if v.dtype.kind in "biuf"}
     if not numbers:
         raise shots.recipe.error(key, f"{name!r} holds no numbers")
@@ -264,7 +262,8 @@ def at_rows(values: xr.DataArray, ids: NDArray[Any]) -> NDArray[Any]:
     values = values.transpose(TRAIN, ...)
     array = np.asarray(values.values)
     if gone is not None:  # integers that no float holds
-        array = np.where(in_shape(gone.values, array.ndim), array, MISSING)
+        marks = gone.values.reshape(*gone.shape, *(1,) * (array.ndim - gone.ndim))
+        array = np.where(marks, array, MISSING)
     have = np.asarray(values[TRAIN].values)
     if len(have) == len(ids) and (have == ids).all():
         return array
@@ -275,10 +274,6 @@ def at_rows(values: xr.DataArray, ids: NDArray[Any]) -> NDArray[Any]:
     found = array[at]
     found[at < 0] = MISSING if wide else np.nan
     return found
-
-
-def in_shape(values: NDArray[Any], ndim: int) -> NDArray[Any]:
-    return values.reshape(*values.shape, *(1,) * (ndim - values.ndim))
 
 
 def as_numbers(values: NDArray[Any]) -> NDArray[np.float64]:

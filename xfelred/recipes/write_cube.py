@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -48,33 +48,27 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CubeResult:
-    """What `write_cube` has written.
+    """What `write_cube`, or the command for small data, has written.
 
     Attributes
     ----------
     paths : list of Path
         Products, complete.
     blocks, computed, reused : int
-        Blocks of the cube; how many this call computed, and found done.
+        Blocks of shots; how many this call computed, and found done.
     cut_flow : list of dict
-        For each laser state: ``laser, total, passed, rows``.
+        Of a cube, for each laser state: ``laser, total, passed, rows``.
     """
 
     paths: list[Path]
     blocks: int
     computed: int
     reused: int
-    cut_flow: list[dict[str, Any]]
+    cut_flow: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
-        return {
-            "paths": [str(p) for p in self.paths],
-            "blocks": self.blocks,
-            "computed": self.computed,
-            "reused": self.reused,
-            "cut_flow": self.cut_flow,
-        }
+        return {**asdict(self), "paths": [str(p) for p in self.paths]}
 
 
 @entry
@@ -156,46 +150,74 @@ def write_cube(
         {"filter": plan.shots.filter_name, "compat": plan.compat},
     )
     wanted = Manifest(job, blocks_of(plan))
-    with ExitStack() as stack:
-        stack.enter_context(scheduled(scheduler))
-        stack.enter_context(explained(places.work, resume=True))
-        make_directory(place)
-        stack.enter_context(only_writer(place / plan.name))
-        products = product_paths(plan, place)
-        done = begin(places, wanted, products, resume=resume, overwrite=overwrite)
-        if done is None:
-            return finished_result(places, plan)
+    products, flow = product_paths(plan, place), plan.shots.flow_list()
+    how = How(resume, overwrite, scheduler)
+    with begun(places, wanted, products, place / plan.name, how) as now:
+        if now is None:
+            return finished_result(places, products, flow)
         tell = report or (lambda _, __: None)
-        return computed_result(places, done, plan, frames, tell)
+        paths, done = computed(places, now, plan, frames, tell)
+        return finish(places, done, now.n_done, paths, flow)
+
+
+@dataclass(frozen=True)
+class How:
+    """Whether to go on with what is there, and what computes."""
+
+    resume: bool = True
+    overwrite: bool = False
+    scheduler: object = None
 
 
 @contextmanager
-def scheduled(scheduler: object) -> Iterator[None]:
-    if scheduler is None:
-        yield
-    else:
-        with dask.config.set(scheduler=scheduler):
-            yield
+def begun(
+    places: Places, wanted: Manifest, products: list[Path], lock: Path, how: How
+) -> Iterator[Manifest | None]:
+    """Work inside on what a job has to do; None if it is finished; see `begin`."""
+    chosen = {} if how.scheduler is None else {"scheduler": how.scheduler}
+    with dask.config.set(chosen), explained(places.work, resume=True):
+        make_directory(places.out)
+        with only_writer(lock):
+            yield begin(
+                places, wanted, products, resume=how.resume, overwrite=how.overwrite
+            )
 
 
-def finished_result(places: Places, plan: CubePlan) -> CubeResult:
+def finished_result(
+    places: Places, paths: list[Path], flow: list[dict[str, Any]]
+) -> CubeResult:
     n = len(read_manifest(places.finished).blocks)
-    paths = product_paths(plan, places.out)
     logger.info("%s is finished", places.name)
-    return CubeResult(paths, n, 0, n, plan.shots.flow_list())
+    return CubeResult(paths, n, 0, n, flow)
 
 
-def computed_result(
+def finish(
+    places: Places,
+    done: Manifest,
+    reused: int,
+    paths: list[Path],
+    flow: list[dict[str, Any]],
+) -> CubeResult:
+    """Note that a job is finished, and remove what it worked with."""
+    n = len(done.blocks)
+    files = [p.name for p in paths]
+    result = {"computed": n - reused, "reused": reused, "products": files}
+    remove_stale(places, paths)
+    replace(done, result=result).write(places.finished)
+    remove(places.work)
+    return CubeResult(paths, n, n - reused, reused, flow)
+
+
+def computed(
     places: Places,
     now: Manifest,
     plan: CubePlan,
     frames: Mapping[str, xr.DataArray] | None,
     report: Report,
-) -> CubeResult:
+) -> tuple[list[Path], Manifest]:
     """Compute the blocks that are missing, then write the products."""
     detectors = detector_shots(plan)
-    reused = now.n_done
-    report(reused, len(now.blocks))
+    report(now.n_done, len(now.blocks))
     now = computed_blocks(places, now, detectors, limit_of(detectors), report)
     names = list(detectors)
     sums = {}
@@ -204,14 +226,7 @@ def computed_result(
         sums = cube_state.load(cube_state.merge(places.work, names, every), names)
     binned = {n: binned_dataset(d, sums.get(n)) for n, d in detectors.items()}
     with this_machine(), dask.config.set(num_workers=product_threads()):
-        paths = write_products(plan, binned, places.work, places.out, frames)
-    n = len(now.blocks)
-    files = [p.name for p in paths]
-    result = {"computed": n - reused, "reused": reused, "products": files}
-    remove_stale(places, paths)
-    replace(now, result=result).write(places.finished)
-    remove(places.work)
-    return CubeResult(paths, n, n - reused, reused, plan.shots.flow_list())
+        return write_products(plan, binned, places.work, places.out, frames), now
 
 
 def product_threads() -> int:

@@ -14,7 +14,7 @@ from xfelred.errors import (
     MissingConstantError,
 )
 from xfelred.geometry import Geometry, locate
-from xfelred.geometry import corners as kept
+from xfelred.geometry.locate import KEPT, LAST, remember
 from xfelred.ops.azimuthal.integrate_azimuthally import integrate_azimuthally
 
 SIDE = 60
@@ -132,20 +132,20 @@ def test_full_splitting_needs_the_geometry():
 
 
 def test_only_the_last_geometries_are_kept():
-    names = [kept.remember(Geometry.flat((2, 2), (0, i), 0.1, 1e-4)) for i in range(20)]
-    assert set(names[-kept.KEPT :]) == set(kept.LAST)
+    names = [remember(Geometry.flat((2, 2), (0, i), 0.1, 1e-4)) for i in range(20)]
+    assert set(names[-KEPT:]) == set(LAST)
 
 
 def test_what_is_kept_of_a_geometry_is_small():
-    kept.LAST.clear()
+    LAST.clear()
     where = np.mgrid[:300, :300] * 1e-4
     for geometry in (
         Geometry.flat((300, 300), (3, 4), 0.1, 1e-4),
         Geometry.from_positions(where[1], where[0], 0.1),
     ):
         geometry.centres  # noqa: B018  computed and kept by the geometry itself
-        kept.remember(geometry)
-    assert all(len(pickle.dumps(vars(g))) < 10_000 for g in kept.LAST.values())
+        remember(geometry)
+    assert all(len(pickle.dumps(vars(g))) < 10_000 for g in LAST.values())
 
 
 def test_a_pickled_array_says_what_to_do_in_another_process(tmp_path):

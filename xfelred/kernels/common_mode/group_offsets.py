@@ -36,7 +36,7 @@ def subtract_blocks(
     tests: (least, limit, low, high): fewest pixels in an estimate and largest absolute
         offset that is applied, lowest and highest value that takes part, all inclusive.
     flags: (mean instead of median, subtract only from pixels of `use`).
-    scratch: (keys, floats, strips): of `median.key_buffers`; (group, TOGETHER).
+    scratch: (keys, floats, strips): of `median.key_buffers`; (group * TOGETHER,).
     found: offsets and counts, float64 (group,): filled with what was subtracted, NaN
         where nothing was, and with the numbers of pixels in the estimates.
     """
@@ -131,15 +131,15 @@ def subtract_columns(
     least, limit, low, high = tests
     mean, only_used = flags
     n_rows, n_columns = image.shape
-    lowered = np.empty(strips.shape[1], image.dtype)
+    lowered = np.empty(TOGETHER, image.dtype)
     for top in range(0, n_rows, height):
-        for left in range(0, n_columns, strips.shape[1]):
-            n_strips = min(strips.shape[1], n_columns - left)
-            place = (top, height, left, n_strips)
-            copy_columns(image, use, place, low, high, strips)
+        for left in range(0, n_columns, TOGETHER):
+            n_strips = min(TOGETHER, n_columns - left)
+            place = (top, height, left, n_strips, 1)
+            gather(image, use, place, low, high, strips)
             for j in range(n_strips):
                 for r in range(height):
-                    floats[r] = strips[r, j]
+                    floats[r] = strips[r * n_strips + j]
                 offset, n_used = estimate(keys, floats, height, mean)
                 group = top // height * n_columns + left + j
                 applied = n_used >= least and abs(offset) <= limit
@@ -150,43 +150,15 @@ def subtract_columns(
 
 
 @njit(nogil=True, cache=True)
-def copy_columns(
-    image: Array,
-    use: NDArray[np.uint8],
-    place: tuple[int, int, int, int],
-    low: np.floating[Any],
-    high: np.floating[Any],
-    strips: Array,
-) -> None:
-    """Copy some columns; values that take no part become NaN."""
-    top, height, left, width = place
-    nothing = image.dtype.type(np.nan)
-    first = np.uint64(left)
-    for r in range(height):
-        line = image[top + r]
-        if use.size:
-            flag = use[top + r]
-            for j in range(width):
-                i = first + np.uint64(j)
-                v = line[i]
-                ok = (flag[i] != 0) & (v >= low) & (v <= high)
-                strips[r, j] = v if ok else nothing
-        else:
-            for j in range(width):
-                v = line[first + np.uint64(j)]
-                strips[r, j] = v if (v >= low) & (v <= high) else nothing
-
-
-@njit(nogil=True, cache=True)
 def lower_each(
     image: Array,
     use: NDArray[np.uint8],
-    place: tuple[int, int, int, int],
+    place: tuple[int, int, int, int, int],
     offsets: Array,
     only_used: bool,
 ) -> None:
     """Subtract an offset from each of some columns, in place."""
-    top, height, left, width = place
+    top, height, left, width, _ = place
     first = np.uint64(left)
     for r in range(top, top + height):
         line = image[r]

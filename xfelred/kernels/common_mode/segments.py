@@ -71,7 +71,7 @@ class Groups:
         height, width, stride = self.shape
         single = width == 1 and stride == 1
         length, number = height * width, frame.image.dtype.type
-        strips = np.empty((length, TOGETHER if single else 0), frame.image.dtype)
+        strips = np.empty(length * TOGETHER if single else 0, frame.image.dtype)
         tests = (self.least, self.limit, number(self.low), number(self.high))
         groups = subtract_columns if single else subtract_blocks
         groups(

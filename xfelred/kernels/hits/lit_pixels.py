@@ -38,8 +38,8 @@ def lit_pixels(frames: Array, *masks: Array, n_core: int, threshold: float) -> I
     threshold: in units of the frames.
     Returns int64 (..., [module,] quantity): `LIT`, `GOOD`.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, masks, n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, masks, n_core)
     out = np.empty((*flat.shape[:2], N_COUNTS), np.int64)
     count(flat, bad, int(len(bad) > 1), threshold, out)
     return out.reshape(*lead, *core[:-2], N_COUNTS)

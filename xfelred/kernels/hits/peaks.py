@@ -288,8 +288,7 @@ def find_peaks(
         `COUNT` has in its first column the number of peaks that were found, which may
         be more than there is room for.
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, lead = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES, max_n_peaks))
     out[:] = np.array(PADDING)[:, np.newaxis]
     places = read_only(bins.reshape(flat.shape[1:]).astype(np.int32))

@@ -126,8 +126,7 @@ def find_clusters(
         `COUNT` has in its first column the number of clusters that were found, which
         may be more than there is room for.
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, lead = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES, max_clusters))
     out[:] = np.array(PADDING)[:, np.newaxis]
     search_frames(

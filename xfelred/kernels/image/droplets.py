@@ -269,8 +269,8 @@ def find_droplets(
     Returns float64 (..., quantity, droplet), NaN behind the last droplet; the row
         `COUNTS` holds the numbers of droplets not below the lowest sum, and of all.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, rest[:n_masks], n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, rest[:n_masks], n_core)
     unit = unit_of(rest[n_masks:], lead, flat.shape)
     out = np.full((len(flat), N_QUANTITIES, 2 if labels else max_droplets), np.nan)
     pixels = flat.shape[2] * flat.shape[3] if labels else 0

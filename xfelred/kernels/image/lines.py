@@ -94,10 +94,7 @@ def project(
     n_core: int,
     n_masks: int,
     away: tuple[int, ...],
-    low: float,
-    high: float,
-    photons: bool,
-    mean: bool,
+    cut: Cut,
     noise_sigma: float,
 ) -> Floats:
     """Return the sum, or mean, of the good pixels along some axes of every frame.
@@ -108,21 +105,20 @@ def project(
         or nothing. Axes as those of `frames`, or of length 1.
     n_core: number of pixel axes, 2 or 3.
     away: of these, the axes that are added up.
-    low, high: values below or above become 0.
-    photons: values above 0 become 1.
-    mean: over the good pixels, instead of the sum.
+    cut: (low, high, photons, mean): values below or above become 0; those above 0
+        become 1; mean over the good pixels, instead of the sum.
     noise_sigma: values below so many times the noise become 0.
     Returns float64 (..., axes that stay).
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, rest[:n_masks], n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, rest[:n_masks], n_core)
     least = per_pixel(rest[n_masks:], lead, flat.shape, noise_sigma)
     stays = (0,) * (3 - n_core) + tuple(int(a not in away) for a in range(n_core))
     whole = tuple(n if s else 1 for n, s in zip(flat.shape[1:], stays, strict=True))
     total = np.zeros((len(flat), *whole))
     count = np.zeros((len(flat), *whole))
-    add_lines(flat, bad, least, (low, high, photons, mean), stays, total, count)
-    if mean:
+    add_lines(flat, bad, least, cut, stays, total, count)
+    if cut[-1]:
         with np.errstate(invalid="ignore", divide="ignore"):
             total /= count
     left = tuple(n for a, n in enumerate(core) if a not in away)
@@ -139,8 +135,8 @@ def lineout(
     index: position; None: that of the highest good pixel, the first of several.
     Returns float64 (..., other pixel axes); NaN everywhere if no pixel is good.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, masks, n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, masks, n_core)
     left = tuple(n for a, n in enumerate(core) if a != axis)
     out = np.full((len(flat), *left), np.nan)
     for i, frame in enumerate(flat):

@@ -210,8 +210,7 @@ def droplets_to_photons(
     Returns float64 (..., quantity, photon), NaN behind the last photon; the row
         `COUNTS` holds their number and the shares of good pixels.
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, rest[:n_masks], n_core)
+    flat, bad, lead = listed(frames, rest[:n_masks], n_core)
     unit = unit_of(rest[n_masks:], lead, flat.shape)
     out = np.full((len(flat), N_QUANTITIES, room), np.nan)
     who = read_only(np.array(numbers, np.int64))

@@ -175,8 +175,7 @@ def roi(
         centre along slow_scan and fast_scan as positions in the region; number of
         saturated pixels.
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, lead = listed(frames, masks, n_core)
     out = np.empty((len(flat), N_QUANTITIES))
     limits = low > -np.inf or high < np.inf
     whole = ~bad.any(axis=(1, 2, 3)) & (not limits)

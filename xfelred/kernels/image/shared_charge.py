@@ -160,7 +160,7 @@ def count_photons(
     Returns uint16, as `frames`; 0 in bad pixels; 65535 is that many or more.
     """
     core = frames.shape[-n_core:]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, _ = listed(frames, masks, n_core)
     out = np.empty(flat.shape, np.uint16)
     count_frames(flat, bad, adu_per_photon, least, fraction, out)
     return out.reshape((*frames.shape[: frames.ndim - n_core], *core))

@@ -25,8 +25,7 @@ def lit_pixels(
     Returns float64 (..., quantity, room): value, row, column and module, NaN behind the
         last; and, first in its row, how many there are.
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, lead = listed(frames, masks, n_core)
     out = np.full((len(flat), N_QUANTITIES, room), np.nan)
     for i, frame in enumerate(flat):
         flags = bad[i if len(bad) > 1 else 0]

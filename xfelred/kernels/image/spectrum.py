@@ -58,8 +58,7 @@ def spectrum(
     closed: the last edge belongs to the last bin.
     Returns int64 (..., bin).
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, lead = listed(frames, masks, n_core)
     widths = np.diff(edges)
     # The guess is off by some bins at most where widths differ by roundings.
     even = np.ptp(widths) <= 1e-6 * widths[0]
@@ -125,8 +124,8 @@ def rebin(frames: Array, *masks: Array, n_core: int, shape: tuple[int, int]) -> 
     shape: (n_slow, n_fast) of the result, at most that of a module.
     Returns float64 (..., [module,] n_slow, n_fast); NaN where a block has none.
     """
-    lead, core = frames.shape[: frames.ndim - n_core], frames.shape[-n_core:]
-    flat, bad = listed(frames, masks, n_core)
+    core = frames.shape[-n_core:]
+    flat, bad, lead = listed(frames, masks, n_core)
     total = np.zeros((*flat.shape[:2], *shape))
     weight = np.zeros_like(total)
     rows, columns = (shares(n, k) for n, k in zip(core[-2:], shape, strict=True))

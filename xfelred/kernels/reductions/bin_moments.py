@@ -138,14 +138,14 @@ def add_frames(
             s, q = sums[: hi - lo], squares[: hi - lo]
             if s2 is None or pivot is None:
                 if counting:
-                    sum_some(x, rows, lo, lost[at, lo:hi], s1[at, lo:hi])
+                    add_some(x, rows, lo, 0, lost[at, lo:hi], None, s1[at, lo:hi], None)
                     continue
                 sum_all(x, rows, lo, s)
             else:
                 p, before = pivot[at, lo:hi], bins.before[at]
                 if counting:
                     good = s1[at, lo:hi], s2[at, lo:hi]
-                    square_some(x, rows, lo, before, lost[at, lo:hi], p, *good)
+                    add_some(x, rows, lo, before, lost[at, lo:hi], p, *good)
                     continue
                 # Later blocks keep the pivot that the sums of the bin are from.
                 if before == 0:
@@ -179,22 +179,6 @@ def sum_all(x: Frames, rows: Array, lo: int, s: Array) -> None:
         xa = x.flat[a : a + n]
         for i in range(n):
             s[i] += np.float64(xa[i])
-
-
-@njit(nogil=True, cache=True)
-def sum_some(x: Frames, rows: Array, lo: int, lost: Array, s: Array) -> None:
-    """Add some frames to the sums of a tile; NaN is left out and counted."""
-    n = s.size
-    # Of the usual dtype of counts, so that they are added without widening.
-    one, zero = np.int32(1), np.int32(0)
-    for r in rows:
-        at = x.start[r] + lo
-        values = x.flat[at : at + n]
-        for i in range(n):
-            v = np.float64(values[i])
-            good = v == v
-            lost[i] += zero if good else one
-            s[i] += v if good else 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -243,30 +227,34 @@ def square_all(x: Frames, rows: Array, lo: int, p: Array, s: Array, q: Array) ->
 
 
 @njit(nogil=True, cache=True)
-def square_some(
+def add_some(
     x: Frames,
     rows: Array,
     lo: int,
     before: int,
     lost: Array,
-    p: Array,
+    p: Array | None,
     s: Array,
-    q: Array,
+    q: Array | None,
 ) -> None:
     """Add some frames to the sums of a tile; NaN is left out and counted."""
-    n = p.size
+    n = s.size
+    # Of the usual dtype of counts, so that they are added without widening.
     one, zero = np.int32(1), np.int32(0)
-    for i in range(n):
-        # No number so far: all that came before were NaN.
-        if before == lost[i]:
-            p[i] = first_finite(x, rows, lo + i)
+    if p is not None:
+        for i in range(n):
+            # No number so far: all that came before were NaN.
+            if before == lost[i]:
+                p[i] = first_finite(x, rows, lo + i)
     for r in rows:
         at = x.start[r] + lo
         values = x.flat[at : at + n]
         for i in range(n):
             v = np.float64(values[i])
             good = v == v
-            d = v - p[i] if good else 0.0
             lost[i] += zero if good else one
+            d = v if p is None else v - p[i]
+            d = d if good else 0.0
             s[i] += d
-            q[i] += d * d
+            if q is not None:
+                q[i] += d * d

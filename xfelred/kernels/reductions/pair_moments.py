@@ -7,13 +7,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from xfelred.kernels.arrays import Array, usual
+from xfelred.kernels.reductions.statistics import TILE, add_to, has_nan
 
 State = dict[str, Array]
 Floats = NDArray[np.float64]
 # Of one length while all pixels have the same values, above all without NaN: 1.
 COMMON = ("n", "sx", "sxx")
 OWN = ("py", "sy", "syy", "sxy")
-TILE = 1024  # pixels whose sums stay in the fastest cache
 
 
 def empty_state(n_pixels: int, pivot: float) -> State:
@@ -59,15 +59,11 @@ def add_complete(
                 a[i] += d1
                 b[i] += d1 * d1
                 d[i] += last * d1
-        missing = np.int64(0)
-        for i in range(hi - lo):
-            missing += np.int64(a[i] != a[i])
-        if missing > 0:
+        if has_nan(a):
             return lo
-        for i in range(hi - lo):
-            sy[lo + i] += a[i]
-            syy[lo + i] += b[i]
-            sxy[lo + i] += d[i]
+        add_to(a, sy[lo:hi])
+        add_to(b, syy[lo:hi])
+        add_to(d, sxy[lo:hi])
     return n_pixels
 
 

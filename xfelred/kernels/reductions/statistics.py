@@ -65,7 +65,7 @@ def add_complete(
         for lo in range(0, n_b, TILE):
             hi = min(lo + TILE, n_b)
             s, q = sums[: hi - lo], None if s2 is None else squares[: hi - lo]
-            sum_rows(x[a], lo, pivot[a, lo:hi], s, q)
+            sum_rows(x[a], lo, pivot[a, lo:hi], None, s, q)
             if has_nan(s):
                 return done
             add_to(s, s1[a, lo:hi])
@@ -76,10 +76,16 @@ def add_complete(
 
 
 @njit(nogil=True, cache=True)
-def sum_rows(x: Array, lo: int, p: Array, s: Array, q: Array | None) -> None:
-    """Set the sums of a tile to those of ``x - p``, and of their squares."""
-    n_r, n = x.shape[0], s.size
-    hi = lo + n
+def sum_rows(
+    x: Array, lo: int, p: Array, n: Array | None, s: Array, q: Array | None
+) -> None:
+    """Set the sums of a tile to those of ``x - p``, and of their squares.
+
+    With counts `n`, which are added to, NaN is left out, to the same bits; these are
+    float64 here, so that they are added as fast as the sums.
+    """
+    n_r, width = x.shape[0], s.size
+    hi = lo + width
     s[:] = 0.0
     if q is not None:
         q[:] = 0.0
@@ -88,16 +94,23 @@ def sum_rows(x: Array, lo: int, p: Array, s: Array, q: Array | None) -> None:
         # Slices of whole rows are known to be contiguous, which vectorises.
         x0, x1 = x[r, lo:hi], x[r + 1, lo:hi]
         x2, x3 = x[r + 2, lo:hi], x[r + 3, lo:hi]
-        for i in range(n):
+        for i in range(width):
             d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
             d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
+            if n is not None:
+                n[i] += (one_if(d0) + one_if(d1)) + (one_if(d2) + one_if(d3))
+                d0, d1 = d0 if d0 == d0 else 0.0, d1 if d1 == d1 else 0.0
+                d2, d3 = d2 if d2 == d2 else 0.0, d3 if d3 == d3 else 0.0
             s[i] += (d0 + d1) + (d2 + d3)
             if q is not None:
                 q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
     for r in range(n_r - n_r % 4, n_r):
         row = x[r, lo:hi]
-        for i in range(n):
+        for i in range(width):
             d = np.float64(row[i]) - p[i]
+            if n is not None:
+                n[i] += one_if(d)
+                d = d if d == d else 0.0
             s[i] += d
             if q is not None:
                 q[i] += d * d
@@ -142,49 +155,13 @@ def add_moments(
             hi = min(lo + TILE, n_b)
             n, s = numbers[: hi - lo], sums[: hi - lo]
             q = None if s2 is None else squares[: hi - lo]
-            sum_good_rows(x[a], lo, pivot[a, lo:hi], n, s, q)
+            n[:] = 0.0
+            sum_rows(x[a], lo, pivot[a, lo:hi], n, s, q)
             for i in range(hi - lo):
                 count[a, lo + i] += np.int32(n[i])
             add_to(s, s1[a, lo:hi])
             if s2 is not None:
                 add_to(q, s2[a, lo:hi])
-
-
-@njit(nogil=True, cache=True)
-def sum_good_rows(
-    x: Array, lo: int, p: Array, n: Array, s: Array, q: Array | None
-) -> None:
-    """Set counts and sums of a tile as `sum_rows`, without NaN, to the same bits.
-
-    Counts are float64 here, so that they are added as fast as the sums.
-    """
-    n_r, width = x.shape[0], s.size
-    hi = lo + width
-    n[:] = 0.0
-    s[:] = 0.0
-    if q is not None:
-        q[:] = 0.0
-    for r in range(0, n_r - 3, 4):
-        x0, x1 = x[r, lo:hi], x[r + 1, lo:hi]
-        x2, x3 = x[r + 2, lo:hi], x[r + 3, lo:hi]
-        for i in range(width):
-            d0, d1 = np.float64(x0[i]) - p[i], np.float64(x1[i]) - p[i]
-            d2, d3 = np.float64(x2[i]) - p[i], np.float64(x3[i]) - p[i]
-            n[i] += (one_if(d0) + one_if(d1)) + (one_if(d2) + one_if(d3))
-            d0, d1 = d0 if d0 == d0 else 0.0, d1 if d1 == d1 else 0.0
-            d2, d3 = d2 if d2 == d2 else 0.0, d3 if d3 == d3 else 0.0
-            s[i] += (d0 + d1) + (d2 + d3)
-            if q is not None:
-                q[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-    for r in range(n_r - n_r % 4, n_r):
-        row = x[r, lo:hi]
-        for i in range(width):
-            d = np.float64(row[i]) - p[i]
-            n[i] += one_if(d)
-            d = d if d == d else 0.0
-            s[i] += d
-            if q is not None:
-                q[i] += d * d
 
 
 @njit(nogil=True, cache=True)

@@ -43,8 +43,7 @@ def photon_statistics(
     most: photons of the last bin.
     Returns int64 (..., ring, most + 2); in the last place pixels with more photons.
     """
-    lead = frames.shape[: frames.ndim - n_core]
-    flat, bad = listed(frames, masks, n_core)
+    flat, bad, lead = listed(frames, masks, n_core)
     out = np.zeros((len(flat), n_rings, most + 2), np.int64)
     labels = read_only(rings.reshape(flat.shape[1:]).astype(np.int64))
     count_photons(flat, bad, int(len(bad) > 1), labels, out)

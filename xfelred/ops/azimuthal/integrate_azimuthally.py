@@ -16,17 +16,16 @@ from xfelred.kernels.arrays import Floats
 from xfelred.kernels.azimuthal import integrate as azimuthal
 from xfelred.lazy import map_frames, reduce_frames
 from xfelred.names import (
-    LONG_NAME,
     PHI,
     PIXEL_DIMS,
+    QUANTITY,
     UNITS,
 )
 from xfelred.ops.companions import on_frames, on_pixels
 from xfelred.ops.validity import unrecorded
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.reductions.ring_sums import RingSums
-
-QUANTITY = "quantity"
 
 
 @entry
@@ -281,10 +280,6 @@ def curves(
         "norm": ("1", "sum of solid angle and polarization factors in the bin"),
         "sigma": (units, "standard error of the intensity"),
     }
-    result = xr.Dataset(attrs=da.attrs)
-    for name, values in found.items():
-        whole = name == "count" and whole_counts
-        value = values.astype(np.int64) if whole else values
-        value.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
-        result[name] = value.rename(name)
-    return result
+    if whole_counts:
+        found = {**found, "count": found["count"].astype(np.int64)}
+    return variables(da, **{k: (v, *labels[k]) for k, v in found.items()})

@@ -20,12 +20,10 @@ from xfelred.names import (
     FAST,
     GAIN,
     GAIN_RANGE,
-    LONG_NAME,
     MODULE,
     PULSE,
     SHUTTER_OPEN,
     SLOW,
-    UNITS,
 )
 from xfelred.ops.calibration.dark_gains import (
     checked_ranges,
@@ -36,6 +34,7 @@ from xfelred.ops.calibration.dark_gains import (
 )
 from xfelred.ops.companions import Mask
 from xfelred.ops.reductions.statistics import statistics
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 # Dims over which frames are never averaged.
@@ -175,30 +174,23 @@ def of_all(
         ddof=1,
         by=grouped,
     )
-    out = xr.Dataset(
-        {"pedestal": found["mean"], "noise": found["std"], "n_frames": found["count"]}
-    )
-    out["bad_pixels"] = map_frames(
+    mean, std, count = (found[name] for name in ("mean", "std", "count"))
+    flags = map_frames(
         dark_flags,
-        out["pedestal"],
-        out["noise"],
-        out["n_frames"],
+        mean,
+        std,
+        count,
         core_dims=(SLOW, FAST),
         dtype=np.uint32,
         **limits,
     )
-    what = {
-        "pedestal": "mean of dark frames",
-        "noise": "standard deviation of dark frames",
-        "n_frames": "number of dark frames",
-        "bad_pixels": "bad-pixel bits, 0 is good",
-    }
-    unit = str(da.attrs.get(UNITS, "adu"))
-    for name, text in what.items():
-        one = name in ("n_frames", "bad_pixels")
-        out[name].attrs = {UNITS: "1" if one else unit, LONG_NAME: text}
-    out.attrs = dict(da.attrs)
-    return out
+    return variables(
+        da,
+        pedestal=(mean, unit_of(da), "mean of dark frames"),
+        noise=(std, unit_of(da), "standard deviation of dark frames"),
+        n_frames=(count, "1", "number of dark frames"),
+        bad_pixels=(flags, "1", "bad-pixel bits, 0 is good"),
+    )
 
 
 def check_limits(**limits: Limits | None) -> None:

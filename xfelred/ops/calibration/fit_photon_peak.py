@@ -11,8 +11,9 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.calibration.gaussian_fit import fit_gaussian
 from xfelred.lazy import reduce_frames
-from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
+from xfelred.names import FAST, MODULE, SLOW
 from xfelred.ops.reductions.profile import checked_range
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 from xfelred.reductions.gathered import Gathered
 
@@ -100,12 +101,12 @@ def fit_photon_peak(
         results={**kinds, "count": np.int64},
         new_dims=dict(zip((MODULE, SLOW, FAST), sizes, strict=False)),
     )
-    unit = str(arrays[0].attrs.get(UNITS, "adu"))
-    out = xr.Dataset(attrs=clusters.attrs)
-    for name, value in found.items():
-        one = name in ("amplitude", "count")
-        value.attrs = {UNITS: "1" if one else unit, LONG_NAME: RESULTS[name]}
-        out[name] = value.rename(name)
+    unit = unit_of(arrays[0])
+    units = {"amplitude": "1", "count": "1"}
+    out = variables(
+        clusters,
+        **{k: (v, units.get(k, unit), RESULTS[k]) for k, v in found.items()},
+    )
     if not whole:
         listed = list(modules or np.arange(sizes[0]))
         out = out.assign_coords({MODULE: listed})

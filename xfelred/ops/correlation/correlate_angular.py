@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 from xfelred.entries import entry
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.lazy import map_frames, reduce_frames
-from xfelred.names import LAG, PHI, RADIUS
+from xfelred.names import LAG, PHI, QUANTITY, RADIUS
 from xfelred.ops.correlation.ring_correlation import (
-    QUANTITY,
     Normalization,
     correlation_dataset,
     ring_number,
@@ -79,9 +78,8 @@ def correlate_angular(
     """
     array = with_masks(polar, bad_pixels)
     lead = ring_number(with_ring, array.sizes[RADIUS])
-    n_phi = array.sizes[PHI]
     if reduce is None:
-        n = {QUANTITY: 2, RADIUS: array.sizes[RADIUS], LAG: n_phi}
+        n = {QUANTITY: 2, RADIUS: array.sizes[RADIUS], LAG: array.sizes[PHI]}
         packed = map_frames(
             correlation.correlations,
             array,
@@ -95,14 +93,7 @@ def correlate_angular(
         counts = packed.isel({QUANTITY: 1}).astype(np.int64)
         found = {"correlation": packed.isel({QUANTITY: 0}), "n_pairs": counts}
     else:
-        found = reduce_frames(
-            RingCorrelation(lead, normalization),
-            array,
-            # Over phi as well, in whose place the lags come.
-            dims=[str(d) for d in array.dims if d != RADIUS],
-            results={"correlation": np.float64, "n_pairs": np.int64},
-            new_dims={LAG: n_phi},
-        )
+        found = over_shots(array, RingCorrelation(lead, normalization))
     result = correlation_dataset(found, polar, normalization, lead, "rings")
     return record(
         result,
@@ -112,4 +103,16 @@ def correlate_angular(
         bad_pixels=bad_pixels,
         normalization=normalization,
         reduce=reduce,
+    )
+
+
+def over_shots(array: xr.DataArray, reduction: RingCorrelation) -> dict[str, Any]:
+    """Return the correlations of rings over all shots together."""
+    return reduce_frames(
+        reduction,
+        array,
+        # Over phi as well, in whose place the lags come.
+        dims=[str(d) for d in array.dims if d != RADIUS],
+        results={"correlation": np.float64, "n_pairs": np.int64},
+        new_dims={LAG: array.sizes[PHI]},
     )

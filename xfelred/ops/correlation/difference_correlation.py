@@ -20,9 +20,8 @@ from xfelred.errors import (
 from xfelred.kernels.arrays import Array, Ints
 from xfelred.kernels.correlation import pairs as correlation
 from xfelred.lazy import map_pairs, reduce_pairs
-from xfelred.names import FRAME, LAG, MEMBER, PAIR, PHI, PULSE, RADIUS, TRAIN
+from xfelred.names import FRAME, LAG, MEMBER, PAIR, PHI, PULSE, QUANTITY, RADIUS, TRAIN
 from xfelred.ops.correlation.ring_correlation import (
-    QUANTITY,
     correlation_dataset,
     ring_number,
     with_masks,

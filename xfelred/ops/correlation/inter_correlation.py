@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
-from xfelred.lazy import reduce_frames
-from xfelred.names import LAG, PHI, RADIUS
-from xfelred.ops.correlation.correlate_angular import correlate_angular
+from xfelred.names import RADIUS
+from xfelred.ops.correlation.correlate_angular import correlate_angular, over_shots
 from xfelred.ops.correlation.ring_correlation import (
     Normalization,
     correlation_dataset,
@@ -78,14 +76,7 @@ def inter_correlation(
     """
     array = with_masks(polar, bad_pixels)
     lead = ring_number(with_ring, array.sizes[RADIUS])
-    found = reduce_frames(
-        RingCorrelation(lead, normalization, different=True),
-        array,
-        # Over phi as well, in whose place the lags come.
-        dims=[str(d) for d in array.dims if d != RADIUS],
-        results={"correlation": np.float64, "n_pairs": np.int64},
-        new_dims={LAG: array.sizes[PHI]},
-    )
+    found = over_shots(array, RingCorrelation(lead, normalization, different=True))
     result = correlation_dataset(
         found, polar, normalization, lead, "rings of different shots"
     )

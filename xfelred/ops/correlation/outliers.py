@@ -14,6 +14,7 @@ from xfelred.kernels.correlation import outliers
 from xfelred.lazy import map_frames
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS
 from xfelred.ops.correlation.ring_correlation import with_masks
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 
 THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
@@ -181,25 +182,19 @@ def shot_features(
     # Between rings: in units of their numbers until the radius is looked up.
     position = packed.isel(feature=1)
     units = str(polar.attrs.get(UNITS, "1"))
-    peak_attrs = {UNITS: "1", LONG_NAME: "position of the brightest ring"}
+    peak_units = "1"
     if RADIUS in polar.coords:
         radius = polar[RADIUS].values.astype(np.float64)
         position = map_frames(
             outliers.at_positions, position, dtype=np.float64, table=tuple(radius)
         )
-        peak_attrs[UNITS] = str(polar[RADIUS].attrs.get(UNITS, "pixel"))
+        peak_units = str(polar[RADIUS].attrs.get(UNITS, "pixel"))
     profile = packed.isel(feature=slice(2, None)).rename(feature=RADIUS)
-    out = xr.Dataset(
-        {
-            "mean": packed.isel(feature=0).assign_attrs(
-                {UNITS: units, LONG_NAME: "mean of all good samples"}
-            ),
-            "peak": position.assign_attrs(peak_attrs),
-            "profile": profile.assign_attrs(
-                {UNITS: units, LONG_NAME: "mean over good azimuths"}
-            ),
-        },
-        attrs=polar.attrs,
+    out = variables(
+        polar,
+        mean=(packed.isel(feature=0), units, "mean of all good samples"),
+        peak=(position, peak_units, "position of the brightest ring"),
+        profile=(profile, units, "mean over good azimuths"),
     )
     rings = {k: c.variable for k, c in polar.coords.items() if c.dims == (RADIUS,)}
     return record(

@@ -14,9 +14,9 @@ from xfelred.kernels.arrays import Array
 from xfelred.names import LAG, LONG_NAME, PHI, RADIUS, UNITS, Q
 from xfelred.ops.companions import check_polar, polar_masks
 from xfelred.ops.validity import unrecorded, without
+from xfelred.ops.variables import variables
 
 Normalization = Literal["none", "pairs", "variance", "mean"]
-QUANTITY = "quantity"
 TOLERANCE = 1e-2  # of a step: float32 azimuths are as good as that
 
 
@@ -104,10 +104,7 @@ def correlation_dataset(
         "n_pairs": ("1", "number of pairs of good azimuths"),
         "sem": (units, "standard error of the correlation"),
     }
-    out = xr.Dataset(attrs=polar.attrs)
-    for name, values in found.items():
-        values.attrs = dict(zip((UNITS, LONG_NAME), labels[name], strict=True))
-        out[name] = values.rename(name)
+    out = variables(polar, **{k: (v, *labels[k]) for k, v in found.items()})
     out = out.assign_coords(ring_coords(polar, out.dims))
     out = out.assign_coords({LAG: lag_coord(polar.sizes[PHI])})
     if lead is not None:

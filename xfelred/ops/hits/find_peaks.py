@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
@@ -13,16 +11,14 @@ from xfelred.errors import ArgumentError
 from xfelred.geometry.rings import pixel_coord
 from xfelred.kernels.hits import peaks as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, MODULE, PEAK, QUANTITY, TWO_THETA, UNITS
+from xfelred.names import PEAK, QUANTITY, TWO_THETA
 from xfelred.ops.companions import matching, on_all_pixels, with_dims
-from xfelred.ops.image.find_clusters import numbers
-from xfelred.ops.image.roi import unit_of
+from xfelred.ops.image.find_clusters import Row, listed_variables, numbers
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, recorded_frames
 from xfelred.provenance import record
 
 FARTHEST = 1_000_000  # pixels from the beam
-# Variable: row of the kernel's result, dtype, unit ("" for that of the frames), text.
-VARIABLES: dict[str, tuple[int, Any, str, str]] = {
+VARIABLES: dict[str, Row] = {
     "intensity": (kernel.INTENSITY, np.float64, "", "sum of a peak above background"),
     "max_intensity": (kernel.HIGHEST, np.float64, "", "maximum above background"),
     "row": (kernel.ROW, np.float64, "pixel", "centre of a peak along slow_scan"),
@@ -132,11 +128,8 @@ def find_peaks(
         numbers=numbers(da),
         max_n_peaks=max_n_peaks,
     )
-    # The coordinate would have the name of a variable.
-    packed = packed.drop_vars(MODULE, errors="ignore")
-    out = peak_variables(packed, unit_of(da), max_n_peaks)
+    out = listed_variables(da, packed, VARIABLES, kernel.COUNT, PEAK)
     out = out.assign_coords(recorded_frames(da, dims))
-    out.attrs = dict(da.attrs)
     return record(
         out,
         "find_peaks",
@@ -208,17 +201,3 @@ def distances(two_theta: xr.DataArray) -> xr.DataArray:
             " the distance of pixels from the beam in pixels"
         )
     return two_theta.copy(data=tangent / pixel)
-
-
-def peak_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
-    found: dict[str, xr.DataArray] = {}
-    for name, (row, dtype, own, text) in VARIABLES.items():
-        found[name] = packed.isel({QUANTITY: row}).astype(dtype)
-        found[name].attrs = {UNITS: own or unit, LONG_NAME: text}
-    # Neither is made of the other: dask.compute would lose that one of a Dataset.
-    count = packed.isel({QUANTITY: kernel.COUNT, PEAK: 0})
-    found["n_peaks"] = count.clip(max=room).astype(np.int64)
-    found["n_peaks_all"] = count.astype(np.int64)
-    found["n_peaks"].attrs = {UNITS: "1", LONG_NAME: "number of peaks in the list"}
-    found["n_peaks_all"].attrs = {UNITS: "1", LONG_NAME: "number of peaks in the frame"}
-    return xr.Dataset({k: v.rename(k) for k, v in found.items()})

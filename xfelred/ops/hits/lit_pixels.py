@@ -10,7 +10,7 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.hits import lit_pixels as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import FAST, LONG_NAME, MODULE, QUANTITY, SLOW, UNITS
+from xfelred.names import FAST, MODULE, QUANTITY, SLOW
 from xfelred.ops.validity import (
     frame_pixels,
     masks_of,
@@ -18,6 +18,7 @@ from xfelred.ops.validity import (
     recorded_frames,
     unrecorded,
 )
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 
 
@@ -76,15 +77,11 @@ def lit_pixels(
     whole = packed.sum(MODULE) if MODULE in packed.dims else packed
     n_lit, n_good = (whole.isel({QUANTITY: k}) for k in (kernel.LIT, kernel.GOOD))
     found = {
-        "n_lit": (packed.isel({QUANTITY: kernel.LIT}), "number of lit pixels"),
-        "n_good": (packed.isel({QUANTITY: kernel.GOOD}), "number of good pixels"),
-        "score": (n_lit / n_good.where(n_good > 0), "share of lit pixels"),
+        "n_lit": (packed.isel({QUANTITY: kernel.LIT}), "1", "number of lit pixels"),
+        "n_good": (packed.isel({QUANTITY: kernel.GOOD}), "1", "number of good pixels"),
+        "score": (n_lit / n_good.where(n_good > 0), "1", "share of lit pixels"),
     }
-    out = xr.Dataset(attrs=dict(da.attrs))
-    for name, (value, text) in found.items():
-        out[name] = value.rename(name)
-        out[name].attrs = {UNITS: "1", LONG_NAME: text}
-    out = out.assign_coords(recorded_frames(da, dims))
+    out = variables(da, **found).assign_coords(recorded_frames(da, dims))
     return record(out, "lit_pixels", da, threshold=threshold, bad_pixels=bad_pixels)
 
 
@@ -132,16 +129,11 @@ def find_hits(score: xr.DataArray, threshold: float) -> xr.Dataset:
         there = there & ~xr.DataArray(gone.variable)
     hit = (score >= threshold) & there
     n, n_there = hit.sum(), there.sum()
-    found = {
-        "is_hit": (hit, "the frame is a hit"),
-        "n_hits": (n, "number of hits"),
-        "hit_rate": (
-            n / n_there.where(n_there > 0),
-            "share of the recorded frames that are hits",
-        ),
-    }
-    out = xr.Dataset(attrs=dict(score.attrs))
-    for name, (value, text) in found.items():
-        out[name] = value.rename(name)
-        out[name].attrs = {UNITS: "1", LONG_NAME: text}
+    rate = n / n_there.where(n_there > 0)
+    out = variables(
+        score,
+        is_hit=(hit, "1", "the frame is a hit"),
+        n_hits=(n, "1", "number of hits"),
+        hit_rate=(rate, "1", "share of the recorded frames that are hits"),
+    )
     return record(out, "find_hits", score, threshold=threshold)

@@ -10,8 +10,8 @@ from xfelred.errors import ArgumentError
 from xfelred.kernels.image import compress as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, MAX_ERROR, UNITS
-from xfelred.ops.image.roi import unit_of
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, without_gaps
+from xfelred.ops.variables import unit_of
 from xfelred.provenance import record
 
 

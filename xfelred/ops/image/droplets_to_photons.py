@@ -10,11 +10,12 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.image import photons as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, MODULE, PHOTON, QUANTITY, UNITS
+from xfelred.names import MODULE, PHOTON, QUANTITY
 from xfelred.ops.image.find_clusters import numbers
 from xfelred.ops.image.find_droplets import checked
 from xfelred.ops.image.project import noise_of
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 
 PROB = "prob"
@@ -101,12 +102,8 @@ def droplets_to_photons(
         numbers=numbers(da),
         room=room,
     )
-    # The coordinate would have the name of a variable.
-    packed = packed.drop_vars(MODULE, errors="ignore")
-    out = photon_variables(packed, int(max_photons))
-    out.attrs = dict(da.attrs)
     return record(
-        out,
+        photon_variables(packed, da, int(max_photons)),
         "droplets_to_photons",
         da,
         adu_per_photon=adu,
@@ -127,7 +124,9 @@ def positive(name: str, value: float) -> float:
     return float(value)
 
 
-def photon_variables(packed: xr.DataArray, room: int) -> xr.Dataset:
+def photon_variables(packed: xr.DataArray, da: xr.DataArray, room: int) -> xr.Dataset:
+    # The coordinate would have the name of a variable.
+    packed = packed.drop_vars(MODULE, errors="ignore")
     listed = packed.isel({PHOTON: slice(room)})
     counts = packed.isel({QUANTITY: kernel.COUNTS})
     first = kernel.FIRST_SHARE
@@ -145,6 +144,4 @@ def photon_variables(packed: xr.DataArray, room: int) -> xr.Dataset:
         ),
         PROB: (prob, "1", "share of pixels with 0 to 10 photons; photons per pixel"),
     }  # fmt: skip
-    for value, unit, text in found.values():
-        value.attrs = {UNITS: unit, LONG_NAME: text}
-    return xr.Dataset({k: v[0].rename(k) for k, v in found.items()})
+    return variables(da, **found)

@@ -12,21 +12,27 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.image import clusters as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import CLUSTER, LONG_NAME, MODULE, QUANTITY, UNITS
+from xfelred.names import CLUSTER, MODULE, QUANTITY
 from xfelred.ops.validity import frame_pixels, masks_of
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
-# Variable: row of the kernel's result, dtype.
-VARIABLES: dict[str, tuple[int, Any]] = {
-    "energy": (kernel.ENERGY, np.float64),
-    "row": (kernel.ROW, np.float64),
-    "col": (kernel.COLUMN, np.float64),
-    "n_pixels": (kernel.N_PIXELS, np.int64),
-    "is_square": (kernel.SQUARE, np.bool_),
-    "module": (kernel.MODULE, np.int64),
-    "seed_row": (kernel.SEED_ROW, np.int64),
-    "seed_col": (kernel.SEED_COLUMN, np.int64),
-}
+# Row of a kernel's result, dtype, unit ("" for that of the frames), text.
+Row = tuple[int, Any, str, str]
+VARIABLES: dict[str, Row] = {
+    "energy": (kernel.ENERGY, np.float64, "", "sum of the pixels of a cluster"),
+    "row": (kernel.ROW, np.float64, "pixel", "centre of a cluster along slow_scan"),
+    "col": (kernel.COLUMN, np.float64, "pixel", "centre of a cluster along fast_scan"),
+    "n_pixels": (kernel.N_PIXELS, np.int64, "1", "number of pixels of a cluster"),
+    "is_square": (kernel.SQUARE, np.bool_, "1", "the cluster fits into 2 x 2 pixels"),
+    "module": (kernel.MODULE, np.int64, "1", "module number of a cluster"),
+    "seed_row": (
+        kernel.SEED_ROW, np.int64, "pixel", "position of the seed along slow_scan",
+    ),
+    "seed_col": (
+        kernel.SEED_COLUMN, np.int64, "pixel", "position of the seed along fast_scan",
+    ),
+}  # fmt: skip
 
 
 @entry
@@ -98,12 +104,8 @@ def find_clusters(
         numbers=numbers(da),
         max_clusters=int(max_clusters),
     )
-    # The coordinate would have the name of a variable.
-    packed = packed.drop_vars(MODULE, errors="ignore")
-    out = cluster_variables(packed, str(da.attrs.get(UNITS, "adu")), int(max_clusters))
-    out.attrs = dict(da.attrs)
     return record(
-        out,
+        listed_variables(da, packed, VARIABLES, kernel.COUNT, CLUSTER),
         "find_clusters",
         da,
         seed=seed,
@@ -120,28 +122,21 @@ def numbers(da: xr.DataArray) -> tuple[int, ...]:
     return tuple(int(m) for m in np.atleast_1d(da[MODULE].values))
 
 
-def cluster_variables(packed: xr.DataArray, unit: str, room: int) -> xr.Dataset:
-    # Every row has a place for each cluster; the count needs only the first.
-    count = packed.isel({QUANTITY: kernel.COUNT, CLUSTER: 0})
-    labels = {
-        "energy": (unit, "sum of the pixels of a cluster"),
-        "row": ("pixel", "centre of a cluster along slow_scan"),
-        "col": ("pixel", "centre of a cluster along fast_scan"),
-        "n_pixels": ("1", "number of pixels of a cluster"),
-        "is_square": ("1", "the cluster fits into 2 x 2 pixels"),
-        "module": ("1", "module number of a cluster"),
-        "seed_row": ("pixel", "position of the seed along slow_scan"),
-        "seed_col": ("pixel", "position of the seed along fast_scan"),
-        "n_clusters": ("1", "number of clusters in the list"),
-        "n_clusters_all": ("1", "number of clusters in the frame"),
-    }
-    found: dict[str, xr.DataArray] = {}
+def listed_variables(
+    da: xr.DataArray, packed: xr.DataArray, rows: dict[str, Row], count: int, dim: str
+) -> xr.Dataset:
+    """Return what a kernel lists along a dim, and how many it found, by their names."""
+    # The coordinate would have the name of a variable.
+    packed = packed.drop_vars(MODULE, errors="ignore")
     # All rows of the kernel are float64.
-    for name, (row, dtype) in VARIABLES.items():
-        found[name] = packed.isel({QUANTITY: row}).astype(dtype)
+    found = {
+        name: (packed.isel({QUANTITY: row}).astype(dtype), unit or unit_of(da), text)
+        for name, (row, dtype, unit, text) in rows.items()
+    }
+    # Every row has a place for each of them; the count needs only the first.
+    n = packed.isel({QUANTITY: count, dim: 0})
     # Neither is made of the other: dask.compute would lose that one of a Dataset.
-    found["n_clusters"] = count.clip(max=room).astype(np.int64)
-    found["n_clusters_all"] = count.astype(np.int64)
-    for name, value in found.items():
-        value.attrs = {UNITS: labels[name][0], LONG_NAME: labels[name][1]}
-    return xr.Dataset({k: v.rename(k) for k, v in found.items()})
+    kept, every = n.clip(max=packed.sizes[dim]).astype(np.int64), n.astype(np.int64)
+    found[f"n_{dim}s"] = kept, "1", f"number of {dim}s in the list"
+    found[f"n_{dim}s_all"] = every, "1", f"number of {dim}s in the frame"
+    return variables(da, **found)

@@ -15,8 +15,8 @@ from xfelred.lazy import map_frames
 from xfelred.names import DROPLET, LONG_NAME, MODULE, QUANTITY, UNITS
 from xfelred.ops.image.find_clusters import numbers
 from xfelred.ops.image.project import noise_of
-from xfelred.ops.image.roi import unit_of
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, recorded_frames
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 SENSOR = "sensor"
@@ -123,9 +123,7 @@ def find_droplets(
         labels=False,
         **params,
     )
-    # The coordinate would have the name of a variable.
-    packed = packed.drop_vars(MODULE, errors="ignore")
-    out = droplet_variables(packed, unit_of(da))
+    out = droplet_variables(packed, da)
     out = out.isel({DROPLET: slice(int(max_droplets))})
     if labels:
         image = map_frames(
@@ -146,7 +144,6 @@ def find_droplets(
                 {SENSOR: list(params["numbers"])}
             )
         out["labels"] = image
-    out.attrs = dict(da.attrs)
     out = out.assign_coords(recorded_frames(da, dims))
     return record(
         out,
@@ -190,26 +187,26 @@ def checked(
     )
 
 
-def droplet_variables(packed: xr.DataArray, unit: str) -> xr.Dataset:
-    rows: dict[str, tuple[int, str, str]] = {
-        "adu": (kernel.ADU, unit, "sum of the pixels of a droplet"),
+def droplet_variables(packed: xr.DataArray, da: xr.DataArray) -> xr.Dataset:
+    # The coordinate would have the name of a variable.
+    packed = packed.drop_vars(MODULE, errors="ignore")
+    rows = {
+        "adu": (kernel.ADU, unit_of(da), "sum of the pixels of a droplet"),
         "npix": (kernel.N_PIXELS, "1", "number of pixels of a droplet"),
         "row": (kernel.ROW, "pixel", "centre of a droplet along slow_scan"),
         "col": (kernel.COLUMN, "pixel", "centre of a droplet along fast_scan"),
         "module": (kernel.MODULE, "1", "module number of a droplet"),
     }
-    found: dict[str, xr.DataArray] = {}
-    for name, (row, _, _) in rows.items():
+    found: dict[str, tuple[xr.DataArray, str, str]] = {}
+    for name, (row, unit, text) in rows.items():
         value = packed.isel({QUANTITY: row})
         if name in ("npix", "module"):
             value = value.fillna(-1).astype(np.int64)
-        found[name] = value
-    counts = {"n_droplets": kernel.N_KEPT, "n_droplets_all": kernel.N_FOUND}
-    for name, at in counts.items():
-        count = packed.isel({QUANTITY: kernel.COUNTS, DROPLET: at})
-        found[name] = count.astype(np.int64)
-        kind = "not below the lowest sum" if at == kernel.N_KEPT else "of any sum"
-        rows[name] = (0, "1", f"number of droplets {kind}")
-    for name, value in found.items():
-        value.attrs = {UNITS: rows[name][1], LONG_NAME: rows[name][2]}
-    return xr.Dataset({k: v.rename(k) for k, v in found.items()})
+        found[name] = value, unit, text
+    for name, at, kind in (
+        ("n_droplets", kernel.N_KEPT, "not below the lowest sum"),
+        ("n_droplets_all", kernel.N_FOUND, "of any sum"),
+    ):
+        count = packed.isel({QUANTITY: kernel.COUNTS, DROPLET: at}).astype(np.int64)
+        found[name] = count, "1", f"number of droplets {kind}"
+    return variables(da, **found)

@@ -12,9 +12,8 @@ from xfelred.entries import entry
 from xfelred.errors import OutOfRangeError, must_be_one_of
 from xfelred.kernels.image import lines as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, UNITS
-from xfelred.ops.image.roi import unit_of
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 
@@ -84,6 +83,5 @@ def lineout(
     )
     data = data.assign_coords({d: da[d].variable for d in stays if d in da.coords})
     text = "of the highest pixel" if at is None else str(at)
-    data.attrs = {UNITS: unit_of(da), LONG_NAME: f"pixels at {axis} {text}"}
-    out = xr.Dataset({"data": data.rename("data")}, attrs=dict(da.attrs))
+    out = variables(da, data=(data, unit_of(da), f"pixels at {axis} {text}"))
     return record(out, "lineout", da, axis=axis, index=at, bad_pixels=bad_pixels)

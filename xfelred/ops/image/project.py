@@ -12,9 +12,8 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError, must_be_one_of, not_nan
 from xfelred.kernels.image import lines as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.companions import matching, with_dims
-from xfelred.ops.image.roi import Threshold, limits, unit_of
+from xfelred.ops.image.roi import Threshold, limits
 from xfelred.ops.reductions.statistics import as_whole
 from xfelred.ops.validity import (
     frame_pixels,
@@ -23,6 +22,7 @@ from xfelred.ops.validity import (
     unrecorded,
     without_gaps,
 )
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 NOISE_SIGMA = 3.0  # where noise is given, and not how many times it
@@ -110,23 +110,22 @@ def project(
         n_core=len(dims),
         n_masks=len(masks),
         away=tuple(dims.index(d) for d in dims if d in given),
-        low=-np.inf if low is None else low,
-        high=np.inf if high is None else high,
-        photons=bool(single_photon),
-        mean=bool(mean),
+        cut=(
+            -np.inf if low is None else low,
+            np.inf if high is None else high,
+            bool(single_photon),
+            bool(mean),
+        ),
         noise_sigma=float(NOISE_SIGMA if noise_sigma is None else noise_sigma),
     )
     if whole:
         data = as_whole(data)
     ids = {d: da[d].variable for d in stays if d in da.coords}
-    data = without_gaps(data, gaps, given).assign_coords(ids).rename("data")
+    data = without_gaps(data, gaps, given).assign_coords(ids)
+    unit = "1" if single_photon else unit_of(da)
     kind = "mean" if mean else "number of photons" if single_photon else "sum"
-    data.attrs = {
-        UNITS: "1" if single_photon else unit_of(da),
-        LONG_NAME: f"{kind} of pixels along {', '.join(given)}",
-    }
     return record(
-        xr.Dataset({"data": data}, attrs=dict(da.attrs)),
+        variables(da, data=(data, unit, f"{kind} of pixels along {', '.join(given)}")),
         "project",
         da,
         axis=list(given),

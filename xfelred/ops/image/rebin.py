@@ -12,9 +12,9 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.image import spectrum as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import FAST, LONG_NAME, MODULE, SLOW, UNITS
-from xfelred.ops.image.roi import unit_of
+from xfelred.names import FAST, MODULE, SLOW
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 
@@ -76,8 +76,7 @@ def rebin(
     )
     if MODULE in da.coords and MODULE in dims:
         data = data.assign_coords({MODULE: da[MODULE].variable})
-    data.attrs = {UNITS: unit_of(da), LONG_NAME: "mean of blocks of pixels"}
-    out = xr.Dataset({"data": data.rename("data")}, attrs=dict(da.attrs))
+    out = variables(da, data=(data, unit_of(da), "mean of blocks of pixels"))
     return record(out, "rebin", da, shape=list(wanted), bad_pixels=bad_pixels)
 
 

@@ -16,6 +16,7 @@ from xfelred.lazy import map_frames
 from xfelred.names import FAST, LONG_NAME, MODULE, PIXEL_DIMS, QUANTITY, SLOW, UNITS
 from xfelred.ops.reductions.statistics import as_whole
 from xfelred.ops.validity import frame_pixels, masks_of, unrecorded, without_gaps
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 from xfelred.reductions.moments import sum_dtype
 
@@ -176,39 +177,31 @@ def bound(pair: Any) -> tuple[int | None, int | None]:
     return low, high
 
 
-def unit_of(da: xr.DataArray) -> str:
-    return str(da.attrs.get(UNITS, "adu"))
-
-
 def region_variables(
     packed: xr.DataArray, da: xr.DataArray, saturated: bool
 ) -> xr.Dataset:
     unit = unit_of(da)
 
-    def one(i: int | slice, dtype: DTypeLike, units: str, text: str) -> xr.DataArray:
+    def one(i: int | slice, dtype: DTypeLike = np.float64) -> xr.DataArray:
         value = packed.isel({QUANTITY: i})
-        value = as_whole(value) if dtype == np.int64 else value.astype(dtype)
-        value.attrs = {UNITS: units, LONG_NAME: text}
-        return value
+        return as_whole(value) if dtype == np.int64 else value.astype(dtype)
 
-    com = one(
-        slice(kernel.COM_SLOW, kernel.COM_FAST + 1),
-        np.float64,
-        "pixel",
-        "centre of the region, positions inside it",
-    )
+    com = one(slice(kernel.COM_SLOW, kernel.COM_FAST + 1))
     com = com.rename({QUANTITY: COM_AXIS}).assign_coords({COM_AXIS: [SLOW, FAST]})
-    total = sum_dtype(da.dtype)
+    total, most = (
+        one(kernel.SUM, sum_dtype(da.dtype)),
+        one(kernel.MAX, highest(da.dtype)),
+    )
     found = {
-        "sum": one(kernel.SUM, total, unit, "sum of the region"),
-        "mean": one(kernel.MEAN, np.float64, unit, "mean of the region, bad as 0"),
-        "max": one(kernel.MAX, highest(da.dtype), unit, "highest pixel of the region"),
-        "com": com,
+        "sum": (total, unit, "sum of the region"),
+        "mean": (one(kernel.MEAN), unit, "mean of the region, bad as 0"),
+        "max": (most, unit, "highest pixel of the region"),
+        "com": (com, "pixel", "centre of the region, positions inside it"),
     }
     if saturated:
-        text = "number of saturated good pixels"
-        found["nsat"] = one(kernel.N_SATURATED, np.int64, "1", text)
-    return xr.Dataset({k: v.rename(k) for k, v in found.items()}, attrs=dict(da.attrs))
+        number = one(kernel.N_SATURATED, np.int64)
+        found["nsat"] = (number, "1", "number of saturated good pixels")
+    return variables(da, **found)
 
 
 def highest(dtype: np.dtype[Any]) -> np.dtype[Any]:

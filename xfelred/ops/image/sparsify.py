@@ -25,9 +25,9 @@ from xfelred.names import (
     UNITS,
 )
 from xfelred.ops.image.find_clusters import numbers
-from xfelred.ops.image.roi import unit_of
 from xfelred.ops.image.to_table import COUNTS, from_table
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of, recorded_frames
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 # Fields by our names, and by those of the LCLS small data.
@@ -118,16 +118,19 @@ def lit(da: xr.DataArray, n: int | None) -> xr.Dataset:
         numbers=tuple(numbers(da)),
         room=max(1, min(n or most, most)),
     )
-    fields = {"data": kernel.DATA, "row": kernel.ROW, "col": kernel.COLUMN}
-    out = xr.Dataset(attrs=dict(da.attrs))
-    for name, at in {**fields, "tile": kernel.TILE}.items():
-        out[name] = packed.isel({QUANTITY: at}).rename(name)
-        unit = unit_of(da) if name == "data" else "1" if name == "tile" else "pixel"
-        out[name].attrs = {UNITS: unit, LONG_NAME: TEXTS[name]}
+    rows = {
+        "data": (kernel.DATA, unit_of(da)),
+        "row": (kernel.ROW, "pixel"),
+        "col": (kernel.COLUMN, "pixel"),
+        "tile": (kernel.TILE, "1"),
+    }
+    found = {
+        name: (packed.isel({QUANTITY: at}), unit, TEXTS[name])
+        for name, (at, unit) in rows.items()
+    }
     count = packed.isel({QUANTITY: kernel.COUNT, PIXEL: 0}).astype(np.int64)
-    out[COUNTS[PIXEL]] = count.rename(COUNTS[PIXEL])
-    out[COUNTS[PIXEL]].attrs = {UNITS: "1", LONG_NAME: "number of pixels that are lit"}
-    return out.assign_coords(recorded_frames(da, dims))
+    found[COUNTS[PIXEL]] = count, "1", "number of pixels that are lit"
+    return variables(da, **found).assign_coords(recorded_frames(da, dims))
 
 
 def renamed(ds: xr.Dataset) -> xr.Dataset:

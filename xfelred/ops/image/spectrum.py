@@ -11,9 +11,9 @@ from xfelred.errors import ArgumentError
 from xfelred.kernels.image import spectrum as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import BIN, LONG_NAME, UNITS
-from xfelred.ops.image.roi import unit_of
 from xfelred.ops.reductions.bins import Bins
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 BIN_EDGE = "bin_edge"
@@ -76,9 +76,8 @@ def spectrum(
         edges=edges,
         closed=not isinstance(bins, Bins),
     )
-    counts.attrs = {UNITS: "1", LONG_NAME: "number of pixels"}
     unit = {UNITS: unit_of(da), LONG_NAME: "pixel value"}
-    out = xr.Dataset({"histogram": counts.rename("histogram")}, attrs=dict(da.attrs))
+    out = variables(da, histogram=(counts, "1", "number of pixels"))
     out = out.assign_coords(
         {
             BIN: (BIN, (edges[:-1] + edges[1:]) / 2, unit),

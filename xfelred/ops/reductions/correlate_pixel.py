@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from xfelred.entries import entry
 from xfelred.errors import GeometryMismatchError
 from xfelred.names import LONG_NAME, MODULE, PIXEL_DIMS, UNITS
-from xfelred.ops.reductions.regression import against, good_pixels
+from xfelred.ops.reductions.grouping import against, good_pixels
 from xfelred.provenance import record
 
 

@@ -14,9 +14,9 @@ from xfelred.errors import ArgumentError, did_you_mean, listing
 from xfelred.geometry import Geometry
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.image.assemble import assemble
-from xfelred.ops.image.roi import unit_of
 from xfelred.ops.reductions.statistics import Statistic, statistics
 from xfelred.ops.validity import frame_pixels, numbers_of
+from xfelred.ops.variables import unit_of
 from xfelred.provenance import record
 from xfelred.shots import at_shots, in_memory, shot_dims
 

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
-from xfelred.names import LONG_NAME, UNITS
-from xfelred.ops.reductions.grouping import coordinate
-from xfelred.ops.reductions.regression import against, good_pixels
+from xfelred.names import UNITS
+from xfelred.ops.reductions.grouping import against, coordinate, good_pixels
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.shots import at_shots
 
@@ -70,10 +70,7 @@ def fit_linear(
         "r2": ("1", "share of the variance that the line explains"),
         "count": ("1", "number of frames in the fit"),
     }
-    out = xr.Dataset(attrs=da.attrs)
-    for key, value in found.items():
-        value.attrs = {UNITS: labels[key][0], LONG_NAME: labels[key][1]}
-        out[key] = value.rename(key)
+    out = variables(da, **{k: (v, *labels[k]) for k, v in found.items()})
     # The history names a group by its coordinate, not by its values.
     group = by if by is None or isinstance(by, str) else by.name
     return record(

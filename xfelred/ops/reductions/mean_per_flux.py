@@ -12,10 +12,10 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError
 from xfelred.kernels.per_frame import divided
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, PIXEL_DIMS, UNITS
-from xfelred.ops.reductions.grouping import frame_dims
-from xfelred.ops.reductions.regression import against, good_pixels
+from xfelred.names import PIXEL_DIMS, UNITS
+from xfelred.ops.reductions.grouping import against, frame_dims, good_pixels
 from xfelred.ops.reductions.statistics import statistics
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.shots import as_labelled, at_shots
 
@@ -80,10 +80,10 @@ def mean_per_flux(
         both = statistics(ratios, dims, which=("mean", "count"), by=by)
         mean, count = both["mean"], both["count"]
     unit = f"{da.attrs.get(UNITS, '1')}/({flux.attrs.get(UNITS, name)})"
-    mean.attrs = {UNITS: unit, LONG_NAME: f"mean per {name}"}
-    count.attrs = {UNITS: "1", LONG_NAME: "number of shots in the mean"}
-    out = xr.Dataset(
-        {"mean": mean.rename("mean"), "count": count.rename("count")}, attrs=da.attrs
+    out = variables(
+        da,
+        mean=(mean, unit, f"mean per {name}"),
+        count=(count, "1", "number of shots in the mean"),
     )
     group = by if by is None or isinstance(by, str) else by.name
     return record(

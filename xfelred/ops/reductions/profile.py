@@ -11,6 +11,7 @@ from xfelred.kernels.reductions.profile import profile as kernel
 from xfelred.lazy import reduce_frames
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.reductions.grouping import coordinate
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.reductions.gathered import Gathered
 from xfelred.shots import at_shots
@@ -70,12 +71,17 @@ def profile(
     )  # fmt: skip
     unit = str(da.attrs.get(UNITS, "1"))
     what = da.attrs.get(LONG_NAME) or da.name or "value"
-    out = xr.Dataset(attrs=da.attrs)
-    for key, value in found.items():
-        units = {"x": str(values.attrs.get(UNITS, "1")), "count": "1"}.get(key, unit)
-        text = {"x": f"{name}, centre of the bin", "count": "number of shots"}
-        value.attrs = {UNITS: units, LONG_NAME: text.get(key, f"{key} of {what}")}
-        out[key] = value.rename(key)
+    labels = {
+        "x": (str(values.attrs.get(UNITS, "1")), f"{name}, centre of the bin"),
+        "count": ("1", "number of shots"),
+    }
+    out = variables(
+        da,
+        **{
+            key: (value, *labels.get(key, (unit, f"{key} of {what}")))
+            for key, value in found.items()
+        },
+    )
     return record(
         out, "profile", da, x=x if isinstance(x, str) else values, bins=int(bins),
         range=limits,

@@ -16,12 +16,12 @@ from xfelred.kernels.arrays import Floats
 from xfelred.kernels.rings import ring_fit
 from xfelred.kernels.rings.ring_fit import RingOptions, largest_gap
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, UNITS
+from xfelred.names import QUANTITY
 from xfelred.ops.rings.find_centre import guess_of
 from xfelred.ops.rings.image_input import Image, image_or_stack
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 
-QUANTITY = "quantity"
 # Variables of a stack: units and long name, in the order of the kernel's results.
 RESULTS = {
     "x": ("pixel", "centre of the ring along columns"),
@@ -169,12 +169,12 @@ def fit_ring(
         guess=near,
         options=options,
     )
-    result = xr.Dataset(attrs=found.frames.attrs)
-    for i, (name, (units, long_name)) in enumerate(RESULTS.items()):
-        result[name] = packed.isel({QUANTITY: i}).rename(name)
-        result[name].attrs = {UNITS: units, LONG_NAME: long_name}
+    results = {
+        name: (packed.isel({QUANTITY: i}), *what)
+        for i, (name, what) in enumerate(RESULTS.items())
+    }
     return record(
-        result,
+        variables(found.frames, **results),
         "fit_ring",
         found.frames,
         guess=None if near is None else list(near),

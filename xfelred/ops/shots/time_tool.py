@@ -10,6 +10,7 @@ from xfelred.errors import ArgumentError, NoDataError, listing
 from xfelred.kernels.arrays import Bools, Floats
 from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.shots.delay import FACTORS
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.shots import at_shots
 
@@ -229,13 +230,11 @@ def correct_delay(
         correction = correction + c * edge**j
         for k, part in enumerate(matrix[j].tolist()):
             variance = variance + part * edge ** (j + k)
-    found: dict[str, tuple[xr.DataArray, str]] = {
-        "delay": (in_ps(delay) + correction, "delay, positive: X-ray after pump"),
-        "correction": (correction, "correction of the time tool"),
-        "delay_error": (variance.clip(0) ** 0.5, "standard error of the delay"),
-    }
-    out = xr.Dataset()
-    for name, (value, text) in found.items():
-        out[name] = value.rename(name)
-        out[name].attrs = {UNITS: "ps", LONG_NAME: text}
+    corrected, error = in_ps(delay) + correction, variance.clip(0) ** 0.5
+    out = variables(
+        xr.Dataset(),
+        delay=(corrected, "ps", "delay, positive: X-ray after pump"),
+        correction=(correction, "ps", "correction of the time tool"),
+        delay_error=(error, "ps", "standard error of the delay"),
+    )
     return record(out, "correct_delay", delay, calibration, position=position)

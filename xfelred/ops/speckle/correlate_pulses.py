@@ -29,6 +29,7 @@ from xfelred.names import (
 from xfelred.ops.reductions.statistics import statistics
 from xfelred.ops.speckle.rings import QBins, RingMap, ring_map
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 
 OTHER_PULSE = "other_pulse"
@@ -211,10 +212,7 @@ def correlate_pulses(
         "n_trains": "number of trains",
         "n_pairs": "number of pairs of pulses",
     }
-    out = xr.Dataset(attrs=dict(da.attrs))
-    for name, value in found.items():
-        out[name] = value.rename(name)
-        out[name].attrs = {UNITS: "1", LONG_NAME: texts[name]}
+    out = variables(da, **{k: (v, "1", texts[k]) for k, v in found.items()})
     out = out.assign_coords({**rings.coords, LAG: (LAG, steps, attrs)})
     return record(
         out,

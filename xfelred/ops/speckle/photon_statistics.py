@@ -12,9 +12,9 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError, must_be_one_of
 from xfelred.kernels.speckle import photons as kernel
 from xfelred.lazy import map_frames
-from xfelred.names import LONG_NAME, UNITS
 from xfelred.ops.speckle.rings import QBins, ring_map
 from xfelred.ops.validity import frame_pixels, masks_of, numbers_of
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 
 PHOTONS = "k"  # of a pixel: as the field calls it
@@ -96,10 +96,8 @@ def photon_statistics(
         {PHOTONS: np.arange(max_photons + 1)}
     )
     above = counts.isel({PHOTONS: -1})
-    out = described(histogram, above).assign_coords(rings.coords)
-    out.attrs = dict(da.attrs)
     return record(
-        out,
+        described(histogram, above, da).assign_coords(rings.coords),
         "photon_statistics",
         da,
         q_bins=q_bins,
@@ -109,7 +107,9 @@ def photon_statistics(
     )
 
 
-def described(histogram: xr.DataArray, above: xr.DataArray) -> xr.Dataset:
+def described(
+    histogram: xr.DataArray, above: xr.DataArray, da: xr.DataArray
+) -> xr.Dataset:
     """Return what follows from a histogram of photons, with units and names."""
     pixels = histogram.sum(PHOTONS)
     by = pixels.where(pixels > 0)
@@ -124,8 +124,4 @@ def described(histogram: xr.DataArray, above: xr.DataArray) -> xr.Dataset:
         "n_pixels": (pixels, "1", "number of good pixels"),
         "n_above": (above, "1", "number of pixels with more photons than k goes to"),
     }
-    out = {}
-    for name, (value, unit, text) in found.items():
-        out[name] = value.rename(name)
-        out[name].attrs = {UNITS: unit, LONG_NAME: text}
-    return xr.Dataset(out)
+    return variables(da, **found)

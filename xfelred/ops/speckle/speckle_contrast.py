@@ -12,9 +12,10 @@ from xfelred.entries import entry
 from xfelred.errors import ArgumentError, listing
 from xfelred.kernels.speckle.contrast import QUANTITIES
 from xfelred.lazy import reduce_frames
-from xfelred.names import LONG_NAME, QUANTITY, UNITS, Q
+from xfelred.names import QUANTITY, UNITS, Q
 from xfelred.ops.speckle.photon_statistics import PHOTONS
 from xfelred.ops.speckle.rings import RING
+from xfelred.ops.variables import variables
 from xfelred.provenance import record
 from xfelred.reductions.speckle import SpeckleFit
 
@@ -91,12 +92,12 @@ def speckle_contrast(
     )["fit"]
     found = {q: packed.isel({QUANTITY: i}) for i, q in enumerate(QUANTITIES)}
     found["modes"] = 1 / found["contrast"]
-    out = xr.Dataset(attrs=dict(statistics.attrs))
-    for name, text in TEXTS.items():
-        value = found[name]
-        value = value.astype(np.int64) if name.startswith("n_") else value
-        value.attrs = {UNITS: "photon" if name == "k_mean" else "1", LONG_NAME: text}
-        out[name] = value.rename(name)
+    found |= {k: found[k].astype(np.int64) for k in ("n_pixels", "n_frames")}
+    units = {"k_mean": "photon"}
+    out = variables(
+        statistics,
+        **{k: (found[k], units.get(k, "1"), text) for k, text in TEXTS.items()},
+    )
     kept = [
         c
         for c in statistics.coords

@@ -22,7 +22,8 @@ from xfelred.names import FAST, PIXEL_DIMS, QUANTITY, SAMPLE, SLOW
 from xfelred.ops.companions import matching
 from xfelred.ops.image.project import project
 from xfelred.ops.reductions.statistics import statistics
-from xfelred.ops.waveforms.traces import Window, numbers, variables, window_of
+from xfelred.ops.variables import variables
+from xfelred.ops.waveforms.traces import Window, numbers, window_of
 from xfelred.provenance import record
 from xfelred.shots import at_shots, in_memory, shot_dims
 

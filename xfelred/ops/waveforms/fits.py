@@ -13,7 +13,8 @@ from xfelred.errors import ArgumentError, GeometryMismatchError, must_be_one_of
 from xfelred.kernels.waveforms import traces as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import SAMPLE
-from xfelred.ops.waveforms.traces import Window, numbers, unit_of, variables, window_of
+from xfelred.ops.variables import unit_of, variables
+from xfelred.ops.waveforms.traces import Window, numbers, window_of
 from xfelred.provenance import record
 
 COEFFICIENT = "coefficient"

@@ -12,6 +12,7 @@ from xfelred.errors import ArgumentError, GeometryMismatchError, not_nan
 from xfelred.kernels.waveforms import traces as kernel
 from xfelred.lazy import map_frames
 from xfelred.names import LONG_NAME, SAMPLE, UNITS
+from xfelred.ops.variables import unit_of, variables
 from xfelred.provenance import record
 
 HIT = "hit"
@@ -350,14 +351,3 @@ def window_of(wf: xr.DataArray, name: str, given: Window) -> tuple[int, int]:
             f"{name}={tuple(given)} has no sample: there are 0 to {n - 1}"
         )
     return start, stop
-
-
-def unit_of(wf: xr.DataArray) -> str:
-    return str(wf.attrs.get(UNITS, "adu"))
-
-
-def variables(wf: xr.DataArray, **found: tuple[xr.DataArray, str, str]) -> xr.Dataset:
-    for name, (value, unit, text) in found.items():
-        value.attrs = {UNITS: unit, LONG_NAME: text}
-        value.name = name
-    return xr.Dataset({k: v[0] for k, v in found.items()}, attrs=dict(wf.attrs))

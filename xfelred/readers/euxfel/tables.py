@@ -149,10 +149,6 @@ def scalars(
     run: RunData, keys: Sequence[Any], missing_keys: str = "raise"
 ) -> xr.Dataset:
     """Return values per train, or per train and pulse; see `Run.scalars`."""
-    if isinstance(keys, str):
-        raise ArgumentTypeError(
-            f"scalars takes a list of keys, not one text: [{shown(keys)}]"
-        )
     keys = listed_keys(keys)
     check_missing_keys(missing_keys)
     found: dict[str, xr.DataArray] = {}

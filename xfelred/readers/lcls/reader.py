@@ -43,22 +43,17 @@ def open_source(
     """
     kind, paths = first_that_knows(source, KINDS)
     if kind is None:
-        check_readable(paths)
+        for path in paths:
+            try:
+                open_group(path, "/")
+            except BrokenFileError as error:  # it may well be one of LCLS
+                raise told(path, error) from error
         looked = "; ".join(k.looks_for for k in KINDS)
         raise UnknownFormatError(
             f"{source} holds no LCLS data: looked into {len(paths)} file(s) for"
             f" {looked}"
         )
     return kind.opened(source, run, data, include, options)
-
-
-def check_readable(paths: list[str]) -> None:
-    """Raise BrokenFileError if a file cannot be opened: it may well be one of LCLS."""
-    for path in paths:
-        try:
-            open_group(path, "/")
-        except BrokenFileError as error:
-            raise told(path, error) from error
 
 
 READER = Reader(

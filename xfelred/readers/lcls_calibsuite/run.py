@@ -19,8 +19,8 @@ from xfelred.errors import (
     MissingConstantError,
     PropertyNameError,
     SourceNameError,
-    did_you_mean,
     listing,
+    no_such,
     shown,
 )
 from xfelred.names import STEP, STEP_VALUE, TRAIN
@@ -256,8 +256,7 @@ def series_named(run: RunData, keys: list[str], missing_keys: str) -> list[str]:
             hits = [key]
         if not hits and missing_keys == "raise":
             raise SourceNameError(
-                f"no values {key!r} in {run.run_id}.{did_you_mean(key, run.series)}"
-                f" There are: {listing(run.series)}"
+                no_such("values", key, run.series, f" in {run.run_id}")
             )
         out += [n for n in hits if n not in out]
     return out

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.column_names import split_element
-from xfelred.errors import PropertyNameError, did_you_mean, listing, warn
+from xfelred.errors import PropertyNameError, listing, no_such, warn
 from xfelred.names import LONG_NAME, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_psana.events import Name
@@ -85,9 +85,9 @@ def element(name: str, values: NDArray[Any], at: tuple[int, ...]) -> NDArray[Any
 
 def unknown(run: RunData, name: str, known: Sequence[str]) -> PropertyNameError:
     return PropertyNameError(
-        f"no value {name!r} in {run.run_id}.{did_you_mean(name, known)} There are:"
-        f" {listing(known)}; and methods of detectors as detector/raw/method, see"
-        " run.sources and run.keys(source)"
+        no_such("value", name, known, f" in {run.run_id}")
+        + "; and methods of detectors as detector/raw/method, see run.sources and"
+        " run.keys(source)"
     )
 
 

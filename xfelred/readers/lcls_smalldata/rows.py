@@ -28,11 +28,11 @@ class Pick:
     take: NDArray[np.int64] | None  # position in the buffer of each; None: all in order
 
 
-def pick_of(row: NDArray[np.int64]) -> Pick:
+def pick_of(row: NDArray[np.int64], gap: int = GAP) -> Pick:
     """Return how to take rows in any order."""
     ordered = row if (row[1:] > row[:-1]).all() else np.sort(row)
     new = np.ones(len(ordered), bool)
-    new[1:] = np.diff(ordered) > GAP
+    new[1:] = np.diff(ordered) > gap
     begin = np.flatnonzero(new)
     start = ordered[begin]
     last = ordered[np.append(begin[1:], len(ordered)) - 1] if len(ordered) else start

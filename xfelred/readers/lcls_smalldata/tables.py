@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from xfelred.errors import (
     InconsistentDataError,
     PropertyNameError,
-    did_you_mean,
-    listing,
+    no_such,
 )
 from xfelred.hdf5.direct import expanded
-from xfelred.hdf5.rows import read_rows
 from xfelred.lazy import Rows
 from xfelred.names import ENTRY, LONG_NAME, PULSE, TRAIN, UNITS
 from xfelred.provenance import record
 from xfelred.readers.lcls_smalldata.columns import Column
 from xfelred.readers.lcls_smalldata.ids import flat, read_column
+from xfelred.readers.lcls_smalldata.rows import pick_of, read_picked
 from xfelred.readers.lcls_smalldata.run_data import RunData
 
 GAP = 4096  # entries that are read for nothing rather than started anew behind them
@@ -36,10 +35,7 @@ def table(run: RunData, name: str) -> xr.Dataset:
         found, counts = ragged_table(run, run.columns[name])
     else:
         known = tables(run)
-        raise PropertyNameError(
-            f"no table {name!r} in {run.run_id}.{did_you_mean(name, known)} There are"
-            f" {listing(known)}"
-        )
+        raise PropertyNameError(no_such("table", name, known, f" in {run.run_id}"))
     train = np.repeat(run.ids, counts)
     # Where a shot has several, the table tells.
     pulse = found.pop(PULSE, np.zeros(len(train), np.int64))
@@ -97,22 +93,10 @@ def var_table(
 
 def read_entries(path: str, field: Column, rows: Rows, out: NDArray[Any]) -> None:
     """Read entries of many events: neighbours at once, then each to its place."""
-    if not len(rows.start):
-        return
-    order = np.argsort(rows.start)
-    start, count, place = rows.start[order], rows.count[order], rows.place[order]
-    end = start + count
-    new = np.ones(len(start), bool)
-    new[1:] = start[1:] - end[:-1] > GAP
-    begin = np.flatnonzero(new)
-    length = end[np.append(begin[1:], len(start)) - 1] - start[begin]
-    at = np.cumsum(length) - length
-    buffer = np.empty((int(length.sum()), *out.shape[1:]), out.dtype)
-    entry = tuple(slice(0, n, 1) for n in out.shape[1:])
-    read_rows(path, field.name, Rows(start[begin], length, at), entry, buffer)
-    run = np.cumsum(new) - 1
-    inside = at[run] + start - start[begin][run]
-    out[expanded(place, count)] = buffer[expanded(inside, count)]
+    if len(rows.start):
+        pick = pick_of(expanded(rows.start, rows.count), GAP)
+        values = read_picked(path, field.name, out.dtype, out.shape[1:], pick)
+        out[expanded(rows.place, rows.count)] = values
 
 
 def check_lengths(

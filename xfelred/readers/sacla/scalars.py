@@ -11,13 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xfelred.errors import (
-    ArgumentTypeError,
     BrokenFileError,
     MissingConstantError,
     PropertyNameError,
     did_you_mean,
     listing,
-    shown,
 )
 from xfelred.hdf5 import open_group
 from xfelred.hdf5.objects import say_lost
@@ -50,10 +48,6 @@ def scalars(
     run: RunData, keys: Sequence[str], missing_keys: str = "raise"
 ) -> xr.Dataset:
     """Return values per shot; see `Run.scalars`."""
-    if isinstance(keys, str):
-        raise ArgumentTypeError(
-            f"scalars takes a list of keys, not one text: [{shown(keys)}]"
-        )
     keys = listed_keys(keys)
     found: dict[str, xr.DataArray] = {}
     for key in keys:

@@ -260,7 +260,9 @@ def stack_data(
         If dtypes or shapes differ.
     """
     left_out = {xcept} if isinstance(xcept, str) else set(xcept)
-    sources = sorted((s for s in train if s not in left_out), key=numbers_in)
+    # By the numbers in their names.
+    names = {s: [int(n) for n in re.findall(r"\d+", s)] for s in train}
+    sources = sorted(names.keys() - left_out, key=lambda s: (names[s], s))
     if not sources:
         raise NoDataError(
             f"nothing to stack: of {len(train)} sources of this train none is left"
@@ -282,8 +284,3 @@ def stack_data(
                 " out (xcept=)"
             )
     return np.stack(arrays, axis=axis)
-
-
-def numbers_in(name: str) -> tuple[list[int], str]:
-    """Return the numbers in a name, by which sources are sorted, and the name."""
-    return [int(n) for n in re.findall(r"\d+", name)], name
