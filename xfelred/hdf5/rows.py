@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from xfelred.hdf5.direct import expanded, read_direct
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
 from xfelred.hdf5.objects import Group
+from xfelred.hdf5.plain import AnyDataset, plain_dataset
 from xfelred.hdf5.virtual import check_watched
 from xfelred.hdf5.window import Slices
 from xfelred.kernels.arrays import Array
@@ -31,9 +33,11 @@ def open_dataset(path: str, name: str) -> Dataset:
     return OPEN_FILES.dataset(path, name)
 
 
-def find_dataset(path: str, name: str) -> Dataset | None:
-    found = OPEN_FILES.get(path, name)
-    return found if isinstance(found, Dataset) else None
+def find_dataset(path: str, name: str) -> AnyDataset | None:
+    """Return a dataset, which is looked at past HDF5 where that can be."""
+    plain = plain_dataset(path, name, partial(open_dataset, path, name))
+    found = OPEN_FILES.get(path, name) if plain is None else plain
+    return None if isinstance(found, Group) else found
 
 
 def open_group(path: str, name: str) -> Group | None:
@@ -186,7 +190,7 @@ def as_selector(cells: NDArray[np.int64]) -> Selector:
 
 def read_entries(path: str, dataset: str, first: int, n: int) -> Array:
     """Return a few rows of a dataset of any type; text as an object array of str."""
-    source = open_dataset(path, dataset)
+    source = find_dataset(path, dataset) or open_dataset(path, dataset)
     if first + n > source.shape[0]:
         raise BrokenFileError(
             f"{path} is inconsistent: its index points to row {first + n - 1} of"
@@ -195,7 +199,8 @@ def read_entries(path: str, dataset: str, first: int, n: int) -> Array:
     # All rows are read without a selection, which takes HDF5 longer than a few rows.
     some = slice(None) if n == source.shape[0] else slice(first, first + n)
     found: Array = source.text(some) if source.is_text else source[some]
-    open_dataset(path, dataset)  # it may have been cut off meanwhile
+    if isinstance(source, Dataset):
+        open_dataset(path, dataset)  # it may have been cut off meanwhile
     return found
 
 

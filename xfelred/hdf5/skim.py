@@ -1,0 +1,398 @@
+"""What describes a run, read from the bytes of a file past HDF5.
+
+A run has thousands of small datasets and groups; HDF5 takes 0.1 to 0.3 ms for a look at
+one, most of it not at the bytes, and takes them one at a time. Here one form of files is
+understood: the form that HDF5 writes unless it is asked for another. Whatever is not
+exactly as expected is `NotPlain`, and HDF5 is asked. So damage is never explained here.
+
+Format: HDF5 file format specification, version 3.0: II.A (superblock version 0), III.A
+(B-trees version 1), III.B and III.C (symbol tables), III.D (local heaps), III.E (global
+heaps), IV.A.1.a (object headers version 1) and IV.A.2 (their messages).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple, NoReturn
+
+import h5py
+import numpy as np
+from h5py import h5f
+from numpy.typing import NDArray
+
+from xfelred.hdf5.datasets import as_text
+from xfelred.hdf5.heaps import HEADER, OBJECT, PLACE
+from xfelred.hdf5.raw import RawFile, identity_of
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# All of version 0; offsets and lengths of 8 bytes.
+SUPERBLOCK = struct.Struct("<8sBBBxBBBxHHI4Q")
+ROOT = struct.Struct("<QQ")  # of the symbol table entry behind: name, header
+UNDEFINED = 2**64 - 1
+FIRST = 512  # bytes of a header that are read at once; most have fewer
+PREFIX = struct.Struct("<BxHII4x")  # version, messages, references, bytes
+MESSAGE = struct.Struct("<HHB3x")  # type, bytes, flags
+TWO = struct.Struct("<QQ")
+SPACE, TYPE, OLD_FILL, FILL, LAYOUT, FILTERS, ATTRIBUTE = 1, 3, 4, 5, 8, 11, 12
+CONTINUATION, TABLE = 16, 17
+# Also: nothing, comments, times of change, references. No other says what is stored.
+IDLE = {0, OLD_FILL, FILL, ATTRIBUTE, 13, 14, 18, 22}
+SHARED = 2  # flag of a message that is elsewhere
+TREE = struct.Struct("<4sBBHQQ")  # signature, kind, level, entries, neighbours
+SYMBOLS = struct.Struct("<4sBxH")  # signature, version, entries
+SYMBOL = struct.Struct("<QQI4xI12x")  # name, header, kind; where a soft link leads
+SOFT = 2
+HEAP = struct.Struct("<4sB3xQQQ")  # signature, version, bytes, free, place of the names
+CONTIGUOUS, CHUNKED = 1, 2
+MOST = 64 << 20  # bytes of values, or of names
+DEEP = 32  # groups in groups, and levels of a tree
+
+
+class NotPlain(Exception):  # noqa: N818 - caught where HDF5 is asked instead
+    """Something is not of the one form that is understood here."""
+
+
+class Stored(NamedTuple):
+    """What the header of a dataset says."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    text: str  # "" for numbers, else how texts are stored
+    chunks: tuple[int, ...]
+    place: int  # of the values, or of the tree of chunks
+    packed: bool
+
+
+class Tables(NamedTuple):
+    """What the header of a group says: where its tree and its names are."""
+
+    tree: int
+    heap: int
+
+
+def numbers() -> dict[bytes, np.dtype[Any]]:
+    """Return the dtypes of numbers as they are stored, by their messages."""
+    found = {}
+    for size in (1, 2, 4, 8):
+        for sign in (0, 1):
+            about = struct.pack("<4BIHH", 0x10, 8 * sign, 0, 0, size, 0, 8 * size)
+            found[about] = np.dtype(f"{'ui'[sign]}{size}")
+    for size, exponent, digits in ((2, 5, 10), (4, 8, 23), (8, 11, 52)):
+        bias = 2 ** (exponent - 1) - 1
+        bits = (digits, exponent, 0, digits, bias)
+        head = struct.pack("<4BIHH", 0x11, 0x20, 8 * size - 1, 0, size, 0, 8 * size)
+        found[head + struct.pack("<4BI", *bits)] = np.dtype(f"f{size}")
+    return found
+
+
+NUMBERS = numbers()
+
+
+def odd(why: str) -> NoReturn:
+    raise NotPlain(why)
+
+
+class Skim:
+    """A file of the usual form; what was seen of its groups is kept."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.raw = RawFile(path)
+        check_not_written(self.raw.number)
+        self.identity = identity_of(os.fstat(self.raw.number))
+        self.size = self.identity.size
+        self.groups: dict[str, dict[str, int | str]] = {}
+        self.heaps: dict[int, dict[int, bytes]] = {}
+        self.objects: dict[int, Stored | Tables] = {}
+        head = self.bytes_at(0, SUPERBLOCK.size + ROOT.size)
+        signature, *about = SUPERBLOCK.unpack_from(head)
+        usual = signature == SIGNATURE and about[:6] == [0, 0, 0, 0, 8, 8]
+        base, _, end, driver = about[-4:]
+        if not usual or base or end > self.size or driver != UNDEFINED:
+            odd("superblock")
+        self.root = ROOT.unpack_from(head, SUPERBLOCK.size)[1]
+
+    def unchanged(self) -> bool:
+        return identity_of(os.fstat(self.raw.number)) == self.identity
+
+    def bytes_at(self, at: int, n: int) -> bytes:
+        if at + n > self.size or n > MOST:
+            odd("beyond the end")
+        found = os.pread(self.raw.number, n, at)
+        if len(found) != n:
+            odd("cut off")
+        return found
+
+    # -- objects ------------------------------------------------------------------
+
+    def find(self, name: str) -> Stored | Tables | None:
+        """Return what a name from the root stands for, None for nothing."""
+        if not name:
+            return self.object_at(self.root)
+        above, _, last = name.rpartition("/")
+        found = self.children(above).get(last)
+        if isinstance(found, str):
+            odd("a link")
+        return None if found is None else self.object_at(found)
+
+    def children(self, name: str) -> dict[str, int | str]:
+        """Return headers, or where links lead, by the names in a group; none: {}."""
+        known = self.groups.get(name)
+        if known is None:
+            found = self.find(name)
+            if isinstance(found, Stored):
+                odd("no group")
+            known = {} if found is None else self.listed(found)
+            self.groups[name] = known
+        return known
+
+    def object_at(self, address: int) -> Stored | Tables:
+        known = self.objects.get(address)
+        if known is None:
+            known = self.objects[address] = self.header(address)
+        return known
+
+    def header(self, address: int) -> Stored | Tables:
+        """Return what an object header says."""
+        found: dict[int, bytes] = {}
+        for kind, body in self.messages(address):
+            if kind in found:
+                odd("twice")
+            found[kind] = body
+        if TABLE in found:
+            if found.keys() & {SPACE, TYPE, LAYOUT}:
+                odd("group and dataset")
+            return Tables(*TWO.unpack(found[TABLE][:16]))
+        if not found.keys() >= {SPACE, TYPE, LAYOUT}:
+            odd("neither group nor dataset")
+        return self.stored(found)
+
+    def messages(self, address: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the messages of a header that say what is stored."""
+        data = self.bytes_at(address, min(FIRST, self.size - address))
+        version, left, _, n_bytes = PREFIX.unpack_from(data)
+        if version != 1:
+            odd("header")
+        pieces = [(address + PREFIX.size, n_bytes)]
+        for begin, n_bytes in pieces:
+            start = begin - address
+            if not (0 <= start and start + n_bytes <= len(data)):
+                piece, start = self.bytes_at(begin, n_bytes), 0
+            else:
+                piece = data
+            at, end = start, start + n_bytes
+            while left and at + MESSAGE.size <= end:
+                kind, n, flags = MESSAGE.unpack_from(piece, at)
+                at += MESSAGE.size + n
+                left -= 1
+                if at > end or (flags & SHARED and kind != ATTRIBUTE):
+                    odd("message")
+                if kind == CONTINUATION:
+                    pieces.append(TWO.unpack_from(piece, at - n))
+                elif kind not in IDLE:
+                    if kind not in (SPACE, TYPE, LAYOUT, FILTERS, TABLE):
+                        odd("a message of another kind")
+                    yield kind, piece[at - n : at]
+        if left or len(pieces) > DEEP:
+            odd("messages are missing")
+
+    def stored(self, found: dict[int, bytes]) -> Stored:
+        shape = shape_of(found[SPACE])
+        dtype, text = type_of(found[TYPE])
+        layout, packed = found[LAYOUT], FILTERS in found
+        chunks: tuple[int, ...] = ()
+        if layout[0] != 3:
+            odd("layout")
+        if layout[1] == CONTIGUOUS and not packed:
+            place, size = TWO.unpack_from(layout, 2)
+            whole = size == prod(shape) * dtype.itemsize
+            if place != UNDEFINED and not (whole and place + size <= self.size):
+                odd("size")
+        elif layout[1] == CHUNKED:
+            place, *lengths = struct.unpack_from(f"<Q{layout[2]}I", layout, 3)
+            chunks = tuple(lengths[:-1])
+            if len(chunks) != len(shape) or lengths[-1] != dtype.itemsize:
+                odd("chunks")
+            if not all(chunks):
+                odd("chunks")
+        else:
+            odd("layout")
+        return Stored(shape, dtype, text, chunks, place, packed)
+
+    # -- groups -------------------------------------------------------------------
+
+    def listed(self, group: Tables) -> dict[str, int | str]:
+        signature, version, size, _, place = HEAP.unpack(
+            self.bytes_at(group.heap, HEAP.size)
+        )
+        if signature != b"HEAP" or version:
+            odd("heap")
+        names = self.bytes_at(place, size)
+        found: dict[str, int | str] = {}
+        for _, address in self.branches(group.tree, 0, 8, None):
+            self.symbols(address, names, found)
+        return found
+
+    def symbols(self, at: int, names: bytes, found: dict[str, int | str]) -> None:
+        """Enter the names of one node of a symbol table."""
+        signature, version, n = SYMBOLS.unpack(self.bytes_at(at, SYMBOLS.size))
+        if signature != b"SNOD" or version != 1:
+            odd("symbols")
+        data = self.bytes_at(at + SYMBOLS.size, n * SYMBOL.size)
+        for start, header, kind, link in SYMBOL.iter_unpack(data):
+            name = text_in(names, start)
+            if not name or name in found or "/" in name:
+                odd("name")
+            if kind not in (0, 1, SOFT):
+                odd("entry")
+            found[name] = text_in(names, link) if kind == SOFT else header
+
+    def branches(
+        self, at: int, kind: int, key: int, level: int | None
+    ) -> Iterator[tuple[bytes, int]]:
+        """Yield the keys, of so many bytes, and what they lead to in a tree."""
+        signature, found, own, n, _, _ = TREE.unpack(self.bytes_at(at, TREE.size))
+        if signature != b"TREE" or found != kind or own > DEEP:
+            odd("tree")
+        if level is not None and own != level:
+            odd("level")
+        data = self.bytes_at(at + TREE.size, n * (key + 8) + key)
+        for i in range(n):
+            start = i * (key + 8)
+            child = int.from_bytes(data[start + key : start + key + 8], "little")
+            if own:
+                yield from self.branches(child, kind, key, own - 1)
+            else:
+                yield data[start : start + key], child
+
+    # -- values -------------------------------------------------------------------
+
+    def rows(self, about: Stored, first: int, n: int) -> NDArray[Any]:
+        """Return rows of a dataset as they are stored."""
+        each = prod(about.shape[1:]) * about.dtype.itemsize
+        if about.packed or about.place == UNDEFINED or n * each > MOST:
+            odd("values")
+        if about.chunks:
+            return self.in_chunks(about)[first : first + n]
+        out = np.empty((n, *about.shape[1:]), about.dtype)
+        self.fill(out, about.place + first * each)
+        return out
+
+    def fill(self, out: NDArray[Any], at: int) -> None:
+        if at + out.nbytes > self.size:
+            odd("beyond the end")
+        if out.nbytes and os.preadv(self.raw.number, [out.data.cast("B")], at) != (
+            out.nbytes
+        ):
+            odd("cut off")
+
+    def in_chunks(self, about: Stored) -> NDArray[Any]:
+        """Return a dataset whose chunks are whole rows, all of them written."""
+        shape, chunks, n_dims = about.shape, about.chunks, len(about.shape)
+        n = -(-shape[0] // chunks[0])
+        size = prod(chunks) * about.dtype.itemsize
+        if chunks[1:] != shape[1:] or n * size > MOST:
+            odd("chunks")
+        out = np.empty((n * chunks[0], *shape[1:]), about.dtype)
+        seen = set()
+        key = struct.Struct(f"<II{n_dims + 1}Q")
+        for start, place in self.branches(about.place, 1, key.size, None):
+            n_bytes, mask, row, *others = key.unpack(start)
+            if n_bytes != size or mask or any(others) or row % chunks[0]:
+                odd("chunk")
+            if row >= len(out) or row in seen:
+                odd("chunk")
+            seen.add(row)
+            self.fill(out[row : row + chunks[0]], place)
+        if len(seen) != n:
+            odd("chunks are missing")
+        return out[: shape[0]]
+
+    def texts(self, about: Stored, found: NDArray[Any]) -> NDArray[Any]:
+        """Return texts, as object array, of what is stored for them."""
+        flat: list[bytes]
+        if about.text == "heap":
+            data = found.tobytes()
+            flat = [self.text_at(*place) for place in PLACE.iter_unpack(data)]
+        else:
+            flat = found.ravel().tolist()
+            if about.text == "ended":
+                flat = [v.partition(b"\0")[0] for v in flat]
+        return np.array([as_text(v) for v in flat], object).reshape(found.shape)
+
+    def text_at(self, length: int, address: int, number: int) -> bytes:
+        if not length or not address:
+            return b""
+        heap = self.heaps.get(address)
+        if heap is None:
+            heap = self.heaps[address] = self.heap_at(address)
+        found = heap.get(number)
+        if found is None or len(found) < length:
+            odd("text")
+        return found[:length].partition(b"\0")[0]
+
+    def heap_at(self, address: int) -> dict[int, bytes]:
+        signature, size = HEADER.unpack(self.bytes_at(address, HEADER.size))
+        if signature != b"GCOL":
+            odd("heap")
+        heap = self.bytes_at(address, size)
+        found: dict[int, bytes] = {}
+        at = HEADER.size
+        while at + OBJECT.size <= len(heap):
+            number, n = OBJECT.unpack_from(heap, at)
+            if not number:  # what is free reaches to the end
+                break
+            at += OBJECT.size
+            if number in found or at + n > len(heap):
+                odd("heap")
+            found[number] = heap[at : at + n]
+            at += -(-n // 8) * 8
+        return found
+
+
+def text_in(names: bytes, start: int) -> str:
+    end = names.find(b"\0", start)
+    if not 0 <= start < end:
+        odd("name")
+    return os.fsdecode(names[start:end])
+
+
+def shape_of(message: bytes) -> tuple[int, ...]:
+    version, n, flags = message[:3]
+    if version != 1 or flags > 1:
+        odd("space")
+    return struct.unpack_from(f"<{n}Q", message, 8)
+
+
+def type_of(message: bytes) -> tuple[np.dtype[Any], str]:
+    """Return the dtype of what is stored, and how texts are; "" for numbers."""
+    found = NUMBERS.get(message[:12]) or NUMBERS.get(message[:20])
+    if found is not None:
+        return found, ""
+    kind, bits, size = message[0], message[1], int.from_bytes(message[4:8], "little")
+    # Ended by a zero, or filled up with zeros.
+    if kind == 0x13 and bits & 15 in (0, 1) and 0 < size < MOST:
+        return np.dtype(f"S{size}"), "filled" if bits & 15 else "ended"
+    if kind == 0x19 and bits & 15 == 1 and size == PLACE.size:
+        return np.dtype(f"V{size}"), "heap"
+    odd("type")
+
+
+def check_not_written(number: int) -> None:
+    """Raise NotPlain if somebody writes a file, as far as HDF5 would know."""
+    if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() in ("FALSE", "0"):
+        # Only what this process itself writes can be told then.
+        for file in h5f.get_obj_ids(h5f.OBJ_ALL, h5f.OBJ_FILE):
+            if file.get_intent() & h5py.h5f.ACC_RDWR:
+                odd("something is being written")
+        return
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # Not held: others may write to it when they like, and then it is changed.
+        fcntl.flock(number, fcntl.LOCK_UN)
+    except OSError:
+        odd("locked")
