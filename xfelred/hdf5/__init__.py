@@ -16,7 +16,14 @@ from h5py import Group as NewGroup
 from xfelred.hdf5.datasets import Dataset, as_text
 from xfelred.hdf5.objects import Group, Unreadable, open_file
 from xfelred.hdf5.plain import AnyDataset, AnyGroup, described
-from xfelred.hdf5.rows import OPEN_FILES, find_dataset, open_dataset, open_group
+from xfelred.hdf5.rows import (
+    OPEN_FILES,
+    find_dataset,
+    looked_into,
+    open_dataset,
+    open_group,
+    stored_dataset,
+)
 
 __all__ = [
     "OPEN_FILES",
@@ -34,8 +41,10 @@ __all__ = [
     "as_text",
     "described",
     "find_dataset",
+    "looked_into",
     "open_dataset",
     "open_file",
     "open_group",
+    "stored_dataset",
     "string_dtype",
 ]

@@ -138,7 +138,7 @@ class PlainGroup:
         return self.file.path
 
     def full(self, name: str) -> str:
-        return f"{self.name}/{name}".strip("/")
+        return usual(f"{self.name}/{name}")
 
     @plainly
     def dataset(self, name: str) -> PlainDataset | None:
@@ -167,6 +167,10 @@ class PlainGroup:
         """Return the names of all datasets below."""
         return list(below(self.file, self.name, set()))
 
+    def all_names(self) -> list[bytes]:
+        """Return the names of all datasets below, which are cheap here."""
+        return [os.fsencode(name) for name in self.dataset_names()]
+
     def __len__(self) -> int:
         return len(self.names())
 
@@ -183,6 +187,11 @@ class PlainGroup:
 
 AnyGroup: TypeAlias = Group | PlainGroup
 AnyDataset: TypeAlias = Dataset | PlainDataset
+
+
+def usual(name: str) -> str:
+    """Return a name from the root without what says nothing: /a//./b is a/b."""
+    return "/".join([part for part in name.split("/") if part not in ("", ".")])
 
 
 def is_group(about: Stored | Tables | None) -> bool:
@@ -238,14 +247,6 @@ def plain_file(path: str) -> Skim | None:
     return made
 
 
-def plain_group(path: str, name: str = "") -> PlainGroup | None:
-    """Return a group of a file, None if HDF5 is to be asked."""
-    file = plain_file(path)
-    with suppress(NotPlain):
-        return None if file is None else PlainGroup(file).group(name)
-    return None
-
-
 def plain_dataset(
     path: str, name: str, slow: Callable[[], Dataset]
 ) -> PlainDataset | None:
@@ -253,9 +254,21 @@ def plain_dataset(
     file = plain_file(path)
     if file is not None:
         with suppress(Exception):
-            about = file.find(name.strip("/"))
+            about = file.find(usual(name))
             if isinstance(about, Stored):
                 return PlainDataset(file, name, about, slow)
+    return None
+
+
+def past_hdf5(path: str, find: Callable[[AnyGroup], Found]) -> Found | None:
+    """Return what is found in a file of the usual form, None if HDF5 is to be asked."""
+    file = plain_file(path)
+    with suppress(NotPlain, XfelredError):
+        if file is not None:
+            check_not_written(file.raw.number)  # it may be kept for long
+            found = find(PlainGroup(file))
+            if file.unchanged():
+                return found
     return None
 
 
@@ -263,14 +276,10 @@ def described(path: str, find: Callable[[AnyGroup], Found]) -> Found:
     """Return what is found in a file, past HDF5 where that can be.
 
     `find` gets the root; it is called again with that of HDF5 if anything is not of
-    the usual form, or not as it should be.
+    the usual form, or not as it should be. It returns something.
     """
-    root = plain_group(path)
-    if root is not None:
-        with suppress(NotPlain, XfelredError):
-            check_not_written(root.file.raw.number)  # it may be kept for long
-            found = find(root)
-            if root.file.unchanged():
-                return found
-    with open_file(path) as f:
-        return find(f)
+    found = past_hdf5(path, find)
+    if found is None:
+        with open_file(path) as f:
+            return find(f)
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, one_line
-from xfelred.hdf5 import AnyGroup, described, find_dataset, open_dataset
+from xfelred.hdf5 import AnyDataset, AnyGroup, described, find_dataset, stored_dataset
 from xfelred.hdf5.guard import check_regular
 from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.euxfel.alike import alike, compact
@@ -113,8 +113,9 @@ def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
     first = row_numbers(file.path, f"{name}/first")
     # The oldest files have `last` and `status` instead.
-    if find_dataset(file.path, f"{name}/count") is not None:
-        count = row_numbers(file.path, f"{name}/count")
+    stored = find_dataset(file.path, f"{name}/count")
+    if stored is not None:
+        count = row_numbers(file.path, f"{name}/count", stored)
     else:
         count = old_counts(file.path, name, first)
     if len(first) < file.index_length or len(count) < len(first):
@@ -139,9 +140,11 @@ def old_counts(path: str, name: str, first: NDArray[np.int64]) -> NDArray[np.int
     return np.where(lost, IMPOSSIBLE, count * np.clip(status, 0, MOST_STATUS))
 
 
-def row_numbers(path: str, name: str) -> NDArray[np.int64]:
+def row_numbers(
+    path: str, name: str, stored: AnyDataset | None = None
+) -> NDArray[np.int64]:
     """Return the numbers of an index as int64, `IMPOSSIBLE` where no row has them."""
-    dataset = find_dataset(path, name) or open_dataset(path, name)
+    dataset = stored_dataset(path, name) if stored is None else stored
     if dataset.dtype.kind not in "iu" or dataset.ndim != 1:
         raise BrokenFileError(
             f"{path} is damaged: {name} is {dataset.dtype} {dataset.shape}, not a list"

@@ -52,6 +52,10 @@ class Location:
     order: NDArray[np.int64]
     # What it was made of must live as long as `LOCATIONS` knows it by the identity.
     parts: tuple[object, ...] = field(default=(), repr=False)
+    # What was asked for last of trains that follow each other; see `ahead`.
+    following: dict[tuple[int, int], tuple[range, int]] = field(
+        default_factory=dict, repr=False
+    )
 
     def without(self, gone: NDArray[np.bool_]) -> Location:
         """Return the location in which some trains have no data."""
