@@ -25,14 +25,14 @@ from xfelred.hdf5.skim import (
     Skim,
     Stored,
     Tables,
-    check_not_written,
     odd,
 )
 
 Found = TypeVar("Found")
 Options = ParamSpec("Options")
 Owner = TypeVar("Owner")
-KEPT = 32  # files
+MOST_OPEN, MOST_SEEN = 32, 1024  # files
+FEW_OBJECTS = 256  # of a file that is closed; what is known of more is dropped
 
 
 def plainly(
@@ -211,9 +211,10 @@ def below(file: Skim, name: str, seen: set[int]) -> Iterator[str]:
             yield last
 
 
-# What was seen last, by path; nothing: it is of another form, or being written.
+# What was seen of files, by path; None: it is of another form, or being written.
 LOCK = threading.Lock()
 SEEN: OrderedDict[str, tuple[Identity, Skim | None]] = OrderedDict()
+OPEN: OrderedDict[Skim, None] = OrderedDict()  # those with a descriptor
 
 
 def after_fork() -> None:
@@ -229,35 +230,54 @@ def plain_file(path: str) -> Skim | None:
     """Return a file of the usual form as it is now, None if it is not of it."""
     try:
         now = identity_of(os.stat(path))
-    except (OSError, ValueError):
-        return None  # said by who opens it
-    with LOCK:
         known = SEEN.get(path)
-        if known is not None and known[0] == now:
-            return known[1]
-    made = None
-    with suppress(Exception):  # whatever it is, HDF5 will say it
-        made = Skim(path)
-    if made is not None and made.identity != now:
+        if known is None or known[0] != now:
+            with suppress(NotPlain):
+                return kept(path, now, Skim(path))
+            return kept(path, now, None)
+        if known[1] is not None and known[1] not in OPEN:
+            known[1].open()
+            return kept(path, now, known[1]) if known[1].unchanged() else None
+        return known[1]
+    except Exception:  # of any kind: who opens it through HDF5 says it
         return None
+
+
+def kept(path: str, now: Identity, file: Skim | None) -> Skim | None:
+    """Enter a file; close those that were opened first, and drop the first seen."""
+    if file is not None and file.identity != now:
+        return None  # replaced while it was opened
     with LOCK:
-        SEEN[path] = now, made
-        while len(SEEN) > KEPT:
+        SEEN[path] = now, file
+        if file is not None:
+            OPEN[file] = None
+        while len(OPEN) > MOST_OPEN:
+            closed = OPEN.popitem(last=False)[0]
+            closed.raw = None
+            if len(closed.objects) > FEW_OBJECTS:
+                SEEN.pop(closed.path, None)
+        while len(SEEN) > MOST_SEEN:
             SEEN.popitem(last=False)
-    return made
+    return file
 
 
 def plain_dataset(
     path: str, name: str, slow: Callable[[], Dataset]
 ) -> PlainDataset | None:
-    """Return a dataset of a file, None if HDF5 is to be asked."""
+    """Return a dataset of a file, None if there is none of this name.
+
+    Raises
+    ------
+    NotPlain
+        If HDF5 is to be asked.
+    """
     file = plain_file(path)
-    if file is not None:
-        with suppress(Exception):
-            about = file.find(usual(name))
-            if isinstance(about, Stored):
-                return PlainDataset(file, name, about, slow)
-    return None
+    if file is None:
+        odd("file")
+    found = PlainGroup(file).dataset(name)
+    if found is not None:
+        found.slow = slow
+    return found
 
 
 def past_hdf5(path: str, find: Callable[[AnyGroup], Found]) -> Found | None:
@@ -265,7 +285,7 @@ def past_hdf5(path: str, find: Callable[[AnyGroup], Found]) -> Found | None:
     file = plain_file(path)
     with suppress(NotPlain, XfelredError):
         if file is not None:
-            check_not_written(file.raw.number)  # it may be kept for long
+            file.check_not_written()  # it may be kept for long
             found = find(PlainGroup(file))
             if file.unchanged():
                 return found

@@ -18,6 +18,7 @@ from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
 from xfelred.hdf5.objects import Group
 from xfelred.hdf5.plain import AnyDataset, AnyGroup, past_hdf5, plain_dataset
+from xfelred.hdf5.skim import NotPlain
 from xfelred.hdf5.virtual import check_watched
 from xfelred.hdf5.window import Slices
 from xfelred.kernels.arrays import Array
@@ -37,9 +38,11 @@ def open_dataset(path: str, name: str) -> Dataset:
 
 def find_dataset(path: str, name: str) -> AnyDataset | None:
     """Return a dataset, which is looked at past HDF5 where that can be."""
-    plain = plain_dataset(path, name, partial(open_dataset, path, name))
-    found = OPEN_FILES.get(path, name) if plain is None else plain
-    return None if isinstance(found, Group) else found
+    try:
+        return plain_dataset(path, name, partial(open_dataset, path, name))
+    except NotPlain:
+        found = OPEN_FILES.get(path, name)
+    return found if isinstance(found, Dataset) else None
 
 
 def stored_dataset(path: str, name: str) -> AnyDataset:

@@ -41,6 +41,7 @@ SPACE, TYPE, OLD_FILL, FILL, LAYOUT, FILTERS, ATTRIBUTE = 1, 3, 4, 5, 8, 11, 12
 CONTINUATION, TABLE = 16, 17
 # Also: nothing, comments, times of change, references. No other says what is stored.
 IDLE = {0, OLD_FILL, FILL, ATTRIBUTE, 13, 14, 18, 22}
+TELLING = {SPACE, TYPE, LAYOUT, FILTERS, TABLE}
 SHARED = 2  # flag of a message that is elsewhere
 TREE = struct.Struct("<4sBBHQQ")  # signature, kind, level, entries, neighbours
 SYMBOLS = struct.Struct("<4sBxH")  # signature, version, entries
@@ -101,9 +102,11 @@ class Skim:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.raw = RawFile(path)
-        check_not_written(self.raw.number)
-        self.identity = identity_of(os.fstat(self.raw.number))
+        self.raw: RawFile | None = None
+        self.open()
+        self.check_not_written()
+        raw = self.file()
+        self.identity = identity_of(os.fstat(raw.number))
         self.size = self.identity.size
         self.groups: dict[str, dict[str, int | str]] = {}
         self.heaps: dict[int, dict[int, bytes]] = {}
@@ -116,13 +119,26 @@ class Skim:
             odd("superblock")
         self.root = ROOT.unpack_from(head, SUPERBLOCK.size)[1]
 
+    def open(self) -> None:
+        self.raw = RawFile(self.path)
+
+    def file(self) -> RawFile:
+        """Return the open file, which is not closed while somebody has this."""
+        return self.raw or odd("closed")
+
+    def check_not_written(self) -> None:
+        raw = self.file()
+        check_not_written(raw.number)
+
     def unchanged(self) -> bool:
-        return identity_of(os.fstat(self.raw.number)) == self.identity
+        raw = self.file()
+        return identity_of(os.fstat(raw.number)) == self.identity
 
     def bytes_at(self, at: int, n: int) -> bytes:
         if at + n > self.size or n > MOST:
             odd("beyond the end")
-        found = os.pread(self.raw.number, n, at)
+        raw = self.file()
+        found = os.pread(raw.number, n, at)
         if len(found) != n:
             odd("cut off")
         return found
@@ -177,27 +193,22 @@ class Skim:
         version, left, _, n_bytes = PREFIX.unpack_from(data)
         if version != 1:
             odd("header")
-        pieces = [(address + PREFIX.size, n_bytes)]
-        for begin, n_bytes in pieces:
-            start = begin - address
-            piece = data
-            if start < 0 or start + n_bytes > len(data):
-                piece, start = self.bytes_at(begin, n_bytes), 0
-            at, end = start, start + n_bytes
-            while left and at + MESSAGE.size <= end:
+        if PREFIX.size + n_bytes > len(data):
+            data = self.bytes_at(address, PREFIX.size + n_bytes)
+        pieces = [data[PREFIX.size : PREFIX.size + n_bytes]]
+        for piece in pieces:
+            at = 0
+            while left and at + MESSAGE.size <= len(piece):
                 kind, n, flags = MESSAGE.unpack_from(piece, at)
                 at += MESSAGE.size + n
                 left -= 1
-                if at > end or (flags & SHARED and kind != ATTRIBUTE):
-                    odd("message")
-                if kind == CONTINUATION:
-                    pieces.append(TWO.unpack_from(piece, at - n))
-                    if len(pieces) > DEEP:
-                        odd("pieces")
-                elif kind not in IDLE:
-                    if kind not in (SPACE, TYPE, LAYOUT, FILTERS, TABLE):
-                        odd("a message of another kind")
+                if kind == CONTINUATION and len(pieces) < DEEP:
+                    place, n_bytes = TWO.unpack_from(piece, at - n)
+                    pieces.append(self.bytes_at(place, n_bytes))
+                elif kind in TELLING and at <= len(piece) and not flags & SHARED:
                     yield kind, piece[at - n : at]
+                elif kind not in IDLE:
+                    odd("message")
         if left:
             odd("messages are missing")
 
@@ -287,9 +298,9 @@ class Skim:
     def fill(self, out: NDArray[Any], at: int) -> None:
         if at + out.nbytes > self.size:
             odd("beyond the end")
-        if out.nbytes and os.preadv(self.raw.number, [out.data.cast("B")], at) != (
-            out.nbytes
-        ):
+        raw = self.file()
+        memory = [out.data.cast("B")] if out.nbytes else []
+        if os.preadv(raw.number, memory, at) != out.nbytes:
             odd("cut off")
 
     def in_chunks(self, about: Stored) -> NDArray[Any]:

@@ -155,6 +155,16 @@ def lacks_group(file: FileIndex, index: Index) -> bool:
     return open_group(file.path, f"INSTRUMENT/{index.source}/{index.group}") is None
 
 
+def has_rows(file: FileIndex, index: Index, ids: TrainIDs) -> bool:
+    """Return whether a file holds rows of a group, for some of the trains."""
+    if lacks_group(file, index):
+        return False
+    here = places_among(ids, file.train_ids)[1]
+    if not index.suspect:
+        here &= file.valid
+    return bool((file.index(index.source, index.group)[1][here] > 0).any())
+
+
 def check_rows(file: FileIndex, index: Index, ids: TrainIDs, rows: IndexArrays) -> None:
     """Raise BrokenFileError where an index points to rows that cannot be.
 
@@ -303,6 +313,11 @@ class SourceFiles(ByTrain):
     def files(self) -> tuple[FileIndex, ...]:
         """The files that hold selected trains; one file if there are none."""
         return files_with(self.all_files, self.ids, self.inc_suspect_trains)
+
+    def files_with_rows(self, group: str) -> list[FileIndex]:
+        """Return the files that hold rows of selected trains, of one index group."""
+        index = Index(self.canonical_name, group, self.inc_suspect_trains)
+        return [file for file in self.files if has_rows(file, index, self.ids)]
 
     def located(self, group: str) -> Location:
         """Return where each selected train lies, for one index group."""

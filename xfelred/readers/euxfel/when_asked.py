@@ -47,9 +47,9 @@ def first_whole(name: str) -> Callable[..., Any]:
 
 # `__iter__` also keeps `dict(...)` and `{**...}` from going past all of these.
 NAMES = """
-__contains__ __delitem__ __eq__ __ge__ __getitem__ __gt__ __ior__ __iter__ __le__ __len__
-__lt__ __ne__ __or__ __repr__ __reversed__ __ror__ __setitem__ clear copy get items keys
-pop popitem setdefault update values
+__contains__ __delitem__ __eq__ __ge__ __getitem__ __gt__ __ior__ __iter__ __le__
+__len__ __lt__ __ne__ __or__ __repr__ __reversed__ __ror__ __setitem__ clear copy get
+items keys pop popitem setdefault update values
 """
 for name in NAMES.split():
     setattr(WhenAsked, name, first_whole(name))
