@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 from math import prod
+from operator import gt
 from typing import Any, NamedTuple, NoReturn
 
 import h5py
@@ -48,9 +49,11 @@ SYMBOLS = struct.Struct("<4sBxH")  # signature, version, entries
 SYMBOL = struct.Struct("<QQI4xI12x")  # name, header, kind; where a soft link leads
 SOFT = 2
 HEAP = struct.Struct("<4sB3xQQQ")  # signature, version, bytes, free, place of the names
+LAST_FREE = 1
 CONTIGUOUS, CHUNKED = 1, 2
 MOST = 64 << 20  # bytes of values, or of names
-DEEP = 32  # groups in groups, and levels of a tree
+DEEP = 32  # levels of a tree
+PIECES = 1024  # of a header: its attributes may be many
 
 
 class NotPlain(Exception):  # noqa: N818 - caught where HDF5 is asked instead
@@ -202,7 +205,9 @@ class Skim:
                 kind, n, flags = MESSAGE.unpack_from(piece, at)
                 at += MESSAGE.size + n
                 left -= 1
-                if kind == CONTINUATION and len(pieces) < DEEP:
+                if n % 8:
+                    odd("not aligned")
+                if kind == CONTINUATION and len(pieces) < PIECES:
                     place, n_bytes = TWO.unpack_from(piece, at - n)
                     pieces.append(self.bytes_at(place, n_bytes))
                 elif kind in TELLING and at <= len(piece) and not flags & SHARED:
@@ -238,12 +243,17 @@ class Skim:
     # -- groups -------------------------------------------------------------------
 
     def listed(self, group: Tables) -> dict[str, int | str]:
-        signature, version, size, _, place = HEAP.unpack(
-            self.bytes_at(group.heap, HEAP.size)
-        )
+        head = self.bytes_at(group.heap, HEAP.size)
+        signature, version, size, free, place = HEAP.unpack(head)
         if signature != b"HEAP" or version:
             odd("heap")
         names = self.bytes_at(place, size)
+        left = size // TWO.size
+        while free != LAST_FREE:  # HDF5 opens no group where these are damaged
+            free, n = TWO.unpack_from(names, free)
+            left -= 1
+            if not n or left < 0:
+                odd("heap")
         found: dict[str, int | str] = {}
         for _, address in self.branches(group.tree, 0, 8, None):
             self.symbols(address, names, found)
@@ -287,6 +297,8 @@ class Skim:
     def rows(self, about: Stored, first: int, n: int) -> NDArray[Any]:
         """Return rows of a dataset as they are stored."""
         each = prod(about.shape[1:]) * about.dtype.itemsize
+        if not n * each:
+            return np.empty((n, *about.shape[1:]), about.dtype)
         if about.packed or about.place == UNDEFINED or n * each > MOST:
             odd("values")
         if about.chunks:
@@ -378,7 +390,11 @@ def shape_of(message: bytes) -> tuple[int, ...]:
     version, n, flags = message[:3]
     if version != 1 or flags > 1:
         odd("space")
-    return struct.unpack_from(f"<{n}Q", message, 8)
+    shape: tuple[int, ...] = struct.unpack_from(f"<{n}Q", message, 8)
+    most = struct.unpack_from(f"<{n}Q", message, 8 + 8 * n) if flags else shape
+    if any(map(gt, shape, most)):
+        odd("space")
+    return shape
 
 
 def type_of(message: bytes) -> tuple[np.dtype[Any], str]:
