@@ -50,6 +50,7 @@ SYMBOL = struct.Struct("<QQI4xI12x")  # name, header, kind; where a soft link le
 SOFT = 2
 HEAP = struct.Struct("<4sB3xQQQ")  # signature, version, bytes, free, place of the names
 LAST_FREE = 1
+PAGE = 4096
 CONTIGUOUS, CHUNKED = 1, 2
 MOST = 64 << 20  # bytes of values, or of names
 DEEP = 32  # levels of a tree
@@ -114,6 +115,7 @@ class Skim:
         self.groups: dict[str, dict[str, int | str]] = {}
         self.heaps: dict[int, dict[int, bytes]] = {}
         self.objects: dict[int, Stored | Tables] = {}
+        self.page = 0, b""  # what was read last, and where it lies
         head = self.bytes_at(0, SUPERBLOCK.size + ROOT.size)
         signature, *about = SUPERBLOCK.unpack_from(head)
         usual = signature == SIGNATURE and about[:6] == [0, 0, 0, 0, 8, 8]
@@ -138,10 +140,17 @@ class Skim:
         return identity_of(os.fstat(raw.number)) == self.identity
 
     def bytes_at(self, at: int, n: int) -> bytes:
-        if at + n > self.size or n > MOST:
-            odd("beyond the end")
-        raw = self.file()
-        found = os.pread(raw.number, n, at)
+        """Return bytes of what describes data: most lies near what was read before."""
+        begin, page = self.page
+        if not (begin <= at and at + n <= begin + len(page)):
+            if at + n > self.size or n > MOST:
+                odd("beyond the end")
+            begin = at - at % PAGE
+            raw = self.file()
+            page = os.pread(raw.number, at % PAGE + max(n, PAGE), begin)
+            if n <= PAGE:
+                self.page = begin, page
+        found = page[at - begin : at - begin + n]
         if len(found) != n:
             odd("cut off")
         return found
