@@ -12,8 +12,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -62,20 +61,8 @@ def shortened(text: str, limit: int = MAX_TEXT) -> str:
     return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
 
 
+# Where what is warned of is noted; see `hdf5.remembered`.
 HEARD: ContextVar[list[str] | None] = ContextVar("HEARD", default=None)
-
-
-@contextmanager
-def heard() -> Iterator[list[str]]:
-    """Give the list of what is warned of in the block, by this thread."""
-    said: list[str] = []
-    before = HEARD.set(said)
-    try:
-        yield said
-    finally:
-        HEARD.reset(before)
-        if (outer := HEARD.get()) is not None:
-            outer += said
 
 
 def warn(text: object, *, kind: type[Warning] = UserWarning) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from xfelred.errors import XfelredError
 from xfelred.hdf5 import described, find_dataset, open_dataset, plain
+from xfelred.hdf5.messages import NotPlain
 from xfelred.hdf5.plain import PlainDataset, PlainGroup
-from xfelred.hdf5.skim import NotPlain
 
 RNG = np.random.default_rng(0)
 TEXTS = ["", "Käse", "a" * 300]

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from xfelred.errors import heard, warn
+from xfelred.errors import warn
 from xfelred.hdf5 import handles
 from xfelred.hdf5 import remembered as kept
 from xfelred.hdf5.cache_files import save_bytes
@@ -233,7 +233,7 @@ def test_what_would_not_come_back_as_it_was_is_not_kept(odd, path, cache):
 
 def test_what_was_warned_of_is_warned_of_again(path, cache):
     def find():
-        with heard() as inner:
+        with kept.heard() as inner:
             warn("something is lost")
         assert inner == ["something is lost"]
         return {}

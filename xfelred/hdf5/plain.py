@@ -18,15 +18,10 @@ import numpy as np
 
 from xfelred.errors import XfelredError
 from xfelred.hdf5.datasets import Dataset, Selection
+from xfelred.hdf5.messages import NotPlain, Stored, Tables, odd
 from xfelred.hdf5.objects import Group, open_file
 from xfelred.hdf5.raw import Identity, identity_of
-from xfelred.hdf5.skim import (
-    NotPlain,
-    Skim,
-    Stored,
-    Tables,
-    odd,
-)
+from xfelred.hdf5.skim import Skim
 
 Found = TypeVar("Found")
 Options = ParamSpec("Options")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import ArgumentTypeError, BrokenFileError, heard, logger_of
+from xfelred.errors import HEARD, ArgumentTypeError, BrokenFileError, logger_of
 from xfelred.hdf5.cache_files import digest, load_bytes, save_bytes
 from xfelred.hdf5.raw import RawFile, identity_of
 from xfelred.kernels.runs import Runs, from_runs, to_runs
@@ -29,6 +30,7 @@ ENDS = 4096  # bytes at each end of a file that are compared
 # A file that was just written may change again without another time of change.
 SETTLED = 10  # seconds
 MARK = "\0"  # the only name in what stands for an array
+MANY_RUNS = 1000  # more of them take longer to read than the numbers
 NUMBERS = "iufb"  # kinds of dtypes
 ORDER = "<"  # of the bytes of kept numbers
 
@@ -59,6 +61,19 @@ def remembered(path: str, what: str, find: Callable[[], Facts]) -> Facts:
         except ArgumentTypeError as error:
             log.debug("nothing is kept of %s: %s", path, error)
     return found
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Give the list of what is warned of in the block, by this thread."""
+    said: list[str] = []
+    before = HEARD.set(said)
+    try:
+        yield said
+    finally:
+        HEARD.reset(before)
+        if (outer := HEARD.get()) is not None:
+            outer += said
 
 
 def kept_dtype(dtype: np.dtype[Any]) -> object:
@@ -94,7 +109,7 @@ def packed(facts: Facts) -> bytes:
             raise ArgumentTypeError(f"{type(value).__name__} cannot be kept")
         flags = value.dtype == bool
         runs = to_runs(value.view(np.uint8) if flags else value)
-        if isinstance(runs, Runs):
+        if isinstance(runs, Runs) and len(runs.count) <= MANY_RUNS:
             dtype = value.dtype.str
             return {MARK: ["runs", dtype, *runs.shape, runs.step, runs.count]}
         stored = value.astype(value.dtype.newbyteorder(ORDER), copy=False)

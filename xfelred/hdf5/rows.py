@@ -16,9 +16,9 @@ from xfelred.hdf5.datasets import Dataset
 from xfelred.hdf5.direct import expanded, read_direct
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
+from xfelred.hdf5.messages import NotPlain
 from xfelred.hdf5.objects import Group
 from xfelred.hdf5.plain import AnyDataset, AnyGroup, past_hdf5, plain_dataset
-from xfelred.hdf5.skim import NotPlain
 from xfelred.hdf5.virtual import check_watched
 from xfelred.hdf5.window import Slices
 from xfelred.kernels.arrays import Array

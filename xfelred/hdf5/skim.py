@@ -7,7 +7,7 @@ which HDF5 writes unless it is asked for another. Whatever is not exactly as exp
 
 Format: HDF5 file format specification, version 3.0: II.A (superblock version 0), III.A
 (B-trees version 1), III.B and III.C (symbol tables), III.D (local heaps), III.E (global
-heaps), IV.A.1.a (object headers version 1) and IV.A.2 (their messages).
+heaps) and IV.A.1.a (object headers version 1); of their messages see `messages`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 from math import prod
-from operator import gt
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,22 +26,27 @@ from numpy.typing import NDArray
 
 from xfelred.hdf5.datasets import as_text
 from xfelred.hdf5.heaps import HEADER, OBJECT, PLACE
+from xfelred.hdf5.messages import (
+    CONTINUATION,
+    IDLE,
+    MOST,
+    TELLING,
+    TWO,
+    UNDEFINED,
+    Stored,
+    Tables,
+    odd,
+    said_by,
+)
 from xfelred.hdf5.raw import RawFile, identity_of
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # All of version 0; offsets and lengths of 8 bytes.
 SUPERBLOCK = struct.Struct("<8sBBBxBBBxHHI4Q")
 ROOT = struct.Struct("<QQ")  # of the symbol table entry behind: name, header
-UNDEFINED = 2**64 - 1
 FIRST = 512  # bytes of a header that are read at once; most have fewer
 PREFIX = struct.Struct("<BxHII4x")  # version, messages, references, bytes
 MESSAGE = struct.Struct("<HHB3x")  # type, bytes, flags
-TWO = struct.Struct("<QQ")
-SPACE, TYPE, OLD_FILL, FILL, LAYOUT, FILTERS, ATTRIBUTE = 1, 3, 4, 5, 8, 11, 12
-CONTINUATION, TABLE = 16, 17
-# Also: nothing, comments, times of change, references. No other says what is stored.
-IDLE = {0, OLD_FILL, FILL, ATTRIBUTE, 13, 14, 18, 22}
-TELLING = {SPACE, TYPE, LAYOUT, FILTERS, TABLE}
 SHARED = 2  # flag of a message that is elsewhere
 TREE = struct.Struct("<4sBBHQQ")  # signature, kind, level, entries, neighbours
 SYMBOLS = struct.Struct("<4sBxH")  # signature, version, entries
@@ -51,54 +55,8 @@ SOFT = 2
 HEAP = struct.Struct("<4sB3xQQQ")  # signature, version, bytes, free, place of the names
 LAST_FREE = 1
 PAGE = 4096
-CONTIGUOUS, CHUNKED = 1, 2
-MOST = 64 << 20  # bytes of values, or of names
 DEEP = 32  # levels of a tree
 PIECES = 1024  # of a header: its attributes may be many
-
-
-class NotPlain(Exception):  # noqa: N818 - caught where HDF5 is asked instead
-    """Something is not of the one form that is understood here."""
-
-
-class Stored(NamedTuple):
-    """What the header of a dataset says."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    text: str  # "" for numbers, else how texts are stored
-    chunks: tuple[int, ...]
-    place: int  # of the values, or of the tree of chunks
-    packed: bool
-
-
-class Tables(NamedTuple):
-    """What the header of a group says: where its tree and its names are."""
-
-    tree: int
-    heap: int
-
-
-def numbers() -> dict[bytes, np.dtype[Any]]:
-    """Return the dtypes of numbers as they are stored, by their messages."""
-    found = {}
-    for size in (1, 2, 4, 8):
-        for sign in (0, 1):
-            about = struct.pack("<4BIHH", 0x10, 8 * sign, 0, 0, size, 0, 8 * size)
-            found[about] = np.dtype(f"{'ui'[sign]}{size}")
-    for size, exponent, digits in ((2, 5, 10), (4, 8, 23), (8, 11, 52)):
-        bias = 2 ** (exponent - 1) - 1
-        bits = (digits, exponent, 0, digits, bias)
-        head = struct.pack("<4BIHH", 0x11, 0x20, 8 * size - 1, 0, size, 0, 8 * size)
-        found[head + struct.pack("<4BI", *bits)] = np.dtype(f"f{size}")
-    return found
-
-
-NUMBERS = numbers()
-
-
-def odd(why: str) -> NoReturn:
-    raise NotPlain(why)
 
 
 class Skim:
@@ -191,13 +149,7 @@ class Skim:
             if kind in found:
                 odd("twice")
             found[kind] = body
-        if TABLE in found:
-            if found.keys() & {SPACE, TYPE, LAYOUT}:
-                odd("group and dataset")
-            return Tables(*TWO.unpack(found[TABLE][:16]))
-        if not found.keys() >= {SPACE, TYPE, LAYOUT}:
-            odd("neither group nor dataset")
-        return self.stored(found)
+        return said_by(found, self.size)
 
     def messages(self, address: int) -> Iterator[tuple[int, bytes]]:
         """Yield the messages of a header that say what is stored."""
@@ -225,29 +177,6 @@ class Skim:
                     odd("message")
         if left:
             odd("messages are missing")
-
-    def stored(self, found: dict[int, bytes]) -> Stored:
-        shape = shape_of(found[SPACE])
-        dtype, text = type_of(found[TYPE])
-        layout, packed = found[LAYOUT], FILTERS in found
-        chunks: tuple[int, ...] = ()
-        if layout[0] != 3:
-            odd("layout")
-        if layout[1] == CONTIGUOUS and not packed:
-            place, size = TWO.unpack_from(layout, 2)
-            whole = size == prod(shape) * dtype.itemsize
-            if place != UNDEFINED and not (whole and place + size <= self.size):
-                odd("size")
-        elif layout[1] == CHUNKED:
-            place, *lengths = struct.unpack_from(f"<Q{layout[2]}I", layout, 3)
-            chunks = tuple(lengths[:-1])
-            if len(chunks) != len(shape) or lengths[-1] != dtype.itemsize:
-                odd("chunks")
-            if not all(chunks):
-                odd("chunks")
-        else:
-            odd("layout")
-        return Stored(shape, dtype, text, chunks, place, packed)
 
     # -- groups -------------------------------------------------------------------
 
@@ -393,31 +322,6 @@ def text_in(names: bytes, start: int) -> str:
     if not 0 <= start < end:
         odd("name")
     return os.fsdecode(names[start:end])
-
-
-def shape_of(message: bytes) -> tuple[int, ...]:
-    version, n, flags = message[:3]
-    if version != 1 or flags > 1:
-        odd("space")
-    shape: tuple[int, ...] = struct.unpack_from(f"<{n}Q", message, 8)
-    most = struct.unpack_from(f"<{n}Q", message, 8 + 8 * n) if flags else shape
-    if any(map(gt, shape, most)):
-        odd("space")
-    return shape
-
-
-def type_of(message: bytes) -> tuple[np.dtype[Any], str]:
-    """Return the dtype of what is stored, and how texts are; "" for numbers."""
-    found = NUMBERS.get(message[:12]) or NUMBERS.get(message[:20])
-    if found is not None:
-        return found, ""
-    kind, bits, size = message[0], message[1], int.from_bytes(message[4:8], "little")
-    # Ended by a zero, or filled up with zeros.
-    if kind == 0x13 and bits & 15 in (0, 1) and 0 < size < MOST:
-        return np.dtype(f"S{size}"), "filled" if bits & 15 else "ended"
-    if kind == 0x19 and bits & 15 == 1 and size == PLACE.size:
-        return np.dtype(f"V{size}"), "heap"
-    odd("type")
 
 
 def check_not_written(number: int) -> None:
