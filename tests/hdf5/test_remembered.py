@@ -242,3 +242,10 @@ def test_what_was_warned_of_is_warned_of_again(path, cache):
         with pytest.warns(UserWarning, match="something is lost"):
             kept.remembered(path, "x 1", find)
     assert files(cache) == []
+
+
+def test_what_is_too_much_to_check_is_not_kept(path, cache, monkeypatch):
+    monkeypatch.setattr(kept, "MOST", 1000)
+    for n, kept_files in ((100, 1), (1000, 1)):
+        kept.remembered(path, f"{n}", Finder({"x": np.arange(n) ** 2}))
+        assert len(files(cache)) == kept_files

@@ -30,6 +30,7 @@ ENDS = 4096  # bytes at each end of a file that are compared
 # A file that was just written may change again without another time of change.
 SETTLED = 10  # seconds
 MARK = "\0"  # the only name in what stands for an array
+MOST = 4 << 20  # bytes; to check more of them takes longer than HDF5 to read them
 MANY_RUNS = 1000  # more of them take longer to read than the numbers
 NUMBERS = "iufb"  # kinds of dtypes
 ORDER = "<"  # of the bytes of kept numbers
@@ -57,9 +58,12 @@ def remembered(path: str, what: str, find: Callable[[], Facts]) -> Facts:
         found = find()
     if not said and key == key_of(path, what):  # else it was changed meanwhile
         try:
-            save_bytes(FOLDER, key, packed(found))
+            body = packed(found)
         except ArgumentTypeError as error:
             log.debug("nothing is kept of %s: %s", path, error)
+            return found
+        if len(body) <= MOST:
+            save_bytes(FOLDER, key, body)
     return found
 
 
