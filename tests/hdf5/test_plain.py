@@ -171,6 +171,7 @@ def test_a_file_that_was_written_again_is_looked_at_again(tmp_path):
         found = find_dataset(path, "x")
         assert isinstance(found, PlainDataset)
         np.testing.assert_array_equal(found[:], np.arange(n))
+        assert [one.path for one in plain.OPEN] == [path]
     with h5py.File(path, "r+") as f:
         f["x"][:] = 7
     np.testing.assert_array_equal(found[:], 7)  # HDF5 was asked

@@ -243,6 +243,9 @@ def kept(path: str, now: Identity, file: Skim | None) -> Skim | None:
     if file is not None and file.identity != now:
         return None  # replaced while it was opened
     with LOCK:
+        _, old = SEEN.get(path, (now, None))
+        if old is not None and old is not file:
+            OPEN.pop(old, None)  # the file may be gone: its space is not held
         SEEN[path] = now, file
         if file is not None:
             OPEN[file] = None
