@@ -3,10 +3,11 @@
     python benchmarks/opening.py [number of sequences]
     python benchmarks/opening.py long    # 1e6 trains x 16 modules in 800 files
     python benchmarks/opening.py many    # 5000 slow sources, train by train
+    python benchmarks/opening.py lcls    # calibration suite of 300 steps; 1e6 events
 
 16 modules make as many files each. The floor is an h5py loop that reads train IDs, list
-of sources and INDEX of each file. What is long or has many sources is opened in a new
-process, without and (twice) with a cache directory.
+of sources and INDEX of each file. What is long, has many sources or is of LCLS is
+opened in a new process, without and (twice) with a cache directory.
 """
 
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from common import CACHE, machine, median_times, table
+from lcls_smalldata import million_rows
 
 import xfelred as xf
 from xfelred import synth
@@ -132,7 +134,7 @@ def many_sources():
 FRESH = """
 import resource, sys, time
 import xfelred as xf
-import xfelred.readers.euxfel.tables
+import xfelred.readers.euxfel.tables, xfelred.readers.lcls.reader
 def step(name, make):
     wall, cpu = time.perf_counter(), time.process_time()
     made = make()
@@ -142,17 +144,35 @@ def step(name, make):
     return made
 step("imports", lambda: xf.open_run)
 run = step("open_run", lambda: xf.open_run(sys.argv[1]))
-if run.detectors:
+if run.facility == "lcls":
+    step("sources", lambda: run.sources)
+elif run.detectors:
     step("frames", run.frames)
+    step("frames again", run.frames)
 else:
     trains = run.trains()
-    step("first train", lambda: next(trains))
-    step("next train", lambda: next(trains))
+    _, data = step("first train", lambda: next(trains))
+    step("one source", lambda: len(data[run.sources[7]]))
+    step("all of it", lambda: sum(map(len, data.values())))
+    _, data = step("next train", lambda: next(trains))
+    step("all of it", lambda: sum(map(len, data.values())))
+    step("require_all", lambda: next(run.trains(require_all=True)))
 """
+
+
+def suite():
+    """Return a file of the calibration suite, with a dataset for every event."""
+    path = CACHE / "xfelred-opening-suite.h5"
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        synth.lcls.write_suite(partial, n_events=(2,) * 300, chunks=True)
+        partial.rename(path)
+    return path
 
 
 def fresh(directory):
     machine()
+    print(directory)
     with tempfile.TemporaryDirectory() as cache:
         for how, place in (("no cache", ""), ("to cache", cache), ("cached", cache)):
             print(how)
@@ -166,5 +186,8 @@ if __name__ == "__main__":
         fresh(long_run())
     elif sys.argv[1:] == ["many"]:
         fresh(many_sources())
+    elif sys.argv[1:] == ["lcls"]:
+        fresh(suite())
+        fresh(million_rows())
     else:
         main(*map(int, sys.argv[1:]))

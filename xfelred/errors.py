@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 # Where our own frames are; `__init__` of a dataclass stands in no file.
@@ -60,11 +61,17 @@ def shortened(text: str, limit: int = MAX_TEXT) -> str:
     return f"{text[:half]} ... [{left_out} characters] ... {text[-half:]}"
 
 
+# Where what is warned of is noted; see `hdf5.remembered`.
+HEARD: ContextVar[list[str] | None] = ContextVar("HEARD", default=None)
+
+
 def warn(text: object, *, kind: type[Warning] = UserWarning) -> None:
     """Warn a user, as `warnings.warn` does, in text that is safe to print.
 
     The warning belongs to the line that called xfelred, however deep inside it is made.
     """
+    if (said := HEARD.get()) is not None:
+        said.append(str(text))
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame, level = frame.f_back, level + 1

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from xfelred.errors import warn
 from xfelred.hdf5 import handles
 from xfelred.hdf5 import remembered as kept
 from xfelred.hdf5.cache_files import save_bytes
@@ -217,3 +218,34 @@ def test_objects_of_a_file_do_not_stay_open_without_limit(tmp_path, monkeypatch)
         for i in range(35):
             np.testing.assert_array_equal(files.dataset(path, f"x{i}")[:], range(i))
             assert len(files.handle(path).objects) <= 10
+
+
+@pytest.mark.parametrize(
+    "odd", [np.zeros((2, 2)), np.array(["a"]), np.array([None]), object(), 1j]
+)
+def test_what_would_not_come_back_as_it_was_is_not_kept(odd, path, cache):
+    find = Finder({"odd": odd})
+    for _ in range(2):
+        assert kept.remembered(path, "x 1", find)["odd"] is odd
+    assert find.asked == 2
+    assert files(cache) == []
+
+
+def test_what_was_warned_of_is_warned_of_again(path, cache):
+    def find():
+        with kept.heard() as inner:
+            warn("something is lost")
+        assert inner == ["something is lost"]
+        return {}
+
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="something is lost"):
+            kept.remembered(path, "x 1", find)
+    assert files(cache) == []
+
+
+def test_what_is_too_much_to_check_is_not_kept(path, cache, monkeypatch):
+    monkeypatch.setattr(kept, "MOST", 1000)
+    for n, kept_files in ((100, 1), (1000, 1)):
+        kept.remembered(path, f"{n}", Finder({"x": np.arange(n) ** 2}))
+        assert len(files(cache)) == kept_files

@@ -1,5 +1,10 @@
 """Small keys are read for many trains at once; what comes out is the same."""
 
+import copy
+import os
+import pickle
+from itertools import islice
+
 import h5py
 import numpy as np
 import pytest
@@ -57,13 +62,16 @@ def test_trains_are_those_that_are_read_one_by_one(run_dir, want, monkeypatch, n
 
 def test_a_dataset_is_read_once_for_all_trains(run_dir, monkeypatch):
     reads = []
-    real = ahead.read_entries
-    monkeypatch.setattr(
-        ahead, "read_entries", lambda *args: reads.append(args[:2]) or real(*args)
-    )
+    real = ahead.entries_of
+
+    def entries_of(stored, first, n):
+        reads.append((stored.path, stored.name))
+        return real(stored, first, n)
+
+    monkeypatch.setattr(ahead, "entries_of", entries_of)
     run = xf.open_run(run_dir)
     run = run.select([(s, "*") for s in run.control_sources])
-    assert len(list(run.trains())) == 5
+    assert len([dict(data) for _, one in run.trains() for data in one.values()]) > 5
     assert reads
     assert len(reads) == len(set(reads))
 
@@ -86,6 +94,70 @@ def test_a_key_that_a_file_lacks_is_told_and_left_out(tmp_path):
     assert lacking
     for tid, data in found.items():
         assert ((source, key) in data) == (tid not in lacking)
+
+
+def test_only_sources_that_are_looked_at_are_read(run_dir, monkeypatch):
+    looked = []
+    real = ahead.SourceValues.of
+
+    def of(self, *args):
+        looked.append(self.source.source)
+        return real(self, *args)
+
+    monkeypatch.setattr(ahead.SourceValues, "of", of)
+    run = xf.open_run(run_dir)
+    name = next(s for s in run.control_sources if "XGM" in s)
+    first, second = (data for _, data in islice(run.trains(), 2))
+    assert first.keys() == second.keys() == set(run.sources)
+    assert not looked
+    assert first[name]["metadata"]["source"] == name
+    assert second[name].keys() == first[name].keys()
+    assert looked == [name, name]
+
+
+def test_a_source_is_a_dict_however_it_is_looked_at(run_dir):
+    run = xf.open_run(run_dir)
+    name = next(s for s in run.control_sources if "XGM" in s)
+
+    def fresh():
+        return next(run.trains())[1][name]
+
+    want = {**fresh()}
+    assert len(want) > 2
+    assert type(want) is dict
+    for made in (
+        fresh(), dict(fresh()), fresh().copy(), copy.copy(fresh()), fresh() | {},
+        {} | fresh(), copy.deepcopy(fresh()), pickle.loads(pickle.dumps(fresh())),
+        dict(fresh().items()), dict(zip(fresh(), fresh().values(), strict=True)),
+    ):  # fmt: skip
+        assert made == want
+        assert want == made
+    assert len(fresh()) == len(want)
+    assert list(reversed(fresh())) == list(reversed(want))
+    assert repr(fresh()) == repr(want)
+    assert all(k in fresh() and fresh()[k] == fresh().get(k) for k in want)
+    assert fresh() != {"metadata": want["metadata"]}
+    changed = fresh()
+    changed["new"] = 1
+    assert changed.pop("metadata") == want["metadata"]
+    assert len(changed) == len(want)
+
+
+def test_what_cannot_be_read_is_said_where_it_is_looked_at(tmp_path):
+    place = tmp_path / "r0001"
+    synth.euxfel.write_run(place, n_trains=2, pulses=1, sequences=None)
+    run = xf.open_run(place)
+    name = next(s for s in run.control_sources if "XGM" in s)
+    path = run[name].all_files[0].path
+    trains = run.trains()
+    _, data = next(trains)
+    os.truncate(path, 3000)
+    for _ in range(2):
+        with pytest.raises(xf.BrokenFileError, match=os.path.basename(path)):
+            len(data[name])
+    _, data = next(trains)
+    other = next(s for s in run.sources if run[s].all_files[0].path != path)
+    assert len(data[other]) > 1
 
 
 def where(file, first, count):

@@ -403,7 +403,7 @@ def test_rows_that_are_not_there_are_never_others(far, cells, tmp_path):
         lambda: run.frames(layout="frame").compute(),
         lambda: run[part.source, "data.adc"].ndarray(),
         lambda: run.scalars([(part.source, "data.memoryCell")]),
-        lambda: run.train_from_id(2),
+        lambda: run.train_from_id(2)[1][part.source]["data.adc"],
         lambda: run.detector().write_virtual_cxi(tmp_path / "x.cxi"),
     )
     for read in reads:

@@ -15,10 +15,20 @@ from h5py import Group as NewGroup
 
 from xfelred.hdf5.datasets import Dataset, as_text
 from xfelred.hdf5.objects import Group, Unreadable, open_file
-from xfelred.hdf5.rows import OPEN_FILES, find_dataset, open_dataset, open_group
+from xfelred.hdf5.plain import AnyDataset, AnyGroup, described
+from xfelred.hdf5.rows import (
+    OPEN_FILES,
+    find_dataset,
+    looked_into,
+    open_dataset,
+    open_group,
+    stored_dataset,
+)
 
 __all__ = [
     "OPEN_FILES",
+    "AnyDataset",
+    "AnyGroup",
     "Dataset",
     "File",
     "Group",
@@ -29,9 +39,12 @@ __all__ = [
     "VirtualLayout",
     "VirtualSource",
     "as_text",
+    "described",
     "find_dataset",
+    "looked_into",
     "open_dataset",
     "open_file",
     "open_group",
+    "stored_dataset",
     "string_dtype",
 ]

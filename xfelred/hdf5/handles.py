@@ -69,6 +69,9 @@ class Handle:
             found.refresh()
         return found
 
+    def root(self) -> Group:
+        return Group(self.file.id, self.links, "")
+
     def target(self, name: str) -> Target:
         """Return how to read a dataset; find out when it is first asked for."""
         target = self.targets.get(name)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.errors import ArgumentTypeError, BrokenFileError, logger_of
+from xfelred.errors import HEARD, ArgumentTypeError, BrokenFileError, logger_of
 from xfelred.hdf5.cache_files import digest, load_bytes, save_bytes
 from xfelred.hdf5.raw import RawFile, identity_of
 from xfelred.kernels.runs import Runs, from_runs, to_runs
@@ -29,6 +30,9 @@ ENDS = 4096  # bytes at each end of a file that are compared
 # A file that was just written may change again without another time of change.
 SETTLED = 10  # seconds
 MARK = "\0"  # the only name in what stands for an array
+MOST = 4 << 20  # bytes; to check more of them takes longer than HDF5 to read them
+MANY_RUNS = 1000  # more of them take longer to read than the numbers
+NUMBERS = "iufb"  # kinds of dtypes
 ORDER = "<"  # of the bytes of kept numbers
 
 Facts = dict[str, Any]  # str, int, bool, None, lists, dicts of these, and arrays (n,)
@@ -37,7 +41,9 @@ Facts = dict[str, Any]  # str, int, bool, None, lists, dicts of these, and array
 def remembered(path: str, what: str, find: Callable[[], Facts]) -> Facts:
     """Return facts of a file from the user's cache; else find them, and keep them.
 
-    `what` names them, with a number that changes when their form does.
+    `what` names them, with a number that changes when their form does. Of what is
+    warned, it is warned again: then, and where they are not of this form, nothing is
+    kept.
     """
     key = key_of(path, what) if setting("cache_directory") else None
     if key is None:
@@ -48,10 +54,38 @@ def remembered(path: str, what: str, find: Callable[[], Facts]) -> Facts:
             return unpacked(body)
         except (BrokenFileError, ValueError, TypeError, LookupError) as error:
             log.debug("what is kept of %s is ignored: %s", path, error)
-    found = find()
-    if key == key_of(path, what):  # else it was changed meanwhile
-        save_bytes(FOLDER, key, packed(found))
+    with heard() as said:
+        found = find()
+    if not said and key == key_of(path, what):  # else it was changed meanwhile
+        try:
+            body = packed(found)
+        except ArgumentTypeError as error:
+            log.debug("nothing is kept of %s: %s", path, error)
+            return found
+        if len(body) <= MOST:
+            save_bytes(FOLDER, key, body)
     return found
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Give the list of what is warned of in the block, by this thread."""
+    said: list[str] = []
+    before = HEARD.set(said)
+    try:
+        yield said
+    finally:
+        HEARD.reset(before)
+        if (outer := HEARD.get()) is not None:
+            outer += said
+
+
+def kept_dtype(dtype: np.dtype[Any]) -> object:
+    """Return a dtype as text; where it has none itself, so that nothing is kept.
+
+    Texts and bytes of HDF5 are such of numpy afterwards.
+    """
+    return dtype if dtype.kind == "V" else dtype.str
 
 
 def key_of(path: str, what: str) -> str | None:
@@ -74,11 +108,12 @@ def packed(facts: Facts) -> bytes:
     arrays: list[bytes] = []
 
     def plain(value: object) -> object:
-        if not isinstance(value, np.ndarray):
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS
+        if not isinstance(value, np.ndarray) or not numbers or value.ndim != 1:
             raise ArgumentTypeError(f"{type(value).__name__} cannot be kept")
         flags = value.dtype == bool
         runs = to_runs(value.view(np.uint8) if flags else value)
-        if isinstance(runs, Runs):
+        if isinstance(runs, Runs) and len(runs.count) <= MANY_RUNS:
             dtype = value.dtype.str
             return {MARK: ["runs", dtype, *runs.shape, runs.step, runs.count]}
         stored = value.astype(value.dtype.newbyteorder(ORDER), copy=False)
@@ -105,7 +140,7 @@ def unpacked(body: bytes) -> Facts:
 
 def made(about: list[Any], numbers: bytes) -> NDArray[Any]:
     kind, dtype, n, *rest = about
-    if np.dtype(dtype).kind not in "iufb":
+    if np.dtype(dtype).kind not in NUMBERS:
         raise BrokenFileError(f"{dtype} is no dtype of numbers")
     if kind == "runs":
         return from_runs(Runs((n,), dtype, tuple(rest[0]), tuple(rest[1])))

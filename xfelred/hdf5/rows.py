@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -14,13 +16,16 @@ from xfelred.hdf5.datasets import Dataset
 from xfelred.hdf5.direct import expanded, read_direct
 from xfelred.hdf5.guard import guarded
 from xfelred.hdf5.handles import Handle, OpenFiles, Target, default_limit
+from xfelred.hdf5.messages import NotPlain
 from xfelred.hdf5.objects import Group
+from xfelred.hdf5.plain import AnyDataset, AnyGroup, past_hdf5, plain_dataset
 from xfelred.hdf5.virtual import check_watched
 from xfelred.hdf5.window import Slices
 from xfelred.kernels.arrays import Array
 from xfelred.lazy import Rows
 from xfelred.lazy.indexing import Selector
 
+Found = TypeVar("Found")
 PICK_BLOCK = 8 << 20  # bytes of rows of which single positions are taken at once
 
 Entry = tuple[Selector, ...]  # what is read of each row, by axis
@@ -31,9 +36,25 @@ def open_dataset(path: str, name: str) -> Dataset:
     return OPEN_FILES.dataset(path, name)
 
 
-def find_dataset(path: str, name: str) -> Dataset | None:
-    found = OPEN_FILES.get(path, name)
+def find_dataset(path: str, name: str) -> AnyDataset | None:
+    """Return a dataset, which is looked at past HDF5 where that can be."""
+    try:
+        return plain_dataset(path, name, partial(open_dataset, path, name))
+    except NotPlain:
+        found = OPEN_FILES.get(path, name)
     return found if isinstance(found, Dataset) else None
+
+
+def stored_dataset(path: str, name: str) -> AnyDataset:
+    """Return a dataset as `find_dataset` does; BrokenFileError if it is not there."""
+    found = find_dataset(path, name)
+    return open_dataset(path, name) if found is None else found
+
+
+def looked_into(path: str, find: Callable[[AnyGroup], Found]) -> Found:
+    """Return what is found in a file, as `described` does; HDF5 keeps it open."""
+    found = past_hdf5(path, find)
+    return find(OPEN_FILES.handle(path).root()) if found is None else found
 
 
 def open_group(path: str, name: str) -> Group | None:
@@ -186,16 +207,21 @@ def as_selector(cells: NDArray[np.int64]) -> Selector:
 
 def read_entries(path: str, dataset: str, first: int, n: int) -> Array:
     """Return a few rows of a dataset of any type; text as an object array of str."""
-    source = open_dataset(path, dataset)
+    return entries_of(stored_dataset(path, dataset), first, n)
+
+
+def entries_of(source: AnyDataset, first: int, n: int) -> Array:
+    """Return a few rows of a dataset, as `read_entries` does."""
     if first + n > source.shape[0]:
         raise BrokenFileError(
-            f"{path} is inconsistent: its index points to row {first + n - 1} of"
-            f" {dataset}, which has {source.shape[0]} rows"
+            f"{source.path} is inconsistent: its index points to row {first + n - 1} of"
+            f" {source.name}, which has {source.shape[0]} rows"
         )
     # All rows are read without a selection, which takes HDF5 longer than a few rows.
     some = slice(None) if n == source.shape[0] else slice(first, first + n)
     found: Array = source.text(some) if source.is_text else source[some]
-    open_dataset(path, dataset)  # it may have been cut off meanwhile
+    if isinstance(source, Dataset):
+        open_dataset(source.path, source.name)  # it may have been cut off meanwhile
     return found
 
 

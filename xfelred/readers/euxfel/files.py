@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, one_line
-from xfelred.hdf5 import Group, find_dataset, open_dataset, open_file
+from xfelred.hdf5 import AnyDataset, AnyGroup, described, find_dataset, stored_dataset
 from xfelred.hdf5.guard import check_regular
 from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.euxfel.alike import alike, compact
@@ -113,8 +113,9 @@ def read_index(file: FileIndex, name: str) -> IndexArrays:
     """Read first and count, in whichever form the file has them."""
     first = row_numbers(file.path, f"{name}/first")
     # The oldest files have `last` and `status` instead.
-    if find_dataset(file.path, f"{name}/count") is not None:
-        count = row_numbers(file.path, f"{name}/count")
+    stored = find_dataset(file.path, f"{name}/count")
+    if stored is not None:
+        count = row_numbers(file.path, f"{name}/count", stored)
     else:
         count = old_counts(file.path, name, first)
     if len(first) < file.index_length or len(count) < len(first):
@@ -139,9 +140,11 @@ def old_counts(path: str, name: str, first: NDArray[np.int64]) -> NDArray[np.int
     return np.where(lost, IMPOSSIBLE, count * np.clip(status, 0, MOST_STATUS))
 
 
-def row_numbers(path: str, name: str) -> NDArray[np.int64]:
+def row_numbers(
+    path: str, name: str, stored: AnyDataset | None = None
+) -> NDArray[np.int64]:
     """Return the numbers of an index as int64, `IMPOSSIBLE` where no row has them."""
-    dataset = open_dataset(path, name)
+    dataset = stored_dataset(path, name) if stored is None else stored
     if dataset.dtype.kind not in "iu" or dataset.ndim != 1:
         raise BrokenFileError(
             f"{path} is damaged: {name} is {dataset.dtype} {dataset.shape}, not a list"
@@ -176,28 +179,31 @@ def read_file(path: str) -> FileIndex:
 
 def facts_of(path: str) -> Facts:
     """Return what a file says; `rows` is None where they are all, up to some zeros."""
-    with open_file(path) as f:
-        stored = train_numbers(f)
-        # The index is padded with zeros, mostly at its end.
-        n = int(np.count_nonzero(stored))
-        rows = None if stored[:n].all() else np.flatnonzero(stored)
-        train_ids = stored[:n].copy() if rows is None else stored[rows]
-        version = version_of(f)
-        control, instrument = source_names(f, path)
-        return {
-            "version": version,
-            "train_ids": train_ids,
-            "rows": rows,
-            "valid": validity(f, version, train_ids, rows),
-            "control": sorted(control),
-            "instrument": sorted(instrument),
-            "legacy": legacy_names(f, instrument),
-            "groups": {s: list(f.group(f"INDEX/{s}") or ()) for s in instrument},
-            "identity": identity_of(f),
-        }
+    return described(path, lambda f: facts_in(f, path))
 
 
-def train_numbers(f: Group) -> NDArray[np.uint64]:
+def facts_in(f: AnyGroup, path: str) -> Facts:
+    stored = train_numbers(f)
+    # The index is padded with zeros, mostly at its end.
+    n = int(np.count_nonzero(stored))
+    rows = None if stored[:n].all() else np.flatnonzero(stored)
+    train_ids = stored[:n].copy() if rows is None else stored[rows]
+    version = version_of(f)
+    control, instrument = source_names(f, path)
+    return {
+        "version": version,
+        "train_ids": train_ids,
+        "rows": rows,
+        "valid": validity(f, version, train_ids, rows),
+        "control": sorted(control),
+        "instrument": sorted(instrument),
+        "legacy": legacy_names(f, instrument),
+        "groups": {s: list(f.group(f"INDEX/{s}") or ()) for s in instrument},
+        "identity": identity_of(f),
+    }
+
+
+def train_numbers(f: AnyGroup) -> NDArray[np.uint64]:
     """Return what INDEX/trainId of a file holds; 0 where there is no train."""
     stored = f.dataset("INDEX/trainId")
     if stored is None:
@@ -216,13 +222,13 @@ def train_numbers(f: Group) -> NDArray[np.uint64]:
     return found.astype(np.uint64)
 
 
-def version_of(f: Group) -> str:
+def version_of(f: AnyGroup) -> str:
     """Return the version of the data format; files of 0.5 do not name it."""
     found = f.dataset("METADATA/dataFormatVersion")
     return "0.5" if found is None or not found.size else str(np.ravel(found.text())[0])
 
 
-def identity_of(f: Group) -> tuple[int, int] | None:
+def identity_of(f: AnyGroup) -> tuple[int, int] | None:
     """Return proposal and run number, None if the file does not tell."""
     found = []
     for name in ("METADATA/proposalNumber", "METADATA/runNumber"):
@@ -233,7 +239,7 @@ def identity_of(f: Group) -> tuple[int, int] | None:
     return found[0], found[1]
 
 
-def source_names(f: Group, path: str) -> tuple[frozenset[str], frozenset[str]]:
+def source_names(f: AnyGroup, path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return control and instrument source names from METADATA."""
     # The second is where format 0.5 has it.
     for name in ("METADATA/dataSources/dataSourceId", "METADATA/dataSourceId"):
@@ -261,12 +267,12 @@ def source_names(f: Group, path: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(control), frozenset(instrument)
 
 
-def has_sources(f: Group) -> bool:
+def has_sources(f: AnyGroup) -> bool:
     sections = (f.group(name) for name in ("CONTROL", "INSTRUMENT"))
     return any(len(section) for section in sections if section is not None)
 
 
-def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
+def legacy_names(f: AnyGroup, instrument: Iterable[str]) -> dict[str, str]:
     """Return the instrument sources that are soft links to another source."""
     root = f.group("INSTRUMENT")
     found = {}
@@ -278,7 +284,7 @@ def legacy_names(f: Group, instrument: Iterable[str]) -> dict[str, str]:
 
 
 def validity(
-    f: Group,
+    f: AnyGroup,
     version: str,
     train_ids: NDArray[np.uint64],
     rows: NDArray[np.int64] | None,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xfelred.errors import InconsistentDataError, listing, warn
-from xfelred.hdf5 import Dataset, find_dataset
+from xfelred.hdf5 import AnyDataset, find_dataset
 from xfelred.readers.euxfel.files import FileIndex
 
 NUMBERS = "biufc"  # kinds of dtypes: bool, integers, floats, complex
@@ -44,7 +44,7 @@ def header(file: FileIndex, name: str) -> Header | None:
     return file.headers[name]
 
 
-def header_of(dataset: Dataset) -> Header:
+def header_of(dataset: AnyDataset) -> Header:
     dtype = np.dtype(object) if dataset.is_text else dataset.dtype
     return Header(dtype, dataset.shape[1:], dataset.chunks)
 

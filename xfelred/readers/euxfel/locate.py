@@ -52,6 +52,10 @@ class Location:
     order: NDArray[np.int64]
     # What it was made of must live as long as `LOCATIONS` knows it by the identity.
     parts: tuple[object, ...] = field(default=(), repr=False)
+    # What was asked for last of trains that follow each other; see `ahead`.
+    following: dict[tuple[int, int], tuple[range, int]] = field(
+        default_factory=dict, repr=False
+    )
 
     def without(self, gone: NDArray[np.bool_]) -> Location:
         """Return the location in which some trains have no data."""
@@ -149,6 +153,16 @@ def lacks_group(file: FileIndex, index: Index) -> bool:
     if not index.group or index.group in file.groups.get(index.source, ()):
         return False
     return open_group(file.path, f"INSTRUMENT/{index.source}/{index.group}") is None
+
+
+def has_rows(file: FileIndex, index: Index, ids: TrainIDs) -> bool:
+    """Return whether a file holds rows of a group, for some of the trains."""
+    if lacks_group(file, index):
+        return False
+    here = places_among(ids, file.train_ids)[1]
+    if not index.suspect:
+        here &= file.valid
+    return bool((file.index(index.source, index.group)[1][here] > 0).any())
 
 
 def check_rows(file: FileIndex, index: Index, ids: TrainIDs, rows: IndexArrays) -> None:
@@ -299,6 +313,11 @@ class SourceFiles(ByTrain):
     def files(self) -> tuple[FileIndex, ...]:
         """The files that hold selected trains; one file if there are none."""
         return files_with(self.all_files, self.ids, self.inc_suspect_trains)
+
+    def files_with_rows(self, group: str) -> list[FileIndex]:
+        """Return the files that hold rows of selected trains, of one index group."""
+        index = Index(self.canonical_name, group, self.inc_suspect_trains)
+        return [file for file in self.files if has_rows(file, index, self.ids)]
 
     def located(self, group: str) -> Location:
         """Return where each selected train lies, for one index group."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError, MissingFileError, listing, warn
-from xfelred.hdf5 import open_file
+from xfelred.hdf5 import described
 from xfelred.readers.base import Reader
 from xfelred.readers.euxfel.collection import from_collection, is_collection
 from xfelred.readers.euxfel.files import FileIndex, one_run, read_file, read_files
@@ -227,8 +227,7 @@ def find_proposal(proposal: object) -> Path:
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as the DAQ of the European XFEL does."""
     try:
-        with open_file(path) as f:
-            return "INDEX/trainId" in f
+        return described(path, lambda f: "INDEX/trainId" in f)
     except OSError:
         return False
 

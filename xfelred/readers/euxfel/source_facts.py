@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, NoDataError, listing
-from xfelred.hdf5 import open_group
+from xfelred.hdf5 import AnyGroup, looked_into
 from xfelred.readers.euxfel.locate import SourceFiles
 
 
@@ -71,21 +72,24 @@ class SourceFacts(SourceFiles):
         damaged = None
         for file in self.all_files:
             try:
-                group = open_group(file.path, f"{self.section}/{self.canonical_name}")
+                found |= looked_into(file.path, partial(self.keys_in, known=known))
             except BrokenFileError as error:
                 damaged = error
-                continue
-            if group is None:
-                continue
-            if len(self.all_files) > 1:
-                names = group.all_names()  # cheap: not even headers are read for it
-                if known.issuperset(names):
-                    continue
-                known.update(names)
-            # Also datasets that cannot be read: asking for them tells why.
-            found |= {name.replace("/", ".") for name in group.dataset_names()}
         if damaged is not None and not found:
             raise damaged
+        return found
+
+    def keys_in(self, file: AnyGroup, known: set[bytes]) -> set[str]:
+        """Return the keys of a file, none if all its names are known."""
+        group = file.group(f"{self.section}/{self.canonical_name}")
+        if group is None:
+            return set()
+        names = set(group.all_names())  # cheap: not even headers are read for it
+        if known.issuperset(names):
+            return set()
+        # Also datasets that cannot be read: asking for them tells why.
+        found = {name.replace("/", ".") for name in group.dataset_names()}
+        known.update(names)
         return found
 
     def check_group(self, group: str, known: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ from xfelred.errors import (
 )
 from xfelred.names import LONG_NAME, PULSE, RECORDED_BY, TRAIN, UNITS, recorded_name
 from xfelred.provenance import record
-from xfelred.readers.euxfel.ahead import values_of
+from xfelred.readers.euxfel.ahead import SourceValues
 from xfelred.readers.euxfel.extra_data.key_data import KeyData
 from xfelred.readers.euxfel.run_data import RunData
+from xfelred.readers.euxfel.when_asked import WhenAsked
 from xfelred.readers.left_out import as_attrs, as_params
 from xfelred.readers.missing import fits_float, with_gaps
 from xfelred.readers.selection import TrainIDs, check_missing_keys, listed_keys
@@ -69,36 +71,25 @@ def trains(
     """Yield (train ID, data) for every train; see `Run.trains`."""
     if require_all:
         run = run.with_ids(trains_with_data(run, True, 1.0))
-    keys, names = list(values_of(run)), run.all_sources
+    sources = {name: SourceValues(run, e) for name, e in sorted(run.entries.items())}
+    names = [(name, name) for name in run.entries] + [*run.legacy_sources.items()]
+    shown = run.all_sources
+    names = [pair for pair in names if pair[0] in shown]
     for i, tid in enumerate(run.ids):
         found: dict[Any, Any] = {}
-        if not flat_keys:
-            for name in run.entries:
-                about = {"source": name, "timestamp.tid": int(tid)}
-                found[name] = {"metadata": about}
-        for one in keys:
-            key, values = one.key, one.of(i, tid)
-            if not len(values):
-                continue
-            value = values if len(values) != 1 or keep_dims else values[0]
+        # What has an old name, too, is read once for both.
+        twice = {
+            name: cache(partial(sources[name].of, i, tid, keep_dims))
+            for name in run.legacy_sources.values()
+        }
+        for name, present in names:
+            look = twice.get(present) or partial(sources[present].of, i, tid, keep_dims)
             if flat_keys:
-                found[key.source, key.key] = value
+                found |= {(name, key): value for key, value in look().items()}
             else:
-                found[key.source][key.key] = value
-        for old, new in run.legacy_sources.items():
-            found |= under_old_name(found, old, new, flat_keys)
-        named = ((k[0] if flat_keys else k, k, v) for k, v in found.items())
-        yield int(tid), {k: v for name, k, v in named if name in names}
-
-
-def under_old_name(
-    found: dict[Any, Any], old: str, new: str, flat_keys: bool
-) -> dict[Any, Any]:
-    """Return the data of a source, read once, under its old name."""
-    if flat_keys:
-        return {(old, key): v for (name, key), v in found.items() if name == new}
-    about = {**found[new]["metadata"], "source": old}
-    return {old: {**found[new], "metadata": about}}
+                about = {"source": name, "timestamp.tid": int(tid)}
+                found[name] = WhenAsked({"metadata": about}, look)
+        yield int(tid), found
 
 
 def dataframe(run: RunData, timestamps: bool) -> pd.DataFrame:

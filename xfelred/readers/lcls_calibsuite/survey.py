@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing
 from xfelred.hdf5 import Dataset, Group, Unreadable, open_file
+from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.lcls_calibsuite.contents import (
     ANCILLARY,
     DETECTORS,
@@ -20,6 +21,7 @@ from xfelred.readers.lcls_calibsuite.contents import (
     Contents,
     Pieces,
 )
+from xfelred.readers.lcls_calibsuite.kept import KEPT, contents_from, facts_from
 from xfelred.readers.lcls_calibsuite.layouts import (
     IMAGE_AXES,
     Found,
@@ -43,15 +45,18 @@ FLAT_AXES = 3  # of frames that cannot be anything else
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as the calibration suite's are."""
     try:
-        with open_file(path) as file:
-            frames = file.dataset(FRAMES)
-            if frames is not None and frames.ndim >= FLAT_AXES:
-                return True
-            if DETECTORS in file or file.group(ANCILLARY) is not None:
-                return True
-            return any(holds_images(name, child) for name, child in file.children())
+        return bool(remembered(path, f"{KEPT} or not", lambda: look(path))["is"])
     except OSError:
         return False
+
+
+def look(path: str) -> Facts:
+    with open_file(path) as file:
+        frames = file.dataset(FRAMES)
+        sure = frames is not None and frames.ndim >= FLAT_AXES
+        sure = sure or DETECTORS in file or file.group(ANCILLARY) is not None
+        images = (holds_images(name, child) for name, child in file.children())
+        return {"is": sure or any(images)}
 
 
 def holds_images(name: str, found: object) -> bool:
@@ -63,9 +68,14 @@ def holds_images(name: str, found: object) -> bool:
 
 
 def read_contents(path: str) -> Contents:
-    try:
+    """Return what a file holds, from the user's cache if it is there."""
+
+    def find() -> Facts:
         with open_file(path) as file:
-            return contents_of(file, path)
+            return facts_from(contents_of(file, path))
+
+    try:
+        return contents_from(path, remembered(path, KEPT, find))
     except BrokenFileError as error:
         raise told(path, error) from error
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xfelred.errors import BrokenFileError, python_scalar
 from xfelred.hdf5.guard import check_regular
+from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.lcls_psana.address import Address
 from xfelred.readers.lcls_psana.session import (
     LOCK,
@@ -20,11 +21,13 @@ from xfelred.readers.lcls_psana.session import (
     asking,
     first_run,
     open_source,
+    psana,
 )
 
 # What can be read of each (detector, interface); segments of a detector in a stream.
 Methods = dict[tuple[str, str], tuple[str, ...]]
 Segments = dict[str, tuple[int, ...]]
+KEPT = "LCLS xtc2 1"  # another number where `contents_of` changes
 STREAM = re.compile(r"-s(\d+)-c(\d+)(?:\.smd)?\.xtc2$")
 
 
@@ -122,6 +125,22 @@ def identity(path: str) -> tuple[str, int, int]:
 def read_stream(address: Address) -> tuple[str, int, Stream]:
     """Return (experiment, run, what the stream holds) of a file, read once.
 
+    The user's cache may have it, as this version of psana2 found it.
+    """
+    version = getattr(psana(), "__version__", "")
+    what = f"{KEPT} {version} offline={address.offline}"
+    facts = remembered(address.files, what, lambda: facts_of(address))
+    methods = {(d, part): tuple(found) for d, part, found in facts["methods"]}
+    segments = {name: tuple(numbers) for name, numbers in facts["segments"].items()}
+    steps = tuple(Step(start, values) for start, values in facts["steps"])
+    epics = tuple(facts["epics"])
+    stream = Stream(facts["ids"], methods, segments, epics, steps)
+    return facts["exp"], facts["number"], stream
+
+
+def facts_of(address: Address) -> Facts:
+    """Return what a file holds.
+
     Scan values are asked for at the beginning of each step, while it is the last that
     psana2 has seen: later its store answers with the step that follows.
     """
@@ -131,20 +150,24 @@ def read_stream(address: Address) -> tuple[str, int, Stream]:
         return contents_of(run)
 
 
-def contents_of(run: OpenRun) -> tuple[str, int, Stream]:
+def contents_of(run: OpenRun) -> Facts:
     names = sorted({name for name, *_ in run.scaninfo})
     ids: list[int] = []
-    steps = []
+    steps: list[tuple[int, dict[str, Any]]] = []
     for step in run.steps():
         values = {n: python_scalar(run.Detector(n)(step)) for n in names}
-        steps.append(Step(int(step.evt.timestamp), values))
+        steps.append((int(step.evt.timestamp), values))
         ids += [int(event.timestamp) for event in step.events()]
     methods, segments = detectors_of(run)
-    number = run.runnum if isinstance(run.runnum, int) else -1
-    times = np.unique(np.array(ids, np.uint64))
-    epics = tuple(sorted({name for name, *_ in run.epicsinfo}))
-    stream = Stream(times, methods, segments, epics, tuple(steps))
-    return str(run.expt or ""), number, stream
+    return {
+        "exp": str(run.expt or ""),
+        "number": run.runnum if isinstance(run.runnum, int) else -1,
+        "ids": np.unique(np.array(ids, np.uint64)),
+        "methods": [(*name, found) for name, found in methods.items()],
+        "segments": segments,
+        "epics": sorted({name for name, *_ in run.epicsinfo}),
+        "steps": steps,
+    }
 
 
 def detectors_of(run: OpenRun) -> tuple[Methods, Segments]:

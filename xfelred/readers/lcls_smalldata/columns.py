@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xfelred.errors import BrokenFileError, InconsistentDataError, listing, warn
 from xfelred.hdf5 import Dataset, Unreadable
-from xfelred.readers.lcls_smalldata.ids import Flavour, root
+from xfelred.hdf5.remembered import Facts, kept_dtype, remembered
+from xfelred.readers.lcls_smalldata.ids import KEPT, Flavour, root
 
 INTG = "intg"
 SUMS = "Sums"
@@ -42,6 +43,14 @@ UNITS_OF = {
     "phase_cav/fit_time_*": "ps",
     "phase_cav/charge_*": "pC",
 }
+
+
+class Stored(NamedTuple):
+    """A dataset of one file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,10 @@ class Column:
 def list_columns(paths: list[str]) -> dict[str, Column]:
     """Return every dataset of some files by name, sorted."""
     shapes: dict[str, list[tuple[int, ...] | None]] = {}
-    first: dict[str, Dataset] = {}
+    first: dict[str, Stored] = {}
     kinds: dict[str, dict[np.dtype[Any], str]] = {}  # a file for every dtype
     for i, path in enumerate(paths):
-        for name, dataset in datasets_in(path):
+        for name, dataset in stored_in(path).items():
             known = shapes.setdefault(name, [None] * len(paths))
             known[i] = dataset.shape
             kinds.setdefault(name, {}).setdefault(dataset.dtype, path)
@@ -125,6 +134,23 @@ def check_alike(
             f"{name} has different shapes in parts of one run: {shapes} in"
             f" {listing(paths, 3)}"
         )
+
+
+def stored_in(path: str) -> dict[str, Stored]:
+    """Return every dataset of a file that can be read, from the user's cache."""
+
+    def find() -> Facts:
+        return {
+            name: [d.shape, kept_dtype(d.dtype), d.chunks]
+            for name, d in datasets_in(path)
+        }
+
+    return {
+        name: Stored(tuple(shape), np.dtype(dtype), tuple(chunks))
+        for name, (shape, dtype, chunks) in remembered(
+            path, f"{KEPT} datasets", find
+        ).items()
+    }
 
 
 def datasets_in(path: str) -> Iterator[tuple[str, Dataset]]:

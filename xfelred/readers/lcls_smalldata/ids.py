@@ -16,10 +16,13 @@ from xfelred.errors import (
     warn,
 )
 from xfelred.hdf5 import Group, open_dataset, open_group
+from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.lcls_times import LCLS2_EPOCH
 
 Ids = NDArray[np.uint64]
 
+KEPT = "LCLS small data 1"  # another number where a file is read in another way
+SLOW = "intg/timestamp"
 MISSING = -99999  # what the writer puts into integers where it has nothing
 
 
@@ -78,6 +81,15 @@ class Events:
         return Events(self.ids[at], self.file[at], self.row[at], self.n_rows)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A file, and the ID of every row of it; see `read_ids`."""
+
+    path: str
+    flavour: Flavour
+    ids: Ids
+
+
 def flavour_of(group: Group) -> Flavour | None:
     """Return how a file names its events, None if it does not."""
     known = (f for f in FLAVOURS if group.dataset(f.column) is not None)
@@ -129,29 +141,48 @@ def read_column(path: str, name: str) -> NDArray[Any]:
     return np.asarray(open_dataset(path, name)[()])
 
 
-def read_events(
-    paths: Sequence[str], column: str, second: str | None, what: str = "event"
+def read_part(path: str) -> Part:
+    """Return how a file names its events, and their IDs, from the user's cache."""
+    facts = remembered(path, f"{KEPT} IDs", lambda: facts_of(path))
+    return Part(path, FLAVOURS[facts["flavour"]], facts["ids"])
+
+
+def facts_of(path: str) -> Facts:
+    flavour = flavour_in(path)
+    ids = read_ids(path, flavour.column)
+    other = root(path).dataset(flavour.second) if flavour.second else None
+    if other is not None and other.shape[:1] != (len(ids),):
+        raise InconsistentDataError(
+            f"{path} has {len(ids)} rows of {flavour.column}, but {flavour.second} has"
+            f" shape {other.shape}: its writer did not finish. Copy the file again, or"
+            " write it again"
+        )
+    return {"flavour": FLAVOURS.index(flavour), "ids": ids}
+
+
+def slow_ids(path: str) -> Ids | None:
+    """Return the IDs of the rows of slow detectors, None if there are none."""
+
+    def find() -> Facts:
+        here = root(path).dataset(SLOW) is not None
+        return {"ids": read_ids(path, SLOW) if here else None}
+
+    ids: Ids | None = remembered(path, f"{KEPT} slow IDs", find)["ids"]
+    return ids
+
+
+def events_of(
+    paths: Sequence[str], found: Sequence[Ids], *, numbers: bool, what: str = "event"
 ) -> Events:
-    """Return the events of some files, sorted by ID.
+    """Return the events of files with some IDs, sorted by ID.
 
     Rows of parallel writers are not in the order of time. An ID that comes again keeps
-    its first row; one warning counts such rows.
+    its first row; one warning counts such rows. See `sorted_events` for `numbers`.
     """
-    found = [read_ids(path, column) for path in paths]
     n_rows = tuple(map(len, found))
-    for path, n in zip(paths, n_rows, strict=True):
-        other = root(path).dataset(second) if second else None
-        if other is not None and other.shape[:1] != (n,):
-            raise InconsistentDataError(
-                f"{path} has {n} rows of {column}, but {second} has shape"
-                f" {other.shape}: its writer did not finish. Copy the file again, or"
-                " write it again"
-            )
     ids = np.concatenate(found) if found else np.zeros(0, np.uint64)
     file = np.repeat(np.arange(len(paths), dtype=np.int32), n_rows)
     row = np.concatenate([np.arange(n, dtype=np.int64) for n in n_rows])
-    # Numbers of events begin with 0, which is no time.
-    numbers = column == TRAINS
     return sorted_events(Events(ids, file, row, n_rows), paths[0], what, numbers)
 
 

@@ -13,15 +13,18 @@ from xfelred.errors import (
     listing,
 )
 from xfelred.hdf5 import Dataset, Group, open_file
+from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.base import Reader
+from xfelred.readers.lcls_smalldata.columns import INTG
 from xfelred.readers.lcls_smalldata.ids import (
+    KEPT,
+    TRAINS,
     Events,
-    Flavour,
-    flavour_in,
+    Part,
+    events_of,
     flavour_of,
-    read_column,
-    read_events,
-    root,
+    read_part,
+    slow_ids,
 )
 from xfelred.readers.lcls_smalldata.run import Run
 from xfelred.readers.lcls_smalldata.run_data import PART, run_id
@@ -41,10 +44,14 @@ GROUPS = (
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as small data."""
     try:
-        with open_file(path) as file:
-            return is_small_data(file)
+        return bool(remembered(path, f"{KEPT} or not", lambda: look(path))["is"])
     except (OSError, RuntimeError):
         return False
+
+
+def look(path: str) -> Facts:
+    with open_file(path) as file:
+        return {"is": is_small_data(file)}
 
 
 def is_small_data(file: Group) -> bool:
@@ -97,15 +104,17 @@ def open_source(
     paths = ordered_parts(candidates(source))
     check_run(run, run_id(paths[0]))
     parts, left_out = readable(part_at, paths)
-    paths = [path for path, _ in parts]
-    flavours = {flavour for _, flavour in parts}
+    paths = [part.path for part in parts]
+    flavours = {part.flavour for part in parts}
     if len(flavours) > 1:
         raise InconsistentDataError(
             f"parts of a run name their events differently: {listing(paths)} have"
             f" {listing(sorted(f.column for f in flavours))}"
         )
     flavour = flavours.pop()
-    events = read_events(paths, flavour.column, flavour.second)
+    # Numbers of events begin with 0, which is no time.
+    numbers = flavour.column == TRAINS
+    events = events_of(paths, [part.ids for part in parts], numbers=numbers)
     return Run(
         files=tuple(map(file_at, paths)),
         flavour=flavour,
@@ -116,14 +125,11 @@ def open_source(
     )
 
 
-def part_at(path: str) -> tuple[str, Flavour]:
-    """Return a file and how it names its events; both can be read."""
+def part_at(path: str) -> Part:
     try:
-        flavour = flavour_in(path)
-        read_column(path, flavour.column)
+        return read_part(path)
     except BrokenFileError as error:
         raise told(path, error) from error
-    return path, flavour
 
 
 def is_lost(path: str) -> bool:
@@ -146,9 +152,10 @@ def check_run(run: int | str | None, name: str) -> None:
 
 def slow_events(paths: list[str]) -> Events | None:
     """Return the rows of the slow detectors of ``intg``, None if there are none."""
-    column = "intg/timestamp"
-    found = [root(path).dataset(column) is not None for path in paths]
-    return read_events(paths, column, None, "intg") if all(found) else None
+    found = [ids for path in paths if (ids := slow_ids(path)) is not None]
+    if len(found) < len(paths):
+        return None
+    return events_of(paths, found, numbers=False, what=INTG)
 
 
 def ordered_parts(paths: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ from xfelred.errors import (
     warn,
 )
 from xfelred.hdf5 import Dataset, Group, Unreadable, open_file, open_group
+from xfelred.hdf5.remembered import Facts, remembered
 from xfelred.readers.base import Reader
 from xfelred.readers.left_out import is_damaged, readable
 from xfelred.readers.paths import Source, check_access
@@ -48,14 +49,19 @@ RUN_NAME = re.compile(r"(?:run_|r)?(\d+)")
 def recognises(path: str) -> bool:
     """Return whether a file is laid out as SACLA's DataConvert or Cheetah does."""
     try:
-        with open_file(path) as f:
-            return any(
-                CHEETAH.fullmatch(name)
-                or (RUN.fullmatch(name) is not None and may_be_run(child))
-                for name, child in f.children()
-            )
+        return bool(remembered(path, "SACLA 1 or not", lambda: look(path))["is"])
     except OSError:
         return False
+
+
+def look(path: str) -> Facts:
+    with open_file(path) as f:
+        names = (
+            CHEETAH.fullmatch(name)
+            or (RUN.fullmatch(name) is not None and may_be_run(child))
+            for name, child in f.children()
+        )
+        return {"is": any(names)}
 
 
 def may_be_run(found: Group | Dataset | Unreadable) -> bool:

@@ -279,6 +279,9 @@ class RunNames(RunData):
     ) -> Iterator[tuple[int, dict[Any, Any]]]:
         """Yield (train ID, {source: {key: array}}) for every train.
 
+        The data of a source are read when its dict is first looked into, not before:
+        errors of its files are raised there.
+
         Parameters
         ----------
         devices : as `select`, optional
