@@ -39,26 +39,35 @@ class Statistics:
     """Statistics of all frames; companions are masks, non-zero where bad.
 
     The divisor of variances is ``count - ddof``; `integer`: sums are whole numbers.
-    What has fewer than `complete` values, as some were NaN, is NaN.
+    What has fewer than `complete` values, as some were NaN, is NaN. The last `fixed`
+    masks are the same for all frames: what is bad there is left out of the result.
     """
 
     ddof: int
     integer: bool
     complete: int = 0
+    fixed: int = 0
 
     def partial(
         self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
         x, *bad = blocks
+        bad, fixed = bad[: len(bad) - self.fixed], bad[len(bad) - self.fixed :]
         # A mask without bad pixels costs no copy of the block.
         if any(b.any() for b in bad):
             x = not_a_number(x, *bad)
-        return accumulate(state, x, axes, needs)
+        state = accumulate(state, x, axes, needs)
+        if any(b.any() for b in fixed):
+            masks = [b.squeeze(axes).astype(bool, copy=False) for b in fixed]
+            each = np.logical_or.reduce(np.broadcast_arrays(*masks))
+            state["bad"] = np.broadcast_to(each, state["count"].shape)
+        return state
 
     def combine(self, states: Sequence[State]) -> State:
         return merge(states)
 
     def cleared(self, state: State) -> State:
+        state.pop("bad", None)
         for name, values in state.items():
             if name != "count":
                 values.fill(0)
@@ -66,8 +75,12 @@ class Statistics:
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
         value = statistic(state, result, self.ddof)
-        if self.complete and not (state["count"] == self.complete).all():
-            value = np.where(state["count"] == self.complete, value, np.nan)
+        count, bad = state["count"], state.get("bad")
+        if bad is not None:
+            none = 0 if result in ("sum", "count") else np.nan
+            value, count = np.where(bad, none, value), np.where(bad, 0, count)
+        if self.complete and not (count == self.complete).all():
+            value = np.where(count == self.complete, value, np.nan)
         return whole_sums(value) if result == "sum" and self.integer else value
 
 
@@ -160,7 +173,7 @@ def uniform(n: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
 def add(x: NDArray[Any], state: State) -> None:
     """Add pixels (a, r, b) to a state whose arrays have a * b elements."""
     a, r, b = x.shape
-    at = {k: v.reshape(a, b) for k, v in state.items() if k != "count"}
+    at = {k: v.reshape(a, b) for k, v in state.items() if k not in ("count", "bad")}
     first = 0
     if is_uniform(state["count"]) and r:
         n = int(state["count"].flat[0])
@@ -234,6 +247,8 @@ def both(one: State, two: State) -> State:
             out["s2"] = one["s2"] + moved
     elif "s1" in one:
         out["s1"] = one["s1"] + two["s1"]
+    if "bad" in one:
+        out["bad"] = one["bad"]
     if "low" in one:
         seen = one["seen"], two["seen"]
         for name, extreme in (("low", np.minimum), ("high", np.maximum)):

@@ -96,7 +96,10 @@ def statistics(
         raise ArgumentError("rms has ddof 0; ask for std with ddof instead")
     wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
     if groups is None:
-        reduction = moments.Statistics(int(ddof), integer)
+        # Those that are the same for all frames are not applied to each.
+        companions.sort(key=lambda mask: {*dims}.isdisjoint(mask.dims))
+        fixed = sum({*dims}.isdisjoint(mask.dims) for mask in companions)
+        reduction = moments.Statistics(int(ddof), integer, fixed=fixed)
         # float64 does not hold all digits of int64.
         if wide := "sum" in wanted and array.dtype == np.int64:
             del wanted["sum"]
