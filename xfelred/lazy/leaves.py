@@ -84,6 +84,7 @@ class Leaves:
     dependencies: tuple[da.Array, ...] = ()
     # Of the blocks along the first axis, where they are not the one of all.
     reductions: tuple[Reduction[Any], ...] = ()
+    in_turn: bool = False  # blocks are added to one state
 
 
 class LeafMaker(Protocol):
