@@ -111,6 +111,15 @@ REDUCTIONS = {
     "max(skipna=False)": lambda x: x.max("train", skipna=False),
     "count": lambda x: x.where(x > 100).count("train"),
     "notnull().sum()": lambda x: x.where(x > 100).notnull().sum(("train", "pulse")),
+    "mean of good pixels": lambda x: x.where(GOOD).mean("train"),
+    "mean of good frames": lambda x: x.where(EACH).mean(("slow_scan", "fast_scan")),
+    "good twice": lambda x: (
+        (x.astype("f8").where(GOOD) * 2).where(~GOOD[0]).std(("train", "pulse"))
+    ),
+    "good and all": lambda x: x.where(GOOD).where(GOOD[1]).max("train", skipna=False),
+    "sum of good pixels": lambda x: x.where(GOOD).sum(("train", "pulse")),
+    "number of good": lambda x: x.where(GOOD).count("train"),
+    "good modules": lambda x: x.where(GOOD).mean(("train", "module")),
     "any": lambda x: (x > 106).any("train"),
     "all": lambda x: (x > 90).all(("slow_scan", "fast_scan")),
     "sum of booleans": lambda x: (x > 100).sum("train"),

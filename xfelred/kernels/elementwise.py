@@ -179,7 +179,7 @@ def mixed(step: Step, given: Sequence[Any], out: Array) -> bool:
     """
     if not all(isinstance(a, np.ndarray) and a.flags.c_contiguous for a in given):
         return False
-    kinds = {a.dtype.str[1:] for a in given}
+    kinds = {a.dtype.str[1:] if a.dtype.isnative else "" for a in given}
     full = [a.shape == out.shape for a in given]
     if len(kinds) < 2 or not kinds < {"u2", "f4", "f8"} or not any(full):
         return False

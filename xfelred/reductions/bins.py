@@ -94,7 +94,7 @@ class BinStatistics:
                 add_few(state, few, label, number, self.complete)
             else:
                 # All of them live until they are added: they may be copies.
-                parts = [in_one_memory(x, len(axes)) for x in moved]
+                parts = [in_one_memory(x, len(axes)) for x in moved if x.size]
                 add_many(state, joined(parts), label, number, self.complete)
             if "low" in state:
                 for x, _, (mine,) in rows:
