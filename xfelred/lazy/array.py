@@ -16,6 +16,7 @@ from xfelred.errors import SchedulerError, warn
 from xfelred.kernels.elementwise import cast
 from xfelred.lazy.dask_seam import Blockwise, written_to
 from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
+from xfelred.lazy.gaps import has_gaps
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered, pick_layer
@@ -24,7 +25,6 @@ from xfelred.lazy.nodes import (
     Source,
     View,
     all_dims,
-    has_gaps,
     narrow,
     viewed,
     whole_dims,

@@ -33,6 +33,7 @@ from xfelred.lazy.nodes import (
     Node,
     lead_dims,
     module_dim,
+    pendings,
     sizes,
     sources,
     whole_dims,
@@ -234,6 +235,7 @@ def bin_leaves(
         n_parts,
         token,
         make,
+        tuple(p.array for p in pendings(node)),
         reductions=tuple(first_bins.of_bins(w) for w in widths),
     )
 

@@ -26,7 +26,7 @@ from xfelred.lazy.dask_seam import (
 )
 from xfelred.lazy.evaluate import Memory, aligned, evaluate, with_dims
 from xfelred.lazy.guarded import GuardedArray, guarded
-from xfelred.lazy.nodes import Const, Kernel, Map, Node, Source, View, sizes
+from xfelred.lazy.nodes import Const, Kernel, Map, Node, Pending, Source, View, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import Skeleton, attach, detach
 from xfelred.lazy.source import ReadPlan
@@ -122,6 +122,8 @@ def load_block(plan: ReadPlan) -> NDArray[Any]:
 
 def const_layer(node: Const, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return the layer that holds a constant, cut as the blocks that it goes to."""
+    if isinstance(node, Pending):
+        return node.array.rechunk(chunks)  # type: ignore[attr-defined]
     # All tasks of a name must be cut alike.
     name = f"constant-{dask.base.tokenize(node.token, chunks)}"
     if is_uniform(node.array):

@@ -87,7 +87,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
         return LayerWork(
             tasks, reading, plans, memory + streamed_bytes(make), held,
             (type(layer.reduction), *below_it),
-        ), {}  # fmt: skip
+        ), {array.name: Need(whole=True) for array in leaves.dependencies}  # fmt: skip
     if isinstance(make, PairMaker):
         work, below = pair_work(make.parts)
         return replace(

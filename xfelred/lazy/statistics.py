@@ -14,7 +14,7 @@ from xfelred.kernels.elementwise import Step, Value, choose
 from xfelred.lazy.array import FUNCTIONS, PlannedArray, applied, planned
 from xfelred.lazy.elementwise import is_elementwise, register_of
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import Const, Node
+from xfelred.lazy.nodes import Const, Node, Pending
 from xfelred.lazy.reduce import reduce_frames
 from xfelred.reductions.moments import Statistics
 
@@ -166,7 +166,9 @@ def without_masks(
             break
         mask = node.args[good] if good < len(node.args) else None
         reduced = {node.dims[i] for i in axes}
-        if not isinstance(mask, Const) or mask.dtype != bool or reduced & {*mask.dims}:
+        if not isinstance(mask, Const) or isinstance(mask, Pending):
+            break
+        if mask.dtype != bool or reduced & {*mask.dims}:
             break
         below = register_of(node, register)
         same = (below.shape, below.dims, below.dtype)
