@@ -1,5 +1,7 @@
 """Plain xarray on planned arrays: what streams, and that the numbers are numpy's."""
 
+import subprocess
+import sys
 import warnings
 
 import dask
@@ -213,6 +215,47 @@ def test_reductions_of_other_dtypes(name, dtype):
     got, want = function(x), in_memory(function, full)
     assert got.dtype == want.dtype
     np.testing.assert_allclose(got.values, want.values, rtol=1e-12, atol=1e-12)
+
+
+PLANNED = """
+import dask
+dask.config.set({"array.query-planning": True})
+import dask.array as da, xarray as xr
+from xfelred import errors
+from xfelred.lazy import Const, planned
+import numpy as np
+try:
+    planned(Const(np.zeros(2), ("train",), "t"), {"train": (2,)})
+except errors.SchedulerError as error:
+    print(error)
+try:
+    xr.DataArray(da.ones(4), dims="train").mean("train").compute()
+except NotImplementedError:
+    print("nor xarray")
+"""
+
+
+@pytest.mark.slow
+def test_arrays_that_plan_queries_are_refused_in_one_clear_error():
+    code = [sys.executable, "-c", PLANNED]
+    found = subprocess.run(code, capture_output=True, text=True, check=True).stdout
+    if "query" not in found:
+        pytest.skip("this dask has no such arrays")
+    assert "DASK_ARRAY__QUERY_PLANNING=False" in found
+
+
+# Set when dask.array is imported already, it changes nothing; dask says so.
+@pytest.mark.filterwarnings("ignore:The 'array.query-planning' config")
+@pytest.mark.parametrize("name", [*ELEMENTWISE, *REDUCTIONS])
+def test_what_streams_does_so_with_query_planning_set(name):
+    function, streams = ELEMENTWISE.get(name) or (REDUCTIONS[name], None)
+    x, _ = frames()
+    want = function(x).data
+    with dask.config.set({"array.query-planning": True}):
+        got = function(x).data
+        assert got.name == want.name
+        if streams is not None:
+            assert (getattr(got, "node", None) is not None) == streams
 
 
 OPERANDS = [2, -1.5, np.float32(0.25), DARK, DARK8, GAIN, CELL, "first train", "itself"]

@@ -7,14 +7,13 @@ from itertools import count
 from math import prod
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from numpy.typing import DTypeLike
 
 from xfelred.errors import SchedulerError, warn
 from xfelred.kernels.elementwise import cast
-from xfelred.lazy.dask_seam import Blockwise, written_to
+from xfelred.lazy.dask_seam import Blockwise, plans_queries, written_to
 from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
 from xfelred.lazy.gaps import has_gaps
 from xfelred.lazy.guarded import GuardedArray
@@ -314,10 +313,12 @@ def coarsened(old: da.Array, chunks: Chunks) -> Chunks:
 
 
 def planned(node: Node, chunks: Chunks) -> PlannedArray:
-    if dask.config.get("array.query-planning", False):
+    if plans_queries():
         raise SchedulerError(
-            "dask's experimental setting 'array.query-planning' is on and breaks"
-            " labelled arrays; switch it off:"
-            " dask.config.set({'array.query-planning': False})"
+            "dask's experimental setting 'array.query-planning' was on when dask.array"
+            " was imported: these are other arrays, with which xarray does not work,"
+            " either. Switch it off (DASK_ARRAY__QUERY_PLANNING=False, or"
+            " dask.config.set({'array.query-planning': False}) before the import) and"
+            " start Python again"
         )
     return PlannedArray(layered(node, chunks), node)
