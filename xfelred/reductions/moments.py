@@ -69,7 +69,8 @@ class Statistics:
     def cleared(self, state: State) -> State:
         state.pop("bad", None)
         for name, values in state.items():
-            if name != "count":
+            # Pivots are set before the first frame is added.
+            if name not in ("count", "pivot"):
                 values.fill(0)
         return state | {"count": uniform(0, state["count"].shape)}
 
@@ -210,7 +211,7 @@ def set_pivots(x: NDArray[Any], pivot: NDArray[np.float64]) -> None:
     """Set the pivots of pixels without a value: mostly to the first there is."""
     if x.size:
         pivot[...] = x[:, 0]
-    if not np.isfinite(pivot).all():
+    if not x.size or not np.isfinite(x[:, 0]).all():
         pivot.fill(0)
         find_pivots(x, np.zeros(pivot.shape, np.int32), pivot)
 
@@ -301,17 +302,20 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
     if "pivot" not in state:
         with np.errstate(invalid="ignore", divide="ignore"):
             return state["s1"] if name == "sum" else state["s1"] / n
+    # Not as an array, which numpy would cast element by element.
+    if is_uniform(n):
+        n = np.asarray(n.flat[0], np.float64)
     # What is small is not worth touching twice.
-    out = page_backed(n.shape) if n.size * 8 >= PAGE_BACKED else np.empty(n.shape)
+    shape = state["s1"].shape
+    large = state["s1"].nbytes >= PAGE_BACKED
+    out = page_backed(shape) if large else np.empty(shape)
     if name == "sum":
         return np.add(state["pivot"] * n, state["s1"], out=out)
     with np.errstate(invalid="ignore", divide="ignore"):
         if name == "mean":
             np.divide(state["s1"], n, out=out)
             out += state["pivot"]
-            if not (is_uniform(n) and n.flat[0]):
-                out[n == 0] = np.nan
-            return out
+            return without(out, n == 0)
         free = n - (1 if name == "sem" else ddof)
         # In place, in one array of results: a state may be half a GB.
         np.divide(state["s1"] * state["s1"], n, out=out)
@@ -319,10 +323,17 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
         # Rounding may leave less than nothing where all values are equal.
         np.maximum(out, 0.0, out=out)
         out /= free
-        out[free <= 0] = np.nan
+        without(out, free <= 0)
         if name == "sem":
             out /= n
         return out if name == "var" else np.sqrt(out, out=out)
+
+
+def without(values: NDArray[Any], none: Any) -> NDArray[Any]:
+    """Return values that are now NaN where there is nothing to tell, or everywhere."""
+    if none.any():
+        np.copyto(values, np.nan, where=none)
+    return values
 
 
 def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
