@@ -176,14 +176,6 @@ def test_companion_that_does_not_fit_is_refused():
         map_frames(subtract, lazy_frames(), wrong)
 
 
-def test_query_planning_is_refused():
-    with (
-        dask.config.set({"array.query-planning": True}),
-        pytest.raises(RuntimeError, match="query-planning"),
-    ):
-        lazy_frames()
-
-
 def test_plan_of_a_block_is_small():
     frames = lazy_frames((1, 5, 3, 4, 6))
     (layer,) = (v for k, v in frames.data.dask.layers.items() if k.startswith("read-"))

@@ -14,7 +14,9 @@ import xarray as xr
 import xfelred as xf
 from xfelred import geometry, ops
 from xfelred.errors import SchedulerError
-from xfelred.lazy.in_turn import Running, add_block
+from xfelred.lazy import in_turn
+from xfelred.lazy.by_bin import BinsFirst
+from xfelred.lazy.in_turn import Running, add_blocks
 from xfelred.lazy.leaves import BlockMaker
 from xfelred.reductions.bins import BinStatistics
 
@@ -90,7 +92,9 @@ SELDOM = {"remap_polar", "statistics"}
     "name",
     [pytest.param(n, marks=[pytest.mark.nightly] * (n in SELDOM)) for n in OPERATIONS],
 )
-def test_blocks_in_memory_do_not_grow_with_the_run(name):
+def test_blocks_in_memory_do_not_grow_with_the_run(name, monkeypatch):
+    # As if these were large, of which no task makes several.
+    monkeypatch.setattr(in_turn, "BATCH", 1)
     most = []
     for n_blocks in (8, 32):
         gc.collect()
@@ -135,15 +139,16 @@ def test_blocks_may_be_cut_along_pixels_and_modules():
 
 def test_a_sum_that_was_added_to_is_not_added_to_again():
     dims = ("n", "x"), ("n",)
-    make = BlockMaker(BinStatistics(3), ("frames", "label"), dims, {}, ("x",), ("n",))
-    blocks = np.ones((4, 5), "f4"), np.array([0, 1, 1, 2])
+    reduction = BinsFirst(BinStatistics(3))
+    make = BlockMaker(reduction, ("frames", "label"), dims, {}, ("bin", "x"), ("n",))
     rest = make, frozenset({"sum"}), "x", slice(1, 4)
-    first = add_block(None, 0, *rest, blocks)
+    blocks = np.ones((4, 5), "f4"), np.array([0, 1, 1, 2])
+    first = add_blocks(None, 0, *rest, blocks)
     copy = pickle.loads(pickle.dumps(first))
-    second = add_block(first, 1, *rest, blocks)
+    second = add_blocks(first, 1, *rest, blocks)
     assert isinstance(second, Running)
     with pytest.raises(SchedulerError, match="Compute it again"):
-        add_block(first, 1, *rest, blocks)
-    again = add_block(copy, 1, *rest, blocks)
+        add_blocks(first, 1, *rest, blocks)
+    again = add_blocks(copy, 1, *rest, blocks)
     for name, values in second.state.items():
         np.testing.assert_array_equal(again.state[name], values)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from xfelred.reductions.moments import (
+    Statistics,
     accumulate,
     canonical,
     merge,
@@ -160,3 +161,27 @@ def test_blocks_can_be_added_to_a_state_without_axes():
     assert statistic(state, "count", 0) == 160
     np.testing.assert_allclose(statistic(state, "mean", 0), np.nanmean(x), rtol=1e-12)
     np.testing.assert_allclose(statistic(state, "std", 0), np.nanstd(x), rtol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 1), (1, 3), (2, 3)])
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_mask_that_is_the_same_for_all_frames_equals_nan_in_each(axes, complete):
+    x, rng = sample(), np.random.default_rng(3)
+    kept = [1 if i in axes else n for i, n in enumerate(SHAPE)]
+    bad = rng.random(kept) < 0.4
+    other = rng.random([*kept[:-1], 1]) < 0.1
+    n = int(np.prod([SHAPE[i] for i in axes])) if complete else 0
+    masked = Statistics(1, False, n, fixed=2)
+    plain = Statistics(1, False, n)
+    state = None
+    for block in (x, x[:, :, ::-1]):  # as another region, in the same memory
+        state = state and masked.cleared(state)
+        state = masked.partial(state, [block, bad, other], axes, NEEDS)
+    none = np.where(bad | other, np.float32(np.nan), block)
+    want = plain.partial(None, [none], axes, NEEDS)
+    both = masked.combine([state, state]), plain.combine([want, want])
+    for one, two in ((state, want), both):
+        for name in ALL:
+            np.testing.assert_array_equal(
+                masked.finish(one, name), plain.finish(two, name), err_msg=name
+            )

@@ -23,7 +23,8 @@ from xfelred.lazy.array import PlannedArray, planned
 from xfelred.lazy.blocks import held, map_frames
 from xfelred.lazy.by_bin import reduce_bins
 from xfelred.lazy.cursor import Cursor, load
-from xfelred.lazy.nodes import Const, Map, Node, Source, View, stored_again
+from xfelred.lazy.gaps import stored_again
+from xfelred.lazy.nodes import Const, Map, Node, Source, View
 from xfelred.lazy.pairwise import map_pairs, reduce_pairs
 from xfelred.lazy.partition import block_chunks
 from xfelred.lazy.reduce import reduce_frames

@@ -7,22 +7,21 @@ from itertools import count
 from math import prod
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from numpy.typing import DTypeLike
 
 from xfelred.errors import SchedulerError, warn
 from xfelred.kernels.elementwise import cast
-from xfelred.lazy.dask_seam import written_to
+from xfelred.lazy.dask_seam import plans_queries, written_to
 from xfelred.lazy.elementwise import KINDS, elementwise, worked_on
+from xfelred.lazy.gaps import has_gaps
 from xfelred.lazy.guarded import GuardedArray
 from xfelred.lazy.indexing import Selector, chunks_after, merge_chunks, normalized
 from xfelred.lazy.layers import Chunks, layered, pick_layer
 from xfelred.lazy.nodes import (
     Node,
     all_dims,
-    has_gaps,
     narrow,
     viewed,
     whole_dims,
@@ -302,10 +301,12 @@ def coarsened(old: da.Array, chunks: Chunks) -> Chunks:
 
 
 def planned(node: Node, chunks: Chunks) -> PlannedArray:
-    if dask.config.get("array.query-planning", False):
+    if plans_queries():
         raise SchedulerError(
-            "dask's experimental setting 'array.query-planning' is on and breaks"
-            " labelled arrays; switch it off:"
-            " dask.config.set({'array.query-planning': False})"
+            "dask's experimental setting 'array.query-planning' was on when dask.array"
+            " was imported: these are other arrays, with which xarray does not work,"
+            " either. Switch it off (DASK_ARRAY__QUERY_PLANNING=False, or"
+            " dask.config.set({'array.query-planning': False}) before the import) and"
+            " start Python again"
         )
     return PlannedArray(layered(node, chunks), node)

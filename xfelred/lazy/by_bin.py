@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -21,9 +21,11 @@ from numpy.typing import DTypeLike, NDArray
 from xfelred.lazy.blocks import node_of
 from xfelred.lazy.indexing import Selector, as_slice
 from xfelred.lazy.leaves import (
+    BlockMaker,
     Leaves,
     Stream,
     StreamMaker,
+    block_leaves,
     chunk_slice,
 )
 from xfelred.lazy.nodes import (
@@ -31,6 +33,7 @@ from xfelred.lazy.nodes import (
     Node,
     lead_dims,
     module_dim,
+    pendings,
     sizes,
     sources,
     whole_dims,
@@ -48,20 +51,13 @@ from xfelred.lazy.partition import (
 )
 from xfelred.lazy.reduce import graph_of, reduce_frames
 from xfelred.lazy.rooms import Place
-from xfelred.reductions.reduction import Axes, Blocks, Needs, Reduction
+from xfelred.reductions.reduction import Axes, BinReduction, Blocks, Needs
 
 FRAMES_OF_BIN = 16  # that are added up at a time, on average
 SIDE_BY_SIDE = 4  # frames that a kernel adds up at a time
 LARGEST = 4  # times `WIDE_STATE`: where bins of one axis are not to be separated
 STATES = 16  # times as large as its sums is what a task reads, if there is as much
 AGAIN = 1.25  # how often a piece of a file may be read, on average
-
-
-class BinReduction(Reduction[Any], Protocol):
-    """A reduction whose companion is the bin of each frame, from 0 on; -1: none."""
-
-    def of_bins(self, n: int) -> BinReduction:
-        """Return the same reduction for another number of bins."""
 
 
 def reduce_bins(
@@ -95,16 +91,17 @@ def reduce_bins(
         the first one of a grid of bins; it divides their number.
     """
     name, n = new_dim
-    if array.chunks is not None and labels.chunks is None:
-        nodes = [node_of(a) for a in (array, labels)]
-        if nodes[0] is not None and nodes[1] is not None:
-            known = nodes[0], nodes[1]
-            leaves = bin_leaves(reduction, known, label_of(labels), dims, (n, together))
-            if leaves is not None:
-                kept = tuple(str(d) for d in array.dims if d not in dims)
-                whole = (name, *kept)
-                first = BinsFirst(reduction)
-                return graph_of(first, leaves, array, whole, results, {})
+    kept = tuple(str(d) for d in array.dims if d not in dims)
+    leaves = None
+    node = node_of(array) if array.chunks is not None else None
+    if node is None or isinstance(node, Const):
+        leaves = whole_bins(reduction, array, labels, (name, *kept), dims, n)
+    elif labels.chunks is None and (bins := node_of(labels)) is not None:
+        both = node, bins
+        leaves = bin_leaves(reduction, both, label_of(labels), dims, (n, together))
+    if leaves is not None:
+        first = BinsFirst(reduction)
+        return graph_of(first, leaves, array, (name, *kept), results, {})
     return reduce_frames(
         reduction, array, labels, dims=dims, results=results, new_dims={name: n}
     )
@@ -127,6 +124,36 @@ class BinsFirst:
 
     def of_bins(self, n: int) -> BinsFirst:
         return BinsFirst(self.reduction.of_bins(n))
+
+    def whole(self, shape: tuple[int, ...], dtype: np.dtype[Any], needs: Needs) -> Any:
+        return self.reduction.whole(shape, dtype, needs)
+
+    def partials(
+        self, state: Any, several: Sequence[Blocks], axes: Axes, needs: Needs
+    ) -> Any:
+        return self.reduction.partials(state, several, axes, needs)
+
+
+def whole_bins(
+    reduction: BinReduction,
+    array: xr.DataArray,
+    labels: xr.DataArray,
+    kept: tuple[str, ...],
+    dims: tuple[str, ...],
+    n: int,
+) -> Leaves:
+    """Return leaves that add up the blocks of ordinary arrays in all bins."""
+    first, pixels = BinsFirst(reduction), kept[1:]
+    leaves = block_leaves(first, [array, labels], pixels, dims, n)
+    assert isinstance(leaves.make, BlockMaker)
+    # Many bins of pixels are many sums: one state, to which blocks are added in turn.
+    in_turn = n >= WIDE and leaves.n_parts > 1 and len(pixels) > 0
+    return replace(
+        leaves,
+        kept_chunks=((n,), *leaves.kept_chunks),
+        make=replace(leaves.make, kept=kept),
+        in_turn=in_turn,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,6 +235,7 @@ def bin_leaves(
         n_parts,
         token,
         make,
+        tuple(p.array for p in pendings(node)),
         reductions=tuple(first_bins.of_bins(w) for w in widths),
     )
 

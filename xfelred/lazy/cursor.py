@@ -61,18 +61,14 @@ class Box:
     shape: tuple[int, ...]
 
     def entries(self, of: Entries) -> Found:
-        # Places are sorted: what lies before and behind is not looked at.
-        first = np.ravel_multi_index([s.start for s in self.index], self.shape)
-        last = np.ravel_multi_index([s.stop - 1 for s in self.index], self.shape)
-        lo, hi = np.searchsorted(of.place, (first, last + 1)).tolist()
-        at = np.unravel_index(of.place[lo:hi], self.shape)
-        keep = np.ones(hi - lo, bool)
-        for position, s in zip(at, self.index, strict=True):
-            keep &= (position >= s.start) & (position < s.stop)
-        kept = np.flatnonzero(keep)
-        inner = tuple(a[kept] - s.start for a, s in zip(at, self.index, strict=True))
-        place = np.ravel_multi_index(inner, tuple(s.stop - s.start for s in self.index))
-        kept += lo
+        wanted = np.zeros(1, np.int64)
+        for s, n in zip(self.index, self.shape, strict=True):
+            wanted = (wanted[:, None] * n + np.arange(s.start, s.stop)).ravel()
+        # Places are sorted, and so is what is wanted of them.
+        at = np.searchsorted(of.place, wanted)
+        inside = np.flatnonzero(at < len(of.place))
+        place = inside[of.place[at[inside]] == wanted[inside]]
+        kept = at[place]
         row, target = of.row[kept], of.target[kept]
         return (
             of.shot[kept],

@@ -52,6 +52,7 @@ __all__ = [
     "keeps_blocks",
     "known_keys",
     "optimize_blockwise",
+    "plans_queries",
     "slices_from_chunks",
     "tasks_below",
     "tasks_of",
@@ -94,6 +95,15 @@ def known_keys(graph: HighLevelGraph, name: str) -> set[Key]:
 def wraps_tasks(function: object) -> bool:
     """Tell whether a function of dask computes tasks that are its arguments."""
     return (getattr(function, "__module__", None) or "").startswith("dask._")
+
+
+def plans_queries() -> bool:
+    """Tell whether the arrays of dask are expressions, for which there are no layers.
+
+    That is so for the whole process if it was set when `dask.array` was imported; set
+    later, it changes nothing.
+    """
+    return "_array_expr" in da.Array.__module__
 
 
 def written_to(out: object, result: da.Array) -> Any:

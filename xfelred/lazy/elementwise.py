@@ -7,8 +7,10 @@ then blocks are read whole, and nothing streams.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, Protocol, TypeGuard
 
+import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
@@ -21,14 +23,17 @@ from xfelred.lazy.nodes import (
     Const,
     Map,
     Node,
+    Pending,
     View,
     all_dims,
     constant,
+    pending,
     relabelled,
     viewed,
 )
 
 KINDS = "biufc"  # of numbers
+FIRST = 1 << 30  # bytes of what is computed before the frames are read, in one piece
 
 
 class Planned(Protocol):
@@ -173,7 +178,11 @@ def elementwise(
         if isinstance(operand, Value) or is_constant(operand):
             places.append(value_of(operand))
             continue
-        node = aligned_node(operand, like) or constant_node(operand, like)
+        node = (
+            aligned_node(operand, like)
+            or constant_node(operand, like)
+            or pending_node(operand, like)
+        )
         if node is None:
             return None
         places.append(registers.add(node))
@@ -201,7 +210,8 @@ def plain(operand: object) -> Any:
     # Not of classes below: masked arrays, matrices and units mean something else.
     if type(operand) is np.ndarray:
         return operand if operand.ndim else Value(operand[()])
-    return operand if has_recipe(operand) else None
+    lazy = isinstance(operand, da.Array) and np.isfinite(operand.size)
+    return operand if has_recipe(operand) or lazy else None
 
 
 def leader(given: list[Any]) -> Planned | None:
@@ -296,6 +306,19 @@ def constant_node(array: object, like: Planned) -> Const | None:
     same = [n == 1 or (n > 1 and step == 0) for n, step in steps]
     kept = array[tuple(0 if s else slice(None) for s in same)]
     return constant(kept, tuple(d for d, s in zip(dims, same, strict=True) if not s))
+
+
+def pending_node(array: object, like: Planned) -> Pending | None:
+    """Return a lazy array that is small enough to be computed before all else."""
+    if not isinstance(array, da.Array) or has_recipe(array):
+        return None
+    size = prod(like.shape) * like.dtype.itemsize
+    if array.nbytes > min(size / 2, FIRST):
+        return None
+    dims = like.node.dims[len(like.shape) - array.ndim :]
+    whole = [n > 1 for n in array.shape]
+    kept = array[tuple(slice(None) if w else 0 for w in whole)]
+    return pending(kept, tuple(d for d, w in zip(dims, whole, strict=True) if w))
 
 
 def warn_of_wrapping(function: Callable[..., Any], dtype: np.dtype[Any]) -> None:

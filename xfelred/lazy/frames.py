@@ -18,7 +18,7 @@ from xfelred.lazy.array import PlannedArray
 from xfelred.lazy.blocks import chunks_of, in_blocks, node_of
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
 from xfelred.lazy.evaluate import Memory, aligned, evaluate
-from xfelred.lazy.nodes import Node, narrow, sizes, sources, whole_dims
+from xfelred.lazy.nodes import Node, narrow, pendings, sizes, sources, whole_dims
 from xfelred.lazy.partition import SUB_BLOCK, evenly
 from xfelred.lazy.parts import Skeleton, attach, packed
 
@@ -190,7 +190,7 @@ def frames_in(array: xr.DataArray, frame_dims: tuple[str, ...]) -> Frames:
     """Return where the frames of an array come from; frame dims are its first ones."""
     dims = tuple(str(d) for d in array.dims)
     node = node_of(array) if isinstance(array.data, PlannedArray) else None
-    if node is not None and sources(node):
+    if node is not None and sources(node) and not pendings(node):
         uncut = set(frame_dims) & whole_dims(node)
         _, rest = narrow(node, {frame_dims[0]: slice(0, 0, 1)}, named=False)
         if not uncut and not rest:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from math import prod
+from typing import Any, cast
 
 import dask.array as da
 from numpy.typing import NDArray
@@ -28,13 +30,16 @@ from xfelred.lazy.dask_seam import (
 from xfelred.lazy.evaluate import aligned
 from xfelred.lazy.leaves import BlockMaker, Pieces, chunk_slice
 from xfelred.lazy.partition import evenly
+from xfelred.reductions.reduction import BinReduction
 
 TILES = 4  # of a state, to which threads can add side by side; changes no bits
-TURNS = 8  # blocks that may be made before they can be added
+TURNS = 8  # batches, or two rounds, that may be made before they can be added
+BATCH = 32 << 20  # bytes of blocks that one task makes, if they are smaller
+AT_ONCE = 8  # times as many bytes are added in one round, if blocks are not larger
 
 
 class Running:
-    """A state to which blocks are added in its own memory, and how many were."""
+    """A state to which blocks are added in its own memory, and how many times."""
 
     def __init__(self, state: Any, added: int) -> None:
         self.state, self.added = state, added
@@ -45,9 +50,10 @@ Block = tuple[int, ...]  # of the result
 
 @dataclass(frozen=True)
 class InTurn:
-    """Tasks that add one block of `arrays` after the other to one state.
+    """Tasks that add the blocks of `arrays` one after the other to one state.
 
-    A block of the result has `shape`; it is cut into tiles along an axis that stays.
+    A block of the result has the lengths of bins and of axes that stay; it is cut into
+    tiles along one of these.
     """
 
     name: str
@@ -62,9 +68,31 @@ class InTurn:
     def tiles(self, block: Block) -> tuple[int, list[slice]]:
         """Return the axis that a block of the result is cut along, and the tiles."""
         shape = self.shape(block)
-        axis = next((i for i, n in enumerate(shape) if n > 1), 0)
+        axis = next((i for i, n in enumerate(shape) if n > 1 and i), 1)
         cut = evenly(shape[axis], -(-shape[axis] // TILES))
         return axis, [chunk_slice(cut, i) for i in range(len(cut))]
+
+    @cached_property
+    def batches(self) -> list[range]:
+        """The parts that one task makes each."""
+        return in_ranges(self.n_parts, BATCH // self.bytes_of_part)
+
+    @cached_property
+    def rounds(self) -> list[range]:
+        """The batches for which the sums pass through memory once."""
+        n = AT_ONCE * BATCH // (len(self.batches[0]) * self.bytes_of_part)
+        return in_ranges(len(self.batches), n)
+
+    @property
+    def bytes_of_part(self) -> int:
+        array = self.arrays[0]
+        return max(1, prod(map(max, array.chunks)) * array.dtype.itemsize)
+
+    def n_tasks(self, block: Block) -> int:
+        """Return how many tasks there are for a block of the result."""
+        n_tiles = len(self.tiles(block)[1])
+        # To add to each tile and to tell so, and their end; and the end of all.
+        return len(self.batches) + len(self.rounds) * (2 * n_tiles + 1) + 1
 
     def key(self, what: str, needs: frozenset[str], *place: int) -> Key:
         # A cluster may still hold a state that was made for other results.
@@ -76,48 +104,69 @@ class InTurn:
 
     def tasks(self, wanted: Mapping[Block, frozenset[str]]) -> dict[Key, GraphNode]:
         """Return all tasks for the states of blocks of the result."""
-        steps = [(b, part) for b in wanted for part in range(self.n_parts)]
-        keys = [[r.key for r in self.blocks.refs(*step)] for step in steps]
+        batches, rounds = self.batches, self.rounds
+        steps = [(b, i) for b in wanted for i in range(len(batches))]
+        keys = [
+            [r.key for part in batches[i] for r in self.blocks.refs(b, part)]
+            for b, i in steps
+        ]
         own, tasks = taken_apart(tasks_below(self.arrays, keys), keys)
+        made = dict(zip(steps, zip(own, keys, strict=True), strict=True))
         turns: list[Key] = []
-        for (block, part), inner, out in zip(steps, own, keys, strict=True):
-            needs = wanted[block]
-            used = {d for task in inner.values() for d in task.dependencies}
-            outer = sorted((used | set(out)) - inner.keys(), key=str)
-            turn = TaskRef(turns[-TURNS]) if len(turns) >= TURNS else None
-            made = self.key("made", needs, *block, part)
-            given = TaskList(*map(TaskRef, outer))
-            tasks[made] = Task(made, blocks_of, inner, out, outer, given, turn)
-            turns.append(self.key("turn", needs, *block, part))
-            tasks |= self.links(block, part, needs, turns[-1])
         for block, needs in wanted.items():
+            for number, some in enumerate(rounds):
+                ahead = max(2, TURNS // len(rounds[0]))
+                turn = TaskRef(turns[-ahead]) if len(turns) >= ahead else None
+                for i in some:
+                    inner, out = made[block, i]
+                    key = self.key("made", needs, *block, i)
+                    tasks[key] = making(key, inner, out, turn)
+                turns.append(self.key("turn", needs, *block, number))
+                tasks |= self.links(block, number, needs, turns[-1])
             key, (axis, tiles) = self.state(block, needs), self.tiles(block)
             last = (
-                TaskRef(self.key("added", needs, *block, self.n_parts - 1, i))
+                TaskRef(self.key("added", needs, *block, len(rounds) - 1, i))
                 for i in range(len(tiles))
             )
             tasks[key] = Task(key, tiled, tiles, axis, self.shape(block), *last)
         return tasks
 
     def links(
-        self, block: Block, part: int, needs: frozenset[str], turn: Key
+        self, block: Block, number: int, needs: frozenset[str], turn: Key
     ) -> dict[Key, GraphNode]:
-        """Return the tasks that add one block to all tiles, and `turn`, their end."""
+        """Return the tasks that add some blocks to all tiles, and `turn`, their end."""
         tasks: dict[Key, GraphNode] = {}
-        made = TaskRef(self.key("made", needs, *block, part))
-        what = self.blocks, needs
+        made = [
+            TaskRef(self.key("made", needs, *block, i)) for i in self.rounds[number]
+        ]
         axis, tiles = self.tiles(block)
         dim, signs = self.blocks.kept[axis], []
         for i, tile in enumerate(tiles):
-            key = self.key("added", needs, *block, part, i)
-            before = self.key("added", needs, *block, part - 1, i)
-            state = TaskRef(before) if part else None
-            tasks[key] = Task(key, add_block, state, part, *what, dim, tile, made)
+            key = self.key("added", needs, *block, number, i)
+            before = self.key("added", needs, *block, number - 1, i)
+            state = TaskRef(before) if number else None
+            what = self.blocks, needs, dim, tile
+            tasks[key] = Task(key, add_blocks, state, number, *what, *made)
             # Apart, so that no state travels to where its end is told.
-            signs.append(self.key("sign", needs, *block, part, i))
+            signs.append(self.key("sign", needs, *block, number, i))
             tasks[signs[-1]] = Task(signs[-1], sign, TaskRef(key))
         tasks[turn] = Task(turn, sign, *map(TaskRef, signs))
         return tasks
+
+
+def in_ranges(n: int, length: int) -> list[range]:
+    length = max(1, length)
+    return [range(i, min(i + length, n)) for i in range(0, n, length)]
+
+
+def making(
+    key: Key, inner: dict[Key, GraphNode], out: Sequence[Key], turn: TaskRef | None
+) -> Task:
+    """Return the task that makes blocks in one thread, when it is their turn."""
+    used = {d for task in inner.values() for d in task.dependencies}
+    outer = sorted((used | set(out)) - inner.keys(), key=str)
+    given = TaskList(*map(TaskRef, outer))
+    return Task(key, blocks_of, inner, out, outer, given, turn)
 
 
 def taken_apart(
@@ -155,32 +204,38 @@ def blocks_of(
     return [known[key] for key in keys]
 
 
-def add_block(
+def add_blocks(
     running: Running | None,
     number: int,
     make: BlockMaker,
     needs: frozenset[str],
     dim: str,
     tile: slice,
-    blocks: Sequence[NDArray[Any]],
+    *batches: Sequence[NDArray[Any]],
 ) -> Running:
-    """Return the state with the tile of one more block, in the memory of the state."""
-    dims = make.arg_dims[0]
+    """Return the state with the tile of more blocks, in the memory of the state."""
+    dims, n = make.arg_dims[0], len(make.arg_dims)
     axes = tuple(i for i, d in enumerate(dims) if d in make.reduced)
-    args = []
-    for b, d in zip(blocks, make.arg_dims, strict=True):
-        part = tuple(tile if x == dim and x in d else slice(None) for x in dims)
-        args.append(aligned(b, d, dims)[part])
-    state = None
-    if running is not None:
-        # A task may be run again after its worker was lost, with what it has changed.
-        if running.added != number:
-            raise SchedulerError(
-                f"block {number} was to be added to a sum of {running.added} blocks:"
-                " a part of this computation was repeated. Compute it again"
-            )
-        state, running.added = running.state, -1
-    return Running(make.reduction.partial(state, args, axes, needs), number + 1)
+    several = []
+    for blocks in (b[i : i + n] for b in batches for i in range(0, len(b), n)):
+        args = []
+        for b, d in zip(blocks, make.arg_dims, strict=True):
+            part = tuple(tile if x == dim and x in d else slice(None) for x in dims)
+            args.append(aligned(b, d, dims)[part])
+        several.append(args)
+    reduction = cast(BinReduction, make.reduction)
+    if running is None:
+        first = several[0][0]
+        shape = tuple(s for i, s in enumerate(first.shape) if i not in axes)
+        running = Running(reduction.whole(shape, first.dtype, needs), 0)
+    # A task may be run again after its worker was lost, with what it has changed.
+    if running.added != number:
+        raise SchedulerError(
+            f"step {number} was to be added to a sum of {running.added} steps:"
+            " a part of this computation was repeated. Compute it again"
+        )
+    state, running.added = running.state, -1
+    return Running(reduction.partials(state, several, axes, needs), number + 1)
 
 
 def sign(*_: object) -> None:

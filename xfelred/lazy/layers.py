@@ -30,7 +30,7 @@ from xfelred.lazy.dask_seam import (
 )
 from xfelred.lazy.evaluate import Memory, evaluate, with_dims
 from xfelred.lazy.guarded import GuardedArray, guarded
-from xfelred.lazy.nodes import Const, Map, Node, Region, Source, View, sizes
+from xfelred.lazy.nodes import Const, Map, Node, Pending, Region, Source, View, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import Skeleton, attach, detach
 from xfelred.lazy.rooms import Place, Room, blocks_of
@@ -78,13 +78,18 @@ class Recipe:
         chunks = dict(zip(self.node.dims, self.chunks, strict=True))
         some = zip(leaves, cut_dims(self.node, set(cuttable(self.node))), strict=True)
         cuts = [cut_of(leaf, chunks, dims) for leaf, dims in some]
+        # What is to be computed first is in the graph, for the layer that this replaces.
+        given = [
+            const_layer(leaf, cut.chunks) if isinstance(leaf, Pending) else leaf
+            for leaf, cut in zip(leaves, cuts, strict=True)
+        ]
         places = slices_from_chunks(self.chunks)
         tasks: dict[Key, GraphNode] = {}
         for block, place in zip(blocks_of(self.chunks), places, strict=True):
             at = dict(zip(self.node.dims, block, strict=True))
             own = [
-                cut.part(leaf, tuple(at[leaf.dims[i]] for i in cut.axes))
-                for cut, leaf in zip(cuts, leaves, strict=True)
+                cut.part(one, tuple(at[leaf.dims[i]] for i in cut.axes))
+                for one, leaf, cut in zip(given, leaves, cuts, strict=True)
             ]
             key = (name, *block)
             tasks[key] = Task(key, place_block, skeleton, TaskRef(room), place, *own)
@@ -124,9 +129,12 @@ class Cut:
         return whole.narrow(self.region(block)).compact()
 
     def part(
-        self, leaf: Source | Const, block: tuple[int, ...]
-    ) -> ReadPlan | NDArray[Any]:
-        """Return what a task needs of a leaf for one block."""
+        self, leaf: Source | Const | da.Array, block: tuple[int, ...]
+    ) -> ReadPlan | NDArray[Any] | TaskRef:
+        """Return what a task needs of a leaf, or of an array for it, for one block."""
+        if isinstance(leaf, da.Array):
+            at = dict(zip(self.axes, block, strict=True))
+            return TaskRef((leaf.name, *(at.get(i, 0) for i in range(leaf.ndim))))
         if isinstance(leaf, Const):
             return leaf.array[self.region(block)]
         return self.plan(leaf.plan, block)
@@ -168,6 +176,8 @@ def load_block(plan: ReadPlan) -> NDArray[Any]:
 
 def const_layer(node: Const, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return the layer that holds a constant, cut as the blocks that it goes to."""
+    if isinstance(node, Pending):
+        return node.array.rechunk(chunks)  # type: ignore[attr-defined]
     # All tasks of a name must be cut alike.
     name = f"constant-{dask.base.tokenize(node.token, chunks)}"
     if is_uniform(node.array):

@@ -20,7 +20,7 @@ from xfelred.lazy.blocks import chunks_of, in_blocks
 from xfelred.lazy.dask_seam import GraphNode, Key, Task, TaskList, TaskRef
 from xfelred.lazy.evaluate import Memory, aligned, evaluate
 from xfelred.lazy.indexing import Selector
-from xfelred.lazy.nodes import Node, Selection, narrow, sizes
+from xfelred.lazy.nodes import Node, Selection, narrow, pendings, sizes
 from xfelred.lazy.partition import WIDE, evenly, partition, regions
 from xfelred.lazy.parts import Skeleton, attach, packed
 from xfelred.lazy.rooms import Place, Room
@@ -84,6 +84,7 @@ class Leaves:
     dependencies: tuple[da.Array, ...] = ()
     # Of the blocks along the first axis, where they are not the one of all.
     reductions: tuple[Reduction[Any], ...] = ()
+    in_turn: bool = False  # blocks are added to one state
 
 
 class LeafMaker(Protocol):
@@ -320,7 +321,8 @@ def stream_leaves(
     stream = Stream(reduction, cut.inside, kept, reduced)
     make = StreamMaker(stream, tuple(nodes), cut.chunks, f"reduce-{token}")
     n_parts = prod(len(cut.chunks[d]) for d in reduced)
-    return Leaves(tuple(cut.chunks[d] for d in kept), n_parts, token, make)
+    first = tuple(p.array for node in nodes for p in pendings(node))
+    return Leaves(tuple(cut.chunks[d] for d in kept), n_parts, token, make, first)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xfelred.lazy.indexing import Selector, is_whole
+from xfelred.lazy.indexing import Selector, is_whole, length, subset
 from xfelred.lazy.source import ReadPlan
 
 HASHED = 256 << 20  # bytes in memory whose values make the name of an array
@@ -70,6 +69,21 @@ class Const:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.array.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Pending(Const):
+    """A constant that tasks compute first: `array` is lazy, as all of it is needed.
+
+    A task takes the part that it needs, `index`, one selector for each axis.
+    """
+
+    index: tuple[Selector, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        pairs = zip(self.index, self.array.shape, strict=True)
+        return tuple(length(s, n) for s, n in pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,11 +180,16 @@ def narrow(
     match node:
         case Source():
             return narrow_source(node, index, named)
+        case Pending() if not named:
+            here = zip(node.dims, node.index, node.array.shape, strict=True)
+            taken = (subset(s, index[d], n) if d in index else s for d, s, n in here)
+            return replace(node, index=tuple(taken)), {}
+        case Pending():
+            wanted = (index.get(d, slice(0, n, 1)) for d, n in sizes(node).items())
+            return pending(part_of(node.array, tuple(wanted)), node.dims), {}
         case Const():
-            array = node.array
-            for axis, d in enumerate(node.dims):
-                if d in index:
-                    array = array[(slice(None),) * axis + (index[d],)]
+            wanted = (index.get(d, slice(None)) for d in node.dims)
+            array = part_of(node.array, tuple(wanted))
             # Always named: tasks share constants by name.
             return Const(array, node.dims, tokenize(node.token, index)), {}
         case View():
@@ -242,6 +261,32 @@ def constant(array: NDArray[Any], dims: tuple[str, ...]) -> Const:
     return Const(own, dims, tokenize(own))
 
 
+def pending(array: Any, dims: tuple[str, ...]) -> Pending:
+    """Return a lazy array, which is small beside the frames, as a node."""
+    return Pending(array, dims, array.name, tuple(slice(0, n, 1) for n in array.shape))
+
+
+def part_of(array: NDArray[Any], index: tuple[Selector, ...]) -> NDArray[Any]:
+    """Return what selectors take along each axis, one after the other."""
+    for axis, selector in enumerate(index):
+        if not is_whole(selector, array.shape[axis]):
+            array = array[(slice(None),) * axis + (selector,)]
+    return array
+
+
+def pendings(node: Node) -> list[Pending]:
+    """Return what must be computed before a recipe can be."""
+    match node:
+        case Pending():
+            return [node]
+        case View():
+            return pendings(node.arg)
+        case Map():
+            return [p for arg in node.args for p in pendings(arg)]
+        case _:
+            return []
+
+
 def viewed(node: Node, dims: tuple[str, ...]) -> Node:
     """Return a node with other axes, see `View`."""
     if isinstance(node, View):
@@ -278,38 +323,6 @@ def relabelled(node: Node, names: Mapping[str, str]) -> Node:
                 core_dims=tuple(names.get(d, d) for d in node.core_dims),
                 out_core=tuple((names.get(d, d), n) for d, n in node.out_core),
             )
-
-
-def stored_again(node: Node, dtype: np.dtype[Any]) -> Node | None:
-    """Return what is only read as numbers of another dtype, 0 where there is none.
-
-    None if a kernel has worked on the numbers.
-    """
-    match node:
-        case Source():
-            token = tokenize(node.plan.token, str(dtype))
-            plan = replace(
-                node.plan, dtype=dtype, fill_value=dtype.type(0), token=token
-            )
-            return Source(plan, node.dims)
-        case View():
-            arg = stored_again(node.arg, dtype)
-            return None if arg is None else View(arg, node.dims)
-        case _:
-            return None
-
-
-def has_gaps(node: Node) -> bool:
-    """Return whether a frame that a recipe would read was not recorded."""
-    for source in sources(node):
-        plan = source.plan
-        if (plan.target < 0).any():
-            return True
-        # A shot with fewer entries than slots has gaps; flat plans have no slots.
-        sizes = plan.patterns.sizes()[plan.pattern]
-        if not plan.flat and (sizes < prod(plan.slot_shape)).any():
-            return True
-    return False
 
 
 def sources(node: Node) -> list[Source]:

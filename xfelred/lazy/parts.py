@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
+import dask.array as da
 from numpy.typing import NDArray
 
+from xfelred.kernels.memory import page_backed
 from xfelred.lazy.dask_seam import (
     DataNode,
     GraphNode,
     Key,
     Task,
     TaskRef,
+    slices_from_chunks,
     wraps_tasks,
 )
-from xfelred.lazy.nodes import Const, Map, Node, Source, View
+from xfelred.lazy.indexing import Selector
+from xfelred.lazy.nodes import Const, Map, Node, Pending, Source, View, part_of
 from xfelred.lazy.source import ReadPlan
 
 
@@ -26,6 +31,7 @@ class Slot:
 
     number: int
     dims: tuple[str, ...]
+    index: tuple[Selector, ...] = ()  # of what was computed
 
 
 Skeleton = Node | Slot
@@ -71,7 +77,8 @@ def detach(
         if not isinstance(leaf, kinds):
             return leaf
         parts.append(leaf)
-        return Slot(len(parts) - 1, leaf.dims)
+        index = leaf.index if isinstance(leaf, Pending) else ()
+        return Slot(len(parts) - 1, leaf.dims, index)
 
     return with_leaves(node, slot, done)
 
@@ -85,7 +92,7 @@ def attach(
         part = parts[found.number]
         if isinstance(part, ReadPlan):
             return Source(part, found.dims)
-        return Const(part, found.dims, "")
+        return Const(part_of(part, found.index), found.dims, "")
 
     return with_leaves(node, leaf, done)
 
@@ -111,11 +118,28 @@ def packed(
         for node in nodes
     ]
     keys = [(f"{name}-constant", constant.token) for constant in constants]
-    pairs = zip(keys, constants, strict=True)
-    tasks: dict[Key, GraphNode] = {
-        key: DataNode(key, constant.array) for key, constant in pairs
-    }
+    tasks: dict[Key, GraphNode] = {}
+    for key, constant in zip(keys, constants, strict=True):
+        if isinstance(constant, Pending):
+            tasks[key] = joining(key, constant.array)
+        else:
+            tasks[key] = DataNode(key, constant.array)
     return tuple(some), [TaskRef(key) for key in keys], tasks
+
+
+def joining(key: Key, array: da.Array) -> Task:
+    """Return the task that puts the blocks of an array together."""
+    blocks = product((array.name,), *map(range, array.numblocks))
+    return Task(key, joined, array.chunks, *map(TaskRef, blocks))
+
+
+def joined(chunks: tuple[tuple[int, ...], ...], *blocks: NDArray[Any]) -> NDArray[Any]:
+    if len(blocks) == 1:
+        return blocks[0]
+    whole = page_backed(tuple(map(sum, chunks)), blocks[0].dtype)
+    for place, block in zip(slices_from_chunks(chunks), blocks, strict=True):
+        whole[place] = block
+    return whole
 
 
 def plans_in(item: object) -> Iterator[ReadPlan]:

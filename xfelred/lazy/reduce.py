@@ -46,10 +46,8 @@ from xfelred.lazy.leaves import (
     stream_leaves,
 )
 from xfelred.lazy.nodes import Const
-from xfelred.lazy.partition import WIDE
 from xfelred.lazy.rooms import ROOM, Place, Room, has_room
 from xfelred.lazy.task_layer import TaskLayer
-from xfelred.reductions.bins import BinStatistics
 from xfelred.reductions.reduction import Reduction
 
 # States that one task combines: as many wait in memory, and a tree of 4096 parts is
@@ -285,10 +283,7 @@ def graph_of(
     token = tokenize(leaves.token, sorted(end.label for end in ends))
     states = f"{type(reduction).__name__.lower()}-{token}"
     in_turn: InTurn | None = None
-    # Bins of a pixel do not know of other pixels, so that their sums can be cut.
-    wide = isinstance(reduction, BinStatistics) and prod(new_dims.values()) >= WIDE
-    several = leaves.n_parts > 1 and len(kept) > 0
-    if isinstance(leaves.make, BlockMaker) and wide and several:
+    if isinstance(leaves.make, BlockMaker) and leaves.in_turn:
         rest = leaves.dependencies, leaves.n_parts, leaves.kept_chunks
         in_turn = InTurn(states, leaves.make, *rest)
     new = tuple(new_dims.values())

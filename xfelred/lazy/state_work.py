@@ -69,10 +69,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
     tasks = n_leaves + wanted.number * combining_tasks(leaves.n_parts)
     in_turn = layer.in_turn
     if in_turn is not None:
-        # Of every block: to make it, to add it to each tile and to tell so, its end.
-        some = wanted.blocks or layer.blocks()
-        each = (2 * len(in_turn.tiles(b)[1]) + 2 for b in some)
-        tasks = leaves.n_parts * sum(each) + wanted.number
+        tasks = sum(map(in_turn.n_tasks, wanted.blocks or layer.blocks()))
     # Besides what the results are made of, a state has a count and a pivot.
     per_value = VALUE * (wanted.labels + 2)
     state = prod(map(max, layer.chunks)) * per_value
@@ -90,7 +87,7 @@ def visit_states(layer: StateLayer, need: Need) -> Visit:
         return LayerWork(
             tasks, reading, plans, memory + streamed_bytes(make), held,
             (type(layer.reduction), *below_it),
-        ), {}  # fmt: skip
+        ), {array.name: Need(whole=True) for array in leaves.dependencies}  # fmt: skip
     if isinstance(make, PairMaker):
         work, below = pair_work(make.parts)
         return replace(

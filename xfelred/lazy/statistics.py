@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -14,7 +14,7 @@ from xfelred.kernels.elementwise import Step, Value, choose
 from xfelred.lazy.array import FUNCTIONS, PlannedArray, applied, planned
 from xfelred.lazy.elementwise import is_elementwise, register_of
 from xfelred.lazy.guarded import GuardedArray
-from xfelred.lazy.nodes import Const, Node
+from xfelred.lazy.nodes import Const, Node, Pending
 from xfelred.lazy.reduce import reduce_frames
 from xfelred.reductions.moments import Statistics
 
@@ -73,8 +73,9 @@ def moment(
     spreads = floating and which == name
     if name == "sum":
         array, which, spreads = without_missing(array, which, spreads)
-    statistic = Statistics(ddof, not floating, n if spreads else 0)
-    return reduced(statistic, array, axes, which, dtype)
+    array, masks = without_masks(array, axes)
+    statistic = Statistics(ddof, not floating, n if spreads else 0, len(masks))
+    return reduced(statistic, array, axes, which, dtype, masks)
 
 
 def reduced(
@@ -83,6 +84,7 @@ def reduced(
     axes: list[int],
     which: str,
     dtype: np.dtype[Any],
+    masks: Sequence[xr.DataArray] = (),
 ) -> da.Array:
     assert array.node is not None
     # All that numpy could be asked for, so that several of them are one pass.
@@ -91,6 +93,7 @@ def reduced(
     found = reduce_frames(
         statistic,
         xr.DataArray(array, dims=array.node.dims),
+        *masks,
         dims=[array.node.dims[i] for i in axes],
         results={**kinds, "count": np.dtype(np.int64), which: dtype},
         only=[which],
@@ -143,6 +146,37 @@ def without_missing(
         return array, "sum", array.dtype.kind == "f"
     chunks = dict(zip(node.dims, array.chunks, strict=True))
     return planned(below, chunks), which, spreads
+
+
+def without_masks(
+    array: PlannedArray, axes: list[int]
+) -> tuple[PlannedArray, list[xr.DataArray]]:
+    """Return an array without its last ``where``, and where that makes everything NaN.
+
+    A map of pixels that is the same for all frames need not be applied to each.
+    """
+    masks: list[xr.DataArray] = []
+    while (node := array.node) is not None and is_elementwise(node):
+        last: Step = node.params["steps"][-1]
+        if last.function is not choose:
+            break
+        good, register, other = last.operands
+        nothing = isinstance(other, Value) and bool(np.isnan(other.number))
+        if isinstance(good, Value) or isinstance(register, Value) or not nothing:
+            break
+        mask = node.args[good] if good < len(node.args) else None
+        reduced = {node.dims[i] for i in axes}
+        if not isinstance(mask, Const) or isinstance(mask, Pending):
+            break
+        if mask.dtype != bool or reduced & {*mask.dims}:
+            break
+        below = register_of(node, register)
+        same = (below.shape, below.dims, below.dtype)
+        if same != (node.shape, node.dims, node.dtype):
+            break
+        masks.append(xr.DataArray(~mask.array, dims=mask.dims))
+        array = planned(below, dict(zip(node.dims, array.chunks, strict=True)))
+    return array, masks
 
 
 def by_recipe(name: str) -> Callable[..., da.Array | None]:

@@ -24,7 +24,17 @@ from xfelred.lazy.lane_layers import LaneBlocks, Lanes, LaneStates
 from xfelred.lazy.lane_plan import FEW, Result, few_bytes, mixed
 from xfelred.lazy.layers import recipe_of
 from xfelred.lazy.leaves import StreamMaker
-from xfelred.lazy.nodes import Const, Map, Node, Source, View, lead_dims, sizes, sources
+from xfelred.lazy.nodes import (
+    Const,
+    Map,
+    Node,
+    Source,
+    View,
+    lead_dims,
+    pendings,
+    sizes,
+    sources,
+)
 from xfelred.lazy.pairwise import PairLayer, PairMaker, PairParts
 from xfelred.lazy.reduce import StateLayer
 
@@ -52,7 +62,7 @@ def together(graph: HighLevelGraph, names: Iterable[str]) -> HighLevelGraph:
         warn(
             f"{len(alone)} of the results read the files on their own ({names_of}):"
             " their sums are too large to be held beside others', or they need all"
-            " pulses, or the whole run, at once"
+            " pulses, or the whole run, or what is computed from it, at once"
         )
     return HighLevelGraph(layers, below)
 
@@ -137,6 +147,9 @@ def can_share(result: Result) -> bool:
     node, run = result.node, result.run
     nodes = [n for some in result.recipes for n in some]
     if run not in node.dims or any(run in mixed(n) for n in nodes):
+        return False
+    # Lanes need nothing that has to be computed before.
+    if any(map(pendings, nodes)):
         return False
     if result.state_bytes() > STATES or few_bytes(result) > FEW:
         return False

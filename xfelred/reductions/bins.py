@@ -59,9 +59,23 @@ class BinStatistics:
     def partial(
         self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
-        x, labels = blocks
+        return self.partials(state, [blocks], axes, needs)
+
+    def whole(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], needs: Needs
+    ) -> State:
+        """Return a state without frames that has the rows of all bins in order."""
+        # What is not touched takes no memory.
+        return with_bins(None, np.arange(self.n_bins), shape, dtype, needs, self.n_bins)
+
+    def partials(
+        self, state: State | None, several: Sequence[Blocks], axes: Axes, needs: Needs
+    ) -> State:
+        """Return `state` with several blocks added at once, as if they were one."""
         # Not as contiguous: frames stay where they are, see `in_one_memory`.
-        moved, shape, (label,) = as_rows(usual_dtype(x), axes, labels)
+        rows = [as_rows(usual_dtype(x), axes, labels) for x, labels in several]
+        moved, shape = [x for x, _, _ in rows], rows[0][1]
+        label = np.concatenate([label for _, _, (label,) in rows])
         label = read_only(label.astype(np.int64, copy=False))
         if label.size and label.max() >= self.n_bins:
             raise ArgumentError(
@@ -69,18 +83,22 @@ class BinStatistics:
                 f" {self.n_bins}"
             )
         number = number_of_each(label, self.n_bins)[:-1]
+        kind = several[0][0].dtype
         state = with_bins(
-            state, np.flatnonzero(number), shape, x.dtype, needs, self.n_bins
+            state, np.flatnonzero(number), shape, kind, needs, self.n_bins
         )
-        if x.size:
+        if label.size and prod(shape):
             if prod(shape) < FEW:
-                few = read_only(moved.reshape(label.size, prod(shape)))
+                few = np.concatenate([x.reshape(-1, prod(shape)) for x in moved])
+                few = read_only(few)
                 add_few(state, few, label, number, self.complete)
             else:
-                rows = in_one_memory(moved, len(axes))
-                add_many(state, rows, label, number, self.complete)
+                # All of them live until they are added: they may be copies.
+                parts = [in_one_memory(x, len(axes)) for x in moved if x.size]
+                add_many(state, joined(parts), label, number, self.complete)
             if "low" in state:
-                add_extremes(state, moved.reshape(label.size, prod(shape)), label)
+                for x, _, (mine,) in rows:
+                    add_extremes(state, x.reshape(mine.size, prod(shape)), mine)
         return state
 
     def combine(self, states: Sequence[State]) -> State:
@@ -121,6 +139,8 @@ class BinStatistics:
             return np.moveaxis(np.broadcast_to(each, (self.n_bins, *shape)), 0, -1)
         # Plain sums of all bins are the result already: no copy.
         if result == "sum" and is_whole(state, self.n_bins):
+            if self.nothing != 0:
+                state["s1"][state["frames"] == 0] = self.nothing
             return np.moveaxis(state["s1"], 0, -1)
         kind = np.dtype(np.int64 if result == "count" else np.float64)
         if result in moments.EXTREMA:
@@ -275,6 +295,39 @@ def in_one_memory(x: NDArray[Any], n_shot_dims: int) -> Frames:
         start += along.reshape(-1, *(1,) * (n_shot_dims - axis - 1))
     flat = as_strided(x, (int(start.max()) + length,), (x.itemsize,), writeable=False)
     return Frames(flat, start.ravel())
+
+
+def joined(several: Sequence[Frames]) -> Frames:
+    """Return the frames of several arrays as those of one memory, which spans them.
+
+    It is that of the arrays, which the caller must hold as long as it is used.
+    """
+    if len(several) == 1:
+        return several[0]
+    one = min(several, key=lambda frames: address(frames.flat))
+    size = one.flat.itemsize
+    offsets = [address(frames.flat) - address(one.flat) for frames in several]
+    if any(offset % size for offset in offsets):
+        return copied(several)
+    begins = [offset // size for offset in offsets]
+    length = max(b + f.flat.size for b, f in zip(begins, several, strict=True))
+    # What lies between the arrays belongs to others: only frames are looked at.
+    flat = as_strided(one.flat, (length,), (size,), writeable=False)
+    starts = [f.start + b for b, f in zip(begins, several, strict=True)]
+    return Frames(flat, np.concatenate(starts))
+
+
+def copied(several: Sequence[Frames]) -> Frames:
+    """Return the frames of several arrays in a new one."""
+    lengths = np.cumsum([0, *(frames.flat.size for frames in several)])
+    starts = [f.start + n for n, f in zip(lengths[:-1], several, strict=True)]
+    flat = np.concatenate([frames.flat for frames in several])
+    return Frames(read_only(flat), np.concatenate(starts))
+
+
+def address(array: NDArray[Any]) -> int:
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def add_extremes(state: State, x: NDArray[Any], label: NDArray[Any]) -> None:

@@ -39,35 +39,49 @@ class Statistics:
     """Statistics of all frames; companions are masks, non-zero where bad.
 
     The divisor of variances is ``count - ddof``; `integer`: sums are whole numbers.
-    What has fewer than `complete` values, as some were NaN, is NaN.
+    What has fewer than `complete` values, as some were NaN, is NaN. The last `fixed`
+    masks are the same for all frames: what is bad there is left out of the result.
     """
 
     ddof: int
     integer: bool
     complete: int = 0
+    fixed: int = 0
 
     def partial(
         self, state: State | None, blocks: Blocks, axes: Axes, needs: Needs
     ) -> State:
         x, *bad = blocks
+        bad, fixed = bad[: len(bad) - self.fixed], bad[len(bad) - self.fixed :]
         # A mask without bad pixels costs no copy of the block.
         if any(b.any() for b in bad):
             x = not_a_number(x, *bad)
-        return accumulate(state, x, axes, needs)
+        state = accumulate(state, x, axes, needs)
+        if any(b.any() for b in fixed):
+            masks = [b.squeeze(axes).astype(bool, copy=False) for b in fixed]
+            each = np.logical_or.reduce(np.broadcast_arrays(*masks))
+            state["bad"] = np.broadcast_to(each, state["count"].shape)
+        return state
 
     def combine(self, states: Sequence[State]) -> State:
         return merge(states)
 
     def cleared(self, state: State) -> State:
+        state.pop("bad", None)
         for name, values in state.items():
-            if name != "count":
+            # Pivots are set before the first frame is added.
+            if name not in ("count", "pivot"):
                 values.fill(0)
         return state | {"count": uniform(0, state["count"].shape)}
 
     def finish(self, state: State, result: str) -> NDArray[Any]:
         value = statistic(state, result, self.ddof)
-        if self.complete and not (state["count"] == self.complete).all():
-            value = np.where(state["count"] == self.complete, value, np.nan)
+        count, bad = state["count"], state.get("bad")
+        if bad is not None:
+            none = 0 if result in ("sum", "count") else np.nan
+            value, count = np.where(bad, none, value), np.where(bad, 0, count)
+        if self.complete and not (count == self.complete).all():
+            value = np.where(count == self.complete, value, np.nan)
         return whole_sums(value) if result == "sum" and self.integer else value
 
 
@@ -160,7 +174,7 @@ def uniform(n: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
 def add(x: NDArray[Any], state: State) -> None:
     """Add pixels (a, r, b) to a state whose arrays have a * b elements."""
     a, r, b = x.shape
-    at = {k: v.reshape(a, b) for k, v in state.items() if k != "count"}
+    at = {k: v.reshape(a, b) for k, v in state.items() if k not in ("count", "bad")}
     first = 0
     if is_uniform(state["count"]) and r:
         n = int(state["count"].flat[0])
@@ -197,7 +211,7 @@ def set_pivots(x: NDArray[Any], pivot: NDArray[np.float64]) -> None:
     """Set the pivots of pixels without a value: mostly to the first there is."""
     if x.size:
         pivot[...] = x[:, 0]
-    if not np.isfinite(pivot).all():
+    if not x.size or not np.isfinite(x[:, 0]).all():
         pivot.fill(0)
         find_pivots(x, np.zeros(pivot.shape, np.int32), pivot)
 
@@ -234,6 +248,8 @@ def both(one: State, two: State) -> State:
             out["s2"] = one["s2"] + moved
     elif "s1" in one:
         out["s1"] = one["s1"] + two["s1"]
+    if "bad" in one:
+        out["bad"] = one["bad"]
     if "low" in one:
         seen = one["seen"], two["seen"]
         for name, extreme in (("low", np.minimum), ("high", np.maximum)):
@@ -286,17 +302,20 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
     if "pivot" not in state:
         with np.errstate(invalid="ignore", divide="ignore"):
             return state["s1"] if name == "sum" else state["s1"] / n
+    # Not as an array, which numpy would cast element by element.
+    if is_uniform(n):
+        n = np.asarray(n.flat[0], np.float64)
     # What is small is not worth touching twice.
-    out = page_backed(n.shape) if n.size * 8 >= PAGE_BACKED else np.empty(n.shape)
+    shape = state["s1"].shape
+    large = state["s1"].nbytes >= PAGE_BACKED
+    out = page_backed(shape) if large else np.empty(shape)
     if name == "sum":
         return np.add(state["pivot"] * n, state["s1"], out=out)
     with np.errstate(invalid="ignore", divide="ignore"):
         if name == "mean":
             np.divide(state["s1"], n, out=out)
             out += state["pivot"]
-            if not (is_uniform(n) and n.flat[0]):
-                out[n == 0] = np.nan
-            return out
+            return without(out, n == 0)
         free = n - (1 if name == "sem" else ddof)
         # In place, in one array of results: a state may be half a GB.
         np.divide(state["s1"] * state["s1"], n, out=out)
@@ -304,10 +323,17 @@ def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:
         # Rounding may leave less than nothing where all values are equal.
         np.maximum(out, 0.0, out=out)
         out /= free
-        out[free <= 0] = np.nan
+        without(out, free <= 0)
         if name == "sem":
             out /= n
         return out if name == "var" else np.sqrt(out, out=out)
+
+
+def without(values: NDArray[Any], none: Any) -> NDArray[Any]:
+    """Return values that are now NaN where there is nothing to tell, or everywhere."""
+    if none.any():
+        np.copyto(values, np.nan, where=none)
+    return values
 
 
 def compact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

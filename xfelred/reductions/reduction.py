@@ -29,6 +29,21 @@ class Reduction(Protocol[S]):
         """Return one result."""
 
 
+class BinReduction(Reduction[Any], Protocol):
+    """A reduction whose companion is the bin of each frame, from 0 on; -1: none."""
+
+    def of_bins(self, n: int) -> BinReduction:
+        """Return the same reduction for another number of bins."""
+
+    def whole(self, shape: tuple[int, ...], dtype: np.dtype[Any], needs: Needs) -> Any:
+        """Return a state of all bins without frames, for pixels of a shape."""
+
+    def partials(
+        self, state: Any, several: Sequence[Blocks], axes: Axes, needs: Needs
+    ) -> Any:
+        """Return `state` with several blocks added at once."""
+
+
 @runtime_checkable
 class Reusable(Protocol):
     """A reduction whose states can be used again, so that their pages are touched once.

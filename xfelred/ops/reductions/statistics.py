@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xfelred.entries import entry
 from xfelred.errors import ArgumentError
-from xfelred.lazy import map_frames, reduce_frames
+from xfelred.lazy import map_frames, reduce_bins, reduce_frames
 from xfelred.names import GROUP, LONG_NAME, OF_DATA, TRAIN, UNITS
 from xfelred.ops.reductions.grouping import Grouping, grouping
 from xfelred.ops.validity import masks_of, numbers_of, without
@@ -96,7 +96,10 @@ def statistics(
         raise ArgumentError("rms has ddof 0; ask for std with ddof instead")
     wanted = {STD if n == "rms" else n: kind for n, kind in results.items()}
     if groups is None:
-        reduction = moments.Statistics(int(ddof), integer)
+        # Those that are the same for all frames are not applied to each.
+        companions.sort(key=lambda mask: {*dims}.isdisjoint(mask.dims))
+        fixed = sum({*dims}.isdisjoint(mask.dims) for mask in companions)
+        reduction = moments.Statistics(int(ddof), integer, fixed=fixed)
         # float64 does not hold all digits of int64.
         if wide := "sum" in wanted and array.dtype == np.int64:
             del wanted["sum"]
@@ -140,10 +143,10 @@ def in_groups(
 ) -> dict[str, xr.DataArray]:
     integer = moments.sum_dtype(array.dtype).kind == "i"
     array = without(array, companions)
-    found = reduce_frames(
+    found = reduce_bins(
         BinStatistics(groups.n, ddof), array, groups.labels, dims=dims,
         results={n: np.float64 if n == "sum" else k for n, k in results.items()},
-        new_dims={GROUP: groups.n},
+        new_dim=(GROUP, groups.n),
     )  # fmt: skip
     if "sum" in found and integer:
         found["sum"] = as_whole(found["sum"])
