@@ -78,7 +78,7 @@ class Recipe:
         chunks = dict(zip(self.node.dims, self.chunks, strict=True))
         some = zip(leaves, cut_dims(self.node, set(cuttable(self.node))), strict=True)
         cuts = [cut_of(leaf, chunks, dims) for leaf, dims in some]
-        # What is to be computed first is in the graph, for the layer that this replaces.
+        # What is to be computed first is in the graph: the old layer needed it, too.
         given = [
             const_layer(leaf, cut.chunks) if isinstance(leaf, Pending) else leaf
             for leaf, cut in zip(leaves, cuts, strict=True)
