@@ -27,10 +27,6 @@ from xfelred.kernels.reductions.statistics import TILE, add_extrema
 from xfelred.reductions import moments
 from xfelred.reductions.reduction import Axes, Blocks, Needs, State, as_rows
 
-# Elements of a state that are worked off at once: temporaries of a few MiB, not as
-# large as the result.
-TOGETHER = 1 << 18
-
 
 @dataclass(frozen=True)
 class BinStatistics:
@@ -151,7 +147,7 @@ class BinStatistics:
             empty = np.ones(self.n_bins, bool)
             empty[bins] = False
             out[empty] = self.nothing if result == "sum" else np.nan
-        step = max(1, TOGETHER // max(prod(shape), 1))
+        step = max(1, moments.TOGETHER // max(prod(shape), 1))
         for first in range(0, len(bins), step):
             some = slice(first, min(first + step, len(bins)))
             rows = row_of(state, some)

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from xfelred.errors import SumOverflowError
 from xfelred.kernels.arrays import read_only, usual
 from xfelred.kernels.image.masking import not_a_number
-from xfelred.kernels.memory import PAGE_BACKED, is_uniform, page_backed
+from xfelred.kernels.memory import (
+    PAGE_BACKED,
+    fills,
+    is_uniform,
+    memory_for,
+    page_backed,
+)
 from xfelred.kernels.reductions.statistics import (
     TILE,
     add_complete,
@@ -28,6 +34,9 @@ from xfelred.reductions.reduction import Axes, Blocks, Needs, State
 # Columns into which a reduction along the last axis is folded: kernels are vectorised
 # along that axis, and one number per row would leave nothing to vectorise.
 LANES = 64
+# Elements that are worked off at once: temporaries of a few MiB, not as large as the
+# result.
+TOGETHER = 1 << 18
 
 SUMS = frozenset({"mean", "sum", "var", "std", "sem"})
 SQUARES = frozenset({"var", "std", "sem"})
@@ -278,16 +287,25 @@ def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.int64 if whole else np.float64)
 
 
-def whole_sums(sums: NDArray[np.float64]) -> NDArray[np.int64]:
+@fills
+def whole_sums(
+    sums: NDArray[np.float64], *, out: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Return sums of integers as int64; SumOverflowError if one does not fit."""
-    # Pivot times count and the sum of deviations are rounded apart.
-    rounded = np.rint(sums)
-    if rounded.size and not np.abs(rounded).max() < 2.0**63:
-        raise SumOverflowError(
-            f"a sum of integers is {np.nanmax(np.abs(rounded)):.6g}, more than int64"
-            " holds; convert first: .astype('float64')"
-        )
-    return rounded.astype(np.int64)
+    out = memory_for(out, sums.shape, np.int64)
+    given, found = np.atleast_1d(sums), np.atleast_1d(out)
+    # Sums of many bins are hundreds of MB, and so would be every temporary.
+    step = max(1, TOGETHER // max(prod(given.shape[1:]), 1))
+    for first in range(0, len(given), step):
+        # Pivot times count and the sum of deviations are rounded apart.
+        rounded = np.rint(given[first : first + step])
+        if rounded.size and not max(rounded.max(), -rounded.min()) < 2.0**63:
+            raise SumOverflowError(
+                f"a sum of integers is {np.nanmax(np.abs(rounded)):.6g}, more than"
+                " int64 holds; convert first: .astype('float64')"
+            )
+        np.copyto(found[first : first + step], rounded, casting="unsafe")
+    return out
 
 
 def statistic(state: State, name: str, ddof: int) -> NDArray[Any]:

@@ -185,8 +185,7 @@ def as_whole(sums: xr.DataArray) -> xr.DataArray:
     """Return sums of integers as int64; an error where one does not fit."""
     if sums.chunks is None:
         return sums.copy(data=moments.whole_sums(sums.values))
-    lazy = sums.data.map_blocks(moments.whole_sums, dtype=np.int64)
-    return sums.copy(data=lazy)
+    return map_frames(moments.whole_sums, sums, dtype=np.int64)
 
 
 def labelled(value: xr.DataArray, name: str, da: xr.DataArray) -> xr.DataArray:
