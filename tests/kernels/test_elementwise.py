@@ -90,3 +90,10 @@ def test_blocks_that_are_read_once_are_overwritten_and_no_others():
     got = run_steps(x, dark, steps=once, scratch=Scratch(), owned=[0])
     assert np.shares_memory(got, x)
     np.testing.assert_array_equal(got, -(given - dark))
+
+
+def test_where_of_nothing_is_nothing():
+    out = np.empty((0, 3), np.float32)
+    choose(np.ones((0, 3), bool), out, np.float32(np.nan), out=out)
+    choose(np.ones((3,), bool), np.empty((0, 3)), 0.0, out=out)
+    assert out.shape == (0, 3)

@@ -175,6 +175,8 @@ class Skim:
                     yield kind, piece[at - n : at]
                 elif kind not in IDLE:
                     odd("message")
+            if at != len(piece):
+                odd("messages do not fill their place")
         if left:
             odd("messages are missing")
 
@@ -188,9 +190,11 @@ class Skim:
         names = self.bytes_at(place, size)
         left = size // TWO.size
         while free != LAST_FREE:  # HDF5 opens no group where these are damaged
-            free, n = TWO.unpack_from(names, free)
+            if free + TWO.size > size:
+                odd("heap")
+            place_of, (free, n) = free, TWO.unpack_from(names, free)
             left -= 1
-            if not n or left < 0:
+            if n < TWO.size or place_of + n > size or left < 0:
                 odd("heap")
         found: dict[str, int | str] = {}
         for _, address in self.branches(group.tree, 0, 8, None):

@@ -126,6 +126,8 @@ def apply(step: Step, registers: Sequence[Array], out: Array) -> None:
 
 def choose(condition: Array, one: Array, other: Array, *, out: Array) -> None:
     """Write what `numpy.where` returns, in less time; `one` may be `out`."""
+    if not out.size:
+        return
     true = np.asarray(condition, bool)
     shape = rows_and_columns(true.shape, out.shape)
     plain = np.ndim(other) == 0 and out.dtype.str[1:] in ("f4", "f8")
@@ -133,7 +135,7 @@ def choose(condition: Array, one: Array, other: Array, *, out: Array) -> None:
         if one is not out:
             np.copyto(out, one, casting="unsafe")
         # Few kinds of arrays: each would be compiled anew.
-        rows = true.size if shape == (true.size, 1) else out.size // max(shape[1], 1)
+        rows = true.size if shape == (true.size, 1) else out.size // shape[1]
         known = read_only(true).reshape(shape)
         blend(known, out.reshape(rows, -1), out.dtype.type(other))
         return

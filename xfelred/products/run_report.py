@@ -88,12 +88,16 @@ class RunReport:
 
         Raises
         ------
+        ArgumentError
+            If the name does not end in ``.html``.
         OutputExistsError
             If there is a file and `overwrite` is not set.
         OutputError
             If it cannot be written.
         """
         path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ArgumentError(f"a report is a page of HTML: {path.name}.html")
         with writing(path), atomic_output(path, overwrite=overwrite) as partial:
             partial.write_text(self.html, encoding="utf-8")
         return path
