@@ -159,7 +159,7 @@ class Skim:
             odd("header")
         if PREFIX.size + n_bytes > len(data):
             data = self.bytes_at(address, PREFIX.size + n_bytes)
-        pieces = [data[PREFIX.size : PREFIX.size + n_bytes]]
+        pieces, filled = [data[PREFIX.size : PREFIX.size + n_bytes]], True
         for piece in pieces:
             at = 0
             while left and at + MESSAGE.size <= len(piece):
@@ -175,9 +175,8 @@ class Skim:
                     yield kind, piece[at - n : at]
                 elif kind not in IDLE:
                     odd("message")
-            if at != len(piece):
-                odd("messages do not fill their place")
-        if left:
+            filled &= at == len(piece)
+        if left or not filled:
             odd("messages are missing")
 
     # -- groups -------------------------------------------------------------------
@@ -192,9 +191,9 @@ class Skim:
         while free != LAST_FREE:  # HDF5 opens no group where these are damaged
             if free + TWO.size > size:
                 odd("heap")
-            place_of, (free, n) = free, TWO.unpack_from(names, free)
+            here, (free, n) = free, TWO.unpack_from(names, free)
             left -= 1
-            if n < TWO.size or place_of + n > size or left < 0:
+            if n < TWO.size or here + n > size or left < 0:
                 odd("heap")
         found: dict[str, int | str] = {}
         for _, address in self.branches(group.tree, 0, 8, None):
