@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from xfelred.checks import check as check_run
+from xfelred.cli.info import which_run
 from xfelred.cli.words import tell, tell_json
 
 FAULTY, NOTHING = 1, 3  # exit codes
@@ -12,10 +13,7 @@ FAULTY, NOTHING = 1, 3  # exit codes
 
 @click.command()
 @click.argument("source", metavar="RUN")
-@click.option(
-    "--run", "number", metavar="RUN",
-    help="Which run of a file with several, or of a proposal: 34.",
-)  # fmt: skip
+@which_run
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--pixels", type=click.Choice(["sample", "all"]),

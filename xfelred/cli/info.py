@@ -16,22 +16,23 @@ from xfelred.errors import (
 from xfelred.readers.open import open_run
 from xfelred.readers.protocol import Key, Run
 
+which_run = click.option(
+    "--run", "number", metavar="RUN",
+    help="Which run of a file with several, or of a proposal: 34.",
+)  # fmt: skip
+
 
 @click.command()
 @click.argument("source")
-@click.option(
-    "--run",
-    metavar="RUN",
-    help="Which run of a file with several, or of a proposal: 34.",
-)
+@which_run
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--source", "name", metavar="NAME", help="Show the keys of one source.")
-def info(source: str, run: str | None, as_json: bool, name: str | None) -> None:
+def info(source: str, number: str | None, as_json: bool, name: str | None) -> None:
     """Show the sources, detectors and trains of SOURCE.
 
     SOURCE is a run directory, a file, or with --run a file or a proposal number.
     """
-    opened = opened_run(source, run)
+    opened = opened_run(source, number)
     if name is not None:
         content = describe_source(opened, name)
         text = "\n".join([name, *key_lines(content["keys"])])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import xfelred as xf
-from xfelred.cli.info import opened_run
+from xfelred.cli.info import opened_run, which_run
 from xfelred.cli.progress import progress
 from xfelred.cli.where import scheduler, where_options
 from xfelred.cli.words import tell, tell_json
@@ -17,10 +17,7 @@ from xfelred.products.run_report import TRAINS
 
 @click.command()
 @click.argument("source", metavar="RUN")
-@click.option(
-    "--run", "number", metavar="RUN",
-    help="Which run of a file with several, or of a proposal: 34.",
-)  # fmt: skip
+@which_run
 @click.option(
     "-o", "--output", required=True, metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path), help="The page: run34.html.",
