@@ -11,6 +11,7 @@ from xfelred.errors import XfelredError
 from xfelred.hdf5 import described, find_dataset, open_dataset, plain
 from xfelred.hdf5.messages import NotPlain
 from xfelred.hdf5.plain import PlainDataset, PlainGroup
+from xfelred.hdf5.skim import Skim
 
 RNG = np.random.default_rng(0)
 TEXTS = ["", "Käse", "a" * 300]
@@ -271,3 +272,36 @@ def test_what_goes_wrong_is_said_as_hdf5_says_it(tmp_path):
             look(path, "x")
     with pytest.raises(XfelredError, match="No such file"):
         find_dataset(str(tmp_path / "absent.h5"), "x")
+
+
+def overwritten(path, at, value):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        old = file.read(len(value))
+        file.seek(at)
+        file.write(value)
+    return old
+
+
+def test_free_lists_and_headers_that_hdf5_refuses_are_left_to_it(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as f:
+        f["a"] = np.arange(4)
+    data = path.read_bytes()
+    heap = data.index(b"HEAP")
+    free, place = (
+        int.from_bytes(data[heap + i : heap + i + 8], "little") for i in (16, 24)
+    )
+    header = int.from_bytes(data[64:72], "little")  # of the root, by the superblock
+    size = int.from_bytes(data[header + 8 : header + 12], "little")
+    for at, value in (
+        (place + free + 8, 2**20),  # more is free than there is room
+        (heap + 16, 2**20),  # what is free begins behind the end
+        (header + 8, size + 8),  # messages that do not fill the header
+    ):
+        n = 4 if at == header + 8 else 8
+        assert list(Skim(str(path)).children("")) == ["a"]
+        old = overwritten(path, at, value.to_bytes(n, "little"))
+        with pytest.raises(NotPlain):
+            Skim(str(path)).children("")
+        overwritten(path, at, old)

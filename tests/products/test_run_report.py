@@ -122,6 +122,12 @@ def test_trains_are_a_number_from_one(euxfel):
         xf.report(xf.open_run(euxfel), trains=0)
 
 
+def test_a_page_is_written_under_the_name_of_a_page(page, tmp_path):
+    with pytest.raises(xf.errors.ArgumentError, match=r"run\.pdf\.html"):
+        page.write(tmp_path / "run.pdf")
+    assert not list(tmp_path.iterdir())
+
+
 def test_notebook_shows_a_frame(page):
     shown = page._repr_html_()
     assert shown.startswith("<iframe")
