@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from xfelred.kernels.memory import is_same, is_uniform, page_backed
+from xfelred.kernels.memory import is_uniform, page_backed
 from xfelred.lazy.cursor import load
 from xfelred.lazy.dask_seam import (
     BlockwiseDep,
@@ -33,7 +33,7 @@ from xfelred.lazy.guarded import GuardedArray, guarded
 from xfelred.lazy.nodes import Const, Map, Node, Pending, Region, Source, View, sizes
 from xfelred.lazy.partition import block_pieces, regions
 from xfelred.lazy.parts import Skeleton, attach, detach
-from xfelred.lazy.rooms import Place, Room, blocks_of
+from xfelred.lazy.rooms import Place, Room, blocks_of, settle
 from xfelred.lazy.source import ReadPlan
 
 Chunks = Mapping[str, tuple[int, ...]]
@@ -360,12 +360,6 @@ def compute_into(node: Map, todo: list[Region], out: NDArray[Any]) -> NDArray[An
         part = out[tuple(region[d] for d in node.dims)]
         settle(evaluate(node, region, memory, part), part)
     return out
-
-
-def settle(found: NDArray[Any], out: NDArray[Any]) -> None:
-    """Copy what was found to where it shall be, unless it is there."""
-    if not is_same(found, out):
-        out[...] = found
 
 
 def only(block: Block) -> Any:

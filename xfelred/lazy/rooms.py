@@ -168,6 +168,11 @@ def put(block: Any, room: Room, place: Place) -> Any:
         return block
     if (block.shape, block.dtype) != (here.shape, here.dtype):
         return block  # not what was said before: to be joined as dask does
-    if not is_same(block, here):
-        here[...] = block
+    settle(block, here)
     return here
+
+
+def settle(found: NDArray[Any], out: NDArray[Any]) -> None:
+    """Copy what was found to where it shall be, unless it is there."""
+    if not is_same(found, out):
+        out[...] = found
